@@ -1,0 +1,88 @@
+"""The dataset card: README.md in the output's root."""
+
+from engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
+from engine.plan import ConversionPlan
+from engine.resample import format_fps
+
+CARD = """\
+---
+task_categories:
+- robotics
+tags:
+- LeRobot
+- GR00T
+- {robot}
+configs:
+- config_name: default
+  data_files: data/*/*.parquet
+---
+
+# {title}
+
+A LeRobot v2.1 dataset for NVIDIA GR00T N1.6, converted by Millrace.
+
+| | |
+|---|---|
+| robot | {robot} |
+| episodes, frames | {num_episodes}, {num_frames} at {fps} Hz |
+| cameras | {cameras}, {size}x{size} H.264 |
+| map | {map} |
+| action chunk | {horizon} steps |
+
+## Layout
+
+| group | `{state}` | `{action}` | trained |
+|---|---|---|---|
+{groups}
+
+## Tasks
+
+{tasks}
+
+## Train
+
+With NVIDIA's launcher, from a checkout of Isaac-GR00T:
+
+    python -m gr00t.experiment.launch_finetune --base-model-path nvidia/GR00T-N1.6-3B \\
+        --dataset-path DATASET --embodiment-tag NEW_EMBODIMENT \\
+        --modality-config-path DATASET/{config}
+"""
+MAX_TASKS = 20
+
+
+def dataset_card(plan: ConversionPlan) -> str:
+    """The card's text; the same for the same recipe and sources."""
+    return CARD.format(
+        robot=plan.target.name,
+        title=f"{plan.target.name} at {format_fps(plan.job.video.fps)} Hz",
+        num_episodes=len(plan.episodes),
+        num_frames=plan.num_frames,
+        fps=format_fps(plan.job.video.fps),
+        cameras=", ".join(f"`{camera_key(camera)}`" for camera in plan.cameras) or "none",
+        size=plan.job.video.image_size,
+        map=plan.map.name,
+        horizon=plan.horizon,
+        state=STATE,
+        action=ACTION,
+        groups="\n".join(_group_rows(plan)),
+        tasks="\n".join(_task_lines(plan.tasks)),
+        config=MODALITY_CONFIG,
+    )
+
+
+def _group_rows(plan: ConversionPlan) -> list[str]:
+    state, action = plan.target.layout("state").slices, plan.target.layout("action").slices
+    trained = {group: plan.target.groups[group].action for group in plan.map.trained}
+    return [
+        f"| {group} | {_slice(state.get(group))} | {_slice(action.get(group))} | {trained.get(group, 'no')} |"
+        for group in plan.target.groups
+    ]
+
+
+def _slice(place: slice | None) -> str:
+    return "" if place is None else f"{place.start}:{place.stop}"
+
+
+def _task_lines(tasks: tuple[str, ...]) -> list[str]:
+    shown = [f"- {' '.join(task.split())}" for task in tasks[:MAX_TASKS]]
+    return shown if len(tasks) <= MAX_TASKS else [*shown, f"- and {len(tasks) - MAX_TASKS} more"]

@@ -1,0 +1,195 @@
+"""From the ledger's records to a dataset: cards and meta/, which appears last, in one rename."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import av
+
+from embodiments.modality import modality_config, modality_config_source, modality_json
+from engine.card import dataset_card
+from engine.groot_stats import RelativeGroup, groot_statistics
+from engine.layout import (
+    ACTION,
+    CARD,
+    CODEBASE_VERSION,
+    DATA_PATH,
+    MANIFEST,
+    META,
+    MODALITY_CONFIG,
+    STATE,
+    VIDEO_PATH,
+    EpisodePaths,
+    camera_key,
+)
+from engine.ledger import Ledger
+from engine.plan import ConversionPlan
+from engine.video.encode import CODEC
+
+FLOAT_FEATURES = (STATE, ACTION, "timestamp")
+
+
+def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
+    """Write everything but data/ and videos/; a dataset without meta/ is visibly unfinished.
+
+    Args:
+        plan: What was to be made; all of its episodes are in the ledger.
+        ledger: The records of the episodes.
+        out: The dataset's folder.
+        scratch: A folder on its file system, where meta/ is prepared.
+    """
+    missing = [episode.index for episode in plan.episodes if episode.index not in ledger]
+    assert not missing, f"commit without episodes {missing}"
+    meta = scratch / META
+    meta.mkdir()
+    for name, lines in _meta_files(plan, ledger, out).items():
+        _write(meta / name, lines)
+    _write(out / CARD, [dataset_card(plan)])
+    config = modality_config(plan.map, plan.cameras, plan.horizon)
+    _write(out / MODALITY_CONFIG, [modality_config_source(config)])
+    written = {path.name: path for path in (out / CARD, out / MODALITY_CONFIG)}
+    written |= {f"{META}/{path.name}": path for path in sorted(meta.iterdir())}
+    unfinished = scratch / MANIFEST
+    _write(unfinished, _manifest(plan, ledger, written))
+    unfinished.replace(out / MANIFEST)
+    # GR00T and LeRobot read meta/ first, so it appears last.
+    meta.rename(out / META)
+
+
+def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path) -> dict[str, Iterable[str]]:
+    stats, relative_stats = _statistics(plan, out)
+    tasks = ({"task_index": index, "task": task} for index, task in enumerate(plan.tasks))
+    episodes = (
+        {
+            "episode_index": record.index,
+            "tasks": [plan.tasks[task] for task in record.tasks],
+            "length": record.num_frames,
+        }
+        for record in ledger.records()
+    )
+    episodes_stats = (
+        {"episode_index": record.index, "stats": {name: asdict(stats) for name, stats in record.stats.items()}}
+        for record in ledger.records()
+    )
+    return {
+        "info.json": [_pretty(_info(plan))],
+        "modality.json": [_pretty(modality_json(plan.target, plan.cameras))],
+        "stats.json": [_pretty(stats)],
+        "relative_stats.json": [_pretty(relative_stats)],
+        "tasks.jsonl": _lines(tasks),
+        "episodes.jsonl": _lines(episodes),
+        "episodes_stats.jsonl": _lines(episodes_stats),
+    }
+
+
+def _statistics(plan: ConversionPlan, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    config = modality_config(plan.map, plan.cameras, plan.horizon)
+    state, action = plan.target.layout("state").slices, plan.target.layout("action").slices
+    relative = {
+        key: RelativeGroup(state[key], action[key])
+        for key, rep in zip(config.action_keys, config.action_reps, strict=True)
+        if rep == "relative"
+    }
+    paths = [out / EpisodePaths(episode.index, plan.job.chunks_size).data for episode in plan.episodes]
+    found, relative_found = groot_statistics(paths, FLOAT_FEATURES, relative, horizon=plan.horizon)
+    return (
+        {name: statistics.to_json() for name, statistics in found.items()},
+        {name: statistics.to_json() for name, statistics in relative_found.items()},
+    )
+
+
+def _info(plan: ConversionPlan) -> dict[str, Any]:
+    num_episodes = len(plan.episodes)
+    return {
+        "codebase_version": CODEBASE_VERSION,
+        "robot_type": plan.target.name,
+        "total_episodes": num_episodes,
+        "total_frames": plan.num_frames,
+        "total_tasks": len(plan.tasks),
+        "total_videos": num_episodes * len(plan.cameras),
+        "total_chunks": -(-num_episodes // plan.job.chunks_size),
+        "chunks_size": plan.job.chunks_size,
+        "fps": _number(plan.job.video.fps),
+        "splits": {"train": f"0:{num_episodes}"},
+        "data_path": DATA_PATH,
+        "video_path": VIDEO_PATH if plan.cameras else None,
+        "features": _features(plan),
+    }
+
+
+def _features(plan: ConversionPlan) -> dict[str, Any]:
+    size, fps = plan.job.video.image_size, _number(plan.job.video.fps)
+    video = {
+        "dtype": "video",
+        "shape": [size, size, 3],
+        "names": ["height", "width", "channels"],
+        "info": {
+            "video.height": size,
+            "video.width": size,
+            "video.codec": "h264",
+            "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False,
+            "video.fps": fps,
+            "video.channels": 3,
+            "has_audio": False,
+        },
+    }
+    vectors = {STATE: plan.target.layout("state").joints, ACTION: plan.target.layout("action").joints}
+    scalars = {"timestamp": "float32", **dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")}
+    return {
+        **{camera_key(camera): video for camera in plan.cameras},
+        **{
+            name: {"dtype": "float32", "shape": [len(joints)], "names": list(joints)}
+            for name, joints in vectors.items()
+        },
+        **{name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in scalars.items()},
+    }
+
+
+def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path]) -> Iterator[str]:
+    """millrace.json, an episode a line: what made this dataset, of what, and every file's digest."""
+    video = plan.job.video
+    head = {
+        "recipe": plan.recipe.model_dump(mode="json"),
+        "map": plan.map.name,
+        "versions": {name: version(name) for name in ("millrace", "av", "numpy", "pyarrow")},
+        "encoder": {"name": CODEC, "libraries": {k: ".".join(map(str, v)) for k, v in av.library_versions.items()}, **video.options},
+        "files": [_digest(name, path) for name, path in written.items()],
+    }
+    yield _pretty(head).rstrip("}\n") + ',\n  "episodes": [\n'
+    for number, record in enumerate(ledger.records()):
+        lineage = {
+            "episode_index": record.index,
+            "source": str(plan.recipe.sources[record.binding].path),
+            "source_episode": record.source_episode,
+            "files": [file.model_dump(mode="json") for file in record.files],
+        }
+        yield (",\n" if number else "") + "    " + json.dumps(lineage)
+    yield "\n  ]\n}\n"
+
+
+def _digest(name: str, path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"path": name, "num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _number(fps: Any) -> int | float:
+    return int(fps) if fps.denominator == 1 else float(fps)
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _lines(values: Iterable[object]) -> Iterator[str]:
+    return (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)
+
+
+def _write(path: Path, parts: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(parts)

@@ -1,0 +1,212 @@
+"""The main job: recipe in, finished GR00T dataset out."""
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from engine.commit import commit
+from engine.episode import convert_episode
+from engine.errors import EpisodesFailed, OutputExists
+from engine.layout import CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, WORK
+from engine.ledger import Ledger
+from engine.plan import ConversionPlan, EpisodePlan, make_plan
+from engine.recipe import Recipe
+from engine.record import EpisodeFailure, EpisodeResult
+from engine.sources import open_source
+
+OURS = ("data", "videos", META, WORK, CARD, MANIFEST, MODALITY_CONFIG)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where episodes are converted: `num` actors of an embedded Ray or of the cluster at `address`, or in this process.
+
+    num None: one for each core.
+    """
+
+    num: int | None = None
+    address: str | None = None
+    local: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a conversion did. stage_seconds: wall time by stage, over all workers."""
+
+    num_episodes: int
+    num_source_frames: int
+    num_frames: int
+    num_bytes: int
+    num_resumed: int
+    source_seconds: float
+    wall_seconds: float
+    stage_seconds: dict[str, float]
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def realtime_factor(self) -> float:
+        """Seconds of recording converted in each second."""
+        return self.source_seconds / self.wall_seconds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a conversion would do, measured on one episode. cpu_seconds: of one core."""
+
+    num_episodes: int
+    num_source_frames: int
+    num_frames: int
+    num_bytes: int
+    free_bytes: int
+    core_seconds: float
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def plan_conversion(recipe: Recipe) -> ConversionPlan:
+    """Open the recipe's sources and plan every output episode; only metadata is read."""
+    return make_plan(recipe, [open_source(spec.path) for spec in recipe.sources])
+
+
+def convert(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    workers: Workers = Workers(),
+    overwrite: bool = False,
+    on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
+    on_result: Callable[[EpisodeResult], None] = lambda result: None,
+) -> Summary:
+    """Convert the recipe's sources into a GR00T dataset at `out`; a run that was stopped is continued.
+
+    Args:
+        recipe: What to make.
+        out: The dataset's folder; meta/ appears in it last.
+        workers: Where the work is done.
+        overwrite: Delete what an earlier run made there.
+        on_plan: Told the plan and how many of its episodes are already done.
+        on_result: Told each episode's result as it comes.
+
+    Raises:
+        EpisodesFailed: some episodes could not be converted; the others are done, meta/ is not written.
+        MillraceError: anything else that is wrong with recipe, source or output folder.
+    """
+    out, started = Path(out), perf_counter()
+    plan = plan_conversion(recipe)
+    _prepare(out, overwrite=overwrite)
+    failures: list[EpisodeFailure] = []
+    with Ledger(out, recipe) as ledger, _scratch(out) as scratch:
+        todo = [episode for episode in plan.episodes if episode.index not in ledger]
+        on_plan(plan, len(plan.episodes) - len(todo))
+        for result in _results(todo, plan, out, scratch, workers):
+            ledger.append(result)
+            on_result(result)
+            if isinstance(result, EpisodeFailure):
+                failures.append(result)
+        if failures:
+            raise EpisodesFailed([str(failure) for failure in sorted(failures, key=lambda failed: failed.index)])
+        commit(plan, ledger, out, scratch)
+        return _summarize(plan, ledger, num_resumed=len(plan.episodes) - len(todo), started=started)
+
+
+def estimate(recipe: Recipe, out: str | Path) -> Estimate:
+    """What `convert` would do, and at what cost; one episode of middle length is converted to find out."""
+    plan = plan_conversion(recipe)
+    by_length = sorted(plan.episodes, key=lambda episode: episode.num_frames)
+    sample = by_length[len(by_length) // 2]
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder) / WORK
+        scratch.mkdir()
+        started = perf_counter()
+        result = convert_episode(sample, plan.job, Path(folder), scratch)
+        seconds = perf_counter() - started
+    if isinstance(result, EpisodeFailure):
+        raise EpisodesFailed([str(result)])
+    scale = plan.num_frames / result.num_frames
+    return Estimate(
+        num_episodes=len(plan.episodes),
+        num_source_frames=sum(episode.episode.num_frames for episode in plan.episodes),
+        num_frames=plan.num_frames,
+        num_bytes=round(sum(file.num_bytes for file in result.files) * scale),
+        free_bytes=shutil.disk_usage(_existing_parent(Path(out))).free,
+        core_seconds=seconds * scale,
+        dropped=plan.dropped,
+        notes=plan.notes,
+    )
+
+
+def _existing_parent(path: Path) -> Path:
+    return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+
+
+def _prepare(out: Path, *, overwrite: bool) -> None:
+    """An output folder that is empty, or an unfinished one of ours."""
+    found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
+    if out.exists() and not out.is_dir():
+        raise OutputExists(f"{out} is a file, not a folder")
+    is_ours = (out / MANIFEST).is_file() or (out / LEDGER).is_file()
+    if found and not is_ours:
+        raise OutputExists(f"{out} holds {', '.join(found[:5])}, which Millrace did not make. Choose another folder")
+    if overwrite:
+        for name in OURS:
+            entry = out / name
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+    elif META in found:
+        raise OutputExists(f"{out} holds a finished dataset. Choose another folder, or pass --overwrite to replace it")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    """A folder of this run alone for unfinished files; those of killed runs are removed."""
+    for stray in (out / WORK).glob("run-*"):
+        shutil.rmtree(stray, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=out / WORK))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _results(
+    todo: list[EpisodePlan], plan: ConversionPlan, out: Path, scratch: Path, workers: Workers
+) -> Iterator[EpisodeResult]:
+    if not todo:
+        return
+    if workers.local:
+        for episode in todo:
+            yield convert_episode(episode, plan.job, out.absolute(), scratch.absolute())
+        return
+    # Ray takes a second to import; nothing else needs it.
+    from engine.stream import convert_in_parallel
+
+    yield from convert_in_parallel(
+        todo, plan.job, out.absolute(), scratch.absolute(), num_workers=workers.num, address=workers.address
+    )
+
+
+def _summarize(plan: ConversionPlan, ledger: Ledger, *, num_resumed: int, started: float) -> Summary:
+    seconds: Counter[str] = Counter()
+    num_bytes = 0
+    for record in ledger.records():
+        seconds.update(record.seconds)
+        num_bytes += sum(file.num_bytes for file in record.files)
+    fps = [binding.fps for binding in plan.job.bindings]
+    return Summary(
+        num_episodes=len(plan.episodes),
+        num_source_frames=sum(episode.episode.num_frames for episode in plan.episodes),
+        num_frames=plan.num_frames,
+        num_bytes=num_bytes,
+        num_resumed=num_resumed,
+        source_seconds=float(sum(episode.episode.num_frames / fps[episode.binding] for episode in plan.episodes)),
+        wall_seconds=perf_counter() - started,
+        stage_seconds=dict(seconds),
+        dropped=plan.dropped,
+        notes=plan.notes,
+    )

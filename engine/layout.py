@@ -1,0 +1,44 @@
+"""Where things lie in a GR00T-flavoured LeRobot v2.1 dataset, ours and others'."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CODEBASE_VERSION = "v2.1"
+DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+
+STATE = "observation.state"
+ACTION = "action"
+CAMERA_PREFIX = "observation.images."
+
+META = "meta"
+WORK = ".millrace"  # timings, the ledger and unfinished files; not part of the dataset
+LEDGER = f"{WORK}/ledger.jsonl"
+MANIFEST = "millrace.json"
+MODALITY_CONFIG = "modality_config.py"
+CARD = "README.md"
+
+
+def camera_key(camera: str) -> str:
+    """The feature, and so the folder, of a camera."""
+    return CAMERA_PREFIX + camera
+
+
+@dataclass(frozen=True)
+class EpisodePaths:
+    """Paths of one output episode, relative to the dataset."""
+
+    index: int
+    chunks_size: int
+
+    @property
+    def data(self) -> Path:
+        """The episode's parquet file."""
+        return Path(DATA_PATH.format(episode_chunk=self.index // self.chunks_size, episode_index=self.index))
+
+    def video(self, camera: str) -> Path:
+        """The episode's mp4 of one camera."""
+        chunk = self.index // self.chunks_size
+        return Path(
+            VIDEO_PATH.format(episode_chunk=chunk, video_key=camera_key(camera), episode_index=self.index)
+        )

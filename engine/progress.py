@@ -1,0 +1,124 @@
+"""What a terminal shows while episodes are converted, and afterwards."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from time import perf_counter
+
+from rich import box
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from engine.convert import Estimate, Summary
+from engine.plan import ConversionPlan
+from engine.record import EpisodeFailure, EpisodeResult
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class ConversionProgress:
+    """A bar with episodes, output frames per second and time left; without a terminal, a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("episodes  {task.fields[rate]:,.0f} frames/s  time left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=None, rate=0.0)
+        self.num_frames = self.num_done = self.num_resumed = self.num_failed = self.num_episodes = 0
+        self.started = self.last_line = perf_counter()
+
+    def on_plan(self, plan: ConversionPlan, num_done: int) -> None:
+        """Show what is to be done, and that an earlier run is continued."""
+        self.num_episodes, self.num_resumed = len(plan.episodes), num_done
+        self.started = self.last_line = perf_counter()
+        self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=plan.map.name)
+        for note in plan.notes:
+            self._print(f"note: {note}")
+        if num_done:
+            self._print(f"continuing: {num_done} of {self.num_episodes} episodes are done")
+
+    def on_result(self, result: EpisodeResult) -> None:
+        """Count one episode."""
+        if isinstance(result, EpisodeFailure):
+            self.num_failed += 1
+        else:
+            self.num_frames += result.num_frames
+        self.num_done += 1
+        self.bar.update(self.task, advance=1, rate=self._rate(), description=self._failed())
+        if not self.console.is_terminal and perf_counter() - self.last_line > SECONDS_BETWEEN_LINES:
+            self.last_line = perf_counter()
+            self._print(self.line())
+
+    def line(self) -> str:
+        """Where things stand, in one line."""
+        done = self.num_resumed + self.num_done
+        left = (perf_counter() - self.started) * (self.num_episodes - done) / max(self.num_done, 1)
+        return (
+            f"{done}/{self.num_episodes} episodes, {self._rate():,.0f} frames/s, "
+            f"{timedelta(seconds=round(left))} left{self._failed(', ')}"
+        )
+
+    def _rate(self) -> float:
+        return self.num_frames / max(perf_counter() - self.started, 1e-9)
+
+    def _failed(self, before: str = "") -> str:
+        return f"{before}{self.num_failed} failed" if self.num_failed else ""
+
+    def _print(self, line: str) -> None:
+        self.console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+def print_summary(summary: Summary, out: str, console: Console) -> None:
+    """What was converted, and where the time went."""
+    table = _table()
+    table.add_row("episodes", f"{summary.num_episodes:,}" + _resumed(summary.num_resumed))
+    table.add_row("frames", f"{summary.num_source_frames:,} in, {summary.num_frames:,} out")
+    table.add_row("size", decimal(summary.num_bytes))
+    table.add_row("time", f"{summary.wall_seconds:.1f} s, {summary.realtime_factor:.0f} x realtime")
+    stages = sorted(summary.stage_seconds.items(), key=lambda stage: -stage[1])
+    table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))
+    _add_remarks(table, summary.dropped)
+    console.print(table)
+    console.print(f"wrote {escape(out)}", soft_wrap=True, highlight=False)
+
+
+def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> None:
+    """What would be done, and whether it fits on the disk."""
+    table = _table()
+    table.add_row("episodes", f"{estimate.num_episodes:,}")
+    table.add_row("frames", f"{estimate.num_source_frames:,} in, {estimate.num_frames:,} out")
+    table.add_row("size", f"about {decimal(estimate.num_bytes)}, of {decimal(estimate.free_bytes)} free")
+    wall = timedelta(seconds=round(estimate.core_seconds / num_workers))
+    table.add_row("time", f"about {wall} on {num_workers} cores (measured on one episode)")
+    _add_remarks(table, estimate.dropped)
+    console.print(table)
+    for note in estimate.notes:
+        console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
+    console.print("dry run: nothing was written")
+
+
+def _table() -> Table:
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _add_remarks(table: Table, dropped: Iterable[str]) -> None:
+    if names := ", ".join(dropped):
+        table.add_row("dropped columns", escape(names))
+
+
+def _resumed(num_resumed: int) -> str:
+    return f", {num_resumed:,} of them by an earlier run" if num_resumed else ""

@@ -1,0 +1,96 @@
+"""Which source frame becomes each output frame."""
+
+from fractions import Fraction
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import CannotUpsample, RecipeError
+
+Resampler = Literal["nearest", "linspace"]
+RESAMPLERS: tuple[str, ...] = get_args(Resampler)
+
+
+def parse_fps(value: object) -> Fraction:
+    """An exact rate from what metadata and command lines hold: 20, 29.97, "30000/1001".
+
+    Floats are read as the nearest fraction with a denominator of at most 1001, so that 29.97002997
+    becomes the 30000/1001 that it stands for.
+
+    Raises:
+        ValueError: not a positive, finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
+        raise ValueError(f"a frame rate is a number, not {value!r}")
+    try:
+        fps = Fraction(str(value)).limit_denominator(1001)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"a frame rate is a number such as 20 or 30000/1001, not {value!r}") from None
+    if not 0 < fps <= 10_000:
+        raise ValueError(f"a frame rate lies above 0 and at most at 10000 Hz, not {value!r}")
+    return fps
+
+
+def frame_indices(
+    num_frames: int,
+    *,
+    source_fps: Fraction,
+    target_fps: Fraction,
+    resampler: Resampler = "nearest",
+) -> NDArray[np.int64]:
+    """The source frames that the output shows, by the chosen rule; see `nearest` and `linspace`.
+
+    Raises:
+        CannotUpsample: target_fps exceeds source_fps.
+    """
+    if target_fps > source_fps:
+        raise CannotUpsample(
+            f"cannot make {format_fps(target_fps)} Hz from {format_fps(source_fps)} Hz: frames would be "
+            "shown twice. Choose --fps at or below the source's rate, or --fps source"
+        )
+    rules = {"nearest": nearest, "linspace": linspace}
+    if resampler not in rules:
+        raise RecipeError(f"'{resampler}' is not a resampler. Known: {', '.join(RESAMPLERS)}")
+    return rules[resampler](num_frames, source_fps=source_fps, target_fps=target_fps)
+
+
+def nearest(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> NDArray[np.int64]:
+    """Source frame nearest in time to each target frame; ties go to the even frame.
+
+    Target frame k is due at k / target_fps seconds; none lies past the last source frame. Even
+    frames are the key frames of LeRobot's AV1, so a tie decided this way is cheaper to decode.
+
+        50 Hz -> 20 Hz:  0 2 5 8 10 12 15 ...
+
+    Args:
+        num_frames: Frames in the source episode, T.
+        source_fps: Source rate, Hz.
+        target_fps: Target rate, Hz; at most source_fps.
+
+    Returns:
+        Indices into [0, T), shape (T',), T' = floor((T - 1) * target / source) + 1.
+    """
+    step = source_fps / target_fps
+    num_targets = (num_frames - 1) * step.denominator // step.numerator + 1
+    whole, remainder = np.divmod(np.arange(num_targets, dtype=np.int64) * step.numerator, step.denominator)
+    is_later_nearer = 2 * remainder > step.denominator
+    is_tie_from_odd = (2 * remainder == step.denominator) & (whole % 2 == 1)
+    return whole + (is_later_nearer | is_tie_from_odd)
+
+
+def linspace(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> NDArray[np.int64]:
+    """The ALOHA guide's rule, equal to it in every index; it stretches time by up to 1.5 source frames.
+
+    Source: the guide's step 2.4, `np.linspace(0, N - 1, int(N * 20 / 50)).astype(int)`.
+
+    Returns:
+        Indices into [0, T), shape (int(T * target / source),); empty for an episode too short.
+    """
+    source, target = (int(fps) if fps.denominator == 1 else float(fps) for fps in (source_fps, target_fps))
+    return np.linspace(0, num_frames - 1, int(num_frames * target / source)).astype(np.int64)
+
+
+def format_fps(fps: Fraction) -> str:
+    """The rate as people write it: "20", "29.97", "12.5"."""
+    return str(fps.numerator) if fps.denominator == 1 else f"{float(fps):.4g}"

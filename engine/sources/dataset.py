@@ -1,0 +1,49 @@
+"""An opened source dataset: everything that conversion needs to know before it reads a row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from engine.layout import CAMERA_PREFIX
+from engine.sources.episode import SourceEpisode
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column or camera as the metadata describes it; names None when it names no joints."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...] | None
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether it is pictures rather than numbers."""
+        return self.dtype in ("video", "image")
+
+
+@dataclass(frozen=True)
+class SourceDataset:
+    """A dataset whose layout version no longer matters; layout is for display only.
+
+    tasks: text by task index. Cameras are named by their feature without "observation.images.".
+    """
+
+    root: Path
+    layout: str
+    fps: Fraction
+    robot_type: str | None
+    features: Mapping[str, Feature]
+    tasks: Mapping[int, str]
+    episodes: Sequence[SourceEpisode]
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, in the order of the metadata."""
+        return tuple(camera_name(key) for key, feature in self.features.items() if feature.is_camera)
+
+
+def camera_name(key: str) -> str:
+    """A camera's name from its feature key."""
+    return key.removeprefix(CAMERA_PREFIX)

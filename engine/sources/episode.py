@@ -1,0 +1,45 @@
+"""One episode of a source dataset, told without a version number."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from engine.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class RowRange:
+    """Rows [start, stop) of one parquet file; start 0 and stop None: the whole file."""
+
+    path: Path
+    start: int = 0
+    stop: int | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One camera's pictures of one episode: a whole mp4, or a part of one.
+
+    start_seconds None: the file holds this clip alone, so every frame in it counts.
+    """
+
+    path: Path
+    num_frames: int
+    fps: Fraction
+    start_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class SourceEpisode:
+    """Where one episode's rows and pictures lie, and what is known of it before they are read."""
+
+    index: int
+    num_frames: int
+    rows: RowRange
+    clips: Mapping[str, Clip]
+    tasks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1:
+            raise DatasetError(f"episode {self.index}: {self.num_frames} frames, expected at least 1")

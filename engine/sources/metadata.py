@@ -1,0 +1,146 @@
+"""The files below meta/ that all LeRobot layouts share, read leniently and checked."""
+
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from engine.errors import DatasetError
+from engine.resample import parse_fps
+from engine.sources.dataset import Feature
+
+LFS_POINTER = "version https://git-lfs"
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class FeatureInfo(BaseModel):
+    """A feature in info.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    names: Any = None
+
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _none_is_empty(cls, shape: object) -> object:
+        return () if shape is None else shape
+
+    def to_feature(self) -> Feature:
+        """The feature with its names flattened."""
+        return Feature(self.dtype, self.shape, flatten_names(self.names))
+
+
+class Info(BaseModel):
+    """info.json of any version; totals are not read, as they are missing or wrong too often."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    fps: Fraction
+    features: dict[str, FeatureInfo]
+    codebase_version: str | None = None
+    robot_type: str | None = None
+    chunks_size: int = 1000
+    data_path: str | None = None
+    video_path: str | None = None
+
+    @field_validator("fps", mode="before")
+    @classmethod
+    def _exact(cls, fps: object) -> Fraction:
+        return parse_fps(fps)
+
+    @field_validator("chunks_size")
+    @classmethod
+    def _positive(cls, chunks_size: int) -> int:
+        if chunks_size < 1:
+            raise ValueError("must be at least 1")
+        return chunks_size
+
+
+class TaskLine(BaseModel):
+    """A line of tasks.jsonl."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task_index: int
+    task: str
+
+
+class EpisodeLine(BaseModel):
+    """A line of episodes.jsonl."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    episode_index: int
+    length: int
+    tasks: tuple[str, ...] = ()
+
+
+def read_json(path: Path, model: type[Model]) -> Model:
+    """A JSON file as a checked model.
+
+    Raises:
+        DatasetError: missing, an LFS pointer, no JSON, or not what the model demands.
+    """
+    return _parse(_read_text(path), model, str(path))
+
+
+def read_jsonl(path: Path, model: type[Model]) -> Iterator[Model]:
+    """A checked model for each line that is not blank."""
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        if line.strip():
+            yield _parse(line, model, f"{path}:{number}")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is missing") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read ({error})") from error
+    if text.startswith(LFS_POINTER):
+        raise DatasetError(f"{path} is a Git LFS pointer; run `git lfs pull` where it came from")
+    return text
+
+
+def _parse(text: str, model: type[Model], where: str) -> Model:
+    try:
+        return model.model_validate(json.loads(text))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DatasetError(f"{where} is not JSON ({error})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the value"
+        raise DatasetError(f"{where}: {field}: {first['msg']}") from error
+
+
+def flatten_names(names: object) -> tuple[str, ...] | None:
+    """Joint names from {"motors": [...]}, [[...]], [...] or null."""
+    if isinstance(names, str):
+        return (names,)
+    if isinstance(names, dict):
+        names = list(names.values())
+    if not isinstance(names, list):
+        return None
+    flat = [name for part in names for name in (flatten_names(part) or ())]
+    return tuple(flat) or None
+
+
+def inside(root: Path, template: str, where: str, **fields: object) -> Path:
+    """A path template of the metadata, filled in; it must stay below the dataset's root.
+
+    Raises:
+        DatasetError: the template is malformed, absolute or leads out of the dataset.
+    """
+    try:
+        relative = Path(template.format(**fields))
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise DatasetError(f"{where}: path template {template!r} cannot be filled in ({error!r})") from error
+    if relative.is_absolute() or ".." in relative.parts:
+        raise DatasetError(f"{where}: path template {template!r} leads out of the dataset")
+    return root / relative

@@ -1,0 +1,88 @@
+"""Plans to results through Ray Data: one row is one episode, one actor is one core."""
+
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from engine.episode import convert_episode
+from engine.plan import EpisodePlan, Job
+from engine.record import RESULT, EpisodeResult
+
+# A worker streams frames: its peak does not grow with the episode (benchmarks/ measures it).
+WORKER_MEMORY_BYTES = 400 << 20
+# Plans and records are all that Ray stores; pictures never go through it.
+OBJECT_STORE_BYTES = 256 << 20
+
+
+class EpisodeWorker:
+    """A Ray actor that converts one episode after the other, on one core."""
+
+    def __init__(self, job: Job, out: Path, scratch: Path) -> None:
+        self.job, self.out, self.scratch = job, out, scratch
+
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        """{"plan": pickled EpisodePlan} -> {"result": EpisodeResult as JSON}."""
+        plan: EpisodePlan = pickle.loads(row["plan"])
+        result = convert_episode(plan, self.job, self.out, self.scratch)
+        return {"result": RESULT.dump_json(result)}
+
+
+def convert_in_parallel(
+    plans: Sequence[EpisodePlan],
+    job: Job,
+    out: Path,
+    scratch: Path,
+    *,
+    num_workers: int | None,
+    address: str | None,
+) -> Iterator[EpisodeResult]:
+    """Yield each episode's result as it is done, in any order; the longest are begun first.
+
+    Args:
+        plans: The episodes to convert.
+        job: What they share.
+        out: The dataset's folder, which every node sees at this path.
+        scratch: For unfinished files, on the file system of `out`.
+        num_workers: Actors, a core each; None: one for each core of the machine or cluster.
+        address: A running Ray cluster; None: an embedded Ray.
+    """
+    with _connected(num_workers, address):
+        num_workers = min(len(plans), num_workers or int(ray.cluster_resources().get("CPU", 1)))
+        longest_first = sorted(plans, key=lambda plan: -plan.episode.num_frames)
+        rows = [{"plan": pickle.dumps(plan)} for plan in longest_first]
+        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            EpisodeWorker,
+            fn_constructor_args=(job, out, scratch),
+            compute=ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=2),
+            num_cpus=1,
+            memory=WORKER_MEMORY_BYTES,
+        )
+        for row in results.iter_rows():
+            yield RESULT.validate_json(row["result"])
+
+
+@contextmanager
+def _connected(num_workers: int | None, address: str | None) -> Iterator[None]:
+    """An embedded Ray, shut down afterwards, or a running cluster, left as it was."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    was_connected = ray.is_initialized()
+    if not was_connected:
+        quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+        if address is not None:
+            ray.init(address, log_to_driver=False, logging_level="error")
+        else:
+            ray.init("local", num_cpus=num_workers, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    try:
+        yield
+    finally:
+        if not was_connected:
+            ray.shutdown()

@@ -1,0 +1,179 @@
+"""The wanted frames of a clip, decoded from no more packets than they need, one frame in memory at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.codec.codec import UnknownCodecError
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from engine.errors import FrameCountMismatch, VideoError
+from engine.sources.episode import Clip
+from engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
+
+# A video file is untrusted: no network protocols, no playlists that open other files.
+OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi"}
+LFS_POINTER = b"version https://git-lfs"
+# Decoders that may be fed the next key frame without being drained and flushed in between.
+RESTARTS_AT_KEYFRAMES = {"libdav1d", "av1", "libaom-av1"}
+
+
+def decode_frames(clip: Clip, indices: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
+    """Yield the frames at `indices` (strictly increasing, in [0, clip.num_frames)), in order.
+
+    Packets are counted against the clip's frames before anything is decoded; where they do not map
+    one to one to frames, everything is decoded and the frames are counted instead.
+
+    Raises:
+        VideoError: the file is missing, holds no video, is truncated or corrupt.
+        FrameCountMismatch: it holds more or fewer frames than the clip promises.
+    """
+    assert np.all(np.diff(indices) > 0), "frame indices increase"
+    with open_video(clip.path) as (container, stream):
+        packets = _scan_packets(container, stream, clip)
+        times = _frame_times(packets, stream, clip)
+    with open_video(clip.path) as (container, stream):
+        if times is None:
+            yield from _decode_all(container, stream, clip, indices)
+        else:
+            yield from _decode_planned(container, stream, clip, packets, times[indices])
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A container and its video stream, one codec thread; libav's errors become ours, naming the file."""
+    if not path.is_file():
+        raise VideoError(f"no video at {path}")
+    try:
+        with av.open(str(path), options=OPEN_OPTIONS) as container:
+            if not container.streams.video:
+                raise VideoError(f"{path} holds no video stream")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            yield container, stream
+    except (av.FFmpegError, UnknownCodecError) as error:
+        raise VideoError(f"{path} {_diagnosis(path, error)}") from error
+
+
+def _diagnosis(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        head = file.read(len(LFS_POINTER))
+    if head == LFS_POINTER:
+        return "is a Git LFS pointer, not the video itself; run `git lfs pull` where it came from"
+    if not head:
+        return "is empty"
+    return f"is truncated or corrupt ({getattr(error, 'strerror', None) or error})"
+
+
+def _scan_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> list[PacketInfo]:
+    """The clip's packets, read without decoding."""
+    packets = []
+    for packet in _clip_packets(container, stream, clip):
+        if packet.is_corrupt:
+            raise VideoError(f"{clip.path} is truncated or corrupt at packet {len(packets)}")
+        packets.append(PacketInfo(packet.pts, packet.is_keyframe))
+    return packets
+
+
+def _clip_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:
+    """Packets in file order, from the last key frame before the clip until none can belong to it."""
+    end = None
+    if clip.start_seconds is not None:
+        container.seek(_to_pts(clip.start_seconds, stream), stream=stream, backward=True)
+        end = _to_pts(clip.start_seconds + float((clip.num_frames + 1) / clip.fps), stream)
+    for packet in container.demux(stream):
+        if end is not None and packet.dts is not None and packet.dts >= end:
+            return
+        if packet.size:  # a demux ends with an empty packet
+            yield packet
+
+
+def _to_pts(seconds: float, stream: VideoStream) -> int:
+    assert stream.time_base is not None
+    return round(Fraction(seconds) / stream.time_base) + (stream.start_time or 0)
+
+
+def _frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> NDArray[np.int64] | None:
+    """The clip's presentation times, shape (num_frames,); None where packets do not tell its frames."""
+    if not is_one_to_one(packets):
+        return None
+    times = np.sort(np.array([packet.pts for packet in packets], dtype=np.int64))
+    if clip.start_seconds is not None:
+        first = int(np.argmin(np.abs(times - _to_pts(clip.start_seconds, stream))))  # offsets drift
+        times = times[first : first + clip.num_frames]
+    return times if len(times) == clip.num_frames else None
+
+
+def _decode_planned(
+    container: InputContainer,
+    stream: VideoStream,
+    clip: Clip,
+    packets: list[PacketInfo],
+    wanted_times: NDArray[np.int64],
+) -> Iterator[av.VideoFrame]:
+    """Feed the decoder what the plan says; every wanted frame must come out once, in order."""
+    wanted = iter(wanted_times.tolist())
+    due = next(wanted)
+    uses = plan_packets(packets, set(wanted_times.tolist()))
+    for frame in _feed(_clip_packets(container, stream, clip), uses, stream):
+        _check_whole(frame, clip)
+        if frame.pts == due:
+            yield frame
+            due = next(wanted, None)
+            if due is None:
+                return
+    raise VideoError(f"{clip.path} is truncated or corrupt: its packet at {due} gives no frame")
+
+
+def _feed(packets: Iterator[av.Packet], uses: list[Use], stream: VideoStream) -> Iterator[av.VideoFrame]:
+    decoder = stream.codec_context
+    must_flush = decoder.name not in RESTARTS_AT_KEYFRAMES
+    has_skipped = False
+    for packet, use in zip(packets, uses, strict=True):
+        if use is Use.SKIP:
+            has_skipped = True
+            continue
+        if has_skipped and must_flush:
+            yield from decoder.decode(None)
+            decoder.flush_buffers()
+        has_skipped = False
+        decoder.skip_frame = "NONREF" if use is Use.REFERENCE else "DEFAULT"
+        yield from decoder.decode(packet)
+    yield from decoder.decode(None)
+
+
+def _decode_all(
+    container: InputContainer, stream: VideoStream, clip: Clip, indices: NDArray[np.int64]
+) -> Iterator[av.VideoFrame]:
+    """Decode every frame and tell the wanted ones by counting."""
+    wanted = set(indices.tolist())
+    start = None if clip.start_seconds is None else clip.start_seconds - float(1 / clip.fps / 2)
+    number = 0
+    for frame in _feed_all(container, stream, clip):
+        _check_whole(frame, clip)
+        if start is not None and (frame.time is None or frame.time < start or number >= clip.num_frames):
+            continue
+        if number in wanted:
+            yield frame
+        number += 1
+    if number != clip.num_frames:
+        where = "" if clip.start_seconds is None else f" from {clip.start_seconds:.3f} s on"
+        raise FrameCountMismatch(
+            f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; they must be equal"
+        )
+
+
+def _feed_all(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.VideoFrame]:
+    for packet in _clip_packets(container, stream, clip):
+        yield from stream.codec_context.decode(packet)
+    yield from stream.codec_context.decode(None)
+
+
+def _check_whole(frame: av.VideoFrame, clip: Clip) -> None:
+    if frame.is_corrupt:
+        raise VideoError(f"{clip.path} is corrupt: the frame at {frame.time:.3f} s is damaged")

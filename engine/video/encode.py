@@ -1,0 +1,65 @@
+"""H.264 as GR00T and LeRobot read it best: constant rate, short closed GOPs, no B-frames, the same bytes every time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+CODEC = "libx264"
+DEFAULT_GOP = 10
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How output videos are made.
+
+    crf 18 and veryfast keep at least 44 dB at 256x256; a GOP of 10 with fastdecode is the cheapest for
+    both sequential and sparse readers.
+    """
+
+    fps: Fraction
+    image_size: int
+    gop: int = DEFAULT_GOP
+    crf: int = 18
+    preset: str = "veryfast"
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options of libx264."""
+        return {
+            "preset": self.preset,
+            "crf": str(self.crf),
+            "g": str(self.gop),
+            "bf": "0",
+            "sc_threshold": "0",  # key frames every `gop` frames and nowhere else
+            "tune": "fastdecode",
+        }
+
+
+def write_h264(path: Path, frames: Iterable[av.VideoFrame], settings: VideoSettings) -> int:
+    """Encode yuv420p frames into an mp4 at `path`; returns how many.
+
+    Colour tags are those of the first frame. One thread, no dates: equal frames give equal bytes.
+    """
+    num_frames = 0
+    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    with av.open(str(path), "w", format="mp4", options=options) as container:
+        stream = container.add_stream(CODEC, rate=settings.fps, options=settings.options)
+        encoder = stream.codec_context
+        encoder.width = encoder.height = settings.image_size
+        encoder.pix_fmt = "yuv420p"
+        encoder.time_base = 1 / settings.fps
+        encoder.thread_count = 1
+        for number, frame in enumerate(frames):
+            if number == 0:
+                encoder.color_range, encoder.colorspace = frame.color_range, frame.colorspace
+                encoder.color_primaries, encoder.color_trc = frame.color_primaries, frame.color_trc
+            frame.pts, frame.time_base = number, encoder.time_base
+            # Key frames of the source would otherwise be key frames of the output: twice the bytes.
+            frame.pict_type = 0
+            container.mux(stream.encode(frame))
+            num_frames = number + 1
+        container.mux(stream.encode(None))
+    return num_frames

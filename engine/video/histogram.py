@@ -1,0 +1,66 @@
+"""Colour statistics of a few frames, as LeRobot keeps them for each camera."""
+
+from collections.abc import Iterable, Iterator
+
+import av
+import numpy as np
+from av.filter import Graph
+from numpy.typing import NDArray
+
+from engine.stats import Summary
+
+LEVELS = np.arange(256) / 255
+
+
+class RgbHistogram:
+    """Counts of each level of each channel, shape (3, 256)."""
+
+    def __init__(self) -> None:
+        self.counts: NDArray[np.int64] = np.zeros((3, len(LEVELS)), dtype=np.int64)
+        self.num_frames = 0
+        self._graph: Graph | None = None
+
+    def add(self, frame: av.VideoFrame) -> None:
+        """Count one yuv420p frame; the frame is left as it was."""
+        if self._graph is None:
+            self._graph = _rgb_graph(frame)
+        self._graph.vpush(frame)
+        image = self._graph.vpull().to_ndarray()
+        for channel, counts in enumerate(self.counts):
+            counts += np.bincount(image[..., channel].ravel(), minlength=len(LEVELS))
+        self.num_frames += 1
+
+    def summary(self) -> Summary:
+        """min, max, mean and std of each channel, levels scaled to 0..1; each shape (3, 1, 1)."""
+        weights = self.counts / self.counts.sum(axis=1, keepdims=True)
+        mean = weights @ LEVELS
+        std = np.sqrt(np.maximum(weights @ LEVELS**2 - mean**2, 0))
+        lows = [LEVELS[np.flatnonzero(channel)[0]] for channel in self.counts]
+        highs = [LEVELS[np.flatnonzero(channel)[-1]] for channel in self.counts]
+        per_channel = [np.reshape(values, (3, 1, 1)).tolist() for values in (lows, highs, mean, std)]
+        return Summary(*per_channel, count=[self.num_frames])
+
+
+def sampled(
+    frames: Iterable[av.VideoFrame], histogram: RgbHistogram, *, every: int
+) -> Iterator[av.VideoFrame]:
+    """Pass frames on, counting each `every`-th, the first included, on the way."""
+    for number, frame in enumerate(frames):
+        if number % every == 0:
+            histogram.add(frame)
+        yield frame
+
+
+def _rgb_graph(frame: av.VideoFrame) -> Graph:
+    """yuv420p to RGB, the same numbers on every machine."""
+    source = f"video_size={frame.width}x{frame.height}:pix_fmt=yuv420p:time_base=1/1000"
+    graph = Graph()
+    graph.threads = 1
+    filters = [
+        graph.add("buffer", f"{source}:colorspace={frame.colorspace:d}:range={frame.color_range:d}"),
+        graph.add("scale", "flags=accurate_rnd+bitexact"),
+        graph.add("format", "rgb24"),
+        graph.add("buffersink"),
+    ]
+    graph.link_nodes(*filters).configure()
+    return graph

@@ -1,0 +1,60 @@
+"""What an mp4 holds, told by its packets; nothing is decoded and no header count is trusted."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from engine.errors import VideoError
+from engine.video.decode import open_video
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """One video stream; fps is the mean rate of its packets, None for fewer than two."""
+
+    codec: str
+    pix_fmt: str
+    width: int
+    height: int
+    num_frames: int
+    fps: Fraction | None
+    first_pts: int
+    is_constant_rate: bool
+    has_b_frames: bool
+    gop: int
+
+    def describe(self) -> str:
+        """The facts in one phrase: "h264 yuv420p 256x256, 160 frames at 20 fps"."""
+        rate = "unknown rate" if self.fps is None else f"{float(self.fps):g} fps"
+        return f"{self.codec} {self.pix_fmt} {self.width}x{self.height}, {self.num_frames} frames at {rate}"
+
+
+def probe_video(path: Path) -> VideoFacts:
+    """Read every packet's time stamps.
+
+    Raises:
+        VideoError: missing, no video, truncated or corrupt.
+    """
+    with open_video(path) as (container, stream):
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        if not packets or any(packet.is_corrupt or packet.pts is None for packet in packets):
+            raise VideoError(f"{path} is truncated or corrupt")
+        codec = stream.codec_context
+        shown = np.sort(np.array([packet.pts for packet in packets], dtype=np.int64))
+        steps = np.diff(shown)
+        keys = np.flatnonzero([packet.is_keyframe for packet in packets])
+        assert stream.time_base is not None
+        return VideoFacts(
+            codec=codec.codec.canonical_name,
+            pix_fmt=codec.pix_fmt or "unknown",
+            width=codec.width,
+            height=codec.height,
+            num_frames=len(packets),
+            fps=Fraction(len(steps)) / (int(steps.sum()) * stream.time_base) if steps.sum() else None,
+            first_pts=int(shown[0]),
+            is_constant_rate=bool(len(steps) == 0 or np.ptp(steps) <= 1),
+            has_b_frames=any(packet.pts != packet.dts for packet in packets),
+            gop=int(np.max(np.diff([*keys, len(packets)]))) if len(keys) else 0,
+        )

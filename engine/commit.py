@@ -2,14 +2,11 @@
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import av
 
 from embodiments.modality import modality_config, modality_config_source, modality_json
 from engine.card import dataset_card
@@ -29,7 +26,7 @@ from engine.layout import (
 )
 from engine.ledger import Ledger
 from engine.plan import ConversionPlan
-from engine.video.encode import CODEC
+from engine.video.encode import CODEC, library_versions
 
 FLOAT_FEATURES = (STATE, ACTION, "timestamp")
 
@@ -153,12 +150,11 @@ def _features(plan: ConversionPlan) -> dict[str, Any]:
 
 def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path]) -> Iterator[str]:
     """millrace.json, an episode a line: what made this dataset, of what, and every file's digest."""
-    video = plan.job.video
     head = {
         "recipe": plan.recipe.model_dump(mode="json"),
         "map": plan.map.name,
         "versions": {name: version(name) for name in ("millrace", "av", "numpy", "pyarrow")},
-        "encoder": {"name": CODEC, "libraries": {k: ".".join(map(str, v)) for k, v in av.library_versions.items()}, **video.options},
+        "encoder": {"name": CODEC, **plan.job.video.options, "libraries": library_versions()},
         "files": [_digest(name, path) for name, path in written.items()],
     }
     yield _pretty(head).rstrip("}\n") + ',\n  "episodes": [\n'

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,10 @@ from engine.errors import EpisodeError, FrameCountMismatch, RowsError, VideoErro
 from engine.layout import EpisodePaths, camera_key
 from engine.plan import Binding, EpisodePlan, Job, JointColumns, chosen_frames
 from engine.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord
-from engine.rows import EpisodeRows, integers, read_rows, vectors, write_rows
+from engine.rows import EpisodeRows, integers, locate_rows, read_episode, vectors, write_rows
+from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.stats import Summary, summarize
-from engine.video.decode import decode_frames
+from engine.video.decode import decode_clip
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.histogram import RgbHistogram, sampled
 from engine.video.probe import probe_video
@@ -56,18 +57,21 @@ def _convert(plan: EpisodePlan, job: Job, out: Path, scratch: Path) -> EpisodeRe
     frames = chosen_frames(plan.episode, binding.fps, job.video.fps, job.resample)
     paths = EpisodePaths(plan.index, job.chunks_size)
     try:
-        rows = _make_rows(plan, binding, frames, job.video.fps, clock)
+        with clock.stage("read rows"):
+            ranges = locate_rows(plan.episode)
+        rows = _make_rows(ranges, plan, binding, frames, job, clock)
         unfinished = scratch / f"{plan.index}.rows"
         with clock.stage("write rows"):
             write_rows(unfinished, rows)
             files = [_finish(unfinished, out, paths.data)]
             stats = {name: summarize(values) for name, values in rows.columns().items()}
-    except (RowsError, OSError) as error:
+    except (MillraceError, OSError) as error:
         raise EpisodeError(plan.episode.index, None, str(error)) from error
     for camera, source_camera in binding.cameras.items():
         try:
             unfinished = scratch / f"{plan.index}.{camera}"
-            stats[camera_key(camera)] = _make_clip(unfinished, plan, source_camera, frames, job, clock)
+            clip = _clip(plan.episode, source_camera, ranges)
+            stats[camera_key(camera)] = _make_clip(unfinished, clip, frames, job, clock)
             with clock.stage("digest"):
                 files.append(_finish(unfinished, out, paths.video(camera)))
         except (MillraceError, OSError) as error:
@@ -86,62 +90,72 @@ def _convert(plan: EpisodePlan, job: Job, out: Path, scratch: Path) -> EpisodeRe
 
 
 def _make_rows(
-    plan: EpisodePlan, binding: Binding, frames: NDArray[np.int64], fps: Fraction, clock: StageClock
+    ranges: tuple[RowRange, ...],
+    plan: EpisodePlan,
+    binding: Binding,
+    frames: NDArray[np.int64],
+    job: Job,
+    clock: StageClock,
 ) -> EpisodeRows:
     """Read the source rows, keep the chosen frames and map their joints."""
-    path = plan.episode.rows.path
     names = [*binding.state.columns, *binding.action.columns, *(["task_index"] if binding.tasks is not None else [])]
     with clock.stage("read rows"):
-        table = read_rows(plan.episode.rows, list(dict.fromkeys(names)))
+        table = read_episode(ranges, list(dict.fromkeys(names)))
+        where = ", ".join(map(str, ranges))
         if len(table) != plan.episode.num_frames:
-            raise RowsError(f"{len(table)} rows in {path}, but the metadata says {plan.episode.num_frames}")
-        source_state = _joints(table, binding.state, path)[frames]
-        source_action = _joints(table, binding.action, path)[frames]
+            raise RowsError(f"{len(table)} rows in {where}, but the metadata says {plan.episode.num_frames}")
+        source_state = _joints(table, binding.state, where)[frames]
+        source_action = _joints(table, binding.action, where)[frames]
     with clock.stage("map joints"):
         state, action = binding.map.apply(source_state, source_action)
     return EpisodeRows(
         episode_index=plan.index,
         first_index=plan.first_index,
-        timestamp=(np.arange(len(frames)) / float(fps)).astype(np.float32),
+        timestamp=(np.arange(len(frames)) / float(job.video.fps)).astype(np.float32),
         state=state,
         action=action,
-        task_index=_task_index(table, plan, binding, path)[frames],
+        task_index=_task_index(table, plan, binding, where)[frames],
     )
 
 
-def _joints(table: pa.Table, wanted: JointColumns, path: Path) -> NDArray[np.float32]:
+def _joints(table: pa.Table, wanted: JointColumns, where: str) -> NDArray[np.float32]:
     """The robot's joints in its own order, (T, D)."""
-    parts = [vectors(table, column, where=path) for column in wanted.columns]
+    parts = [vectors(table, column, where=where) for column in wanted.columns]
     for column, part, width in zip(wanted.columns, parts, wanted.widths, strict=True):
         if part.shape[1] != width:
             raise RowsError(
-                f"column '{column}' holds {part.shape[1]} values a row in {path}, but the metadata says {width}"
+                f"column '{column}' holds {part.shape[1]} values a row in {where}, but the metadata says {width}"
             )
     return np.concatenate(parts, axis=1)[:, wanted.gather]
 
 
-def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, path: Path) -> NDArray[np.int64]:
+def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str) -> NDArray[np.int64]:
     """The output's task index of every source row, (T,)."""
     if binding.tasks is None:
         return np.full(len(table), plan.task_index, dtype=np.int64)
-    theirs, inverse = np.unique(integers(table, "task_index", where=path), return_inverse=True)
+    theirs, inverse = np.unique(integers(table, "task_index", where=where), return_inverse=True)
     unknown = [index for index in theirs.tolist() if index not in binding.tasks]
     if unknown:
-        raise RowsError(f"task_index {unknown} in {path} names no task of the dataset's metadata")
+        raise RowsError(f"task_index {unknown} in {where} names no task of the dataset's metadata")
     ours = np.array([binding.tasks[index] for index in theirs.tolist()], dtype=np.int64)
     return ours[inverse]
 
 
+def _clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> Clip | ImageColumn:
+    """One camera's clip; pictures in the rows lie where the rows were found."""
+    if camera not in episode.clips:
+        raise VideoError("this episode has no video of this camera")
+    clip = episode.clips[camera]
+    return replace(clip, rows=ranges) if isinstance(clip, ImageColumn) else clip
+
+
 def _make_clip(
-    path: Path, plan: EpisodePlan, source_camera: str, frames: NDArray[np.int64], job: Job, clock: StageClock
+    path: Path, clip: Clip | ImageColumn, frames: NDArray[np.int64], job: Job, clock: StageClock
 ) -> Summary:
     """Decode, reframe and encode one camera's clip into `path`, and check what was written."""
-    if source_camera not in plan.episode.clips:
-        raise VideoError("this episode has no video of this camera")
-    clip = plan.episode.clips[source_camera]
     histogram = RgbHistogram()
     reframe = Reframer(crop=job.crop, image_size=job.video.image_size)
-    decoded = clock.iterate("decode", decode_frames(clip, frames))
+    decoded = clock.iterate("decode", decode_clip(clip, frames))
     reframed = clock.iterate("crop and scale", map(reframe, decoded))
     counted = clock.iterate(
         "image statistics", sampled(reframed, histogram, every=-(-len(frames) // NUM_SAMPLED_FRAMES))

@@ -1,5 +1,6 @@
 """From a recipe and its opened sources to the plan of every output episode."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -236,12 +237,12 @@ def _match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> Joint
     layout = robot.layout(vector)
     for column, joints in layout.columns.items():
         feature = source.features.get(column)
-        if feature is None or feature.is_camera or len(feature.shape) != 1:
+        if feature is None or feature.is_camera or len(feature.shape) > 1:
             raise DatasetError(
                 f"{source.root} has no column '{column}' of joints, which robot '{robot.name}' reads its "
                 f"{vector} from. Known: {', '.join(source.features)}"
             )
-        width = feature.shape[0]
+        width = feature.shape[0] if feature.shape else 1
         try:
             match = match_joints(feature.names, joints, width=width, aliases=robot.aliases)
         except JointMismatch as error:
@@ -260,10 +261,16 @@ def _bind_cameras(source: SourceDataset, spec: SourceSpec, compiled: CompiledMap
             raise unknown_name(camera, f"camera of robot '{compiled.target.name}'", compiled.target.cameras)
     cameras = {**named, **spec.cameras}
     for target, camera in cameras.items():
+        if not SAFE_NAME.fullmatch(target):
+            raise DatasetError(f"{source.root}: {target!r} cannot name a camera: it becomes a folder")
         if camera not in source.cameras:
             problem = unknown_name(camera, f"camera of {source.root}", source.cameras)
             raise DatasetError(f"{problem}. Say which one becomes '{target}': --camera {target}=NAME")
     return cameras
+
+
+# A camera's name becomes a folder of the output.
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def _number_episodes(

@@ -12,9 +12,44 @@ from numpy.typing import NDArray
 
 from engine.errors import RowsError
 from engine.layout import ACTION, STATE
-from engine.sources.episode import RowRange
+from engine.lfs import ADVICE, is_lfs_pointer
+from engine.sources.episode import RowRange, SourceEpisode
+from engine.sources.parquet import EPISODE_INDEX, episode_ranges, may_hold, numbered
 
-LFS_POINTER = b"version https://git-lfs"
+
+def locate_rows(episode: SourceEpisode) -> tuple[RowRange, ...]:
+    """Where an episode's rows really lie: rows of shared files say themselves whose they are.
+
+    Raises:
+        MillraceError: no file holds them, or one cannot be read.
+    """
+    if episode.search is None or _are_of(episode):
+        return episode.rows
+    found = [
+        rows
+        for path in numbered(episode.search.rglob("*.parquet"))
+        if may_hold(path, episode.index)
+        for index, rows in episode_ranges(path)
+        if index == episode.index
+    ]
+    if not found:
+        raise RowsError(f"no rows of episode {episode.index} below {episode.search}")
+    return tuple(found)
+
+
+def _are_of(episode: SourceEpisode) -> bool:
+    """Whether the expected rows exist and carry the episode's index."""
+    for rows in episode.rows:
+        with pq.ParquetFile(rows.path) as file:
+            if rows.stop is None or rows.stop > file.metadata.num_rows:
+                return False
+    table = read_episode(episode.rows, [EPISODE_INDEX])
+    return bool(pc.all(pc.equal(table.column(EPISODE_INDEX), episode.index)).as_py())
+
+
+def read_episode(ranges: Sequence[RowRange], columns: Sequence[str]) -> pa.Table:
+    """Those columns of all of an episode's rows, one after the other."""
+    return pa.concat_tables([read_rows(rows, columns) for rows in ranges])
 
 
 def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
@@ -51,13 +86,13 @@ def _read_range(file: pq.ParquetFile, rows: RowRange, columns: Sequence[str]) ->
 
 
 def _diagnosis(path: Path, error: Exception) -> str:
-    if path.open("rb").read(len(LFS_POINTER)) == LFS_POINTER:
-        return "is a Git LFS pointer, not the file itself; run `git lfs pull` where it came from"
+    if is_lfs_pointer(path):
+        return ADVICE
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"is truncated or corrupt ({reason})"
 
 
-def vectors(table: pa.Table, column: str, *, where: Path) -> NDArray[np.float32]:
+def vectors(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.float32]:
     """A numeric column as (T, D) float32; scalars count as D = 1.
 
     Raises:
@@ -74,7 +109,7 @@ def vectors(table: pa.Table, column: str, *, where: Path) -> NDArray[np.float32]
     return values
 
 
-def integers(table: pa.Table, column: str, *, where: Path) -> NDArray[np.int64]:
+def integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.int64]:
     """A column of one whole number a row as (T,) int64."""
     values = _numbers(table, column, where)
     if values.shape[1] != 1 or np.any(values != np.round(values)):
@@ -82,7 +117,7 @@ def integers(table: pa.Table, column: str, *, where: Path) -> NDArray[np.int64]:
     return values[:, 0].astype(np.int64)
 
 
-def _numbers(table: pa.Table, column: str, where: Path) -> NDArray[np.generic]:
+def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[np.generic]:
     """A column as (T, D), in the file's own type."""
     array = table.column(column).combine_chunks()
     if array.null_count:

@@ -1,10 +1,14 @@
 """Plans to results through Ray Data: one row is one episode, one actor is one core."""
 
+import logging
 import os
 import pickle
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext
@@ -17,6 +21,12 @@ from engine.record import RESULT, EpisodeResult
 WORKER_MEMORY_BYTES = 400 << 20
 # Plans and records are all that Ray stores; pictures never go through it.
 OBJECT_STORE_BYTES = 256 << 20
+# Ray's own notices would break into the progress bar.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
 
 
 class EpisodeWorker:
@@ -69,15 +79,18 @@ def convert_in_parallel(
 @contextmanager
 def _connected(num_workers: int | None, address: str | None) -> Iterator[None]:
     """An embedded Ray, shut down afterwards, or a running cluster, left as it was."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     was_connected = ray.is_initialized()
     if not was_connected:
-        quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
-        if address is not None:
-            ray.init(address, log_to_driver=False, logging_level="error")
-        else:
-            ray.init("local", num_cpus=num_workers, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        embedded: dict[str, Any] = {
+            "num_cpus": num_workers,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+        }
+        with _held_back_stderr():
+            ray.init(address or "local", log_to_driver=False, logging_level="error", **({} if address else embedded))
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, or recorded
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -86,3 +99,22 @@ def _connected(num_workers: int | None, address: str | None) -> Iterator[None]:
     finally:
         if not was_connected:
             ray.shutdown()
+
+
+@contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """Ray's C++ core announces its log level on standard error; show that only if the block fails."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(stderr, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -10,11 +10,14 @@ from engine.errors import DatasetError
 
 @dataclass(frozen=True)
 class RowRange:
-    """Rows [start, stop) of one parquet file; start 0 and stop None: the whole file."""
+    """Rows [start, stop) of one parquet file; stop None: to its end."""
 
     path: Path
     start: int = 0
     stop: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.stop is None else f"{self.path} [{self.start}, {self.stop})"
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,28 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class ImageColumn:
+    """One camera's pictures of one episode, PNG or JPEG files inside its rows."""
+
+    rows: tuple[RowRange, ...]
+    column: str
+    num_frames: int
+
+
+@dataclass(frozen=True)
 class SourceEpisode:
-    """Where one episode's rows and pictures lie, and what is known of it before they are read."""
+    """Where one episode's rows and pictures lie, and what is known of it before they are read.
+
+    search: the folder of parquet files shared by several episodes, where the rows are looked for should
+    `rows` turn out to be another episode's; None where the episode has a file of its own.
+    """
 
     index: int
     num_frames: int
-    rows: RowRange
-    clips: Mapping[str, Clip]
+    rows: tuple[RowRange, ...]
+    clips: Mapping[str, Clip | ImageColumn]
     tasks: tuple[str, ...]
+    search: Path | None = None
 
     def __post_init__(self) -> None:
         if self.num_frames < 1:

@@ -6,13 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from engine.errors import DatasetError
+from engine.lfs import ADVICE, is_lfs_pointer
 from engine.resample import parse_fps
 from engine.sources.dataset import Feature
 
-LFS_POINTER = "version https://git-lfs"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -41,7 +41,7 @@ class Info(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     fps: Fraction
-    features: dict[str, FeatureInfo]
+    features: dict[str, FeatureInfo] = Field(default_factory=dict)  # v1 on the Hub names none
     codebase_version: str | None = None
     robot_type: str | None = None
     chunks_size: int = 1000
@@ -103,8 +103,8 @@ def _read_text(path: Path) -> str:
         raise DatasetError(f"{path} is missing") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} cannot be read ({error})") from error
-    if text.startswith(LFS_POINTER):
-        raise DatasetError(f"{path} is a Git LFS pointer; run `git lfs pull` where it came from")
+    if is_lfs_pointer(path):
+        raise DatasetError(f"{path} {ADVICE}")
     return text
 
 

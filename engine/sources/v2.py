@@ -5,7 +5,7 @@ from pathlib import Path
 from engine.errors import DatasetError
 from engine.layout import DATA_PATH, VIDEO_PATH
 from engine.sources.dataset import SourceDataset, camera_name
-from engine.sources.episode import Clip, RowRange, SourceEpisode
+from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.sources.metadata import EpisodeLine, Info, TaskLine, inside, read_json, read_jsonl
 
 
@@ -21,7 +21,8 @@ def open_v2(root: Path) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     info = read_json(root / "meta/info.json", Info)
-    tasks = {line.task_index: line.task for line in read_jsonl(root / "meta/tasks.jsonl", TaskLine)}
+    tasks_path = root / "meta/tasks.jsonl"
+    tasks = {line.task_index: line.task for line in read_jsonl(tasks_path, TaskLine)} if tasks_path.is_file() else {}
     episodes: dict[int, SourceEpisode] = {}
     for line in read_jsonl(root / "meta/episodes.jsonl", EpisodeLine):
         if line.episode_index in episodes:
@@ -44,13 +45,12 @@ def _episode(root: Path, info: Info, line: EpisodeLine) -> SourceEpisode:
         "episode_index": line.episode_index,
         "episode_chunk": line.episode_index // info.chunks_size,
     }
-    rows = inside(root, info.data_path or DATA_PATH, where, **fields)
-    template = info.video_path or VIDEO_PATH
-    clips = {
-        camera_name(key): Clip(
-            inside(root, template, where, video_key=key, **fields), line.length, info.fps
-        )
-        for key, feature in info.features.items()
-        if feature.dtype == "video"
-    }
-    return SourceEpisode(line.episode_index, line.length, RowRange(rows), clips, line.tasks)
+    rows = (RowRange(inside(root, info.data_path or DATA_PATH, where, **fields)),)
+    clips: dict[str, Clip | ImageColumn] = {}
+    for key, feature in info.features.items():
+        if feature.dtype == "video":
+            path = inside(root, info.video_path or VIDEO_PATH, where, video_key=key, **fields)
+            clips[camera_name(key)] = Clip(path, line.length, info.fps)
+        elif feature.dtype == "image":
+            clips[camera_name(key)] = ImageColumn(rows, key, line.length)
+    return SourceEpisode(line.episode_index, line.length, rows, clips, line.tasks)

@@ -13,14 +13,20 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from engine.errors import FrameCountMismatch, VideoError
-from engine.sources.episode import Clip
+from engine.lfs import ADVICE, is_lfs_pointer
+from engine.sources.episode import Clip, ImageColumn
+from engine.video.images import decode_images
 from engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
 
 # A video file is untrusted: no network protocols, no playlists that open other files.
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi"}
-LFS_POINTER = b"version https://git-lfs"
 # Decoders that may be fed the next key frame without being drained and flushed in between.
 RESTARTS_AT_KEYFRAMES = {"libdav1d", "av1", "libaom-av1"}
+
+
+def decode_clip(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
+    """The frames at `indices` of any kind of clip; see `decode_frames` and `decode_images`."""
+    return decode_images(clip, indices) if isinstance(clip, ImageColumn) else decode_frames(clip, indices)
 
 
 def decode_frames(clip: Clip, indices: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
@@ -61,11 +67,9 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _diagnosis(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        head = file.read(len(LFS_POINTER))
-    if head == LFS_POINTER:
-        return "is a Git LFS pointer, not the video itself; run `git lfs pull` where it came from"
-    if not head:
+    if is_lfs_pointer(path):
+        return ADVICE
+    if path.stat().st_size == 0:
         return "is empty"
     return f"is truncated or corrupt ({getattr(error, 'strerror', None) or error})"
 
@@ -84,7 +88,7 @@ def _clip_packets(container: InputContainer, stream: VideoStream, clip: Clip) ->
     """Packets in file order, from the last key frame before the clip until none can belong to it."""
     end = None
     if clip.start_seconds is not None:
-        container.seek(_to_pts(clip.start_seconds, stream), stream=stream, backward=True)
+        container.seek(_to_pts(max(clip.start_seconds, 0.0), stream), stream=stream, backward=True)
         end = _to_pts(clip.start_seconds + float((clip.num_frames + 1) / clip.fps), stream)
     for packet in container.demux(stream):
         if end is not None and packet.dts is not None and packet.dts >= end:
@@ -104,9 +108,16 @@ def _frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> 
         return None
     times = np.sort(np.array([packet.pts for packet in packets], dtype=np.int64))
     if clip.start_seconds is not None:
-        first = int(np.argmin(np.abs(times - _to_pts(clip.start_seconds, stream))))  # offsets drift
-        times = times[first : first + clip.num_frames]
+        start, stop = _bounds(clip, stream)
+        times = times[(times >= start) & (times < stop)]
     return times if len(times) == clip.num_frames else None
+
+
+def _bounds(clip: Clip, stream: VideoStream) -> tuple[int, int]:
+    """Times [start, stop) of a part of a file, half a frame early, as offsets drift a little."""
+    assert clip.start_seconds is not None
+    early = clip.start_seconds - float(1 / clip.fps / 2)
+    return _to_pts(early, stream), _to_pts(early + float(clip.num_frames / clip.fps), stream)
 
 
 def _decode_planned(
@@ -152,11 +163,11 @@ def _decode_all(
 ) -> Iterator[av.VideoFrame]:
     """Decode every frame and tell the wanted ones by counting."""
     wanted = set(indices.tolist())
-    start = None if clip.start_seconds is None else clip.start_seconds - float(1 / clip.fps / 2)
+    start, stop = (None, None) if clip.start_seconds is None else _bounds(clip, stream)
     number = 0
     for frame in _feed_all(container, stream, clip):
         _check_whole(frame, clip)
-        if start is not None and (frame.time is None or frame.time < start or number >= clip.num_frames):
+        if start is not None and (frame.pts is None or not start <= frame.pts < stop):
             continue
         if number in wanted:
             yield frame

@@ -63,3 +63,8 @@ def write_h264(path: Path, frames: Iterable[av.VideoFrame], settings: VideoSetti
             num_frames = number + 1
         container.mux(stream.encode(None))
     return num_frames
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decode, scale and encode: other versions may give other bytes."""
+    return {name: ".".join(map(str, version)) for name, version in sorted(av.library_versions.items())}

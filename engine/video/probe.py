@@ -48,7 +48,7 @@ def probe_video(path: Path) -> VideoFacts:
         assert stream.time_base is not None
         return VideoFacts(
             codec=codec.codec.canonical_name,
-            pix_fmt=codec.pix_fmt or "unknown",
+            pix_fmt=(codec.pix_fmt or "unknown").replace("yuvj", "yuv"),  # yuvj: full range
             width=codec.width,
             height=codec.height,
             num_frames=len(packets),

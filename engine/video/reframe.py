@@ -5,6 +5,7 @@ from typing import Literal
 
 import av
 from av.filter import Graph
+from av.video.reformatter import ColorRange
 
 from engine.errors import VideoError
 
@@ -44,7 +45,7 @@ def _even(value: float) -> int:
 
 
 class Reframer:
-    """Turns decoded frames into (image_size, image_size) yuv420p, range and colours as they came.
+    """Turns decoded frames into (image_size, image_size) yuv420p, range and matrix of YUV as they came.
 
     One libavfilter graph per clip, built for its first frame; one thread.
     """
@@ -70,13 +71,11 @@ class Reframer:
     def _build(self, frame: av.VideoFrame) -> Graph:
         size = self.image_size
         box = crop_box(frame.width, frame.height, crop=self.crop, image_size=size)
-        color_range = "full" if _is_full_range(frame) else "limited"
-        ranges = f"in_range={color_range}:out_range={color_range}"
         source = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1000"
         steps = [
             ("buffer", f"{source}:colorspace={frame.colorspace:d}:range={frame.color_range:d}"),
             ("crop", f"{box.width}:{box.height}:{box.left}:{box.top}"),
-            ("scale", f"{box.to_width}:{box.to_height}:flags={SCALE_FLAGS}:{ranges}"),
+            ("scale", f"{box.to_width}:{box.to_height}:flags={SCALE_FLAGS}:{_colors(frame)}"),
             ("format", "yuv420p"),
             ("pad", f"{size}:{size}:-1:-1:black"),
             ("setsar", "1"),
@@ -89,5 +88,10 @@ class Reframer:
         return graph
 
 
-def _is_full_range(frame: av.VideoFrame) -> bool:
-    return frame.format.name.startswith("yuvj") or int(frame.color_range) == 2
+def _colors(frame: av.VideoFrame) -> str:
+    """YUV keeps its range and matrix; RGB becomes limited-range BT.601, as untagged H.264 is read."""
+    if frame.format.is_rgb:
+        return "in_range=full:out_range=limited:out_color_matrix=bt601"
+    is_full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+    color_range = "full" if is_full else "limited"
+    return f"in_range={color_range}:out_range={color_range}"

@@ -1,0 +1,51 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := millrace.py embodiments engine train benchmarks tests
+# One job a core; the tests of Ray use what is left.
+JOBS ?= 2
+
+.PHONY: demo test lint format judge clean
+
+demo: .venv/installed
+	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1 --overwrite
+	$(BIN)/millrace validate out/aloha_gr1
+	@printf '\nout/aloha_gr1 is ready for GR00T. Next:\n'
+	@printf '  your own data:  .venv/bin/millrace convert DATASET OUT --map aloha_to_gr1_rescaled\n'
+	@printf '  finetune:       see out/aloha_gr1/README.md, "Train"\n'
+	@printf '  all flags:      .venv/bin/millrace convert --help\n'
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/ruff format --check $(PACKAGES)
+	$(BIN)/mypy
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix $(PACKAGES)
+	$(BIN)/ruff format $(PACKAGES)
+
+# LeRobot's own loader reads what we wrote, in an environment of its own (it wants an older torch).
+DATASET ?= out/aloha_gr1
+judge: .venv-judge/installed
+	.venv-judge/bin/python tests/judge/lerobot_judge.py $(DATASET)
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	touch $@
+
+.venv-judge/installed:
+	$(PYTHON) -m venv .venv-judge
+	.venv-judge/bin/python -m pip install --quiet --upgrade pip
+	.venv-judge/bin/python -m pip install --quiet lerobot==0.3.3
+	touch $@
+
+clean:
+	rm -rf .venv .venv-judge out build *.egg-info

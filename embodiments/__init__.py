@@ -1,0 +1,48 @@
+"""What a robot is, and how one maps onto another. No video, no ray, no torch."""
+
+from embodiments.errors import (
+    JointMismatch,
+    MapError,
+    MillraceError,
+    RobotError,
+    UnknownName,
+    unknown_name,
+)
+from embodiments.joint_map import CompiledMap, JointMap
+from embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names
+from embodiments.matching import Match, match_joints
+from embodiments.modality import (
+    ModalityConfig,
+    modality_config,
+    modality_config_source,
+    modality_json,
+)
+from embodiments.robot import JointGroup, Layout, Robot, Vector, load_robot, robot_names
+
+__all__ = [
+    "CompiledMap",
+    "EmbodimentMap",
+    "JointGroup",
+    "JointMap",
+    "JointMismatch",
+    "Layout",
+    "MapError",
+    "Match",
+    "MillraceError",
+    "ModalityConfig",
+    "Robot",
+    "RobotError",
+    "UnknownName",
+    "Vector",
+    "compile_map",
+    "identity_map",
+    "load_map",
+    "load_robot",
+    "map_names",
+    "match_joints",
+    "modality_config",
+    "modality_config_source",
+    "modality_json",
+    "robot_names",
+    "unknown_name",
+]

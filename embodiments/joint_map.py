@@ -1,0 +1,109 @@
+"""Compiled maps: one gather with scale and offset over a whole episode."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodiments.robot import VECTORS, Robot
+
+
+@dataclass(frozen=True, eq=False)
+class JointMap:
+    """target = rest; target[:, driven] = source[:, gather] * scale + offset.
+
+    Not a matrix product: 0 * NaN would spread one bad joint over the row.
+
+    Args:
+        gather: Source column of each driven joint, shape (K,) int64.
+        driven: Target column of each driven joint, shape (K,) int64, none twice.
+        scale: Shape (K,) float64, target unit per source unit.
+        offset: Shape (K,) float64, target unit.
+        rest: Target values of the joints that nothing drives, shape (D',).
+    """
+
+    gather: NDArray[np.int64]
+    driven: NDArray[np.int64]
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    rest: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        shapes = ", ".join(f"{field.name} {getattr(self, field.name).shape}" for field in fields(self))
+        per_joint = {self.gather.shape, self.driven.shape, self.scale.shape, self.offset.shape}
+        if self.driven.ndim != 1 or self.rest.ndim != 1 or len(per_joint) > 1:
+            raise ValueError(f"gather, driven, scale and offset must be (K,) and rest (D',), got {shapes}")
+        columns = set(self.driven.tolist())
+        if len(columns) < len(self.driven) or not columns <= set(range(len(self.rest))):
+            raise ValueError(f"driven must be distinct columns of [0, {len(self.rest)}), got {self.driven}")
+        if self.gather.min(initial=0) < 0:
+            raise ValueError(f"gather must be columns from 0, got {self.gather}")
+
+    def __call__(self, source: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Map a source vector per frame, shape (T, D), to target vectors, shape (T, D')."""
+        needed = self.gather.max(initial=-1) + 1
+        if source.ndim != 2 or source.shape[1] < needed:
+            raise ValueError(f"source must be (T, D) with D at least {needed}, got {source.shape}")
+        target = np.tile(self.rest, (len(source), 1))
+        target[:, self.driven] = source[:, self.gather]
+        # Joints that are merely moved stay bit-exact: -0.0 * 1 + 0 would be +0.0.
+        scaled = (self.scale != 1) | (self.offset != 0)
+        values = source[:, self.gather[scaled]] * self.scale[scaled] + self.offset[scaled]
+        target[:, self.driven[scaled]] = values
+        return target
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, JointMap):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+
+
+@dataclass(frozen=True)
+class CompiledMap:
+    """A map, ready to apply.
+
+    Args:
+        state: From the source's state, in the source robot's order.
+        action: From the source's action and, beside it, the target's state, which `hold` repeats.
+        cameras: The source's camera for each camera of the target.
+        trained_state: Groups of the target whose state the policy sees, in the target's order.
+        trained_action: Groups of the target whose action the policy learns, in the target's order.
+        unused: Groups of the source that drive nothing.
+    """
+
+    name: str
+    source: Robot
+    target: Robot
+    state: JointMap
+    action: JointMap
+    cameras: Mapping[str, str]
+    trained_state: tuple[str, ...]
+    trained_action: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Groups that the policy sees or learns, in the target's order; none that merely rests."""
+        return tuple(dict.fromkeys((*self.trained_state, *self.trained_action)))
+
+    def apply(
+        self, state: NDArray[np.floating], action: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Map an episode.
+
+        Args:
+            state: Shape (T, D), in the source robot's order and units.
+            action: Shape (T, D2), likewise.
+
+        Returns:
+            State (T, D') and action (T, D2') in the target robot's order and units.
+        """
+        num_frames = len(state)
+        expected = [(num_frames, self.source.layout(vector).width) for vector in VECTORS]
+        if [state.shape, action.shape] != expected:
+            raise ValueError(
+                f"state and action of {self.source.name!r} must be {expected}, got {[state.shape, action.shape]}"
+            )
+        mapped = self.state(state)
+        return mapped, self.action(np.concatenate([action, mapped], axis=1))

@@ -1,0 +1,208 @@
+"""How one robot's vectors become another's: rules by name, compiled to one gather per vector."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from embodiments.errors import MapError, UnknownName, WrongField, check_name
+from embodiments.joint_map import CompiledMap, JointMap
+from embodiments.robot import (
+    VECTORS,
+    Layout,
+    Robot,
+    Vector,
+    file_names,
+    find_file,
+    is_path,
+    load_robot,
+)
+from embodiments.rules import Copy, Rule, Source, Wire, wires
+from embodiments.yaml_file import FileModel, Name, YamlFile, parse, read_yaml
+
+MAPS = Path(__file__).parent / "maps"
+
+
+class EmbodimentMap(FileModel):
+    """How the target robot's groups come from the source robot's.
+
+    Args:
+        groups: One rule for each group of the target, for state and action alike.
+        state: Rules for the state only, in place of those.
+        action: Rules for the action only, in place of those.
+        cameras: The source's camera for each camera of the target.
+        also_train: Groups to train on though the map drives none of their joints.
+    """
+
+    name: Name
+    description: str = ""
+    source: Robot
+    target: Robot
+    cameras: dict[str, str]
+    groups: Annotated[dict[str, Rule], Field(min_length=1)]
+    state: dict[str, Rule] = Field(default_factory=dict)
+    action: dict[str, Rule] = Field(default_factory=dict)
+    also_train: tuple[str, ...] = ()
+
+    def rule(self, group: str, vector: Vector) -> tuple[Rule, tuple[str, str]]:
+        """The rule of a target group in the state or the action, and its key in the file."""
+        own = self._own(vector)
+        if group in own:
+            return own[group], (vector, group)
+        return self.groups[group], ("groups", group)
+
+    def _own(self, vector: Vector) -> dict[str, Rule]:
+        return self.state if vector == "state" else self.action
+
+    @model_validator(mode="after")
+    def _fits_its_robots(self) -> "EmbodimentMap":
+        self._check_names()
+        if missing := [group for group in self.target.groups if group not in self.groups]:
+            raise WrongField(
+                ("groups",),
+                f"{', '.join(missing)} of {self.target.name!r} has no rule; `rest` says that nothing drives a group.",
+            )
+        compile_map(self)
+        return self
+
+    def _check_names(self) -> None:
+        ours, theirs = self.target, self.source
+        group = f"joint group of {ours.name!r}"
+        for name in self.groups:
+            check_name(name, group, ours.groups, key=("groups", name))
+        for vector in VECTORS:
+            kind, known = f"{group} in its {vector}", ours.groups_of(vector)
+            for name in self._own(vector):
+                check_name(name, kind, known, key=(vector, name))
+        for i, name in enumerate(self.also_train):
+            check_name(name, group, ours.groups, key=("also_train", i))
+        for name, source in self.cameras.items():
+            check_name(name, f"camera of {ours.name!r}", ours.cameras, key=("cameras", name))
+            check_name(source, f"camera of {theirs.name!r}", theirs.cameras, key=("cameras", name))
+
+
+def load_map(name_or_path: str | Path) -> EmbodimentMap:
+    """A map that ships with Millrace, by name, or a user's own, by the path of its YAML file.
+
+    Its robots are names, or paths relative to the map's file.
+
+    Raises:
+        UnknownName: No map of that name ships.
+        MapError: The map is wrong or does not fit its robots; cites file and line.
+        RobotError: One of its robots' files is wrong.
+    """
+    file = read_yaml(find_file(name_or_path, MAPS, kind="map"), error=MapError)
+    robots = [(role, _robot(file, role)) for role in ("source", "target") if role in file.content]
+    return parse(EmbodimentMap, file, {**file.content, **dict(robots)})
+
+
+def map_names() -> tuple[str, ...]:
+    """The maps that ship."""
+    return file_names(MAPS)
+
+
+def identity_map(robot: Robot) -> EmbodimentMap:
+    """The map of a robot onto itself."""
+    return EmbodimentMap(
+        name=robot.name,
+        source=robot,
+        target=robot,
+        cameras={camera: camera for camera in robot.cameras},
+        groups={group: Copy(copy=group) for group in robot.groups},
+    )
+
+
+def compile_map(embodiment_map: EmbodimentMap) -> CompiledMap:
+    """Turn a map's names into columns."""
+    source, target = embodiment_map.source, embodiment_map.target
+    state, action = (_wiring(embodiment_map, vector) for vector in VECTORS)
+    observed = {wire.target for group in state.values() for wire in group if wire.scale}
+    trained = {
+        "state": _trained(embodiment_map, state, held=set()),
+        "action": _trained(embodiment_map, action, held=observed),
+    }
+    _check_trained(embodiment_map, trained)
+    used = {
+        wire.source for group in (*state.values(), *action.values()) for wire in group if wire.scale and not wire.held
+    }
+    return CompiledMap(
+        name=embodiment_map.name,
+        source=source,
+        target=target,
+        state=_joint_map(state, source.layout("state"), target.layout("state")),
+        action=_joint_map(action, source.layout("action"), target.layout("action"), target.layout("state")),
+        cameras=dict(embodiment_map.cameras),
+        trained_state=trained["state"],
+        trained_action=trained["action"],
+        unused=tuple(name for name, group in source.groups.items() if used.isdisjoint(group.joints)),
+    )
+
+
+Wiring = dict[str, list[Wire]]  # by group of the target, in its order
+
+
+def _wiring(embodiment_map: EmbodimentMap, vector: Vector) -> Wiring:
+    wiring = {}
+    for group in embodiment_map.target.groups_of(vector):
+        rule, key = embodiment_map.rule(group, vector)
+        try:
+            wiring[group] = wires(rule, embodiment_map.target, group, Source(embodiment_map.source, vector))
+        except WrongField as problem:
+            raise problem.under(*key) from None
+    return wiring
+
+
+def _trained(embodiment_map: EmbodimentMap, wiring: Wiring, *, held: set[str]) -> tuple[str, ...]:
+    """Groups that are driven, or named besides; to hold a state that rests drives nothing."""
+    return tuple(
+        name
+        for name, group in wiring.items()
+        if name in embodiment_map.also_train
+        or any(wire.scale and (not wire.held or wire.source in held) for wire in group)
+    )
+
+
+def _check_trained(embodiment_map: EmbodimentMap, trained: Mapping[str, tuple[str, ...]]) -> None:
+    for vector, groups in trained.items():
+        if not groups:
+            raise WrongField(("groups",), f"no rule drives the {vector} of {embodiment_map.target.name!r}.")
+    for group in trained["action"]:
+        if embodiment_map.target.groups[group].action == "relative" and group not in trained["state"]:
+            _, key = embodiment_map.rule(group, "action")
+            raise WrongField(
+                key,
+                f"the action of {group!r} is relative to its state, which nothing drives; "
+                "drive the state too, or name the group under `also_train`.",
+            )
+
+
+def _joint_map(wiring: Wiring, source: Layout, target: Layout, observed: Layout | None = None) -> JointMap:
+    every = [wire for group in wiring.values() for wire in group]
+    # A constant reads no source: even 0 * NaN is NaN.
+    moving = [wire for wire in every if wire.scale]
+    constant = {wire.target: wire.offset for wire in every if not wire.scale}
+    columns = {(joint, False): column for column, joint in enumerate(source.joints)}
+    columns |= {(joint, True): source.width + i for i, joint in enumerate(observed.joints if observed else ())}
+    ours = {joint: column for column, joint in enumerate(target.joints)}
+    return JointMap(
+        gather=np.array([columns[wire.source, wire.held] for wire in moving], dtype=np.int64),
+        driven=np.array([ours[wire.target] for wire in moving], dtype=np.int64),
+        scale=np.array([wire.scale for wire in moving], dtype=np.float64),
+        offset=np.array([wire.offset for wire in moving], dtype=np.float64),
+        rest=np.array(
+            [constant.get(joint, rest) for joint, rest in zip(target.joints, target.rest, strict=True)],
+            dtype=np.float32,
+        ),
+    )
+
+
+def _robot(file: YamlFile, role: str) -> Robot:
+    name_or_path = file.content[role]
+    if not isinstance(name_or_path, str):
+        raise file.wrong((role,), f"{role} must be a robot's name or file, got {name_or_path!r}.")
+    try:
+        return load_robot(file.path.parent / name_or_path if is_path(name_or_path) else name_or_path)
+    except UnknownName as problem:
+        raise file.wrong((role,), str(problem)) from None

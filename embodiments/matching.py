@@ -1,0 +1,102 @@
+"""Which column of a source vector holds which joint of the robot."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodiments.errors import JointMismatch
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """Where a robot's joints stand in a source vector.
+
+    Args:
+        gather: Column of each of the robot's joints, shape (num_joints,).
+        by: "name", or "position" where the source names nothing, which the user should hear.
+    """
+
+    gather: NDArray[np.int64]
+    by: Literal["name", "position"]
+
+
+def match_joints(
+    names: Sequence[str] | None,
+    joints: Sequence[str],
+    *,
+    width: int,
+    aliases: Mapping[str, Sequence[str]],
+) -> Match:
+    """Find a robot's joints in a source vector: by name, or by position where names say nothing.
+
+    Case does not count, nor do the suffixes ".pos" and ".q" of LeRobot 0.4. Columns that are no
+    joint of the robot are ignored, as long as all of its joints are found.
+
+    Args:
+        names: The source's name of each column; None, none at all and counted ones (motor_0,
+            motor_1, ...) say nothing.
+        joints: The robot's joints, in its order.
+        width: Columns of the source vector.
+        aliases: Other names of a joint.
+
+    Raises:
+        JointMismatch: A joint is missing, a name stands twice, or the width is wrong.
+    """
+    if names and len(names) != width:
+        raise _mismatch(f"{len(names)} names for a vector of {width}", names, joints)
+    columns = {spelling(name): column for column, name in enumerate(names or ())}
+    if names and len(columns) < width:
+        raise _mismatch(f"it names {_doubles(names)} twice", names, joints)
+    found = [_column(joint, columns, aliases) for joint in joints]
+    missing = [joint for joint, column in zip(joints, found, strict=True) if column is None]
+    if names and not missing:
+        return Match(np.array(found, dtype=np.int64), "name")
+    if names and not _anonymous(names):
+        lacks = ", ".join(missing) if len(missing) < len(joints) else "every joint"
+        raise _mismatch(f"it lacks {lacks}", names, joints)
+    if width != len(joints):
+        raise _mismatch(f"by position, {width} columns cannot be {len(joints)} joints", names, joints)
+    return Match(np.arange(width, dtype=np.int64), "position")
+
+
+def spelling(name: str) -> str:
+    """What counts of a joint's name."""
+    # Only the suffixes of positions: "left_waist.vel" is another quantity.
+    return re.sub(r"\.(pos|q)\Z", "", name.strip().casefold())
+
+
+def spellings(joint: str, aliases: Mapping[str, Sequence[str]]) -> set[str]:
+    """All that a joint may be called."""
+    return {spelling(name) for name in (joint, *aliases.get(joint, ()))}
+
+
+def _column(joint: str, columns: Mapping[str, int], aliases: Mapping[str, Sequence[str]]) -> int | None:
+    own = columns.get(spelling(joint))
+    if own is not None:
+        return own
+    called = {columns[name] for name in spellings(joint, aliases) if name in columns}
+    return called.pop() if len(called) == 1 else None
+
+
+def _anonymous(names: Sequence[str]) -> bool:
+    parts = [re.fullmatch(r"(?P<prefix>.*?)(?P<number>\d{1,9})", name.strip()) for name in names]
+    counted = [(part["prefix"], int(part["number"])) for part in parts if part]
+    prefix, start = next(iter(counted), ("", 0))
+    return counted == [(prefix, start + i) for i in range(len(names))]
+
+
+def _doubles(names: Sequence[str]) -> str:
+    seen = [spelling(name) for name in names]
+    return ", ".join(sorted({repr(name) for name in seen if seen.count(name) > 1}))
+
+
+def _mismatch(what: str, names: Iterable[str] | None, joints: Iterable[str]) -> JointMismatch:
+    return JointMismatch(
+        f"the source vector does not fit the robot: {what}. "
+        f"Source: {', '.join(names) if names else 'no names'}. Robot: {', '.join(joints)}. "
+        "Name the right robot, or give a robot file whose aliases hold these names."
+    )

@@ -1,0 +1,212 @@
+"""What a robot is: named joints in groups, and the layout of its vectors. One YAML file each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+
+from embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
+from embodiments.matching import spellings
+from embodiments.yaml_file import FileModel, Name, Number, parse, read_yaml
+
+ROBOTS = Path(__file__).parent / "robots"
+
+Vector = Literal["state", "action"]
+VECTORS: tuple[Vector, Vector] = ("state", "action")
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # GR00T: "state.left_arm"
+Columns = Annotated[dict[str, Names], Field(min_length=1)]
+
+
+class JointGroup(FileModel):
+    """Joints that a policy treats as one: an arm, a hand.
+
+    Args:
+        joints: Names, in the robot's order.
+        unit: Of every joint, e.g. "rad".
+        rest: Value of a joint that nothing drives, in unit; one for all, or one each.
+        action: Whether GR00T learns the action itself, or its difference from the state.
+    """
+
+    joints: Names
+    unit: Annotated[str, Field(min_length=1)]
+    rest: Annotated[
+        tuple[Number, ...],
+        BeforeValidator(lambda rest: rest if isinstance(rest, (list, tuple)) else (rest,)),
+    ] = (0.0,)
+    action: Literal["absolute", "relative"] = "absolute"
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> "JointGroup":
+        if double := _first_double(self.joints):
+            raise WrongField(("joints",), f"joint {double!r} stands twice in one group.")
+        if len(self.rest) not in (1, len(self.joints)):
+            raise WrongField(("rest",), f"rest has {len(self.rest)} values for {len(self.joints)} joints.")
+        return self
+
+    @property
+    def rest_pose(self) -> NDArray[np.float32]:
+        """Rest value of each joint, shape (num_joints,), in unit."""
+        return np.full(len(self.joints), self.rest, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The order of the values in a robot's state or action vector, D of them.
+
+    Args:
+        columns: The joints that each dataset column holds; the vector is the columns side by side.
+        slices: Where each group lies in the vector, half-open.
+        rest: Rest pose, shape (D,), in each group's unit.
+    """
+
+    columns: Mapping[str, tuple[str, ...]]
+    slices: Mapping[str, slice]
+    rest: NDArray[np.float32]
+
+    @cached_property
+    def joints(self) -> tuple[str, ...]:
+        """Every joint, in the vector's order."""
+        return tuple(joint for joints in self.columns.values() for joint in joints)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return len(self.joints)
+
+
+class Robot(FileModel):
+    """An embodiment.
+
+    Args:
+        groups: Joint groups by name.
+        state: The groups that each source column of the state holds, in order.
+        action: The same for the action; it may hold other groups than the state.
+        aliases: Other names under which datasets know a joint.
+        cameras: Names without "observation.images.".
+        horizon: Steps of an action chunk.
+    """
+
+    name: Name
+    description: str = ""
+    groups: Annotated[dict[GroupName, JointGroup], Field(min_length=1)]
+    state: Columns
+    action: Columns
+    aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    cameras: tuple[Name, ...] = ()
+    horizon: Annotated[int, Field(gt=0, strict=True)] = 16
+
+    def layout(self, vector: Vector) -> Layout:
+        """How the state or the action vector is laid out."""
+        groups = [self.groups[name] for name in self.groups_of(vector)]
+        ends = np.cumsum([len(group.joints) for group in groups]).tolist()
+        return Layout(
+            columns={
+                column: tuple(joint for name in names for joint in self.groups[name].joints)
+                for column, names in self._columns(vector).items()
+            },
+            slices={
+                name: slice(end - len(group.joints), end)
+                for name, group, end in zip(self.groups_of(vector), groups, ends, strict=True)
+            },
+            rest=np.concatenate([group.rest_pose for group in groups]),
+        )
+
+    def groups_of(self, vector: Vector) -> tuple[str, ...]:
+        """Names of the groups in the state or the action vector, in its order."""
+        return tuple(name for names in self._columns(vector).values() for name in names)
+
+    def _columns(self, vector: Vector) -> Columns:
+        return self.state if vector == "state" else self.action
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> "Robot":
+        for vector in VECTORS:
+            self._check_layout(vector)
+        used = {*self.groups_of("state"), *self.groups_of("action")}
+        for name, group in self.groups.items():
+            if name not in used:
+                raise WrongField(("groups", name), f"group {name!r} is in neither the state nor the action.")
+            if group.action == "relative" and name not in self.groups_of("state"):
+                raise WrongField(
+                    ("groups", name, "action"),
+                    f"the action of {name!r} is relative to its state, which the layout lacks.",
+                )
+        joints = sorted({joint for group in self.groups.values() for joint in group.joints})
+        for joint in self.aliases:
+            check_name(joint, f"joint of {self.name!r}", joints, key=("aliases", joint))
+        if double := _first_double(self.cameras):
+            raise WrongField(("cameras",), f"camera {double!r} stands twice.")
+        return self
+
+    def _check_layout(self, vector: Vector) -> None:
+        kind = f"joint group of {self.name!r}"
+        for column, names in self._columns(vector).items():
+            for i, name in enumerate(names):
+                check_name(name, kind, self.groups, key=(vector, column, i))
+        if double := _first_double(self.groups_of(vector)):
+            raise WrongField((vector,), f"group {double!r} stands twice in the {vector}.")
+        layout = self.layout(vector)
+        if double := _first_double(layout.joints):
+            raise WrongField((vector,), f"joint {double!r} stands twice in the {vector}.")
+        for column, joints in layout.columns.items():
+            self._check_spellings(vector, column, joints)
+
+    def _check_spellings(self, vector: Vector, column: str, joints: tuple[str, ...]) -> None:
+        # Only within a column: per-part columns may call both arms' joints by the same names.
+        owner: dict[str, str] = {}
+        for joint in joints:
+            for name in sorted(spellings(joint, self.aliases)):
+                if owner.setdefault(name, joint) != joint:
+                    raise WrongField(
+                        ("aliases", joint) if joint in self.aliases else ("aliases", owner[name]),
+                        f"{name!r} could be {owner[name]!r} or {joint!r} in {column!r}.",
+                    )
+
+
+def load_robot(name_or_path: str | Path) -> Robot:
+    """A robot that ships with Millrace, by name, or a user's own, by the path of its YAML file.
+
+    Raises:
+        UnknownName: No robot of that name ships.
+        RobotError: The file is wrong; cites file and line.
+    """
+    path = find_file(name_or_path, ROBOTS, kind="robot")
+    file = read_yaml(path, error=RobotError)
+    return parse(Robot, file, file.content)
+
+
+def robot_names() -> tuple[str, ...]:
+    """The robots that ship."""
+    return file_names(ROBOTS)
+
+
+def find_file(name_or_path: str | Path, folder: Path, *, kind: str) -> Path:
+    """The file at a path, or the folder's file of that name."""
+    if is_path(name_or_path):
+        return Path(name_or_path)
+    names = file_names(folder)
+    if name_or_path not in names:
+        raise UnknownName(f"{unknown_name(str(name_or_path), kind, names)}. Or give the path of a .yaml file.")
+    return folder / f"{name_or_path}.yaml"
+
+
+def is_path(name_or_path: str | Path) -> bool:
+    """Whether it is a path, not a name: has a slash or ends in .yaml."""
+    text = str(name_or_path)
+    return isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml"))
+
+
+def file_names(folder: Path) -> tuple[str, ...]:
+    """Names of a folder's YAML files, sorted."""
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+
+
+def _first_double(names: tuple[str, ...]) -> str | None:
+    return next((name for i, name in enumerate(names) if name in names[:i]), None)

@@ -1,0 +1,175 @@
+"""YAML files whose every error cites file and line."""
+
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from embodiments.errors import MillraceError, WrongField, check_name
+
+MAX_BYTES = 1_000_000  # a robot is a few kilobytes
+
+Key = tuple[str | int, ...]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+# Names become keys of modality.json, folders and lines of a .py file: no separators, no quotes.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class FileModel(BaseModel):
+    """A part of a YAML file: frozen, and every key in it is one that we know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_key(cls, data: object) -> object:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        for key in data if isinstance(data, Mapping) else ():
+            if key not in cls.model_fields:  # the names that Python code may use in place of aliases
+                check_name(key, f"field of {cls.__name__}", known, key=(key,))
+        return data
+
+
+_MEMBER = "<"  # begins the tag of a union's member, so that it is no key of a file
+Model = TypeVar("Model", bound=FileModel)
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """A file's content, and the line (from 1) on which each of its keys and items stands."""
+
+    path: Path
+    content: dict[str, Any]
+    lines: Mapping[Key, int]
+    error: type[MillraceError]
+
+    def wrong(self, key: Key, message: str) -> MillraceError:
+        """The error for one key; keys that the file lacks are cited by their parent."""
+        return self.error(f"{self.path}:{self.lines[self._known_part(key)]}: {message}")
+
+    def _known_part(self, key: Key) -> Key:
+        known: Key = ()
+        for part in key:
+            # pydantic's keys also name members of unions, which stand nowhere in the file.
+            known = (*known, part) if (*known, part) in self.lines else known
+        return known
+
+
+def read_yaml(path: Path, *, error: type[MillraceError]) -> YamlFile:
+    """The mapping in a YAML file.
+
+    Raises:
+        error: The file cannot be read, is over MAX_BYTES, is no YAML mapping, names a key twice, or
+            uses an alias.
+    """
+    data = _read_bytes(path, error)
+    lines: dict[Key, int] = {(): 1}
+    try:
+        loader = _Loader(data)
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise _at(node, "the file must hold a mapping of fields")
+        return YamlFile(path, _construct(loader, node, (), lines), lines, error)
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        line = mark.line + 1 if mark else 1
+        raise error(f"{path}:{line}: {problem.problem or problem.context}.") from None
+    except (yaml.YAMLError, ValueError) as problem:
+        raise error(f"{path}: not YAML: {' '.join(str(problem).split())}") from None
+    except RecursionError:
+        raise error(f"{path}: nested too deeply.") from None
+
+
+def parse(model: type[Model], file: YamlFile, content: Mapping[str, object]) -> Model:
+    """The model that content (the file's, or derived from it) describes.
+
+    Raises:
+        MillraceError: The file's own kind, citing the line of the first field that is wrong.
+    """
+    try:
+        return model.model_validate(dict(content))
+    except ValidationError as problem:
+        first, *others = problem.errors(include_url=False)
+        more = f" (and {len(others)} more)" if others else ""
+        raise file.wrong(_key(first), _message(first) + more) from None
+
+
+def _key(problem: ErrorDetails) -> Key:
+    cause = problem.get("ctx", {}).get("error")
+    return (*problem["loc"], *(cause.key if isinstance(cause, WrongField) else ()))
+
+
+def _message(problem: ErrorDetails) -> str:
+    if cause := problem.get("ctx", {}).get("error"):
+        return str(cause)
+    where = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(_MEMBER))
+    if problem["type"] == "missing":
+        return f"{where} is missing."
+    return f"{where}: {problem['msg']}, got {reprlib.repr(problem['input'])}."
+
+
+def _read_bytes(path: Path, error: type[MillraceError]) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as problem:
+        raise error(f"{path}: {problem.strerror}.") from None
+    if len(data) > MAX_BYTES:
+        raise error(f"{path}: over {MAX_BYTES} bytes; a robot or a map is far smaller.")
+    return data
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            # A few nested aliases can unfold to gigabytes.
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not allowed here; write it out",
+                problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
+            )
+        return super().compose_node(parent, index)
+
+
+# YAML 1.1, which PyYAML reads, takes 1e-3 for a string; people mean the number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z"),
+    list("-+0123456789"),
+)
+
+
+def _construct(loader: _Loader, node: yaml.Node, key: Key, lines: dict[Key, int]) -> Any:
+    lines.setdefault(key, node.start_mark.line + 1)
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_object(node)
+    if node.tag == "tag:yaml.org,2002:seq":
+        return [_construct(loader, item, (*key, i), lines) for i, item in enumerate(node.value)]
+    if node.tag == "tag:yaml.org,2002:map":
+        return _construct_mapping(loader, node, key, lines)
+    raise _at(node, f"{node.tag} is not allowed here")
+
+
+def _construct_mapping(loader: _Loader, node: yaml.Node, key: Key, lines: dict[Key, int]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for name_node, value_node in node.value:
+        if name_node.tag != "tag:yaml.org,2002:str":
+            raise _at(
+                name_node,
+                f"{name_node.value!r} is not a name; put it in quotes if it is meant as one",
+            )
+        name = name_node.value
+        if name in content:
+            raise _at(name_node, f"{name!r} is named twice (first on line {lines[(*key, name)]})")
+        lines[(*key, name)] = name_node.start_mark.line + 1
+        content[name] = _construct(loader, value_node, (*key, name), lines)
+    return content
+
+
+def _at(node: yaml.Node | None, message: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark if node else None)

@@ -1,0 +1,127 @@
+"""Parquet as sources open it: footers, and the columns of meta/; rows of data/ are for the workers."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from engine.errors import DatasetError
+from engine.lfs import ADVICE, is_lfs_pointer
+from engine.sources.episode import RowRange
+
+EPISODE_INDEX = "episode_index"
+
+
+class SharedRows:
+    """Files whose rows, one after the other, are the dataset's."""
+
+    def __init__(self, num_rows: Mapping[Path, int]) -> None:
+        self._paths = list(num_rows)
+        self._ends = np.cumsum(list(num_rows.values()), dtype=np.int64)
+
+    def slice(self, start: int, stop: int) -> tuple[RowRange, ...]:
+        """The dataset's rows [start, stop); those past the end are asked of the last file."""
+        ranges = []
+        number = min(int(np.searchsorted(self._ends, start, side="right")), len(self._paths) - 1)
+        while start < stop:
+            first = int(self._ends[number - 1]) if number else 0
+            is_last = number == len(self._paths) - 1
+            end = stop if is_last else min(stop, int(self._ends[number]))
+            ranges.append(RowRange(self._paths[number], start - first, end - first))
+            start, number = end, number + 1
+        return tuple(ranges)
+
+
+def numbered(paths: Iterable[Path]) -> list[Path]:
+    """Paths in the order of the numbers in them: file-2 before file-10."""
+    return sorted(paths, key=lambda path: [int(part) if part.isdigit() else part for part in _parts(path)])
+
+
+def _parts(path: Path) -> list[str]:
+    return re.split(r"(\d+)", str(path))
+
+
+def count_rows(paths: Sequence[Path]) -> dict[Path, int]:
+    """Rows of each file, read from its footer.
+
+    Raises:
+        DatasetError: there is no file, or one is no parquet.
+    """
+    if not paths:
+        raise DatasetError("the dataset has no parquet file below data/")
+    return {path: _open(path).num_rows for path in paths}
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The file's columns and their types."""
+    return _open(path).schema.to_arrow_schema()
+
+
+def _open(path: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """Columns of a metadata file as lists, the optional ones where they exist.
+
+    Raises:
+        DatasetError: the file or a column is missing, or it is no parquet.
+    """
+    known = read_schema(path).names
+    missing = [name for name in needed if name not in known]
+    if missing:
+        raise DatasetError(f"{path} has no column {', '.join(missing)}. Known: {', '.join(known)}")
+    wanted = [*needed, *(name for name in optional if name in known)]
+    try:
+        table = pq.ParquetFile(path).read(wanted, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    return {name: table.column(name).to_pylist() for name in wanted}
+
+
+def episode_ranges(path: Path) -> Iterator[tuple[int, RowRange]]:
+    """Which rows of a shared file are which episode's; an episode may go on in the next file."""
+    indices = _episode_indices(path)
+    bounds = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
+    for start, stop in pairwise(bounds):
+        if stop > start:
+            yield int(indices[start]), RowRange(path, start, stop)
+
+
+def _episode_indices(path: Path) -> NDArray[np.int64]:
+    if EPISODE_INDEX not in (known := read_schema(path).names):
+        raise DatasetError(f"{path} has no column {EPISODE_INDEX}. Known: {', '.join(known)}")
+    try:
+        values = pq.ParquetFile(path).read([EPISODE_INDEX], use_threads=False).column(EPISODE_INDEX)
+        return values.cast(pa.int64()).to_numpy()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def may_hold(path: Path, episode: int) -> bool:
+    """Whether the footer's statistics allow the episode's rows in this file."""
+    footer = _open(path)
+    if EPISODE_INDEX not in footer.schema.names:
+        return False
+    column = footer.schema.names.index(EPISODE_INDEX)  # leaf columns, in the order of row groups
+    for group in range(footer.num_row_groups):
+        statistics = footer.row_group(group).column(column).statistics
+        if statistics is None or not statistics.has_min_max or statistics.min <= episode <= statistics.max:
+            return True
+    return False
+
+
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    if is_lfs_pointer(path):
+        return DatasetError(f"{path} {ADVICE}")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DatasetError(f"{path} is truncated or corrupt ({reason})")

@@ -1,0 +1,93 @@
+"""LeRobot v1.x as on the Hub, and the ALOHA guide's hybrid tree: shared parquet, one mp4 an episode and camera.
+
+Neither says where its episodes begin, so the column episode_index is read; neither names tasks.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from engine.errors import DatasetError
+from engine.sources.dataset import Feature, SourceDataset, camera_name
+from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from engine.sources.metadata import Info, read_json
+from engine.sources.parquet import episode_ranges, numbered, read_schema
+
+VIDEO_PATHS = (
+    "videos/{video_key}_episode_{episode_index:06d}.mp4",  # v1.x
+    "videos/{video_key}/episode_{episode_index:06d}.mp4",  # the guide's tree
+)
+INFO_PATHS = ("meta_data/info.json", "meta/info.json")
+
+
+def fits(root: Path) -> bool:
+    """Whether the files of these layouts are there."""
+    return any((root / path).is_file() for path in INFO_PATHS) and any(root.glob("data/*.parquet"))
+
+
+def open_v1(root: Path) -> SourceDataset:
+    """Read info.json and one integer column.
+
+    Raises:
+        DatasetError: a file is missing or malformed; the message names it.
+    """
+    is_hub = (root / INFO_PATHS[0]).is_file()
+    info = read_json(root / next(path for path in INFO_PATHS if (root / path).is_file()), Info)
+    parquets = numbered(root.glob("data/*.parquet"))
+    features = {name: feature.to_feature() for name, feature in info.features.items()}
+    features = features or _features(read_schema(parquets[0]))
+    ranges: dict[int, list[RowRange]] = {}
+    for path in parquets:
+        for index, rows in episode_ranges(path):
+            ranges.setdefault(index, []).append(rows)
+    video_path = _video_path(root, features, ranges)
+    return SourceDataset(
+        root=root,
+        layout=f"LeRobot {info.codebase_version or 'v1'}" if is_hub else "the ALOHA guide's tree",
+        fps=info.fps,
+        robot_type=info.robot_type,
+        features=features,
+        tasks={},
+        episodes=[_episode(root, info, features, video_path, index, tuple(ranges[index])) for index in sorted(ranges)],
+    )
+
+
+def _episode(
+    root: Path, info: Info, features: dict[str, Feature], video_path: str, index: int, rows: tuple[RowRange, ...]
+) -> SourceEpisode:
+    num_frames = sum((part.stop or 0) - part.start for part in rows)
+    clips: dict[str, Clip | ImageColumn] = {}
+    for key, feature in features.items():
+        if feature.dtype == "video":
+            path = root / video_path.format(video_key=key, episode_index=index)
+            clips[camera_name(key)] = Clip(path, num_frames, info.fps)
+        elif feature.dtype == "image":
+            clips[camera_name(key)] = ImageColumn(rows, key, num_frames)
+    return SourceEpisode(index, num_frames, rows, clips, tasks=())
+
+
+def _video_path(root: Path, features: dict[str, Feature], ranges: dict[int, list[RowRange]]) -> str:
+    """The template that fits the first video found; all of a dataset's are named alike."""
+    for key in (key for key, feature in features.items() if feature.dtype == "video"):
+        for index in ranges:
+            for template in VIDEO_PATHS:
+                if (root / template.format(video_key=key, episode_index=index)).is_file():
+                    return template
+    return VIDEO_PATHS[-1]
+
+
+def _features(schema: pa.Schema) -> dict[str, Feature]:
+    """Before v1.6's info.json described features, only the parquet's types did."""
+    features = {field.name: _feature(field.type) for field in schema}
+    if not features:
+        raise DatasetError("the parquet files have no columns")
+    return features
+
+
+def _feature(kind: pa.DataType) -> Feature:
+    if pa.types.is_struct(kind):
+        fields = {kind.field(number).name for number in range(kind.num_fields)}
+        return Feature("image" if "bytes" in fields else "video", (), None)
+    if pa.types.is_fixed_size_list(kind):
+        return Feature(str(kind.value_type).replace("float", "float32"), (kind.list_size,), None)
+    return Feature(str(kind), (1,), None)

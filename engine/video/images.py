@@ -1,0 +1,73 @@
+"""Pictures that lie in the rows themselves, a PNG or JPEG file each."""
+
+from collections.abc import Iterator
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from av.codec import CodecContext
+from numpy.typing import NDArray
+
+from engine.errors import FrameCountMismatch, VideoError
+from engine.sources.episode import ImageColumn, RowRange
+
+DECODERS = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg"}
+# A picture of 480x640 may take half a megabyte: few rows in memory at a time.
+BATCH_ROWS = 16
+
+
+def decode_images(images: ImageColumn, indices: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
+    """Yield the pictures at `indices` (increasing, in [0, images.num_frames)), in order.
+
+    Raises:
+        VideoError: a picture is missing or no PNG or JPEG.
+        FrameCountMismatch: there are fewer rows than frames.
+    """
+    wanted = set(indices.tolist())
+    number = 0
+    for rows in images.rows:
+        for picture in _pictures(rows, images.column):
+            if number in wanted:
+                yield _decode(picture, f"'{images.column}' in row {number} of {rows}")
+            number += 1
+    if number != images.num_frames:
+        raise FrameCountMismatch(f"{number} rows of '{images.column}', expected {images.num_frames}")
+
+
+def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
+    """The column's values of a range of rows, a batch in memory at a time."""
+    try:
+        with pq.ParquetFile(rows.path) as file:
+            stop = file.metadata.num_rows if rows.stop is None else rows.stop
+            place = 0
+            for group in range(file.num_row_groups):
+                size = file.metadata.row_group(group).num_rows
+                if place < stop and place + size > rows.start:
+                    for batch in file.iter_batches(BATCH_ROWS, [group], [column], use_threads=False):
+                        inside = slice(max(rows.start - place, 0), max(stop - place, 0))
+                        yield from batch.column(0)[inside]
+                        place += len(batch)
+                else:
+                    place += size
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise VideoError(f"'{column}' of {rows} cannot be read ({error})") from error
+
+
+def _decode(picture: pa.Scalar, where: str) -> av.VideoFrame:
+    value = picture.as_py()
+    content = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(content, bytes):
+        raise VideoError(f"{where} holds no picture")
+    decoder = next((name for magic, name in DECODERS.items() if content.startswith(magic)), None)
+    if decoder is None:
+        raise VideoError(f"{where} is neither PNG nor JPEG")
+    try:
+        context = CodecContext.create(decoder, "r")
+        context.thread_count = 1
+        frames = [*context.decode(av.Packet(content)), *context.decode(None)]
+    except av.FFmpegError as error:
+        raise VideoError(f"{where} is corrupt ({error.strerror})") from error
+    if len(frames) != 1 or frames[0].is_corrupt:
+        raise VideoError(f"{where} is corrupt")
+    return frames[0]

@@ -1,9 +1,9 @@
 """Millrace streams LeRobot datasets of any robot into what NVIDIA GR00T N1.6 trains on.
 
-    import millrace
-    source = millrace.open_source("data/aloha")
-    millrace.convert(millrace.Recipe.single(source, map="aloha_to_gr1"), "out/aloha_gr1")
-    millrace.validate("out/aloha_gr1")
+import millrace
+source = millrace.open_source("data/aloha")
+millrace.convert(millrace.Recipe.single(source, map="aloha_to_gr1"), "out/aloha_gr1")
+millrace.validate("out/aloha_gr1")
 """
 
 import os

@@ -137,7 +137,10 @@ def _features(plan: ConversionPlan) -> dict[str, Any]:
         },
     }
     vectors = {STATE: plan.target.layout("state").joints, ACTION: plan.target.layout("action").joints}
-    scalars = {"timestamp": "float32", **dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")}
+    scalars = {
+        "timestamp": "float32",
+        **dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64"),
+    }
     return {
         **{camera_key(camera): video for camera in plan.cameras},
         **{

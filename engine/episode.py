@@ -149,9 +149,7 @@ def _clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> 
     return replace(clip, rows=ranges) if isinstance(clip, ImageColumn) else clip
 
 
-def _make_clip(
-    path: Path, clip: Clip | ImageColumn, frames: NDArray[np.int64], job: Job, clock: StageClock
-) -> Summary:
+def _make_clip(path: Path, clip: Clip | ImageColumn, frames: NDArray[np.int64], job: Job, clock: StageClock) -> Summary:
     """Decode, reframe and encode one camera's clip into `path`, and check what was written."""
     histogram = RgbHistogram()
     reframe = Reframer(crop=job.crop, image_size=job.video.image_size)

@@ -39,6 +39,4 @@ class EpisodePaths:
     def video(self, camera: str) -> Path:
         """The episode's mp4 of one camera."""
         chunk = self.index // self.chunks_size
-        return Path(
-            VIDEO_PATH.format(episode_chunk=chunk, video_key=camera_key(camera), episode_index=self.index)
-        )
+        return Path(VIDEO_PATH.format(episode_chunk=chunk, video_key=camera_key(camera), episode_index=self.index))

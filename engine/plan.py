@@ -233,7 +233,9 @@ def _match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> Joint
     Raises:
         DatasetError: a column is missing, or its joints are others than the robot's.
     """
-    gather, widths, matched = [], [], []
+    gather: list[NDArray[np.int64]] = []
+    widths: list[int] = []
+    matched: list[str] = []
     layout = robot.layout(vector)
     for column, joints in layout.columns.items():
         feature = source.features.get(column)
@@ -298,9 +300,7 @@ def chosen_frames(
     episode: SourceEpisode, source_fps: Fraction, target_fps: Fraction, resample: Resampler
 ) -> NDArray[np.int64]:
     """Source frames that become the output's, shape (T',); for state, action and every camera alike."""
-    return frame_indices(
-        episode.num_frames, source_fps=source_fps, target_fps=target_fps, resampler=resample
-    )
+    return frame_indices(episode.num_frames, source_fps=source_fps, target_fps=target_fps, resampler=resample)
 
 
 def _check_horizon(episodes: Sequence[EpisodePlan], horizon: int) -> None:

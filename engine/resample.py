@@ -73,10 +73,12 @@ def nearest(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> N
     """
     step = source_fps / target_fps
     num_targets = (num_frames - 1) * step.denominator // step.numerator + 1
-    whole, remainder = np.divmod(np.arange(num_targets, dtype=np.int64) * step.numerator, step.denominator)
+    due = np.arange(num_targets, dtype=np.int64) * step.numerator
+    whole, remainder = due // step.denominator, due % step.denominator
     is_later_nearer = 2 * remainder > step.denominator
     is_tie_from_odd = (2 * remainder == step.denominator) & (whole % 2 == 1)
-    return whole + (is_later_nearer | is_tie_from_odd)
+    indices: NDArray[np.int64] = whole + (is_later_nearer | is_tie_from_odd)
+    return indices
 
 
 def linspace(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> NDArray[np.int64]:

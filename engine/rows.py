@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -117,7 +118,7 @@ def integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.i
     return values[:, 0].astype(np.int64)
 
 
-def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[np.generic]:
+def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[Any]:
     """A column as (T, D), in the file's own type."""
     array = table.column(column).combine_chunks()
     if array.null_count:
@@ -133,11 +134,11 @@ def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[np.gene
         raise RowsError(f"column '{column}' holds {array.type} in {where}, not numbers")
     if array.null_count:
         raise RowsError(f"column '{column}' has {array.null_count} null values in {where}")
-    return array.to_numpy(zero_copy_only=False).reshape(len(table), width)
+    return np.asarray(array.to_numpy(zero_copy_only=False)).reshape(len(table), width)
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 @dataclass(frozen=True)

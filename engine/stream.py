@@ -89,7 +89,8 @@ def _connected(num_workers: int | None, address: str | None) -> Iterator[None]:
             "include_dashboard": False,
         }
         with _held_back_stderr():
-            ray.init(address or "local", log_to_driver=False, logging_level="error", **({} if address else embedded))
+            settings = {} if address else embedded
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, or recorded
     context = DataContext.get_current()
     context.enable_progress_bars = False

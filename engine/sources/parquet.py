@@ -102,7 +102,7 @@ def _episode_indices(path: Path) -> NDArray[np.int64]:
         raise DatasetError(f"{path} has no column {EPISODE_INDEX}. Known: {', '.join(known)}")
     try:
         values = pq.ParquetFile(path).read([EPISODE_INDEX], use_threads=False).column(EPISODE_INDEX)
-        return values.cast(pa.int64()).to_numpy()
+        return np.asarray(values.cast(pa.int64()).to_numpy(), dtype=np.int64)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 

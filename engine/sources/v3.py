@@ -60,7 +60,9 @@ class _EpisodeLine:
 
 def _episode_lines(root: Path, info: Info) -> Iterator[_EpisodeLine]:
     cameras = [key for key, feature in info.features.items() if feature.dtype == "video"]
-    fields = {key: [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")] for key in cameras}
+    fields = {
+        key: [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")] for key in cameras
+    }
     needed = ["episode_index", "length", *(name for names in fields.values() for name in names)]
     seen: set[int] = set()
     for path in numbered(root.glob("meta/episodes/*/*.parquet")):

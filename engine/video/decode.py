@@ -76,7 +76,7 @@ def _diagnosis(path: Path, error: Exception) -> str:
 
 def _scan_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> list[PacketInfo]:
     """The clip's packets, read without decoding."""
-    packets = []
+    packets: list[PacketInfo] = []
     for packet in _clip_packets(container, stream, clip):
         if packet.is_corrupt:
             raise VideoError(f"{clip.path} is truncated or corrupt at packet {len(packets)}")

@@ -37,13 +37,11 @@ class RgbHistogram:
         std = np.sqrt(np.maximum(weights @ LEVELS**2 - mean**2, 0))
         lows = [LEVELS[np.flatnonzero(channel)[0]] for channel in self.counts]
         highs = [LEVELS[np.flatnonzero(channel)[-1]] for channel in self.counts]
-        per_channel = [np.reshape(values, (3, 1, 1)).tolist() for values in (lows, highs, mean, std)]
-        return Summary(*per_channel, count=[self.num_frames])
+        low, high, middle, spread = (np.reshape(values, (3, 1, 1)).tolist() for values in (lows, highs, mean, std))
+        return Summary(min=low, max=high, mean=middle, std=spread, count=[self.num_frames])
 
 
-def sampled(
-    frames: Iterable[av.VideoFrame], histogram: RgbHistogram, *, every: int
-) -> Iterator[av.VideoFrame]:
+def sampled(frames: Iterable[av.VideoFrame], histogram: RgbHistogram, *, every: int) -> Iterator[av.VideoFrame]:
     """Pass frames on, counting each `every`-th, the first included, on the way."""
     for number, frame in enumerate(frames):
         if number % every == 0:

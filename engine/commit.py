@@ -44,7 +44,7 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     assert not missing, f"commit without episodes {missing}"
     meta = scratch / META
     meta.mkdir()
-    for name, lines in _meta_files(plan, ledger, out).items():
+    for name, lines in _meta_files(plan, ledger, out, scratch).items():
         _write(meta / name, lines)
     _write(out / CARD, [dataset_card(plan)])
     config = modality_config(plan.map, plan.cameras, plan.horizon)
@@ -58,8 +58,8 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     meta.rename(out / META)
 
 
-def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path) -> dict[str, Iterable[str]]:
-    stats, relative_stats = _statistics(plan, out)
+def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> dict[str, Iterable[str]]:
+    stats, relative_stats = _statistics(plan, out, scratch)
     tasks = ({"task_index": index, "task": task} for index, task in enumerate(plan.tasks))
     episodes = (
         {
@@ -84,7 +84,7 @@ def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path) -> dict[str, It
     }
 
 
-def _statistics(plan: ConversionPlan, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _statistics(plan: ConversionPlan, out: Path, scratch: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     config = modality_config(plan.map, plan.cameras, plan.horizon)
     state, action = plan.target.layout("state").slices, plan.target.layout("action").slices
     relative = {
@@ -93,7 +93,7 @@ def _statistics(plan: ConversionPlan, out: Path) -> tuple[dict[str, Any], dict[s
         if rep == "relative"
     }
     paths = [out / EpisodePaths(episode.index, plan.job.chunks_size).data for episode in plan.episodes]
-    found, relative_found = groot_statistics(paths, FLOAT_FEATURES, relative, horizon=plan.horizon)
+    found, relative_found = groot_statistics(paths, FLOAT_FEATURES, relative, horizon=plan.horizon, scratch=scratch)
     return (
         {name: statistics.to_json() for name, statistics in found.items()},
         {name: statistics.to_json() for name, statistics in relative_found.items()},

@@ -97,11 +97,24 @@ def convert(
         EpisodesFailed: some episodes could not be converted; the others are done, meta/ is not written.
         MillraceError: anything else that is wrong with recipe, source or output folder.
     """
-    out, started = Path(out), perf_counter()
+    started = perf_counter()
     plan = plan_conversion(recipe)
-    _prepare(out, overwrite=overwrite)
+    _prepare(Path(out), overwrite=overwrite)
+    return run_plan(plan, Path(out), workers=workers, started=started, on_plan=on_plan, on_result=on_result)
+
+
+def run_plan(
+    plan: ConversionPlan,
+    out: Path,
+    *,
+    workers: Workers,
+    started: float,
+    on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
+    on_result: Callable[[EpisodeResult], None] = lambda result: None,
+) -> Summary:
+    """Do what `convert` planned: episodes, then meta/; started: perf_counter() when it began."""
     failures: list[EpisodeFailure] = []
-    with Ledger(out, recipe) as ledger, _scratch(out) as scratch:
+    with Ledger(out, plan.recipe) as ledger, _scratch(out) as scratch:
         todo = [episode for episode in plan.episodes if episode.index not in ledger]
         on_plan(plan, len(plan.episodes) - len(todo))
         for result in _results(todo, plan, out, scratch, workers):

@@ -1,13 +1,26 @@
-"""The statistics that GR00T normalises with: stats.json and relative_stats.json of a set of episodes."""
+"""The statistics that GR00T normalises with: stats.json and relative_stats.json of a set of episodes.
 
-from collections.abc import Iterator, Mapping, Sequence
+Rows are read once and laid out by column in temporary files, so that exact quantiles of any number of
+episodes need no more memory than a few columns.
+"""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.layout import ACTION, STATE
 from engine.rows import read_rows, vectors
 from engine.sources.episode import RowRange
-from engine.stats import Rows, Statistics, dataset_statistics, relative_actions
+from engine.stats import Statistics, column_statistics
+
+# Values held back before they are written to the columns' files.
+BUFFERED_VALUES = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -21,47 +34,98 @@ class RelativeGroup:
 
 
 def groot_statistics(
-    parquets: Sequence[Path],
+    parquets: Iterable[Path],
     features: Sequence[str],
     relative: Mapping[str, RelativeGroup],
     *,
     horizon: int,
+    scratch: Path | None = None,
 ) -> tuple[dict[str, Statistics], dict[str, Statistics]]:
-    """Read the files three times, a block of episodes in memory at a time.
+    """Exact statistics of all rows of all episodes.
 
     Args:
         parquets: One file for each episode.
         features: Float columns that stats.json describes.
         relative: By joint group, where the RELATIVE ones lie.
         horizon: Steps in an action chunk, H.
+        scratch: A folder with room for the columns, 4 bytes a value; by default the system's.
 
     Returns:
-        Statistics by feature, arrays (D,); statistics by relative group, arrays (H, D).
+        Statistics by feature, arrays (D,); statistics by relative group, arrays (H, D); groups without
+        any chunk, as no episode has H frames, are left out.
+
+    Raises:
+        RowsError: a file is unreadable, or holds values that are not finite.
     """
     columns = [column for group in relative.values() for column in (group.state_column, group.action_column)]
-    wanted = list(dict.fromkeys([*features, *columns]))
-
-    def episodes() -> Iterator[Rows]:
+    with ExitStack() as stack:
+        store = _ColumnStore(stack, stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
         for path in parquets:
-            table = read_rows(RowRange(path), wanted)
-            values = {name: vectors(table, name, where=path) for name in wanted}
-            chunks = {
-                _relative(name): relative_actions(
-                    values[group.action_column][:, group.action],
-                    values[group.state_column][:, group.state],
-                    horizon=horizon,
-                )
-                for name, group in relative.items()
-            }
-            yield {**values, **chunks}
-
-    found = dataset_statistics(episodes)
-    return (
-        {name: found[name] for name in features},
-        {name: found[_relative(name)] for name in relative if _relative(name) in found},
-    )
+            table = read_rows(RowRange(path), wanted := list(dict.fromkeys([*features, *columns])))
+            store.append({name: vectors(table, name, where=path) for name in wanted})
+        store.flush()
+        starts = store.chunk_starts(horizon)
+        return (
+            {name: Statistics.stack([column_statistics(c) for c in store.columns(name)]) for name in features},
+            {name: _relative(store, group, starts, horizon) for name, group in relative.items() if starts.any()},
+        )
 
 
-def _relative(group: str) -> str:
-    """A name that no column can have."""
-    return f"\0relative {group}"
+def _relative(store: "_ColumnStore", group: RelativeGroup, starts: NDArray[np.bool_], horizon: int) -> Statistics:
+    """Every action chunk relative to the state at its start, as GR00T sees a RELATIVE action."""
+    joints = range(group.state.stop - group.state.start)
+    by_joint = []
+    for joint in joints:
+        state = store.column(group.state_column, group.state.start + joint)
+        action = store.column(group.action_column, group.action.start + joint)
+        steps = [action[step : step + len(starts)][starts] - state[: len(starts)][starts] for step in range(horizon)]
+        by_joint.append(Statistics.stack([column_statistics(step) for step in steps]))
+    return Statistics(**{name: np.swapaxes(values, 0, 1) for name, values in vars(Statistics.stack(by_joint)).items()})
+
+
+class _ColumnStore:
+    """Episodes' features, transposed: one file of float32 for each column of each feature."""
+
+    def __init__(self, stack: ExitStack, folder: str) -> None:
+        self._stack, self._folder = stack, Path(folder)
+        self._files: dict[str, list[IO[bytes]]] = {}
+        self._held: list[Mapping[str, NDArray[np.float32]]] = []
+        self._num_held = 0
+        self._lengths: list[int] = []
+
+    def append(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take in one episode's features, each (T, D)."""
+        self._held.append(rows)
+        self._num_held += sum(values.size for values in rows.values())
+        self._lengths.append(len(next(iter(rows.values()))))
+        if self._num_held >= BUFFERED_VALUES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        for name in self._held[0] if self._held else ():
+            block = np.ascontiguousarray(np.concatenate([rows[name] for rows in self._held]).T)
+            if name not in self._files:
+                self._files[name] = [self._open(f"{len(self._files)}-{number}") for number in range(len(block))]
+            for file, column in zip(self._files[name], block, strict=True):
+                column.tofile(file)
+        self._held, self._num_held = [], 0
+
+    def _open(self, name: str) -> IO[bytes]:
+        return self._stack.enter_context((self._folder / name).open("w+b"))
+
+    def column(self, name: str, number: int) -> NDArray[np.float32]:
+        """One column of a feature over all episodes, (N,)."""
+        file = self._files[name][number]
+        file.seek(0)
+        return np.fromfile(file, dtype=np.float32)
+
+    def columns(self, name: str) -> Iterable[NDArray[np.float32]]:
+        """Each column of a feature, one in memory at a time."""
+        return (self.column(name, number) for number in range(len(self._files[name])))
+
+    def chunk_starts(self, horizon: int) -> NDArray[np.bool_]:
+        """Whether an action chunk of H steps beginning at each frame ends within its episode, (N - H + 1,)."""
+        lengths = np.array(self._lengths)
+        left = np.repeat(np.cumsum(lengths), lengths) - np.arange(lengths.sum())
+        return left[: max(len(left) - horizon + 1, 0)] >= horizon

@@ -134,7 +134,8 @@ def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[Any]:
         raise RowsError(f"column '{column}' holds {array.type} in {where}, not numbers")
     if array.null_count:
         raise RowsError(f"column '{column}' has {array.null_count} null values in {where}")
-    return np.asarray(array.to_numpy(zero_copy_only=False)).reshape(len(table), width)
+    # Not to_numpy: it imports pandas, a second and 60 MB in each worker.
+    return np.from_dlpack(array).reshape(len(table), width)
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -172,10 +173,12 @@ class EpisodeRows:
 
 def write_rows(path: Path, rows: EpisodeRows) -> None:
     """Write the columns as parquet; vectors as fixed-size lists of float32."""
-    arrays = {
-        name: pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
-        if values.ndim == 2
-        else pa.array(values)
-        for name, values in rows.columns().items()
-    }
+    arrays = {name: _arrow(values) for name, values in rows.columns().items()}
     pq.write_table(pa.table(arrays), path)
+
+
+def _arrow(values: NDArray[Any]) -> pa.Array:
+    """(T,) or (T, D) numbers without a copy, and without pandas, which pa.array imports."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    flat = pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(np.ascontiguousarray(values))])
+    return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

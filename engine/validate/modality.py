@@ -1,0 +1,146 @@
+"""modality.json against info.json, and modality_config.py against both."""
+
+from collections.abc import Iterator, Mapping
+
+from engine.layout import MODALITY_CONFIG
+from engine.validate.config import GrootConfig
+from engine.validate.metadata import MODALITY, FeatureInfo, JointSlice, Metadata, ModalityFile
+from engine.validate.report import Problem, problem, some
+
+# Language keys that GR00T fills from episodes.jsonl (lerobot_episode_loader.py, LANG_KEYS).
+EPISODE_LANGUAGE = ("task", "sub_task")
+
+
+def modality_problems(metadata: Metadata) -> Iterator[Problem]:
+    """Groups, cameras and annotations; then what modality_config.py makes of them."""
+    modality = metadata.modality
+    if modality is None:
+        return
+    for part in ("state", "action", "video"):
+        if not getattr(modality, part):
+            yield problem(
+                "modality-empty", MODALITY, f"names no {part}; GR00T N1.6 needs all of state, action and video"
+            )
+    features = metadata.info.features
+    for kind, groups in modality.groups.items():
+        yield from _group_problems(kind, groups, features)
+    for camera, column in modality.cameras.items():
+        if column not in features or not features[column].is_video:
+            yield _wrong_column(f"video.{camera}", column, "a video", features)
+    for name, column in modality.annotations.items():
+        if column not in features or "int" not in features[column].dtype:
+            yield _wrong_column(f"annotation.{name}", column, "a column of task indices", features)
+    if not modality.annotation and not _takes_language_of_episodes(metadata.config):
+        message = 'names no annotation; add {"annotation": {"human.task_description": {"original_key": "task_index"}}}'
+        yield problem("annotation-missing", MODALITY, message)
+    if metadata.config is not None:
+        yield from _config_problems(metadata.config, modality)
+
+
+def _group_problems(
+    kind: str, groups: Mapping[str, JointSlice], features: Mapping[str, FeatureInfo]
+) -> Iterator[Problem]:
+    by_column: dict[str, dict[str, JointSlice]] = {}
+    for name, group in groups.items():
+        column = group.column(kind)
+        if column not in features or not features[column].is_float:
+            yield _wrong_column(f"{kind}.{name}", column, "a column of floats", features)
+        elif not 0 <= group.start < group.end <= features[column].width:
+            width = features[column].width
+            message = f"{kind}.{name} is [{group.start}, {group.end}), which is no part of the {width} of {column!r}"
+            yield problem("modality-slices", MODALITY, message)
+        else:
+            by_column.setdefault(column, {})[name] = group
+    for column, found in by_column.items():
+        yield from _cover_problems(kind, column, features[column], found)
+
+
+def _cover_problems(
+    kind: str, column: str, feature: FeatureInfo, groups: Mapping[str, JointSlice]
+) -> Iterator[Problem]:
+    gaps: list[range] = []
+    reach, furthest = 0, ""
+    for name, group in sorted(groups.items(), key=lambda item: (item[1].start, item[1].end)):
+        if group.start < reach:
+            shared = _values(feature, range(group.start, min(reach, group.end)))
+            yield problem("modality-overlap", MODALITY, f"{kind} groups {furthest} and {name} share {shared} of {column!r}")
+        gaps.append(range(reach, group.start))
+        if group.end > reach:
+            reach, furthest = group.end, name
+    gaps = [gap for gap in (*gaps, range(reach, feature.width)) if gap]
+    if gaps:
+        unused = "; ".join(_values(feature, gap) for gap in gaps[:4])
+        yield problem("modality-gap", MODALITY, f"no {kind} group of {column!r} holds {unused}")
+
+
+def _values(feature: FeatureInfo, indices: range) -> str:
+    names = [feature.value_name(index) for index in indices[:8]]
+    place = f"[{indices.start}, {indices.stop})"
+    return place if None in names else f"{place} ({', '.join(map(str, names))}{' ...' if indices[8:] else ''})"
+
+
+def _wrong_column(entry: str, column: str, kind: str, features: Mapping[str, FeatureInfo]) -> Problem:
+    found = f"is {features[column].dtype}" if column in features else "is not in info.json"
+    message = f"{entry} needs {kind}, but {column!r} {found}. Known: {some(list(features), 12)}"
+    return problem("modality-column", MODALITY, message)
+
+
+def _takes_language_of_episodes(config: GrootConfig | None) -> bool:
+    return config is not None and any(key in EPISODE_LANGUAGE for key in config.keys("language"))
+
+
+def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Problem]:
+    known = {
+        "video": set(modality.video),
+        "state": set(modality.state),
+        "action": set(modality.action),
+        "language": {*(f"annotation.{name}" for name in modality.annotation), *EPISODE_LANGUAGE},
+    }
+    for part, names in known.items():
+        unknown = [key for key in config.keys(part) if key not in names]
+        if unknown:
+            message = f"{part} names {some(unknown)}, which modality.json lacks. Known: {some(sorted(names), 12)}"
+            yield problem("config-keys", MODALITY_CONFIG, message)
+        if part != "language" and not config.keys(part):
+            yield problem("config-keys", MODALITY_CONFIG, f"names no {part} keys")
+    language = config.modalities.get("language")
+    if language is None or len(language.keys) != 1 or language.deltas != (0,):
+        found = "none" if language is None else f"{len(language.keys)} keys at {list(language.deltas)}"
+        yield problem(
+            "config-language", MODALITY_CONFIG, f"language needs exactly one key at delta_indices [0], found {found}"
+        )
+    yield from _delta_problems(config)
+    yield from _action_problems(config, modality)
+
+
+def _delta_problems(config: GrootConfig) -> Iterator[Problem]:
+    for part, modality in config.modalities.items():
+        if not modality.deltas or min(modality.deltas) < 0:
+            message = (
+                f"{part} has the delta_indices {list(modality.deltas)[:8]}: GR00T takes negative ones from the end"
+            )
+            yield problem("config-deltas", MODALITY_CONFIG, message)
+    state, action = config.modalities.get("state"), config.modalities.get("action")
+    if config.relative and state and action and state.deltas and action.deltas and state.deltas[-1] != action.deltas[0]:
+        message = f"the last state is at {state.deltas[-1]}, but RELATIVE chunks start at {action.deltas[0]}"
+        yield problem("config-deltas", MODALITY_CONFIG, message)
+
+
+def _action_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Problem]:
+    action = config.modalities.get("action")
+    if action is None or action.action_configs is None:
+        return
+    if len(action.action_configs) != len(action.keys):
+        message = f"{len(action.action_configs)} action_configs for {len(action.keys)} action keys"
+        yield problem("config-action-configs", MODALITY_CONFIG, message)
+        return
+    for key, rep in config.relative.items():
+        reference = rep.state_key or key
+        if reference not in config.keys("state"):
+            message = f"RELATIVE action {key!r} needs the state {reference!r} among the state keys"
+            yield problem("config-relative", MODALITY_CONFIG, message)
+        elif key in modality.action and reference in modality.state:
+            widths = modality.action[key].width, modality.state[reference].width
+            if widths[0] != widths[1]:
+                message = f"RELATIVE action {key!r} has {widths[0]} values, its state {reference!r} has {widths[1]}"
+                yield problem("config-relative", MODALITY_CONFIG, message)

@@ -1,0 +1,213 @@
+"""One episode's parquet against info.json, episodes.jsonl and tasks.jsonl."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from engine.errors import RowsError
+from engine.rows import integers, read_rows, vectors
+from engine.sources.episode import RowRange
+from engine.validate.files import Unreadable, is_file
+from engine.validate.metadata import INFO, TASKS, Episode, FeatureInfo, Metadata
+from engine.validate.report import Problem, problem, some
+
+LEROBOT_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+# LeRobot 0.3.3's tolerance_s, seconds (datasets/utils.py, check_timestamps_sync).
+TOLERANCE_SECONDS = 1e-4
+# A rate is written with few digits: 29.97 for 30000/1001.
+RATE_TOLERANCE = 1e-5
+# What the statistics cannot be computed with.
+UNSOUND = {"rows-missing", "rows-unreadable", "rows-finite", "columns-missing", "columns-dtype", "columns-shape"}
+
+
+def orphan_rows(metadata: Metadata) -> Iterator[Problem]:
+    """Parquet files that GR00T's statistics would take in, but no episode names."""
+    known = {metadata.data_path(index) for index in metadata.indices.tolist()}
+    for path in sorted(metadata.root.glob("data/*/*.parquet")):
+        relative = path.relative_to(metadata.root)
+        if relative not in known:
+            yield problem("rows-orphan", relative, "belongs to no episode of episodes.jsonl; move it away")
+
+
+def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
+    """Everything about one episode's rows; the file is read once."""
+    path = metadata.data_path(episode.index)
+    if not is_file(metadata.root / path):
+        yield problem("rows-missing", path, f"is missing; episodes.jsonl has {episode.length} rows of it")
+        return
+    features = {name: feature for name, feature in metadata.info.features.items() if feature.is_column}
+    wanted = list(dict.fromkeys([*features, *_index_columns(metadata)]))
+    try:
+        table, missing = _read(metadata.root / path, wanted)
+    except RowsError as error:
+        yield problem("rows-unreadable", path, str(error).removeprefix(f"{metadata.root / path} "))
+        return
+    if len(table) != episode.length:
+        yield problem("rows-length", path, f"{len(table)} rows, but episodes.jsonl says {episode.length}")
+    for name in missing:
+        if name in features:
+            yield problem("columns-missing", path, f"has no column {name!r}. Known: {some(table.column_names, 12)}")
+    sound: dict[str, FeatureInfo] = {}
+    for name in (name for name in features if name not in missing):
+        found = list(_column_problems(table.column(name), name, features[name], path))
+        yield from found
+        if not any(problem.code in UNSOUND for problem in found):
+            sound[name] = features[name]
+    if len(table):
+        yield from _index_problems(table, sound, metadata, episode)
+        yield from _task_problems(table, sound, metadata, path)
+        if "timestamp" in sound and sound["timestamp"].is_float:
+            yield from _timestamp_problems(vectors(table, "timestamp", where=path)[:, 0], metadata.info.fps, path)
+
+
+def _index_columns(metadata: Metadata) -> list[str]:
+    annotations = () if metadata.modality is None else metadata.modality.annotations.values()
+    return [*dict.fromkeys(("task_index", *annotations))]
+
+
+def _read(path: Path, wanted: list[str]) -> tuple[pa.Table, list[str]]:
+    """Those of the wanted columns that there are, and the names of the others."""
+    try:
+        return read_rows(RowRange(path), wanted), []
+    except RowsError:
+        try:
+            names = pq.read_schema(path).names
+        except (pa.ArrowException, OSError):
+            names = wanted
+        doubles = sorted({name for name in names if names.count(name) > 1})
+        if doubles:
+            raise RowsError(f"has the column {doubles[0]!r} twice") from None
+        present = [name for name in wanted if name in names]
+        return read_rows(RowRange(path), present), [name for name in wanted if name not in names]
+
+
+def _column_problems(column: pa.ChunkedArray, name: str, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
+    """Kind, width and values of one column; after the first of these that is wrong the others are not judged."""
+    array = column.combine_chunks()
+    kind = _value_type(array.type)
+    said = _arrow_type(feature.dtype)
+    if said is None:
+        return
+    if _family(kind) != _family(said):
+        yield problem("columns-dtype", path, f"column {name!r} holds {array.type}, but {INFO} says {feature.dtype}")
+        return
+    if kind != said and _family(said) in ("float", "int"):
+        yield problem("columns-precision", path, f"column {name!r} holds {kind}, but {INFO} says {feature.dtype}")
+    num_missing = array.null_count
+    if not num_missing and kind != array.type:
+        widths = pc.unique(pc.list_value_length(array)).to_pylist() or [feature.width]
+        if widths != [feature.width]:
+            message = f"column {name!r} has rows of {some([str(width) for width in sorted(widths)])} values"
+            yield problem("columns-shape", path, f"{message}, but {INFO} says {feature.width}")
+            return
+        array = array.flatten()
+        num_missing = array.null_count
+    elif not num_missing and feature.width != 1:
+        message = f"column {name!r} has one value a row, but {INFO} says {feature.width}"
+        yield problem("columns-shape", path, message)
+        return
+    if num_missing:
+        yield problem("rows-finite", path, f"column {name!r} lacks {num_missing} values")
+    elif _family(kind) == "float":
+        yield from _finite_problems(array, name, feature, path)
+
+
+def _finite_problems(array: Any, name: str, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
+    # GR00T and LeRobot read float32, in which large float64 values are infinite.
+    with np.errstate(over="ignore"):
+        values = array.to_numpy(zero_copy_only=False).astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        row, value = divmod(int(bad[0]), feature.width)
+        where = feature.value_name(value) or f"value {value}"
+        message = f"column {name!r} has {len(bad)} values that are NaN or infinite, the first in row {row}, {where}"
+        yield problem("rows-finite", path, message)
+
+
+def _index_problems(
+    table: pa.Table, sound: dict[str, FeatureInfo], metadata: Metadata, episode: Episode
+) -> Iterator[Problem]:
+    path = metadata.data_path(episode.index)
+    frames = np.arange(len(table))
+    expected = {"frame_index": frames, "episode_index": np.full(len(table), episode.index)}
+    if metadata.is_numbered:
+        expected["index"] = frames + episode.first_row
+    for name, right in expected.items():
+        if name not in sound:
+            continue
+        try:
+            wrong = np.flatnonzero(integers(table, name, where=path) != right)
+        except RowsError as error:
+            yield problem("rows-index", path, str(error))
+            continue
+        if len(wrong):
+            row = int(wrong[0])
+            found = table.column(name)[row].as_py()
+            yield problem("rows-index", path, f"{name} is {found} in row {row}, expected {right[row]}")
+
+
+def _task_problems(
+    table: pa.Table, sound: dict[str, FeatureInfo], metadata: Metadata, path: Path
+) -> Iterator[Problem]:
+    for name in _index_columns(metadata):
+        if name not in sound or metadata.tasks is None:
+            continue
+        try:
+            found = np.unique(integers(table, name, where=path)).tolist()
+        except RowsError as error:
+            yield problem("task-unresolved", path, str(error))
+            continue
+        unknown = [str(index) for index in found if index not in metadata.tasks]
+        if unknown:
+            yield problem("task-unresolved", path, f"{name} holds {some(unknown)}, which {TASKS} lacks")
+
+
+def _timestamp_problems(seconds: NDArray[np.float32], fps: Fraction, path: Path) -> Iterator[Problem]:
+    """seconds: (T,), as LeRobot reads them."""
+    due = np.arange(len(seconds)) / float(fps)
+    slack = TOLERANCE_SECONDS + RATE_TOLERANCE * due + np.spacing(due.astype(np.float32))
+    wrong = np.flatnonzero(np.abs(seconds - due) > slack)
+    if len(wrong):
+        row = int(wrong[0])
+        message = f"timestamp is {seconds[row]:g} s in row {row}, expected {due[row]:g} s at {float(fps):g} fps"
+        yield problem("timestamps", path, message)
+        return
+    # In float32, as LeRobot does it: tolerances are met or missed by rounding.
+    off = np.flatnonzero(np.abs(np.diff(seconds) - np.float32(1 / fps)) > TOLERANCE_SECONDS)
+    if len(off):
+        row = int(off[0])
+        message = (
+            f"from row {row} ({due[row]:.0f} s) on, float32 timestamps step by more than {TOLERANCE_SECONDS:g} s off "
+            f"1 / {float(fps):g}: LeRobot refuses them. Split the episode, or choose a rate that divides a power of 2"
+        )
+        yield problem("timestamps-float32", path, message)
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return kind.value_type if is_list else kind
+
+
+def _arrow_type(dtype: str) -> pa.DataType | None:
+    """The type that info.json names, None for one that is not arrow's."""
+    try:
+        return pa.type_for_alias(dtype)
+    except ValueError:
+        return None
+
+
+def _family(kind: pa.DataType) -> str:
+    if pa.types.is_floating(kind):
+        return "float"
+    if pa.types.is_integer(kind):
+        return "int"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "string"
+    return str(kind)

@@ -14,14 +14,16 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
+from tyro.conf import arg
 
 from embodiments import load_map, load_robot, map_names, robot_names
 from embodiments.errors import MillraceError
 from engine.convert import Workers, convert, estimate
-from engine.progress import ConversionProgress, print_estimate, print_summary
+from engine.errors import RecipeError
+from engine.progress import ConversionProgress, print_estimate, print_summary, stage_progress
 from engine.recipe import Recipe
 from engine.sources import open_source
-from engine.validate import validate
+from engine.validate import format_report, validate
 
 __all__ = [
     "MillraceError",
@@ -39,59 +41,64 @@ __all__ = [
 STOPPED = 130  # as shells report a Ctrl-C
 
 
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
 @dataclass(frozen=True)
 class Convert:
     """Convert a LeRobot dataset into one that GR00T N1.6 trains on.
 
-    millrace convert data/aloha out/aloha_gr1 --map aloha_to_gr1
-    millrace convert data/aloha out/aloha_20hz --robot aloha --image-size 224
-    millrace convert data/aloha out/few --map aloha_to_gr1 --episodes 0:10 --dry-run
+    The same command again continues a run that was stopped. Examples:
 
-    The same command again continues a run that was stopped.
+    millrace convert data/aloha out/aloha_gr1 --map aloha_to_gr1
+
+    millrace convert data/aloha out/aloha_224 --robot aloha --image-size 224
+
+    millrace convert data/aloha out/few --map aloha_to_gr1 --episodes 0:10 --dry-run
     """
 
-    source: tyro.conf.Positional[Path]
+    source: Annotated[Path, tyro.conf.Positional, arg(metavar="SOURCE")]
     """Folder of the source dataset."""
-    out: tyro.conf.Positional[Path]
+    out: Annotated[Path, tyro.conf.Positional, arg(metavar="OUT")]
     """Folder of the new dataset."""
-    map: str | None = None
-    """How joints become joints: the name of a shipped map, or a map file of your own."""
-    robot: str | None = None
+    map: Annotated[str | None, arg(metavar="NAME|FILE")] = None
+    """How joints become joints: a shipped map, or a map file of your own."""
+    robot: Annotated[str | None, arg(metavar="NAME|FILE")] = None
     """Keep the robot instead (resample, video, metadata): a shipped robot, or a robot file of your own."""
-    fps: str = "20"
-    """Target rate in Hz: 20, 30000/1001, or "source" to keep the source's."""
-    image_size: int = 256
-    """Side of the square output pictures, pixels."""
+    fps: Annotated[str, arg(metavar="HZ|source")] = "20"
+    """Target rate: 20, 30000/1001, or "source" to keep the source's."""
+    image_size: Annotated[int, arg(metavar="PIXELS")] = 256
+    """Side of the square output pictures."""
     crop: Literal["center", "pad"] = "center"
     """The centre square of each picture, or all of it with black bars."""
     resample: Literal["nearest", "linspace"] = "nearest"
     """The frame nearest in time, or the ALOHA guide's stretched choice."""
-    episodes: str | None = None
+    episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
     """Some episodes only: A:B, or a list such as 0,3,10:20."""
-    task: str | None = None
+    task: Annotated[str | None, arg(metavar="TEXT")] = None
     """What the robot does, for all episodes, in place of what the source says."""
-    camera: tuple[str, ...] = ()
-    """Cameras by another name than the map's: TARGET=SOURCE, for example ego_view=cam_high."""
-    horizon: int | None = None
+    camera: Annotated[tuple[str, ...], arg(metavar="TARGET=SOURCE ...")] = ()
+    """Cameras by another name than the map's, for example ego_view=cam_high."""
+    horizon: Annotated[int | None, arg(metavar="STEPS")] = None
     """Steps in an action chunk; by default the robot's."""
-    gop: int = 10
+    gop: Annotated[int, arg(metavar="FRAMES")] = 10
     """Frames from key frame to key frame of the output videos."""
-    chunks_size: int = 1000
+    chunks_size: Annotated[int, arg(metavar="EPISODES")] = 1000
     """Episodes in a folder."""
-    workers: int | None = None
+    workers: Annotated[int | None, arg(metavar="CORES")] = None
     """Cores to use; by default all."""
-    address: str | None = None
-    """A running Ray cluster, for example "auto" or ray://head:10001; out must be a folder that all nodes share."""
-    local: bool = False
+    address: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    """A running Ray cluster, for example "auto"; OUT must be a folder that all nodes share."""
+    local: Flag = False
     """Without Ray, in this process."""
-    overwrite: bool = False
+    overwrite: Flag = False
     """Delete what an earlier run made in OUT."""
-    dry_run: bool = False
+    dry_run: Flag = False
     """Only say what would be done: frames, bytes, time."""
-    debug: bool = False
+    debug: Flag = False
     """Show tracebacks."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Convert, or say what converting would do."""
         recipe = Recipe.single(
             self.source,
@@ -112,7 +119,7 @@ class Convert:
         if self.dry_run:
             num_workers = 1 if self.local else self.workers or os.cpu_count() or 1
             print_estimate(estimate(recipe, self.out), num_workers, console)
-            return
+            return 0
         progress = ConversionProgress(Console(stderr=True))
         with progress.bar:
             summary = convert(
@@ -124,26 +131,33 @@ class Convert:
                 on_result=progress.on_result,
             )
         print_summary(summary, str(self.out), console)
+        return 0
 
 
 @dataclass(frozen=True)
 class Validate:
     """Check that a dataset is what GR00T N1.6 and LeRobot expect; any GR00T dataset, not only Millrace's.
 
+    Exit code 0, or 1 with the list of what is wrong. Examples:
+
     millrace validate out/aloha_gr1
+
     millrace validate out/aloha_gr1 --deep
     """
 
-    dataset: tyro.conf.Positional[Path]
+    dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
     """Folder of the dataset."""
-    deep: bool = False
+    deep: Flag = False
     """Also decode every frame."""
-    debug: bool = False
+    debug: Flag = False
     """Show tracebacks."""
 
-    def run(self) -> None:
-        """Validate and print every problem."""
-        raise NotImplementedError
+    def run(self) -> int:
+        """Validate and print what is wrong; 1 if anything is."""
+        with stage_progress(Console(stderr=True)) as on_progress:
+            report = validate(self.dataset, deep=self.deep, on_progress=on_progress)
+        print(format_report(report))
+        return 0 if report.is_valid else 1
 
 
 Command = Annotated[
@@ -156,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command `millrace`; returns its exit code: 0, 1 for bad data, 2 for a bad command, map or recipe."""
     command = tyro.cli(Command, prog="millrace", description=(__doc__ or "").splitlines()[0], args=arguments)
     try:
-        command.run()
+        return command.run()
     except MillraceError as error:
         if command.debug:
             raise
@@ -165,12 +179,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command again continues where this one stopped", file=sys.stderr)
         return STOPPED
-    return 0
 
 
 def _assignment(text: str) -> tuple[str, str]:
-    from engine.errors import RecipeError
-
     target, separator, source = text.partition("=")
     if not (target and separator and source):
         raise RecipeError(f"--camera takes TARGET=SOURCE, for example ego_view=cam_high, not {text!r}")

@@ -1,6 +1,7 @@
 """What a terminal shows while episodes are converted, and afterwards."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from time import perf_counter
 
@@ -77,6 +78,15 @@ class ConversionProgress:
 
     def _print(self, line: str) -> None:
         self.console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def stage_progress(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar for work in stages: tell it the stage, how much of it is done, and of how much where that is known."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda stage, num_done, num_all: bar.update(task, description=stage, completed=num_done, total=num_all)
 
 
 def print_summary(summary: Summary, out: str, console: Console) -> None:

@@ -10,7 +10,7 @@ from engine.validate.files import Unreadable
 from engine.validate.report import problem
 
 MAX_BYTES = 1 << 20
-MAX_STEPS = 10_000
+MAX_STEPS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _integer(node: ast.expr, constants: Constants) -> int:
     node = _resolve(node, constants)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -_integer(node.operand, constants)
-    if isinstance(node, ast.Constant) and type(node.value) is int:
+    if isinstance(node, ast.Constant) and type(node.value) is int and node.value <= MAX_STEPS:
         return node.value
     raise _Dynamic(node)
 

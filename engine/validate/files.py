@@ -57,7 +57,7 @@ def read_jsonl(root: Path, name: str, model: type[Model]) -> Iterator[Model]:
     Raises:
         Unreadable: at the first line that is wrong.
     """
-    for number, line in _lines(root, name):
+    for number, line in read_lines(root, name):
         if line.strip():
             yield parse(line, model, name, line=number)
 
@@ -65,11 +65,27 @@ def read_jsonl(root: Path, name: str, model: type[Model]) -> Iterator[Model]:
 def blank_lines(root: Path, name: str) -> Iterator[Problem]:
     """The blank lines of a JSONL file; an unreadable file has none."""
     try:
-        blank = [number for number, line in _lines(root, name) if not line.strip()]
+        blank = [number for number, line in read_lines(root, name) if not line.strip()]
     except Unreadable:
         return
     if blank:
         yield problem("jsonl-blank", name, f"line {blank[0]} is blank ({len(blank)} in all); remove it")
+
+
+def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
+    """A text file's lines with their numbers.
+
+    Raises:
+        Unreadable: no such text, or a line too long for this to be metadata.
+    """
+    try:
+        with (root / name).open(encoding="utf-8") as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARS), ""), start=1):
+                if len(line) == MAX_LINE_CHARS:
+                    raise Unreadable(problem("meta-parse", name, f"line {number} is too long to be metadata"))
+                yield number, line
+    except (OSError, UnicodeDecodeError) as error:
+        raise _failed(name, error) from error
 
 
 def parse(text: str, model: type[Model], name: str, *, line: int | None = None) -> Model:
@@ -88,17 +104,6 @@ def parse(text: str, model: type[Model], name: str, *, line: int | None = None) 
         raise Unreadable(problem("meta-parse", name, f"{where}{field}: {message}")) from error
     except (ValueError, RecursionError) as error:
         raise Unreadable(problem("meta-parse", name, f"{where}is not JSON ({error})")) from error
-
-
-def _lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
-    try:
-        with (root / name).open(encoding="utf-8") as file:
-            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARS), ""), start=1):
-                if len(line) == MAX_LINE_CHARS:
-                    raise Unreadable(problem("meta-parse", name, f"line {number} is too long to be metadata"))
-                yield number, line
-    except (OSError, UnicodeDecodeError) as error:
-        raise _failed(name, error) from error
 
 
 def _failed(name: str, error: OSError | UnicodeDecodeError) -> Unreadable:

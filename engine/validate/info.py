@@ -10,6 +10,8 @@ from engine.validate.report import Problem, problem, some
 
 READABLE_VERSIONS = ("v2.0", "v2.1")
 EPISODE_FIELDS = {"episode_chunk", "episode_index"}
+# What LeRobot gives every dataset, and reads.
+LEROBOT_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 # Labels that datasets list as tasks, NVIDIA's GR1 demo among them.
 PLACEHOLDERS = {
     "valid",
@@ -37,6 +39,9 @@ def info_problems(metadata: Metadata) -> Iterator[Problem]:
     if info.codebase_version not in READABLE_VERSIONS:
         message = f"codebase_version is {info.codebase_version!r}, expected one of {', '.join(READABLE_VERSIONS)}"
         yield problem("codebase-version", INFO, message)
+    lacking = [name for name in LEROBOT_COLUMNS if name not in info.features]
+    if lacking:
+        yield problem("lerobot-columns", INFO, f"features lack {some(lacking)}, which LeRobot reads; GR00T does not")
     unseen = [name for name, feature in info.features.items() if feature.is_video and name not in metadata.cameras]
     if modality is not None and unseen:
         message = f"modality.json does not name {some(unseen)}: GR00T does not see it, and its videos are not judged"

@@ -36,7 +36,7 @@ class FeatureInfo(_FileModel):
     """A feature of info.json."""
 
     dtype: StrictStr
-    shape: tuple[Count, ...] = ()
+    shape: tuple[Annotated[int, Field(strict=True, ge=1, le=2**53)], ...] = ()
     names: tuple[str, ...] | None = None
 
     @field_validator("shape", mode="before")
@@ -255,8 +255,8 @@ def _missing(root: Path) -> list[Problem]:
         message = "there is no meta/: no GR00T dataset, or a conversion that has not finished (run it again)"
         return [problem("meta-missing", "meta", message)]
     hint = {
-        EPISODES: "; LeRobot v3 and v1 datasets must be converted first",
-        MODALITY: "; it tells GR00T which values are which joints",
+        EPISODES: "; GR00T reads LeRobot v2 only, `millrace convert` makes that of v1 and v3",
+        MODALITY: ", which tells GR00T what the values are; `millrace convert` makes a GR00T dataset",
     }
     missing = [name for name in REQUIRED if not (root / name).is_file()]
     return [problem("meta-missing", name, f"is missing{hint.get(name, '')}") for name in missing]

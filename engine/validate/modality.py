@@ -63,7 +63,9 @@ def _cover_problems(
     for name, group in sorted(groups.items(), key=lambda item: (item[1].start, item[1].end)):
         if group.start < reach:
             shared = _values(feature, range(group.start, min(reach, group.end)))
-            yield problem("modality-overlap", MODALITY, f"{kind} groups {furthest} and {name} share {shared} of {column!r}")
+            yield problem(
+                "modality-overlap", MODALITY, f"{kind} groups {furthest} and {name} share {shared} of {column!r}"
+            )
         gaps.append(range(reach, group.start))
         if group.end > reach:
             reach, furthest = group.end, name

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from engine.errors import RowsError
 from engine.rows import integers, read_rows, vectors
 from engine.sources.episode import RowRange
-from engine.validate.files import Unreadable, is_file
+from engine.validate.files import is_file
 from engine.validate.metadata import INFO, TASKS, Episode, FeatureInfo, Metadata
 from engine.validate.report import Problem, problem, some
 
-LEROBOT_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 # LeRobot 0.3.3's tolerance_s, seconds (datasets/utils.py, check_timestamps_sync).
 TOLERANCE_SECONDS = 1e-4
 # A rate is written with few digits: 29.97 for 30000/1001.
 RATE_TOLERANCE = 1e-5
-# What the statistics cannot be computed with.
-UNSOUND = {"rows-missing", "rows-unreadable", "rows-finite", "columns-missing", "columns-dtype", "columns-shape"}
+# What keeps a column from being used, and rows from being counted in statistics.
+UNSOUND_COLUMN = {"columns-missing", "columns-dtype", "columns-shape", "rows-finite"}
+UNSOUND_ROWS = {*UNSOUND_COLUMN, "rows-missing", "rows-unreadable", "rows-length"}
 
 
 def orphan_rows(metadata: Metadata) -> Iterator[Problem]:
@@ -43,33 +43,27 @@ def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
         yield problem("rows-missing", path, f"is missing; episodes.jsonl has {episode.length} rows of it")
         return
     features = {name: feature for name, feature in metadata.info.features.items() if feature.is_column}
-    wanted = list(dict.fromkeys([*features, *_index_columns(metadata)]))
     try:
-        table, missing = _read(metadata.root / path, wanted)
+        table, missing = _read(metadata.root / path, list(features))
     except RowsError as error:
         yield problem("rows-unreadable", path, str(error).removeprefix(f"{metadata.root / path} "))
         return
     if len(table) != episode.length:
         yield problem("rows-length", path, f"{len(table)} rows, but episodes.jsonl says {episode.length}")
     for name in missing:
-        if name in features:
-            yield problem("columns-missing", path, f"has no column {name!r}. Known: {some(table.column_names, 12)}")
-    sound: dict[str, FeatureInfo] = {}
-    for name in (name for name in features if name not in missing):
+        yield problem("columns-missing", path, f"has no column {name!r}. Known: {some(table.column_names, 12)}")
+    unsound = set(missing)
+    for name in table.column_names:
         found = list(_column_problems(table.column(name), name, features[name], path))
         yield from found
-        if not any(problem.code in UNSOUND for problem in found):
-            sound[name] = features[name]
+        if any(problem.code in UNSOUND_COLUMN for problem in found):
+            unsound.add(name)
+    sound = {name: feature for name, feature in features.items() if name not in unsound}
     if len(table):
         yield from _index_problems(table, sound, metadata, episode)
         yield from _task_problems(table, sound, metadata, path)
-        if "timestamp" in sound and sound["timestamp"].is_float:
+        if "timestamp" in sound and sound["timestamp"].is_float and sound["timestamp"].width == 1:
             yield from _timestamp_problems(vectors(table, "timestamp", where=path)[:, 0], metadata.info.fps, path)
-
-
-def _index_columns(metadata: Metadata) -> list[str]:
-    annotations = () if metadata.modality is None else metadata.modality.annotations.values()
-    return [*dict.fromkeys(("task_index", *annotations))]
 
 
 def _read(path: Path, wanted: list[str]) -> tuple[pa.Table, list[str]]:
@@ -93,9 +87,9 @@ def _column_problems(column: pa.ChunkedArray, name: str, feature: FeatureInfo, p
     array = column.combine_chunks()
     kind = _value_type(array.type)
     said = _arrow_type(feature.dtype)
-    if said is None:
+    if said is None and not feature.is_float:
         return
-    if _family(kind) != _family(said):
+    if said is None or _family(kind) != _family(said):
         yield problem("columns-dtype", path, f"column {name!r} holds {array.type}, but {INFO} says {feature.dtype}")
         return
     if kind != said and _family(said) in ("float", "int"):
@@ -153,10 +147,9 @@ def _index_problems(
             yield problem("rows-index", path, f"{name} is {found} in row {row}, expected {right[row]}")
 
 
-def _task_problems(
-    table: pa.Table, sound: dict[str, FeatureInfo], metadata: Metadata, path: Path
-) -> Iterator[Problem]:
-    for name in _index_columns(metadata):
+def _task_problems(table: pa.Table, sound: dict[str, FeatureInfo], metadata: Metadata, path: Path) -> Iterator[Problem]:
+    annotations = () if metadata.modality is None else metadata.modality.annotations.values()
+    for name in dict.fromkeys(("task_index", *annotations)):
         if name not in sound or metadata.tasks is None:
             continue
         try:
@@ -185,7 +178,7 @@ def _timestamp_problems(seconds: NDArray[np.float32], fps: Fraction, path: Path)
         row = int(off[0])
         message = (
             f"from row {row} ({due[row]:.0f} s) on, float32 timestamps step by more than {TOLERANCE_SECONDS:g} s off "
-            f"1 / {float(fps):g}: LeRobot refuses them. Split the episode, or choose a rate that divides a power of 2"
+            f"1 / {float(fps):g}, more than LeRobot takes. A shorter episode would pass"
         )
         yield problem("timestamps-float32", path, message)
 

@@ -1,0 +1,68 @@
+"""Episodes of any length, made of a real one by repeating its packets and rows."""
+
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+
+import av
+import pyarrow as pa
+import pyarrow.parquet as pq
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from engine.plan import ConversionPlan, EpisodePlan, chosen_frames
+from engine.rows import locate_rows
+from engine.sources import Clip, RowRange, SourceEpisode
+from engine.video.decode import open_video
+
+
+def lengthened(plan: ConversionPlan, num_frames: int, folder: Path) -> ConversionPlan:
+    """The plan with one episode only, of `num_frames` source frames; its files are written to `folder`."""
+    planned = plan.episodes[0]
+    episode = _repeat(planned.episode, num_frames, folder)
+    binding = plan.job.bindings[planned.binding]
+    frames = chosen_frames(episode, binding.fps, plan.job.video.fps, plan.job.resample)
+    long: EpisodePlan = replace(planned, index=0, first_index=0, episode=episode, num_frames=len(frames))
+    return replace(plan, episodes=(long,))
+
+
+def _repeat(episode: SourceEpisode, num_frames: int, folder: Path) -> SourceEpisode:
+    rows = folder / "episode.parquet"
+    table = pa.concat_tables([_slice(part) for part in locate_rows(episode)])
+    pq.write_table(pa.concat_tables([table] * (-(-num_frames // len(table)))).slice(0, num_frames), rows)
+    clips = {}
+    for camera, clip in episode.clips.items():
+        if not isinstance(clip, Clip) or clip.start_seconds is not None:
+            raise SystemExit("peak memory is measured on datasets with an mp4 for each episode")
+        path = folder / f"{camera}.mp4"
+        _repeat_packets(clip.path, path, num_frames)
+        clips[camera] = replace(clip, path=path, num_frames=num_frames)
+    return replace(episode, num_frames=num_frames, rows=(RowRange(rows),), clips=clips, search=None)
+
+
+def _slice(rows: RowRange) -> pa.Table:
+    table = pq.read_table(rows.path)
+    return table.slice(rows.start, None if rows.stop is None else rows.stop - rows.start)
+
+
+def _repeat_packets(source: Path, target: Path, num_frames: int) -> None:
+    """Remux; only streams without B-frames can be cut anywhere, others at the end of a repetition."""
+    with open_video(source) as (container, stream), av.open(str(target), "w") as out:
+        copy = _copied_stream(out, stream)
+        copy.time_base = stream.time_base
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        step = int(1 / stream.average_rate / stream.time_base)
+        for number, packet in zip(range(num_frames), cycle(packets)):
+            offset = number // len(packets) * len(packets) * step
+            repeated = av.Packet(bytes(packet))
+            repeated.pts, repeated.dts = packet.pts + offset, packet.dts + offset
+            repeated.is_keyframe, repeated.time_base = packet.is_keyframe, stream.time_base
+            repeated.stream = copy
+            out.mux(repeated)
+
+
+def _copied_stream(out: OutputContainer, stream: VideoStream) -> VideoStream:
+    codec = stream.codec_context
+    if codec.codec.canonical_name == "av1":  # its decoder has another name than its encoders
+        return out.add_mux_stream("av1", rate=stream.average_rate, width=codec.width, height=codec.height)
+    return out.add_stream_from_template(stream)

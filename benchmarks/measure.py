@@ -1,0 +1,76 @@
+"""CPU and wall seconds of a piece of work, its child processes included."""
+
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one episode: CPU of all processes, and on the wall."""
+
+    cpu: float
+    wall: float
+
+
+def measure(work: Callable[[], object], *, num_episodes: int) -> Cost:
+    """The cost of each of the episodes that `work` converts; children count once they have ended."""
+    cpu, wall = cpu_seconds(), perf_counter()
+    work()
+    return Cost((cpu_seconds() - cpu) / num_episodes, (perf_counter() - wall) / num_episodes)
+
+
+def cpu_seconds() -> float:
+    """User and system seconds of this process and of its children that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def typical(costs: list[Cost]) -> Cost:
+    """The median of each."""
+    return Cost(median(cost.cpu for cost in costs), median(cost.wall for cost in costs))
+
+
+def worker_peaks_mb() -> list[float]:
+    """Peak resident memory of every Ray worker that descends from this process, MB (Linux)."""
+    return [_peak_mb(pid) for pid, title in _descendants(os.getpid()) if title.startswith("ray::")]
+
+
+def descendants_cpu_seconds() -> float:
+    """User and system seconds of every living process that descends from this one (Linux)."""
+    ticks = sum(_ticks(pid) for pid, _ in _descendants(os.getpid()))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _descendants(ancestor: int) -> list[tuple[int, str]]:
+    """(pid, command line) of processes; those that ended meanwhile are left out."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and (stat := _read(entry / "stat")):
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found, frontier = [], {ancestor}
+    while frontier:
+        frontier = {pid for pid, parent in parents.items() if parent in frontier}
+        found += [(pid, _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ").strip()) for pid in frontier]
+    return found
+
+
+def _ticks(pid: int) -> int:
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12]) if fields else 0  # utime, stime; see proc(5)
+
+
+def _peak_mb(pid: int) -> float:
+    lines = _read(Path(f"/proc/{pid}/status")).splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,177 @@
+"""What the driver needs for datasets of up to 100,000 episodes: planning, the ledger and the commit, without the videos.
+
+    python benchmarks/scale.py                                  # a table, and docs/scale.png
+    python benchmarks/scale.py --episodes 1000,10000            # less
+
+The episodes are those of examples/, named over and over; the rows that the commit reads are hard links to theirs.
+"""
+
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+
+import matplotlib.pyplot as plt
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from engine.commit import commit  # noqa: E402
+from engine.convert import Workers, convert, plan_conversion  # noqa: E402
+from engine.layout import WORK, EpisodePaths  # noqa: E402
+from engine.ledger import Ledger  # noqa: E402
+from engine.plan import ConversionPlan  # noqa: E402
+from engine.recipe import Recipe  # noqa: E402
+from engine.record import EpisodeRecord, FileRecord  # noqa: E402
+
+EXAMPLE = ROOT / "examples/aloha"
+MAP = "aloha_to_gr1"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Benchmark the driver."""
+
+    episodes: str = "1000,3000,10000,30000,100000"
+    """Sizes to try, a comma between."""
+    plot: Path = ROOT / "docs/scale.png"
+    """Where the picture goes."""
+    json: Path | None = None
+    """Also write the figures here."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Seconds and peak memory of the driver for a number of episodes."""
+
+    num_episodes: int
+    plan_seconds: float
+    ledger_seconds: float
+    commit_seconds: float
+    planned_mb: float
+    peak_mb: float
+
+
+def main() -> None:
+    """Measure each size in a process of its own, print, plot."""
+    options = tyro.cli(Options, description=__doc__)
+    table = Table("episodes", "plan, s", "ledger, s", "commit, s", "commit, ms per episode", "peak memory, MB")
+    for column in table.columns:
+        column.justify = "right"
+    found = []
+    for num_episodes in (int(size) for size in options.episodes.split(",")):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            one = pool.submit(measure, num_episodes).result()
+        print(one, file=sys.stderr)
+        found.append(one)
+        times = (f"{seconds:.1f}" for seconds in (one.plan_seconds, one.ledger_seconds, one.commit_seconds))
+        per_episode = f"{1000 * one.commit_seconds / num_episodes:.1f}"
+        table.add_row(f"{num_episodes:,}", *times, per_episode, f"{one.peak_mb:.0f}")
+    Console().print(table)
+    plot(found, options.plot)
+    if options.json is not None:
+        options.json.write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
+
+
+def measure(num_episodes: int) -> Found:
+    """Plan that many episodes, record them, commit them."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, out, example = (Path(folder) / name for name in ("source", "out", "example"))
+        _simulate_source(source, num_episodes)
+        convert(Recipe.single(EXAMPLE, map=MAP), example, workers=Workers(local=True))
+        started = perf_counter()
+        plan = plan_conversion(Recipe.single(source, map=MAP))
+        planned, planned_mb = perf_counter(), _peak_mb()
+        with Ledger(out, plan.recipe) as ledger:
+            for record in _records(plan, example):
+                ledger.append(record)
+            recorded = perf_counter()
+            _link_rows(plan, example, out)
+            linked = perf_counter()
+            scratch = out / WORK / "run"
+            scratch.mkdir()
+            commit(plan, ledger, out, scratch)
+        return Found(
+            num_episodes,
+            plan_seconds=planned - started,
+            ledger_seconds=recorded - planned,
+            commit_seconds=perf_counter() - linked,
+            planned_mb=planned_mb,
+            peak_mb=_peak_mb(),
+        )
+
+
+def _simulate_source(source: Path, num_episodes: int) -> None:
+    """The metadata of a LeRobot v2.1 dataset; its rows and videos do not exist."""
+    shutil.copytree(EXAMPLE / "meta", source / "meta")
+    lines = [json.loads(line) for line in (EXAMPLE / "meta/episodes.jsonl").read_text().splitlines()]
+    with (source / "meta/episodes.jsonl").open("w") as file:
+        for index in range(num_episodes):
+            file.write(json.dumps({**lines[index % len(lines)], "episode_index": index}) + "\n")
+
+
+def _records(plan: ConversionPlan, example: Path):
+    """What workers would report."""
+    with Ledger(example, Recipe.single(EXAMPLE, map=MAP)) as ledger:
+        templates = list(ledger.records())
+    for episode in plan.episodes:
+        template = templates[episode.index % len(templates)]
+        paths = EpisodePaths(episode.index, plan.job.chunks_size)
+        names = [paths.data, *(paths.video(camera) for camera in plan.cameras)]
+        files = tuple(
+            FileRecord(path=name, num_bytes=file.num_bytes, sha256=file.sha256)
+            for name, file in zip(names, template.files, strict=True)
+        )
+        update = {"index": episode.index, "source_episode": episode.episode.index, "files": files}
+        record: EpisodeRecord = template.model_copy(update=update)
+        yield record
+
+
+def _link_rows(plan: ConversionPlan, example: Path, out: Path) -> None:
+    templates = sorted(example.glob("data/*/*.parquet"))
+    for episode in plan.episodes:
+        path = out / EpisodePaths(episode.index, plan.job.chunks_size).data
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.link(templates[episode.index % len(templates)], path)
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def plot(found: list[Found], path: Path) -> None:
+    """Seconds and megabytes against the number of episodes."""
+    sizes = [one.num_episodes for one in found]
+    figure, (time_axes, memory_axes) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for label, values in {
+        "plan": [one.plan_seconds for one in found],
+        "ledger": [one.ledger_seconds for one in found],
+        "commit": [one.commit_seconds for one in found],
+    }.items():
+        time_axes.loglog(sizes, values, marker="o", label=label)
+    linear = [found[0].commit_seconds * size / sizes[0] for size in sizes]
+    time_axes.loglog(sizes, linear, linestyle=":", color="gray", label="linear")
+    time_axes.set(title="Time of the driver", xlabel="episodes", ylabel="seconds")
+    time_axes.legend()
+    memory_axes.semilogx(sizes, [one.planned_mb for one in found], marker="o", label="after planning")
+    memory_axes.semilogx(sizes, [one.peak_mb for one in found], marker="o", label="peak, commit included")
+    memory_axes.set(title="Memory of the driver", xlabel="episodes", ylabel="MB", ylim=(0, None))
+    memory_axes.legend()
+    for axes in (time_axes, memory_axes):
+        axes.grid(alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""meta/episodes_stats.jsonl, which LeRobot v2.1 reads and GR00T does not."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.validate.files import JsonObject, Unreadable, blank_lines, is_file, read_jsonl
+from engine.validate.metadata import EPISODES_STATS, Count, FeatureInfo, Metadata
+from engine.validate.report import Problem, problem, some
+from engine.validate.stored_statistics import numbers
+
+NAMES = ("min", "max", "mean", "std")
+PICTURE_SHAPE = (3, 1, 1)
+
+
+class EpisodeStatsLine(BaseModel):
+    """A line: statistics of one episode by feature."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    episode_index: Count
+    stats: dict[str, JsonObject]
+
+
+def episode_statistics_problems(metadata: Metadata) -> Iterator[Problem]:
+    """One line for each episode, in the shapes that LeRobot 0.3.3 demands; values are not judged."""
+    if not is_file(metadata.root / EPISODES_STATS):
+        if metadata.info.codebase_version == "v2.1":
+            yield problem("episode-stats-missing", EPISODES_STATS, "is missing, so LeRobot refuses this v2.1 dataset")
+        return
+    expected = set(metadata.indices.tolist())
+    found: set[int] = set()
+    try:
+        for line in read_jsonl(metadata.root, EPISODES_STATS, EpisodeStatsLine):
+            if line.episode_index in found or line.episode_index not in expected:
+                what = "twice" if line.episode_index in found else "which episodes.jsonl lacks"
+                yield problem("episode-stats-lines", EPISODES_STATS, f"lists episode {line.episode_index}, {what}")
+            found.add(line.episode_index)
+            yield from _shape_problems(line, metadata.info.features)
+    except Unreadable as error:
+        yield error.problem
+        return
+    missing = sorted(expected - found)
+    if missing:
+        message = f"lacks the episodes {some([str(index) for index in missing])}"
+        yield problem("episode-stats-lines", EPISODES_STATS, message)
+    yield from blank_lines(metadata.root, EPISODES_STATS)
+
+
+def _shape_problems(line: EpisodeStatsLine, features: dict[str, FeatureInfo]) -> Iterator[Problem]:
+    """The first wrong entry of a line."""
+    for name, feature in features.items():
+        stats = line.stats[name].root if name in line.stats else {}
+        if not stats and not feature.is_float:
+            continue
+        due = (feature.width,) if feature.is_column else PICTURE_SHAPE
+        for stat, shape in {**dict.fromkeys(NAMES, due), "count": (1,)}.items():
+            array = numbers(stats.get(stat))
+            if array is None or array.shape != shape:
+                found = "missing or no numbers" if array is None else f"of shape {list(array.shape)}"
+                message = f"episode {line.episode_index}: {stat} of {name!r} is {found}, expected shape {list(shape)}"
+                yield problem("episode-stats-shape", EPISODES_STATS, message)
+                return

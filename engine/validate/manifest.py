@@ -1,0 +1,112 @@
+"""millrace.json: is every file that Millrace wrote still as it wrote it."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.layout import MANIFEST
+from engine.record import FileRecord
+from engine.validate.files import Unreadable, is_file, parse, read_lines
+from engine.validate.report import Problem, problem
+
+BLOCK_BYTES = 1 << 20
+MAX_HEAD_CHARS = 64 << 20
+EPISODES_BEGIN = '"episodes": ['
+
+
+class Lineage(BaseModel):
+    """What millrace.json says of one episode."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    files: tuple[FileRecord, ...]
+
+
+class Manifest(BaseModel):
+    """The files of millrace.json; episodes are read a line at a time where they lie so."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    files: tuple[FileRecord, ...]
+    episodes: tuple[Lineage, ...] = ()
+
+
+def manifest_problems(root: Path, on_file: Callable[[], None]) -> Iterator[Problem]:
+    """Sizes and digests of all listed files, and files in data/ and videos/ that are not listed."""
+    if not is_file(root / MANIFEST):
+        return
+    listed: set[str] = set()
+    try:
+        for record in _listed_files(root):
+            listed.add(record.path.as_posix())
+            yield from _digest_problems(root, record)
+            on_file()
+    except Unreadable as error:
+        yield error.problem
+        return
+    for folder in ("data", "videos"):
+        for path in _files_below(root / folder):
+            relative = path.relative_to(root)
+            if relative.as_posix() not in listed:
+                yield problem("files-unlisted", relative, "is not listed in millrace.json; Millrace did not write it")
+
+
+def _listed_files(root: Path) -> Iterator[FileRecord]:
+    """Every file of millrace.json. engine/commit.py writes an episode a line: of 100,000 one is held at a time."""
+    lines = read_lines(root, MANIFEST)
+    head = ""
+    for _, line in lines:
+        if line.strip() == EPISODES_BEGIN:
+            break
+        head += line
+        if len(head) > MAX_HEAD_CHARS:
+            raise Unreadable(problem("meta-parse", MANIFEST, "is not laid out as Millrace writes it"))
+    else:
+        yield from _files_of(parse(head, Manifest, MANIFEST))
+        return
+    yield from parse(head.rstrip().removesuffix(",") + "}", Manifest, MANIFEST).files
+    for number, line in lines:
+        if line.strip() == "]":
+            return
+        yield from parse(line.strip().removesuffix(","), Lineage, MANIFEST, line=number).files
+    raise Unreadable(problem("meta-parse", MANIFEST, "is cut short"))
+
+
+def _files_of(manifest: Manifest) -> Iterator[FileRecord]:
+    yield from manifest.files
+    for episode in manifest.episodes:
+        yield from episode.files
+
+
+def _digest_problems(root: Path, record: FileRecord) -> Iterator[Problem]:
+    path = record.path
+    if path.is_absolute() or ".." in path.parts:
+        yield problem("digests", MANIFEST, f"lists {str(path)!r}, which leads out of the dataset")
+        return
+    try:
+        num_bytes = (root / path).stat().st_size if is_file(root / path) else None
+        if num_bytes is None:
+            yield problem("digests", path, "is listed in millrace.json, but missing")
+        elif num_bytes != record.num_bytes:
+            yield problem("digests", path, f"{num_bytes} bytes, but millrace.json says {record.num_bytes}")
+        elif _sha256(root / path) != record.sha256:
+            yield problem("digests", path, "is not the file that millrace.json describes: its SHA-256 differs")
+    except OSError as error:
+        yield problem("digests", path, f"is listed in millrace.json, but cannot be read ({error.strerror})")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        yield from (Path(parent) / name for name in sorted(files))

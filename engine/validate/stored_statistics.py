@@ -1,0 +1,174 @@
+"""stats.json and relative_stats.json as arrays: what each must hold, and in which shape."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.groot_stats import RelativeGroup
+from engine.validate.files import JsonObject, Unreadable, is_file, read_json
+from engine.validate.metadata import RELATIVE_STATS, STATS, Metadata, ModalityFile
+from engine.validate.report import Problem, problem, some
+
+NAMES = ("mean", "std", "min", "max", "q01", "q99")
+# Of the larger of 1 and the largest magnitude: what float32 and quantiles' interpolation may differ by.
+TOLERANCE = 1e-5
+
+Floats = NDArray[np.float64]
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Sound statistics of a feature or group, each of the shape due."""
+
+    values: Mapping[str, Floats]
+
+    @property
+    def magnitude(self) -> Floats:
+        """The larger of 1 and the largest absolute value."""
+        return np.maximum(1.0, np.maximum(np.abs(self.values["min"]), np.abs(self.values["max"])))
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFile:
+    """A statistics file's sound entries, and what is wrong with the others."""
+
+    entries: Mapping[str, Stored]
+    problems: tuple[Problem, ...]
+
+    @property
+    def horizon(self) -> int | None:
+        """Steps of the relative groups, H; None where there are none."""
+        return next((len(stored.values["mean"]) for stored in self.entries.values()), None)
+
+
+def read_stats(metadata: Metadata) -> StoredFile:
+    """Every float feature's statistics."""
+    widths: Shapes = {name: (feature.width,) for name, feature in metadata.info.features.items() if feature.is_float}
+    return _read(metadata.root, STATS, lambda content: (widths, []))
+
+
+def read_relative_stats(metadata: Metadata) -> StoredFile:
+    """Those of every group in relative_stats.json, and of those that the config makes RELATIVE."""
+    modality = metadata.modality
+    due = () if metadata.config is None else tuple(metadata.config.relative)
+    if modality is None or not (due or is_file(metadata.root / RELATIVE_STATS)):
+        return StoredFile({}, ())
+    return _read(metadata.root, RELATIVE_STATS, lambda content: _relative_shapes(metadata, modality, content, due))
+
+
+def _read(root: Path, name: str, shapes: Callable[[dict[str, Any]], tuple[Shapes, list[Problem]]]) -> StoredFile:
+    if not is_file(root / name):
+        message = "is missing; GR00T would compute it at the start of training, on one machine and slowly"
+        return StoredFile({}, (problem("stats-missing", name, message),))
+    try:
+        content = read_json(root, name, JsonObject).root
+    except Unreadable as error:
+        return StoredFile({}, (error.problem,))
+    due, problems = shapes(content)
+    entries: dict[str, Stored] = {}
+    for key, shape in due.items():
+        entry = _entry(content.get(key), name, key, shape)
+        if isinstance(entry, Stored):
+            entries[key] = entry
+        else:
+            problems.append(entry)
+    return StoredFile(entries, tuple(problems))
+
+
+def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Stored | Problem:
+    """A feature's six statistics, or the first thing that is wrong with them."""
+    known = content if isinstance(content, dict) else {}
+    missing = [stat for stat in NAMES if stat not in known]
+    if missing:
+        what = f"{key!r} lacks {', '.join(missing)}" if known else f"lacks {key!r}"
+        return problem("stats-complete", name, f"{what}: delete the file, and GR00T computes it anew")
+    values = {stat: numbers(known[stat]) for stat in NAMES}
+    found = {stat: None if array is None else array.shape for stat, array in values.items()}
+    wrong = [stat for stat, size in found.items() if size != shape]
+    if wrong:
+        size = found[wrong[0]]
+        size_text = "no numbers" if size is None else f"shape {list(size)}"
+        return problem("stats-shape", name, f"{wrong[0]} of {key!r} has {size_text}, expected {list(shape)}")
+    arrays = {stat: array for stat, array in values.items() if array is not None}
+    infinite = [stat for stat, array in arrays.items() if not np.isfinite(array).all()]
+    if infinite:
+        return problem("json-finite", name, f"{infinite[0]} of {key!r} holds a number too large for a float")
+    stored = Stored(arrays)
+    disorder = _disorder(stored)
+    return problem("stats-order", name, f"{key!r} has {disorder}") if disorder else stored
+
+
+def numbers(value: object) -> Floats | None:
+    """Nested lists of JSON numbers as an array; None for anything else. GR00T takes a scalar as one value."""
+    try:
+        array = np.array(value)
+    except ValueError:  # ragged
+        return None
+    return np.atleast_1d(array).astype(np.float64) if array.dtype.kind in "fiu" else None
+
+
+def _disorder(stored: Stored) -> str | None:
+    slack = TOLERANCE * stored.magnitude
+    values = stored.values
+    for low, high in (("min", "q01"), ("q01", "q99"), ("q99", "max"), ("min", "mean"), ("mean", "max")):
+        bad = np.argwhere(values[low] > values[high] + slack)
+        if len(bad):
+            place = tuple(bad[0].tolist())
+            return f"{low} {values[low][place]:g} above {high} {values[high][place]:g} at {list(place)}"
+    bad = np.argwhere(values["std"] < 0)
+    return f"a negative std at {bad[0].tolist()}" if len(bad) else None
+
+
+def _relative_shapes(
+    metadata: Metadata, modality: ModalityFile, content: dict[str, Any], relative: tuple[str, ...]
+) -> tuple[Shapes, list[Problem]]:
+    """The shape (H, D) due for each group: H of the config, or else of most groups."""
+    problems: list[Problem] = []
+    missing = [name for name in relative if name not in content]
+    if missing:
+        message = f"lacks the RELATIVE groups {some(missing)}; GR00T would compute them at the start of training"
+        problems.append(problem("stats-missing", RELATIVE_STATS, message))
+    # Newer releases of GR00T keep fingerprints beside the groups.
+    horizons = {name: _horizon(entry) for name, entry in content.items() if not name.startswith("__")}
+    known = [horizon for horizon in horizons.values() if horizon is not None]
+    due = None if metadata.config is None else metadata.config.horizon
+    due = due or max(known, key=known.count, default=1)
+    shapes: Shapes = {}
+    for name, horizon in horizons.items():
+        group = relative_group(metadata, modality, name)
+        if isinstance(group, Problem):
+            problems.append(group)
+        elif horizon is not None and horizon != due:
+            message = f"{name!r} has {horizon} steps, expected {due}: GR00T keeps stale ones. Delete the file"
+            problems.append(problem("relative-horizon", RELATIVE_STATS, message))
+        else:
+            shapes[name] = (due, group.action.stop - group.action.start)
+    return shapes, problems
+
+
+def _horizon(entry: object) -> int | None:
+    """The steps of an entry's mean, None where it is no matrix."""
+    array = numbers(entry.get("mean")) if isinstance(entry, dict) else None
+    return len(array) if array is not None and array.ndim == 2 else None
+
+
+def relative_group(metadata: Metadata, modality: ModalityFile, name: str) -> RelativeGroup | Problem:
+    """Where a relative group's action and state lie, or why it has none."""
+    config = {} if metadata.config is None else metadata.config.relative
+    reference = (config[name].state_key if name in config else None) or name
+    if name not in modality.action or reference not in modality.state:
+        known = some([group for group in modality.action if group in modality.state], 12)
+        message = f"{name!r} is no action group with a state {reference!r}. Known: {known}"
+        return problem("relative-groups", RELATIVE_STATS, message)
+    action, state = modality.action[name], modality.state[reference]
+    if action.width != state.width:
+        message = f"{name!r} has {action.width} action values, but {state.width} in the state {reference!r}"
+        return problem("relative-groups", RELATIVE_STATS, message)
+    return RelativeGroup(
+        slice(state.start, state.end), slice(action.start, action.end), state.column("state"), action.column("action")
+    )

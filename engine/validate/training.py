@@ -1,0 +1,89 @@
+"""What training needs of the data alone: dims, chunks and shards that GR00T N1.6 can take."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.layout import MODALITY_CONFIG
+from engine.validate.metadata import EPISODES, MODALITY, JointSlice, Metadata
+from engine.validate.report import Problem, problem, some
+
+# The processor of N1.6's released checkpoint: max_state_dim, max_action_dim, max_action_horizon.
+MAX_DIMS = 128
+MAX_HORIZON = 50
+# Where neither a config nor relative_stats.json tells: the guides' and most of NVIDIA's configs'.
+DEFAULT_HORIZON = 16
+# N1.6's launch_finetune defaults: shard_size and episode_sampling_rate.
+SHARD_SIZE = 1024
+SPLITS_PER_EPISODE = 10
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Groups that a policy is trained on: the config's, or all where there is none. num_values: by modality."""
+
+    groups: Mapping[str, Mapping[str, JointSlice]]
+    num_values: Mapping[str, int]
+
+    @classmethod
+    def of(cls, metadata: Metadata) -> "Trained":
+        """Those of a dataset, keys that do not exist left out."""
+        known = {} if metadata.modality is None else metadata.modality.groups
+        config = metadata.config
+        groups = {
+            modality: {name: group for name, group in found.items() if config is None or name in config.keys(modality)}
+            for modality, found in known.items()
+        }
+        state = None if config is None else config.modalities.get("state")
+        doubled = () if state is None else state.sin_cos_keys
+        num_values = {
+            modality: sum(
+                group.width * (2 if modality == "state" and name in doubled else 1) for name, group in found.items()
+            )
+            for modality, found in groups.items()
+        }
+        return cls(groups, num_values)
+
+
+def training_problems(metadata: Metadata, *, horizon: int | None) -> Iterator[Problem]:
+    """Dims, horizon, episode lengths and shards.
+
+    Args:
+        metadata: Of the dataset.
+        horizon: Steps of an action chunk as config or relative statistics tell; None where neither does.
+    """
+    code, path = ("model-dims-all", MODALITY) if metadata.config is None else ("model-dims", MODALITY_CONFIG)
+    for modality, num_values in Trained.of(metadata).num_values.items():
+        if num_values > MAX_DIMS:
+            message = f"trains {num_values} {modality} values, N1.6 takes {MAX_DIMS}: choose fewer groups"
+            yield problem(code, path, message)
+    if horizon is not None and horizon > MAX_HORIZON:
+        message = f"an action chunk has {horizon} steps, N1.6 takes {MAX_HORIZON}"
+        yield problem("model-horizon", MODALITY if metadata.config is None else MODALITY_CONFIG, message)
+    yield from _length_problems(metadata, horizon or DEFAULT_HORIZON)
+
+
+def _length_problems(metadata: Metadata, horizon: int) -> Iterator[Problem]:
+    short = metadata.indices[metadata.lengths < horizon].tolist()
+    if len(short) == metadata.num_episodes:
+        longest = int(metadata.lengths.max())
+        message = f"no episode has the {horizon} frames of an action chunk; the longest has {longest}"
+        yield problem("episodes-too-short", EPISODES, message)
+        return
+    if short:
+        message = (
+            f"{len(short)} of {metadata.num_episodes} episodes have less than the {horizon} frames of an action chunk: "
+        )
+        yield problem("episodes-untrained", EPISODES, message + some([str(index) for index in short]))
+    # As gr00t/data/dataset/sharded_single_step_dataset.py: every shard must get a part of an episode.
+    steps = np.maximum(metadata.lengths - horizon + 1, 0)
+    num_shards = math.ceil(int(steps.sum()) / SHARD_SIZE)
+    num_parts = int(np.minimum(steps, SPLITS_PER_EPISODE).sum())
+    if num_shards > num_parts:
+        message = (
+            f"{num_shards} shards of {SHARD_SIZE} steps, but episodes are cut into {num_parts} parts only: pass GR00T "
+            f"--shard-size {math.ceil(int(steps.sum()) / num_parts)} or more, or cut the episodes shorter"
+        )
+        yield problem("shards", EPISODES, message)

@@ -1,0 +1,104 @@
+"""One episode's videos against info.json and the episode's length."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from engine.errors import VideoError
+from engine.sources.episode import Clip
+from engine.validate.files import is_file
+from engine.validate.metadata import INFO, Episode, FeatureInfo, Metadata
+from engine.validate.report import Problem, problem
+from engine.validate.rows import RATE_TOLERANCE
+from engine.video.decode import decode_frames
+from engine.video.probe import VideoFacts, probe_video
+
+CODEC, PIXELS = "h264", "yuv420p"
+# Two ticks of the coarsest time base in use, Matroska's.
+SPAN_TOLERANCE_SECONDS = 2e-3
+
+
+def orphan_videos(metadata: Metadata) -> Iterator[Problem]:
+    """Videos that no episode and camera of info.json names."""
+    if metadata.info.video_path is None:
+        return
+    cameras = [name for name, feature in metadata.info.features.items() if feature.is_video]
+    known = {metadata.video_path(index, camera) for index in metadata.indices.tolist() for camera in cameras}
+    for path in sorted((metadata.root / "videos").rglob("*.mp4")):
+        relative = path.relative_to(metadata.root)
+        if relative not in known:
+            yield problem("video-orphan", relative, "belongs to no episode and camera; nothing reads it")
+
+
+def video_problems(metadata: Metadata, episode: Episode, *, deep: bool) -> Iterator[Problem]:
+    """Everything about one episode's videos; packets are read, and decoded too where deep."""
+    for camera in metadata.cameras:
+        path = metadata.video_path(episode.index, camera)
+        if not is_file(metadata.root / path):
+            yield problem("video-missing", path, f"is missing; episode {episode.index} needs it")
+            continue
+        try:
+            facts = probe_video(metadata.root / path)
+        except (VideoError, OSError) as error:
+            yield problem("video-unreadable", path, _without_path(error, metadata.root / path))
+            continue
+        yield from _stream_problems(facts, metadata.info.features[camera], path)
+        yield from _time_problems(facts, metadata.info.fps, episode, path)
+        if deep:
+            yield from _decode_problems(facts, metadata, path)
+
+
+def _stream_problems(facts: VideoFacts, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
+    if facts.codec != CODEC:
+        message = f"is {facts.codec}, expected {CODEC}: not every decoder of GR00T reads it. Convert the dataset anew"
+        yield problem("video-codec", path, message)
+    if facts.pix_fmt != PIXELS:
+        yield problem("video-pixels", path, f"is {facts.pix_fmt}, expected {PIXELS}")
+    said = _picture_size(feature)
+    if said not in (None, (facts.height, facts.width)):
+        found = f"{facts.height}x{facts.width} (height x width)"
+        yield problem("video-size", path, f"is {found}, but the shape in {INFO} is {list(feature.shape)}")
+
+
+def _time_problems(facts: VideoFacts, fps: Fraction, episode: Episode, path: Path) -> Iterator[Problem]:
+    if facts.num_frames != episode.length:
+        message = f"{facts.num_frames} frames, but episode {episode.index} has {episode.length} rows"
+        yield problem("video-frames", path, message)
+    if not facts.is_constant_rate:
+        yield problem("video-constant-rate", path, "its frames are not equally far apart in time; encode it anew")
+    elif facts.fps is not None and not _is_same_rate(facts.fps, fps, facts.num_frames - 1):
+        yield problem("video-rate", path, f"plays at {float(facts.fps):g} fps, but {INFO} says {float(fps):g}")
+    if facts.first_pts != 0:
+        yield problem("video-start", path, f"its first frame is shown {facts.first_pts} ticks after 0 s, expected 0")
+
+
+def _decode_problems(facts: VideoFacts, metadata: Metadata, path: Path) -> Iterator[Problem]:
+    clip = Clip(metadata.root / path, facts.num_frames, metadata.info.fps)
+    try:
+        for _ in decode_frames(clip, np.arange(facts.num_frames)):
+            pass
+    except (VideoError, OSError) as error:
+        yield problem("video-decode", path, _without_path(error, clip.path))
+
+
+def _is_same_rate(found: Fraction, said: Fraction, num_steps: int) -> bool:
+    if abs(found - said) <= said * Fraction(RATE_TOLERANCE):
+        return True
+    return abs(num_steps / found - num_steps / said) <= SPAN_TOLERANCE_SECONDS
+
+
+def _picture_size(feature: FeatureInfo) -> tuple[int, int] | None:
+    """Height and width as info.json tells them, None where it does not."""
+    if len(feature.shape) != 3:
+        return None
+    first, second, third = feature.shape
+    is_channels_first = str((feature.names or ("",))[0]).startswith("channel") or (
+        first in (1, 3) and third not in (1, 3)
+    )
+    return (second, third) if is_channels_first else (first, second)
+
+
+def _without_path(error: Exception, path: Path) -> str:
+    return str(error).removeprefix(f"{path} ")

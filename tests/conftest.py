@@ -1,0 +1,81 @@
+"""What many tests share: a small ALOHA dataset, its conversion, and ways to look at both."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from synthetic import write_dataset
+
+from engine.convert import Summary, Workers, convert
+from engine.recipe import Recipe
+
+REPOSITORY = Path(__file__).parent.parent
+LOCAL = Workers(local=True)
+LENGTHS = (41, 33, 17)
+# The side of the synthetic pictures' centre square: only cropped, so that barcodes stay sharp.
+IMAGE_SIZE = 64
+
+
+def recipe_for(source: Path, **settings: Any) -> Recipe:
+    """ALOHA onto GR1 in small pictures, unless the settings say otherwise."""
+    target = {} if "robot" in settings else {"map": "aloha_to_gr1"}
+    return Recipe.single(source, **{**target, "image_size": IMAGE_SIZE, **settings})
+
+
+def convert_here(source: Path, out: Path, **settings: Any) -> Summary:
+    """Convert in this process; settings are those of the recipe."""
+    return convert(recipe_for(source, **settings), out, workers=LOCAL)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a dataset by relative path; OUT/.millrace is not part of it."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path): (folder / path).read_bytes() for path in sorted(paths) if path.parts[0] != ".millrace"}
+
+
+def video_path(dataset: Path, episode: int, camera: str = "top", *, chunk: int = 0) -> Path:
+    """One mp4 of a LeRobot v2 dataset, source or output."""
+    return dataset / f"videos/chunk-{chunk:03d}/observation.images.{camera}/episode_{episode:06d}.mp4"
+
+
+def data_path(dataset: Path, episode: int, *, chunk: int = 0) -> Path:
+    """One parquet file of a LeRobot v2 dataset, source or output."""
+    return dataset / f"data/chunk-{chunk:03d}/episode_{episode:06d}.parquet"
+
+
+def read_table(dataset: Path, episode: int, *, chunk: int = 0) -> pa.Table:
+    """The rows of one episode, as the file holds them."""
+    with pq.ParquetFile(data_path(dataset, episode, chunk=chunk)) as file:
+        return file.read()
+
+
+def matrix(table: pa.Table, column: str) -> NDArray[Any]:
+    """A column of vectors as (T, D)."""
+    return np.array(table[column].to_pylist(), dtype=np.float32)
+
+
+def read_meta(dataset: Path, name: str) -> Any:
+    """meta/NAME: a JSON file's content, or the list of a JSONL file's lines."""
+    text = (dataset / "meta" / name).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
+
+
+@pytest.fixture(scope="session")
+def aloha(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A v2.1 dataset of three episodes at 50 Hz, AV1 as LeRobot writes it; not to be changed."""
+    root = tmp_path_factory.mktemp("source") / "aloha"
+    write_dataset(root, lengths=LENGTHS)
+    return root
+
+
+@pytest.fixture(scope="session")
+def aloha_gr1(aloha: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That dataset converted; not to be changed."""
+    out = tmp_path_factory.mktemp("converted") / "aloha_gr1"
+    convert_here(aloha, out)
+    return out

@@ -231,9 +231,10 @@ def _print(measured: Measured, figures: dict[str, object], options: Options) -> 
         console.print(_stage_table(measured))
     for count, rates in measured.rates.items():
         efficiency = median(measured.efficiencies[count])
-        console.print(f"Ray, {count} workers: {median(rates):.2f} episodes/s, {efficiency:.1%} of a process's rate each")
+        console.print(f"Ray, {count} workers: {median(rates):.2f} episodes/s, each {efficiency:.1%} of a process alone")
     console.print(f"first record after {figures['startup_s']:.1f} s; peak of a worker {figures['worker_rss_mb']} MB")
-    console.print(f"{options.rounds} rounds, medians; {figures['machine']}; ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}")
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_version()
+    console.print(f"{options.rounds} rounds, medians; {figures['machine']}; ffmpeg {ffmpeg}")
 
 
 def _cost_table(measured: Measured, figures: dict[str, object]) -> Table:

@@ -1,4 +1,4 @@
-"""What the driver needs for datasets of up to 100,000 episodes: planning, the ledger and the commit, without the videos.
+"""What the driver needs for datasets of up to 100,000 episodes: planning, ledger and commit, without videos.
 
     python benchmarks/scale.py                                  # a table, and docs/scale.png
     python benchmarks/scale.py --episodes 1000,10000            # less

@@ -73,14 +73,14 @@ def groot_statistics(
 
 def _relative(store: "_ColumnStore", group: RelativeGroup, starts: NDArray[np.bool_], horizon: int) -> Statistics:
     """Every action chunk relative to the state at its start, as GR00T sees a RELATIVE action."""
-    joints = range(group.state.stop - group.state.start)
     by_joint = []
-    for joint in joints:
-        state = store.column(group.state_column, group.state.start + joint)
+    for joint in range(group.state.stop - group.state.start):
+        state = store.column(group.state_column, group.state.start + joint)[: len(starts)][starts]
         action = store.column(group.action_column, group.action.start + joint)
-        steps = [action[step : step + len(starts)][starts] - state[: len(starts)][starts] for step in range(horizon)]
+        steps = (action[step : step + len(starts)][starts] - state for step in range(horizon))
         by_joint.append(Statistics.stack([column_statistics(step) for step in steps]))
-    return Statistics(**{name: np.swapaxes(values, 0, 1) for name, values in vars(Statistics.stack(by_joint)).items()})
+    stacked = Statistics.stack(by_joint)
+    return Statistics(**{name: values.swapaxes(0, 1) for name, values in vars(stacked).items()})
 
 
 class _ColumnStore:

@@ -44,22 +44,11 @@ def validate(
     if not root.is_dir():
         return Report((problem("dataset-missing", None, f"there is no folder {root}"),), 0, 0, num_checks)
     metadata, problems = read_metadata(root)
-    problems += _manifest_problems(root, on_progress)
+    problems += manifest_problems(root, lambda num_done: on_progress("files", num_done, None))
     if metadata is None:
         return Report(tuple(problems), 0, 0, num_checks)
     problems += _judge(metadata, deep, on_progress)
     return Report(tuple(problems), metadata.num_episodes, metadata.num_frames, num_checks)
-
-
-def _manifest_problems(root: Path, on_progress: Progress) -> Iterator[Problem]:
-    num_files = 0
-
-    def on_file() -> None:
-        nonlocal num_files
-        num_files += 1
-        on_progress("files", num_files, None)
-
-    return manifest_problems(root, on_file)
 
 
 def _judge(metadata: Metadata, deep: bool, on_progress: Progress) -> Iterator[Problem]:

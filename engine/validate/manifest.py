@@ -34,16 +34,16 @@ class Manifest(BaseModel):
     episodes: tuple[Lineage, ...] = ()
 
 
-def manifest_problems(root: Path, on_file: Callable[[], None]) -> Iterator[Problem]:
+def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Problem]:
     """Sizes and digests of all listed files, and files in data/ and videos/ that are not listed."""
     if not is_file(root / MANIFEST):
         return
     listed: set[str] = set()
     try:
-        for record in _listed_files(root):
+        for num_done, record in enumerate(_listed_files(root), start=1):
             listed.add(record.path.as_posix())
             yield from _digest_problems(root, record)
-            on_file()
+            on_file(num_done)
     except Unreadable as error:
         yield error.problem
         return

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -193,7 +194,7 @@ class Metadata:
         """Sum of the lengths."""
         return int(self.lengths.sum())
 
-    @property
+    @cached_property
     def is_numbered(self) -> bool:
         """Whether episodes count 0, 1, 2, ..."""
         return bool(np.array_equal(self.indices, np.arange(self.num_episodes)))

@@ -45,7 +45,7 @@ def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
     features = {name: feature for name, feature in metadata.info.features.items() if feature.is_column}
     try:
         table, missing = _read(metadata.root / path, list(features))
-    except RowsError as error:
+    except (RowsError, ValueError) as error:  # pyarrow: a column's name is no UTF-8
         yield problem("rows-unreadable", path, str(error).removeprefix(f"{metadata.root / path} "))
         return
     if len(table) != episode.length:
@@ -56,7 +56,7 @@ def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
     for name in table.column_names:
         found = list(_column_problems(table.column(name), name, features[name], path))
         yield from found
-        if any(problem.code in UNSOUND_COLUMN for problem in found):
+        if any(one.code in UNSOUND_COLUMN for one in found):
             unsound.add(name)
     sound = {name: feature for name, feature in features.items() if name not in unsound}
     if len(table):
@@ -69,17 +69,23 @@ def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
 def _read(path: Path, wanted: list[str]) -> tuple[pa.Table, list[str]]:
     """Those of the wanted columns that there are, and the names of the others."""
     try:
-        return read_rows(RowRange(path), wanted), []
+        table = read_rows(RowRange(path), wanted)
     except RowsError:
-        try:
-            names = pq.read_schema(path).names
-        except (pa.ArrowException, OSError):
-            names = wanted
-        doubles = sorted({name for name in names if names.count(name) > 1})
-        if doubles:
-            raise RowsError(f"has the column {doubles[0]!r} twice") from None
-        present = [name for name in wanted if name in names]
-        return read_rows(RowRange(path), present), [name for name in wanted if name not in names]
+        known = _column_names(path)
+        table = read_rows(RowRange(path), wanted if known is None else [name for name in wanted if name in known])
+    names = table.column_names
+    doubles = [name for name in names if names.count(name) > 1]
+    if doubles:
+        raise RowsError(f"has the column {doubles[0]!r} twice")
+    return table, [name for name in wanted if name not in names]
+
+
+def _column_names(path: Path) -> list[str] | None:
+    """All columns of a parquet file, None where it cannot be read."""
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return None
 
 
 def _column_problems(column: pa.ChunkedArray, name: str, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
@@ -134,7 +140,7 @@ def _index_problems(
     if metadata.is_numbered:
         expected["index"] = frames + episode.first_row
     for name, right in expected.items():
-        if name not in sound:
+        if name not in sound or "int" not in sound[name].dtype:
             continue
         try:
             wrong = np.flatnonzero(integers(table, name, where=path) != right)
@@ -150,7 +156,7 @@ def _index_problems(
 def _task_problems(table: pa.Table, sound: dict[str, FeatureInfo], metadata: Metadata, path: Path) -> Iterator[Problem]:
     annotations = () if metadata.modality is None else metadata.modality.annotations.values()
     for name in dict.fromkeys(("task_index", *annotations)):
-        if name not in sound or metadata.tasks is None:
+        if metadata.tasks is None or name not in sound or "int" not in sound[name].dtype:
             continue
         try:
             found = np.unique(integers(table, name, where=path)).tolist()

@@ -30,6 +30,8 @@ def value_problems(
     """The statistics computed anew, by the code that the converter uses; all rows must be sound."""
     paths = _paths(metadata, on_episode)
     groups = _recomputable(metadata, relative)
+    if not (stats or groups):
+        return
     horizon = next((len(relative[name].values["mean"]) for name in groups), 1)
     try:
         found, relative_found = groot_statistics(paths, list(stats), groups, horizon=horizon)

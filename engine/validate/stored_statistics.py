@@ -104,12 +104,12 @@ def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Stor
 
 
 def numbers(value: object) -> Floats | None:
-    """Nested lists of JSON numbers as an array; None for anything else. GR00T takes a scalar as one value."""
+    """Nested lists of JSON numbers as an array; None for anything else."""
     try:
         array = np.array(value)
     except ValueError:  # ragged
         return None
-    return np.atleast_1d(array).astype(np.float64) if array.dtype.kind in "fiu" else None
+    return array.astype(np.float64) if array.dtype.kind in "fiu" else None
 
 
 def _disorder(stored: Stored) -> str | None:

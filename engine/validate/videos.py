@@ -41,7 +41,7 @@ def video_problems(metadata: Metadata, episode: Episode, *, deep: bool) -> Itera
             continue
         try:
             facts = probe_video(metadata.root / path)
-        except (VideoError, OSError) as error:
+        except (VideoError, OSError, AttributeError) as error:  # PyAV: an unknown codec has no context
             yield problem("video-unreadable", path, _without_path(error, metadata.root / path))
             continue
         yield from _stream_problems(facts, metadata.info.features[camera], path)

@@ -12,6 +12,7 @@ CODEC = "libx264"
 DEFAULT_GOP = 10
 # Measured on ALOHA: 3 % less CPU for the whole episode than 1, and 3 MB (benchmarks/convert.py).
 BURST_FRAMES = 32
+COLOR_TAGS = ("color_range", "colorspace", "color_primaries", "color_trc")
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ def write_h264(path: Path, frames: Iterable[av.VideoFrame], settings: VideoSetti
         encoder.thread_count = 1
         for number, frame in enumerate(_in_bursts(frames)):
             if number == 0:
-                encoder.color_range, encoder.colorspace = frame.color_range, frame.colorspace
-                encoder.color_primaries, encoder.color_trc = frame.color_primaries, frame.color_trc
+                for tag in COLOR_TAGS:
+                    if hasattr(frame, tag):  # PyAV 15 knows the first two of a frame
+                        setattr(encoder, tag, getattr(frame, tag))
             frame.pts, frame.time_base = number, encoder.time_base
             # Key frames of the source would otherwise be key frames of the output: twice the bytes.
             frame.pict_type = 0

@@ -8,6 +8,7 @@ from av.filter import Graph
 from numpy.typing import NDArray
 
 from engine.stats import Summary
+from engine.video.reframe import filter_graph
 
 LEVELS = np.arange(256) / 255
 
@@ -52,13 +53,11 @@ def sampled(frames: Iterable[av.VideoFrame], histogram: RgbHistogram, *, every: 
 def _rgb_graph(frame: av.VideoFrame) -> Graph:
     """yuv420p to RGB, the same numbers on every machine."""
     source = f"video_size={frame.width}x{frame.height}:pix_fmt=yuv420p:time_base=1/1000"
-    graph = Graph()
-    graph.threads = 1
-    filters = [
-        graph.add("buffer", f"{source}:colorspace={frame.colorspace:d}:range={frame.color_range:d}"),
-        graph.add("scale", "flags=accurate_rnd+bitexact"),
-        graph.add("format", "rgb24"),
-        graph.add("buffersink"),
-    ]
-    graph.link_nodes(*filters).configure()
-    return graph
+    return filter_graph(
+        [
+            ("buffer", f"{source}:colorspace={frame.colorspace:d}:range={frame.color_range:d}"),
+            ("scale", "flags=accurate_rnd+bitexact"),
+            ("format", "rgb24"),
+            ("buffersink", None),
+        ]
+    )

@@ -1,5 +1,6 @@
 """Crop and scale of YUV frames in libavfilter: from the camera's picture to the model's square one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,11 +82,16 @@ class Reframer:
             ("setsar", "1"),
             ("buffersink", None),
         ]
-        graph = Graph()
+        return filter_graph([step for step in steps if step[0] != "pad" or self.crop == "pad"])
+
+
+def filter_graph(steps: Sequence[tuple[str, str | None]]) -> Graph:
+    """A chain of filters, (name, arguments) each, on one thread."""
+    graph = Graph()
+    if hasattr(graph, "threads"):  # not in PyAV 15
         graph.threads = 1
-        filters = [graph.add(name, args) for name, args in steps if name != "pad" or self.crop == "pad"]
-        graph.link_nodes(*filters).configure()
-        return graph
+    graph.link_nodes(*(graph.add(name, arguments) for name, arguments in steps)).configure()
+    return graph
 
 
 def _colors(frame: av.VideoFrame) -> str:

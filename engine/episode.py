@@ -10,10 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embodiments.errors import MillraceError
+from engine.binding import Binding, JointColumns
 from engine.clock import StageClock
 from engine.errors import EpisodeError, FrameCountMismatch, RowsError, VideoError
 from engine.layout import EpisodePaths, camera_key
-from engine.plan import Binding, EpisodePlan, Job, JointColumns, chosen_frames
+from engine.plan import EpisodePlan, Job, chosen_frames
 from engine.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord
 from engine.rows import EpisodeRows, integers, locate_rows, read_episode, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode

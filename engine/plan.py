@@ -1,6 +1,5 @@
 """From a recipe and its opened sources to the plan of every output episode."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,55 +7,14 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments import (
-    CompiledMap,
-    Robot,
-    compile_map,
-    identity_map,
-    load_map,
-    load_robot,
-    match_joints,
-    unknown_name,
-)
-from embodiments.errors import JointMismatch
-from embodiments.robot import Vector
+from embodiments import CompiledMap, Robot
+from engine.binding import Binding, bind, compile_for, dropped, notes
 from engine.errors import DatasetError, RecipeError
-from engine.layout import camera_key
 from engine.recipe import SOURCE_RATE, Recipe, SourceSpec, parse_selection
 from engine.resample import Resampler, frame_indices
 from engine.sources import SourceDataset, SourceEpisode
 from engine.video.encode import VideoSettings
 from engine.video.reframe import Crop
-
-
-@dataclass(frozen=True, eq=False)
-class JointColumns:
-    """The source columns that make up a vector, and where in them each of the robot's joints lies.
-
-    gather (D,): places in the columns joined side by side. by: how each column was matched.
-    """
-
-    columns: tuple[str, ...]
-    widths: tuple[int, ...]
-    gather: NDArray[np.int64]
-    by: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Binding:
-    """How one source's rows and pictures become the target's.
-
-    cameras: target camera -> source camera. tasks: source task index -> output task index; None where
-    all rows of an episode have the task that its plan names.
-    """
-
-    source: SourceSpec
-    fps: Fraction
-    state: JointColumns
-    action: JointColumns
-    map: CompiledMap
-    cameras: Mapping[str, str]
-    tasks: Mapping[int, int] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +82,16 @@ def make_plan(recipe: Recipe, sources: Sequence[SourceDataset]) -> ConversionPla
     Raises:
         MillraceError: a source does not fit its map, its rate or its tasks.
     """
-    maps = [_compile(recipe, spec) for spec in recipe.sources]
+    maps = [compile_for(recipe, spec) for spec in recipe.sources]
     target_fps = _target_fps(recipe, sources)
     selected = [_select(source, spec) for source, spec in zip(sources, recipe.sources, strict=True)]
     tasks = _number_tasks(recipe, sources, selected)
     bindings = tuple(
-        _bind(source, spec, compiled, tasks)
+        bind(source, spec, compiled, tasks)
         for source, spec, compiled in zip(sources, recipe.sources, maps, strict=True)
     )
+    bound = list(zip(sources, bindings, strict=True))
+    _check_alike(bindings)
     target = maps[0].target
     horizon = recipe.horizon or target.horizon
     episodes = tuple(_number_episodes(recipe, bindings, selected, tasks, target_fps))
@@ -149,19 +109,23 @@ def make_plan(recipe: Recipe, sources: Sequence[SourceDataset]) -> ConversionPla
         horizon=horizon,
         tasks=tuple(tasks),
         episodes=episodes,
-        dropped=tuple(dict.fromkeys(_dropped(sources, bindings))),
-        notes=tuple(dict.fromkeys(_notes(sources, bindings))),
+        dropped=tuple(dict.fromkeys(name for source, binding in bound for name in dropped(source, binding))),
+        notes=tuple(dict.fromkeys(note for source, binding in bound for note in notes(source, binding))),
     )
 
 
-def _compile(recipe: Recipe, spec: SourceSpec) -> CompiledMap:
-    if spec.map is not None:
-        compiled = compile_map(load_map(spec.map))
-        if recipe.robot is not None and compiled.target != load_robot(recipe.robot):
-            raise RecipeError(f"map '{spec.map}' leads to '{compiled.target.name}', not to '{recipe.robot}'")
-        return compiled
-    assert recipe.robot is not None, "Recipe demands a map or a robot"
-    return compile_map(identity_map(load_robot(recipe.robot)))
+def _check_alike(bindings: Sequence[Binding]) -> None:
+    """All sources of one output have its robot and its cameras."""
+    first = bindings[0]
+    for binding in bindings[1:]:
+        if binding.map.target != first.map.target:
+            robots = f"'{first.map.target.name}' and '{binding.map.target.name}'"
+            raise RecipeError(f"the maps of {first.source.path} and {binding.source.path} lead to {robots}")
+        if set(binding.cameras) != set(first.cameras):
+            raise RecipeError(
+                f"{first.source.path} gives the cameras {', '.join(first.cameras)}, "
+                f"{binding.source.path} the cameras {', '.join(binding.cameras)}; they must be the same"
+            )
 
 
 def _target_fps(recipe: Recipe, sources: Sequence[SourceDataset]) -> Fraction:
@@ -213,68 +177,6 @@ def _number_tasks(
     return {text: index for index, text in enumerate(texts)}
 
 
-def _bind(source: SourceDataset, spec: SourceSpec, compiled: CompiledMap, tasks: Mapping[str, int]) -> Binding:
-    by_rows = spec.task is None and "task_index" in source.features
-    known = {index: tasks[text] for index, text in source.tasks.items() if text in tasks}
-    return Binding(
-        source=spec,
-        fps=source.fps,
-        state=_match_columns(source, compiled.source, "state"),
-        action=_match_columns(source, compiled.source, "action"),
-        map=compiled,
-        cameras=_bind_cameras(source, spec, compiled),
-        tasks=known if by_rows else None,
-    )
-
-
-def _match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointColumns:
-    """Find the robot's joints in the source's columns, by name where they have names.
-
-    Raises:
-        DatasetError: a column is missing, or its joints are others than the robot's.
-    """
-    gather: list[NDArray[np.int64]] = []
-    widths: list[int] = []
-    matched: list[str] = []
-    layout = robot.layout(vector)
-    for column, joints in layout.columns.items():
-        feature = source.features.get(column)
-        if feature is None or feature.is_camera or len(feature.shape) > 1:
-            raise DatasetError(
-                f"{source.root} has no column '{column}' of joints, which robot '{robot.name}' reads its "
-                f"{vector} from. Known: {', '.join(source.features)}"
-            )
-        width = feature.shape[0] if feature.shape else 1
-        try:
-            match = match_joints(feature.names, joints, width=width, aliases=robot.aliases)
-        except JointMismatch as error:
-            raise DatasetError(f"{source.root}, column '{column}' against robot '{robot.name}': {error}") from error
-        gather.append(match.gather + sum(widths))
-        widths.append(width)
-        matched.append(match.by)
-    return JointColumns(tuple(layout.columns), tuple(widths), np.concatenate(gather), tuple(matched))
-
-
-def _bind_cameras(source: SourceDataset, spec: SourceSpec, compiled: CompiledMap) -> dict[str, str]:
-    """Target camera -> source camera; a source of the target's own robot keeps the cameras that it has."""
-    named = dict(compiled.cameras) if spec.map is not None else {camera: camera for camera in source.cameras}
-    for camera in spec.cameras:
-        if spec.map is not None and camera not in compiled.target.cameras:
-            raise unknown_name(camera, f"camera of robot '{compiled.target.name}'", compiled.target.cameras)
-    cameras = {**named, **spec.cameras}
-    for target, camera in cameras.items():
-        if not SAFE_NAME.fullmatch(target):
-            raise DatasetError(f"{source.root}: {target!r} cannot name a camera: it becomes a folder")
-        if camera not in source.cameras:
-            problem = unknown_name(camera, f"camera of {source.root}", source.cameras)
-            raise DatasetError(f"{problem}. Say which one becomes '{target}': --camera {target}=NAME")
-    return cameras
-
-
-# A camera's name becomes a folder of the output.
-SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-
-
 def _number_episodes(
     recipe: Recipe,
     bindings: Sequence[Binding],
@@ -310,26 +212,3 @@ def _check_horizon(episodes: Sequence[EpisodePlan], horizon: int) -> None:
             f"an action chunk has {horizon} steps, but the longest episode {longest} frames: "
             f"GR00T could not draw a sample. Choose --horizon {longest} or less"
         )
-
-
-BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
-
-
-def _dropped(sources: Sequence[SourceDataset], bindings: Sequence[Binding]) -> Iterable[str]:
-    for source, binding in zip(sources, bindings, strict=True):
-        cameras = {camera_key(camera) for camera in binding.cameras.values()}
-        used = {*binding.state.columns, *binding.action.columns, *cameras, *BOOKKEEPING}
-        yield from (name for name in source.features if name not in used)
-
-
-def _notes(sources: Sequence[SourceDataset], bindings: Sequence[Binding]) -> Iterable[str]:
-    for source, binding in zip(sources, bindings, strict=True):
-        for vector in (binding.state, binding.action):
-            for column, how in zip(vector.columns, vector.by, strict=True):
-                if how == "position":
-                    yield (
-                        f"{source.root}: '{column}' names no joints; they were taken by position, in the order "
-                        f"of robot '{binding.map.source.name}'"
-                    )
-        if binding.map.unused:
-            yield f"{source.root}: the map leaves {', '.join(binding.map.unused)} unused"

@@ -63,12 +63,12 @@ def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
         raise RowsError(f"no rows at {rows.path}")
     try:
         with pq.ParquetFile(rows.path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
+            missing = [name for name in columns if file.schema_arrow.names.count(name) != 1]
             if missing:
                 known = ", ".join(file.schema_arrow.names)
                 raise RowsError(f"{rows.path} has no column {', '.join(map(repr, missing))}. Known: {known}")
             return _read_range(file, rows, columns)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise RowsError(f"{rows.path} {_diagnosis(rows.path, error)}") from error
 
 

@@ -12,6 +12,7 @@ from engine.errors import DatasetError
 from engine.lfs import ADVICE, is_lfs_pointer
 from engine.resample import parse_fps
 from engine.sources.dataset import Feature
+from engine.templates import why_not_fillable
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -137,10 +138,9 @@ def inside(root: Path, template: str, where: str, **fields: object) -> Path:
     Raises:
         DatasetError: the template is malformed, absolute or leads out of the dataset.
     """
-    try:
-        relative = Path(template.format(**fields))
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise DatasetError(f"{where}: path template {template!r} cannot be filled in ({error!r})") from error
+    if reason := why_not_fillable(template, known=fields, needed=()):
+        raise DatasetError(f"{where}: path template {template!r} {reason}")
+    relative = Path(template.format(**fields))
     if relative.is_absolute() or ".." in relative.parts:
         raise DatasetError(f"{where}: path template {template!r} leads out of the dataset")
     return root / relative

@@ -1,10 +1,10 @@
 """info.json, episodes.jsonl and tasks.jsonl against each other."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from string import Formatter
 
+from engine.templates import why_not_fillable
 from engine.validate.metadata import EPISODES, INFO, TASKS, Metadata
 from engine.validate.report import Problem, problem, some
 
@@ -86,7 +86,7 @@ def _task_problems(metadata: Metadata) -> Iterator[Problem]:
 def template_problems(metadata: Metadata) -> Iterator[Problem]:
     """data_path and video_path; where there is one, nor rows or videos can be found."""
     info = metadata.info
-    reason = _why_not_fillable(info.data_path, EPISODE_FIELDS, {"episode_index"})
+    reason = why_not_fillable(info.data_path, EPISODE_FIELDS, {"episode_index"})
     if reason is None and any(_is_elsewhere(metadata.data_path(int(index))) for index in metadata.indices[[0, -1]]):
         reason = "must fill in to data/FOLDER/FILE.parquet: GR00T's statistics look nowhere else"
     if reason is not None:
@@ -99,28 +99,11 @@ def template_problems(metadata: Metadata) -> Iterator[Problem]:
         )
         return
     needed = {"episode_index"} | ({"video_key"} if len(metadata.cameras) > 1 else set())
-    reason = _why_not_fillable(info.video_path, {*EPISODE_FIELDS, "video_key"}, needed)
+    reason = why_not_fillable(info.video_path, {*EPISODE_FIELDS, "video_key"}, needed)
     if reason is None and any(_leads_out(metadata.video_path(0, camera)) for camera in metadata.cameras):
         reason = "leads out of the dataset"
     if reason is not None:
         yield problem("path-template", INFO, f"video_path {info.video_path!r} {reason}")
-
-
-def _why_not_fillable(template: str, known: Collection[str], needed: Collection[str]) -> str | None:
-    """What is wrong with a template before it is filled in; only plain fields and {..:03d} are."""
-    try:
-        parts = [(field, spec, conversion) for _, field, spec, conversion in Formatter().parse(template)]
-    except ValueError as error:
-        return f"is no template ({error})"
-    fields = [(field, spec, conversion) for field, spec, conversion in parts if field is not None]
-    for field, spec, conversion in fields:
-        if field not in known:
-            return f"has the field {field!r}. Known: {', '.join(sorted(known))}"
-        spec_pattern = r"s?" if field == "video_key" else r"0?\d{0,2}d?"
-        if conversion or not re.fullmatch(spec_pattern, spec or ""):
-            return f"has the format {spec or conversion!r} for {field}, expected one such as 03d"
-    missing = [field for field in sorted(needed) if field not in {field for field, _, _ in fields}]
-    return f"lacks {{{missing[0]}}}: all would share one file" if missing else None
 
 
 def _is_elsewhere(path: Path) -> bool:

@@ -18,6 +18,8 @@ from engine.video.probe import VideoFacts, probe_video
 CODEC, PIXELS = "h264", "yuv420p"
 # Two ticks of the coarsest time base in use, Matroska's.
 SPAN_TOLERANCE_SECONDS = 2e-3
+# PyAV gives an unknown codec no context, and refuses container tags that are no UTF-8.
+UNREADABLE = (VideoError, OSError)
 
 
 def orphan_videos(metadata: Metadata) -> Iterator[Problem]:
@@ -41,7 +43,7 @@ def video_problems(metadata: Metadata, episode: Episode, *, deep: bool) -> Itera
             continue
         try:
             facts = probe_video(metadata.root / path)
-        except (VideoError, OSError, AttributeError) as error:  # PyAV: an unknown codec has no context
+        except UNREADABLE as error:
             yield problem("video-unreadable", path, _without_path(error, metadata.root / path))
             continue
         yield from _stream_problems(facts, metadata.info.features[camera], path)
@@ -79,7 +81,7 @@ def _decode_problems(facts: VideoFacts, metadata: Metadata, path: Path) -> Itera
     try:
         for _ in decode_frames(clip, np.arange(facts.num_frames)):
             pass
-    except (VideoError, OSError) as error:
+    except UNREADABLE as error:
         yield problem("video-decode", path, _without_path(error, clip.path))
 
 

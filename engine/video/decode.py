@@ -56,10 +56,10 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     if not path.is_file():
         raise VideoError(f"no video at {path}")
     try:
-        with av.open(str(path), options=OPEN_OPTIONS) as container:
-            if not container.streams.video:
-                raise VideoError(f"{path} holds no video stream")
-            stream = container.streams.video[0]
+        with av.open(str(path), options=OPEN_OPTIONS, metadata_errors="replace") as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None or stream.codec_context is None:
+                raise VideoError(f"{path} holds no video stream that can be decoded")
             stream.codec_context.thread_count = 1
             yield container, stream
     except (av.FFmpegError, UnknownCodecError) as error:

@@ -92,7 +92,7 @@ def measure(num_episodes: int) -> Found:
         started = perf_counter()
         plan = plan_conversion(Recipe.single(source, map=MAP))
         planned, planned_mb = perf_counter(), _peak_mb()
-        with Ledger(out, plan.recipe) as ledger:
+        with Ledger(out, plan) as ledger:
             for record in _records(plan, example):
                 ledger.append(record)
             recorded = perf_counter()
@@ -122,7 +122,7 @@ def _simulate_source(source: Path, num_episodes: int) -> None:
 
 def _records(plan: ConversionPlan, example: Path):
     """What workers would report."""
-    with Ledger(example, Recipe.single(EXAMPLE, map=MAP)) as ledger:
+    with Ledger(example, plan_conversion(Recipe.single(EXAMPLE, map=MAP))) as ledger:
         templates = list(ledger.records())
     for episode in plan.episodes:
         template = templates[episode.index % len(templates)]
@@ -132,7 +132,7 @@ def _records(plan: ConversionPlan, example: Path):
             FileRecord(path=name, num_bytes=file.num_bytes, sha256=file.sha256)
             for name, file in zip(names, template.files, strict=True)
         )
-        update = {"index": episode.index, "source_episode": episode.episode.index, "files": files}
+        update = {"index": episode.index, "plan": episode.digest, "files": files}
         record: EpisodeRecord = template.model_copy(update=update)
         yield record
 

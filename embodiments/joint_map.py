@@ -1,5 +1,7 @@
 """Compiled maps: one gather with scale and offset over a whole episode."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -86,6 +88,14 @@ class CompiledMap:
     def trained(self) -> tuple[str, ...]:
         """Groups that the policy sees or learns, in the target's order; none that merely rests."""
         return tuple(dict.fromkeys((*self.trained_state, *self.trained_action)))
+
+    @property
+    def digest(self) -> str:
+        """Of everything that decides mapped values and their names: equal for maps that do the same."""
+        vectors = (self.state, self.action)
+        arrays = [getattr(vector, field.name).tolist() for vector in vectors for field in fields(vector)]
+        facts = [arrays, self.trained, dict(self.cameras), self.source.model_dump_json(), self.target.model_dump_json()]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def apply(
         self, state: NDArray[np.floating], action: NDArray[np.floating]

@@ -40,7 +40,7 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
         out: The dataset's folder.
         scratch: A folder on its file system, where meta/ is prepared.
     """
-    missing = [episode.index for episode in plan.episodes if episode.index not in ledger]
+    missing = [episode.index for episode in plan.episodes if episode not in ledger]
     assert not missing, f"commit without episodes {missing}"
     meta = scratch / META
     meta.mkdir()

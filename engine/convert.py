@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,24 @@ from time import perf_counter
 
 from engine.commit import commit
 from engine.episode import convert_episode
-from engine.errors import EpisodesFailed, OutputExists
-from engine.layout import CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, WORK
+from engine.errors import EpisodesFailed, OutputExists, RecipeError
+from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, WORK
 from engine.ledger import Ledger
 from engine.plan import ConversionPlan, EpisodePlan, make_plan
 from engine.recipe import Recipe
 from engine.record import EpisodeFailure, EpisodeResult
 from engine.sources import open_source
 
-OURS = ("data", "videos", META, WORK, CARD, MANIFEST, MODALITY_CONFIG)
+# What a conversion writes, in the order of its deletion.
+OURS = (
+    f"{META}/*.json",
+    f"{META}/*.jsonl",
+    MANIFEST,
+    CARD,
+    MODALITY_CONFIG,
+    "data/chunk-*/episode_*.parquet",
+    f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4",
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,10 @@ class Workers:
     num: int | None = None
     address: str | None = None
     local: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num is not None and self.num < 1:
+            raise RecipeError(f"--workers takes at least 1 core, not {self.num}")
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ def convert(
     """
     started = perf_counter()
     plan = plan_conversion(recipe)
-    _prepare(Path(out), overwrite=overwrite)
+    _prepare(Path(out), [spec.path for spec in recipe.sources], overwrite=overwrite)
     return run_plan(plan, Path(out), workers=workers, started=started, on_plan=on_plan, on_result=on_result)
 
 
@@ -114,8 +127,8 @@ def run_plan(
 ) -> Summary:
     """Do what `convert` planned: episodes, then meta/; started: perf_counter() when it began."""
     failures: list[EpisodeFailure] = []
-    with Ledger(out, plan.recipe) as ledger, _scratch(out) as scratch:
-        todo = [episode for episode in plan.episodes if episode.index not in ledger]
+    with Ledger(out, plan) as ledger, _scratch(out) as scratch:
+        todo = [episode for episode in plan.episodes if episode not in ledger]
         on_plan(plan, len(plan.episodes) - len(todo))
         for result in _results(todo, plan, out, scratch, workers):
             ledger.append(result)
@@ -158,21 +171,42 @@ def _existing_parent(path: Path) -> Path:
     return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
 
 
-def _prepare(out: Path, *, overwrite: bool) -> None:
+def _prepare(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
     """An output folder that is empty, or an unfinished one of ours."""
-    found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
+    for source in sources:
+        if source.resolve().is_relative_to(out.resolve()):
+            raise OutputExists(f"{out} is, or holds, the source {source}. Choose another folder")
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file, not a folder")
+    found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
     is_ours = (out / MANIFEST).is_file() or (out / LEDGER).is_file()
     if found and not is_ours:
         raise OutputExists(f"{out} holds {', '.join(found[:5])}, which Millrace did not make. Choose another folder")
     if overwrite:
-        for name in OURS:
-            entry = out / name
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+        theirs = [path.name for path in sorted((out / META).glob("*")) if path.suffix not in (".json", ".jsonl")]
+        if theirs:
+            raise OutputExists(f"{out}/{META} holds {', '.join(theirs[:5])}, which Millrace did not make; move it away")
+        _remove_ours(out)
     elif META in found:
         raise OutputExists(f"{out} holds a finished dataset. Choose another folder, or pass --overwrite to replace it")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputExists(f"{out} cannot be made: {error.strerror}") from error
+
+
+def _remove_ours(out: Path) -> None:
+    """Delete what a conversion writes, meta/ first: without it a dataset is visibly unfinished."""
+    for pattern in OURS:
+        for path in out.glob(pattern):
+            path.unlink()
+    shutil.rmtree(out / WORK, ignore_errors=True)
+    for folder in ("data", "videos", META):
+        for path in sorted((out / folder).rglob("*"), reverse=True):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        if (out / folder).is_dir() and not any((out / folder).iterdir()):
+            (out / folder).rmdir()
 
 
 @contextmanager

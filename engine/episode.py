@@ -79,6 +79,7 @@ def _convert(plan: EpisodePlan, job: Job, out: Path, scratch: Path) -> EpisodeRe
             raise EpisodeError(plan.episode.index, source_camera, str(error)) from error
     return EpisodeRecord(
         index=plan.index,
+        plan=plan.digest,
         binding=plan.binding,
         source_episode=plan.episode.index,
         num_source_frames=plan.episode.num_frames,

@@ -21,6 +21,10 @@ class OutputExists(RecipeError):
     """The output folder holds something that this run would destroy."""
 
 
+class OutputBusy(RecipeError):
+    """Another run writes to the output folder."""
+
+
 class DatasetError(MillraceError):
     """A source dataset's metadata is missing, malformed or contradicts itself."""
 

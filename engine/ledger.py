@@ -3,41 +3,57 @@
 Records stay on disk: of 100,000 episodes the driver keeps only where each line begins.
 """
 
+import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import OtherRecipe
+from engine.errors import OtherRecipe, OutputBusy
 from engine.layout import LEDGER
-from engine.recipe import Recipe
+from engine.plan import ConversionPlan, EpisodePlan
 from engine.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
 
 
 class Ledger:
-    """The append-only file OUT/.millrace/ledger.jsonl; its first line is the recipe."""
+    """The append-only file OUT/.millrace/ledger.jsonl; its first line is the recipe. One run at a time has it."""
 
-    def __init__(self, out: Path, recipe: Recipe) -> None:
+    def __init__(self, out: Path, plan: ConversionPlan) -> None:
         """Continue the ledger of `out`, or begin it.
 
         Raises:
-            OtherRecipe: it was begun with other settings.
+            OtherRecipe: it was begun with other settings or another map, or is damaged.
+            OutputBusy: another run has it.
         """
         path = out / LEDGER
         path.parent.mkdir(parents=True, exist_ok=True)
         self.out = out
         self._places: dict[int, int] = {}
+        self._digests = {episode.index: episode.digest for episode in plan.episodes}
         self._file = path.open("a+b")
-        header = json.dumps({"recipe": recipe.model_dump(mode="json")}).encode()
+        try:
+            # The lock goes with the process: a killed run leaves none behind.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise OutputBusy(f"{out} is being written by another run; wait for it, or choose another folder") from None
+        try:
+            self._begin_or_continue(_header(plan))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _begin_or_continue(self, header: dict[str, Any]) -> None:
         self._file.seek(0)
         begun = self._file.readline()
         if begun.endswith(b"\n"):
-            _check_same_recipe(json.loads(begun), json.loads(header), out)
+            _check_same(begun, header, self.out)
             self._find_records()
         else:
             self._file.truncate(0)
-            self._write(header)
+            self._write(json.dumps(header).encode())
 
     def _find_records(self) -> None:
         """Take in the records of an earlier run; a last line cut short is dropped."""
@@ -47,11 +63,14 @@ class Ledger:
                 self._file.truncate(place)
                 break
             result = _parse(line)
-            if isinstance(result, EpisodeRecord) and self._is_there(result):
+            if isinstance(result, EpisodeRecord) and self._still_holds(result):
                 self._places[result.index] = place
             place += len(line)
 
-    def _is_there(self, record: EpisodeRecord) -> bool:
+    def _still_holds(self, record: EpisodeRecord) -> bool:
+        """Whether the record is of the episode as it is planned now, and its files are there."""
+        if self._digests.get(record.index) != record.plan:
+            return False
         files = [(self.out / file.path, file.num_bytes) for file in record.files]
         return all(path.is_file() and path.stat().st_size == num_bytes for path, num_bytes in files)
 
@@ -67,9 +86,9 @@ class Ledger:
         self._file.flush()
         return place
 
-    def __contains__(self, index: int) -> bool:
-        """Whether output episode `index` is done."""
-        return index in self._places
+    def __contains__(self, episode: EpisodePlan) -> bool:
+        """Whether an episode is done."""
+        return episode.index in self._places
 
     def records(self) -> Iterator[EpisodeRecord]:
         """The finished episodes in order of their number, read from disk."""
@@ -86,6 +105,12 @@ class Ledger:
         self._file.close()
 
 
+def _header(plan: ConversionPlan) -> dict[str, Any]:
+    """What the output's bytes depend on: the recipe, and the content of maps and robots, which may be edited files."""
+    maps = [binding.map.digest for binding in plan.job.bindings]
+    return {**plan.recipe.model_dump(mode="json"), "content of the map and its robots": maps}
+
+
 def _parse(line: bytes) -> EpisodeRecord | EpisodeFailure | None:
     try:
         return RESULT.validate_json(line)
@@ -93,10 +118,19 @@ def _parse(line: bytes) -> EpisodeRecord | EpisodeFailure | None:
         return None
 
 
-def _check_same_recipe(begun: dict[str, dict[str, object]], ours: dict[str, dict[str, object]], out: Path) -> None:
-    before, now = begun["recipe"], ours["recipe"]
-    changed = [f"{key}={before.get(key)}, not {now.get(key)}" for key in now if before.get(key) != now.get(key)]
+def _check_same(begun: bytes, header: dict[str, Any], out: Path) -> None:
+    advice = "Choose another folder, or pass --overwrite to start anew"
+    try:
+        before = json.loads(begun)
+    except ValueError:
+        before = None
+    if not isinstance(before, dict) or not before.keys() >= header.keys():
+        raise OtherRecipe(f"{out}/{LEDGER} is damaged, so it cannot be continued. {advice}")
+    keys = [key for key in header if before[key] != header[key]]
+    changed = [f"{key}={_brief(before[key])}, not {_brief(header[key])}" for key in keys]
     if changed:
-        raise OtherRecipe(
-            f"{out} was begun with {'; '.join(changed)}. Choose another folder, or pass --overwrite to start anew"
-        )
+        raise OtherRecipe(f"{out} was begun with {'; '.join(changed)}. {advice}")
+
+
+def _brief(value: object) -> str:
+    return json.dumps(value) if isinstance(value, (list, dict)) else str(value)

@@ -1,5 +1,6 @@
 """From a recipe and its opened sources to the plan of every output episode."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,7 +31,11 @@ class Job:
 
 @dataclass(frozen=True)
 class EpisodePlan:
-    """One output episode; first_index is the global index of its first frame, task_index its first task's."""
+    """One output episode.
+
+    first_index: the global index of its first frame. task_index: its first task's. digest: of all that
+    decides its rows beside the source's files, so that a stopped run may be continued.
+    """
 
     index: int
     binding: int
@@ -38,6 +43,7 @@ class EpisodePlan:
     num_frames: int
     first_index: int
     task_index: int
+    digest: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +192,7 @@ def _number_episodes(
 ) -> Iterable[EpisodePlan]:
     index = first_index = 0
     for number, (binding, episodes) in enumerate(zip(bindings, selected, strict=True)):
+        known_tasks = hashlib.sha256(repr(sorted((binding.tasks or {}).items())).encode()).hexdigest()
         for episode in episodes:
             num_frames = len(chosen_frames(episode, binding.fps, target_fps, recipe.resample))
             if num_frames == 0:
@@ -194,7 +201,10 @@ def _number_episodes(
                     f"none left at {target_fps} Hz; leave it out with --episodes"
                 )
             first_task = binding.source.task or next(iter(episode.tasks), next(iter(tasks)))
-            yield EpisodePlan(index, number, episode, num_frames, first_index, tasks[first_task])
+            task_index = tasks[first_task]
+            facts = (number, episode.index, episode.num_frames, num_frames, first_index, task_index, known_tasks)
+            digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+            yield EpisodePlan(index, number, episode, num_frames, first_index, task_index, digest)
             index, first_index = index + 1, first_index + num_frames
 
 

@@ -18,6 +18,7 @@ from pydantic import (
 from engine.errors import RecipeError
 from engine.resample import Resampler, parse_fps
 from engine.sources.dataset import SourceDataset
+from engine.sources.metadata import is_unicode
 from engine.video.encode import DEFAULT_GOP
 from engine.video.reframe import Crop
 
@@ -49,8 +50,8 @@ class SourceSpec(BaseModel):
     @field_validator("task")
     @classmethod
     def _says_something(cls, task: str | None) -> str | None:
-        if task is not None and not task.strip():
-            raise ValueError("a task is a sentence, not an empty text")
+        if task is not None and not (task.strip() and is_unicode(task)):
+            raise ValueError("a task is a sentence, not an empty text or half a character")
         return task
 
 
@@ -122,7 +123,7 @@ def check_recipe(values: dict[str, Any]) -> Recipe:
 
 
 def _problem(error: dict[str, Any]) -> str:
-    field = ".".join(str(part) for part in error["loc"] if part not in ("sources", 0))
+    field = ".".join(str(part) for part in error["loc"]).removeprefix("sources.0.")  # flags do not say which source
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{field}: {message}" if field else message
 

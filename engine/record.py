@@ -21,6 +21,7 @@ class FileRecord(BaseModel):
 class EpisodeRecord(BaseModel):
     """A converted episode.
 
+    plan: digest of its EpisodePlan.
     tasks: output task indices in order of appearance. stats: LeRobot's, by feature. seconds: wall time
     by stage.
     """
@@ -29,6 +30,7 @@ class EpisodeRecord(BaseModel):
 
     kind: Literal["done"] = "done"
     index: int
+    plan: str
     binding: int
     source_episode: int
     num_source_frames: int

@@ -1,5 +1,6 @@
 """Which source frame becomes each output frame."""
 
+import math
 from fractions import Fraction
 from typing import Literal, get_args
 
@@ -24,12 +25,21 @@ def parse_fps(value: object) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
         raise ValueError(f"a frame rate is a number, not {value!r}")
     try:
-        fps = Fraction(str(value)).limit_denominator(1001)
+        fps = _exact(value)
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"a frame rate is a number such as 20 or 30000/1001, not {value!r}") from None
     if not 0 < fps <= 10_000:
         raise ValueError(f"a frame rate lies above 0 and at most at 10000 Hz, not {value!r}")
     return fps
+
+
+def _exact(value: int | float | str | Fraction) -> Fraction:
+    text = str(value)
+    if "/" in text:
+        return Fraction(text)
+    if not math.isfinite(number := float(text)) or not 0 < number <= 1e5:
+        return Fraction(0)
+    return Fraction(text).limit_denominator(1001)
 
 
 def frame_indices(
@@ -89,8 +99,7 @@ def linspace(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> 
     Returns:
         Indices into [0, T), shape (int(T * target / source),); empty for an episode too short.
     """
-    source, target = (int(fps) if fps.denominator == 1 else float(fps) for fps in (source_fps, target_fps))
-    return np.linspace(0, num_frames - 1, int(num_frames * target / source)).astype(np.int64)
+    return np.linspace(0, num_frames - 1, num_frames * target_fps // source_fps).astype(np.int64)
 
 
 def format_fps(fps: Fraction) -> str:

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
-from synthetic import write_dataset
 
 from engine.convert import Summary, Workers, convert
 from engine.recipe import Recipe
+from synthetic import write_dataset
 
 REPOSITORY = Path(__file__).parent.parent
 LOCAL = Workers(local=True)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from engine.errors import DatasetError
 from engine.lfs import ADVICE, is_lfs_pointer
@@ -15,6 +15,20 @@ from engine.sources.dataset import Feature
 from engine.templates import why_not_fillable
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: JSON lets halves of characters pass."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _whole(text: str) -> str:
+    if not is_unicode(text):
+        raise ValueError(f"{text!r} holds half a character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
 
 
 class FeatureInfo(BaseModel):
@@ -68,7 +82,7 @@ class TaskLine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task_index: int
-    task: str
+    task: Text
 
 
 class EpisodeLine(BaseModel):
@@ -78,7 +92,7 @@ class EpisodeLine(BaseModel):
 
     episode_index: int
     length: int
-    tasks: tuple[str, ...] = ()
+    tasks: tuple[Text, ...] = ()
 
 
 def read_json(path: Path, model: type[Model]) -> Model:

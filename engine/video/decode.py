@@ -88,13 +88,28 @@ def _clip_packets(container: InputContainer, stream: VideoStream, clip: Clip) ->
     """Packets in file order, from the last key frame before the clip until none can belong to it."""
     end = None
     if clip.start_seconds is not None:
-        container.seek(_to_pts(max(clip.start_seconds, 0.0), stream), stream=stream, backward=True)
+        _seek_key_frame(container, stream, _bounds(clip, stream)[0])
         end = _to_pts(clip.start_seconds + float((clip.num_frames + 1) / clip.fps), stream)
     for packet in container.demux(stream):
         if end is not None and packet.dts is not None and packet.dts >= end:
             return
         if packet.size:  # a demux ends with an empty packet
             yield packet
+
+
+def _seek_key_frame(container: InputContainer, stream: VideoStream, pts: int) -> None:
+    """Go to a key frame that is shown at or before `pts`; libav itself looks for one that is decoded by then."""
+    begin = stream.start_time or 0
+    target = pts = max(pts, begin)
+    while True:
+        container.seek(target, stream=stream, backward=True)
+        first = next((packet for packet in container.demux(stream) if packet.size), None)
+        if first is None or first.pts is None or first.dts is None or first.pts <= pts:
+            break
+        if (earlier := min(first.pts, first.dts) - 1) < begin:
+            break
+        target = earlier
+    container.seek(target, stream=stream, backward=True)
 
 
 def _to_pts(seconds: float, stream: VideoStream) -> int:
@@ -143,6 +158,7 @@ def _decode_planned(
 
 def _feed(packets: Iterator[av.Packet], uses: list[Use], stream: VideoStream) -> Iterator[av.VideoFrame]:
     decoder = stream.codec_context
+    decoder.open(strict=False)  # dav1d heeds skip_frame only as it is opened, and then for good
     must_flush = decoder.name not in RESTARTS_AT_KEYFRAMES
     has_skipped = False
     for packet, use in zip(packets, uses, strict=True):

@@ -1,0 +1,374 @@
+"""The command line: its flags, its exit codes, and one or two unwrapped lines for whatever is wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import millrace
+from conftest import (
+    IMAGE_SIZE,
+    LENGTHS,
+    REPOSITORY,
+    convert_here,
+    data_path,
+    files_of,
+    read_meta,
+    read_table,
+    video_path,
+)
+from embodiments.errors import MillraceError
+from engine.video.probe import probe_video
+from synthetic import (
+    ALOHA_JOINTS,
+    DEFAULT_TASK,
+    ExtraColumn,
+    SyntheticVideo,
+    edit_json,
+    edit_jsonl,
+    replace_with_lfs_pointer,
+    rewrite_parquet,
+    truncate_file,
+    write_dataset,
+    write_video,
+)
+
+B_FRAMES = SyntheticVideo(codec="libx264", gop=250, bframes=3)
+
+
+@pytest.fixture(autouse=True)
+def _narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that would be wrapped, are."""
+    monkeypatch.setenv("COLUMNS", "40")
+
+
+def run(*arguments: object) -> int:
+    """The exit code of `millrace ARGUMENTS`."""
+    try:
+        return millrace.main([str(argument) for argument in arguments])
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+
+
+def convert(source: Path, out: Path, *flags: object) -> int:
+    """`millrace convert`, in this process, onto GR1 unless the flags name a robot."""
+    target = () if "--robot" in flags or "--map" in flags else ("--map", "aloha_to_gr1")
+    size = () if "--image-size" in flags else ("--image-size", IMAGE_SIZE)
+    return run("convert", source, out, "--local", *target, *size, *flags)
+
+
+def test_the_first_command_converts(aloha: Path, aloha_gr1: Path, tmp_path: Path, capsys: Any) -> None:
+    assert convert(aloha, tmp_path / "out") == 0
+    assert files_of(tmp_path / "out") == files_of(aloha_gr1)
+    shown = capsys.readouterr()
+    assert f"wrote {tmp_path / 'out'}" in shown.out.splitlines()
+    assert "Traceback" not in shown.err
+
+
+def test_every_flag_reaches_the_dataset(tmp_path: Path, capsys: Any) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_dataset(source, lengths=(41, 33, 30), cameras=("cam_low", "cam_high"), fps=30)
+    flags = ["--fps", "15", "--image-size", "32", "--crop", "pad", "--resample", "linspace", "--episodes", "0,2"]
+    flags += ["--task", "Tidy up.", "--camera", "ego_view=cam_high", "--horizon", "7", "--gop", "5"]
+    assert convert(source, out, *flags, "--chunks-size", "1", "--map", "aloha_to_gr1") == 0
+    info, facts = read_meta(out, "info.json"), probe_video(video_path(out, 1, "ego_view", chunk=1))
+    assert (info["fps"], info["total_episodes"], info["total_chunks"], info["chunks_size"]) == (15, 2, 2, 1)
+    assert (facts.width, facts.gop, facts.num_frames) == (32, 5, 15)
+    assert read_meta(out, "tasks.jsonl") == [{"task_index": 0, "task": "Tidy up."}]
+    assert np.shape(read_meta(out, "relative_stats.json")["left_arm"]["mean"]) == (7, 7)
+
+
+def test_a_rational_rate_may_be_kept(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "source", lengths=(20,), fps=60)
+    assert convert(tmp_path / "source", tmp_path / "out", "--fps", "30000/1001", "--horizon", "4") == 0
+    assert read_meta(tmp_path / "out", "info.json")["fps"] == pytest.approx(30000 / 1001)
+    assert convert(tmp_path / "source", tmp_path / "same", "--fps", "source") == 0
+    assert read_meta(tmp_path / "same", "info.json")["fps"] == 60
+
+
+def test_a_dry_run_writes_nothing(aloha: Path, tmp_path: Path, capsys: Any) -> None:
+    assert convert(aloha, tmp_path / "out", "--dry-run") == 0
+    assert not (tmp_path / "out").exists()
+    shown = capsys.readouterr().out
+    assert "dry run: nothing was written" in shown
+    assert f"{sum(LENGTHS)} in" in shown
+
+
+def test_what_is_dropped_unnamed_or_unused_is_said(tmp_path: Path, capsys: Any) -> None:
+    extra = {"next.reward": ExtraColumn(lambda episode, frames: frames.astype(np.float32))}
+    write_dataset(tmp_path / "source", lengths=(41,), extra_columns=extra, names=None)
+    assert convert(tmp_path / "source", tmp_path / "out") == 0
+    shown = capsys.readouterr()
+    notes = [line for line in shown.err.splitlines() if line.startswith("note: ")]
+    assert "'action' names no joints; they were taken by position, in the order of robot 'aloha'" in notes[1]
+    assert "next.reward" in shown.out
+
+
+def test_the_same_command_continues_a_stopped_run(aloha: Path, aloha_gr1: Path, tmp_path: Path, capsys: Any) -> None:
+    video = video_path(aloha, 2)
+    hidden = video.rename(video.with_suffix(".hidden"))
+    try:
+        assert convert(aloha, tmp_path / "out") == 1
+    finally:
+        hidden.rename(video)
+    assert convert(aloha, tmp_path / "out") == 0
+    assert "continuing: 2 of 3 episodes are done" in capsys.readouterr().err
+    assert files_of(tmp_path / "out") == files_of(aloha_gr1)
+
+
+def test_overwrite_replaces_a_finished_dataset(aloha: Path, tmp_path: Path, capsys: Any) -> None:
+    assert convert(aloha, tmp_path / "out") == 0
+    assert convert(aloha, tmp_path / "out") == 2
+    assert "holds a finished dataset" in capsys.readouterr().err
+    assert convert(aloha, tmp_path / "out", "--fps", "10", "--horizon", "4", "--overwrite") == 0
+    assert read_meta(tmp_path / "out", "info.json")["fps"] == 10
+
+
+def of_33_frames_but(num_frames: int) -> Callable[[Path], None]:
+    return lambda source: write_video(video_path(source, 1), num_frames=num_frames, fps=50, episode=1, video=B_FRAMES)
+
+
+VIDEO_FAULTS: dict[str, Callable[[Path], object]] = {
+    "missing": lambda source: video_path(source, 1).unlink(),
+    "short": of_33_frames_but(32),
+    "long": of_33_frames_but(34),
+    "truncated": lambda source: truncate_file(video_path(source, 1), 0.5),
+    "corrupt": lambda source: video_path(source, 1).write_bytes(b"\x00\x00\x00\x18ftypmp42" + b"\xff" * 4000),
+    "pointer": lambda source: replace_with_lfs_pointer(video_path(source, 1)),
+}
+
+
+@pytest.mark.parametrize("fault", VIDEO_FAULTS)
+def test_a_faulty_video_is_one_unwrapped_line(tmp_path: Path, capsys: Any, fault: str) -> None:
+    source = tmp_path / "a folder whose name alone is longer than many a terminal is wide, by far"
+    write_dataset(source, lengths=LENGTHS, video=B_FRAMES)
+    VIDEO_FAULTS[fault](source)
+    assert convert(source, tmp_path / "out") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("episode 1, camera top: ") for line in lines] == [True]
+    assert str(video_path(source, 1)) in lines[0]
+    assert not (tmp_path / "out/meta").exists()
+
+
+def nan_in_row_7(table: Any) -> Any:
+    state = np.array(table["observation.state"].to_pylist(), np.float32)
+    state[7, 3] = np.nan
+    return table.set_column(0, "observation.state", [list(state)])
+
+
+def other_names(info: Any) -> None:
+    info["features"]["action"]["names"] = ["knee", *ALOHA_JOINTS[1:]]
+
+
+def no_camera(info: Any) -> None:
+    del info["features"]["observation.images.top"]
+
+
+def half_a_character(source: Path) -> None:
+    """A task that JSON can hold and UTF-8 cannot."""
+    for path in (source / "meta/tasks.jsonl", source / "meta/episodes.jsonl"):
+        path.write_text(path.read_text().replace(DEFAULT_TASK, "\\ud800"))
+
+
+BAD_DATA: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no rows": (lambda source: data_path(source, 1).unlink(), "episode 1: no rows at "),
+    "cut rows": (lambda source: truncate_file(data_path(source, 1), 0.5), "episode 1: "),
+    "nan": (
+        lambda source: rewrite_parquet(data_path(source, 1), nan_in_row_7),
+        "episode 1: column 'observation.state'",
+    ),
+    "names": (lambda source: edit_json(source / "meta/info.json", other_names), "{source}, column 'action'"),
+    "no JSON": (lambda source: (source / "meta/info.json").write_text("{"), "{source}/meta/info.json is not JSON"),
+    "twice": (
+        lambda source: edit_jsonl(source / "meta/episodes.jsonl", lambda rows: [*rows, rows[0]]),
+        "{source}/meta/episodes.jsonl lists episode 0 twice",
+    ),
+    "no camera": (
+        lambda source: edit_json(source / "meta/info.json", no_camera),
+        "'top' is not a camera of {source}",
+    ),
+    "no text": (half_a_character, "{source}/meta/"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_DATA)
+def test_bad_data_is_exit_code_1(tmp_path: Path, capsys: Any, fault: str) -> None:
+    source = tmp_path / "source"
+    write_dataset(source, lengths=LENGTHS)
+    spoil, told = BAD_DATA[fault]
+    spoil(source)
+    assert convert(source, tmp_path / "out") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(told.format(source=source))
+
+
+def test_a_missing_source_is_exit_code_1(tmp_path: Path, capsys: Any) -> None:
+    assert convert(tmp_path / "nowhere", tmp_path / "out") == 1
+    assert capsys.readouterr().err == f"no dataset at {tmp_path / 'nowhere'}: there is no such folder\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--map", "aloha_to_gr"], "'aloha_to_gr' is not a map. Did you mean 'aloha_to_gr1'? Known: "),
+        (["--map", "./nothing.yaml"], "nothing.yaml"),
+        (["--robot", "alohaa"], "'alohaa' is not a robot"),
+        (["--fps", "60"], "cannot make 60 Hz from 50 Hz"),
+        (["--fps", "fast"], "fps: a frame rate is a number"),
+        (["--fps", "0"], "fps: a frame rate lies above 0"),
+        (["--image-size", "15"], "image_size: "),
+        (["--gop", "0"], "gop: "),
+        (["--episodes", "first"], "episodes: episodes are given as A:B"),
+        (["--episodes", "7"], "--episodes 7: "),
+        (["--episodes", "2:1"], "--episodes 2:1 selects none"),
+        (["--task", " "], "task: a task is a sentence"),
+        (["--horizon", "99"], "an action chunk has 99 steps"),
+        (["--camera", "ego_view"], "--camera takes TARGET=SOURCE"),
+        (["--camera", "ego=top"], "'ego' is not a camera of robot 'gr1'"),
+        (["--workers", "0"], "workers"),
+        (["--workers", "-2"], "workers"),
+    ],
+)
+def test_a_wrong_command_is_exit_code_2(aloha: Path, tmp_path: Path, capsys: Any, flags: list[str], told: str) -> None:
+    assert convert(aloha, tmp_path / "out", *flags) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert told in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["convert"],
+        ["transform", "a", "b"],
+        ["convert", "a", "b", "--robot", "aloha", "--colour", "blue"],
+        ["convert", "a", "b", "--robot", "aloha", "--crop", "left"],
+        ["convert", "a", "b", "--robot", "aloha", "--image-size", "big"],
+    ],
+)
+def test_what_is_no_command_is_exit_code_2(arguments: list[str], capsys: Any) -> None:
+    assert run(*arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_neither_map_nor_robot_is_exit_code_2(aloha: Path, tmp_path: Path, capsys: Any) -> None:
+    assert run("convert", aloha, tmp_path / "out", "--local") == 2
+    assert capsys.readouterr().err.startswith("say what to convert to: --map NAME, or --robot NAME")
+
+
+def test_a_wrong_map_file_is_exit_code_2_with_its_line(aloha: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nsource: aloha\ntarget: gr1\ncameras: {ego_view: tip}\ngroups: {}\n"
+    )
+    assert convert(aloha, tmp_path / "out", "--map", tmp_path / "mine.yaml") == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'mine.yaml'}:")
+
+
+def test_a_missing_task_is_exit_code_2_before_any_work(tmp_path: Path, capsys: Any) -> None:
+    write_dataset(tmp_path / "source", lengths=LENGTHS)
+    edit_jsonl(tmp_path / "source/meta/tasks.jsonl", lambda rows: [])
+    edit_jsonl(tmp_path / "source/meta/episodes.jsonl", lambda rows: [{**row, "tasks": []} for row in rows])
+    assert convert(tmp_path / "source", tmp_path / "out") == 2
+    assert "say what the robot does there: --task" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert convert(tmp_path / "source", tmp_path / "out", "--task", "Fold.") == 0
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_file_in_the_way_is_exit_code_2(aloha: Path, tmp_path: Path, capsys: Any, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert convert(aloha, tmp_path / name) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert str(tmp_path / "file") in lines[0]
+
+
+def test_a_foreign_folder_is_exit_code_2(aloha: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    assert convert(aloha, tmp_path, "--overwrite") == 2
+    assert "holds notes.txt, which Millrace did not make" in capsys.readouterr().err
+
+
+def test_another_recipe_is_exit_code_2(tmp_path: Path, capsys: Any) -> None:
+    write_dataset(tmp_path / "source", lengths=LENGTHS)
+    video_path(tmp_path / "source", 1).unlink()
+    assert convert(tmp_path / "source", tmp_path / "out") == 1
+    capsys.readouterr()
+    assert convert(tmp_path / "source", tmp_path / "out", "--crop", "pad") == 2
+    assert "was begun with crop=center, not pad" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(aloha: Path, tmp_path: Path) -> None:
+    with pytest.raises(MillraceError, match="60 Hz from 50 Hz"):
+        convert(aloha, tmp_path / "out", "--fps", "60", "--debug")
+
+
+def start(*arguments: object) -> "subprocess.Popen[str]":
+    """`millrace ARGUMENTS` in a process group of its own, as a terminal starts it."""
+    command = [sys.executable, "-m", "millrace", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True
+    )
+
+
+def wait_for_lines(ledger: Path, num_lines: int, process: "subprocess.Popen[str]") -> None:
+    for _ in range(6000):
+        if ledger.is_file() and ledger.read_bytes().count(b"\n") >= num_lines:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise TimeoutError(f"{ledger} never had {num_lines} lines")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """Episodes enough to be stopped among them, and all files of their conversion."""
+    folder = tmp_path_factory.mktemp("many")
+    write_dataset(folder / "source", lengths=(41,) * 16, video=B_FRAMES)
+    convert_here(folder / "source", folder / "reference", image_size=400)
+    return folder / "source", files_of(folder / "reference")
+
+
+@pytest.mark.parametrize("workers", [["--local"], ["--workers", "1"]], ids=["local", "ray"])
+def test_ctrl_c_leaves_what_the_same_command_continues(
+    many: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: Any, workers: list[str]
+) -> None:
+    (source, reference), out = many, tmp_path / "out"
+    flags = ["--map", "aloha_to_gr1", "--image-size", "400"]
+    with start("convert", source, out, *flags, *workers) as process:
+        wait_for_lines(out / ".millrace/ledger.jsonl", 4, process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert shown.splitlines()[-1] == "stopped; the same command again continues where this one stopped"
+    assert "Traceback" not in shown
+    assert not (out / "meta").exists()
+    assert run("convert", source, out, *flags, "--local") == 0
+    assert "continuing: " in capsys.readouterr().err
+    ours = files_of(out)
+    assert list(ours) == list(reference)
+    assert [name for name in reference if ours[name] != reference[name]] == []
+
+
+def test_a_failing_command_is_quiet_in_a_real_process(tmp_path: Path) -> None:
+    with start("convert", tmp_path / "nowhere", tmp_path / "out", "--robot", "aloha") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err == f"no dataset at {tmp_path / 'nowhere'}: there is no such folder\n"
+
+
+def test_rows_are_where_the_command_said(aloha: Path, tmp_path: Path) -> None:
+    assert convert(aloha, tmp_path / "out", "--robot", "aloha", "--episodes", "1:2", "--horizon", "4") == 0
+    assert len(read_table(tmp_path / "out", 0)) == 13
+    assert not data_path(tmp_path / "out", 1).exists()

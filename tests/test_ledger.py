@@ -1,0 +1,258 @@
+"""A conversion that was stopped, however often and wherever, is continued by the same command to the same bytes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import LENGTHS, LOCAL, convert_here, data_path, files_of, recipe_for, video_path
+from embodiments.errors import MillraceError
+from engine.convert import Summary, convert
+from engine.errors import EpisodesFailed, OtherRecipe
+from engine.plan import ConversionPlan
+from engine.record import EpisodeResult
+from synthetic import truncate_file, write_dataset
+
+LEDGER = ".millrace/ledger.jsonl"
+
+
+def stop_after(num_results: int) -> Callable[[EpisodeResult], None]:
+    """A user who presses Ctrl-C once so many episodes are done."""
+    seen: list[EpisodeResult] = []
+
+    def on_result(result: EpisodeResult) -> None:
+        seen.append(result)
+        if len(seen) == num_results:
+            raise KeyboardInterrupt
+
+    return on_result
+
+
+def stopped(source: Path, out: Path, num_results: int, **settings: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        convert(recipe_for(source, **settings), out, workers=LOCAL, on_result=stop_after(num_results))
+
+
+def continued(source: Path, out: Path, **settings: Any) -> tuple[Summary, int, list[int]]:
+    """The summary, how many episodes were told to be done, and which ones were converted now."""
+    told: list[int] = []
+    converted: list[int] = []
+
+    def on_plan(plan: ConversionPlan, num_done: int) -> None:
+        told.append(num_done)
+
+    summary = convert(
+        recipe_for(source, **settings),
+        out,
+        workers=LOCAL,
+        on_plan=on_plan,
+        on_result=lambda result: converted.append(result.index),
+    )
+    return summary, told[0], converted
+
+
+def places(out: Path) -> dict[Path, tuple[int, int]]:
+    """What changes when a file is written anew: inode and time."""
+    found = (path for path in out.rglob("*") if path.is_file() and ".millrace" not in path.parts)
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+
+@pytest.mark.parametrize("num_results", [1, 2, 3])
+def test_resume_skips_finished_episodes(aloha: Path, aloha_gr1: Path, tmp_path: Path, num_results: int) -> None:
+    stopped(aloha, tmp_path, num_results)
+    assert not (tmp_path / "meta").exists()
+    before = places(tmp_path)
+    assert len(before) == 2 * num_results
+    summary, num_done, converted = continued(aloha, tmp_path)
+    assert (num_done, summary.num_resumed) == (num_results, num_results)
+    assert converted == list(range(num_results, len(LENGTHS)))
+    assert before.items() <= places(tmp_path).items()
+    assert files_of(tmp_path) == files_of(aloha_gr1)
+
+
+def test_resume_of_a_resumed_run(aloha: Path, aloha_gr1: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        stopped(aloha, tmp_path, 1)
+    _, num_done, converted = continued(aloha, tmp_path)
+    assert (num_done, converted) == (2, [2])
+    assert files_of(tmp_path) == files_of(aloha_gr1)
+
+
+def test_a_stopped_run_leaves_no_half_written_file(aloha: Path, tmp_path: Path) -> None:
+    stopped(aloha, tmp_path, 2)
+    assert [path.name for path in (tmp_path / ".millrace").iterdir()] == ["ledger.jsonl"]
+    assert len(list(tmp_path.rglob("*.mp4"))) == len(list(tmp_path.rglob("*.parquet"))) == 2
+
+
+def test_what_a_killed_run_left_is_cleared_away(aloha: Path, aloha_gr1: Path, tmp_path: Path) -> None:
+    stopped(aloha, tmp_path, 1)
+    stray = tmp_path / ".millrace/run-killed/2.ego_view"
+    stray.parent.mkdir()
+    stray.write_bytes(b"half a video")
+    continued(aloha, tmp_path)
+    assert not stray.parent.exists()
+    assert files_of(tmp_path) == files_of(aloha_gr1)
+
+
+def cut_last_line(ledger: Path) -> None:
+    truncate_file(ledger, 0.97)
+
+
+def spoil_last_line(ledger: Path) -> None:
+    *lines, last = ledger.read_text().splitlines()
+    ledger.write_text("\n".join([*lines, "#" * len(last)]) + "\n")
+
+
+def forget_last_line(ledger: Path) -> None:
+    ledger.write_text("".join(f"{line}\n" for line in ledger.read_text().splitlines()[:-1]))
+
+
+def append_half_a_line(ledger: Path) -> None:
+    with ledger.open("a") as file:
+        file.write('{"kind": "done", "index": 2, "bin')
+
+
+@pytest.mark.parametrize(
+    ("damage", "num_left"),
+    [(cut_last_line, 1), (spoil_last_line, 1), (forget_last_line, 1), (append_half_a_line, 2)],
+)
+def test_a_damaged_line_costs_its_episode_and_no_other(
+    aloha: Path, aloha_gr1: Path, tmp_path: Path, damage: Callable[[Path], None], num_left: int
+) -> None:
+    stopped(aloha, tmp_path, 2)
+    damage(tmp_path / LEDGER)
+    _, num_done, converted = continued(aloha, tmp_path)
+    assert (num_done, converted) == (num_left, list(range(num_left, 3)))
+    assert files_of(tmp_path) == files_of(aloha_gr1)
+
+
+def test_a_ledger_that_was_never_begun_begins_anew(aloha: Path, aloha_gr1: Path, tmp_path: Path) -> None:
+    stopped(aloha, tmp_path, 1)
+    (tmp_path / LEDGER).write_text('{"recipe": {"sour')
+    _, num_done, _ = continued(aloha, tmp_path)
+    assert num_done == 0
+    assert files_of(tmp_path) == files_of(aloha_gr1)
+
+
+@pytest.mark.parametrize("header", ["not JSON\n", "[]\n", "{}\n", '{"recipe": 3}\n'])
+def test_a_ledger_of_something_else_is_an_error_of_one_line(aloha: Path, tmp_path: Path, header: str) -> None:
+    stopped(aloha, tmp_path, 1)
+    (tmp_path / LEDGER).write_text(header)
+    with pytest.raises(MillraceError, match="--overwrite") as caught:
+        continued(aloha, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("is_video", [True, False])
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: truncate_file(path, 0.9)], ids=["deleted", "truncated"])
+def test_an_output_file_that_is_gone_or_cut_is_made_again(
+    aloha: Path, aloha_gr1: Path, tmp_path: Path, spoil: Callable[[Path], None], is_video: bool
+) -> None:
+    stopped(aloha, tmp_path, 3)
+    spoil(video_path(tmp_path, 1, "ego_view") if is_video else data_path(tmp_path, 1))
+    _, num_done, converted = continued(aloha, tmp_path)
+    assert (num_done, converted) == (2, [1])
+    assert files_of(tmp_path) == files_of(aloha_gr1)
+
+
+def test_failed_episodes_are_tried_again(aloha_gr1: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_dataset(source, lengths=LENGTHS)
+    video = video_path(source, 1)
+    content = video.read_bytes()
+    video.unlink()
+    for _ in range(2):
+        with pytest.raises(EpisodesFailed, match="episode 1, camera top: no video at"):
+            convert_here(source, out)
+    video.write_bytes(content)
+    _, num_done, converted = continued(source, out)
+    assert (num_done, converted) == (2, [1])
+    ours, theirs = files_of(out), files_of(aloha_gr1)
+    # The manifest names the source, which lies elsewhere.
+    assert [name for name in theirs if ours[name] != theirs[name]] == ["millrace.json"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"fps": 25}, "fps=20, not 25"),
+        ({"image_size": 32}, "image_size=64, not 32"),
+        ({"crop": "pad", "gop": 5}, "crop=center, not pad; gop=10, not 5"),
+        ({"task": "Fold."}, "sources="),
+    ],
+)
+def test_another_recipe_into_the_same_folder_is_refused(
+    aloha: Path, tmp_path: Path, settings: dict[str, Any], told: str
+) -> None:
+    stopped(aloha, tmp_path, 2)
+    before = places(tmp_path)
+    with pytest.raises(OtherRecipe) as caught:
+        continued(aloha, tmp_path, **settings)
+    assert str(caught.value).startswith(f"{tmp_path} was begun with {told}")
+    assert "Choose another folder, or pass --overwrite" in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert places(tmp_path) == before
+    continued(aloha, tmp_path)
+
+
+MAP = """
+name: mine
+source: aloha
+target: aloha
+cameras: {{top: top}}
+groups:
+  left_arm: {{copy: left_arm}}
+  left_gripper: {{copy: left_gripper}}
+  right_arm: {right_arm}
+  right_gripper: {{copy: right_gripper}}
+"""
+
+
+def test_a_map_that_was_edited_in_between_is_another_recipe(aloha: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(MAP.format(right_arm="{copy: right_arm}"))
+    stopped(aloha, tmp_path / "out", 2, map=str(path))
+    path.write_text(MAP.format(right_arm="rest"))
+    with pytest.raises(OtherRecipe, match="map"):
+        continued(aloha, tmp_path / "out", map=str(path))
+
+
+def test_a_source_that_was_mended_in_between_gives_what_a_fresh_run_gives(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_dataset(source, lengths=LENGTHS)
+    video_path(source, 1).unlink()
+    with pytest.raises(EpisodesFailed):
+        convert_here(source, tmp_path / "out")
+    # Recorded anew: shorter, so that all later frames have other numbers, and with another task.
+    write_dataset(source, lengths=(LENGTHS[0], LENGTHS[1] - 10, LENGTHS[2]), tasks=["lift", "fold", "lift"])
+    convert_here(source, tmp_path / "out")
+    convert_here(source, tmp_path / "fresh")
+    ours, fresh = files_of(tmp_path / "out"), files_of(tmp_path / "fresh")
+    assert [name for name in fresh if ours[name] != fresh[name]] == []
+
+
+def test_overwrite_begins_another_recipe_anew(aloha: Path, tmp_path: Path) -> None:
+    stopped(aloha, tmp_path / "out", 2, fps=10, horizon=4)
+    convert(recipe_for(aloha), tmp_path / "out", workers=LOCAL, overwrite=True)
+    convert_here(aloha, tmp_path / "reference")
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "reference")
+
+
+def test_a_rate_is_the_same_however_it_is_written(aloha: Path, tmp_path: Path) -> None:
+    stopped(aloha, tmp_path, 2, fps="20")
+    _, num_done, _ = continued(aloha, tmp_path, fps=20.0)
+    assert num_done == 2
+
+
+def test_every_result_is_on_disk_when_it_is_told(aloha: Path, tmp_path: Path) -> None:
+    lines: list[int] = []
+
+    def on_result(result: EpisodeResult) -> None:
+        stored = (tmp_path / LEDGER).read_text().splitlines()
+        lines.append(len(stored))
+        assert json.loads(stored[-1])["index"] == result.index
+
+    convert(recipe_for(aloha), tmp_path, workers=LOCAL, on_result=on_result)
+    assert lines == [2, 3, 4]

@@ -20,6 +20,7 @@ from embodiments import load_map, load_robot, map_names, robot_names
 from embodiments.errors import MillraceError
 from engine.convert import Workers, convert, estimate
 from engine.errors import RecipeError
+from engine.inspection import contact_sheet, inspect_dataset, inspection_progress, print_inspection
 from engine.progress import ConversionProgress, print_estimate, print_summary, stage_progress
 from engine.recipe import Recipe
 from engine.sources import open_source
@@ -30,6 +31,7 @@ __all__ = [
     "Recipe",
     "Workers",
     "convert",
+    "inspect_dataset",
     "load_map",
     "load_robot",
     "map_names",
@@ -135,6 +137,45 @@ class Convert:
 
 
 @dataclass(frozen=True)
+class Inspect:
+    """Show what a dataset holds, which robot it is of, and what is wrong with it.
+
+    Exit code 0 whatever is found, 1 if it cannot be opened. Examples:
+
+    millrace inspect data/aloha
+
+    millrace inspect data/aloha --sheet aloha.png
+
+    millrace inspect data/aloha --json
+    """
+
+    dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
+    """Folder of the dataset, of any LeRobot layout."""
+    json: Flag = False
+    """Print JSON instead of text."""
+    episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
+    """Look into these episodes only: A:B, or a list such as 0,3,10:20."""
+    sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None
+    """Also draw a contact sheet: a row of pictures for each of some episodes."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    def run(self) -> int:
+        """Inspect and print; draw the sheet if one is wanted."""
+        with inspection_progress(Console(stderr=True)) as on_progress:
+            inspection = inspect_dataset(self.dataset, episodes=self.episodes, on_progress=on_progress)
+        if self.json:
+            print(inspection.to_json())
+        else:
+            print_inspection(inspection, Console())
+        if self.sheet is not None:
+            drawn = contact_sheet(self.dataset, self.sheet, episodes=self.episodes)
+            episodes, cameras = ", ".join(map(str, drawn.episodes)), ", ".join(drawn.cameras)
+            print(f"wrote {self.sheet}: episodes {episodes}, each with {cameras}", file=sys.stderr)
+        return 0
+
+
+@dataclass(frozen=True)
 class Validate:
     """Check that a dataset is what GR00T N1.6 and LeRobot expect; any GR00T dataset, not only Millrace's.
 
@@ -161,7 +202,9 @@ class Validate:
 
 
 Command = Annotated[
-    Annotated[Convert, tyro.conf.subcommand("convert")] | Annotated[Validate, tyro.conf.subcommand("validate")],
+    Annotated[Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[Convert, tyro.conf.subcommand("convert")]
+    | Annotated[Validate, tyro.conf.subcommand("validate")],
     tyro.conf.OmitSubcommandPrefixes,
 ]
 

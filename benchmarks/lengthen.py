@@ -11,7 +11,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from engine.plan import ConversionPlan, EpisodePlan, chosen_frames
-from engine.rows import locate_rows
+from engine.row_reader import RowReader
 from engine.sources import Clip, RowRange, SourceEpisode
 from engine.video.decode import open_video
 
@@ -28,7 +28,8 @@ def lengthened(plan: ConversionPlan, num_frames: int, folder: Path) -> Conversio
 
 def _repeat(episode: SourceEpisode, num_frames: int, folder: Path) -> SourceEpisode:
     rows = folder / "episode.parquet"
-    table = pa.concat_tables([_slice(part) for part in locate_rows(episode)])
+    ranges, _ = RowReader().read(episode, [])
+    table = pa.concat_tables([_slice(part) for part in ranges])
     pq.write_table(pa.concat_tables([table] * (-(-num_frames // len(table)))).slice(0, num_frames), rows)
     clips = {}
     for camera, clip in episode.clips.items():

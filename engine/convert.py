@@ -17,6 +17,7 @@ from engine.ledger import Ledger
 from engine.plan import ConversionPlan, EpisodePlan, make_plan
 from engine.recipe import Recipe
 from engine.record import EpisodeFailure, EpisodeResult
+from engine.row_reader import RowReader
 from engine.sources import open_source
 
 # What a conversion writes, in the order of its deletion.
@@ -227,8 +228,9 @@ def _results(
     if not todo:
         return
     if workers.local:
+        reader = RowReader()
         for episode in todo:
-            yield convert_episode(episode, plan.job, out.absolute(), scratch.absolute())
+            yield convert_episode(episode, plan.job, out.absolute(), scratch.absolute(), reader=reader)
         return
     # Ray takes a second to import; nothing else needs it.
     from engine.stream import convert_in_parallel

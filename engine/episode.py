@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from engine.errors import EpisodeError, FrameCountMismatch, RowsError, VideoErro
 from engine.layout import EpisodePaths, camera_key
 from engine.plan import EpisodePlan, Job, chosen_frames
 from engine.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord
-from engine.rows import EpisodeRows, integers, locate_rows, read_episode, vectors, write_rows
+from engine.row_reader import RowReader
+from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.stats import Summary, summarize
 from engine.video.decode import decode_clip
@@ -29,7 +32,9 @@ from engine.video.reframe import Reframer
 NUM_SAMPLED_FRAMES = 8
 
 
-def convert_episode(plan: EpisodePlan, job: Job, out: Path, scratch: Path) -> EpisodeResult:
+def convert_episode(
+    plan: EpisodePlan, job: Job, out: Path, scratch: Path, *, reader: RowReader | None = None
+) -> EpisodeResult:
     """Convert one episode into `out`; what is wrong with its data becomes an EpisodeFailure.
 
     Args:
@@ -37,87 +42,114 @@ def convert_episode(plan: EpisodePlan, job: Job, out: Path, scratch: Path) -> Ep
         job: What all episodes share.
         out: The dataset's folder.
         scratch: A folder on the same file system, for files that are not finished.
+        reader: What read the rows of the episode before; it may hold this one's as well.
     """
     try:
-        return _convert(plan, job, out, scratch)
+        return _Conversion(plan, job, out, scratch, reader or RowReader()).run()
     except EpisodeError as error:
-        cause = error.__cause__
         return EpisodeFailure(
             index=plan.index,
             binding=plan.binding,
             source_episode=error.episode,
             camera=error.camera,
-            code=type(cause).__name__,
+            code=type(error.__cause__).__name__,
             reason=error.reason,
         )
 
 
-def _convert(plan: EpisodePlan, job: Job, out: Path, scratch: Path) -> EpisodeRecord:
-    clock = StageClock()
-    binding = job.bindings[plan.binding]
-    frames = chosen_frames(plan.episode, binding.fps, job.video.fps, job.resample)
-    paths = EpisodePaths(plan.index, job.chunks_size)
-    try:
-        with clock.stage("read rows"):
-            ranges = locate_rows(plan.episode)
-        rows = _make_rows(ranges, plan, binding, frames, job, clock)
-        unfinished = scratch / f"{plan.index}.rows"
-        with clock.stage("write rows"):
-            write_rows(unfinished, rows)
-            files = [_finish(unfinished, out, paths.data)]
-            stats = {name: summarize(values) for name, values in rows.columns().items()}
-    except (MillraceError, OSError) as error:
-        raise EpisodeError(plan.episode.index, None, str(error)) from error
-    for camera, source_camera in binding.cameras.items():
+class _Conversion:
+    """One episode's work: rows first, then each camera's clip, all from the same frame indices."""
+
+    def __init__(self, plan: EpisodePlan, job: Job, out: Path, scratch: Path, reader: RowReader) -> None:
+        self.plan, self.job, self.out, self.scratch, self.reader = plan, job, out, scratch, reader
+        self.binding = job.bindings[plan.binding]
+        self.paths = EpisodePaths(plan.index, job.chunks_size)
+        self.frames = chosen_frames(plan.episode, self.binding.fps, job.video.fps, job.resample)
+        self.clock = StageClock()
+        self.files: list[FileRecord] = []
+        self.stats: dict[str, Summary] = {}
+
+    def run(self) -> EpisodeRecord:
+        """Raises EpisodeError, which names the camera where one is concerned."""
+        with self._blaming(None):
+            ranges, table = self._read()
+            rows = self._make_rows(ranges, table)
+            self._write_rows(rows)
+        for camera, source_camera in self.binding.cameras.items():
+            with self._blaming(source_camera):
+                self._write_clip(camera, _clip(self.plan.episode, source_camera, ranges))
+        return EpisodeRecord(
+            index=self.plan.index,
+            plan=self.plan.digest,
+            binding=self.plan.binding,
+            source_episode=self.plan.episode.index,
+            num_source_frames=self.plan.episode.num_frames,
+            num_frames=self.plan.num_frames,
+            tasks=tuple(dict.fromkeys(rows.task_index.tolist())),
+            files=tuple(self.files),
+            stats=self.stats,
+            seconds=self.clock.seconds,
+        )
+
+    @contextmanager
+    def _blaming(self, camera: str | None) -> Iterator[None]:
         try:
-            unfinished = scratch / f"{plan.index}.{camera}"
-            clip = _clip(plan.episode, source_camera, ranges)
-            stats[camera_key(camera)] = _make_clip(unfinished, clip, frames, job, clock)
-            with clock.stage("digest"):
-                files.append(_finish(unfinished, out, paths.video(camera)))
+            yield
         except (MillraceError, OSError) as error:
-            raise EpisodeError(plan.episode.index, source_camera, str(error)) from error
-    return EpisodeRecord(
-        index=plan.index,
-        plan=plan.digest,
-        binding=plan.binding,
-        source_episode=plan.episode.index,
-        num_source_frames=plan.episode.num_frames,
-        num_frames=plan.num_frames,
-        tasks=tuple(dict.fromkeys(rows.task_index.tolist())),
-        files=tuple(files),
-        stats=stats,
-        seconds=clock.seconds,
-    )
+            raise EpisodeError(self.plan.episode.index, camera, str(error)) from error
 
+    def _read(self) -> tuple[tuple[RowRange, ...], pa.Table]:
+        """The source's rows, and where they were found."""
+        episode, binding = self.plan.episode, self.binding
+        task = [] if binding.tasks is None else ["task_index"]
+        with self.clock.stage("read rows"):
+            ranges, table = self.reader.read(episode, [*binding.state.columns, *binding.action.columns, *task])
+        if len(table) != episode.num_frames:
+            where = ", ".join(map(str, ranges))
+            raise RowsError(f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}")
+        return ranges, table
 
-def _make_rows(
-    ranges: tuple[RowRange, ...],
-    plan: EpisodePlan,
-    binding: Binding,
-    frames: NDArray[np.int64],
-    job: Job,
-    clock: StageClock,
-) -> EpisodeRows:
-    """Read the source rows, keep the chosen frames and map their joints."""
-    names = [*binding.state.columns, *binding.action.columns, *(["task_index"] if binding.tasks is not None else [])]
-    with clock.stage("read rows"):
-        table = read_episode(ranges, list(dict.fromkeys(names)))
+    def _make_rows(self, ranges: tuple[RowRange, ...], table: pa.Table) -> EpisodeRows:
+        """Keep the chosen frames and map their joints."""
+        plan, binding, frames = self.plan, self.binding, self.frames
         where = ", ".join(map(str, ranges))
-        if len(table) != plan.episode.num_frames:
-            raise RowsError(f"{len(table)} rows in {where}, but the metadata says {plan.episode.num_frames}")
-        source_state = _joints(table, binding.state, where)[frames]
-        source_action = _joints(table, binding.action, where)[frames]
-    with clock.stage("map joints"):
-        state, action = binding.map.apply(source_state, source_action)
-    return EpisodeRows(
-        episode_index=plan.index,
-        first_index=plan.first_index,
-        timestamp=(np.arange(len(frames)) / float(job.video.fps)).astype(np.float32),
-        state=state,
-        action=action,
-        task_index=_task_index(table, plan, binding, where)[frames],
-    )
+        with self.clock.stage("map joints"):
+            state, action = binding.map.apply(
+                _joints(table, binding.state, where)[frames], _joints(table, binding.action, where)[frames]
+            )
+        return EpisodeRows(
+            episode_index=plan.index,
+            first_index=plan.first_index,
+            timestamp=(np.arange(len(frames)) / float(self.job.video.fps)).astype(np.float32),
+            state=state,
+            action=action,
+            task_index=_task_index(table, plan, binding, where)[frames],
+        )
+
+    def _write_rows(self, rows: EpisodeRows) -> None:
+        unfinished = self.scratch / f"{self.plan.index}.rows"
+        with self.clock.stage("write rows"):
+            write_rows(unfinished, rows)
+            self.files.append(_finish(unfinished, self.out, self.paths.data))
+            self.stats |= {name: summarize(values) for name, values in rows.columns().items()}
+
+    def _write_clip(self, camera: str, clip: Clip | ImageColumn) -> None:
+        """Decode, reframe and encode one camera's clip, and check what was written."""
+        video, clock, num_frames = self.job.video, self.clock, len(self.frames)
+        unfinished = self.scratch / f"{self.plan.index}.{camera}"
+        histogram = RgbHistogram()
+        reframe = Reframer(crop=self.job.crop, image_size=video.image_size)
+        decoded = clock.iterate("decode", decode_clip(clip, self.frames))
+        reframed = clock.iterate("crop and scale", map(reframe, decoded))
+        every = -(-num_frames // NUM_SAMPLED_FRAMES)
+        counted = clock.iterate("image statistics", sampled(reframed, histogram, every=every))
+        with clock.stage("encode"):
+            write_h264(unfinished, counted, video)
+        with clock.stage("probe"):
+            _check_written(unfinished, num_frames, video)
+        with clock.stage("digest"):
+            self.files.append(_finish(unfinished, self.out, self.paths.video(camera)))
+        self.stats[camera_key(camera)] = histogram.summary()
 
 
 def _joints(table: pa.Table, wanted: JointColumns, where: str) -> NDArray[np.float32]:
@@ -149,22 +181,6 @@ def _clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> 
         raise VideoError("this episode has no video of this camera")
     clip = episode.clips[camera]
     return replace(clip, rows=ranges) if isinstance(clip, ImageColumn) else clip
-
-
-def _make_clip(path: Path, clip: Clip | ImageColumn, frames: NDArray[np.int64], job: Job, clock: StageClock) -> Summary:
-    """Decode, reframe and encode one camera's clip into `path`, and check what was written."""
-    histogram = RgbHistogram()
-    reframe = Reframer(crop=job.crop, image_size=job.video.image_size)
-    decoded = clock.iterate("decode", decode_clip(clip, frames))
-    reframed = clock.iterate("crop and scale", map(reframe, decoded))
-    counted = clock.iterate(
-        "image statistics", sampled(reframed, histogram, every=-(-len(frames) // NUM_SAMPLED_FRAMES))
-    )
-    with clock.stage("encode"):
-        write_h264(path, counted, job.video)
-    with clock.stage("probe"):
-        _check_written(path, len(frames), job.video)
-    return histogram.summary()
 
 
 def _check_written(path: Path, num_frames: int, settings: VideoSettings) -> None:

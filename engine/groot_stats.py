@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.layout import ACTION, STATE
-from engine.rows import read_rows, vectors
+from engine.row_reader import read_rows
+from engine.rows import vectors
 from engine.sources.episode import RowRange
 from engine.stats import Statistics, column_statistics
 

@@ -1,6 +1,5 @@
-"""Rows of one episode: read from any parquet that LeRobot writes, written as GR00T reads them."""
+"""Columns of numbers as arrays, and an output episode's rows as GR00T reads them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,84 +12,6 @@ from numpy.typing import NDArray
 
 from engine.errors import RowsError
 from engine.layout import ACTION, STATE
-from engine.lfs import ADVICE, is_lfs_pointer
-from engine.sources.episode import RowRange, SourceEpisode
-from engine.sources.parquet import EPISODE_INDEX, episode_ranges, may_hold, numbered
-
-
-def locate_rows(episode: SourceEpisode) -> tuple[RowRange, ...]:
-    """Where an episode's rows really lie: rows of shared files say themselves whose they are.
-
-    Raises:
-        MillraceError: no file holds them, or one cannot be read.
-    """
-    if episode.search is None or _are_of(episode):
-        return episode.rows
-    found = [
-        rows
-        for path in numbered(episode.search.rglob("*.parquet"))
-        if may_hold(path, episode.index)
-        for index, rows in episode_ranges(path)
-        if index == episode.index
-    ]
-    if not found:
-        raise RowsError(f"no rows of episode {episode.index} below {episode.search}")
-    return tuple(found)
-
-
-def _are_of(episode: SourceEpisode) -> bool:
-    """Whether the expected rows exist and carry the episode's index."""
-    for rows in episode.rows:
-        with pq.ParquetFile(rows.path) as file:
-            if rows.stop is None or rows.stop > file.metadata.num_rows:
-                return False
-    table = read_episode(episode.rows, [EPISODE_INDEX])
-    return bool(pc.all(pc.equal(table.column(EPISODE_INDEX), episode.index)).as_py())
-
-
-def read_episode(ranges: Sequence[RowRange], columns: Sequence[str]) -> pa.Table:
-    """Those columns of all of an episode's rows, one after the other."""
-    return pa.concat_tables([read_rows(rows, columns) for rows in ranges])
-
-
-def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
-    """Those columns of an episode's rows; other row groups are not touched.
-
-    Raises:
-        RowsError: no such file, no parquet, a column or rows are missing.
-    """
-    if not rows.path.is_file():
-        raise RowsError(f"no rows at {rows.path}")
-    try:
-        with pq.ParquetFile(rows.path) as file:
-            missing = [name for name in columns if file.schema_arrow.names.count(name) != 1]
-            if missing:
-                known = ", ".join(file.schema_arrow.names)
-                raise RowsError(f"{rows.path} has no column {', '.join(map(repr, missing))}. Known: {known}")
-            return _read_range(file, rows, columns)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise RowsError(f"{rows.path} {_diagnosis(rows.path, error)}") from error
-
-
-def _read_range(file: pq.ParquetFile, rows: RowRange, columns: Sequence[str]) -> pa.Table:
-    stop = file.metadata.num_rows if rows.stop is None else rows.stop
-    if stop > file.metadata.num_rows:
-        raise RowsError(f"{rows.path} has {file.metadata.num_rows} rows, expected rows [{rows.start}, {stop})")
-    if rows.start == 0 and rows.stop is None:
-        return file.read(list(columns), use_threads=False)
-    sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
-    groups = np.flatnonzero((starts < stop) & (ends > rows.start)).tolist()
-    table = file.read_row_groups(groups, list(columns), use_threads=False)
-    return table.slice(rows.start - int(starts[groups[0]]), stop - rows.start)
-
-
-def _diagnosis(path: Path, error: Exception) -> str:
-    if is_lfs_pointer(path):
-        return ADVICE
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"is truncated or corrupt ({reason})"
 
 
 def vectors(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from engine.episode import convert_episode
 from engine.plan import EpisodePlan, Job
 from engine.record import RESULT, EpisodeResult
+from engine.row_reader import RowReader
 
 # A worker streams frames: its peak does not grow with the episode (benchmarks/ measures it).
 WORKER_MEMORY_BYTES = 400 << 20
@@ -34,11 +35,12 @@ class EpisodeWorker:
 
     def __init__(self, job: Job, out: Path, scratch: Path) -> None:
         self.job, self.out, self.scratch = job, out, scratch
+        self.reader = RowReader()
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         """{"plan": pickled EpisodePlan} -> {"result": EpisodeResult as JSON}."""
         plan: EpisodePlan = pickle.loads(row["plan"])
-        result = convert_episode(plan, self.job, self.out, self.scratch)
+        result = convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
         return {"result": RESULT.dump_json(result)}
 
 
@@ -51,7 +53,7 @@ def convert_in_parallel(
     num_workers: int | None,
     address: str | None,
 ) -> Iterator[EpisodeResult]:
-    """Yield each episode's result as it is done, in any order; the longest are begun first.
+    """Yield each episode's result as it is done, in any order.
 
     Args:
         plans: The episodes to convert.
@@ -63,8 +65,7 @@ def convert_in_parallel(
     """
     with _connected(num_workers, address):
         num_workers = min(len(plans), num_workers or int(ray.cluster_resources().get("CPU", 1)))
-        longest_first = sorted(plans, key=lambda plan: -plan.episode.num_frames)
-        rows = [{"plan": pickle.dumps(plan)} for plan in longest_first]
+        rows = [{"plan": pickle.dumps(plan)} for plan in sorted(plans, key=_turn)]
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             EpisodeWorker,
             fn_constructor_args=(job, out, scratch),
@@ -74,6 +75,11 @@ def convert_in_parallel(
         )
         for row in results.iter_rows():
             yield RESULT.validate_json(row["result"])
+
+
+def _turn(plan: EpisodePlan) -> int:
+    """The longest first; episodes that share files in their order, as a worker keeps what it read of them."""
+    return -plan.episode.num_frames if plan.episode.search is None else plan.index
 
 
 @contextmanager

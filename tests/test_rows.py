@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import RowsError
-from engine.rows import EpisodeRows, integers, read_episode, read_rows, vectors, write_rows
+from engine.row_reader import RowReader, read_rows
+from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import RowRange
 from synthetic import replace_with_lfs_pointer, truncate_file
 
@@ -59,7 +60,7 @@ def test_any_range_of_rows_is_those_rows(bounds: tuple[int, int], tmp_path_facto
 
 def test_an_episode_may_go_on_in_the_next_file(stored: Path) -> None:
     ranges = (RowRange(stored, 15, 20), RowRange(stored, 0, 4))
-    found = vectors(read_episode(ranges, ["state"]), "state", where=WHERE)
+    found = vectors(RowReader().read_ranges(ranges, ["state"]), "state", where=WHERE)
     np.testing.assert_array_equal(found, np.concatenate([STATE[15:], STATE[:4]]))
 
 

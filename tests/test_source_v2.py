@@ -163,8 +163,8 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], str]] = {
         r"meta/episodes\.jsonl:2: length: ",
     ),
     "twice": (change_episodes(lambda rows: [*rows, rows[1]]), r"meta/episodes\.jsonl lists episode 1 twice"),
-    "no frames": (change_episodes(first_row(length=0)), r"episode 0: 0 frames, expected at least 1"),
-    "negative length": (change_episodes(first_row(length=-5)), r"episode 0: -5 frames, expected at least 1"),
+    "no frames": (change_episodes(first_row(length=0)), r"episode 0: 0 frames, expected 1 to 10000000"),
+    "negative length": (change_episodes(first_row(length=-5)), r"episode 0: -5 frames, expected 1 to 10000000"),
     "escape": (
         change_info(lambda info: {**info, "data_path": "../../{episode_index}.parquet"}),
         r"meta/info\.json: path template .* leads out of the dataset",

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from engine.errors import DatasetError
 
+# Two days at 50 Hz: metadata that says more is wrong, and memory is taken for what it says.
+MAX_FRAMES = 10_000_000
+
 
 @dataclass(frozen=True)
 class RowRange:
@@ -58,5 +61,5 @@ class SourceEpisode:
     search: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.num_frames < 1:
-            raise DatasetError(f"episode {self.index}: {self.num_frames} frames, expected at least 1")
+        if not 0 < self.num_frames <= MAX_FRAMES:
+            raise DatasetError(f"episode {self.index}: {self.num_frames} frames, expected 1 to {MAX_FRAMES}")

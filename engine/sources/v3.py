@@ -112,6 +112,7 @@ def _tasks(path: Path) -> dict[int, str]:
         return {}
     columns = read_columns(path, ["task_index"], optional=["task", "__index_level_0__"])
     texts = columns.get("task") or columns.get("__index_level_0__")
-    if texts is None or not all(isinstance(text, str) for text in texts):
+    is_sound = all(isinstance(index, int) for index in columns["task_index"])
+    if texts is None or not is_sound or not all(isinstance(text, str) for text in texts):
         raise DatasetError(f"{path} names no tasks: expected text in column 'task' or in its index")
     return dict(zip(columns["task_index"], texts, strict=True))

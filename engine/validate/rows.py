@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.errors import RowsError
-from engine.rows import integers, read_rows, vectors
+from engine.row_reader import read_rows
+from engine.rows import integers, vectors
 from engine.sources.episode import RowRange
 from engine.validate.files import is_file
 from engine.validate.metadata import INFO, TASKS, Episode, FeatureInfo, Metadata

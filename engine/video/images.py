@@ -50,7 +50,7 @@ def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
                         place += len(batch)
                 else:
                     place += size
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, LookupError) as error:
         raise VideoError(f"'{column}' of {rows} cannot be read ({error})") from error
 
 

@@ -1,0 +1,101 @@
+"""Which columns of a dataset are joints, and which action drives which state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from embodiments import Robot
+from embodiments.matching import spelling
+from engine.layout import ACTION, STATE
+from engine.sources import Feature
+
+NUMBERED = ("timestamp", "frame_index", "task_index")
+FLOATS = ("float", "double", "halffloat")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One joint as it is commanded and as it is observed: places in two columns."""
+
+    name: str
+    action: tuple[str, int]
+    state: tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What of each episode's rows is looked at.
+
+    floats: columns of real numbers, each checked. numbered: LeRobot's own columns, those that exist.
+    motion: the columns whose joints tell whether the robot moves. pairs: joints both commanded and observed.
+    """
+
+    floats: Mapping[str, Feature]
+    numbered: tuple[str, ...]
+    motion: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column to read."""
+        return tuple(self.widths)
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """Values a row of each column."""
+        return {name: width(feature) for name, feature in self.floats.items()} | dict.fromkeys(self.numbered, 1)
+
+    def joints(self, name: str) -> list[str]:
+        """What to call each value of a column in front of people."""
+        return joint_names(name, self.floats[name]) if name in self.floats else [name]
+
+
+def choose_columns(features: Mapping[str, Feature], robot: Robot | None) -> Columns:
+    """The columns of a dataset; a robot, where it is known, tells which of them are its state."""
+    floats = {name: feature for name, feature in features.items() if is_vector(feature) and name not in NUMBERED}
+    observed = [name for name in floats if name.startswith("observation.")]
+    commanded = [name for name in floats if name == ACTION or name.startswith(f"{ACTION}.")]
+    motion = [STATE] if STATE in observed else observed or commanded
+    if robot is not None:
+        motion = [name for name in robot.layout("state").columns if name in floats]
+    return Columns(
+        floats=floats,
+        numbered=tuple(name for name in NUMBERED if name in features),
+        motion=tuple(motion),
+        pairs=tuple(pair for name in commanded for pair in _pairs(name, floats)),
+    )
+
+
+def is_vector(feature: Feature) -> bool:
+    """Whether a column holds one real number, or one list of them, a row."""
+    return feature.dtype.startswith(FLOATS) and len(feature.shape) <= 1
+
+
+def width(feature: Feature) -> int:
+    """Values a row, as the metadata says."""
+    return feature.shape[0] if feature.shape else 1
+
+
+def joint_names(name: str, feature: Feature) -> list[str]:
+    """What to call each value of a column in front of people."""
+    num_values = width(feature)
+    if feature.names and len(feature.names) == num_values:
+        return list(feature.names)
+    return [name] if num_values == 1 else [f"value {number}" for number in range(num_values)]
+
+
+def _pairs(action: str, floats: Mapping[str, Feature]) -> list[Pair]:
+    """The joints of an action column in its state column: action.left_arm in observation.left_arm."""
+    part = action.removeprefix(ACTION)
+    state = next((name for name in (f"observation{part}", f"{STATE}{part}", STATE) if name in floats), None)
+    if state is None:
+        return []
+    names, theirs = joint_names(action, floats[action]), joint_names(state, floats[state])
+    if not floats[action].names or not floats[state].names:
+        names, theirs = (names, names) if len(names) == len(theirs) else (names, [])
+    places = {spelling(name): place for place, name in enumerate(theirs)}
+    return [
+        Pair(name, (action, place), (state, places[spelling(name)]))
+        for place, name in enumerate(names)
+        if spelling(name) in places
+    ]

@@ -1,0 +1,160 @@
+"""Inspect a whole dataset: metadata of all episodes, rows and headers of many, pictures of a few."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from embodiments import load_robot
+from engine.errors import RecipeError
+from engine.inspection.facts import (
+    Inspection,
+    by_severity,
+    claim_findings,
+    count_tasks,
+    describe,
+    measure_files,
+    read_claims,
+    task_findings,
+)
+from engine.inspection.guess import guess_robot
+from engine.inspection.rows import evenly, inspect_rows
+from engine.inspection.videos import inspect_videos
+from engine.recipe import parse_selection
+from engine.sources import SourceDataset, SourceEpisode, open_source
+from engine.video.contact_sheet import write_contact_sheet
+
+# Datasets of more episodes are sampled, so that 100,000 take about a minute.
+MAX_EPISODES = 1000
+
+OnProgress = Callable[[str, int, int], None]
+
+
+def inspect_dataset(
+    path: str | Path,
+    *,
+    episodes: str | None = None,
+    max_episodes: int = MAX_EPISODES,
+    on_progress: OnProgress = lambda stage, num_done, num_all: None,
+) -> Inspection:
+    """What a dataset holds, what robot it is of, and what is wrong with it.
+
+    Metadata and the sizes of files are those of all episodes. Rows and video headers are read of at most
+    `max_episodes`, evenly spaced, and a few pictures are decoded of up to a dozen of these. The same
+    files give the same inspection.
+
+    Args:
+        path: Folder of the dataset, in any layout.
+        episodes: Look into these only: "0:40", or "3,5,10:20".
+        max_episodes: Look into no more than these.
+        on_progress: Told the stage ("rows", "videos"), what of it is done and what there is in all.
+
+    Raises:
+        MillraceError: the dataset cannot be opened; anything less is a finding.
+    """
+    dataset = open_source(path)
+    chosen = evenly(_select(dataset, episodes), max_episodes)
+    files = measure_files(dataset)
+    robot = guess_robot(dataset)
+    with_rows = [episode for episode in chosen if not any(rows.path in files.missing for rows in episode.rows)]
+    rows = inspect_rows(
+        dataset,
+        with_rows,
+        None if robot.name is None else load_robot(robot.name),
+        on_progress=partial(on_progress, "rows"),
+    )
+    videos = inspect_videos(
+        dataset,
+        chosen,
+        rows.checks,
+        missing=files.missing,
+        on_progress=partial(on_progress, "videos"),
+    )
+    claims = read_claims(dataset.root)
+    findings = [
+        *claim_findings(dataset, claims),
+        *task_findings(dataset),
+        *files.findings,
+        *rows.findings,
+        *videos.findings,
+    ]
+    lengths = [episode.num_frames for episode in dataset.episodes]
+    return Inspection(
+        root=dataset.root,
+        layout=dataset.layout,
+        codebase_version=None if claims.codebase_version is None else str(claims.codebase_version),
+        robot_type=dataset.robot_type,
+        robot=robot,
+        fps=float(dataset.fps),
+        num_episodes=len(lengths),
+        num_frames=sum(lengths),
+        duration_seconds=float(sum(lengths) / dataset.fps),
+        shortest_frames=min(lengths, default=0),
+        longest_frames=max(lengths, default=0),
+        num_rows_bytes=files.num_rows_bytes,
+        num_video_bytes=files.num_video_bytes,
+        features=tuple(describe(name, feature) for name, feature in dataset.features.items()),
+        cameras=videos.cameras,
+        tasks=count_tasks(dataset),
+        motion=rows.motion,
+        num_inspected=len(chosen),
+        num_watched=videos.num_watched,
+        findings=by_severity(findings),
+    )
+
+
+@dataclass(frozen=True)
+class ContactSheet:
+    """What a contact sheet shows: a block for each episode, in it a row of pictures for each camera."""
+
+    episodes: tuple[int, ...]
+    cameras: tuple[str, ...]
+
+
+def contact_sheet(
+    path: str | Path, out_png: str | Path, *, episodes: str | None = None, max_episodes: int = 6, num_pictures: int = 8
+) -> ContactSheet:
+    """Write a PNG of pictures evenly spaced over a few episodes, all cameras, to look a dataset over.
+
+    Pictures that cannot be decoded are dark red.
+
+    Args:
+        path: Folder of the dataset, in any layout.
+        out_png: Where to write; its folder exists.
+        episodes: Of these episodes only: "0:40", or "3,5,10:20".
+        max_episodes: Episodes to show, evenly spaced.
+        num_pictures: Pictures in a row.
+
+    Raises:
+        MillraceError: the dataset cannot be opened, has no camera or the file cannot be written.
+    """
+    dataset = open_source(path)
+    shown = evenly(_select(dataset, episodes), max_episodes)
+    if not dataset.cameras or not shown:
+        raise RecipeError(f"{dataset.root} has no {'camera' if shown else 'episode'} to show on a contact sheet")
+    rows = [[episode.clips.get(camera) for camera in dataset.cameras] for episode in shown]
+    try:
+        write_contact_sheet(Path(out_png), rows, num_pictures=num_pictures)
+    except OSError as error:
+        raise RecipeError(f"{out_png} cannot be written ({error.strerror})") from error
+    return ContactSheet(tuple(episode.index for episode in shown), dataset.cameras)
+
+
+def _select(dataset: SourceDataset, episodes: str | None) -> Sequence[SourceEpisode]:
+    """The episodes asked for, in the dataset's order.
+
+    Raises:
+        RecipeError: the selection is malformed, or selects nothing.
+    """
+    if episodes is None:
+        return dataset.episodes
+    try:
+        parts = parse_selection(episodes)
+    except ValueError as error:
+        raise RecipeError(f"--episodes: {error}") from None
+    stop = max((episode.index for episode in dataset.episodes), default=-1) + 1
+    wanted = {index for part in parts for index in (range(*part.indices(stop)) if isinstance(part, slice) else [part])}
+    chosen = [episode for episode in dataset.episodes if episode.index in wanted]
+    if not chosen:
+        raise RecipeError(f"--episodes {episodes} selects none of the {len(dataset.episodes)} of {dataset.root}")
+    return chosen

@@ -1,0 +1,245 @@
+"""One episode's rows: are they whole, do their times run on, when does the robot move."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embodiments.errors import MillraceError
+from engine.errors import RowsError
+from engine.inspection.columns import Columns
+from engine.inspection.findings import Finding, found, some
+from engine.inspection.motion import Floats, LagSums, idle_mask, joint_scale, lag_sums, runs
+from engine.row_reader import RowReader
+from engine.sources import SourceEpisode
+
+IDLE_SECONDS = 1.0
+MAX_LAG_SECONDS = 0.5
+STEP_SECONDS = 0.1
+# LeRobot's own tolerance for the spacing of timestamps, seconds (tolerance_s of LeRobotDataset).
+TOLERANCE_SECONDS = 1e-4
+# Timestamps whose middle step is off by more are of another rate, not late.
+RATE_SHARE = 0.02
+
+Extent = tuple[Floats, Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class RowChecks:
+    """What every episode of a dataset is held against.
+
+    scales: the whole way of each joint, by column of motion, (D,) each.
+    """
+
+    columns: Columns
+    fps: Fraction
+    tasks: frozenset[int]
+    scales: Mapping[str, Floats]
+
+    @cached_property
+    def scale(self) -> Floats:
+        """The columns of motion side by side."""
+        return np.concatenate([self.scales[name] for name in self.columns.motion if name in self.scales])
+
+    @cached_property
+    def motion_names(self) -> list[str]:
+        """The joints of motion, in that order."""
+        return [joint for name in self.columns.motion if name in self.scales for joint in self.columns.joints(name)]
+
+
+@dataclass(frozen=True, eq=False)
+class RowReport:
+    """What one episode's rows showed.
+
+    extents: lowest and highest value of each sound column, (D,) each. num_idle: frames; None where motion
+    cannot be told.
+    """
+
+    findings: tuple[Finding, ...]
+    num_frames: int = 0
+    num_idle: int | None = None
+    extents: Mapping[str, Extent] = field(default_factory=dict)
+    lag: LagSums | None = None
+
+
+def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> RowReport:
+    """Everything about one episode's rows; whatever is wrong with them becomes a finding."""
+    try:
+        values, findings = read_values(episode, checks.columns, reader)
+    except MillraceError as error:
+        return RowReport((found("unreadable-rows", str(error), episode=episode.index, path=episode.rows[0].path),))
+    num_rows = len(next(iter(values.values()), ()))
+    findings += _bookkeeping_findings(episode, values, num_rows, checks)
+    sound = {name: values[name] for name in checks.columns.floats if name in values and np.isfinite(values[name]).all()}
+    is_idle = _is_idle(sound, checks)
+    if is_idle is not None:
+        findings += _idle_findings(episode, is_idle, checks.fps)
+    return RowReport(
+        tuple(findings),
+        num_rows,
+        None if is_idle is None else int(is_idle.sum()),
+        {name: (column.min(axis=0), column.max(axis=0)) for name, column in sound.items() if len(column)},
+        _lag(sound, checks),
+    )
+
+
+def read_values(episode: SourceEpisode, columns: Columns, reader: RowReader) -> tuple[dict[str, Floats], list[Finding]]:
+    """The wanted columns that hold what they should, (T, D) each, and what is wrong with the others.
+
+    Missing values become NaN.
+
+    Raises:
+        MillraceError: the rows cannot be found or read.
+    """
+    _, table = reader.read(episode, columns.names)
+    values: dict[str, Floats] = {}
+    findings: list[Finding] = []
+    for name in columns.names if len(table) else ():
+        try:
+            column = _numbers(table.column(name))
+        except RowsError as error:
+            findings.append(found("not-numbers", f"'{name}' {error}", episode=episode.index))
+            continue
+        wanted = columns.widths[name]
+        if column.shape[1] != wanted:
+            message = f"'{name}' holds {column.shape[1]} values a row, but info.json says {wanted}"
+            findings.append(found("wrong-width", message, episode=episode.index))
+            continue
+        values[name] = column
+        findings += _gaps_in_values(episode, name, columns.joints(name), column)
+    return values, findings
+
+
+def positions(values: Mapping[str, Floats], checks: RowChecks) -> Floats | None:
+    """The joints of motion, (T, D), in shares of their way; None where a column is missing or not sound."""
+    names = [name for name in checks.columns.motion if name in checks.scales]
+    if not names or not all(name in values and np.isfinite(values[name]).all() for name in names):
+        return None
+    return np.concatenate([values[name] for name in names], axis=1) / checks.scale
+
+
+def measure_scales(reports: list[dict[str, Floats]], columns: Columns) -> dict[str, Floats]:
+    """The way of each joint of motion over some episodes' values."""
+    scales = {}
+    for name in columns.motion:
+        parts = [values[name] for values in reports if name in values and len(values[name])]
+        parts = [part for part in parts if np.isfinite(part).all()]
+        if parts:
+            low = np.min([part.min(axis=0) for part in parts], axis=0)
+            scales[name] = joint_scale(low, np.max([part.max(axis=0) for part in parts], axis=0))
+    return scales
+
+
+def _numbers(column: pa.ChunkedArray) -> Floats:
+    """A column as (T, D) float64, NaN for what is missing."""
+    array = column.combine_chunks()
+    num_rows, num_values = len(array), 1
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        lengths = pc.unique(pc.list_value_length(array)).to_pylist()
+        if len(lengths) > 1 or None in lengths:
+            raise RowsError(f"has rows of {some([str(length) for length in lengths])} values")
+        num_values = lengths[0] if lengths else 0
+        array = array.flatten()
+    if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
+        raise RowsError(f"holds {array.type}, not numbers")
+    doubles = pc.cast(array, pa.float64(), safe=False)
+    # Neither this without need nor to_numpy: they import pandas, which takes a second.
+    doubles = pc.fill_null(doubles, float("nan")) if doubles.null_count else doubles
+    return np.asarray(np.from_dlpack(doubles), np.float64).reshape(num_rows, num_values)
+
+
+def _gaps_in_values(episode: SourceEpisode, name: str, joints: list[str], values: Floats) -> Iterator[Finding]:
+    bad = ~np.isfinite(values)
+    if bad.any():
+        first = int(np.flatnonzero(bad.any(axis=1))[0])
+        places = [joints[place] for place in np.flatnonzero(bad.any(axis=0))]
+        message = f"'{name}': NaN, infinite or missing in {some(places)}: {bad.sum()} values, the first in row {first}"
+        yield found("nan", message, episode=episode.index)
+
+
+def _bookkeeping_findings(
+    episode: SourceEpisode, values: Mapping[str, Floats], num_rows: int, checks: RowChecks
+) -> Iterator[Finding]:
+    if num_rows != episode.num_frames:
+        message = f"{num_rows} rows, but the metadata says {episode.num_frames}"
+        yield found("row-count", message, episode=episode.index, path=episode.rows[0].path)
+    if "timestamp" in values:
+        yield from _timestamp_findings(episode, values["timestamp"][:, 0], checks.fps)
+    if "frame_index" in values:
+        jumps = np.flatnonzero(np.diff(values["frame_index"][:, 0]) != 1) + 1
+        if len(jumps):
+            row = int(jumps[0])
+            before, after = values["frame_index"][row - 1 : row + 1, 0]
+            message = f"frame_index goes from {before:g} to {after:g} in row {row}" + _more(len(jumps))
+            yield found("frame-index-jump", message, episode=episode.index)
+    if "task_index" in values and checks.tasks:
+        unknown = [f"{index:g}" for index in np.unique(values["task_index"]) if index not in checks.tasks]
+        if unknown:
+            yield found("unknown-task", f"no task has the index {some(unknown)}", episode=episode.index)
+
+
+def _timestamp_findings(episode: SourceEpisode, seconds: Floats, fps: Fraction) -> Iterator[Finding]:
+    steps, due = np.diff(seconds), float(1 / fps)
+    if not np.isfinite(seconds).all():
+        return
+    if len(steps) and abs(float(np.median(steps)) - due) > RATE_SHARE * due:
+        middle = float(np.median(steps))
+        rate = f"{1 / middle:.4g} Hz" if middle > 0 else "no rate at all"
+        message = f"timestamps step by {middle:.4g} s, which is {rate}, but info.json says {float(fps):.4g} fps"
+        yield found("wrong-rate", message, episode=episode.index)
+    else:
+        # Timestamps are stored as float32, which is coarse late in a long episode.
+        slack = TOLERANCE_SECONDS + np.spacing(np.abs(seconds[1:]).astype(np.float32))
+        gaps = np.flatnonzero(np.abs(steps - due) > slack)
+        if len(gaps):
+            widest = int(gaps[np.argmax(np.abs(steps[gaps] - due))])
+            message = (
+                f"steps between timestamps other than {due:.4g} s: {len(gaps)} of {len(steps)}; "
+                f"the worst is {steps[widest]:+.4g} s, to row {widest + 1}"
+            )
+            yield found("timestamp-gap", message, episode=episode.index)
+
+
+def _is_idle(values: Mapping[str, Floats], checks: RowChecks) -> NDArray[np.bool_] | None:
+    shares = positions(values, checks)
+    return None if shares is None else idle_mask(shares, window=max(2, round(IDLE_SECONDS * checks.fps)))
+
+
+def _idle_findings(episode: SourceEpisode, is_idle: NDArray[np.bool_], fps: Fraction) -> Iterator[Finding]:
+    stretches, num_seconds = runs(is_idle), len(is_idle) / float(fps)
+    if is_idle.all() and len(is_idle):
+        message = f"nothing moves in all {num_seconds:.1f} s"
+        yield found("idle-episode", message, episode=episode.index)
+    elif len(stretches):
+        lengths = (stretches[:, 1] - stretches[:, 0]) / float(fps)
+        longest = int(np.argmax(lengths))
+        start = lengths[0] if is_idle[0] else 0.0
+        end = lengths[-1] if is_idle[-1] else 0.0
+        message = (
+            f"stands still for {lengths.sum():.1f} of {num_seconds:.1f} s ({is_idle.mean():.0%}): "
+            f"{start:.1f} s at the start, {end:.1f} s at the end, "
+            f"at the longest {lengths[longest]:.1f} s, from {stretches[longest, 0] / float(fps):.1f} s"
+        )
+        yield found("idle", message, episode=episode.index)
+
+
+def _lag(values: Mapping[str, Floats], checks: RowChecks) -> LagSums | None:
+    pairs, rate = checks.columns.pairs, float(checks.fps)
+    if not pairs or not all(name in values for pair in pairs for name in (pair.action[0], pair.state[0])):
+        return None
+    action, state = (
+        np.stack([values[name][:, place] for name, place in places], axis=1)
+        for places in ([pair.action for pair in pairs], [pair.state for pair in pairs])
+    )
+    return lag_sums(
+        action, state, max_lag=max(1, round(MAX_LAG_SECONDS * rate)), step=max(1, round(STEP_SECONDS * rate))
+    )
+
+
+def _more(count: int) -> str:
+    return f", and {count - 1} more such rows" if count > 1 else ""

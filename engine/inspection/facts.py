@@ -1,0 +1,209 @@
+"""What an inspection says of a dataset: values, and the metadata and files that they come from."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.inspection.findings import SEVERITIES, Finding, found
+from engine.inspection.guess import RobotGuess
+from engine.sources import LAYOUTS, Clip, Feature, SourceDataset
+from engine.sources.metadata import read_json
+
+
+@dataclass(frozen=True)
+class FeatureFacts:
+    """A column or camera as the metadata describes it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class CameraFacts:
+    """One camera's videos, told by the first that can be read; None where nothing tells.
+
+    codec "image": pictures within the rows. gop: most frames from key frame to key frame.
+    """
+
+    name: str
+    codec: str | None = None
+    pix_fmt: str | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    gop: int | None = None
+    color_range: str | None = None
+    bytes_per_frame: float | None = None
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """A task and how many episodes are of it."""
+
+    task: str
+    num_episodes: int
+
+
+@dataclass(frozen=True)
+class MotionFacts:
+    """How the robot moves in the episodes inspected; None where that cannot be told.
+
+    lag_frames: by how much the state follows the action. lag_correlation: how sure that is, up to 1.
+    idle_share: of all frames.
+    """
+
+    lag_frames: int | None = None
+    lag_seconds: float | None = None
+    lag_correlation: float | None = None
+    idle_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that `inspect_dataset` finds out.
+
+    num_inspected: episodes whose rows and video headers were read. num_watched: those of them of whose
+    videos some pictures were decoded.
+    """
+
+    root: Path
+    layout: str
+    codebase_version: str | None
+    robot_type: str | None
+    robot: RobotGuess
+    fps: float
+    num_episodes: int
+    num_frames: int
+    duration_seconds: float
+    shortest_frames: int
+    longest_frames: int
+    num_rows_bytes: int
+    num_video_bytes: int
+    features: tuple[FeatureFacts, ...]
+    cameras: tuple[CameraFacts, ...]
+    tasks: tuple[TaskFacts, ...]
+    motion: MotionFacts
+    num_inspected: int
+    num_watched: int
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> str:
+        """All of it as JSON, ASCII only."""
+        return json.dumps(asdict(self), default=str, indent=2, allow_nan=False)
+
+
+class Claims(BaseModel):
+    """What info.json says of the whole; wrong or missing too often to be believed."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    codebase_version: object = None
+    total_episodes: object = None
+    total_frames: object = None
+
+
+def read_claims(root: Path) -> Claims:
+    """info.json's claims, wherever it lies."""
+    paths = [root / folder / "info.json" for folder in ("meta_data", "meta")]
+    return next((read_json(path, Claims) for path in paths if path.is_file()), Claims())
+
+
+def claim_findings(dataset: SourceDataset, claims: Claims) -> Iterator[Finding]:
+    """Where info.json contradicts the files."""
+    layout = next(layout.__name__.rpartition(".")[2] for layout, _ in LAYOUTS if layout.fits(dataset.root))
+    version = claims.codebase_version
+    if version is not None and not str(version).startswith(layout):
+        yield found("version-mismatch", f"info.json says {version}, but the files are laid out as {layout}")
+    totals = {"total_episodes": len(dataset.episodes), "total_frames": _num_frames(dataset)}
+    for name, number in totals.items():
+        claimed = getattr(claims, name)
+        if claimed is not None and claimed != number:
+            yield found("total-mismatch", f"info.json says {name} is {claimed}, but there are {number}")
+    if not dataset.episodes:
+        yield found("no-episode", "the dataset has no episode")
+
+
+def _num_frames(dataset: SourceDataset) -> int:
+    return sum(episode.num_frames for episode in dataset.episodes)
+
+
+def task_findings(dataset: SourceDataset) -> Iterator[Finding]:
+    """Episodes of which nothing says what the robot does."""
+    silent = [episode.index for episode in dataset.episodes if not episode.tasks and not dataset.tasks]
+    if silent:
+        advice = "give one when converting: --task 'Pick up the cube.'"
+        yield found("no-task", f"{len(silent)} of {len(dataset.episodes)} episodes name no task; {advice}")
+    named = {*dataset.tasks.values(), *(task for episode in dataset.episodes for task in episode.tasks)}
+    num_empty = sum(not task.strip() for task in named)
+    if num_empty:
+        yield found("empty-task", f"{num_empty} of {len(named)} tasks are an empty text")
+
+
+def count_tasks(dataset: SourceDataset) -> tuple[TaskFacts, ...]:
+    """Every task with its episodes, the most frequent first."""
+    counts = Counter(dict.fromkeys(dataset.tasks.values(), 0))
+    counts.update(task for episode in dataset.episodes for task in dict.fromkeys(episode.tasks))
+    return tuple(TaskFacts(task, number) for task, number in counts.most_common())
+
+
+def describe(name: str, feature: Feature) -> FeatureFacts:
+    """A feature as facts."""
+    return FeatureFacts(name, feature.dtype, feature.shape, feature.names)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files that the episodes need: bytes of those that exist, and those that do not."""
+
+    num_rows_bytes: int
+    num_video_bytes: int
+    missing: frozenset[Path]
+    findings: tuple[Finding, ...]
+
+
+def measure_files(dataset: SourceDataset) -> Files:
+    """Ask for the size of every file, each once; nothing is opened."""
+    rows = ((part.path, episode.index) for episode in dataset.episodes for part in episode.rows)
+    num_rows_bytes, missing = _measure(rows)
+    findings = list(_missing_findings(missing, None))
+    num_video_bytes, everything = 0, set(missing)
+    for camera in dataset.cameras:
+        clips = ((episode.clips.get(camera), episode.index) for episode in dataset.episodes)
+        num_bytes, missing = _measure((clip.path, index) for clip, index in clips if isinstance(clip, Clip))
+        num_video_bytes += num_bytes
+        findings += _missing_findings(missing, camera)
+        everything.update(missing)
+    return Files(num_rows_bytes, num_video_bytes, frozenset(everything), tuple(findings))
+
+
+def _measure(paths: Iterable[tuple[Path, int]]) -> tuple[int, dict[Path, int]]:
+    """Bytes of the files that exist, and the first episode of each that does not."""
+    seen: set[Path] = set()
+    missing: dict[Path, int] = {}
+    num_bytes = 0
+    for path, episode in paths:
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            num_bytes += path.stat().st_size
+        except (OSError, ValueError):  # ValueError: no path at all, by its characters
+            missing[path] = episode
+    return num_bytes, missing
+
+
+def _missing_findings(missing: dict[Path, int], camera: str | None) -> Iterator[Finding]:
+    for path, episode in list(missing.items())[:1]:
+        rest = f", and {len(missing) - 1} more files" if len(missing) > 1 else ""
+        yield found("missing-file", f"{path} is missing{rest}", episode=episode, camera=camera, path=path)
+
+
+def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors first, then warnings; as found among equals."""
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

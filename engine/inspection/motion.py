@@ -1,0 +1,128 @@
+"""When a robot moves, and how far its state lags behind its actions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Shares of a joint's range: what it may stray while it counts as standing still.
+STILL_SHARE = 0.01
+# A joint that hardly ever moves is measured against the widest of its column, or its noise would count as motion.
+LEAST_SHARE_OF_WIDEST = 0.05
+# Joints that move less than this share of the liveliest say nothing about lag.
+LIVELY_SHARE = 0.01
+
+
+def joint_scale(low: Floats, high: Floats) -> Floats:
+    """What counts as the whole way of each joint of a column, (D,), never 0."""
+    way = high - low
+    return np.maximum(way, max(LEAST_SHARE_OF_WIDEST * way.max(initial=0), 1e-6))
+
+
+def idle_mask(positions: Floats, *, window: int) -> NDArray[np.bool_]:
+    """Whether each frame lies in a stretch of at least `window` frames in which no joint moves.
+
+    Args:
+        positions: (T, D), each joint in shares of its range.
+        window: Frames, at least 1.
+
+    Returns:
+        (T,); all False for an episode shorter than the window.
+    """
+    num_frames = len(positions)
+    if num_frames < window:
+        return np.zeros(num_frames, dtype=np.bool_)
+    windows = np.lib.stride_tricks.sliding_window_view(positions, window, axis=0)
+    is_still = np.all(windows.max(axis=2) - windows.min(axis=2) <= STILL_SHARE, axis=1)
+    edges = np.zeros(num_frames + 1, dtype=np.int64)
+    edges[: len(is_still)] += is_still
+    edges[window : window + len(is_still)] -= is_still
+    return np.cumsum(edges[:-1]) > 0
+
+
+def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Stretches [start, stop) of True, (n, 2)."""
+    edges = np.diff(mask.astype(np.int8), prepend=0, append=0)
+    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class LagSums:
+    """Sums over episodes from which the correlation at each lag follows; D pairs of joints, lags -L to L.
+
+    products, action_squares, state_squares: (2 L + 1, D). is_same, is_next: (D,), whether the action is
+    exactly the state of the same frame, or of the next.
+    """
+
+    products: Floats
+    action_squares: Floats
+    state_squares: Floats
+    is_same: NDArray[np.bool_]
+    is_next: NDArray[np.bool_]
+
+    def __add__(self, other: "LagSums") -> "LagSums":
+        return LagSums(
+            products=self.products + other.products,
+            action_squares=self.action_squares + other.action_squares,
+            state_squares=self.state_squares + other.state_squares,
+            is_same=self.is_same & other.is_same,
+            is_next=self.is_next & other.is_next,
+        )
+
+    @property
+    def lively(self) -> NDArray[np.bool_]:
+        """Pairs that move enough to say something, (D,)."""
+        action, state = (np.sqrt(squares.max(axis=0)) for squares in (self.action_squares, self.state_squares))
+        # Not the action alone: a commanded joint that never follows is a finding, not a reason to look away.
+        motion = np.maximum(action, state)
+        return np.asarray((motion > LIVELY_SHARE * motion.max(initial=0)) & (motion > 0))
+
+
+@dataclass(frozen=True)
+class LagFit:
+    """The lag, in frames, at which actions predict the state best; positive where the state follows."""
+
+    frames: int
+    correlation: float
+    num_joints: int
+
+
+def lag_sums(action: Floats, state: Floats, *, max_lag: int, step: int) -> LagSums:
+    """One episode's sums.
+
+    Differences over `step` frames are compared, not positions: those drift alike at any lag.
+
+    Args:
+        action: (T, D), finite.
+        state: (T, D), the same joints.
+        max_lag: Frames, L.
+        step: Frames, about a tenth of a second.
+    """
+    moves = [values[step:] - values[:-step] for values in (action, state)]
+    commanded, observed = (move - move.mean(axis=0) if len(move) else move for move in moves)
+    length = len(commanded)
+    sums = np.zeros((3, 2 * max_lag + 1, action.shape[1]))
+    for number, lag in enumerate(range(-max_lag, max_lag + 1)):
+        before = commanded[max(-lag, 0) : max(length - max(lag, 0), 0)]
+        after = observed[max(lag, 0) : max(length - max(-lag, 0), 0)]
+        sums[:, number] = (before * after).sum(axis=0), (before**2).sum(axis=0), (after**2).sum(axis=0)
+    return LagSums(
+        products=sums[0],
+        action_squares=sums[1],
+        state_squares=sums[2],
+        is_same=np.all(action == state, axis=0),
+        is_next=np.all(action[:-1] == state[1:], axis=0),
+    )
+
+
+def best_lag(sums: LagSums) -> LagFit | None:
+    """The lag of the highest correlation, the mean over lively joints; None where nothing moves."""
+    lively = sums.lively
+    if not lively.any():
+        return None
+    norms = np.sqrt(sums.action_squares * sums.state_squares)[:, lively]
+    correlations = np.divide(sums.products[:, lively], norms, out=np.zeros_like(norms), where=norms > 0).mean(axis=1)
+    best = int(np.argmax(correlations))
+    return LagFit(best - len(correlations) // 2, float(correlations[best]), int(lively.sum()))

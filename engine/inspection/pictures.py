@@ -1,0 +1,179 @@
+"""Videos: do they fit their rows, are they black, do they stand still while the robot moves."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodiments.errors import MillraceError
+from engine.errors import FrameCountMismatch
+from engine.inspection.findings import Finding, found
+from engine.inspection.motion import Floats, runs
+from engine.row_reader import RowReader
+from engine.sources import Clip, Feature, ImageColumn, SourceEpisode
+from engine.video.look import Pictures, VideoHeader, look_at
+
+# A mean grey of 0 to 255 below this is black; night scenes lie above.
+BLACK_LEVEL = 8
+# What any cell's grey may change by in a picture that stands still. Coding noise of x264 and SVT-AV1 reaches 8 at
+# sharp edges; an arm that moves changes some cells by 30 and more.
+STILL_LEVELS = 10
+FREEZE_SECONDS = 1.0
+# The share of its way that a joint must move for a picture to have to change.
+MOVED_SHARE = 0.2
+RATE_SHARE = 0.01
+
+PICTURES_PER_SECOND = 2
+MIN_PICTURES, MAX_PICTURES = 24, 96
+CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One camera's clip of one episode."""
+
+    episode: SourceEpisode
+    camera: str
+    clip: Clip | ImageColumn
+
+    @property
+    def num_pictures(self) -> int:
+        """Frames to look at: enough that a freeze of a second shows, in an episode of usual length."""
+        wanted = int(PICTURES_PER_SECOND * self._seconds)
+        return min(self.clip.num_frames, max(MIN_PICTURES, min(wanted, MAX_PICTURES)))
+
+    @property
+    def _seconds(self) -> float:
+        return self.clip.num_frames / float(self.clip.fps) if isinstance(self.clip, Clip) else 0.0
+
+    def found(self, code: str, message: str) -> Finding:
+        """A finding about this clip."""
+        path = self.clip.path if isinstance(self.clip, Clip) else None
+        return found(code, message, episode=self.episode.index, camera=self.camera, path=path)
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """An episode's joints, (T, D), in shares of their way, and their names."""
+
+    positions: Floats
+    names: Sequence[str]
+
+
+def header_findings(shot: Shot, header: VideoHeader, feature: Feature, fps: Fraction) -> Iterator[Finding]:
+    """What a video's header says otherwise than info.json."""
+    size = picture_size(feature)
+    if size is not None and size != (header.width, header.height):
+        yield shot.found(
+            "video-size", f"pictures of {header.width}x{header.height}, but info.json says {size[0]}x{size[1]}"
+        )
+    mean = header.mean_fps
+    if not mean or has_even_rate(header, fps):
+        return
+    if header.step_fps is not None and _is_rate(header.step_fps, fps):
+        seconds = header.num_frames / float(mean), header.num_frames / float(fps)
+        yield shot.found("video-gap", f"{header.num_frames} frames take {seconds[0]:.2f} s, not {seconds[1]:.2f} s")
+    else:
+        yield shot.found("video-fps", f"plays at {float(mean):.4g} fps, but info.json says {float(fps):.4g}")
+
+
+def has_even_rate(header: VideoHeader, fps: Fraction) -> bool:
+    """Whether frames come at the dataset's rate, as far as a header tells."""
+    return header.num_frames == 1 or (header.mean_fps is not None and _is_rate(header.mean_fps, fps))
+
+
+def picture_size(feature: Feature) -> tuple[int, int] | None:
+    """Width and height as info.json says them, whether channels come first or last."""
+    if len(feature.shape) != 3:
+        return None
+    is_channels_first = feature.shape[0] in CHANNELS and feature.shape[2] not in CHANNELS
+    height, width = feature.shape[1:] if is_channels_first else feature.shape[:2]
+    return width, height
+
+
+def look(shot: Shot, *, num_pictures: int) -> tuple[NDArray[np.int64], Pictures | Finding]:
+    """Some of a clip's pictures, evenly spaced, and their frame indices; or why there are none."""
+    indices = np.unique(np.linspace(0, shot.clip.num_frames - 1, num_pictures).round().astype(np.int64))
+    try:
+        clip = shot.clip
+        if isinstance(clip, ImageColumn):
+            ranges, _ = RowReader().read(shot.episode, [])
+            clip = replace(clip, rows=ranges)
+        return indices, look_at(clip, indices)
+    except FrameCountMismatch as error:
+        return indices, shot.found("frame-count", str(error))
+    except (MillraceError, OSError) as error:
+        return indices, shot.found("unreadable-video", str(error))
+
+
+def picture_findings(
+    shot: Shot, indices: NDArray[np.int64], pictures: Pictures, *, fps: Fraction, motion: Motion | None
+) -> Iterator[Finding]:
+    """What a clip's pictures show.
+
+    Args:
+        shot: The clip.
+        indices: Frames that were looked at, (n,).
+        pictures: What they look like, n.
+        fps: The dataset's rate.
+        motion: What the robot does meanwhile; None where that cannot be told.
+    """
+    yield from _black_findings(shot, indices, pictures, fps)
+    yield from _still_findings(shot, indices, pictures, fps, motion)
+
+
+def _is_black(pictures: Pictures) -> NDArray[np.bool_]:
+    return np.asarray(pictures.grey.mean(axis=(1, 2)) < BLACK_LEVEL)
+
+
+def _black_findings(shot: Shot, indices: NDArray[np.int64], pictures: Pictures, fps: Fraction) -> Iterator[Finding]:
+    is_black = _is_black(pictures)
+    if is_black.any():
+        first, last = (indices[is_black][end] / float(fps) for end in (0, -1))
+        yield shot.found(
+            "black-video", f"{is_black.sum()} of {len(indices)} pictures are black, from {first:.1f} to {last:.1f} s"
+        )
+
+
+def _still_findings(
+    shot: Shot, indices: NDArray[np.int64], pictures: Pictures, fps: Fraction, motion: Motion | None
+) -> Iterator[Finding]:
+    is_black = _is_black(pictures)
+    changes = np.abs(np.diff(pictures.grey.astype(np.int16), axis=0)).max(axis=(1, 2), initial=0)
+    is_still = (changes <= STILL_LEVELS) & ~is_black[1:] & ~is_black[:-1]
+    for start, stop in runs(is_still).tolist():  # pictures [start, stop] look alike
+        first, last = int(indices[start]), int(indices[stop])
+        seconds = (last - first) / float(fps)
+        if stop - start < 2 or seconds < FREEZE_SECONDS:
+            continue
+        joint, share = ("nothing", 0.0) if motion is None else _most_moved(motion, first, last)
+        span = f"stands still from {first / float(fps):.1f} to {last / float(fps):.1f} s"
+        if share >= MOVED_SHARE:
+            yield shot.found("frozen-video", f"{span} while {joint} moves {share:.0%} of its way")
+        elif stop - start == len(is_still):
+            yield shot.found("still-video", f"{span}, the whole episode")
+
+
+def _most_moved(motion: Motion, first: int, last: int) -> tuple[str, float]:
+    """The joint that goes furthest in frames [first, last], and its share."""
+    positions = motion.positions[first : last + 1]
+    if not len(positions):
+        return "nothing", 0.0  # there are more frames than rows
+    shares = np.ptp(positions, axis=0)
+    return motion.names[int(np.argmax(shares))], float(shares.max())
+
+
+def time_findings(shot: Shot, indices: NDArray[np.int64], pictures: Pictures, fps: Fraction) -> Iterator[Finding]:
+    """Frames that are not shown when they are due; for videos of which `has_even_rate` is true."""
+    shown = pictures.seconds - pictures.seconds[0]
+    due = (indices - indices[0]) / float(fps)
+    late = np.flatnonzero(np.abs(shown - due) > 0.5 / float(fps))
+    if len(late) and not np.isnan(shown).any():
+        frame, when, expected = indices[late[0]], shown[late[0]], due[late[0]]
+        yield shot.found("video-gap", f"frame {frame} is shown at {when:.3f} s, not at {expected:.3f} s")
+
+
+def _is_rate(found_fps: Fraction, fps: Fraction) -> bool:
+    return abs(float(found_fps / fps) - 1) <= RATE_SHARE

@@ -1,0 +1,151 @@
+"""The rows of many episodes: what each shows, and what only all of them together do."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embodiments import Robot
+from embodiments.errors import MillraceError
+from engine.inspection.columns import Columns, choose_columns
+from engine.inspection.episode_rows import Extent, RowChecks, check_rows, measure_scales, read_values
+from engine.inspection.facts import MotionFacts
+from engine.inspection.findings import Finding, found, some
+from engine.inspection.motion import Floats, LagFit, LagSums, best_lag
+from engine.layout import ACTION
+from engine.row_reader import RowReader
+from engine.sources import Feature, SourceDataset, SourceEpisode
+from engine.sources.parquet import read_schema
+
+# Episodes that tell how far each joint goes.
+MAX_SCALED = 32
+UNRELATED_CORRELATION = 0.5
+CONSTANT_SHARE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class RowsResult:
+    """What the rows showed, and the checks that other inspections go on with."""
+
+    checks: RowChecks
+    motion: MotionFacts
+    findings: tuple[Finding, ...]
+
+
+def inspect_rows(
+    dataset: SourceDataset,
+    episodes: Sequence[SourceEpisode],
+    robot: Robot | None,
+    *,
+    on_progress: Callable[[int, int], None],
+) -> RowsResult:
+    """Read the rows of the episodes, one at a time.
+
+    Args:
+        dataset: The dataset.
+        episodes: Those of it whose rows exist.
+        robot: Which it is of, where that is known.
+        on_progress: Told after each how many are done, and how many there are.
+    """
+    features, findings = _stored_features(dataset, episodes)
+    reader = RowReader()
+    checks = _make_checks(dataset, choose_columns(features, robot), episodes, reader)
+    extents: dict[str, Extent] = {}
+    lag: LagSums | None = None
+    num_frames = num_idle = 0
+    for number, episode in enumerate(episodes, start=1):
+        report = check_rows(episode, checks, reader)
+        findings += report.findings
+        extents = _widen(extents, report.extents)
+        if report.lag is not None:
+            lag = report.lag if lag is None else lag + report.lag
+        if report.num_idle is not None:
+            num_frames, num_idle = num_frames + report.num_frames, num_idle + report.num_idle
+        on_progress(number, len(episodes))
+    fit = None if lag is None else best_lag(lag)
+    findings += _constant_findings(extents, checks.columns)
+    if lag is not None and fit is not None:
+        findings.append(_lag_finding(lag, fit, float(dataset.fps)))
+    motion = MotionFacts(
+        lag_frames=None if fit is None else fit.frames,
+        lag_seconds=None if fit is None else fit.frames / float(dataset.fps),
+        lag_correlation=None if fit is None else fit.correlation,
+        idle_share=num_idle / num_frames if num_frames else None,
+    )
+    return RowsResult(checks, motion, tuple(findings))
+
+
+def evenly(episodes: Sequence[SourceEpisode], limit: int) -> list[SourceEpisode]:
+    """At most `limit` of the episodes, evenly spaced, the first and the last among them."""
+    if len(episodes) <= limit:
+        return list(episodes)
+    return [episodes[place] for place in np.linspace(0, len(episodes) - 1, limit).round().astype(int).tolist()]
+
+
+def _stored_features(
+    dataset: SourceDataset, episodes: Sequence[SourceEpisode]
+) -> tuple[dict[str, Feature], list[Finding]]:
+    """The features that the parquet files hold, judged by the first that can be read."""
+    features = dict(dataset.features)
+    for path in (episode.rows[0].path for episode in evenly(episodes, MAX_SCALED)):
+        try:
+            stored = read_schema(path).names
+        except MillraceError:
+            continue
+        lacking = [name for name, feature in features.items() if feature.dtype != "video" and name not in stored]
+        findings = [_missing_column(name, stored, path) for name in lacking]
+        return {name: feature for name, feature in features.items() if name not in lacking}, findings
+    return features, []
+
+
+def _missing_column(name: str, stored: list[str], path: Path) -> Finding:
+    return found("missing-column", f"'{name}' is in info.json, but not in {path}. Known: {some(stored, 20)}", path=path)
+
+
+def _make_checks(
+    dataset: SourceDataset, columns: Columns, episodes: Sequence[SourceEpisode], reader: RowReader
+) -> RowChecks:
+    samples: list[dict[str, Floats]] = []
+    for episode in evenly(episodes, MAX_SCALED):
+        try:
+            samples.append(read_values(episode, columns, reader)[0])
+        except MillraceError:
+            continue  # becomes a finding when its turn comes
+    return RowChecks(columns, dataset.fps, frozenset(dataset.tasks), measure_scales(samples, columns))
+
+
+def _widen(extents: dict[str, Extent], more: Mapping[str, Extent]) -> dict[str, Extent]:
+    wider = dict(extents)
+    for name, (low, high) in more.items():
+        if name in wider:
+            low, high = np.minimum(low, wider[name][0]), np.maximum(high, wider[name][1])
+        wider[name] = low, high
+    return wider
+
+
+def _constant_findings(extents: Mapping[str, Extent], columns: Columns) -> Iterator[Finding]:
+    for name, (low, high) in extents.items():
+        if not name.startswith(("observation.", ACTION)):
+            continue
+        is_constant = high - low <= CONSTANT_SHARE * np.maximum(np.abs(low), np.abs(high))
+        joints = [columns.joints(name)[place] for place in np.flatnonzero(is_constant)]
+        if joints:
+            yield found("constant-joint", f"'{name}': {some(joints)} never change ({len(joints)} of {len(low)} values)")
+
+
+def _lag_finding(sums: LagSums, fit: LagFit, fps: float) -> Finding:
+    lively = sums.lively
+    joints = f"{fit.num_joints} joints"
+    if sums.is_same[lively].all():
+        return found("action-is-state", f"the action equals the state of the same frame exactly, in all {joints}")
+    if sums.is_next[lively].all():
+        return found("action-is-next-state", f"the action equals the state of the next frame exactly, in all {joints}")
+    lag = f"{abs(fit.frames)} frame{'s' * (abs(fit.frames) != 1)} ({abs(fit.frames) / fps * 1000:.0f} ms)"
+    sureness = f"correlation {fit.correlation:.2f} over {joints}"
+    if fit.correlation < UNRELATED_CORRELATION:
+        best = f"the best is {fit.correlation:.2f}, over {joints}"
+        return found("action-unrelated", f"changes of action and state do not go together at any lag: {best}")
+    if fit.frames < 0:
+        return found("action-after-state", f"the action follows the state by {lag}; {sureness}")
+    return found("action-lag", f"the state follows the action by {lag}; {sureness}")

@@ -1,0 +1,149 @@
+"""An inspection as a terminal shows it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich import box
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from engine.binding import BOOKKEEPING
+from engine.inspection.facts import CameraFacts, Inspection
+from engine.inspection.findings import SEVERITIES, Finding, some
+from engine.resample import format_fps, parse_fps
+
+STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+MAX_TASKS = 10
+MAX_OF_A_CODE = 3
+MAX_NAMES = 8
+CAMERAS = ("video", "image")
+
+
+def print_inspection(inspection: Inspection, console: Console) -> None:
+    """Facts, cameras, columns, findings, and what to type next."""
+    console.print(_facts(inspection))
+    if inspection.cameras:
+        console.print(_cameras(inspection.cameras))
+    console.print(_features(inspection))
+    _print_findings(inspection, console)
+    if inspection.robot.command is not None:
+        _print_line(f"\nnext: {printable(inspection.robot.command)}", console)
+        if len(inspection.robot.maps) > 1:
+            _print_line(f"maps from '{inspection.robot.name}': {', '.join(inspection.robot.maps)}", console)
+
+
+@contextmanager
+def inspection_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """What to give `inspect_dataset` as on_progress: a bar that goes away, none without a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("opening", total=None)
+        yield lambda stage, num_done, num_all: bar.update(task, description=stage, completed=num_done, total=num_all)
+
+
+def printable(text: object) -> str:
+    """Untrusted text without line breaks, terminal commands or markup."""
+    return escape("".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text)))
+
+
+def _facts(inspection: Inspection) -> Table:
+    table = _table(show_header=False)
+    shortest, longest = (frames / inspection.fps for frames in (inspection.shortest_frames, inspection.longest_frames))
+    frames = f"{inspection.num_frames:,}, {timedelta(seconds=round(inspection.duration_seconds))} h"
+    robot = inspection.robot
+    table.add_row("dataset", printable(inspection.root))
+    table.add_row("layout", printable(inspection.layout))
+    table.add_row("robot", f"{printable(robot.name or 'unknown')}: {printable(robot.reason)}")
+    if inspection.robot_type is not None:
+        table.add_row("", f"(info.json says '{printable(inspection.robot_type)}')")
+    table.add_row("fps", format_fps(parse_fps(inspection.fps)))
+    table.add_row("episodes", f"{inspection.num_episodes:,}, of {shortest:.1f} to {longest:.1f} s")
+    table.add_row("frames", frames)
+    table.add_row("size", f"rows {decimal(inspection.num_rows_bytes)}, videos {decimal(inspection.num_video_bytes)}")
+    if inspection.motion.idle_share is not None:
+        table.add_row("standing still", f"{inspection.motion.idle_share:.0%} of the frames")
+    for number, task in enumerate(inspection.tasks[:MAX_TASKS]):
+        episodes = f"{task.num_episodes:,} episode{'s' * (task.num_episodes != 1)}"
+        table.add_row("" if number else "tasks", f"{printable(task.task)}  [dim]{episodes}[/]")
+    if len(inspection.tasks) > MAX_TASKS:
+        table.add_row("", f"and {len(inspection.tasks) - MAX_TASKS:,} more tasks")
+    if not inspection.tasks:
+        table.add_row("tasks", "none")
+    return table
+
+
+def _cameras(cameras: Sequence[CameraFacts]) -> Table:
+    table = _table()
+    for heading in ("camera", "codec", "pixels", "size", "fps", "GOP", "range", "a frame"):
+        table.add_column(heading, overflow="fold")
+    for camera in cameras:
+        size = None if camera.width is None else f"{camera.width}x{camera.height}"
+        fps = None if camera.fps is None else format_fps(parse_fps(camera.fps))
+        num_bytes = None if camera.bytes_per_frame is None else decimal(round(camera.bytes_per_frame))
+        values = (camera.codec, camera.pix_fmt, size, fps, camera.gop, camera.color_range, num_bytes)
+        table.add_row(printable(camera.name), *("?" if value is None else printable(value) for value in values))
+    return table
+
+
+def _features(inspection: Inspection) -> Table:
+    table = _table()
+    for heading in ("column", "type", "shape", "names"):
+        table.add_column(heading, overflow="fold")
+    for feature in inspection.features:
+        if feature.dtype not in CAMERAS and feature.name not in BOOKKEEPING:
+            shape = "x".join(map(str, feature.shape))
+            names = some(list(feature.names or ()), MAX_NAMES)
+            table.add_row(printable(feature.name), printable(feature.dtype), shape, printable(names))
+    return table
+
+
+def _print_findings(inspection: Inspection, console: Console) -> None:
+    by_code: dict[str, list[Finding]] = defaultdict(list)
+    for finding in inspection.findings:
+        by_code[finding.code].append(finding)
+    for findings in by_code.values():
+        for finding in findings[:MAX_OF_A_CODE]:
+            _print_line(_line(finding), console)
+        if len(findings) > MAX_OF_A_CODE:
+            first = findings[0]
+            _print_line(f"{_head(first)}  and {len(findings) - MAX_OF_A_CODE:,} more of this kind", console)
+    _print_line(f"\n{_verdict(inspection)}", console)
+
+
+def _line(finding: Finding) -> str:
+    episode = "" if finding.episode is None else f"episode {finding.episode}"
+    camera = "" if finding.camera is None else f"camera {printable(finding.camera)}"
+    where = ", ".join(part for part in (episode, camera) if part)
+    return f"{_head(finding)}  {where}{': ' if where else ''}{printable(finding.message)}"
+
+
+def _head(finding: Finding) -> str:
+    return f"[{STYLES[finding.severity]}]{finding.severity:7}[/]  [bold]{finding.code}[/]"
+
+
+def _verdict(inspection: Inspection) -> str:
+    """What was found, and how much was looked at."""
+    counts = {severity: sum(finding.severity == severity for finding in inspection.findings) for severity in SEVERITIES}
+    nouns = {"error": "error", "warning": "warning", "info": "note"}
+    words = [f"{number:,} {nouns[severity]}{'s' * (number != 1)}" for severity, number in counts.items() if number]
+    return (
+        f"{', '.join(words) or 'nothing found'}; looked into {inspection.num_inspected:,} of "
+        f"{inspection.num_episodes:,} episodes, and at pictures of {inspection.num_watched:,}"
+    )
+
+
+def _table(*, show_header: bool = True) -> Table:
+    table = Table(box=box.SIMPLE, show_header=show_header, pad_edge=False)
+    if not show_header:
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column(overflow="fold")
+    return table
+
+
+def _print_line(text: str, console: Console) -> None:
+    console.print(text, soft_wrap=True, highlight=False)

@@ -1,0 +1,202 @@
+"""The videos of many episodes: headers of all of them, pictures of a few."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodiments.errors import MillraceError
+from engine.errors import VideoError
+from engine.inspection.episode_rows import RowChecks, positions, read_values
+from engine.inspection.facts import CameraFacts
+from engine.inspection.findings import Finding
+from engine.inspection.pictures import (
+    Motion,
+    Shot,
+    has_even_rate,
+    header_findings,
+    look,
+    picture_findings,
+    time_findings,
+)
+from engine.inspection.rows import evenly
+from engine.layout import camera_key
+from engine.row_reader import RowReader
+from engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode
+from engine.video.look import Pictures, VideoHeader, measure_gop, read_header
+
+MAX_WATCHED = 12
+# Pixels to decode in all; a core decodes some 3 * 10^8 in a second.
+PIXEL_BUDGET = 4e9
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class VideosResult:
+    """What the videos showed."""
+
+    cameras: tuple[CameraFacts, ...]
+    num_watched: int
+    findings: tuple[Finding, ...]
+
+
+def inspect_videos(
+    dataset: SourceDataset,
+    episodes: Sequence[SourceEpisode],
+    checks: RowChecks,
+    *,
+    missing: frozenset[Path],
+    on_progress: Callable[[int, int], None],
+) -> VideosResult:
+    """Open every video of the episodes and decode pictures of some.
+
+    Args:
+        dataset: The dataset.
+        episodes: Those of it to inspect.
+        checks: How the robot's motion is read.
+        missing: Videos that do not exist.
+        on_progress: Told after each clip how many were looked at, and how many will be.
+    """
+    shots = [
+        Shot(episode, camera, clip)
+        for episode in episodes
+        for camera, clip in episode.clips.items()
+        if not (isinstance(clip, Clip) and clip.path in missing)
+    ]
+    headers = _read_headers(shots)
+    findings = list(_header_findings(dataset, shots, headers))
+    readable = [shot for shot in shots if _header(shot, headers) is not None or isinstance(shot.clip, ImageColumn)]
+    cameras = {name: _camera_facts(name, readable, headers) for name in dataset.cameras}
+    watched = evenly(episodes, _num_watched(readable, cameras))
+    motions = {episode.index: _motion(episode, checks) for episode in watched}
+    todo = [shot for shot in readable if shot.episode.index in motions or _is_suspect(shot, headers)]
+    looks = zip(todo, _in_parallel(partial(_look, motions), todo), strict=True)
+    for number, (shot, (indices, pictures)) in enumerate(looks, start=1):
+        on_progress(number, len(todo))
+        if isinstance(pictures, Finding):
+            findings.append(pictures)
+        elif shot.episode.index in motions:
+            motion = motions[shot.episode.index]
+            findings += picture_findings(shot, indices, pictures, fps=dataset.fps, motion=motion)
+            header = _header(shot, headers)
+            if header is not None and has_even_rate(header, dataset.fps):
+                findings += time_findings(shot, indices, pictures, dataset.fps)
+            if isinstance(shot.clip, ImageColumn):
+                cameras[shot.camera] = _image_facts(shot.camera, pictures)
+    return VideosResult(tuple(cameras.values()), len(watched) if readable else 0, tuple(findings))
+
+
+def _look(motions: Mapping[int, Motion | None], shot: Shot) -> tuple[NDArray[np.int64], Pictures | Finding]:
+    """All the pictures of a watched episode; of one that is merely suspected of a wrong length, one is enough."""
+    return look(shot, num_pictures=shot.num_pictures if shot.episode.index in motions else 1)
+
+
+def _read_headers(shots: Sequence[Shot]) -> dict[Path, VideoHeader | MillraceError]:
+    """The header of each video file, or why it cannot be read."""
+    paths = list(dict.fromkeys(shot.clip.path for shot in shots if isinstance(shot.clip, Clip)))
+    return dict(zip(paths, _in_parallel(_try_header, paths), strict=True))
+
+
+def _try_header(path: Path) -> VideoHeader | MillraceError:
+    try:
+        return read_header(path)
+    except MillraceError as error:
+        return error
+    except OSError as error:
+        return VideoError(f"{path} cannot be read ({error.strerror})")
+
+
+def _header(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> VideoHeader | None:
+    header = headers.get(shot.clip.path) if isinstance(shot.clip, Clip) else None
+    return header if isinstance(header, VideoHeader) else None
+
+
+def _header_findings(
+    dataset: SourceDataset, shots: Sequence[Shot], headers: Mapping[Path, VideoHeader | MillraceError]
+) -> Iterator[Finding]:
+    """What the header of each file says, told of the first episode in it."""
+    first_shots = {shot.clip.path: shot for shot in reversed(shots) if isinstance(shot.clip, Clip)}
+    for path, header in headers.items():
+        shot = first_shots[path]
+        if isinstance(header, VideoHeader):
+            yield from header_findings(shot, header, dataset.features[_key(dataset, shot.camera)], dataset.fps)
+        else:
+            yield shot.found("unreadable-video", str(header))
+
+
+def _key(dataset: SourceDataset, camera: str) -> str:
+    return camera if camera in dataset.features else camera_key(camera)
+
+
+def _is_suspect(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> bool:
+    """Whether the header of a clip's own file counts other frames than the episode has; it may be wrong."""
+    header = _header(shot, headers)
+    is_whole = isinstance(shot.clip, Clip) and shot.clip.start_seconds is None
+    return header is not None and is_whole and header.num_frames not in (0, shot.clip.num_frames)
+
+
+def _camera_facts(
+    name: str, readable: Sequence[Shot], headers: Mapping[Path, VideoHeader | MillraceError]
+) -> CameraFacts:
+    """A camera as its first readable video is."""
+    for shot in readable:
+        header = _header(shot, headers)
+        if shot.camera == name and header is not None and isinstance(shot.clip, Clip):
+            return CameraFacts(
+                name=name,
+                codec=header.codec,
+                pix_fmt=header.pix_fmt,
+                width=header.width,
+                height=header.height,
+                fps=None if header.mean_fps is None else float(header.mean_fps),
+                gop=_gop(shot.clip.path),
+                color_range=header.color_range,
+                bytes_per_frame=header.num_bytes / header.num_frames if header.num_frames else None,
+            )
+    return CameraFacts(name)
+
+
+def _gop(path: Path) -> int | None:
+    try:
+        return measure_gop(path)
+    except (MillraceError, OSError):
+        return None  # becomes a finding when its pictures are looked at
+
+
+def _image_facts(name: str, pictures: Pictures) -> CameraFacts:
+    return CameraFacts(name, "image", pictures.pix_fmt, pictures.width, pictures.height)
+
+
+def _num_watched(readable: Sequence[Shot], cameras: Mapping[str, CameraFacts]) -> int:
+    """Episodes whose pictures can be decoded for PIXEL_BUDGET: at least one, at most MAX_WATCHED."""
+    num_episodes = len({shot.episode.index for shot in readable})
+    pixels = sum(_num_decoded(shot, cameras[shot.camera]) for shot in readable)
+    return max(1, min(MAX_WATCHED, int(PIXEL_BUDGET * num_episodes / max(pixels, 1))))
+
+
+def _num_decoded(shot: Shot, camera: CameraFacts) -> int:
+    """Pixels that must be decoded for a clip's pictures: half a group of pictures for each, but no frame twice."""
+    num_frames = min(shot.clip.num_frames, shot.num_pictures * ((camera.gop or 1) // 2 + 1))
+    return num_frames * (camera.width or 0) * (camera.height or 0)
+
+
+def _motion(episode: SourceEpisode, checks: RowChecks) -> Motion | None:
+    try:
+        shares = positions(read_values(episode, checks.columns, RowReader())[0], checks)
+    except MillraceError:
+        return None
+    return None if shares is None else Motion(shares, checks.motion_names)
+
+
+def _in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in the order of the items; libav works outside Python's lock."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(function, items)

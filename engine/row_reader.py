@@ -1,0 +1,126 @@
+"""Reading rows from parquet files of one episode, or of thousands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from engine.errors import RowsError
+from engine.lfs import ADVICE, is_lfs_pointer
+from engine.sources.episode import RowRange, SourceEpisode
+from engine.sources.parquet import EPISODE_INDEX, episode_ranges, may_hold, numbered
+
+
+def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
+    """Those columns of a range of rows; see `RowReader.read_ranges`."""
+    return RowReader().read_ranges([rows], columns)
+
+
+class RowReader:
+    """Reads the rows of one episode after the other.
+
+    Of a file that episodes share it keeps the footer and the row groups read last: a footer may list
+    thousands of row groups and a row group hold thousands of episodes, too much to read for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._file: pq.ParquetFile | None = None
+        self._ends: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # rows up to and with each row group
+        self._held: tuple[Sequence[int], tuple[str, ...]] | None = None
+        self._table: pa.Table | None = None
+
+    def read(self, episode: SourceEpisode, columns: Sequence[str]) -> tuple[tuple[RowRange, ...], pa.Table]:
+        """Where an episode's rows really lie, and those columns of them.
+
+        Rows of shared files say themselves whose they are: where the expected ones are another
+        episode's, they are looked for.
+
+        Raises:
+            MillraceError: no file holds the rows, or one cannot be read.
+        """
+        if episode.search is None:
+            return episode.rows, self.read_ranges(episode.rows, columns)
+        try:
+            table = self.read_ranges(episode.rows, [*columns, EPISODE_INDEX])
+            if pc.unique(table.column(EPISODE_INDEX)).to_pylist() == [episode.index]:
+                return episode.rows, table
+        except RowsError:
+            pass  # not where they are expected
+        ranges = _find(episode.index, episode.search)
+        return ranges, self.read_ranges(ranges, columns)
+
+    def read_ranges(self, ranges: Sequence[RowRange], columns: Sequence[str]) -> pa.Table:
+        """Those columns of ranges of rows, one after the other; other row groups are not touched.
+
+        Raises:
+            RowsError: no such file, no parquet, a column or rows are missing.
+        """
+        return pa.concat_tables([self._read(rows, tuple(dict.fromkeys(columns))) for rows in ranges])
+
+    def _read(self, rows: RowRange, columns: tuple[str, ...]) -> pa.Table:
+        if not rows.path.is_file():
+            raise RowsError(f"no rows at {rows.path}")
+        try:
+            file = self._open(rows.path)
+            _check_columns(file, rows.path, columns)
+            if rows.start == 0 and rows.stop is None:
+                return file.read(list(columns), use_threads=False)
+            return self._slice(file, rows, columns)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise RowsError(f"{rows.path} {_diagnosis(rows.path, error)}") from error
+
+    def _open(self, path: Path) -> pq.ParquetFile:
+        if self._file is None or self._path != path:
+            if self._file is not None:
+                self._file.close()
+            self._path = self._file = self._held = self._table = None
+            file = pq.ParquetFile(path)
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            self._path, self._file, self._ends = path, file, np.cumsum(sizes, dtype=np.int64)
+        return self._file
+
+    def _slice(self, file: pq.ParquetFile, rows: RowRange, columns: tuple[str, ...]) -> pa.Table:
+        num_rows = file.metadata.num_rows
+        stop = num_rows if rows.stop is None else rows.stop
+        if stop > num_rows:
+            raise RowsError(f"{rows.path} has {num_rows} rows, expected rows [{rows.start}, {stop})")
+        starts = np.concatenate([[0], self._ends[:-1]])
+        groups = np.flatnonzero((starts < stop) & (self._ends > rows.start)).tolist()
+        if self._table is None or self._held != (groups, columns):
+            self._table = None  # not two tables at a time
+            self._table = file.read_row_groups(groups, list(columns), use_threads=False)
+            self._held = groups, columns
+        return self._table.slice(rows.start - int(starts[groups[0]]), stop - rows.start)
+
+
+def _find(episode: int, folder: Path) -> tuple[RowRange, ...]:
+    """An episode's rows, wherever below the folder they lie."""
+    found = [
+        rows
+        for path in numbered(folder.rglob("*.parquet"))
+        if may_hold(path, episode)
+        for index, rows in episode_ranges(path)
+        if index == episode
+    ]
+    if not found:
+        raise RowsError(f"no rows of episode {episode} below {folder}")
+    return tuple(found)
+
+
+def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str]) -> None:
+    known = file.schema_arrow.names
+    missing = [name for name in columns if known.count(name) != 1]
+    if missing:
+        raise RowsError(f"{path} has no column {', '.join(map(repr, missing))}. Known: {', '.join(known)}")
+
+
+def _diagnosis(path: Path, error: Exception) -> str:
+    if is_lfs_pointer(path):
+        return ADVICE
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"is truncated or corrupt ({reason})"

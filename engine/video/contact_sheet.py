@@ -1,0 +1,89 @@
+"""Many small pictures on one large one, to look a dataset over."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from embodiments.errors import MillraceError
+from engine.sources.episode import Clip, ImageColumn
+from engine.video.decode import decode_clip
+
+HEIGHT = 120  # of each picture; its width follows from its shape
+GAP, BLOCK_GAP, MARGIN = 3, 18, 18
+BACKGROUND = (24, 24, 28)
+UNREADABLE = (84, 24, 32)
+
+Image = NDArray[np.uint8]
+
+
+def write_contact_sheet(
+    path: Path, blocks: Sequence[Sequence[Clip | ImageColumn | None]], *, num_pictures: int
+) -> None:
+    """Write a PNG: a block for each episode, in it a row for each clip, `num_pictures` evenly spaced in each.
+
+    Clips that are missing or cannot be decoded become dark red.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    drawn = [[_strip(clip, num_pictures) for clip in clips] for clips in blocks]
+    cell_width = max(strip.shape[2] for strips in drawn for strip in strips)
+    rows = [[_join(_center(strip, cell_width), axis=1, gap=GAP) for strip in strips] for strips in drawn]
+    sheet = _join([_join(strips, axis=0, gap=GAP) for strips in rows], axis=0, gap=BLOCK_GAP)
+    path.write_bytes(encode_png(_frame(sheet)))
+
+
+def _strip(clip: Clip | ImageColumn | None, num_pictures: int) -> Image:
+    """Pictures of a clip, (num_pictures, HEIGHT, W, 3) RGB."""
+    blank = np.full((num_pictures, HEIGHT, HEIGHT * 4 // 3, 3), UNREADABLE, dtype=np.uint8)
+    if clip is None:
+        return blank
+    places = np.linspace(0, clip.num_frames - 1, num_pictures).round().astype(np.int64)
+    indices, repeats = np.unique(places, return_counts=True)
+    reformatter = VideoReformatter()
+    pictures: list[Image] = []
+    try:
+        for frame in decode_clip(clip, indices):
+            width = max(2, round(frame.width / frame.height * HEIGHT / 2) * 2)
+            small = reformatter.reformat(frame, width, HEIGHT, "rgb24", interpolation="AREA")
+            pictures.append(small.to_ndarray().astype(np.uint8, copy=False))
+    except (MillraceError, OSError, av.FFmpegError):
+        return blank
+    return np.repeat(np.stack(pictures), repeats, axis=0)
+
+
+def _center(strip: Image, width: int) -> list[Image]:
+    """The strip's pictures in cells of a common width."""
+    cells = np.full((len(strip), HEIGHT, width, 3), BACKGROUND, dtype=np.uint8)
+    left = (width - strip.shape[2]) // 2
+    cells[:, :, left : left + strip.shape[2]] = strip
+    return list(cells)
+
+
+def _join(images: Sequence[Image], *, axis: int, gap: int) -> Image:
+    """Images in a row (axis 1) or column (axis 0), background between them."""
+    shape = list(images[0].shape)
+    shape[axis] = gap
+    between = np.broadcast_to(np.array(BACKGROUND, dtype=np.uint8), shape)
+    return np.concatenate([part for image in images for part in (between, image)][1:], axis=axis)
+
+
+def _frame(image: Image) -> Image:
+    """The image with a margin."""
+    height, width, _ = image.shape
+    framed = np.full((height + 2 * MARGIN, width + 2 * MARGIN, 3), BACKGROUND, dtype=np.uint8)
+    framed[MARGIN:-MARGIN, MARGIN:-MARGIN] = image
+    return framed
+
+
+def encode_png(image: Image) -> bytes:
+    """An (H, W, 3) uint8 RGB image as a PNG file."""
+    encoder = av.CodecContext.create("png", "w")
+    encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = *image.shape[:2], "rgb24", Fraction(1)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))

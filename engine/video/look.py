@@ -1,0 +1,110 @@
+"""What a video looks like, from its header and a few small grey pictures; for people, not for conversion."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, VideoReformatter
+from numpy.typing import NDArray
+
+from engine.errors import VideoError
+from engine.sources.episode import Clip, ImageColumn
+from engine.video.decode import decode_clip, open_video
+
+# Cells of a grey picture: small enough to average noise away, large enough for a moving hand to fill one.
+GREY_WIDTH, GREY_HEIGHT = 64, 48
+GOP_PACKETS = 600
+
+
+@dataclass(frozen=True)
+class VideoHeader:
+    """What a container says of its video; num_frames 0 and rates None where it does not.
+
+    mean_fps: frames by duration. step_fps: of the smallest step between frames, the same if there is no gap.
+    """
+
+    codec: str
+    pix_fmt: str
+    width: int
+    height: int
+    color_range: str
+    mean_fps: Fraction | None
+    step_fps: Fraction | None
+    num_frames: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A few pictures of a clip.
+
+    grey: (n, GREY_HEIGHT, GREY_WIDTH) uint8, 0 black to 255 white. seconds: when each is shown, (n,),
+    NaN where nothing says. pix_fmt, width, height: of the first as it was stored.
+    """
+
+    grey: NDArray[np.uint8]
+    seconds: NDArray[np.float64]
+    pix_fmt: str
+    width: int
+    height: int
+
+
+def read_header(path: Path) -> VideoHeader:
+    """Open a video and read no packets.
+
+    Raises:
+        VideoError: missing, no video, truncated or corrupt.
+    """
+    with open_video(path) as (_, stream):
+        codec = stream.codec_context
+        return VideoHeader(
+            codec=codec.codec.canonical_name,
+            pix_fmt=(codec.pix_fmt or "unknown").replace("yuvj", "yuv"),
+            width=codec.width,
+            height=codec.height,
+            color_range=_color_range(codec.pix_fmt or "", codec.color_range),
+            mean_fps=stream.average_rate,
+            step_fps=stream.base_rate,
+            num_frames=stream.frames,
+            num_bytes=path.stat().st_size,
+        )
+
+
+def _color_range(pix_fmt: str, tag: int) -> str:
+    if pix_fmt.startswith("yuvj") or tag == ColorRange.JPEG:
+        return "full"
+    return "limited" if tag == ColorRange.MPEG else "untagged"
+
+
+def measure_gop(path: Path) -> int:
+    """Most frames from key frame to key frame, in the video's beginning; nothing is decoded."""
+    with open_video(path) as (container, stream):
+        packets = (packet.is_keyframe for packet in container.demux(stream) if packet.size)
+        is_key = list(islice(packets, GOP_PACKETS))
+        return int(np.diff([*np.flatnonzero(is_key), len(is_key)]).max(initial=0))
+
+
+def look_at(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Pictures:
+    """Decode the clip's frames at `indices` (increasing, at least one) and make them small and grey.
+
+    Raises:
+        VideoError: as `decode_clip`.
+    """
+    reformatter = VideoReformatter()
+    grey, seconds, first = [], [], None
+    try:
+        for frame in decode_clip(clip, indices):
+            first = first or (frame.format.name, frame.width, frame.height)
+            small = reformatter.reformat(
+                frame, GREY_WIDTH, GREY_HEIGHT, "gray", interpolation="AREA", dst_color_range="JPEG"
+            )
+            grey.append(small.to_ndarray())
+            seconds.append(float("nan") if frame.time is None else frame.time)
+    except av.FFmpegError as error:
+        raise VideoError(f"pictures cannot be converted ({error.strerror})") from error
+    if first is None:
+        raise VideoError("no frame could be decoded")
+    return Pictures(np.stack(grey), np.array(seconds), *first)

@@ -44,7 +44,7 @@ judge: .venv-judge/installed
 .venv-judge/installed:
 	$(PYTHON) -m venv .venv-judge
 	.venv-judge/bin/python -m pip install --quiet --upgrade pip
-	.venv-judge/bin/python -m pip install --quiet lerobot==0.3.3
+	.venv-judge/bin/python -m pip install --quiet lerobot==0.3.3 'datasets<=3.6'
 	touch $@
 
 clean:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from embodiments import CompiledMap, Robot
 from engine.binding import Binding, bind, compile_for, dropped, notes
 from engine.errors import DatasetError, RecipeError
-from engine.recipe import SOURCE_RATE, Recipe, SourceSpec, parse_selection
+from engine.recipe import SOURCE_RATE, Recipe
 from engine.resample import Resampler, frame_indices
 from engine.sources import SourceDataset, SourceEpisode
+from engine.sources.selection import select_episodes
 from engine.video.encode import VideoSettings
 from engine.video.reframe import Crop
 
@@ -90,7 +91,7 @@ def make_plan(recipe: Recipe, sources: Sequence[SourceDataset]) -> ConversionPla
     """
     maps = [compile_for(recipe, spec) for spec in recipe.sources]
     target_fps = _target_fps(recipe, sources)
-    selected = [_select(source, spec) for source, spec in zip(sources, recipe.sources, strict=True)]
+    selected = [select_episodes(source, spec.episodes) for source, spec in zip(sources, recipe.sources, strict=True)]
     tasks = _number_tasks(recipe, sources, selected)
     bindings = tuple(
         bind(source, spec, compiled, tasks)
@@ -143,24 +144,6 @@ def _target_fps(recipe: Recipe, sources: Sequence[SourceDataset]) -> Fraction:
         listed = ", ".join(f"{source.root}: {source.fps}" for source in sources)
         raise RecipeError(f"--fps source needs sources of one rate, got {listed}")
     return rates.pop()
-
-
-def _select(source: SourceDataset, spec: SourceSpec) -> list[SourceEpisode]:
-    """The episodes that the recipe asks for, in its order, each once."""
-    episodes = source.episodes
-    if spec.episodes is None:
-        chosen = list(episodes)
-    else:
-        by_index = {episode.index: episode for episode in episodes}
-        chosen = []
-        for part in parse_selection(spec.episodes):
-            wanted = range(*part.indices(max(by_index, default=-1) + 1)) if isinstance(part, slice) else [part]
-            chosen += [by_index[index] for index in wanted if index in by_index]
-            if isinstance(part, int) and part not in by_index:
-                raise RecipeError(f"--episodes {spec.episodes}: {source.root} has no episode {part}")
-    if not chosen:
-        raise RecipeError(f"--episodes {spec.episodes or ':'} selects none of the {len(episodes)} of {source.root}")
-    return list({episode.index: episode for episode in chosen}.values())
 
 
 def _number_tasks(

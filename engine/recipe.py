@@ -19,6 +19,7 @@ from engine.errors import RecipeError
 from engine.resample import Resampler, parse_fps
 from engine.sources.dataset import SourceDataset
 from engine.sources.metadata import is_unicode
+from engine.sources.selection import parse_selection
 from engine.video.encode import DEFAULT_GOP
 from engine.video.reframe import Crop
 
@@ -126,19 +127,3 @@ def _problem(error: dict[str, Any]) -> str:
     field = ".".join(str(part) for part in error["loc"]).removeprefix("sources.0.")  # flags do not say which source
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{field}: {message}" if field else message
-
-
-def parse_selection(text: str) -> list[slice | int]:
-    """ "0:40" or "3,5,10:20" as slices and indices; half-open, counted from 0.
-
-    Raises:
-        ValueError: anything else.
-    """
-    parts: list[slice | int] = []
-    for part in text.split(","):
-        bounds = part.strip().split(":")
-        if len(bounds) > 2 or not all(bound.isdecimal() or (len(bounds) == 2 and not bound) for bound in bounds):
-            raise ValueError(f"episodes are given as A:B or as a list such as 0,3,10:20, not {text!r}")
-        numbers = [int(bound) if bound else None for bound in bounds]
-        parts.append(slice(*numbers) if len(numbers) == 2 else int(bounds[0]))
-    return parts

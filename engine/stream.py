@@ -1,17 +1,19 @@
 """Plans to results through Ray Data: one row is one episode, one actor is one core."""
 
+import importlib
 import logging
 import os
 import pickle
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext
 
 from engine.episode import convert_episode
 from engine.plan import EpisodePlan, Job
@@ -63,13 +65,13 @@ def convert_in_parallel(
         num_workers: Actors, a core each; None: one for each core of the machine or cluster.
         address: A running Ray cluster; None: an embedded Ray.
     """
-    with _connected(num_workers, address):
+    with _connected(num_workers, address) as data:
         num_workers = min(len(plans), num_workers or int(ray.cluster_resources().get("CPU", 1)))
         rows = [{"plan": pickle.dumps(plan)} for plan in sorted(plans, key=_turn)]
-        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        results = data.from_items(rows, override_num_blocks=len(rows)).map(
             EpisodeWorker,
             fn_constructor_args=(job, out, scratch),
-            compute=ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=2),
+            compute=data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=2),
             num_cpus=1,
             memory=WORKER_MEMORY_BYTES,
         )
@@ -83,29 +85,37 @@ def _turn(plan: EpisodePlan) -> int:
 
 
 @contextmanager
-def _connected(num_workers: int | None, address: str | None) -> Iterator[None]:
-    """An embedded Ray, shut down afterwards, or a running cluster, left as it was."""
+def _connected(num_workers: int | None, address: str | None) -> Iterator[ModuleType]:
+    """ray.data on an embedded Ray, shut down afterwards, or on a running cluster, left as it was."""
     was_connected = ray.is_initialized()
-    if not was_connected:
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        embedded: dict[str, Any] = {
-            "num_cpus": num_workers,
-            "object_store_memory": OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
-        with _held_back_stderr():
-            settings = {} if address else embedded
-            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
+    # Ray's processes take seconds to start, and ray.data as long to import: do both at once.
+    with ThreadPoolExecutor(1) as pool:
+        importing = pool.submit(importlib.import_module, "ray.data")
+        if not was_connected:
+            _connect(num_workers, address)
+        data: ModuleType = importing.result()
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, or recorded
-    context = DataContext.get_current()
+    context = data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     try:
-        yield
+        yield data
     finally:
         if not was_connected:
             ray.shutdown()
+
+
+def _connect(num_workers: int | None, address: str | None) -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    embedded: dict[str, Any] = {
+        "num_cpus": num_workers,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+    }
+    settings = {} if address else embedded
+    with _held_back_stderr():
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
 
 
 @contextmanager

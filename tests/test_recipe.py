@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine.errors import RecipeError
-from engine.recipe import Recipe, check_recipe, parse_selection
+from engine.recipe import Recipe, check_recipe
 from engine.sources import open_source
+from engine.sources.selection import parse_selection
 from synthetic import write_dataset
 
 

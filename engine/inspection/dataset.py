@@ -1,6 +1,6 @@
 """Inspect a whole dataset: metadata of all episodes, rows and headers of many, pictures of a few."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 from embodiments import load_robot
 from engine.errors import RecipeError
 from engine.inspection.facts import (
+    Files,
     Inspection,
     by_severity,
     claim_findings,
@@ -17,11 +18,11 @@ from engine.inspection.facts import (
     read_claims,
     task_findings,
 )
-from engine.inspection.guess import guess_robot
-from engine.inspection.rows import evenly, inspect_rows
-from engine.inspection.videos import inspect_videos
-from engine.recipe import parse_selection
-from engine.sources import SourceDataset, SourceEpisode, open_source
+from engine.inspection.guess import RobotGuess, guess_robot
+from engine.inspection.rows import RowsResult, evenly, inspect_rows
+from engine.inspection.videos import VideosResult, inspect_videos
+from engine.sources import SourceDataset, open_source
+from engine.sources.selection import select_episodes
 from engine.video.contact_sheet import write_contact_sheet
 
 # Datasets of more episodes are sampled, so that 100,000 take about a minute.
@@ -53,7 +54,7 @@ def inspect_dataset(
         MillraceError: the dataset cannot be opened; anything less is a finding.
     """
     dataset = open_source(path)
-    chosen = evenly(_select(dataset, episodes), max_episodes)
+    chosen = evenly(select_episodes(dataset, episodes), max_episodes)
     files = measure_files(dataset)
     robot = guess_robot(dataset)
     with_rows = [episode for episode in chosen if not any(rows.path in files.missing for rows in episode.rows)]
@@ -70,6 +71,18 @@ def inspect_dataset(
         missing=files.missing,
         on_progress=partial(on_progress, "videos"),
     )
+    return _summarize(dataset, robot, files, rows, videos, num_inspected=len(chosen))
+
+
+def _summarize(
+    dataset: SourceDataset,
+    robot: RobotGuess,
+    files: Files,
+    rows: RowsResult,
+    videos: VideosResult,
+    *,
+    num_inspected: int,
+) -> Inspection:
     claims = read_claims(dataset.root)
     findings = [
         *claim_findings(dataset, claims),
@@ -97,7 +110,7 @@ def inspect_dataset(
         cameras=videos.cameras,
         tasks=count_tasks(dataset),
         motion=rows.motion,
-        num_inspected=len(chosen),
+        num_inspected=num_inspected,
         num_watched=videos.num_watched,
         findings=by_severity(findings),
     )
@@ -129,7 +142,7 @@ def contact_sheet(
         MillraceError: the dataset cannot be opened, has no camera or the file cannot be written.
     """
     dataset = open_source(path)
-    shown = evenly(_select(dataset, episodes), max_episodes)
+    shown = evenly(select_episodes(dataset, episodes), max_episodes)
     if not dataset.cameras or not shown:
         raise RecipeError(f"{dataset.root} has no {'camera' if shown else 'episode'} to show on a contact sheet")
     rows = [[episode.clips.get(camera) for camera in dataset.cameras] for episode in shown]
@@ -138,23 +151,3 @@ def contact_sheet(
     except OSError as error:
         raise RecipeError(f"{out_png} cannot be written ({error.strerror})") from error
     return ContactSheet(tuple(episode.index for episode in shown), dataset.cameras)
-
-
-def _select(dataset: SourceDataset, episodes: str | None) -> Sequence[SourceEpisode]:
-    """The episodes asked for, in the dataset's order.
-
-    Raises:
-        RecipeError: the selection is malformed, or selects nothing.
-    """
-    if episodes is None:
-        return dataset.episodes
-    try:
-        parts = parse_selection(episodes)
-    except ValueError as error:
-        raise RecipeError(f"--episodes: {error}") from None
-    stop = max((episode.index for episode in dataset.episodes), default=-1) + 1
-    wanted = {index for part in parts for index in (range(*part.indices(stop)) if isinstance(part, slice) else [part])}
-    chosen = [episode for episode in dataset.episodes if episode.index in wanted]
-    if not chosen:
-        raise RecipeError(f"--episodes {episodes} selects none of the {len(dataset.episodes)} of {dataset.root}")
-    return chosen

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.errors import RowsError
 from engine.lfs import ADVICE, is_lfs_pointer
 from engine.sources.episode import RowRange, SourceEpisode
-from engine.sources.parquet import EPISODE_INDEX, episode_ranges, may_hold, numbered
+from engine.sources.parquet import episode_ranges, numbered
 
 
 def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
@@ -33,26 +32,39 @@ class RowReader:
         self._ends: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # rows up to and with each row group
         self._held: tuple[Sequence[int], tuple[str, ...]] | None = None
         self._table: pa.Table | None = None
+        self._ranges: dict[Path, dict[int, list[RowRange]]] = {}  # of each shared file, by episode
+        self._paths: dict[Path, list[Path]] = {}  # of each folder that was searched
 
     def read(self, episode: SourceEpisode, columns: Sequence[str]) -> tuple[tuple[RowRange, ...], pa.Table]:
         """Where an episode's rows really lie, and those columns of them.
 
-        Rows of shared files say themselves whose they are: where the expected ones are another
+        Rows of shared files say themselves whose they are: where the expected ones are not exactly the
         episode's, they are looked for.
 
         Raises:
             MillraceError: no file holds the rows, or one cannot be read.
         """
-        if episode.search is None:
-            return episode.rows, self.read_ranges(episode.rows, columns)
-        try:
-            table = self.read_ranges(episode.rows, [*columns, EPISODE_INDEX])
-            if pc.unique(table.column(EPISODE_INDEX)).to_pylist() == [episode.index]:
-                return episode.rows, table
-        except RowsError:
-            pass  # not where they are expected
-        ranges = _find(episode.index, episode.search)
+        ranges = episode.rows if episode.search is None else self._locate(episode, episode.search)
         return ranges, self.read_ranges(ranges, columns)
+
+    def _locate(self, episode: SourceEpisode, folder: Path) -> tuple[RowRange, ...]:
+        expected = dict.fromkeys(rows.path for rows in episode.rows)
+        found = [rows for path in expected for rows in self._ranges_in(path, episode.index)]
+        if sum(rows.num_rows for rows in found) != episode.num_frames:
+            if folder not in self._paths:
+                self._paths[folder] = numbered(folder.rglob("*.parquet"))
+            found = [rows for path in self._paths[folder] for rows in self._ranges_in(path, episode.index)]
+        if not found:
+            raise RowsError(f"no rows of episode {episode.index} below {folder}")
+        return tuple(found)
+
+    def _ranges_in(self, path: Path, episode: int) -> Sequence[RowRange]:
+        """The rows of a shared file that carry the episode's index."""
+        if path not in self._ranges:
+            self._ranges[path] = {}
+            for index, rows in episode_ranges(path) if path.is_file() else ():
+                self._ranges[path].setdefault(index, []).append(rows)
+        return self._ranges[path].get(episode, ())
 
     def read_ranges(self, ranges: Sequence[RowRange], columns: Sequence[str]) -> pa.Table:
         """Those columns of ranges of rows, one after the other; other row groups are not touched.
@@ -96,20 +108,6 @@ class RowReader:
             self._table = file.read_row_groups(groups, list(columns), use_threads=False)
             self._held = groups, columns
         return self._table.slice(rows.start - int(starts[groups[0]]), stop - rows.start)
-
-
-def _find(episode: int, folder: Path) -> tuple[RowRange, ...]:
-    """An episode's rows, wherever below the folder they lie."""
-    found = [
-        rows
-        for path in numbered(folder.rglob("*.parquet"))
-        if may_hold(path, episode)
-        for index, rows in episode_ranges(path)
-        if index == episode
-    ]
-    if not found:
-        raise RowsError(f"no rows of episode {episode} below {folder}")
-    return tuple(found)
 
 
 def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str]) -> None:

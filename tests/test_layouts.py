@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from av import CodecContext, Packet
 
 from conftest import LOCAL, REPOSITORY, convert_here, files_of, matrix, read_meta, read_table, recipe_for, video_path
 from engine.convert import convert
@@ -232,3 +233,96 @@ def test_real_v3_has_the_same_rows_and_as_many_frames(real: dict[str, Path]) -> 
 def test_default_task_is_the_sources(make: Make, tmp_path: Path) -> None:
     convert_here(make(version="v3.0"), tmp_path / "out")
     assert read_meta(tmp_path / "out", "tasks.jsonl") == [{"task_index": 0, "task": DEFAULT_TASK}]
+
+
+def test_v3_length_that_is_too_short_is_named(make: Make, tmp_path: Path) -> None:
+    source = make(version="v3.0")
+
+    def shorten(table: pa.Table) -> pa.Table:
+        lengths = [length - 3 if index == 1 else length for index, length in enumerate(table["length"].to_pylist())]
+        return table.set_column(table.schema.get_field_index("length"), "length", pa.array(lengths))
+
+    for path in source.glob("meta/episodes/*/*.parquet"):
+        rewrite_parquet(path, shorten)
+    with pytest.raises(EpisodesFailed, match=r"^episode 1: 33 rows in .*, but the metadata says 30$"):
+        convert_here(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("videos/observation.images.top/from_timestamp", float("nan")),
+        ("videos/observation.images.top/from_timestamp", -1.0),
+        ("videos/observation.images.top/file_index", None),
+        ("tasks", "pick"),
+    ],
+)
+def test_v3_metadata_of_the_wrong_kind_is_named(column: str, value: Any, make: Make) -> None:
+    source = make(version="v3.0")
+
+    def spoil(table: pa.Table) -> pa.Table:
+        return table.set_column(table.schema.get_field_index(column), column, pa.array([value] * len(table)))
+
+    for path in source.glob("meta/episodes/*/*.parquet"):
+        rewrite_parquet(path, spoil)
+    with pytest.raises(DatasetError, match=r"file-000\.parquet, row 0: "):
+        open_source(source)
+
+
+def test_v1_that_describes_no_features_may_hold_lists_of_any_length(make: Make, tmp_path: Path) -> None:
+    source = make(version="v1.6", list_type="variable")
+    convert_here(source, tmp_path / "out", robot="aloha", task=TASK)
+    frames = nearest(LENGTHS[0], source_fps=Fraction(50), target_fps=Fraction(20))
+    rows = matrix(read_table(tmp_path / "out", 0), "observation.state")
+    np.testing.assert_array_equal(rows, expected_state(0, frames))
+
+
+def as_jpeg(picture: bytes) -> bytes:
+    """A PNG file as a JPEG file."""
+    decoder, encoder = CodecContext.create("png", "r"), CodecContext.create("mjpeg", "w")
+    (frame,) = [*decoder.decode(Packet(picture)), *decoder.decode(None)]
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
+    encoder.time_base = Fraction(1, 50)
+    encoder.open()
+    frame = frame.reformat(format="yuvj420p")
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+@pytest.fixture
+def jpegs(make: Make) -> Path:
+    """A dataset whose pictures are JPEG files within the rows."""
+    source = make(version="v2.1", images_as="image", lengths=(40, 33))
+    name = "observation.images.top"
+
+    def recode(table: pa.Table) -> pa.Table:
+        pictures = [{**picture, "bytes": as_jpeg(picture["bytes"])} for picture in table[name].to_pylist()]
+        return table.set_column(
+            table.schema.get_field_index(name), name, pa.array(pictures, table.schema.field(name).type)
+        )
+
+    for path in source.glob("data/*/*.parquet"):
+        rewrite_parquet(path, recode)
+    return source
+
+
+def test_jpegs_within_the_rows_are_pictures_as_well(jpegs: Path, tmp_path: Path) -> None:
+    convert_here(jpegs, tmp_path / "out")
+    for episode, length in enumerate((40, 33)):
+        frames = nearest(length, source_fps=Fraction(50), target_fps=Fraction(20))
+        stamps = read_stamps(video_path(tmp_path / "out", episode, "ego_view"))
+        assert [(stamp.frame, stamp.episode) for stamp in stamps] == [(frame, episode) for frame in frames]
+
+
+def test_a_truncated_jpeg_is_named(jpegs: Path, tmp_path: Path) -> None:
+    name = "observation.images.top"
+
+    def cut(table: pa.Table) -> pa.Table:
+        pictures = table[name].to_pylist()
+        pictures[5]["bytes"] = pictures[5]["bytes"][:-300]
+        return table.set_column(
+            table.schema.get_field_index(name), name, pa.array(pictures, table.schema.field(name).type)
+        )
+
+    rewrite_parquet(jpegs / "data/chunk-000/episode_000001.parquet", cut)
+    with pytest.raises(EpisodesFailed, match=r"^episode 1, camera top: .* row 5 of .*parquet is truncated$"):
+        convert_here(jpegs, tmp_path / "out")

@@ -19,6 +19,12 @@ class RowRange:
     start: int = 0
     stop: int | None = None
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of a range whose end is known."""
+        assert self.stop is not None, "a range to the end of a file has no known length"
+        return self.stop - self.start
+
     def __str__(self) -> str:
         return str(self.path) if self.stop is None else f"{self.path} [{self.start}, {self.stop})"
 

@@ -106,7 +106,8 @@ def read_json(path: Path, model: type[Model]) -> Model:
 
 def read_jsonl(path: Path, model: type[Model]) -> Iterator[Model]:
     """A checked model for each line that is not blank."""
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    # Not splitlines: texts may hold other line separators than \n.
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
         if line.strip():
             yield _parse(line, model, f"{path}:{number}")
 
@@ -125,9 +126,20 @@ def _read_text(path: Path) -> str:
 
 def _parse(text: str, model: type[Model], where: str) -> Model:
     try:
-        return model.model_validate(json.loads(text))
-    except (json.JSONDecodeError, RecursionError) as error:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where} is not JSON ({error})") from error
+    return check(values, model, where)
+
+
+def check(values: object, model: type[Model], where: str) -> Model:
+    """Values of an untrusted file as a model.
+
+    Raises:
+        DatasetError: names the place and the first field that is wrong.
+    """
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the value"

@@ -88,6 +88,17 @@ def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] =
     return {name: table.column(name).to_pylist() for name in wanted}
 
 
+def read_first_row(path: Path) -> dict[str, Any]:
+    """The first row of a file by column; empty for a file without rows."""
+    try:
+        with pq.ParquetFile(path) as file:
+            batch = next(file.iter_batches(1, use_threads=False), None)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
+    return rows[0] if rows else {}
+
+
 def episode_ranges(path: Path) -> Iterator[tuple[int, RowRange]]:
     """Which rows of a shared file are which episode's; an episode may go on in the next file."""
     indices = _episode_indices(path)
@@ -102,22 +113,9 @@ def _episode_indices(path: Path) -> NDArray[np.int64]:
         raise DatasetError(f"{path} has no column {EPISODE_INDEX}. Known: {', '.join(known)}")
     try:
         values = pq.ParquetFile(path).read([EPISODE_INDEX], use_threads=False).column(EPISODE_INDEX)
-        return np.asarray(values.cast(pa.int64()).to_numpy(), dtype=np.int64)
+        return np.asarray(np.from_dlpack(values.combine_chunks().cast(pa.int64())))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-
-
-def may_hold(path: Path, episode: int) -> bool:
-    """Whether the footer's statistics allow the episode's rows in this file."""
-    footer = _open(path)
-    if EPISODE_INDEX not in footer.schema.names:
-        return False
-    column = footer.schema.names.index(EPISODE_INDEX)  # leaf columns, in the order of row groups
-    for group in range(footer.num_row_groups):
-        statistics = footer.row_group(group).column(column).statistics
-        if statistics is None or not statistics.has_min_max or statistics.min <= episode <= statistics.max:
-            return True
-    return False
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from engine.errors import DatasetError
 from engine.sources.dataset import Feature, SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.sources.metadata import Info, read_json
-from engine.sources.parquet import episode_ranges, numbered, read_schema
+from engine.sources.parquet import episode_ranges, numbered, read_first_row, read_schema
 
 VIDEO_PATHS = (
     "videos/{video_key}_episode_{episode_index:06d}.mp4",  # v1.x
@@ -35,7 +34,7 @@ def open_v1(root: Path) -> SourceDataset:
     info = read_json(root / next(path for path in INFO_PATHS if (root / path).is_file()), Info)
     parquets = numbered(root.glob("data/*.parquet"))
     features = {name: feature.to_feature() for name, feature in info.features.items()}
-    features = features or _features(read_schema(parquets[0]))
+    features = features or _features(parquets[0])
     ranges: dict[int, list[RowRange]] = {}
     for path in parquets:
         for index, rows in episode_ranges(path):
@@ -55,7 +54,7 @@ def open_v1(root: Path) -> SourceDataset:
 def _episode(
     root: Path, info: Info, features: dict[str, Feature], video_path: str, index: int, rows: tuple[RowRange, ...]
 ) -> SourceEpisode:
-    num_frames = sum((part.stop or 0) - part.start for part in rows)
+    num_frames = sum(part.num_rows for part in rows)
     clips: dict[str, Clip | ImageColumn] = {}
     for key, feature in features.items():
         if feature.dtype == "video":
@@ -76,18 +75,16 @@ def _video_path(root: Path, features: dict[str, Feature], ranges: dict[int, list
     return VIDEO_PATHS[-1]
 
 
-def _features(schema: pa.Schema) -> dict[str, Feature]:
-    """Before v1.6's info.json described features, only the parquet's types did."""
-    features = {field.name: _feature(field.type) for field in schema}
-    if not features:
-        raise DatasetError("the parquet files have no columns")
-    return features
+def _features(path: Path) -> dict[str, Feature]:
+    """Before info.json described features, only the parquet's types and first row did."""
+    schema, first = read_schema(path), read_first_row(path)
+    return {field.name: _feature(field.type, first.get(field.name)) for field in schema}
 
 
-def _feature(kind: pa.DataType) -> Feature:
+def _feature(kind: pa.DataType, first: object) -> Feature:
     if pa.types.is_struct(kind):
         fields = {kind.field(number).name for number in range(kind.num_fields)}
         return Feature("image" if "bytes" in fields else "video", (), None)
-    if pa.types.is_fixed_size_list(kind):
-        return Feature(str(kind.value_type).replace("float", "float32"), (kind.list_size,), None)
-    return Feature(str(kind), (1,), None)
+    if isinstance(first, list):
+        return Feature(str(kind.value_type).replace("float", "float32"), (len(first),), None)
+    return Feature(str(kind).replace("float", "float32"), (1,), None)

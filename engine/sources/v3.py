@@ -4,15 +4,16 @@ Of each episode's place in data/ only its length is believed: LeRobot's converte
 wrong file for the first episode of each new one, and indices may be missing or local to the file.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import DatasetError
 from engine.sources.dataset import SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
-from engine.sources.metadata import Info, inside, read_json
+from engine.sources.metadata import Info, Text, check, inside, read_json
 from engine.sources.parquet import SharedRows, count_rows, numbered, read_columns
 
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -30,13 +31,13 @@ def open_v3(root: Path) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     info = read_json(root / "meta/info.json", Info)
-    lines = sorted(_episode_lines(root, info), key=lambda line: line.index)
+    listed = sorted(_episode_rows(root, info), key=lambda row: row.episode_index)
     rows = SharedRows(count_rows(numbered(root.glob("data/*/*.parquet"))))
     episodes = []
     start = 0
-    for line in lines:
-        episodes.append(_episode(root, info, line, rows.slice(start, start + line.length)))
-        start += line.length
+    for row in listed:
+        episodes.append(_episode(root, info, row, rows.slice(start, start + row.length)))
+        start += row.length
     return SourceDataset(
         root=root,
         layout=f"LeRobot {info.codebase_version or 'v3'}",
@@ -48,61 +49,66 @@ def open_v3(root: Path) -> SourceDataset:
     )
 
 
-@dataclass(frozen=True)
-class _EpisodeLine:
-    """A row of meta/episodes; places: by camera key, (chunk_index, file_index, from_timestamp)."""
+class _Place(BaseModel):
+    """Where one camera's clip of an episode begins."""
 
-    index: int
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    chunk_index: int = Field(ge=0)
+    file_index: int = Field(ge=0)
+    from_timestamp: float = Field(ge=0, allow_inf_nan=False)
+
+
+class _EpisodeRow(BaseModel):
+    """A row of meta/episodes; places by camera key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    episode_index: int = Field(ge=0)
     length: int
-    tasks: tuple[str, ...]
-    places: Mapping[str, tuple[int, int, float]]
+    tasks: tuple[Text, ...] = ()
+    places: dict[str, _Place]
 
 
-def _episode_lines(root: Path, info: Info) -> Iterator[_EpisodeLine]:
+def _episode_rows(root: Path, info: Info) -> Iterator[_EpisodeRow]:
     cameras = [key for key, feature in info.features.items() if feature.dtype == "video"]
-    fields = {
-        key: [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")] for key in cameras
-    }
-    needed = ["episode_index", "length", *(name for names in fields.values() for name in names)]
+    columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
+    needed = ["episode_index", "length", *(column for names in columns.values() for column in names.values())]
     seen: set[int] = set()
     for path in numbered(root.glob("meta/episodes/*/*.parquet")):
-        columns = read_columns(path, needed, optional=["tasks"])
-        for number, index in enumerate(columns["episode_index"]):
-            row = {name: values[number] for name, values in columns.items()}
-            _check_row(row, needed, path)
-            if index in seen:
-                raise DatasetError(f"{path} lists episode {index} twice")
-            seen.add(index)
-            places = {key: (row[chunk], row[file], row[start]) for key, (chunk, file, start) in fields.items()}
-            yield _EpisodeLine(index, row["length"], tuple(row.get("tasks") or ()), places)
+        values = read_columns(path, needed, optional=["tasks"])
+        for number in range(len(values["episode_index"])):
+            places = {
+                key: {name: values[column][number] for name, column in names.items()} for key, names in columns.items()
+            }
+            own: dict[str, Any] = {name: values[name][number] for name in values if name in _EpisodeRow.model_fields}
+            own |= {"tasks": own.get("tasks") or (), "places": places}
+            row = check(own, _EpisodeRow, f"{path}, row {number}")
+            if row.episode_index in seen:
+                raise DatasetError(f"{path} lists episode {row.episode_index} twice")
+            seen.add(row.episode_index)
+            yield row
 
 
-def _check_row(row: Mapping[str, Any], needed: Sequence[str], path: Path) -> None:
-    for name in needed:
-        wanted = (int, float) if name.endswith("from_timestamp") else int
-        if not isinstance(row[name], wanted):
-            raise DatasetError(f"{path}: column '{name}' holds {row[name]!r} for episode {row['episode_index']!r}")
-
-
-def _episode(root: Path, info: Info, line: _EpisodeLine, rows: tuple[RowRange, ...]) -> SourceEpisode:
+def _episode(root: Path, info: Info, row: _EpisodeRow, rows: tuple[RowRange, ...]) -> SourceEpisode:
     clips: dict[str, Clip | ImageColumn] = {
-        camera_name(key): Clip(_video(root, info, key, chunk, file), line.length, info.fps, float(start))
-        for key, (chunk, file, start) in line.places.items()
+        camera_name(key): Clip(_video(root, info, key, place), row.length, info.fps, place.from_timestamp)
+        for key, place in row.places.items()
     }
     for key, feature in info.features.items():
         if feature.dtype == "image":
-            clips[camera_name(key)] = ImageColumn(rows, key, line.length)
-    return SourceEpisode(line.index, line.length, rows, clips, line.tasks, search=root / "data")
+            clips[camera_name(key)] = ImageColumn(rows, key, row.length)
+    return SourceEpisode(row.episode_index, row.length, rows, clips, row.tasks, search=root / "data")
 
 
-def _video(root: Path, info: Info, key: str, chunk: int, file: int) -> Path:
+def _video(root: Path, info: Info, key: str, place: _Place) -> Path:
     return inside(
         root,
         info.video_path or VIDEO_PATH,
         f"{root}/meta/info.json",
         video_key=key,
-        chunk_index=chunk,
-        file_index=file,
+        chunk_index=place.chunk_index,
+        file_index=place.file_index,
     )
 
 

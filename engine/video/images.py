@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.errors import FrameCountMismatch, VideoError
 from engine.sources.episode import ImageColumn, RowRange
 
+JPEG_END = b"\xff\xd9"
 DECODERS = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg"}
 # A picture of 480x640 may take half a megabyte: few rows in memory at a time.
 BATCH_ROWS = 16
@@ -62,6 +63,8 @@ def _decode(picture: pa.Scalar, where: str) -> av.VideoFrame:
     decoder = next((name for magic, name in DECODERS.items() if content.startswith(magic)), None)
     if decoder is None:
         raise VideoError(f"{where} is neither PNG nor JPEG")
+    if decoder == "mjpeg" and not content.rstrip(b"\0").endswith(JPEG_END):  # its decoder fills up what is missing
+        raise VideoError(f"{where} is truncated")
     try:
         context = CodecContext.create(decoder, "r")
         context.thread_count = 1

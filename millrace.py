@@ -19,11 +19,12 @@ from tyro.conf import arg
 from embodiments import load_map, load_robot, map_names, robot_names
 from embodiments.errors import MillraceError
 from engine.convert import Workers, convert, estimate
-from engine.errors import RecipeError
-from engine.inspection import contact_sheet, inspect_dataset, inspection_progress, print_inspection
+from engine.errors import EpisodesFailed, RecipeError
+from engine.inspection import contact_sheet, inspect_dataset, print_inspection
 from engine.progress import ConversionProgress, print_estimate, print_summary, stage_progress
 from engine.recipe import Recipe
 from engine.sources import open_source
+from engine.text import printable
 from engine.validate import format_report, validate
 
 __all__ = [
@@ -162,7 +163,7 @@ class Inspect:
 
     def run(self) -> int:
         """Inspect and print; draw the sheet if one is wanted."""
-        with inspection_progress(Console(stderr=True)) as on_progress:
+        with stage_progress(Console(stderr=True)) as on_progress:
             inspection = inspect_dataset(self.dataset, episodes=self.episodes, on_progress=on_progress)
         if self.json:
             print(inspection.to_json())
@@ -214,14 +215,26 @@ def main(arguments: list[str] | None = None) -> int:
     command = tyro.cli(Command, prog="millrace", description=(__doc__ or "").splitlines()[0], args=arguments)
     try:
         return command.run()
-    except MillraceError as error:
-        if command.debug:
-            raise
-        print(error, file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("stopped; the same command again continues where this one stopped", file=sys.stderr)
         return STOPPED
+    except Exception as error:
+        if command.debug:
+            raise
+        return _report(error)
+
+
+def _report(error: Exception) -> int:
+    """One line for each thing that is wrong, on standard error, whatever the dataset's texts hold."""
+    if isinstance(error, MillraceError):
+        lines = error.lines if isinstance(error, EpisodesFailed) else [str(error)]
+    elif isinstance(error, OSError):
+        lines = [str(error)]
+    else:
+        lines = [f"internal error, {type(error).__name__}: {error} (--debug shows where)"]
+    for line in lines:
+        print(printable(line), file=sys.stderr)
+    return error.exit_code if isinstance(error, MillraceError) else 1
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -1,12 +1,11 @@
 """The statistics that GR00T normalises with: stats.json and relative_stats.json of a set of episodes.
 
-Rows are read once and laid out by column in temporary files, so that exact quantiles of any number of
+Rows are read once and laid out by column in a temporary file, so that exact quantiles of any number of
 episodes need no more memory than a few columns.
 """
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,7 +19,7 @@ from engine.rows import vectors
 from engine.sources.episode import RowRange
 from engine.stats import Statistics, column_statistics
 
-# Values held back before they are written to the columns' files.
+# Values held back before they are written to the file.
 BUFFERED_VALUES = 1 << 21
 
 
@@ -59,8 +58,8 @@ def groot_statistics(
         RowsError: a file is unreadable, or holds values that are not finite.
     """
     columns = [column for group in relative.values() for column in (group.state_column, group.action_column)]
-    with ExitStack() as stack:
-        store = _ColumnStore(stack, stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        store = _ColumnStore(file)
         for path in parquets:
             table = read_rows(RowRange(path), wanted := list(dict.fromkeys([*features, *columns])))
             store.append({name: vectors(table, name, where=path) for name in wanted})
@@ -84,12 +83,21 @@ def _relative(store: "_ColumnStore", group: RelativeGroup, starts: NDArray[np.bo
     return Statistics(**{name: values.swapaxes(0, 1) for name, values in vars(stacked).items()})
 
 
-class _ColumnStore:
-    """Episodes' features, transposed: one file of float32 for each column of each feature."""
+@dataclass(frozen=True)
+class _Block:
+    """Rows of a feature in the store's file, transposed: (D, n) float32."""
 
-    def __init__(self, stack: ExitStack, folder: str) -> None:
-        self._stack, self._folder = stack, Path(folder)
-        self._files: dict[str, list[IO[bytes]]] = {}
+    offset: int
+    width: int
+    num_rows: int
+
+
+class _ColumnStore:
+    """Episodes' features, transposed block by block in one file of float32, however many columns there are."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._blocks: dict[str, list[_Block]] = {}
         self._held: list[Mapping[str, NDArray[np.float32]]] = []
         self._num_held = 0
         self._lengths: list[int] = []
@@ -103,27 +111,26 @@ class _ColumnStore:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held back."""
+        """Write what is held back; nothing may have been read before."""
         for name in self._held[0] if self._held else ():
-            block = np.ascontiguousarray(np.concatenate([rows[name] for rows in self._held]).T)
-            if name not in self._files:
-                self._files[name] = [self._open(f"{len(self._files)}-{number}") for number in range(len(block))]
-            for file, column in zip(self._files[name], block, strict=True):
-                column.tofile(file)
+            block = np.concatenate([rows[name] for rows in self._held]).T
+            self._blocks.setdefault(name, []).append(_Block(self._file.tell(), *block.shape))
+            np.ascontiguousarray(block).tofile(self._file)
         self._held, self._num_held = [], 0
-
-    def _open(self, name: str) -> IO[bytes]:
-        return self._stack.enter_context((self._folder / name).open("w+b"))
 
     def column(self, name: str, number: int) -> NDArray[np.float32]:
         """One column of a feature over all episodes, (N,)."""
-        file = self._files[name][number]
-        file.seek(0)
-        return np.fromfile(file, dtype=np.float32)
+        values = np.empty(sum(block.num_rows for block in self._blocks[name]), dtype=np.float32)
+        start = 0
+        for block in self._blocks[name]:
+            self._file.seek(block.offset + number * block.num_rows * values.itemsize)
+            values[start : start + block.num_rows] = np.fromfile(self._file, np.float32, block.num_rows)
+            start += block.num_rows
+        return values
 
     def columns(self, name: str) -> Iterable[NDArray[np.float32]]:
         """Each column of a feature, one in memory at a time."""
-        return (self.column(name, number) for number in range(len(self._files[name])))
+        return (self.column(name, number) for number in range(self._blocks[name][0].width))
 
     def chunk_starts(self, horizon: int) -> NDArray[np.bool_]:
         """Whether an action chunk of H steps beginning at each frame ends within its episode, (N - H + 1,)."""

@@ -15,6 +15,7 @@ from rich.table import Table
 from engine.convert import Estimate, Summary
 from engine.plan import ConversionPlan
 from engine.record import EpisodeFailure, EpisodeResult
+from engine.text import printable
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -77,7 +78,7 @@ class ConversionProgress:
         return f"{before}{self.num_failed} failed" if self.num_failed else ""
 
     def _print(self, line: str) -> None:
-        self.console.print(escape(line), soft_wrap=True, highlight=False)
+        self.console.print(escape(printable(line)), soft_wrap=True, highlight=False)
 
 
 @contextmanager
@@ -114,7 +115,7 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     _add_remarks(table, estimate.dropped)
     console.print(table)
     for note in estimate.notes:
-        console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
+        console.print(f"note: {escape(printable(note))}", soft_wrap=True, highlight=False)
     console.print("dry run: nothing was written")
 
 
@@ -127,7 +128,7 @@ def _table() -> Table:
 
 def _add_remarks(table: Table, dropped: Iterable[str]) -> None:
     if names := ", ".join(dropped):
-        table.add_row("dropped columns", escape(names))
+        table.add_row("dropped columns", escape(printable(names)))
 
 
 def _resumed(num_resumed: int) -> str:

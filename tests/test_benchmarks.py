@@ -6,15 +6,25 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from time import process_time
 
 import pytest
 
 from conftest import REPOSITORY
+from engine.convert import plan_conversion
+from engine.episode import convert_episode
+from engine.recipe import Recipe
+from engine.record import EpisodeRecord
 from engine.sources import Clip
 from engine.video.encode import VideoSettings
 from engine.video.probe import probe_video
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
+
+from convert import num_distinct
+from floor import mean_floor
+from measure import Cost, typical
+from runs import steady_rate
 
 EXAMPLE = REPOSITORY / "examples/aloha/videos/chunk-000/observation.images.top/episode_000000.mp4"
 CLIP = Clip(EXAMPLE, 400, Fraction(50))
@@ -31,11 +41,51 @@ def test_every_baseline_makes_the_same_clip(method: str, tmp_path: Path) -> None
     assert facts.num_frames == 160
 
 
-def test_the_floor_is_below_what_a_conversion_takes() -> None:
-    baselines = pytest.importorskip("baselines", reason="needs the extra `bench`")
-    floor = baselines.floor(CLIP, SETTINGS)
-    assert 0 < floor.reframe < floor.decode
-    assert floor.total == floor.decode + floor.reframe + floor.encode
+def test_the_floor_is_below_what_a_conversion_takes(tmp_path: Path) -> None:
+    """The least of three against the most of three: other programs may take turns on this machine."""
+    plan = plan_conversion(Recipe.single(REPOSITORY / "examples/aloha", map="aloha_to_gr1", task="Benchmark."))
+    floors = [mean_floor([[CLIP]], SETTINGS, crop="center") for _ in range(3)]
+    conversions = []
+    for number in range(3):
+        out = tmp_path / str(number)
+        out.mkdir()
+        started = process_time()
+        assert isinstance(convert_episode(plan.episodes[0], plan.job, out, out), EpisodeRecord)
+        conversions.append(process_time() - started)
+    assert all(min(floor.decode, floor.reframe, floor.encode) > 0 for floor in floors)
+    assert min(floor.total for floor in floors) < max(conversions)
+
+
+def test_the_steady_rate_leaves_out_start_and_end() -> None:
+    arrivals = [0.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 99.0]
+    assert steady_rate([(second, 160) for second in arrivals], num_workers=2) == 1.0
+
+
+def test_the_steady_rate_counts_long_episodes_for_more() -> None:
+    results = [(0.0, 100), (1.0, 100), (5.0, 400), (6.0, 100), (7.0, 100)]
+    assert steady_rate(results, num_workers=1) == 600 / 160 / 6
+
+
+@pytest.mark.parametrize(
+    ("num_available", "num_episodes", "expected"), [(2, 64, 2), (3, 64, 2), (50, 64, 8), (50, 12, 6), (50, 13, 1)]
+)
+def test_every_episode_is_converted_equally_often(num_available: int, num_episodes: int, expected: int) -> None:
+    assert num_distinct(num_available, num_episodes) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--episodes 3 --workers 2", "--workers 1,two", "--workers 0", "--rounds 0"], ids=str
+)
+def test_wrong_arguments_are_told_before_anything_is_measured(arguments: str) -> None:
+    command = [sys.executable, "benchmarks/convert.py", *arguments.split()]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert arguments.split()[0] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_cluster_whose_processes_are_elsewhere_is_not_measured() -> None:
+    assert typical([Cost(None, 2.0), Cost(None, 4.0)]) == Cost(None, 3.0)
 
 
 def test_the_driver_is_measured_at_every_size(tmp_path: Path) -> None:

@@ -314,6 +314,19 @@ def test_debug_shows_the_traceback(aloha: Path, tmp_path: Path) -> None:
         convert(aloha, tmp_path / "out", "--fps", "60", "--debug")
 
 
+def test_names_of_a_dataset_cannot_command_the_terminal(tmp_path: Path, capsys: Any) -> None:
+    name = "note\x1b[2J\nok"
+    write_dataset(
+        tmp_path / "source",
+        lengths=(41,),
+        extra_columns={name: ExtraColumn(lambda episode, frames: frames.astype(np.float32))},
+    )
+    assert convert(tmp_path / "source", tmp_path / "out") == 0
+    shown = capsys.readouterr()
+    assert "\x1b[2J" not in shown.out + shown.err
+    assert "x1b[2J" in shown.out
+
+
 def start(*arguments: object) -> "subprocess.Popen[str]":
     """`millrace ARGUMENTS` in a process group of its own, as a terminal starts it."""
     command = [sys.executable, "-m", "millrace", *map(str, arguments)]

@@ -27,11 +27,12 @@ from engine.inspection import (
     Inspection,
     contact_sheet,
     inspect_dataset,
-    inspection_progress,
     print_inspection,
 )
+from engine.progress import stage_progress
 from engine.row_reader import RowReader
 from engine.sources import open_source
+from engine.video.look import picture_size
 from synthetic import (
     ALOHA_JOINTS,
     ExtraColumn,
@@ -447,7 +448,7 @@ def test_progress_reaches_its_end(pristine: Path) -> None:
 
 def test_progress_is_silent_without_a_terminal(pristine: Path) -> None:
     text = io.StringIO()
-    with inspection_progress(Console(file=text)) as on_progress:
+    with stage_progress(Console(file=text)) as on_progress:
         inspect_dataset(pristine, on_progress=on_progress)
     assert text.getvalue() == ""
 
@@ -562,6 +563,34 @@ def test_text_tells_the_facts_and_the_findings(root: Path) -> None:
     assert f"next: millrace convert {root} OUT --map aloha_to_gr1" in text
 
 
+@pytest.mark.parametrize("fps", [90_000, 30_000, "1/5000", "1/1000000000000000"])
+def test_rates_that_no_dataset_should_have_are_told(root: Path, fps: int | str) -> None:
+    if isinstance(fps, int):
+        write_pictures(video_path(root, 0), pictures(0), fps=fps)
+    else:
+        edit_json(root / "meta/info.json", lambda info: {**info, "fps": fps})
+    assert f"{float(Fraction(fps)):.4g}" in shown(root)
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "expected"),
+    [
+        ((480, 640, 3), None, (480, 640)),
+        ((3, 480, 640), None, (480, 640)),
+        ((4, 480, 640), None, (480, 640)),
+        ((3, 480, 640), ("channels", "height", "width"), (480, 640)),
+        ((6, 480, 640), ("channels", "height", "width"), (480, 640)),
+        ((3, 4, 6), ("height", "width", "channel"), (3, 4)),
+        ((480, 640, 3), ("height", "width", "rgb"), (480, 640)),
+        ((480, 640), None, None),
+    ],
+)
+def test_names_tell_whether_channels_come_first(
+    shape: tuple[int, ...], names: tuple[str, ...] | None, expected: tuple[int, int] | None
+) -> None:
+    assert picture_size(shape, names) == expected
+
+
 def test_many_findings_of_a_kind_are_counted(root: Path) -> None:
     for episode in EVERY:
         truncate_file(data_path(root, episode), 0.5)
@@ -600,6 +629,19 @@ def test_contact_sheet_shows_every_camera_of_some_episodes(tmp_path: Path) -> No
         [Stamp(frame, episode, camera) for frame in np.linspace(0, length - 1, 5).round().astype(int)]
         for episode, length in ((0, 9), (2, 30))
         for camera in (0, 1)
+    ]
+
+
+def test_contact_sheet_shows_the_right_episode_of_rows_that_lie_elsewhere(tmp_path: Path) -> None:
+    write_dataset(tmp_path, version="v3.0", lengths=(9, 21), images_as="image")
+    # Another order in the file than in meta/episodes.
+    path = tmp_path / "data/chunk-000/file-000.parquet"
+    rewrite_parquet(path, lambda table: pa.concat_tables([table.slice(9), table.slice(0, 9)]))
+    contact_sheet(tmp_path, tmp_path / "sheet.png", num_pictures=3)
+    rows = list(cells(decode_png(tmp_path / "sheet.png"), num_pictures=3))
+    assert [[read(picture) for picture in row] for row in rows] == [
+        [Stamp(frame, 0, 0) for frame in (0, 4, 8)],
+        [Stamp(frame, 1, 0) for frame in (0, 10, 20)],
     ]
 
 

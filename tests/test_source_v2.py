@@ -209,3 +209,11 @@ def test_an_unknown_layout_says_what_was_found_and_expected(tmp_path: Path) -> N
     (tmp_path / "frames.zarr").mkdir()
     with pytest.raises(UnknownLayout, match=r"found frames\.zarr\. Expected meta/info\.json"):
         open_source(tmp_path)
+
+
+def test_a_task_may_hold_any_separator_of_lines_but_the_one_of_files(root: Path) -> None:
+    task = "Pick\u2028 up\x85 the cube"
+    edit_jsonl(root / "meta/tasks.jsonl", lambda rows: [{**rows[0], "task": task}])
+    text = (root / "meta/tasks.jsonl").read_text()
+    (root / "meta/tasks.jsonl").write_text(text.encode("ascii").decode("unicode_escape"), encoding="utf-8")
+    assert open_source(root).tasks == {0: task}

@@ -1,5 +1,6 @@
 """Statistics are exact, over all rows of all episodes, and relative ones are what GR00T computes."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -105,9 +106,25 @@ def test_a_small_spread_far_from_zero_is_not_lost(tmp_path: Path) -> None:
 
 def test_more_rows_than_are_held_at_once_change_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    episodes = [{"x": rng.normal(size=(150_000, 4)).astype(np.float32)} for _ in range(6)]
-    found, _ = groot_statistics(write_episodes(tmp_path, episodes), ["x"], {}, horizon=1)
-    assert_equal(found["x"], np.concatenate([episode["x"] for episode in episodes]))
+    episodes = [
+        {name: rng.normal(size=(150_000, width)).astype(np.float32) for name, width in (("x", 4), ("y", 1))}
+        for _ in range(6)
+    ]
+    found, _ = groot_statistics(write_episodes(tmp_path, episodes), ["x", "y"], {}, horizon=1)
+    for name in ("x", "y"):
+        assert_equal(found[name], np.concatenate([episode[name] for episode in episodes]))
+
+
+def test_more_columns_than_files_may_be_open_change_nothing(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(8, 1200)).astype(np.float32)
+    paths = write_episodes(tmp_path, [{"x": values}])
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, limits[1]), limits[1]))
+    try:
+        found, _ = groot_statistics(paths, ["x"], {}, horizon=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert_equal(found["x"], values)
 
 
 def test_the_order_of_joints_is_kept(tmp_path: Path) -> None:

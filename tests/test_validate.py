@@ -1,9 +1,13 @@
 """Every check of validate() notices what breaks it, and nothing else is said; bad data never raises."""
 
 import json
+import os
 import random
+import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +40,8 @@ LENGTHS = (55, 53, 52)
 FPS = 50
 H264 = SyntheticVideo(codec="libx264", height=IMAGE_SIZE, width=IMAGE_SIZE, gop=10)
 ODD_VALUES = (None, True, -1, 0, 3.5, 10**30, 1e308, "", "x", "\ud800", "\x1b[2J\n", [], [[]], [1, "a"], {}, {"a": 1})
+
+NOBODY = 65534
 
 
 @pytest.fixture(scope="session")
@@ -355,6 +361,7 @@ BREAKS: dict[str, Callable[[Path], Any]] = {
     ),
     "config-syntax": lambda root: config(root, "CONFIG = {", "CONFIG = {{"),
     "config-dynamic": lambda root: config(root, "list(range(16))", "list(range(len(CONFIG)))"),
+    "config-tag": lambda root: config(root, "EmbodimentTag.NEW_EMBODIMENT", "EmbodimentTag.UNITREE_G1"),
     "config-keys": lambda root: config(root, '"left_gripper",', '"left_griper",'),
     "config-action-configs": drop_last_action_config,
     "config-relative": lambda root: config(root, '            "left_arm",\n', "", 1),
@@ -528,6 +535,57 @@ def test_names_in_the_config_are_followed(dataset: Path) -> None:
     assert codes(validate(dataset)) == {"relative-horizon"}
 
 
+def test_relative_statistics_have_a_step_for_each_delta_index(dataset: Path) -> None:
+    """GR00T's stats.py: steps 0, 2, ..., 30 are 16, though they span 31 frames."""
+    config(dataset, "list(range(16))", "list(range(0, 32, 2))")
+    assert validate(dataset).problems == ()
+
+
+def test_a_chunk_has_as_many_steps_for_the_model_as_delta_indices(dataset: Path) -> None:
+    config(dataset, "list(range(16))", "list(range(0, 54, 2))")
+    relative_stats(dataset, lambda content: {name: stretched(entry, 27) for name, entry in content.items()})
+    # 27 steps are few enough for the model, but the last episode lacks the 53 frames that they span.
+    assert codes(validate(dataset)) == {"episodes-untrained"}
+
+
+def stretched(entry: dict[str, Any], horizon: int) -> dict[str, Any]:
+    return {stat: [values[0]] * horizon for stat, values in entry.items()}
+
+
+def test_an_episode_must_hold_the_span_of_a_chunk(dataset: Path) -> None:
+    config(dataset, "list(range(16))", "list(range(0, 64, 4))")
+    report = validate(dataset)
+    assert codes(report) == {"episodes-too-short"}
+    assert "the 61 frames of an action chunk" in report.errors[0].message
+
+
+@pytest.mark.parametrize("tag", ["", ", EmbodimentTag.GR1", ", embodiment_tag=EmbodimentTag.NEW_EMBODIMENT"])
+def test_tags_without_a_config_of_groots_are_free(tag: str, dataset: Path) -> None:
+    set_tag(dataset, tag)
+    assert validate(dataset).problems == ()
+
+
+@pytest.mark.parametrize("tag", [", EmbodimentTag.MY_ROBOT", ", embodiment_tag=EmbodimentTag.OXE_DROID"])
+def test_tags_that_groot_stops_at_are_noticed(tag: str, dataset: Path) -> None:
+    set_tag(dataset, tag)
+    assert codes(validate(dataset)) == {"config-tag"}
+
+
+def set_tag(root: Path, argument: str) -> None:
+    path = root / "modality_config.py"
+    text, num_calls = re.subn(
+        r"(?m)^register_modality_config\(.*\)$", f"register_modality_config(CONFIG{argument})", path.read_text()
+    )
+    assert num_calls == 1
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("steps", ["list(range(1048576))", "list(range(0, 65536))", str([0] * 5000)])
+def test_endless_chunks_are_not_counted(steps: str, dataset: Path) -> None:
+    config(dataset, "list(range(16))", steps)
+    assert codes(validate(dataset)) == {"config-dynamic"}
+
+
 def test_config_without_cameras_is_noticed(dataset: Path) -> None:
     config(dataset, '"top",', "")
     assert codes(validate(dataset)) == {"config-keys"}
@@ -631,6 +689,59 @@ def replace_somewhere(value: Any, chance: random.Random) -> None:
         replace_somewhere(value[key], chance)
     else:
         value[key] = deepcopy(chance.choice(ODD_VALUES))
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that any user may enter, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Root may read everything, so it becomes somebody else for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400])
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        (".", "meta-missing"),
+        ("meta", "meta-missing"),
+        ("data/chunk-000", "rows-missing"),
+        ("data", "rows-missing"),
+        ("videos", "video-missing"),
+    ],
+)
+def test_folders_that_may_not_be_read_become_errors(
+    folder: str, expected: str, mode: int, whole: Path, shared_folder: Path
+) -> None:
+    root = copy(whole, shared_folder / "dataset", keep_manifest=False)
+    (root / folder).chmod(mode)
+    with ordinary_user():
+        report = validate(root)
+    (root / folder).chmod(0o755)
+    assert expected in codes(report)
+    assert "cannot be read (Permission denied)" in format_report(report)
+
+
+@pytest.mark.parametrize("name", [*FILES, "modality_config.py"])
+def test_files_that_may_not_be_read_become_errors(name: str, whole: Path, shared_folder: Path) -> None:
+    root = copy(whole, shared_folder / "dataset", keep_manifest=True)
+    (root / name).chmod(0o000)
+    with ordinary_user():
+        report = validate(root)
+    assert name in {str(found.path) for found in report.errors}
 
 
 def test_a_file_in_place_of_the_dataset_is_no_dataset(tmp_path: Path) -> None:

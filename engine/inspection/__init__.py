@@ -3,7 +3,7 @@
 from engine.inspection.dataset import MAX_EPISODES, ContactSheet, contact_sheet, inspect_dataset
 from engine.inspection.facts import Inspection
 from engine.inspection.findings import KINDS, Finding
-from engine.inspection.text import inspection_progress, print_inspection
+from engine.inspection.text import print_inspection
 
 __all__ = [
     "KINDS",
@@ -13,6 +13,5 @@ __all__ = [
     "Inspection",
     "contact_sheet",
     "inspect_dataset",
-    "inspection_progress",
     "print_inspection",
 ]

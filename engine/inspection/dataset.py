@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from embodiments import load_robot
+from embodiments.errors import MillraceError
 from engine.errors import RecipeError
 from engine.inspection.facts import (
     Files,
@@ -19,9 +20,10 @@ from engine.inspection.facts import (
     task_findings,
 )
 from engine.inspection.guess import RobotGuess, guess_robot
+from engine.inspection.pictures import located
 from engine.inspection.rows import RowsResult, evenly, inspect_rows
 from engine.inspection.videos import VideosResult, inspect_videos
-from engine.sources import SourceDataset, open_source
+from engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source
 from engine.sources.selection import select_episodes
 from engine.video.contact_sheet import write_contact_sheet
 
@@ -54,7 +56,7 @@ def inspect_dataset(
         MillraceError: the dataset cannot be opened; anything less is a finding.
     """
     dataset = open_source(path)
-    chosen = evenly(select_episodes(dataset, episodes), max_episodes)
+    chosen = _choose(dataset, episodes, max_episodes)
     files = measure_files(dataset)
     robot = guess_robot(dataset)
     with_rows = [episode for episode in chosen if not any(rows.path in files.missing for rows in episode.rows)]
@@ -72,6 +74,11 @@ def inspect_dataset(
         on_progress=partial(on_progress, "videos"),
     )
     return _summarize(dataset, robot, files, rows, videos, num_inspected=len(chosen))
+
+
+def _choose(dataset: SourceDataset, selection: str | None, max_episodes: int) -> list[SourceEpisode]:
+    """At most so many of the selected episodes; a dataset without any is no reason to refuse a look at it."""
+    return evenly(dataset.episodes if selection is None else select_episodes(dataset, selection), max_episodes)
 
 
 def _summarize(
@@ -142,12 +149,21 @@ def contact_sheet(
         MillraceError: the dataset cannot be opened, has no camera or the file cannot be written.
     """
     dataset = open_source(path)
-    shown = evenly(select_episodes(dataset, episodes), max_episodes)
+    shown = _choose(dataset, episodes, max_episodes)
     if not dataset.cameras or not shown:
         raise RecipeError(f"{dataset.root} has no {'camera' if shown else 'episode'} to show on a contact sheet")
-    rows = [[episode.clips.get(camera) for camera in dataset.cameras] for episode in shown]
+    rows = [[_clip(episode, camera) for camera in dataset.cameras] for episode in shown]
     try:
         write_contact_sheet(Path(out_png), rows, num_pictures=num_pictures)
     except OSError as error:
         raise RecipeError(f"{out_png} cannot be written ({error.strerror})") from error
     return ContactSheet(tuple(episode.index for episode in shown), dataset.cameras)
+
+
+def _clip(episode: SourceEpisode, camera: str) -> Clip | ImageColumn | None:
+    """A camera's pictures where they really lie; None where there are none."""
+    clip = episode.clips.get(camera)
+    try:
+        return None if clip is None else located(episode, clip)
+    except MillraceError:
+        return None

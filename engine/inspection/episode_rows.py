@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from embodiments.errors import MillraceError
 from engine.errors import RowsError
 from engine.inspection.columns import Columns
-from engine.inspection.findings import Finding, found, some
-from engine.inspection.motion import Floats, LagSums, idle_mask, joint_scale, lag_sums, runs
+from engine.inspection.findings import Finding, found
+from engine.inspection.motion import Floats, LagSums, idle_mask, lag_sums, runs
 from engine.row_reader import RowReader
 from engine.sources import SourceEpisode
+from engine.text import some
 
 IDLE_SECONDS = 1.0
 MAX_LAG_SECONDS = 0.5
@@ -83,7 +84,7 @@ def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> 
         tuple(findings),
         num_rows,
         None if is_idle is None else int(is_idle.sum()),
-        {name: (column.min(axis=0), column.max(axis=0)) for name, column in sound.items() if len(column)},
+        measure_extents(sound),
         _lag(sound, checks),
     )
 
@@ -123,16 +124,10 @@ def positions(values: Mapping[str, Floats], checks: RowChecks) -> Floats | None:
     return np.concatenate([values[name] for name in names], axis=1) / checks.scale
 
 
-def measure_scales(reports: list[dict[str, Floats]], columns: Columns) -> dict[str, Floats]:
-    """The way of each joint of motion over some episodes' values."""
-    scales = {}
-    for name in columns.motion:
-        parts = [values[name] for values in reports if name in values and len(values[name])]
-        parts = [part for part in parts if np.isfinite(part).all()]
-        if parts:
-            low = np.min([part.min(axis=0) for part in parts], axis=0)
-            scales[name] = joint_scale(low, np.max([part.max(axis=0) for part in parts], axis=0))
-    return scales
+def measure_extents(values: Mapping[str, Floats]) -> dict[str, Extent]:
+    """Lowest and highest value of each column that is sound and not empty."""
+    sound = {name: column for name, column in values.items() if len(column) and np.isfinite(column).all()}
+    return {name: (column.min(axis=0), column.max(axis=0)) for name, column in sound.items()}
 
 
 def _numbers(column: pa.ChunkedArray) -> Floats:

@@ -78,9 +78,3 @@ def found(
     """A finding of a known kind, its message cut to a bearable length."""
     text = message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + " ..."
     return Finding(code, KINDS[code].severity, text, episode, camera, path)
-
-
-def some(names: list[str], limit: int = 6) -> str:
-    """A list of names, cut short: "a, b, c and 20 more"."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -13,7 +13,7 @@ from engine.inspection.findings import Finding, found
 from engine.inspection.motion import Floats, runs
 from engine.row_reader import RowReader
 from engine.sources import Clip, Feature, ImageColumn, SourceEpisode
-from engine.video.look import Pictures, VideoHeader, look_at
+from engine.video.look import Pictures, VideoHeader, look_at, picture_size
 
 # A mean grey of 0 to 255 below this is black; night scenes lie above.
 BLACK_LEVEL = 8
@@ -27,7 +27,6 @@ RATE_SHARE = 0.01
 
 PICTURES_PER_SECOND = 2
 MIN_PICTURES, MAX_PICTURES = 24, 96
-CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,11 @@ class Motion:
 
 def header_findings(shot: Shot, header: VideoHeader, feature: Feature, fps: Fraction) -> Iterator[Finding]:
     """What a video's header says otherwise than info.json."""
-    size = picture_size(feature)
-    if size is not None and size != (header.width, header.height):
-        yield shot.found(
-            "video-size", f"pictures of {header.width}x{header.height}, but info.json says {size[0]}x{size[1]}"
-        )
+    size = picture_size(feature.shape, feature.names)
+    if size is not None and size != (header.height, header.width):
+        height, width = size
+        message = f"pictures of {header.width}x{header.height}, but info.json says {width}x{height}"
+        yield shot.found("video-size", message)
     mean = header.mean_fps
     if not mean or has_even_rate(header, fps):
         return
@@ -84,28 +83,27 @@ def has_even_rate(header: VideoHeader, fps: Fraction) -> bool:
     return header.num_frames == 1 or (header.mean_fps is not None and _is_rate(header.mean_fps, fps))
 
 
-def picture_size(feature: Feature) -> tuple[int, int] | None:
-    """Width and height as info.json says them, whether channels come first or last."""
-    if len(feature.shape) != 3:
-        return None
-    is_channels_first = feature.shape[0] in CHANNELS and feature.shape[2] not in CHANNELS
-    height, width = feature.shape[1:] if is_channels_first else feature.shape[:2]
-    return width, height
-
-
 def look(shot: Shot, *, num_pictures: int) -> tuple[NDArray[np.int64], Pictures | Finding]:
     """Some of a clip's pictures, evenly spaced, and their frame indices; or why there are none."""
     indices = np.unique(np.linspace(0, shot.clip.num_frames - 1, num_pictures).round().astype(np.int64))
     try:
-        clip = shot.clip
-        if isinstance(clip, ImageColumn):
-            ranges, _ = RowReader().read(shot.episode, [])
-            clip = replace(clip, rows=ranges)
-        return indices, look_at(clip, indices)
+        return indices, look_at(located(shot.episode, shot.clip), indices)
     except FrameCountMismatch as error:
         return indices, shot.found("frame-count", str(error))
     except (MillraceError, OSError) as error:
         return indices, shot.found("unreadable-video", str(error))
+
+
+def located(episode: SourceEpisode, clip: Clip | ImageColumn) -> Clip | ImageColumn:
+    """The clip where it really lies: pictures inside rows move with these.
+
+    Raises:
+        MillraceError: the episode's rows are nowhere.
+    """
+    if isinstance(clip, Clip):
+        return clip
+    ranges, _ = RowReader().read(episode, [])
+    return replace(clip, rows=ranges)
 
 
 def picture_findings(

@@ -9,14 +9,15 @@ import numpy as np
 from embodiments import Robot
 from embodiments.errors import MillraceError
 from engine.inspection.columns import Columns, choose_columns
-from engine.inspection.episode_rows import Extent, RowChecks, check_rows, measure_scales, read_values
+from engine.inspection.episode_rows import Extent, RowChecks, check_rows, measure_extents, read_values
 from engine.inspection.facts import MotionFacts
-from engine.inspection.findings import Finding, found, some
-from engine.inspection.motion import Floats, LagFit, LagSums, best_lag
+from engine.inspection.findings import Finding, found
+from engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
 from engine.layout import ACTION
 from engine.row_reader import RowReader
 from engine.sources import Feature, SourceDataset, SourceEpisode
 from engine.sources.parquet import read_schema
+from engine.text import some
 
 # Episodes that tell how far each joint goes.
 MAX_SCALED = 32
@@ -106,13 +107,14 @@ def _missing_column(name: str, stored: list[str], path: Path) -> Finding:
 def _make_checks(
     dataset: SourceDataset, columns: Columns, episodes: Sequence[SourceEpisode], reader: RowReader
 ) -> RowChecks:
-    samples: list[dict[str, Floats]] = []
+    extents: dict[str, Extent] = {}
     for episode in evenly(episodes, MAX_SCALED):
         try:
-            samples.append(read_values(episode, columns, reader)[0])
+            extents = _widen(extents, measure_extents(read_values(episode, columns, reader)[0]))
         except MillraceError:
             continue  # becomes a finding when its turn comes
-    return RowChecks(columns, dataset.fps, frozenset(dataset.tasks), measure_scales(samples, columns))
+    scales = {name: joint_scale(*extents[name]) for name in columns.motion if name in extents}
+    return RowChecks(columns, dataset.fps, frozenset(dataset.tasks), scales)
 
 
 def _widen(extents: dict[str, Extent], more: Mapping[str, Extent]) -> dict[str, Extent]:

@@ -1,26 +1,25 @@
 """An inspection as a terminal shows it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 
 from rich import box
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from engine.binding import BOOKKEEPING
 from engine.inspection.facts import CameraFacts, Inspection
-from engine.inspection.findings import SEVERITIES, Finding, some
-from engine.resample import format_fps, parse_fps
+from engine.inspection.findings import SEVERITIES, Finding
+from engine.text import printable, some
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 MAX_TASKS = 10
 MAX_OF_A_CODE = 3
 MAX_NAMES = 8
+MAX_SECONDS = timedelta(days=365_000).total_seconds()
 CAMERAS = ("video", "image")
 
 
@@ -32,36 +31,22 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     console.print(_features(inspection))
     _print_findings(inspection, console)
     if inspection.robot.command is not None:
-        _print_line(f"\nnext: {printable(inspection.robot.command)}", console)
+        _print_line(f"\nnext: {_safe(inspection.robot.command)}", console)
         if len(inspection.robot.maps) > 1:
             _print_line(f"maps from '{inspection.robot.name}': {', '.join(inspection.robot.maps)}", console)
-
-
-@contextmanager
-def inspection_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """What to give `inspect_dataset` as on_progress: a bar that goes away, none without a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("opening", total=None)
-        yield lambda stage, num_done, num_all: bar.update(task, description=stage, completed=num_done, total=num_all)
-
-
-def printable(text: object) -> str:
-    """Untrusted text without line breaks, terminal commands or markup."""
-    return escape("".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text)))
 
 
 def _facts(inspection: Inspection) -> Table:
     table = _table(show_header=False)
     shortest, longest = (frames / inspection.fps for frames in (inspection.shortest_frames, inspection.longest_frames))
-    frames = f"{inspection.num_frames:,}, {timedelta(seconds=round(inspection.duration_seconds))} h"
+    frames = f"{inspection.num_frames:,}, {_hours(inspection.duration_seconds)}"
     robot = inspection.robot
-    table.add_row("dataset", printable(inspection.root))
-    table.add_row("layout", printable(inspection.layout))
-    table.add_row("robot", f"{printable(robot.name or 'unknown')}: {printable(robot.reason)}")
+    table.add_row("dataset", _safe(inspection.root))
+    table.add_row("layout", _safe(inspection.layout))
+    table.add_row("robot", f"{_safe(robot.name or 'unknown')}: {_safe(robot.reason)}")
     if inspection.robot_type is not None:
-        table.add_row("", f"(info.json says '{printable(inspection.robot_type)}')")
-    table.add_row("fps", format_fps(parse_fps(inspection.fps)))
+        table.add_row("", f"(info.json says '{_safe(inspection.robot_type)}')")
+    table.add_row("fps", f"{inspection.fps:.4g}")
     table.add_row("episodes", f"{inspection.num_episodes:,}, of {shortest:.1f} to {longest:.1f} s")
     table.add_row("frames", frames)
     table.add_row("size", f"rows {decimal(inspection.num_rows_bytes)}, videos {decimal(inspection.num_video_bytes)}")
@@ -69,12 +54,17 @@ def _facts(inspection: Inspection) -> Table:
         table.add_row("standing still", f"{inspection.motion.idle_share:.0%} of the frames")
     for number, task in enumerate(inspection.tasks[:MAX_TASKS]):
         episodes = f"{task.num_episodes:,} episode{'s' * (task.num_episodes != 1)}"
-        table.add_row("" if number else "tasks", f"{printable(task.task)}  [dim]{episodes}[/]")
+        table.add_row("" if number else "tasks", f"{_safe(task.task)}  [dim]{episodes}[/]")
     if len(inspection.tasks) > MAX_TASKS:
         table.add_row("", f"and {len(inspection.tasks) - MAX_TASKS:,} more tasks")
     if not inspection.tasks:
         table.add_row("tasks", "none")
     return table
+
+
+def _hours(seconds: float) -> str:
+    """A duration; one that only a wrong rate can explain is beyond any calendar."""
+    return f"{timedelta(seconds=round(seconds))} h" if seconds < MAX_SECONDS else f"{seconds:.4g} s"
 
 
 def _cameras(cameras: Sequence[CameraFacts]) -> Table:
@@ -83,10 +73,10 @@ def _cameras(cameras: Sequence[CameraFacts]) -> Table:
         table.add_column(heading, overflow="fold")
     for camera in cameras:
         size = None if camera.width is None else f"{camera.width}x{camera.height}"
-        fps = None if camera.fps is None else format_fps(parse_fps(camera.fps))
+        fps = None if camera.fps is None else f"{camera.fps:.4g}"
         num_bytes = None if camera.bytes_per_frame is None else decimal(round(camera.bytes_per_frame))
         values = (camera.codec, camera.pix_fmt, size, fps, camera.gop, camera.color_range, num_bytes)
-        table.add_row(printable(camera.name), *("?" if value is None else printable(value) for value in values))
+        table.add_row(_safe(camera.name), *("?" if value is None else _safe(value) for value in values))
     return table
 
 
@@ -98,7 +88,7 @@ def _features(inspection: Inspection) -> Table:
         if feature.dtype not in CAMERAS and feature.name not in BOOKKEEPING:
             shape = "x".join(map(str, feature.shape))
             names = some(list(feature.names or ()), MAX_NAMES)
-            table.add_row(printable(feature.name), printable(feature.dtype), shape, printable(names))
+            table.add_row(_safe(feature.name), _safe(feature.dtype), shape, _safe(names))
     return table
 
 
@@ -117,9 +107,9 @@ def _print_findings(inspection: Inspection, console: Console) -> None:
 
 def _line(finding: Finding) -> str:
     episode = "" if finding.episode is None else f"episode {finding.episode}"
-    camera = "" if finding.camera is None else f"camera {printable(finding.camera)}"
+    camera = "" if finding.camera is None else f"camera {_safe(finding.camera)}"
     where = ", ".join(part for part in (episode, camera) if part)
-    return f"{_head(finding)}  {where}{': ' if where else ''}{printable(finding.message)}"
+    return f"{_head(finding)}  {where}{': ' if where else ''}{_safe(finding.message)}"
 
 
 def _head(finding: Finding) -> str:
@@ -147,3 +137,8 @@ def _table(*, show_header: bool = True) -> Table:
 
 def _print_line(text: str, console: Console) -> None:
     console.print(text, soft_wrap=True, highlight=False)
+
+
+def _safe(text: object) -> str:
+    """Untrusted text in one line, without terminal commands or markup."""
+    return escape(printable(text))

@@ -1,7 +1,7 @@
 """The promises of a finished dataset, each a named check; see CHECKS.
 
 It judges any GR00T dataset, not only Millrace's. What needs a model or a machine (rows 11 and 12 of the checklist in
-facts/gr00t.md: the registered tag, a checkpoint's own limits, batch and memory) is left to train/preflight.py.
+facts/gr00t.md: a checkpoint's own tags and limits, batch and memory) is left to train/preflight.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.validate.checks import CHECKS, Check, Severity
 from engine.validate.episode_statistics import episode_statistics_problems
+from engine.validate.files import why_no_folder
 from engine.validate.info import info_problems, template_problems
 from engine.validate.manifest import manifest_problems
 from engine.validate.metadata import Metadata, read_metadata
@@ -41,8 +42,8 @@ def validate(
     """
     root = Path(dataset)
     num_checks = sum(deep or not check.is_deep for check in CHECKS.values())
-    if not root.is_dir():
-        return Report((problem("dataset-missing", None, f"there is no folder {root}"),), 0, 0, num_checks)
+    if reason := why_no_folder(root):
+        return Report((problem("dataset-missing", None, f"the folder {root} {reason}"),), 0, 0, num_checks)
     metadata, problems = read_metadata(root)
     problems += manifest_problems(root, lambda num_done: on_progress("files", num_done, None))
     if metadata is None:
@@ -66,9 +67,7 @@ def _judge(metadata: Metadata, deep: bool, on_progress: Progress) -> Iterator[Pr
     stats, relative = read_stats(metadata), read_relative_stats(metadata)
     yield from (*stats.problems, *relative.problems)
     yield from spread_problems(metadata, stats.entries)
-    yield from training_problems(
-        metadata, horizon=relative.horizon if metadata.config is None else metadata.config.horizon
-    )
+    yield from training_problems(metadata, stored_horizon=relative.horizon)
     if has_sound_rows and (stats.entries or relative.entries):
         yield from value_problems(
             metadata,

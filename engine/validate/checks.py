@@ -28,7 +28,7 @@ CHECKS: dict[str, Check] = {
     "jsonl-blank": Check("error", "No .jsonl file holds a blank line, on which GR00T's reader stops."),
     "index-unique": Check("error", "No episode_index and no task_index is listed twice."),
     "episode-numbers": Check("warning", "Episodes are numbered 0, 1, 2, ... in order, as LeRobot takes for granted."),
-    "info-totals": Check("error", "info.json's total_episodes, total_frames and total_tasks are what is there."),
+    "info-totals": Check("warning", "info.json's total_episodes, total_frames and total_tasks are what is there."),
     "info-file-totals": Check("warning", "info.json's total_videos and total_chunks are what is there."),
     "codebase-version": Check("warning", "info.json says v2.0 or v2.1, the layouts that GR00T reads."),
     "path-template": Check(
@@ -99,6 +99,7 @@ CHECKS: dict[str, Check] = {
     # modality_config.py
     "config-syntax": Check("error", "modality_config.py is Python."),
     "config-dynamic": Check("warning", "modality_config.py can be understood without running it."),
+    "config-tag": Check("error", "It registers for a tag that N1.6 has and has no config for, as NEW_EMBODIMENT."),
     "config-keys": Check("error", "modality_config.py names only what modality.json has."),
     "config-action-configs": Check("error", "It has one ActionConfig for each action key."),
     "config-relative": Check("error", "Each RELATIVE action has its state among the state keys, of the same width."),

@@ -10,7 +10,12 @@ from engine.validate.files import Unreadable
 from engine.validate.report import problem
 
 MAX_BYTES = 1 << 20
-MAX_STEPS = 1 << 20
+# Of a list, and of the numbers in it: a list that many modalities share is held for each.
+MAX_STEPS = 4096
+MAX_MODALITIES = 16
+
+# What register_modality_config takes where it is given no tag (N1.6, gr00t/configs/data/embodiment_configs.py).
+DEFAULT_TAG = "NEW_EMBODIMENT"
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,10 @@ class GrootModality:
 
 @dataclass(frozen=True)
 class GrootConfig:
-    """GR00T's modality config, by modality: video, state, action, language."""
+    """GR00T's modality config, by modality: video, state, action, language; tag: the EmbodimentTag it is for."""
 
     modalities: Mapping[str, GrootModality] = field(default_factory=dict)
+    tag: str = DEFAULT_TAG
 
     def keys(self, modality: str) -> tuple[str, ...]:
         """The modality's keys, none where it is left out."""
@@ -44,9 +50,21 @@ class GrootConfig:
 
     @property
     def horizon(self) -> int | None:
-        """Steps of an action chunk as GR00T counts them (sharded_single_step_dataset.py)."""
-        deltas = self.modalities["action"].deltas if "action" in self.modalities else ()
+        """Steps of an action chunk: one for each delta index (GR00T's stats.py, processing_gr00t_n1d6.py)."""
+        return len(self._action_deltas) or None
+
+    @property
+    def span(self) -> int | None:
+        """Frames from a chunk's first step to its last, for which an episode must have room.
+
+        As GR00T's sharded_single_step_dataset.py counts them; with gaps between the steps more than the horizon.
+        """
+        deltas = self._action_deltas
         return max(deltas) - min(deltas) + 1 if deltas else None
+
+    @property
+    def _action_deltas(self) -> tuple[int, ...]:
+        return self.modalities["action"].deltas if "action" in self.modalities else ()
 
     @property
     def relative(self) -> Mapping[str, ActionRep]:
@@ -86,9 +104,9 @@ def read_config(root: Path) -> GrootConfig:
 
 
 def _registered(module: ast.Module) -> GrootConfig:
-    """The argument of the one register_modality_config(...), in a file of nothing but imports and constants."""
+    """The arguments of the one register_modality_config(...), in a file of nothing but imports and constants."""
     constants: dict[str, ast.expr] = {}
-    registered: list[ast.expr] = []
+    registered: list[ast.Call] = []
     for statement in module.body:
         match statement:
             case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
@@ -97,17 +115,21 @@ def _registered(module: ast.Module) -> GrootConfig:
                 constants[name] = value
             case ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
                 pass
-            case ast.Expr(value=ast.Call(func=ast.Name(id="register_modality_config"), args=[config, *_])):
-                registered.append(config)
+            case ast.Expr(value=ast.Call(func=ast.Name(id="register_modality_config")) as call):
+                registered.append(call)
             case _:
                 raise _Dynamic(statement)
     if len(registered) != 1:
         raise _Dynamic(module)
-    config = _resolve(registered[0], constants)
-    if not isinstance(config, ast.Dict):
+    fields = _fields(registered[0], ("config", "embodiment_tag"))
+    config = _resolve(fields.get("config"), constants)
+    if not isinstance(config, ast.Dict) or len(config.keys) > MAX_MODALITIES:
         raise _Dynamic(config)
     entries = zip(config.keys, config.values, strict=True)
-    return GrootConfig({_text(key, constants): _modality(value, constants) for key, value in entries})
+    return GrootConfig(
+        {_text(key, constants): _modality(value, constants) for key, value in entries},
+        _member(fields["embodiment_tag"], constants) if "embodiment_tag" in fields else DEFAULT_TAG,
+    )
 
 
 Constants = Mapping[str, ast.expr]
@@ -160,7 +182,7 @@ def _items_or_none(node: ast.expr | None, constants: Constants) -> list[ast.expr
 
 def _items(node: ast.expr, constants: Constants) -> list[ast.expr]:
     node = _resolve(node, constants)
-    if isinstance(node, ast.List | ast.Tuple):
+    if isinstance(node, ast.List | ast.Tuple) and len(node.elts) <= MAX_STEPS:
         return node.elts
     raise _Dynamic(node)
 

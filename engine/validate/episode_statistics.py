@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict
 
+from engine.text import some
 from engine.validate.files import JsonObject, Unreadable, blank_lines, is_file, read_jsonl
 from engine.validate.metadata import EPISODES_STATS, Count, FeatureInfo, Metadata
-from engine.validate.report import Problem, problem, some
+from engine.validate.report import Problem, problem
 from engine.validate.stored_statistics import numbers
 
 NAMES = ("min", "max", "mean", "std")

@@ -1,8 +1,9 @@
 """Untrusted JSON files as checked models; what is wrong with one becomes a Problem."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
@@ -117,7 +118,25 @@ def _reject(constant: str) -> NoReturn:
 
 def is_file(path: Path) -> bool:
     """Whether there is such a file; a name that no file can have is no file."""
+    return why_no_file(path) is None
+
+
+def why_no_file(path: Path) -> str | None:
+    """None where there is such a file; "is missing", or why nobody can say whether it is."""
+    return _why_not(path, S_ISREG)
+
+
+def why_no_folder(path: Path) -> str | None:
+    """Likewise of a folder."""
+    return _why_not(path, S_ISDIR)
+
+
+def _why_not(path: Path, is_kind: Callable[[int], bool]) -> str | None:
     try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+        return None if is_kind(path.stat().st_mode) else "is missing"
+    except (FileNotFoundError, NotADirectoryError):
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    except ValueError as error:
+        return f"cannot be read ({error})"

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.templates import why_not_fillable
+from engine.text import some
 from engine.validate.metadata import EPISODES, INFO, TASKS, Metadata
-from engine.validate.report import Problem, problem, some
+from engine.validate.report import Problem, problem
 
 READABLE_VERSIONS = ("v2.0", "v2.1")
 EPISODE_FIELDS = {"episode_chunk", "episode_index"}

@@ -16,7 +16,7 @@ from engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
 from engine.resample import parse_fps
 from engine.sources.metadata import flatten_names
 from engine.validate.config import GrootConfig, read_config
-from engine.validate.files import Unreadable, blank_lines, read_json, read_jsonl
+from engine.validate.files import Unreadable, blank_lines, is_file, read_json, read_jsonl, why_no_file, why_no_folder
 from engine.validate.report import Problem, problem
 
 INFO, EPISODES, TASKS = "meta/info.json", "meta/episodes.jsonl", "meta/tasks.jsonl"
@@ -231,7 +231,7 @@ def read_metadata(root: Path) -> tuple[Metadata | None, list[Problem]]:
     problems = _missing(root)
 
     def attempt(name: str, read: Callable[[], Value]) -> Value | None:
-        if not (root / name).is_file():
+        if not is_file(root / name):
             return None
         try:
             return read()
@@ -252,15 +252,15 @@ def read_metadata(root: Path) -> tuple[Metadata | None, list[Problem]]:
 
 
 def _missing(root: Path) -> list[Problem]:
-    if not (root / "meta").is_dir():
-        message = "there is no meta/: no GR00T dataset, or a conversion that has not finished (run it again)"
+    if reason := why_no_folder(root / "meta"):
+        message = f"{reason}: no GR00T dataset, or a conversion that has not finished (run it again)"
         return [problem("meta-missing", "meta", message)]
     hint = {
         EPISODES: "; GR00T reads LeRobot v2 only, `millrace convert` makes that of v1 and v3",
         MODALITY: ", which tells GR00T what the values are; `millrace convert` makes a GR00T dataset",
     }
-    missing = [name for name in REQUIRED if not (root / name).is_file()]
-    return [problem("meta-missing", name, f"is missing{hint.get(name, '')}") for name in missing]
+    reasons = {name: why_no_file(root / name) for name in REQUIRED}
+    return [problem("meta-missing", name, f"{why}{hint.get(name, '')}") for name, why in reasons.items() if why]
 
 
 def _read_tasks(root: Path, report: Callable[[Problem], None]) -> dict[int, str]:

@@ -3,12 +3,17 @@
 from collections.abc import Iterator, Mapping
 
 from engine.layout import MODALITY_CONFIG
-from engine.validate.config import GrootConfig
+from engine.text import some
+from engine.validate.config import DEFAULT_TAG, GrootConfig
 from engine.validate.metadata import MODALITY, FeatureInfo, JointSlice, Metadata, ModalityFile
-from engine.validate.report import Problem, problem, some
+from engine.validate.report import Problem, problem
 
 # Language keys that GR00T fills from episodes.jsonl (lerobot_episode_loader.py, LANG_KEYS).
 EPISODE_LANGUAGE = ("task", "sub_task")
+# N1.6's EmbodimentTag: those that a config may be registered for, and those that have one already, for which
+# register_modality_config stops (gr00t/data/embodiment_tags.py, gr00t/configs/data/embodiment_configs.py).
+FREE_TAGS = ("NEW_EMBODIMENT", "GR1", "ROBOCASA_PANDA_OMRON")
+TAKEN_TAGS = ("UNITREE_G1", "LIBERO_PANDA", "OXE_WIDOWX", "OXE_GOOGLE", "BEHAVIOR_R1_PRO", "OXE_DROID")
 
 
 def modality_problems(metadata: Metadata) -> Iterator[Problem]:
@@ -92,6 +97,10 @@ def _takes_language_of_episodes(config: GrootConfig | None) -> bool:
 
 
 def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Problem]:
+    if config.tag not in FREE_TAGS:
+        reason = "has a config in N1.6" if config.tag in TAKEN_TAGS else "is no tag of N1.6"
+        message = f"registers for {config.tag}, which {reason}, so GR00T stops: use {DEFAULT_TAG}"
+        yield problem("config-tag", MODALITY_CONFIG, message)
     known = {
         "video": set(modality.video),
         "state": set(modality.state),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.text import printable
 from engine.validate.checks import CHECKS, Severity
 
 MAX_MESSAGE = 600
@@ -80,17 +81,6 @@ def problem(code: str, path: str | Path | None, message: str) -> Problem:
 def format_report(report: Report, *, limit_per_code: int = 5) -> str:
     """The report as the command line prints it; the verdict comes last."""
     return "\n".join([*report.lines(limit_per_code), report.verdict])
-
-
-def printable(text: str) -> str:
-    """Untrusted text without line breaks, terminal commands or halves of characters."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def some(names: list[str], limit: int = 8) -> str:
-    """A list of names, cut short: "a, b, c and 20 more"."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def count(items: tuple[Problem, ...], noun: str) -> str:

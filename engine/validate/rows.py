@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from engine.errors import RowsError
+from engine.errors import DatasetError, RowsError
 from engine.row_reader import read_rows
 from engine.rows import integers, vectors
 from engine.sources.episode import RowRange
-from engine.validate.files import is_file
+from engine.sources.parquet import read_schema
+from engine.text import some
+from engine.validate.files import why_no_file
 from engine.validate.metadata import INFO, TASKS, Episode, FeatureInfo, Metadata
-from engine.validate.report import Problem, problem, some
+from engine.validate.report import Problem, problem
 
 # LeRobot 0.3.3's tolerance_s, seconds (datasets/utils.py, check_timestamps_sync).
 TOLERANCE_SECONDS = 1e-4
@@ -40,8 +41,8 @@ def orphan_rows(metadata: Metadata) -> Iterator[Problem]:
 def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
     """Everything about one episode's rows; the file is read once."""
     path = metadata.data_path(episode.index)
-    if not is_file(metadata.root / path):
-        yield problem("rows-missing", path, f"is missing; episodes.jsonl has {episode.length} rows of it")
+    if reason := why_no_file(metadata.root / path):
+        yield problem("rows-missing", path, f"{reason}; episodes.jsonl has {episode.length} rows of it")
         return
     features = {name: feature for name, feature in metadata.info.features.items() if feature.is_column}
     try:
@@ -84,8 +85,8 @@ def _read(path: Path, wanted: list[str]) -> tuple[pa.Table, list[str]]:
 def _column_names(path: Path) -> list[str] | None:
     """All columns of a parquet file, None where it cannot be read."""
     try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError):
+        return list(read_schema(path).names)
+    except DatasetError:
         return None
 
 

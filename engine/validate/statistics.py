@@ -8,8 +8,9 @@ import numpy as np
 from embodiments.errors import MillraceError
 from engine.groot_stats import RelativeGroup, groot_statistics
 from engine.stats import Statistics
+from engine.text import some
 from engine.validate.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
-from engine.validate.report import Problem, problem, some
+from engine.validate.report import Problem, problem
 from engine.validate.stored_statistics import NAMES, TOLERANCE, Stored, relative_group
 from engine.validate.training import MAX_HORIZON, Trained
 

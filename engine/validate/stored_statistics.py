@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.groot_stats import RelativeGroup
+from engine.text import some
 from engine.validate.files import JsonObject, Unreadable, is_file, read_json
 from engine.validate.metadata import RELATIVE_STATS, STATS, Metadata, ModalityFile
-from engine.validate.report import Problem, problem, some
+from engine.validate.report import Problem, problem
 
 NAMES = ("mean", "std", "min", "max", "q01", "q99")
 # Of the larger of 1 and the largest magnitude: what float32 and quantiles' interpolation may differ by.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.layout import MODALITY_CONFIG
+from engine.text import some
 from engine.validate.metadata import EPISODES, MODALITY, JointSlice, Metadata
-from engine.validate.report import Problem, problem, some
+from engine.validate.report import Problem, problem
 
 # The processor of N1.6's released checkpoint: max_state_dim, max_action_dim, max_action_horizon.
 MAX_DIMS = 128
@@ -47,38 +48,41 @@ class Trained:
         return cls(groups, num_values)
 
 
-def training_problems(metadata: Metadata, *, horizon: int | None) -> Iterator[Problem]:
+def training_problems(metadata: Metadata, *, stored_horizon: int | None) -> Iterator[Problem]:
     """Dims, horizon, episode lengths and shards.
 
     Args:
         metadata: Of the dataset.
-        horizon: Steps of an action chunk as config or relative statistics tell; None where neither does.
+        stored_horizon: Steps of the relative statistics, which count where there is no config; None without any.
     """
-    code, path = ("model-dims-all", MODALITY) if metadata.config is None else ("model-dims", MODALITY_CONFIG)
+    config = metadata.config
+    horizon, span = (stored_horizon, stored_horizon) if config is None else (config.horizon, config.span)
+    code, path = ("model-dims-all", MODALITY) if config is None else ("model-dims", MODALITY_CONFIG)
     for modality, num_values in Trained.of(metadata).num_values.items():
         if num_values > MAX_DIMS:
             message = f"trains {num_values} {modality} values, N1.6 takes {MAX_DIMS}: choose fewer groups"
             yield problem(code, path, message)
     if horizon is not None and horizon > MAX_HORIZON:
         message = f"an action chunk has {horizon} steps, N1.6 takes {MAX_HORIZON}"
-        yield problem("model-horizon", MODALITY if metadata.config is None else MODALITY_CONFIG, message)
-    yield from _length_problems(metadata, horizon or DEFAULT_HORIZON)
+        yield problem("model-horizon", MODALITY if config is None else MODALITY_CONFIG, message)
+    yield from _length_problems(metadata, span or DEFAULT_HORIZON)
 
 
-def _length_problems(metadata: Metadata, horizon: int) -> Iterator[Problem]:
-    short = metadata.indices[metadata.lengths < horizon].tolist()
+def _length_problems(metadata: Metadata, span: int) -> Iterator[Problem]:
+    """span: frames from a chunk's first step to its last."""
+    short = metadata.indices[metadata.lengths < span].tolist()
     if len(short) == metadata.num_episodes:
         longest = int(metadata.lengths.max())
-        message = f"no episode has the {horizon} frames of an action chunk; the longest has {longest}"
+        message = f"no episode has the {span} frames of an action chunk; the longest has {longest}"
         yield problem("episodes-too-short", EPISODES, message)
         return
     if short:
         message = (
-            f"{len(short)} of {metadata.num_episodes} episodes have less than the {horizon} frames of an action chunk: "
+            f"{len(short)} of {metadata.num_episodes} episodes have less than the {span} frames of an action chunk: "
         )
         yield problem("episodes-untrained", EPISODES, message + some([str(index) for index in short]))
     # As gr00t/data/dataset/sharded_single_step_dataset.py: every shard must get a part of an episode.
-    steps = np.maximum(metadata.lengths - horizon + 1, 0)
+    steps = np.maximum(metadata.lengths - span + 1, 0)
     num_shards = math.ceil(int(steps.sum()) / SHARD_SIZE)
     num_parts = int(np.minimum(steps, SPLITS_PER_EPISODE).sum())
     if num_shards > num_parts:

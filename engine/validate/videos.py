@@ -8,11 +8,12 @@ import numpy as np
 
 from engine.errors import VideoError
 from engine.sources.episode import Clip
-from engine.validate.files import is_file
+from engine.validate.files import why_no_file
 from engine.validate.metadata import INFO, Episode, FeatureInfo, Metadata
 from engine.validate.report import Problem, problem
 from engine.validate.rows import RATE_TOLERANCE
 from engine.video.decode import decode_frames
+from engine.video.look import picture_size
 from engine.video.probe import VideoFacts, probe_video
 
 CODEC, PIXELS = "h264", "yuv420p"
@@ -38,8 +39,8 @@ def video_problems(metadata: Metadata, episode: Episode, *, deep: bool) -> Itera
     """Everything about one episode's videos; packets are read, and decoded too where deep."""
     for camera in metadata.cameras:
         path = metadata.video_path(episode.index, camera)
-        if not is_file(metadata.root / path):
-            yield problem("video-missing", path, f"is missing; episode {episode.index} needs it")
+        if reason := why_no_file(metadata.root / path):
+            yield problem("video-missing", path, f"{reason}; episode {episode.index} needs it")
             continue
         try:
             facts = probe_video(metadata.root / path)
@@ -58,7 +59,7 @@ def _stream_problems(facts: VideoFacts, feature: FeatureInfo, path: Path) -> Ite
         yield problem("video-codec", path, message)
     if facts.pix_fmt != PIXELS:
         yield problem("video-pixels", path, f"is {facts.pix_fmt}, expected {PIXELS}")
-    said = _picture_size(feature)
+    said = picture_size(feature.shape, feature.names)
     if said not in (None, (facts.height, facts.width)):
         found = f"{facts.height}x{facts.width} (height x width)"
         yield problem("video-size", path, f"is {found}, but the shape in {INFO} is {list(feature.shape)}")
@@ -89,17 +90,6 @@ def _is_same_rate(found: Fraction, said: Fraction, num_steps: int) -> bool:
     if abs(found - said) <= said * Fraction(RATE_TOLERANCE):
         return True
     return abs(num_steps / found - num_steps / said) <= SPAN_TOLERANCE_SECONDS
-
-
-def _picture_size(feature: FeatureInfo) -> tuple[int, int] | None:
-    """Height and width as info.json tells them, None where it does not."""
-    if len(feature.shape) != 3:
-        return None
-    first, second, third = feature.shape
-    is_channels_first = str((feature.names or ("",))[0]).startswith("channel") or (
-        first in (1, 3) and third not in (1, 3)
-    )
-    return (second, third) if is_channels_first else (first, second)
 
 
 def _without_path(error: Exception, path: Path) -> str:

@@ -1,5 +1,6 @@
 """What a video looks like, from its header and a few small grey pictures; for people, not for conversion."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -17,6 +18,7 @@ from engine.video.decode import decode_clip, open_video
 # Cells of a grey picture: small enough to average noise away, large enough for a moving hand to fill one.
 GREY_WIDTH, GREY_HEIGHT = 64, 48
 GOP_PACKETS = 600
+CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,23 @@ class Pictures:
     pix_fmt: str
     width: int
     height: int
+
+
+def picture_size(shape: Sequence[int], names: Sequence[str] | None) -> tuple[int, int] | None:
+    """Height and width of a camera's pictures as info.json tells them, None where it does not.
+
+    Args:
+        shape: Of the feature: height, width and channels, or channels first.
+        names: Of these three, where info.json has them; they tell which, or else the numbers do.
+    """
+    if len(shape) != 3:
+        return None
+    is_channel = [name.startswith("channel") for name in names or ()]
+    if sum(is_channel) != 1:
+        is_channel = [size in CHANNELS for size in shape]
+    is_channels_first = is_channel[0] and not is_channel[-1]
+    height, width = shape[1:] if is_channels_first else shape[:2]
+    return height, width
 
 
 def read_header(path: Path) -> VideoHeader:

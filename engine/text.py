@@ -1,0 +1,14 @@
+"""Text as a terminal may show it, wherever it comes from."""
+
+from collections.abc import Sequence
+
+
+def printable(text: object) -> str:
+    """Untrusted text without line breaks, terminal commands or halves of characters."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text))
+
+
+def some(names: Sequence[str], limit: int = 8) -> str:
+    """A list of names, cut short: "a, b, c and 20 more"."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

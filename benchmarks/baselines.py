@@ -1,26 +1,19 @@
-"""Other ways to the same pictures: the ALOHA guide's, ffmpeg's, and the floor that no program can pass.
+"""Other ways to the same pictures: the ALOHA guide's, and ffmpeg's.
 
-Each takes one clip of a whole mp4 to `image_size` square H.264 and is given the same work.
+Each takes one clip of a whole mp4 to `image_size` square H.264.
 """
 
 import subprocess
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from time import process_time
 
-import av
 import cv2
 import imageio.v2 as imageio
 import imageio_ffmpeg
-import numpy as np
 
-from engine.resample import linspace, nearest
+from engine.resample import linspace
 from engine.sources import Clip
 from engine.video.decode import open_video
 from engine.video.encode import CODEC, VideoSettings
-from engine.video.packets import PacketInfo, Use, plan_packets
-from engine.video.reframe import Reframer
 
 
 def convert_as_guide(clip: Clip, out: Path, settings: VideoSettings) -> None:
@@ -55,59 +48,3 @@ def ffmpeg_command(clip: Clip, out: Path, settings: VideoSettings) -> list[str]:
 def convert_with_ffmpeg(clip: Clip, out: Path, settings: VideoSettings) -> None:
     """Run `ffmpeg_command`."""
     subprocess.run(ffmpeg_command(clip, out, settings), check=True)
-
-
-@dataclass(frozen=True)
-class Floor:
-    """CPU seconds of one clip's decoding, cropping and scaling, and encoding, each alone."""
-
-    decode: float
-    reframe: float
-    encode: float
-
-    @property
-    def total(self) -> float:
-        """Less is not possible with these codecs."""
-        return self.decode + self.reframe + self.encode
-
-
-def floor(clip: Clip, settings: VideoSettings) -> Floor:
-    """Time each stage alone, on inputs that lie ready in memory; nothing is read, written or counted."""
-    indices = nearest(clip.num_frames, source_fps=clip.fps, target_fps=settings.fps)
-    decode, decoded = _decode(clip, indices.tolist())
-    reframer = Reframer(crop="center", image_size=settings.image_size)
-    reframer(decoded[0])  # builds its graph
-    started = process_time()
-    reframed = [reframer(frame) for frame in decoded]
-    reframe = process_time() - started
-    return Floor(decode, reframe, _encode(reframed, settings))
-
-
-def _decode(clip: Clip, indices: list[int]) -> tuple[float, list[av.VideoFrame]]:
-    with open_video(clip.path) as (container, stream):
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        times = np.sort([packet.pts for packet in packets])
-        wanted = set(times[indices].tolist())
-        uses = plan_packets([PacketInfo(packet.pts, packet.is_keyframe) for packet in packets], wanted)
-        needed = [packet for packet, use in zip(packets, uses, strict=True) if use is not Use.SKIP]
-        decoder = stream.codec_context
-        started = process_time()
-        frames = [frame for packet in needed for frame in decoder.decode(packet)]
-        frames += decoder.decode(None)
-        seconds = process_time() - started
-    return seconds, [frame for frame in frames if frame.pts in wanted]
-
-
-def _encode(frames: list[av.VideoFrame], settings: VideoSettings) -> float:
-    encoder = av.CodecContext.create(CODEC, "w")
-    encoder.width = encoder.height = settings.image_size
-    encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1) / settings.fps
-    encoder.framerate, encoder.thread_count = settings.fps, 1
-    encoder.options = settings.options
-    for number, frame in enumerate(frames):
-        frame.pts, frame.time_base, frame.pict_type = number, encoder.time_base, 0
-    started = process_time()
-    for frame in frames:
-        encoder.encode(frame)
-    encoder.encode(None)
-    return process_time() - started

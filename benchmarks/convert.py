@@ -4,272 +4,183 @@
     python benchmarks/convert.py data/aloha --map aloha_to_gr1     # your data
     python benchmarks/convert.py --workers 1,2,4 --json out/convert.json
 
-Needs Millrace with its extra `bench`, and Linux. Baselines read whole mp4s (LeRobot v1 and v2).
+Up to 8 of the source's episodes are taken, so many that each comes equally often among --episodes: every
+method converts these. CPU seconds are of all processes. startup_s: seconds from launching the process to
+the first record, less what one episode takes in a process alone, as that is work. A worker's memory is
+measured on examples/, in episodes of 400 and of 4000 frames.
+
+Needs Millrace with its extra `bench`, and Linux. Guide, ffmpeg and floor read whole mp4s (LeRobot v1 and v2).
 """
 
 import json
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from itertools import cycle, islice
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from time import perf_counter, time
 from typing import Annotated
 
-import imageio_ffmpeg
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from baselines import Floor, convert_as_guide, convert_with_ffmpeg, floor  # noqa: E402
-from lengthen import lengthened  # noqa: E402
-from measure import Cost, descendants_cpu_seconds, measure, typical, worker_peaks_mb  # noqa: E402
+from floor import mean_floor  # noqa: E402
+from measure import Cost, measure  # noqa: E402
+from report import FFMPEG_CORES, FFMPEG_ONE, MILLRACE, Measured, describe_peaks, figures, print_tables  # noqa: E402
+from runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated, run_local, run_ray, worker_peak_mb  # noqa: E402
 
-from engine.convert import Summary, Workers, plan_conversion, run_plan  # noqa: E402
+from engine.convert import plan_conversion  # noqa: E402
 from engine.plan import ConversionPlan  # noqa: E402
 from engine.recipe import Recipe  # noqa: E402
 from engine.sources import Clip  # noqa: E402
+from engine.video.encode import VideoSettings  # noqa: E402
+
+MAX_DISTINCT_EPISODES = 8
 
 
 @dataclass(frozen=True)
 class Options:
     """Benchmark conversion."""
 
-    source: Annotated[Path, tyro.conf.Positional] = ROOT / "examples/aloha"
+    source: Annotated[Path, tyro.conf.Positional] = EXAMPLE
     """A dataset; its episodes are repeated up to --episodes."""
-    map: str = "aloha_to_gr1"
+    map: str = EXAMPLE_MAP
     """How joints become joints."""
     workers: str = "1,2"
     """Ray workers to try, a comma between."""
     address: str | None = None
-    """A running Ray cluster; by default an embedded Ray."""
+    """A running Ray cluster; by default an embedded Ray. A cluster's CPU and memory are not measured."""
     episodes: int = 64
-    """Episodes of each run through Ray."""
+    """Episodes of each run through Ray, at least three for each worker."""
     rounds: int = 5
     """Times that everything is measured; medians are shown."""
     json: Path | None = None
     """Also write the figures here."""
 
-
-@dataclass
-class Measured:
-    """Costs by method, in the order of the table, and the rest of what was found."""
-
-    costs: dict[str, list[Cost]] = field(default_factory=dict)
-    floors: list[Floor] = field(default_factory=list)
-    stages: list[dict[str, float]] = field(default_factory=list)
-    rates: dict[int, list[float]] = field(default_factory=dict)
-    efficiencies: dict[int, list[float]] = field(default_factory=dict)
-    startups: list[float] = field(default_factory=list)
-    peaks_mb: dict[str, float] = field(default_factory=dict)
-
-    def add(self, method: str, cost: Cost) -> None:
-        """Another round's cost."""
-        self.costs.setdefault(method, []).append(cost)
+    @property
+    def worker_counts(self) -> list[int]:
+        """Numbers of workers, as asked for; ValueError: not numbers."""
+        return [int(count) for count in self.workers.split(",")]
 
 
 def main() -> None:
     """Measure, print the table, write the JSON."""
     options = tyro.cli(Options, description=__doc__)
+    if problem := _problem(options):
+        print(f"benchmarks/convert.py: {problem}", file=sys.stderr)
+        sys.exit(2)
+    _allow_bytecode()
     plan = plan_conversion(Recipe.single(options.source, map=options.map, task="Benchmark."))
-    counts = [int(count) for count in options.workers.split(",")]
+    few = repeated(plan, num_distinct(len(plan.episodes), options.episodes))
     measured = Measured()
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-        _measure_round(plan, options, counts, measured)
-    for num_frames in (400, 4000):
-        measured.peaks_mb[str(num_frames)] = _peak_mb(plan, num_frames)
-    figures = _figures(measured, counts)
-    _print(measured, figures, options)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        _measure_round(few, options, measured)
+    console = Console()
+    print_tables(measured, console)
+    _write(measured, options.json)
+    if options.address is None:
+        measured.peaks_mb = {str(num_frames): worker_peak_mb(num_frames) for num_frames in (400, 4000)}
+        _write(measured, options.json)
+    console.print(describe_peaks(measured))
+    console.print(f"{len(few.episodes)} episodes; {options.rounds} rounds, medians; {figures(measured)['machine']}")
 
 
-def _measure_round(plan: ConversionPlan, options: Options, counts: list[int], measured: Measured) -> None:
+def _problem(options: Options) -> str | None:
+    """What is wrong with the arguments."""
+    try:
+        counts = options.worker_counts
+    except ValueError:
+        return f"--workers {options.workers}: expected numbers with commas between, such as 1,2,4"
+    if min(counts) < 1:
+        return f"--workers {options.workers}: a run has at least 1 worker"
+    if options.rounds < 1:
+        return f"--rounds {options.rounds}: expected at least 1"
+    if options.episodes < 3 * max(counts):
+        return (
+            f"--episodes {options.episodes} are too few for {max(counts)} workers: a steady rate leaves out two of "
+            f"each worker's at the start and one at the end. Pass --episodes {3 * max(counts)} or more"
+        )
+    return None
+
+
+def _allow_bytecode() -> None:
+    """Else every process of Ray would compile all that it imports."""
+    if sys.dont_write_bytecode:
+        note = "PYTHONDONTWRITEBYTECODE or -B is set, which slows the startup down; Ray's processes run without it"
+        print(f"warning: {note}", file=sys.stderr)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def num_distinct(num_available: int, num_episodes: int) -> int:
+    """How many of the source's episodes are converted: each comes equally often among `num_episodes`."""
+    most = min(num_available, num_episodes, MAX_DISTINCT_EPISODES)
+    return next(count for count in range(most, 0, -1) if num_episodes % count == 0)
+
+
+def _measure_round(few: ConversionPlan, options: Options, measured: Measured) -> None:
     """Each method once, one after the other, so that a slow minute of the machine hits all alike."""
-    few = _repeated(plan, len(plan.episodes[:8]))
-    settings = plan.job.video
-    clips = [clip for episode in few.episodes for clip in episode.episode.clips.values()]
-    if all(isinstance(clip, Clip) and clip.start_seconds is None for clip in clips):
-        baselines: dict[str, Callable[[Clip, Path, object], None]] = {
-            "guide": convert_as_guide,
-            "ffmpeg": convert_with_ffmpeg,
-        }
-        for name, convert in baselines.items():
-            measured.add(name, _measure_clips(convert, clips, settings, len(few.episodes), at_once=1))
-        cores = os.cpu_count() or 1
-        cost = _measure_clips(convert_with_ffmpeg, clips, settings, len(few.episodes), at_once=cores)
-        measured.add(f"ffmpeg, {cores} at once", cost)
-        floors = [floor(clip, settings) for clip in clips]
-        scale = len(clips) / len(few.episodes)
-        measured.floors.append(Floor(*(median(getattr(f, n) for f in floors) * scale for n in asdict(floors[0]))))
-    local = _in_fresh_process(_run_local, _repeated(plan, max(16, len(few.episodes))))
-    measured.add("millrace", local.cost)
+    episodes = _whole_clips(few)
+    if episodes is not None:
+        _measure_baselines(episodes, few.job.video, measured)
+        measured.floors.append(in_fresh_process(mean_floor, episodes, few.job.video, crop=few.job.crop))
+    local = run_local(few)
+    measured.add(MILLRACE, local.cost)
     measured.stages.append(local.stage_seconds)
-    for count in counts:
-        run = _in_fresh_process(_run_ray, _repeated(plan, options.episodes), count, options.address)
-        measured.add(f"millrace, Ray, {count} workers", run.cost)
+    many = repeated(few, options.episodes)
+    for count in options.worker_counts:
+        run = run_ray(many, count, options.address)
+        measured.add(f"{MILLRACE}, Ray, {count} workers", run.cost)
         measured.rates.setdefault(count, []).append(run.rate)
         measured.efficiencies.setdefault(count, []).append(run.rate / (count * local.rate))
-        measured.startups.append(run.startup_seconds)
+        measured.startups.append(run.first_record_seconds - local.cost.wall)
 
 
-def _repeated(plan: ConversionPlan, num_episodes: int) -> ConversionPlan:
-    """The plan with its episodes over and over, numbered anew."""
-    episodes, first = [], 0
-    for index, episode in enumerate(islice(cycle(plan.episodes), num_episodes)):
-        episodes.append(replace(episode, index=index, first_index=first))
-        first += episode.num_frames
-    return replace(plan, episodes=tuple(episodes))
+def _whole_clips(plan: ConversionPlan) -> list[list[Clip]] | None:
+    """Each episode's clips that are converted; None where some are not an mp4 of their own."""
+    episodes = []
+    for planned in plan.episodes:
+        cameras = plan.job.bindings[planned.binding].cameras.values()
+        found = [planned.episode.clips[camera] for camera in cameras]
+        clips = [clip for clip in found if isinstance(clip, Clip) and clip.start_seconds is None]
+        if len(clips) < len(found):
+            return None
+        episodes.append(clips)
+    return episodes
 
 
-def _measure_clips(convert: object, clips: list[Clip], settings: object, num_episodes: int, *, at_once: int) -> Cost:
+def _measure_baselines(episodes: list[list[Clip]], settings: VideoSettings, measured: Measured) -> None:
+    # Here, as the processes of a run import this file too, and start without these.
+    from baselines import convert_as_guide, convert_with_ffmpeg
+
+    measured.add("guide", _measure_clips(convert_as_guide, episodes, settings, at_once=1))
+    measured.add(FFMPEG_ONE, _measure_clips(convert_with_ffmpeg, episodes, settings, at_once=1))
+    num_cores = len(os.sched_getaffinity(0))
+    measured.add(FFMPEG_CORES, _measure_clips(convert_with_ffmpeg, episodes, settings, at_once=num_cores))
+
+
+def _measure_clips(
+    convert: Callable[[Clip, Path, VideoSettings], None],
+    episodes: list[list[Clip]],
+    settings: VideoSettings,
+    *,
+    at_once: int,
+) -> Cost:
+    clips = [clip for episode in episodes for clip in episode]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(at_once) as pool:
         outs = [Path(folder) / f"{number}.mp4" for number in range(len(clips))]
-        jobs = [(convert, clip, out, settings) for clip, out in zip(clips, outs, strict=True)]
-        return measure(lambda: list(pool.map(lambda job: job[0](*job[1:]), jobs)), num_episodes=num_episodes)
+        settings_each = [settings] * len(clips)
+        return measure(lambda: list(pool.map(convert, clips, outs, settings_each)), num_episodes=len(episodes))
 
 
-@dataclass(frozen=True)
-class Run:
-    """A whole conversion: rate of its steady part in episodes a second, seconds until the first record."""
-
-    cost: Cost
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    rate: float = 0.0
-    startup_seconds: float = 0.0
-    peak_mb: float = 0.0
-
-
-def _in_fresh_process(run: Callable[..., Run], plan: ConversionPlan, *arguments: object) -> Run:
-    """Imports, codecs and Ray start as they do for a user."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(run, plan, *arguments, time()).result()
-
-
-def _run_local(plan: ConversionPlan, _: float) -> Run:
-    """Everything included: rows, statistics, digests, probing, meta/."""
-    _convert(_repeated(plan, 1), Workers(local=True))  # imports and first use of each codec
-    summaries: list[Summary] = []
-    times: list[float] = []
-    num_episodes = len(plan.episodes)
-    cost = measure(
-        lambda: summaries.append(_convert(plan, Workers(local=True), on_result=lambda _: times.append(time()))),
-        num_episodes=num_episodes,
-    )
-    stages = {name: seconds / num_episodes for name, seconds in summaries[0].stage_seconds.items()}
-    return Run(cost, stages, rate=_steady_rate(times, num_workers=1))
-
-
-def _run_ray(plan: ConversionPlan, num_workers: int, address: str | None, launched: float) -> Run:
-    times: list[float] = []
-    cpu: list[float] = []
-    peaks: list[float] = []
-
-    def on_result(_: object) -> None:
-        times.append(time())
-        if len(times) == len(plan.episodes):
-            cpu.append(descendants_cpu_seconds())
-            peaks.extend(worker_peaks_mb())
-
-    workers = Workers(num_workers, address)
-    own = measure(lambda: _convert(plan, workers, on_result=on_result), num_episodes=len(plan.episodes))
-    return Run(
-        Cost(own.cpu + cpu[0] / len(times), own.wall),
-        rate=_steady_rate(times, num_workers=num_workers),
-        startup_seconds=times[0] - launched,
-        peak_mb=max(peaks, default=0.0),
-    )
-
-
-def _steady_rate(times: list[float], *, num_workers: int) -> float:
-    """Episodes a second between the workers' first results and their last ones."""
-    first, last = num_workers - 1, len(times) - num_workers
-    return (last - first) / (times[last] - times[first])
-
-
-def _convert(plan: ConversionPlan, workers: Workers, **callbacks: Callable[..., None]) -> Summary:
-    with tempfile.TemporaryDirectory() as folder:
-        return run_plan(plan, Path(folder), workers=workers, started=perf_counter(), **callbacks)
-
-
-def _peak_mb(plan: ConversionPlan, num_frames: int) -> float:
-    """Peak memory of a Ray worker that converts episodes of that many frames."""
-    with tempfile.TemporaryDirectory() as folder:
-        long = lengthened(plan, num_frames, Path(folder))
-        return _in_fresh_process(_run_ray, _repeated(long, 4), 1, None).peak_mb
-
-
-def _figures(measured: Measured, counts: list[int]) -> dict[str, object]:
-    """The figures by which releases are compared."""
-    costs = {name: typical(found) for name, found in measured.costs.items()}
-    return {
-        **{f"{name}_cpu_s": costs[name].cpu for name in ("guide", "ffmpeg", "millrace") if name in costs},
-        **({"floor_cpu_s": median(found.total for found in measured.floors)} if measured.floors else {}),
-        "ray_efficiency": median(measured.efficiencies[counts[-1]]),
-        "startup_s": median(measured.startups),
-        "worker_rss_mb": {frames: round(peak) for frames, peak in measured.peaks_mb.items()},
-        "episodes_per_second": {str(count): median(rates) for count, rates in measured.rates.items()},
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-    }
-
-
-def _print(measured: Measured, figures: dict[str, object], options: Options) -> None:
-    console = Console()
-    console.print(_cost_table(measured, figures))
-    if measured.floors:
-        console.print(_stage_table(measured))
-    for count, rates in measured.rates.items():
-        efficiency = median(measured.efficiencies[count])
-        console.print(f"Ray, {count} workers: {median(rates):.2f} episodes/s, each {efficiency:.1%} of a process alone")
-    console.print(f"first record after {figures['startup_s']:.1f} s; peak of a worker {figures['worker_rss_mb']} MB")
-    ffmpeg = imageio_ffmpeg.get_ffmpeg_version()
-    console.print(f"{options.rounds} rounds, medians; {figures['machine']}; ffmpeg {ffmpeg}")
-
-
-def _cost_table(measured: Measured, figures: dict[str, object]) -> Table:
-    table = Table("method", "CPU s per episode", "wall s per episode", "against millrace")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    own = typical(measured.costs["millrace"]).cpu
-    for name, found in measured.costs.items():
-        cost = typical(found)
-        table.add_row(name, f"{cost.cpu:.3f}", f"{cost.wall:.3f}", f"{cost.cpu / own:.2f}")
-    if "floor_cpu_s" in figures:
-        floor_cpu = float(str(figures["floor_cpu_s"]))
-        table.add_row("floor", f"{floor_cpu:.3f}", "", f"{floor_cpu / own:.2f}")
-    return table
-
-
-def _stage_table(measured: Measured) -> Table:
-    """Where an episode's time goes, beside what its stage takes alone."""
-    alone = {
-        "decode": median(found.decode for found in measured.floors),
-        "crop and scale": median(found.reframe for found in measured.floors),
-        "encode": median(found.encode for found in measured.floors),
-    }
-    table = Table("stage", "wall s per episode", "alone, CPU s")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    names = sorted(measured.stages[0], key=lambda name: -measured.stages[0][name])
-    for name in names:
-        seconds = median(stages.get(name, 0.0) for stages in measured.stages)
-        table.add_row(name, f"{seconds:.4f}", f"{alone[name]:.4f}" if name in alone else "")
-    rest = typical(measured.costs["millrace"]).wall - sum(
-        median(stages.get(name, 0.0) for stages in measured.stages) for name in names
-    )
-    table.add_row("plan, ledger, meta/", f"{rest:.4f}", "")
-    return table
+def _write(measured: Measured, path: Path | None) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(figures(measured), indent=2) + "\n")
 
 
 if __name__ == "__main__":

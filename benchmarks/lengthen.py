@@ -17,7 +17,10 @@ from engine.video.decode import open_video
 
 
 def lengthened(plan: ConversionPlan, num_frames: int, folder: Path) -> ConversionPlan:
-    """The plan with one episode only, of `num_frames` source frames; its files are written to `folder`."""
+    """The plan with one episode only, of `num_frames` source frames; its files are written to `folder`.
+
+    Its source has an mp4 for each episode.
+    """
     planned = plan.episodes[0]
     episode = _repeat(planned.episode, num_frames, folder)
     binding = plan.job.bindings[planned.binding]
@@ -33,8 +36,7 @@ def _repeat(episode: SourceEpisode, num_frames: int, folder: Path) -> SourceEpis
     pq.write_table(pa.concat_tables([table] * (-(-num_frames // len(table)))).slice(0, num_frames), rows)
     clips = {}
     for camera, clip in episode.clips.items():
-        if not isinstance(clip, Clip) or clip.start_seconds is not None:
-            raise SystemExit("peak memory is measured on datasets with an mp4 for each episode")
+        assert isinstance(clip, Clip), "an mp4 for each episode"
         path = folder / f"{camera}.mp4"
         _repeat_packets(clip.path, path, num_frames)
         clips[camera] = replace(clip, path=path, num_frames=num_frames)

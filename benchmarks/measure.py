@@ -11,9 +11,9 @@ from time import perf_counter
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one episode: CPU of all processes, and on the wall."""
+    """Seconds of one episode: CPU of all processes (None: not measured), and on the wall."""
 
-    cpu: float
+    cpu: float | None
     wall: float
 
 
@@ -32,7 +32,8 @@ def cpu_seconds() -> float:
 
 def typical(costs: list[Cost]) -> Cost:
     """The median of each."""
-    return Cost(median(cost.cpu for cost in costs), median(cost.wall for cost in costs))
+    cpus = [cost.cpu for cost in costs if cost.cpu is not None]
+    return Cost(median(cpus) if cpus else None, median(cost.wall for cost in costs))
 
 
 def worker_peaks_mb() -> list[float]:
@@ -41,7 +42,7 @@ def worker_peaks_mb() -> list[float]:
 
 
 def descendants_cpu_seconds() -> float:
-    """User and system seconds of every living process that descends from this one (Linux)."""
+    """User and system seconds of every living descendant of this process, their ended children included (Linux)."""
     ticks = sum(_ticks(pid) for pid, _ in _descendants(os.getpid()))
     return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -61,7 +62,7 @@ def _descendants(ancestor: int) -> list[tuple[int, str]]:
 
 def _ticks(pid: int) -> int:
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12]) if fields else 0  # utime, stime; see proc(5)
+    return sum(map(int, fields[11:15]))  # utime, stime, and those of children that ended; see proc(5)
 
 
 def _peak_mb(pid: int) -> float:

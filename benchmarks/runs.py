@@ -1,0 +1,140 @@
+"""Whole conversions, each in a process of its own: rows, statistics, digests, probing and meta/ included."""
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter, process_time, time
+from typing import TypeVar
+
+from lengthen import lengthened
+from measure import Cost, descendants_cpu_seconds, measure, worker_peaks_mb
+
+from engine.convert import Summary, Workers, plan_conversion, run_plan
+from engine.plan import ConversionPlan
+from engine.recipe import Recipe
+from engine.record import EpisodeResult
+
+Result = TypeVar("Result")
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples/aloha"
+EXAMPLE_MAP = "aloha_to_gr1"
+# Enough for a steady rate of one process.
+NUM_LOCAL_EPISODES = 16
+
+
+@dataclass(frozen=True)
+class Run:
+    """A whole conversion.
+
+    rate: episodes a second of its steady part. first_record_seconds: with Ray, from the launch of the
+    process on. peak_mb: of the largest Ray worker; None where it was not measured.
+    """
+
+    cost: Cost
+    rate: float
+    first_record_seconds: float = 0.0
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    peak_mb: float | None = None
+
+
+def repeated(plan: ConversionPlan, num_episodes: int) -> ConversionPlan:
+    """The plan with its episodes over and over, numbered anew."""
+    episodes, first = [], 0
+    for index, episode in enumerate(islice(cycle(plan.episodes), num_episodes)):
+        episodes.append(replace(episode, index=index, first_index=first))
+        first += episode.num_frames
+    return replace(plan, episodes=tuple(episodes))
+
+
+def run_local(plan: ConversionPlan) -> Run:
+    """This plan's episodes, all equally often, in one process without Ray."""
+    num_repetitions = -(-NUM_LOCAL_EPISODES // len(plan.episodes))
+    return in_fresh_process(_run_local, repeated(plan, num_repetitions * len(plan.episodes)))
+
+
+def run_ray(plan: ConversionPlan, num_workers: int, address: str | None) -> Run:
+    """An embedded Ray, or the cluster at `address`; of that neither CPU nor memory is seen from here."""
+    return in_fresh_process(_run_ray, plan, num_workers, address, launched=time())
+
+
+def worker_peak_mb(num_frames: int) -> float:
+    """Peak memory of a Ray worker that converts ALOHA episodes of that many frames."""
+    plan = plan_conversion(Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark."))
+    with tempfile.TemporaryDirectory() as folder:
+        long = lengthened(plan, num_frames, Path(folder))
+        peak = run_ray(repeated(long, 4), 1, None).peak_mb
+    assert peak is not None, "an embedded Ray's workers descend from the run"
+    return peak
+
+
+def steady_rate(results: list[tuple[float, int]], *, num_workers: int) -> float:
+    """Episodes of average length a second, while all workers are at work.
+
+    The first two results of each worker are left out, as late imports fall into them, and those that
+    come once a worker has nothing left to do.
+
+    Args:
+        results: (second it came, frames of the episode), in order of arrival; at least 3 * num_workers.
+        num_workers: Workers, W.
+    """
+    first, last = 2 * num_workers - 1, len(results) - num_workers
+    assert first < last, f"{len(results)} results are too few for {num_workers} workers"
+    num_frames = sum(frames for _, frames in results[first + 1 : last + 1])
+    average = sum(frames for _, frames in results) / len(results)
+    return num_frames / average / (results[last][0] - results[first][0])
+
+
+def in_fresh_process(work: Callable[..., Result], *arguments: object, **settings: object) -> Result:
+    """Imports, codecs and Ray start as they do for a user, in memory that nothing has used before."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments, **settings).result()
+
+
+def _run_local(plan: ConversionPlan) -> Run:
+    _convert(repeated(plan, 1), Workers(local=True), lambda _: None)  # imports and first use of each codec
+    results: list[tuple[float, int]] = []
+    summaries: list[Summary] = []
+
+    def on_result(result: EpisodeResult) -> None:
+        results.append((time(), plan.episodes[result.index].num_frames))
+
+    num_episodes = len(plan.episodes)
+    cost = measure(lambda: summaries.append(_convert(plan, Workers(local=True), on_result)), num_episodes=num_episodes)
+    return Run(
+        cost,
+        rate=steady_rate(results, num_workers=1),
+        stage_seconds={name: seconds / num_episodes for name, seconds in summaries[0].stage_seconds.items()},
+    )
+
+
+def _run_ray(plan: ConversionPlan, num_workers: int, address: str | None, *, launched: float) -> Run:
+    results: list[tuple[float, int]] = []
+    cpu: list[float] = []
+    peaks: list[float] = []
+    num_episodes = len(plan.episodes)
+
+    def on_result(result: EpisodeResult) -> None:
+        results.append((time(), plan.episodes[result.index].num_frames))
+        if len(results) == num_episodes and address is None:
+            # Ray's processes end with the run, and would then count as this one's children as well.
+            cpu.append(descendants_cpu_seconds())
+            peaks.extend(worker_peaks_mb())
+
+    started, own = perf_counter(), process_time()
+    _convert(plan, Workers(num_workers, address), on_result)
+    wall, own = perf_counter() - started, process_time() - own
+    return Run(
+        Cost((own + cpu[0]) / num_episodes if cpu else None, wall / num_episodes),
+        rate=steady_rate(results, num_workers=num_workers),
+        first_record_seconds=results[0][0] - launched,
+        peak_mb=max(peaks, default=None),
+    )
+
+
+def _convert(plan: ConversionPlan, workers: Workers, on_result: Callable[[EpisodeResult], None]) -> Summary:
+    with tempfile.TemporaryDirectory() as folder:
+        return run_plan(plan, Path(folder), workers=workers, started=perf_counter(), on_result=on_result)

@@ -26,6 +26,8 @@ format: .venv/installed-dev
 	$(BIN)/ruff check --fix $(PACKAGES)
 	$(BIN)/ruff format $(PACKAGES)
 
+# What LeRobot 0.3.3 was released with; its own bounds are open.
+JUDGE_PINS := 'av<16' 'datasets<=3.6' 'huggingface_hub<0.35' 'numpy<2.3' 'torch==2.7.1' 'torchcodec<0.6' 'torchvision<0.23'
 # LeRobot's own loader reads what we wrote, in an environment of its own (it wants an older torch).
 DATASET ?= out/aloha_gr1
 judge: .venv-judge/installed
@@ -44,7 +46,7 @@ judge: .venv-judge/installed
 .venv-judge/installed:
 	$(PYTHON) -m venv .venv-judge
 	.venv-judge/bin/python -m pip install --quiet --upgrade pip
-	.venv-judge/bin/python -m pip install --quiet lerobot==0.3.3 'datasets<=3.6'
+	.venv-judge/bin/python -m pip install --quiet lerobot==0.3.3 $(JUDGE_PINS)
 	touch $@
 
 clean:

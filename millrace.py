@@ -101,6 +101,14 @@ class Convert:
     debug: Flag = False
     """Show tracebacks."""
 
+    @property
+    def when_stopped(self) -> str:
+        """What to say after Ctrl-C."""
+        if self.dry_run:
+            return "stopped"
+        same = "command without --overwrite" if self.overwrite else "command again"
+        return f"stopped; the same {same} continues where this one stopped"
+
     def run(self) -> int:
         """Convert, or say what converting would do."""
         recipe = Recipe.single(
@@ -118,17 +126,17 @@ class Convert:
             horizon=self.horizon,
             chunks_size=self.chunks_size,
         )
-        console = Console()
+        console, workers = Console(), Workers(self.workers, self.address, self.local)
         if self.dry_run:
             num_workers = 1 if self.local else self.workers or os.cpu_count() or 1
-            print_estimate(estimate(recipe, self.out), num_workers, console)
+            print_estimate(estimate(recipe, self.out, overwrite=self.overwrite), num_workers, console)
             return 0
         progress = ConversionProgress(Console(stderr=True))
         with progress.bar:
             summary = convert(
                 recipe,
                 self.out,
-                workers=Workers(self.workers, self.address, self.local),
+                workers=workers,
                 overwrite=self.overwrite,
                 on_plan=progress.on_plan,
                 on_result=progress.on_result,
@@ -160,6 +168,8 @@ class Inspect:
     """Also draw a contact sheet: a row of pictures for each of some episodes."""
     debug: Flag = False
     """Show tracebacks."""
+
+    when_stopped = "stopped"
 
     def run(self) -> int:
         """Inspect and print; draw the sheet if one is wanted."""
@@ -194,6 +204,8 @@ class Validate:
     debug: Flag = False
     """Show tracebacks."""
 
+    when_stopped = "stopped"
+
     def run(self) -> int:
         """Validate and print what is wrong; 1 if anything is."""
         with stage_progress(Console(stderr=True)) as on_progress:
@@ -216,7 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return command.run()
     except KeyboardInterrupt:
-        print("stopped; the same command again continues where this one stopped", file=sys.stderr)
+        print(command.when_stopped, file=sys.stderr)
         return STOPPED
     except Exception as error:
         if command.debug:

@@ -92,6 +92,7 @@ def measure(num_episodes: int) -> Found:
         started = perf_counter()
         plan = plan_conversion(Recipe.single(source, map=MAP))
         planned, planned_mb = perf_counter(), _peak_mb()
+        (out / WORK).mkdir(parents=True)
         with Ledger(out, plan) as ledger:
             for record in _records(plan, example):
                 ledger.append(record)

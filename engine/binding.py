@@ -1,5 +1,6 @@
 """How a source's columns, cameras and tasks become the target robot's."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ class Binding:
     map: CompiledMap
     cameras: Mapping[str, str]
     tasks: Mapping[int, int] | None
+
+    @property
+    def digest(self) -> str:
+        """Of everything that decides an episode's output beside its files and the recipe."""
+        columns = [(vector.columns, vector.widths, vector.gather.tolist()) for vector in (self.state, self.action)]
+        facts = (self.fps, columns, self.map.digest, dict(self.cameras), sorted((self.tasks or {}).items()))
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def compile_for(recipe: Recipe, spec: SourceSpec) -> CompiledMap:
@@ -122,6 +130,8 @@ def _bind_cameras(source: SourceDataset, spec: SourceSpec, compiled: CompiledMap
     for camera in spec.cameras:
         if spec.map is not None and camera not in compiled.target.cameras:
             raise unknown_name(camera, f"camera of robot '{compiled.target.name}'", compiled.target.cameras)
+    if spec.map is None:  # a renamed camera is not kept under its old name as well
+        named = {target: camera for target, camera in named.items() if camera not in spec.cameras.values()}
     cameras = {**named, **spec.cameras}
     for target, camera in cameras.items():
         if not SAFE_NAME.fullmatch(target):

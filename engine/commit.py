@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -192,3 +193,5 @@ def _lines(values: Iterable[object]) -> Iterator[str]:
 def _write(path: Path, parts: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(parts)
+        file.flush()
+        os.fsync(file.fileno())

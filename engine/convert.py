@@ -3,33 +3,22 @@
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from engine.commit import commit
 from engine.episode import convert_episode
-from engine.errors import EpisodesFailed, OutputExists, RecipeError
-from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, WORK
+from engine.errors import EpisodesFailed, RecipeError
+from engine.layout import WORK
 from engine.ledger import Ledger
+from engine.output import check_output, output_folder
 from engine.plan import ConversionPlan, EpisodePlan, make_plan
 from engine.recipe import Recipe
 from engine.record import EpisodeFailure, EpisodeResult
 from engine.row_reader import RowReader
 from engine.sources import open_source
-
-# What a conversion writes, in the order of its deletion.
-OURS = (
-    f"{META}/*.json",
-    f"{META}/*.jsonl",
-    MANIFEST,
-    CARD,
-    MODALITY_CONFIG,
-    "data/chunk-*/episode_*.parquet",
-    f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4",
-)
 
 
 @dataclass(frozen=True)
@@ -46,11 +35,14 @@ class Workers:
     def __post_init__(self) -> None:
         if self.num is not None and self.num < 1:
             raise RecipeError(f"--workers takes at least 1 core, not {self.num}")
+        if self.local and (self.num, self.address) != (None, None):
+            raise RecipeError("--local works in this process alone: leave out --workers and --address")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a conversion did. stage_seconds: wall time by stage, over all workers."""
+    """What a conversion did. source_seconds and stage_seconds (wall time over all workers):
+    of the episodes that this run converted."""
 
     num_episodes: int
     num_source_frames: int
@@ -71,7 +63,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a conversion would do, measured on one episode. cpu_seconds: of one core."""
+    """What a conversion would do, measured on one episode. core_seconds: of one core."""
 
     num_episodes: int
     num_source_frames: int
@@ -113,8 +105,9 @@ def convert(
     """
     started = perf_counter()
     plan = plan_conversion(recipe)
-    _prepare(Path(out), [spec.path for spec in recipe.sources], overwrite=overwrite)
-    return run_plan(plan, Path(out), workers=workers, started=started, on_plan=on_plan, on_result=on_result)
+    return run_plan(
+        plan, Path(out), workers=workers, overwrite=overwrite, started=started, on_plan=on_plan, on_result=on_result
+    )
 
 
 def run_plan(
@@ -123,12 +116,14 @@ def run_plan(
     *,
     workers: Workers,
     started: float,
+    overwrite: bool = False,
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
     on_result: Callable[[EpisodeResult], None] = lambda result: None,
 ) -> Summary:
     """Do what `convert` planned: episodes, then meta/; started: perf_counter() when it began."""
     failures: list[EpisodeFailure] = []
-    with Ledger(out, plan) as ledger, _scratch(out) as scratch:
+    sources = [spec.path for spec in plan.recipe.sources]
+    with output_folder(out, sources, overwrite=overwrite) as scratch, Ledger(out, plan) as ledger:
         todo = [episode for episode in plan.episodes if episode not in ledger]
         on_plan(plan, len(plan.episodes) - len(todo))
         for result in _results(todo, plan, out, scratch, workers):
@@ -139,12 +134,13 @@ def run_plan(
         if failures:
             raise EpisodesFailed([str(failure) for failure in sorted(failures, key=lambda failed: failed.index)])
         commit(plan, ledger, out, scratch)
-        return _summarize(plan, ledger, num_resumed=len(plan.episodes) - len(todo), started=started)
+        return _summarize(plan, ledger, todo, started=started)
 
 
-def estimate(recipe: Recipe, out: str | Path) -> Estimate:
+def estimate(recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Estimate:
     """What `convert` would do, and at what cost; one episode of middle length is converted to find out."""
     plan = plan_conversion(recipe)
+    check_output(Path(out), [spec.path for spec in recipe.sources], overwrite=overwrite)
     by_length = sorted(plan.episodes, key=lambda episode: episode.num_frames)
     sample = by_length[len(by_length) // 2]
     with tempfile.TemporaryDirectory() as folder:
@@ -172,56 +168,6 @@ def _existing_parent(path: Path) -> Path:
     return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
 
 
-def _prepare(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
-    """An output folder that is empty, or an unfinished one of ours."""
-    for source in sources:
-        if source.resolve().is_relative_to(out.resolve()):
-            raise OutputExists(f"{out} is, or holds, the source {source}. Choose another folder")
-    if out.exists() and not out.is_dir():
-        raise OutputExists(f"{out} is a file, not a folder")
-    found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
-    is_ours = (out / MANIFEST).is_file() or (out / LEDGER).is_file()
-    if found and not is_ours:
-        raise OutputExists(f"{out} holds {', '.join(found[:5])}, which Millrace did not make. Choose another folder")
-    if overwrite:
-        theirs = [path.name for path in sorted((out / META).glob("*")) if path.suffix not in (".json", ".jsonl")]
-        if theirs:
-            raise OutputExists(f"{out}/{META} holds {', '.join(theirs[:5])}, which Millrace did not make; move it away")
-        _remove_ours(out)
-    elif META in found:
-        raise OutputExists(f"{out} holds a finished dataset. Choose another folder, or pass --overwrite to replace it")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputExists(f"{out} cannot be made: {error.strerror}") from error
-
-
-def _remove_ours(out: Path) -> None:
-    """Delete what a conversion writes, meta/ first: without it a dataset is visibly unfinished."""
-    for pattern in OURS:
-        for path in out.glob(pattern):
-            path.unlink()
-    shutil.rmtree(out / WORK, ignore_errors=True)
-    for folder in ("data", "videos", META):
-        for path in sorted((out / folder).rglob("*"), reverse=True):
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-        if (out / folder).is_dir() and not any((out / folder).iterdir()):
-            (out / folder).rmdir()
-
-
-@contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
-    """A folder of this run alone for unfinished files; those of killed runs are removed."""
-    for stray in (out / WORK).glob("run-*"):
-        shutil.rmtree(stray, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=out / WORK))
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
 def _results(
     todo: list[EpisodePlan], plan: ConversionPlan, out: Path, scratch: Path, workers: Workers
 ) -> Iterator[EpisodeResult]:
@@ -240,20 +186,23 @@ def _results(
     )
 
 
-def _summarize(plan: ConversionPlan, ledger: Ledger, *, num_resumed: int, started: float) -> Summary:
+def _summarize(plan: ConversionPlan, ledger: Ledger, done: list[EpisodePlan], *, started: float) -> Summary:
+    """All of the dataset's sizes, and this run's times; done: the episodes that this run converted."""
+    indices = {episode.index for episode in done}
     seconds: Counter[str] = Counter()
     num_bytes = 0
     for record in ledger.records():
-        seconds.update(record.seconds)
         num_bytes += sum(file.num_bytes for file in record.files)
+        if record.index in indices:
+            seconds.update(record.seconds)
     fps = [binding.fps for binding in plan.job.bindings]
     return Summary(
         num_episodes=len(plan.episodes),
         num_source_frames=sum(episode.episode.num_frames for episode in plan.episodes),
         num_frames=plan.num_frames,
         num_bytes=num_bytes,
-        num_resumed=num_resumed,
-        source_seconds=float(sum(episode.episode.num_frames / fps[episode.binding] for episode in plan.episodes)),
+        num_resumed=len(plan.episodes) - len(done),
+        source_seconds=float(sum(episode.episode.num_frames / fps[episode.binding] for episode in done)),
         wall_seconds=perf_counter() - started,
         stage_seconds=dict(seconds),
         dropped=plan.dropped,

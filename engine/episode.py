@@ -22,7 +22,7 @@ from engine.row_reader import RowReader
 from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.stats import Summary, summarize
-from engine.video.decode import decode_clip
+from engine.video.decode import color_tags, decode_clip
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.histogram import RgbHistogram, sampled
 from engine.video.probe import probe_video
@@ -97,6 +97,9 @@ class _Conversion:
             yield
         except (MillraceError, OSError) as error:
             raise EpisodeError(self.plan.episode.index, camera, str(error)) from error
+        except Exception as error:  # a fault of ours, or of a codec: the other episodes need not suffer from it
+            reason = f"internal error, {type(error).__name__}: {error}"
+            raise EpisodeError(self.plan.episode.index, camera, reason) from error
 
     def _read(self) -> tuple[tuple[RowRange, ...], pa.Table]:
         """The source's rows, and where they were found."""
@@ -144,7 +147,7 @@ class _Conversion:
         every = -(-num_frames // NUM_SAMPLED_FRAMES)
         counted = clock.iterate("image statistics", sampled(reframed, histogram, every=every))
         with clock.stage("encode"):
-            write_h264(unfinished, counted, video)
+            write_h264(unfinished, counted, video, color_tags=color_tags(clip))
         with clock.stage("probe"):
             _check_written(unfinished, num_frames, video)
         with clock.stage("digest"):

@@ -3,7 +3,6 @@
 Records stay on disk: of 100,000 episodes the driver keeps only where each line begins.
 """
 
-import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,21 +10,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import OtherRecipe, OutputBusy
+from engine.errors import OtherRecipe
 from engine.layout import LEDGER
 from engine.plan import ConversionPlan, EpisodePlan
 from engine.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
+from engine.video.encode import library_versions
+
+MAPS = "content of the map's and its robots' files"
 
 
 class Ledger:
-    """The append-only file OUT/.millrace/ledger.jsonl; its first line is the recipe. One run at a time has it."""
+    """The append-only file OUT/.millrace/ledger.jsonl; its first line is the recipe."""
 
     def __init__(self, out: Path, plan: ConversionPlan) -> None:
         """Continue the ledger of `out`, or begin it.
 
         Raises:
             OtherRecipe: it was begun with other settings or another map, or is damaged.
-            OutputBusy: another run has it.
         """
         path = out / LEDGER
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,12 +34,6 @@ class Ledger:
         self._places: dict[int, int] = {}
         self._digests = {episode.index: episode.digest for episode in plan.episodes}
         self._file = path.open("a+b")
-        try:
-            # The lock goes with the process: a killed run leaves none behind.
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise OutputBusy(f"{out} is being written by another run; wait for it, or choose another folder") from None
         try:
             self._begin_or_continue(_header(plan))
         except BaseException:
@@ -106,9 +101,9 @@ class Ledger:
 
 
 def _header(plan: ConversionPlan) -> dict[str, Any]:
-    """What the output's bytes depend on: the recipe, and the content of maps and robots, which may be edited files."""
+    """What the output's bytes depend on beside the sources' files; maps and robots may be files that are edited."""
     maps = [binding.map.digest for binding in plan.job.bindings]
-    return {**plan.recipe.model_dump(mode="json"), "content of the map and its robots": maps}
+    return {**plan.recipe.model_dump(mode="json"), MAPS: maps, "libraries": library_versions()}
 
 
 def _parse(line: bytes) -> EpisodeRecord | EpisodeFailure | None:

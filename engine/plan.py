@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from engine.binding import Binding, bind, compile_for, dropped, notes
 from engine.errors import DatasetError, RecipeError
 from engine.recipe import SOURCE_RATE, Recipe
 from engine.resample import Resampler, frame_indices
-from engine.sources import SourceDataset, SourceEpisode
+from engine.sources import Clip, SourceDataset, SourceEpisode
 from engine.sources.selection import select_episodes
 from engine.video.encode import VideoSettings
 from engine.video.reframe import Crop
@@ -157,7 +158,8 @@ def _number_tasks(
             continue
         for episode in episodes:
             named = episode.tasks or tuple(source.tasks.values())
-            if not named or not all(task.strip() for task in named):
+            is_ambiguous = not episode.tasks and len(named) > 1 and "task_index" not in source.features
+            if not named or is_ambiguous or not all(task.strip() for task in named):
                 raise RecipeError(
                     f"{source.root} names no task for episode {episode.index}; "
                     'say what the robot does there: --task "Pick up the cube."'
@@ -175,7 +177,7 @@ def _number_episodes(
 ) -> Iterable[EpisodePlan]:
     index = first_index = 0
     for number, (binding, episodes) in enumerate(zip(bindings, selected, strict=True)):
-        known_tasks = hashlib.sha256(repr(sorted((binding.tasks or {}).items())).encode()).hexdigest()
+        known = binding.digest
         for episode in episodes:
             num_frames = len(chosen_frames(episode, binding.fps, target_fps, recipe.resample))
             if num_frames == 0:
@@ -185,10 +187,26 @@ def _number_episodes(
                 )
             first_task = binding.source.task or next(iter(episode.tasks), next(iter(tasks)))
             task_index = tasks[first_task]
-            facts = (number, episode.index, episode.num_frames, num_frames, first_index, task_index, known_tasks)
+            facts = (known, episode.index, num_frames, first_index, task_index, _state_of_files(episode))
             digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
             yield EpisodePlan(index, number, episode, num_frames, first_index, task_index, digest)
             index, first_index = index + 1, first_index + num_frames
+
+
+def _state_of_files(episode: SourceEpisode) -> list[tuple[str, int, int]]:
+    """Name, size and time of the files that an episode is read from; a missing one has neither."""
+    paths = dict.fromkeys(
+        [rows.path for rows in episode.rows] + [clip.path for clip in episode.clips.values() if isinstance(clip, Clip)]
+    )
+    return [(str(path.absolute()), *_state_of(path)) for path in paths]
+
+
+def _state_of(path: Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except OSError:
+        return -1, -1
+    return state.st_size, state.st_mtime_ns
 
 
 def chosen_frames(

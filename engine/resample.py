@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from engine.errors import CannotUpsample, RecipeError
 
 Resampler = Literal["nearest", "linspace"]
+# Of a rate such as 30000/1001: libav keeps both in 32 bits.
+MAX_TERM = 2**31 - 1
 RESAMPLERS: tuple[str, ...] = get_args(Resampler)
 
 
@@ -36,7 +38,8 @@ def parse_fps(value: object) -> Fraction:
 def _exact(value: int | float | str | Fraction) -> Fraction:
     text = str(value)
     if "/" in text:
-        return Fraction(text)
+        fps = Fraction(text)
+        return fps if max(fps.numerator, fps.denominator) <= MAX_TERM else Fraction(0)
     if not math.isfinite(number := float(text)) or not 0 < number <= 1e5:
         return Fraction(0)
     return Fraction(text).limit_denominator(1001)
@@ -83,12 +86,12 @@ def nearest(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> N
     """
     step = source_fps / target_fps
     num_targets = (num_frames - 1) * step.denominator // step.numerator + 1
-    due = np.arange(num_targets, dtype=np.int64) * step.numerator
+    is_small = 2 * num_targets * step.numerator < 2**62
+    due = np.arange(num_targets).astype(np.int64 if is_small else object) * step.numerator
     whole, remainder = due // step.denominator, due % step.denominator
     is_later_nearer = 2 * remainder > step.denominator
     is_tie_from_odd = (2 * remainder == step.denominator) & (whole % 2 == 1)
-    indices: NDArray[np.int64] = whole + (is_later_nearer | is_tie_from_odd)
-    return indices
+    return np.asarray(whole + (is_later_nearer | is_tie_from_odd), dtype=np.int64)
 
 
 def linspace(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> NDArray[np.int64]:

@@ -563,7 +563,7 @@ def test_text_tells_the_facts_and_the_findings(root: Path) -> None:
     assert f"next: millrace convert {root} OUT --map aloha_to_gr1" in text
 
 
-@pytest.mark.parametrize("fps", [90_000, 30_000, "1/5000", "1/1000000000000000"])
+@pytest.mark.parametrize("fps", [90_000, 30_000, "1/5000", "1/1000000000"])
 def test_rates_that_no_dataset_should_have_are_told(root: Path, fps: int | str) -> None:
     if isinstance(fps, int):
         write_pictures(video_path(root, 0), pictures(0), fps=fps)

@@ -29,6 +29,15 @@ def decode_clip(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Iterato
     return decode_images(clip, indices) if isinstance(clip, ImageColumn) else decode_frames(clip, indices)
 
 
+def color_tags(clip: Clip | ImageColumn) -> dict[str, int]:
+    """Colour primaries and transfer of a clip's stream, which PyAV before 17 does not tell of its frames."""
+    if isinstance(clip, ImageColumn):
+        return {}
+    with open_video(clip.path) as (_, stream):
+        codec = stream.codec_context
+        return {"color_primaries": codec.color_primaries, "color_trc": codec.color_trc}
+
+
 def decode_frames(clip: Clip, indices: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
     """Yield the frames at `indices` (strictly increasing, in [0, clip.num_frames)), in order.
 
@@ -44,10 +53,16 @@ def decode_frames(clip: Clip, indices: NDArray[np.int64]) -> Iterator[av.VideoFr
         packets = _scan_packets(container, stream, clip)
         times = _frame_times(packets, stream, clip)
     with open_video(clip.path) as (container, stream):
-        if times is None:
+        if times is not None:
+            num_shown = 0
+            for frame in _decode_planned(container, stream, clip, packets, times[indices]):
+                yield frame
+                num_shown += 1
+            indices = indices[num_shown:]
+    # Packets do not tell all frames, or not all of them can be decoded from a key frame on: decode everything.
+    if len(indices):
+        with open_video(clip.path) as (container, stream):
             yield from _decode_all(container, stream, clip, indices)
-        else:
-            yield from _decode_planned(container, stream, clip, packets, times[indices])
 
 
 @contextmanager
@@ -142,7 +157,7 @@ def _decode_planned(
     packets: list[PacketInfo],
     wanted_times: NDArray[np.int64],
 ) -> Iterator[av.VideoFrame]:
-    """Feed the decoder what the plan says; every wanted frame must come out once, in order."""
+    """The wanted frames that come out of the planned packets, in order, up to the first that does not."""
     wanted = iter(wanted_times.tolist())
     due = next(wanted)
     uses = plan_packets(packets, set(wanted_times.tolist()))
@@ -153,7 +168,6 @@ def _decode_planned(
             due = next(wanted, None)
             if due is None:
                 return
-    raise VideoError(f"{clip.path} is truncated or corrupt: its packet at {due} gives no frame")
 
 
 def _feed(packets: Iterator[av.Packet], uses: list[Use], stream: VideoStream) -> Iterator[av.VideoFrame]:

@@ -1,6 +1,6 @@
 """H.264 as GR00T and LeRobot read it best: constant rate, short closed GOPs, no B-frames, the same bytes every time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -12,7 +12,6 @@ CODEC = "libx264"
 DEFAULT_GOP = 10
 # Measured on ALOHA: 3 % less CPU for the whole episode than 1, and 3 MB (benchmarks/convert.py).
 BURST_FRAMES = 32
-COLOR_TAGS = ("color_range", "colorspace", "color_primaries", "color_trc")
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,17 @@ class VideoSettings:
             "bf": "0",
             "sc_threshold": "0",  # key frames every `gop` frames and nowhere else
             "tune": "fastdecode",
+            "x264-params": "cpu-independent=1",  # the same bytes whatever the processor
         }
 
 
-def write_h264(path: Path, frames: Iterable[av.VideoFrame], settings: VideoSettings) -> int:
+def write_h264(
+    path: Path, frames: Iterable[av.VideoFrame], settings: VideoSettings, *, color_tags: Mapping[str, int] | None = None
+) -> int:
     """Encode yuv420p frames into an mp4 at `path`; returns how many.
 
-    Colour tags are those of the first frame. One thread, no dates: equal frames give equal bytes.
+    Range and matrix are tagged as in the first frame, primaries and transfer as in color_tags, by their
+    H.273 numbers. One thread, no dates: equal frames give equal bytes.
     """
     num_frames = 0
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
@@ -58,9 +61,9 @@ def write_h264(path: Path, frames: Iterable[av.VideoFrame], settings: VideoSetti
         encoder.thread_count = 1
         for number, frame in enumerate(_in_bursts(frames)):
             if number == 0:
-                for tag in COLOR_TAGS:
-                    if hasattr(frame, tag):  # PyAV 15 knows the first two of a frame
-                        setattr(encoder, tag, getattr(frame, tag))
+                encoder.color_range, encoder.colorspace = frame.color_range, frame.colorspace
+                for tag, value in (color_tags or {}).items():
+                    setattr(encoder, tag, value)
             frame.pts, frame.time_base = number, encoder.time_base
             # Key frames of the source would otherwise be key frames of the output: twice the bytes.
             frame.pict_type = 0

@@ -38,13 +38,17 @@ def probe_video(path: Path) -> VideoFacts:
         VideoError: missing, no video, truncated or corrupt.
     """
     with open_video(path) as (container, stream):
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        if not packets or any(packet.is_corrupt or packet.pts is None for packet in packets):
+        packets = [
+            (packet.pts, packet.dts, packet.is_keyframe, packet.is_corrupt)
+            for packet in container.demux(stream)
+            if packet.size
+        ]
+        if not packets or any(is_corrupt or pts is None for pts, _, _, is_corrupt in packets):
             raise VideoError(f"{path} is truncated or corrupt")
         codec = stream.codec_context
-        shown = np.sort(np.array([packet.pts for packet in packets], dtype=np.int64))
+        shown = np.sort(np.array([pts for pts, *_ in packets], dtype=np.int64))
         steps = np.diff(shown)
-        keys = np.flatnonzero([packet.is_keyframe for packet in packets])
+        keys = np.flatnonzero([is_keyframe for _, _, is_keyframe, _ in packets])
         assert stream.time_base is not None
         return VideoFacts(
             codec=codec.codec.canonical_name,
@@ -55,6 +59,6 @@ def probe_video(path: Path) -> VideoFacts:
             fps=Fraction(len(steps)) / (int(steps.sum()) * stream.time_base) if steps.sum() else None,
             first_pts=int(shown[0]),
             is_constant_rate=bool(len(steps) == 0 or np.ptp(steps) <= 1),
-            has_b_frames=any(packet.pts != packet.dts for packet in packets),
+            has_b_frames=any(pts != dts for pts, dts, *_ in packets),
             gop=int(np.max(np.diff([*keys, len(packets)]))) if len(keys) else 0,
         )

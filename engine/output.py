@@ -1,0 +1,96 @@
+"""The output folder: whose it is, who may write to it now, and where unfinished files lie."""
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.errors import OutputBusy, OutputExists
+from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, WORK
+
+LOCK = f"{WORK}/lock"
+# What a conversion writes, in the order of its deletion: without meta/ a dataset is visibly unfinished.
+OURS = (
+    f"{META}/*.json",
+    f"{META}/*.jsonl",
+    MANIFEST,
+    CARD,
+    MODALITY_CONFIG,
+    LEDGER,
+    "data/chunk-*/episode_*.parquet",
+    f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4",
+)
+
+
+@contextmanager
+def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Iterator[Path]:
+    """Have an output folder to oneself, empty or as an unfinished run left it.
+
+    Yields:
+        A folder of this run alone, for unfinished files; those of killed runs are removed.
+
+    Raises:
+        OutputExists: it holds a finished dataset, files of others, or the source.
+        OutputBusy: another run writes to it.
+    """
+    check_output(out, sources, overwrite=overwrite)
+    try:
+        (out / WORK).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputExists(f"{out} cannot be made: {error.strerror}") from error
+    with (out / LOCK).open("a") as lock:
+        try:
+            # The lock goes with the process: a killed run leaves none behind.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputBusy(f"{out} is being written by another run; wait for it, or choose another folder") from None
+        check_output(out, sources, overwrite=overwrite)
+        if overwrite:
+            _remove_ours(out)
+        with _scratch(out) as scratch:
+            yield scratch
+
+
+def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
+    """Whether a conversion may write to a folder; nothing is changed.
+
+    Raises:
+        OutputExists: see `output_folder`.
+    """
+    for source in sources:
+        if source.resolve().is_relative_to(out.resolve()):
+            raise OutputExists(f"{out} is, or holds, the source {source}. Choose another folder")
+    if out.exists() and not out.is_dir():
+        raise OutputExists(f"{out} is a file, not a folder")
+    found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
+    is_ours = (out / MANIFEST).is_file() or (out / LEDGER).is_file() or found == [WORK]
+    if found and not is_ours:
+        raise OutputExists(f"{out} holds {', '.join(found[:5])}, which Millrace did not make. Choose another folder")
+    if META in found and not overwrite:
+        raise OutputExists(f"{out} holds a finished dataset. Choose another folder, or pass --overwrite to replace it")
+    theirs = [path.name for path in sorted((out / META).glob("*")) if path.suffix not in (".json", ".jsonl")]
+    if theirs:
+        raise OutputExists(f"{out}/{META} holds {', '.join(theirs[:5])}, which Millrace did not make; move it away")
+
+
+def _remove_ours(out: Path) -> None:
+    for pattern in OURS:
+        for path in out.glob(pattern):
+            path.unlink()
+    for folder in ("data", "videos", META):
+        for path in [*sorted((out / folder).rglob("*"), reverse=True), out / folder]:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    for stray in (out / WORK).glob("run-*"):
+        shutil.rmtree(stray, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=out / WORK))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

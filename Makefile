@@ -4,7 +4,7 @@ PACKAGES := millrace.py embodiments engine train benchmarks tests
 # One job a core; the tests of Ray use what is left.
 JOBS ?= 2
 
-.PHONY: demo test lint format judge clean
+.PHONY: demo test test-pins lint format judge clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1 --overwrite
@@ -16,6 +16,19 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(JOBS)
+
+# What GR00T N1.6 pins, so that one environment serves both; needs Python 3.10.
+PYTHON310 ?= python3.10
+PINS := numpy==1.26.4 pandas==2.2.3 tyro==0.9.17 huggingface_hub==0.36.2
+test-pins: .venv-av15.0.0/installed .venv-av16.1.0/installed
+	.venv-av15.0.0/bin/python -m pytest -n $(JOBS)
+	.venv-av16.1.0/bin/python -m pytest -n $(JOBS)
+
+.venv-av%/installed: pyproject.toml
+	$(PYTHON310) -m venv .venv-av$*
+	.venv-av$*/bin/python -m pip install --quiet --upgrade pip
+	.venv-av$*/bin/python -m pip install --quiet --editable '.[dev]' av==$* $(PINS)
+	touch $@
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check $(PACKAGES)
@@ -50,4 +63,4 @@ judge: .venv-judge/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-judge out build *.egg-info
+	rm -rf .venv .venv-* out build *.egg-info

@@ -24,8 +24,6 @@ from engine.row_reader import RowReader
 WORKER_MEMORY_BYTES = 400 << 20
 # Plans and records are all that Ray stores; pictures never go through it.
 OBJECT_STORE_BYTES = 256 << 20
-# Of an episode whose worker dies; Ray would go on for ever.
-MAX_RETRIES = 2
 # Ray's own notices would break into the progress bar.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -76,7 +74,6 @@ def convert_in_parallel(
             compute=data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=2),
             num_cpus=1,
             memory=WORKER_MEMORY_BYTES,
-            max_task_retries=MAX_RETRIES,
         )
         for row in results.iter_rows():
             yield RESULT.validate_json(row["result"])

@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
 from barcode import Stamp, draw
+from conftest import REPOSITORY, video_path
 from engine.errors import VideoError
+from engine.sources import Clip
+from engine.video.decode import color_tags, decode_frames
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.probe import VideoFacts, probe_video
+from engine.video.reframe import Reframer
 from synthetic import read_stamps, truncate_file, write_video
 
 NUM_FRAMES = 47
@@ -147,3 +152,45 @@ def test_the_probe_counts_packets_and_trusts_no_header(written: Path, tmp_path: 
         assert container.streams.video[0].frames == NUM_FRAMES
     with pytest.raises(VideoError, match=r"cut\.mp4 is truncated or corrupt"):
         probe_video(cut)
+
+
+class WithoutAssembly(VideoSettings):
+    """As a processor encodes that has none of x264's instruction sets."""
+
+    @property
+    def options(self) -> dict[str, str]:
+        options = super().options
+        return {**options, "x264-params": options["x264-params"] + ":asm=0"}
+
+
+def test_the_bytes_do_not_depend_on_the_processor(tmp_path: Path) -> None:
+    clip = Clip(video_path(REPOSITORY / "examples/aloha", 0), 400, Fraction(50))
+    for number, kind in enumerate((VideoSettings, WithoutAssembly)):
+        reframe = Reframer(crop="center", image_size=256)
+        shown = map(reframe, decode_frames(clip, np.arange(0, 200, 5)))
+        write_h264(tmp_path / str(number), shown, kind(Fraction(20), 256))
+    assert packets_of(tmp_path / "0") == packets_of(tmp_path / "1")
+
+
+def packets_of(path: Path) -> list[bytes]:
+    """The coded pictures, without x264's note of its own options before the first."""
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    return packets[1:]
+
+
+def test_primaries_and_transfer_are_those_of_the_source(tmp_path: Path) -> None:
+    source = tmp_path / "source.mp4"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libx264", rate=50)
+        codec = stream.codec_context
+        codec.width, codec.height, codec.pix_fmt = 64, 64, "yuv420p"
+        codec.color_primaries, codec.color_trc = 9, 16  # BT.2020, PQ (H.273)
+        for _ in range(20):
+            container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode(None))
+    tags = color_tags(Clip(source, 20, Fraction(50)))
+    assert tags == {"color_primaries": 9, "color_trc": 16}
+    shown = map(Reframer(crop="center", image_size=64), decode_frames(Clip(source, 20, Fraction(50)), np.arange(20)))
+    write_h264(tmp_path / "out.mp4", shown, VideoSettings(Fraction(50), 64), color_tags=tags)
+    assert color_tags(Clip(tmp_path / "out.mp4", 20, Fraction(50))) == tags

@@ -1,6 +1,7 @@
 """A conversion that was stopped, however often and wherever, is continued by the same command to the same bytes."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from conftest import LENGTHS, LOCAL, convert_here, data_path, files_of, recipe_for, video_path
 from embodiments.errors import MillraceError
 from engine.convert import Summary, convert
-from engine.errors import EpisodesFailed, OtherRecipe
+from engine.errors import EpisodesFailed, OtherRecipe, OutputBusy
 from engine.plan import ConversionPlan
 from engine.record import EpisodeResult
 from synthetic import truncate_file, write_dataset
@@ -256,3 +257,30 @@ def test_every_result_is_on_disk_when_it_is_told(aloha: Path, tmp_path: Path) ->
 
     convert(recipe_for(aloha), tmp_path, workers=LOCAL, on_result=on_result)
     assert lines == [2, 3, 4]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_run_into_the_same_folder_stops_and_harms_nothing(
+    aloha: Path, aloha_gr1: Path, tmp_path: Path, overwrite: bool
+) -> None:
+    def begin_another(_: EpisodeResult) -> None:
+        with pytest.raises(OutputBusy, match="is being written by another run"):
+            convert(recipe_for(aloha), tmp_path, workers=LOCAL, overwrite=overwrite)
+
+    convert(recipe_for(aloha), tmp_path, workers=LOCAL, on_result=begin_another)
+    assert files_of(tmp_path) == files_of(aloha_gr1)
+
+
+def test_an_episode_whose_source_changed_is_done_again(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_dataset(source, lengths=LENGTHS)
+    stopped(source, out, 2)
+    os.utime(video_path(source, 0))
+    _, num_done, converted = continued(source, out)
+    assert (num_done, converted) == (1, [0, 2])
+
+
+def test_a_folder_that_was_only_begun_may_be_used(aloha: Path, aloha_gr1: Path, tmp_path: Path) -> None:
+    (tmp_path / ".millrace").mkdir()
+    convert_here(aloha, tmp_path)
+    assert files_of(tmp_path) == files_of(aloha_gr1)

@@ -30,7 +30,7 @@ def decode_clip(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Iterato
 
 
 def color_tags(clip: Clip | ImageColumn) -> dict[str, int]:
-    """Colour primaries and transfer of a clip's stream, which PyAV before 17 does not tell of its frames."""
+    """Colour primaries and transfer of a clip's stream, which PyAV 15 and 16 do not tell of its frames."""
     if isinstance(clip, ImageColumn):
         return {}
     with open_video(clip.path) as (_, stream):

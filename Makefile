@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := millrace.py embodiments engine train benchmarks tests
+PACKAGES := millrace.py commands embodiments engine train benchmarks tests
 # One job a core; the tests of Ray use what is left.
 JOBS ?= 2
 

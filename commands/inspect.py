@@ -1,0 +1,55 @@
+"""`millrace inspect`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from tyro.conf import arg
+
+from commands.flags import Flag
+from engine.inspection import contact_sheet, inspect_dataset, print_inspection
+from engine.progress import stage_progress
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Show what a dataset holds, which robot it is of, and what is wrong with it.
+
+    Exit code 0 whatever is found, 1 if it cannot be opened. Examples:
+
+    millrace inspect data/aloha
+
+    millrace inspect data/aloha --sheet aloha.png
+
+    millrace inspect data/aloha --json
+    """
+
+    dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
+    """Folder of the dataset, of any LeRobot layout."""
+    json: Flag = False
+    """Print JSON instead of text."""
+    episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
+    """Look into these episodes only: A:B, or a list such as 0,3,10:20."""
+    sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None
+    """Also draw a contact sheet: a row of pictures for each of some episodes."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    when_stopped = "stopped"
+
+    def run(self) -> int:
+        """Inspect and print; draw the sheet if one is wanted."""
+        with stage_progress(Console(stderr=True)) as on_progress:
+            inspection = inspect_dataset(self.dataset, episodes=self.episodes, on_progress=on_progress)
+        if self.json:
+            print(inspection.to_json())
+        else:
+            print_inspection(inspection, Console())
+        if self.sheet is not None:
+            drawn = contact_sheet(self.dataset, self.sheet, episodes=self.episodes)
+            episodes, cameras = ", ".join(map(str, drawn.episodes)), ", ".join(drawn.cameras)
+            print(f"wrote {self.sheet}: episodes {episodes}, each with {cameras}", file=sys.stderr)
+        return 0

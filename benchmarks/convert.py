@@ -137,6 +137,8 @@ def _measure_round(few: ConversionPlan, options: Options, measured: Measured) ->
         measured.add(f"{MILLRACE}, Ray, {count} workers", run.cost)
         measured.rates.setdefault(count, []).append(run.rate)
         measured.efficiencies.setdefault(count, []).append(run.rate / (count * local.rate))
+        if run.ray_cores is not None:
+            measured.ray_cores.setdefault(count, []).append(run.ray_cores)
         measured.startups.append(run.first_record_seconds - local.cost.wall)
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+# What Ray Data calls the processes in which episodes are converted.
+WORKER = "ray::MapWorker"
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -41,9 +44,12 @@ def worker_peaks_mb() -> list[float]:
     return [_peak_mb(pid) for pid, title in _descendants(os.getpid()) if title.startswith("ray::")]
 
 
-def descendants_cpu_seconds() -> float:
-    """User and system seconds of every living descendant of this process, their ended children included (Linux)."""
-    ticks = sum(_ticks(pid) for pid, _ in _descendants(os.getpid()))
+def descendants_cpu_seconds(*, workers: bool = True) -> float:
+    """User and system seconds of every living descendant of this process, their ended children included (Linux).
+
+    workers: count the processes that convert episodes, too.
+    """
+    ticks = sum(_ticks(pid) for pid, title in _descendants(os.getpid()) if workers or not title.startswith(WORKER))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -19,7 +19,7 @@ FFMPEG_CORES = "ffmpeg, one process per core"
 class Measured:
     """Costs by method, in the order of the table, and the rest of what was found; a value for each round.
 
-    floors: means over the episodes. rates, efficiencies: by number of workers. peaks_mb: by episode
+    floors: means over the episodes. rates, efficiencies, ray_cores: by number of workers. peaks_mb: by episode
     length; empty where nothing was measured.
     """
 
@@ -28,6 +28,7 @@ class Measured:
     stages: list[dict[str, float]] = field(default_factory=list)
     rates: dict[int, list[float]] = field(default_factory=dict)
     efficiencies: dict[int, list[float]] = field(default_factory=dict)
+    ray_cores: dict[int, list[float]] = field(default_factory=dict)
     startups: list[float] = field(default_factory=list)
     peaks_mb: dict[str, float] = field(default_factory=dict)
 
@@ -41,7 +42,7 @@ def figures(measured: Measured) -> dict[str, object]:
 
     ffmpeg_cpu_s: of its two ways the one that costs less. startup_s: seconds from launching the process
     to the first record, less what one episode takes in a process alone: that is work, not startup.
-    ray_efficiency: with the most workers.
+    ray_efficiency: with the most workers. ray_cores: what Ray and the driver kept busy beside them.
     """
     costs = {name: typical(found) for name, found in measured.costs.items()}
     ffmpeg = [costs[name].cpu for name in (FFMPEG_ONE, FFMPEG_CORES) if name in costs]
@@ -51,6 +52,8 @@ def figures(measured: Measured) -> dict[str, object]:
         "millrace_cpu_s": costs[MILLRACE].cpu,
         **({"floor_cpu_s": median(floor.total for floor in measured.floors)} if measured.floors else {}),
         "ray_efficiency": median(measured.efficiencies[max(measured.efficiencies)]),
+        "ray_efficiencies": {str(count): median(found) for count, found in measured.efficiencies.items()},
+        "ray_cores": {str(count): median(found) for count, found in measured.ray_cores.items()} or None,
         "startup_s": median(measured.startups),
         "worker_rss_mb": {frames: round(peak) for frames, peak in measured.peaks_mb.items()} or None,
         "episodes_per_second": {str(count): median(rates) for count, rates in measured.rates.items()},
@@ -64,7 +67,11 @@ def print_tables(measured: Measured, console: Console) -> None:
     console.print(_stage_table(measured))
     for count, rates in measured.rates.items():
         efficiency = median(measured.efficiencies[count])
-        console.print(f"Ray, {count} workers: {median(rates):.2f} episodes/s, each {efficiency:.1%} of a process alone")
+        cores = f"{median(measured.ray_cores[count]):.2f}" if count in measured.ray_cores else "unknown"
+        console.print(
+            f"Ray, {count} workers: {median(rates):.2f} episodes/s, each {efficiency:.1%} of a process alone; "
+            f"cores that Ray itself keeps busy: {cores}"
+        )
     console.print(f"startup: {median(measured.startups):.1f} s to the first record, less the work on one episode")
 
 

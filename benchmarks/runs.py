@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples/aloha"
 EXAMPLE_MAP = "aloha_to_gr1"
-# Enough for a steady rate of one process.
-NUM_LOCAL_EPISODES = 16
+# As many as Ray converts by default: what is done once for a dataset weighs the same.
+NUM_LOCAL_EPISODES = 64
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,15 @@ class Run:
     """A whole conversion.
 
     rate: episodes a second of its steady part. first_record_seconds: with Ray, from the launch of the
-    process on. peak_mb: of the largest Ray worker; None where it was not measured.
+    process on. ray_cores: cores that Ray and this process kept busy beside the workers, in the steady
+    part. peak_mb: of the largest Ray worker. None where they were not measured.
     """
 
     cost: Cost
     rate: float
     first_record_seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    ray_cores: float | None = None
     peak_mb: float | None = None
 
 
@@ -114,11 +116,14 @@ def _run_local(plan: ConversionPlan) -> Run:
 def _run_ray(plan: ConversionPlan, num_workers: int, address: str | None, *, launched: float) -> Run:
     results: list[tuple[float, int]] = []
     cpu: list[float] = []
+    beside: list[tuple[float, float]] = []
     peaks: list[float] = []
     num_episodes = len(plan.episodes)
 
     def on_result(result: EpisodeResult) -> None:
         results.append((time(), plan.episodes[result.index].num_frames))
+        if len(results) in (2 * num_workers, num_episodes - num_workers) and address is None:
+            beside.append((time(), process_time() + descendants_cpu_seconds(workers=False)))
         if len(results) == num_episodes and address is None:
             # Ray's processes end with the run, and would then count as this one's children as well.
             cpu.append(descendants_cpu_seconds())
@@ -131,8 +136,15 @@ def _run_ray(plan: ConversionPlan, num_workers: int, address: str | None, *, lau
         Cost((own + cpu[0]) / num_episodes if cpu else None, wall / num_episodes),
         rate=steady_rate(results, num_workers=num_workers),
         first_record_seconds=results[0][0] - launched,
+        ray_cores=_slope(beside) if beside else None,
         peak_mb=max(peaks, default=None),
     )
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    """CPU seconds in each second between the first point and the last."""
+    (start, before), (stop, after) = points[0], points[-1]
+    return (after - before) / (stop - start)
 
 
 def _convert(plan: ConversionPlan, workers: Workers, on_result: Callable[[EpisodeResult], None]) -> Summary:

@@ -22,7 +22,7 @@ class RgbHistogram:
         self._graph: Graph | None = None
 
     def add(self, frame: av.VideoFrame) -> None:
-        """Count one yuv420p frame; the frame is left as it was."""
+        """Count every other pixel of every other row of a yuv420p frame; the frame is left as it was."""
         if self._graph is None:
             self._graph = _rgb_graph(frame)
         self._graph.vpush(frame)
@@ -51,12 +51,12 @@ def sampled(frames: Iterable[av.VideoFrame], histogram: RgbHistogram, *, every: 
 
 
 def _rgb_graph(frame: av.VideoFrame) -> Graph:
-    """yuv420p to RGB, the same numbers on every machine."""
+    """yuv420p to RGB of half the width and height, pixels picked and not mixed; the same numbers on every machine."""
     source = f"video_size={frame.width}x{frame.height}:pix_fmt=yuv420p:time_base=1/1000"
     return filter_graph(
         [
             ("buffer", f"{source}:colorspace={frame.colorspace:d}:range={frame.color_range:d}"),
-            ("scale", "flags=accurate_rnd+bitexact"),
+            ("scale", "ceil(iw/2):ceil(ih/2):flags=neighbor+accurate_rnd+bitexact"),
             ("format", "rgb24"),
             ("buffersink", None),
         ]

@@ -15,9 +15,10 @@ from typing import Any
 
 import ray
 
+from engine.attempts import MAX_DEATHS, attempt
 from engine.episode import convert_episode
 from engine.plan import EpisodePlan, Job
-from engine.record import RESULT, EpisodeResult
+from engine.record import RESULT, EpisodeFailure, EpisodeResult
 from engine.row_reader import RowReader
 
 # A worker streams frames: its peak does not grow with the episode (benchmarks/ measures it).
@@ -45,8 +46,21 @@ class EpisodeWorker:
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         """{"plan": pickled EpisodePlan} -> {"result": EpisodeResult as JSON}."""
         plan: EpisodePlan = pickle.loads(row["plan"])
-        result = convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
-        return {"result": RESULT.dump_json(result)}
+        return {"result": RESULT.dump_json(self._convert(plan))}
+
+    def _convert(self, plan: EpisodePlan) -> EpisodeResult:
+        """Ray begins an episode anew, on a new worker, as often as one dies of it; here that ends."""
+        with attempt(plan.index, self.scratch) as num_deaths:
+            if num_deaths < MAX_DEATHS:
+                return convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
+            return EpisodeFailure(
+                index=plan.index,
+                binding=plan.binding,
+                source_episode=plan.episode.index,
+                camera=None,
+                code="WorkerDied",
+                reason=f"{num_deaths} workers died over it: a codec crashed, or memory ran out",
+            )
 
 
 def convert_in_parallel(

@@ -1,0 +1,138 @@
+"""One way of feeding the trainer, run through the real DataLoader in a process of its own."""
+
+import contextlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+from measure import cpu_seconds, descendant_peaks_mb, descendants_cpu_seconds
+from numpy.typing import NDArray
+
+from engine.video.decode import open_video
+from engine.video.packets import PacketInfo, Use, plan_packets
+
+LoaderName = Literal["gr00t", "millrace"]
+BATCH_SIZE = 32
+SAMPLING_RATE = 0.1  # N1.6's default: every episode in ten splits
+# What the released N1.6 checkpoint's processor has.
+PROCESSOR = {
+    "max_state_dim": 128,
+    "max_action_dim": 128,
+    "max_action_horizon": 50,
+    "shortest_image_edge": 256,
+    "use_albumentations": True,
+    "use_relative_action": True,
+}
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What is measured: a loader on a dataset, in shards of about `shard_size` steps."""
+
+    loader: LoaderName
+    dataset: Path
+    shard_size: int
+
+
+@dataclass(frozen=True)
+class InputCost:
+    """What a sample costs end to end; CPU is that of the worker and of the process that takes its batches.
+
+    frames_decoded: for each one used. peak_mb: resident memory of the worker.
+    """
+
+    samples_per_second: float
+    cpu_ms: float
+    frames_decoded: float
+    peak_mb: float
+
+
+def run_loader(feed: Feed, num_samples: int) -> InputCost:
+    """At least `num_samples` samples, after the first shard, in batches out of one worker."""
+    from torch.utils.data import DataLoader
+
+    shards, mixture, collator = build(feed)
+    # From the start of one shard to the start of another, so that what is prepared ahead evens out.
+    length = int(np.mean(shards.shard_lengths))
+    num_batches = -(-num_samples // length) * length // BATCH_SIZE
+    with quietly():
+        loader = DataLoader(
+            mixture, batch_size=BATCH_SIZE, num_workers=1, collate_fn=collator, multiprocessing_context="fork"
+        )
+        batches = iter(loader)
+        for _ in range(1 + length // BATCH_SIZE):
+            next(batches)
+        cpu, wall = cpu_seconds() + descendants_cpu_seconds(), perf_counter()
+        for _ in range(num_batches):
+            next(batches)
+        cpu, wall = cpu_seconds() + descendants_cpu_seconds() - cpu, perf_counter() - wall
+        peak_mb = max(descendant_peaks_mb())
+        del batches
+    taken = num_batches * BATCH_SIZE
+    return InputCost(taken / wall, cpu / taken * 1000, frames_decoded(feed.loader, shards), peak_mb)
+
+
+def build(feed: Feed) -> tuple[Any, Any, Any]:
+    """The sharded dataset, the mixture of it alone, and the collator, in training mode."""
+    with quietly():
+        from gr00t.data.dataset.sharded_mixture_dataset import ShardedMixtureDataset
+        from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepDataset
+        from gr00t.data.embodiment_tags import EmbodimentTag
+        from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6Processor
+
+        from train.groot.loader import SparseShardedDataset
+        from train.groot.processor import CachingCollator
+
+        tag = EmbodimentTag.NEW_EMBODIMENT
+        config = _modality_config(feed.dataset, tag.value)
+        kind = SparseShardedDataset if feed.loader == "millrace" else ShardedSingleStepDataset
+        shards = kind(feed.dataset, tag, config, shard_size=feed.shard_size, episode_sampling_rate=SAMPLING_RATE)
+        processor = Gr00tN1d6Processor({tag.value: config}, **PROCESSOR)
+        mixture = ShardedMixtureDataset([shards], [1.0], processor, num_shards_per_epoch=1000)
+    collator = CachingCollator(processor.collator) if feed.loader == "millrace" else processor.collator
+    return shards, mixture, collator
+
+
+def quietly() -> Any:
+    """GR00T prints as it is imported and at every shard; stdout is for the tables."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def _modality_config(dataset: Path, tag: str) -> Any:
+    """The dataset's own; GR00T takes one a tag and process."""
+    from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
+
+    if tag not in MODALITY_CONFIGS:
+        spec = importlib.util.spec_from_file_location("benchmarked_modality_config", dataset / "modality_config.py")
+        assert spec is not None, "a .py file has a loader"
+        assert spec.loader is not None, "a .py file has a loader"
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    return MODALITY_CONFIGS[tag]
+
+
+def frames_decoded(loader: LoaderName, shards: Any) -> float:
+    """Frames decoded for each step and camera of all shards: GR00T's reads whole episodes, ours what is planned."""
+    from train.shards import visits
+
+    if loader == "gr00t":
+        entries = [entry for entries in shards.sharded_episodes for entry in entries]
+        num_decoded = sum(shards.episode_loader.get_episode_length(episode) for episode, _ in entries)
+        return num_decoded / int(np.sum(shards.shard_lengths))
+    cameras = shards.modality_configs["video"].modality_keys
+    num_decoded = 0
+    for visit in (visit for entries in shards.sharded_episodes for visit in visits(entries)):
+        index = shards.episode_loader.episodes_metadata[visit.episode]["episode_index"]
+        for camera in cameras:
+            num_decoded += _num_decoded(shards.files.video_path(index, camera), np.unique(visit.steps))
+    return num_decoded / (int(np.sum(shards.shard_lengths)) * len(cameras))
+
+
+def _num_decoded(path: Path, rows: NDArray[np.int64]) -> int:
+    with open_video(path) as (container, stream):
+        packets = [PacketInfo(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
+    times = np.sort(np.array([packet.pts for packet in packets]))
+    return sum(use is not Use.SKIP for use in plan_packets(packets, set(times[rows].tolist())))

@@ -1,0 +1,77 @@
+"""`millrace finetune`."""
+
+import os
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from tyro.conf import arg
+
+from commands.flags import Flag
+from engine.progress import stage_progress
+from engine.text import printable
+from train.settings import FinetuneFlags, FinetuneSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(FinetuneFlags):
+    """Finetune GR00T N1.6 on one or more datasets.
+
+    Flags are those of NVIDIA's launcher, with its defaults. The same command again resumes. Examples:
+
+    millrace finetune out/aloha_gr1 --base-model-path nvidia/GR00T-N1.6-3B --output-dir checkpoints/aloha --num-gpus 4
+
+    millrace finetune out/a out/b --mix 0.7 0.3 --base-model-path nvidia/GR00T-N1.6-3B --output-dir checkpoints/ab
+    """
+
+    datasets: Annotated[tuple[Path, ...], tyro.conf.Positional, arg(metavar="DATASET ...")] = ()
+    """Folders of GR00T datasets."""
+    dataset_path: Annotated[tuple[Path, ...], arg(metavar="DATASET ...")] = ()
+    """The same, as NVIDIA's launcher takes it."""
+    dry_run: Flag = False
+    """Only check, and say what would be trained."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    when_stopped = "stopped; the same command resumes from the newest complete checkpoint"
+
+    def run(self) -> int:
+        """Check everything, then train; 1 if anything is wrong."""
+        settings = self.settings()
+        from train.preflight import preflight, print_plan
+
+        with stage_progress(Console(stderr=True)) as on_progress:
+            checked = preflight(settings, on_progress=on_progress)
+        if self.dry_run:
+            print_plan(checked, Console())
+            return 1 if checked.problems else 0
+        for found in (*checked.warnings, *checked.problems):
+            print(printable(str(found)), file=sys.stderr)
+        return 1 if checked.problems else self._train(settings)
+
+    def _train(self, settings: FinetuneSettings) -> int:
+        from train.groot import require_groot
+
+        require_groot()
+        from train.finetune import finetune
+        from train.groot import train
+        from train.groot.modality import identity
+
+        # Training sends what libraries print to a file; progress goes where standard error went before.
+        with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
+            last = finetune(settings, identity(settings), train, Console(file=terminal))
+        print(f"trained: {last}")
+        return 0
+
+    def settings(self) -> FinetuneSettings:
+        """The flags as settings, with all paths absolute.
+
+        Raises:
+            SettingsError: a flag contradicts another, or its value means nothing.
+        """
+        flags = {field.name: getattr(self, field.name) for field in fields(FinetuneFlags)}
+        settings = FinetuneSettings(datasets=(*self.datasets, *self.dataset_path), **flags)
+        return settings.absolute()

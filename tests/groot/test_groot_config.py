@@ -1,0 +1,204 @@
+"""Settings to GR00T's own config: the modality config of a tag, and the values that NVIDIA's launcher sets."""
+
+import ast
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from train.errors import ConfigError, GpuMissing
+from train.settings import FinetuneSettings
+
+pytest.importorskip("gr00t", reason="NOT TESTED: gr00t is not importable")
+
+from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
+
+from train.groot import modality, require_groot
+from train.groot.modality import identity, import_user_modules, modality_config
+
+OWN = "from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_modality_config\n"
+OWN += "from gr00t.data.embodiment_tags import EmbodimentTag\n"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process() -> Iterator[None]:
+    """Registrations last as long as the process; here as long as a test."""
+    before, path = dict(MODALITY_CONFIGS), list(sys.path)
+    yield
+    MODALITY_CONFIGS.clear()
+    MODALITY_CONFIGS.update(before)
+    sys.path[:] = path
+    modality._register_file.cache_clear()
+
+
+def settings(*datasets: Path, **flags: Any) -> FinetuneSettings:
+    return FinetuneSettings(**{"datasets": datasets, "base_model_path": "base", "num_gpus": 0, **flags})
+
+
+def test_a_datasets_own_config_serves_for_gr1(aloha_gr1: Path) -> None:
+    assert "gr1" not in MODALITY_CONFIGS
+    config = modality_config(settings(aloha_gr1, embodiment_tag="GR1"))
+    assert config is MODALITY_CONFIGS["gr1"]
+    assert config["action"].modality_keys == ["left_arm", "left_hand", "right_arm", "right_hand", "waist"]
+
+
+def test_registering_again_in_one_process_changes_nothing(aloha_gr1: Path) -> None:
+    first = modality_config(settings(aloha_gr1))
+    assert modality_config(settings(aloha_gr1)) is first
+
+
+def test_unitree_g1_keeps_groots_own_config(aloha_gr1: Path) -> None:
+    upstream = MODALITY_CONFIGS["unitree_g1"]
+    assert modality_config(settings(aloha_gr1, embodiment_tag="UNITREE_G1")) is upstream
+    with pytest.raises(ConfigError, match="GR00T has a config of its own for UNITREE_G1"):
+        modality_config(settings(aloha_gr1, embodiment_tag="UNITREE_G1", modality_config_path=Path("mine.py")))
+
+
+def test_two_files_of_one_name_are_both_read(tmp_path: Path) -> None:
+    """GR00T imports by stem, and would use the first for both."""
+    files = [tmp_path / folder / "config.py" for folder in ("a", "b")]
+    for file, tag in zip(files, ("GR1", "NEW_EMBODIMENT"), strict=True):
+        file.parent.mkdir()
+        file.write_text(f"{OWN}register_modality_config({{'from': '{file.parent.name}'}}, EmbodimentTag.{tag})\n")
+    assert modality_config(settings(tmp_path, embodiment_tag="GR1", modality_config_path=files[0])) == {"from": "a"}
+    assert modality_config(settings(tmp_path, modality_config_path=files[1])) == {"from": "b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import no_such_module", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("CONFIG = {}", "registers 0 modality configs; it must call register_modality_config once"),
+        (
+            f"{OWN}register_modality_config({{}}, EmbodimentTag.UNITREE_G1)",
+            "cannot be imported: AssertionError: Embodiment tag EmbodimentTag.UNITREE_G1 already registered",
+        ),
+    ],
+)
+def test_a_config_that_does_not_register_is_an_error_with_its_path(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(ConfigError, match=f"^{tmp_path}/mine.py {told}"):
+        modality_config(settings(tmp_path, modality_config_path=tmp_path / "mine.py"))
+
+
+def test_no_config_at_all_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no modality config for NEW_EMBODIMENT, and .* has no modality_config\.py"):
+        modality_config(settings(tmp_path))
+    with pytest.raises(ConfigError, match=r"no Python file at .*absent\.py"):
+        modality_config(settings(tmp_path, modality_config_path=tmp_path / "absent.py"))
+
+
+def test_datasets_with_one_config_may_be_mixed_others_not(aloha_gr1: Path, tmp_path: Path) -> None:
+    same, other = tmp_path / "same", tmp_path / "other"
+    for folder in (same, other):
+        folder.mkdir()
+        shutil.copy(aloha_gr1 / "modality_config.py", folder)
+    text = (same / "modality_config.py").read_text()
+    (same / "modality_config.py").write_text(text.replace("the map aloha_to_gr1", "another map"))
+    (other / "modality_config.py").write_text(text.replace("range(16)", "range(8)"))
+    modality_config(settings(aloha_gr1, same))
+    with pytest.raises(ConfigError, match=r"other/modality_config\.py differs from .*--modality-config-path"):
+        modality_config(settings(aloha_gr1, other))
+
+
+def test_a_run_is_known_by_dataset_robot_and_horizon(aloha_gr1: Path) -> None:
+    known = identity(settings(aloha_gr1))
+    assert (known.robot, known.embodiment_tag, known.action_horizon) == ("gr1", "NEW_EMBODIMENT", 16)
+    assert known.modality_keys[:2] == ("video.ego_view", "state.left_arm")
+
+
+def test_a_users_module_is_found_by_its_name_in_loader_processes(tmp_path: Path) -> None:
+    (tmp_path / "my_model_types.py").write_text("KIND = 'mine'\n")
+    import_user_modules([tmp_path / "my_model_types.py", tmp_path / "my_model_types.py"])
+    assert sys.modules["my_model_types"].KIND == "mine"
+    assert str(tmp_path) in sys.path
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("json.py", "a module 'json' is imported from"), ("absent.py", "no Python file"), ("bad.py", "ZeroDivisionError")],
+)
+def test_a_users_module_that_cannot_be_is_an_error(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "json.py").write_text("")
+    (tmp_path / "bad.py").write_text("1 / 0\n")
+    with pytest.raises(ConfigError, match=told):
+        import_user_modules([tmp_path / name])
+
+
+def test_this_groot_is_n16() -> None:
+    require_groot()
+
+
+@pytest.mark.skipif("GR00T_SRC" not in os.environ, reason="NOT TESTED: set GR00T_SRC to the n1.6-release source")
+def test_all_that_nvidias_launcher_sets_is_set(aloha_gr1: Path) -> None:
+    from train.groot import config
+
+    launcher = Path(os.environ["GR00T_SRC"]) / "gr00t/experiment/launch_finetune.py"
+    targets = [node.targets[0] for node in ast.walk(ast.parse(launcher.read_text())) if isinstance(node, ast.Assign)]
+    set_there = {ast.unparse(target) for target in targets if isinstance(target, ast.Attribute)}
+    ours = {
+        "model": config._model_values(settings(aloha_gr1)),
+        "data": config._data_values(settings(aloha_gr1)),
+        "training": config._training_values(settings(aloha_gr1)),
+    }
+    set_here = {f"config.{part}.{name}" for part, values in ours.items() for name in values}
+    assert set_there - set_here == {"config.load_config_path"}
+
+
+def test_datasets_share_by_length_or_by_mix(tmp_path: Path) -> None:
+    from train.groot.config import _datasets
+
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert _datasets(settings(a, b)) == [
+        {"dataset_paths": [str(a), str(b)], "mix_ratio": 1.0, "embodiment_tag": "new_embodiment"}
+    ]
+    assert [entry["mix_ratio"] for entry in _datasets(settings(a, b, mix=(3.0, 1.0)))] == [3.0, 1.0]
+
+
+def test_precision_is_that_of_n16_on_gpus_and_plain_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from train.groot.config import _training_values
+
+    def chosen(**flags: Any) -> tuple[bool, bool]:
+        values = _training_values(settings(tmp_path, **flags))
+        return values["bf16"], values["tf32"]
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen() == (False, False)
+    with pytest.raises(GpuMissing, match="--precision bf16 needs a GPU"):
+        chosen(precision="bf16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert chosen() == (True, True)
+    assert chosen(precision="tf32") == (False, True)
+    assert chosen(precision="fp32") == (False, False)
+    assert chosen(cpu=True) == (False, False)
+
+
+def test_a_base_model_of_unknown_type_is_an_error(tmp_path: Path) -> None:
+    from train.groot.config import model_config_class
+
+    (tmp_path / "config.json").write_text('{"model_type": "never_registered"}')
+    with pytest.raises(ConfigError, match=r"never_registered.*--import-module FILE\.py"):
+        model_config_class(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ConfigError, match=r"GR00T trains no BertConfig\. Known: .*Gr00tN1d6Config"):
+        model_config_class(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"--base-model-path .*/absent: "):
+        model_config_class(str(tmp_path / "absent"))
+
+
+def test_statistics_of_the_runs_tag_alone_are_left_out_of_the_base(tmp_path: Path) -> None:
+    from train.groot.base_processor import without_statistics
+
+    (tmp_path / "statistics.json").write_text('{"gr1": {"state": {}}, "unitree_g1": {"state": {}}}')
+    (tmp_path / "processor_config.json").write_text("{}")
+    with without_statistics(str(tmp_path), "gr1") as folder:
+        assert (Path(folder) / "statistics.json").read_text() == '{"unitree_g1": {"state": {}}}'
+        assert (Path(folder) / "processor_config.json").is_file()
+    with without_statistics(str(tmp_path), "new_embodiment") as folder:
+        assert folder == str(tmp_path)

@@ -1,0 +1,198 @@
+"""What a checkpoint says of itself: its embodiment tags, modality configs and statistics. No weights are loaded."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from embodiments.errors import unknown_name
+from engine.validate.config import GrootConfig, GrootModality
+from train.errors import ConfigError
+from train.preflight.base_files import checkpoint_files
+from train.run_folder import CHECKPOINTS, COMPLETE, IDENTITY, RunIdentity, complete_checkpoints
+
+PROCESSOR, STATISTICS = "processor_config.json", "statistics.json"
+# What GR00T's run() leaves of its own config in every checkpoint.
+RUN_CONFIG = "experiment_cfg/conf.yaml"
+
+# Statistic -> list of D values, by tag, by "state" or "action", by joint group.
+_Statistics = TypeAdapter(dict[str, dict[str, dict[str, dict[str, list[object]]]]])
+
+
+class _FileModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Modality(_FileModel):
+    modality_keys: tuple[str, ...]
+    delta_indices: tuple[int, ...]
+
+
+class _Arguments(_FileModel):
+    modality_configs: dict[str, dict[str, _Modality]]
+
+
+class _Processor(_FileModel):
+    """processor_config.json."""
+
+    processor_kwargs: _Arguments
+
+
+class _Dataset(_FileModel):
+    embodiment_tag: str
+
+
+class _Data(_FileModel):
+    datasets: tuple[_Dataset, ...] = ()
+
+
+class _Run(_FileModel):
+    """experiment_cfg/conf.yaml."""
+
+    data: _Data = Field(default_factory=_Data)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that can be evaluated and served.
+
+    Args:
+        name: Its folder, or its name on the Hugging Face Hub.
+        configs: Modality config by tag, of the tags that it has statistics for too.
+        widths: Values of a joint group, by tag, by "state" or "action", by group.
+        trained_tag: The tag that it was finetuned for; None where it does not say.
+    """
+
+    name: str
+    configs: Mapping[str, GrootConfig]
+    widths: Mapping[str, Mapping[str, Mapping[str, int]]]
+    trained_tag: str | None
+
+    @classmethod
+    def open(cls, name: str) -> "Checkpoint":
+        """Read the small files of a checkpoint.
+
+        Raises:
+            ConfigError: there is none, it was cut short, or a file is missing or malformed.
+        """
+        folder = Path(name)
+        _check_complete(folder)
+        configs = _read_configs(name)
+        widths = _read_widths(name)
+        known = {tag: config for tag, config in configs.items() if tag in widths}
+        if not known:
+            raise ConfigError(f"{name}: {PROCESSOR} and {STATISTICS} share no embodiment tag")
+        return cls(name, known, widths, _read_trained_tag(folder))
+
+    def tag(self, asked: str | None) -> str:
+        """The tag to act under, as it stands in files: the one asked for, or that of the finetuning.
+
+        Raises:
+            ConfigError: there is no telling which.
+            UnknownName: the checkpoint has learnt nothing under that tag.
+        """
+        tag = asked.lower() if asked else self.trained_tag
+        tags = tuple(self.configs)
+        if tag is None and len(tags) == 1:
+            return tags[0]
+        if tag is None:
+            raise ConfigError(f"{self.name} does not say its tag. Pass --embodiment-tag: {', '.join(tags).upper()}")
+        if tag not in tags:
+            raise unknown_name(tag.upper(), f"tag of {self.name}", [known.upper() for known in tags])
+        return tag
+
+    def notes(self, tag: str) -> tuple[str, ...]:
+        """What to know before acting under a tag."""
+        if self.trained_tag in (None, tag):
+            return ()
+        return (
+            f"{self.name} was finetuned as {self.trained_tag.upper()}: under {tag.upper()} it acts by the config, the "
+            "statistics and the projectors of its base model, which the finetuning left as they were",
+        )
+
+
+def expand(path: Path) -> tuple[Path, ...]:
+    """A checkpoint itself, or all complete checkpoints of a run's folder, by step.
+
+    Raises:
+        ConfigError: it is the folder of a run that has none.
+    """
+    if (path / PROCESSOR).is_file() or not (path / IDENTITY).is_file():
+        return (path,)
+    complete = complete_checkpoints(path)
+    if not complete:
+        raise ConfigError(f"{path}: the run has no complete checkpoint yet")
+    return tuple(complete)
+
+
+def digests_trained_on(name: str) -> tuple[str, ...]:
+    """Digests of the datasets that a checkpoint of Millrace was finetuned on; none where that is not known."""
+    try:
+        return RunIdentity.model_validate_json((Path(name).parent / IDENTITY).read_bytes()).digests
+    except (OSError, ValidationError):
+        return ()
+
+
+def _check_complete(folder: Path) -> None:
+    if not folder.is_dir() or (folder / PROCESSOR).is_file():
+        is_ours = (folder.parent / IDENTITY).is_file() and folder.match(CHECKPOINTS)
+        if is_ours and not (folder / COMPLETE).is_file():
+            raise ConfigError(f"{folder} was cut short while it was written: it has no {COMPLETE}")
+        return
+    found = ", ".join(str(path) for path in complete_checkpoints(folder))
+    advice = f"The run's checkpoints: {found}" if found else "A checkpoint is a folder such as checkpoint-5000"
+    raise ConfigError(f"{folder} is no checkpoint: it has no {PROCESSOR}. {advice}")
+
+
+def _read(name: str, filename: str) -> bytes:
+    path = checkpoint_files(name).path(filename)
+    if path is None:
+        raise ConfigError(f"{name} is no checkpoint that GR00T can act with: it has no {filename}")
+    return path.read_bytes()
+
+
+def _read_configs(name: str) -> dict[str, GrootConfig]:
+    try:
+        configs = _Processor.model_validate_json(_read(name, PROCESSOR)).processor_kwargs.modality_configs
+    except ValidationError as error:
+        raise _malformed(name, PROCESSOR, error) from error
+    return {
+        tag: GrootConfig(
+            {part: GrootModality(entry.modality_keys, entry.delta_indices) for part, entry in config.items()}, tag
+        )
+        for tag, config in configs.items()
+    }
+
+
+def _read_widths(name: str) -> dict[str, dict[str, dict[str, int]]]:
+    try:
+        statistics = _Statistics.validate_python(json.loads(_read(name, STATISTICS)))
+    except ValueError as error:
+        raise _malformed(name, STATISTICS, error) from error
+    return {
+        tag: {
+            part: {group: len(next(iter(values.values()), ())) for group, values in groups.items()}
+            for part, groups in parts.items()
+        }
+        for tag, parts in statistics.items()
+    }
+
+
+def _read_trained_tag(folder: Path) -> str | None:
+    """None where a checkpoint does not say, as one on the Hub, or was finetuned for several tags."""
+    try:
+        content = yaml.safe_load((folder / RUN_CONFIG).read_bytes())
+        tags = {dataset.embodiment_tag for dataset in _Run.model_validate(content).data.datasets}
+    except (OSError, yaml.YAMLError, ValidationError):
+        return None
+    return tags.pop() if len(tags) == 1 else None
+
+
+def _malformed(name: str, filename: str, error: ValueError) -> ConfigError:
+    if not isinstance(error, ValidationError):
+        return ConfigError(f"{name}: {filename} is not JSON ({error})")
+    first = error.errors()[0]
+    return ConfigError(f"{name}: {filename}: {'.'.join(map(str, first['loc']))}: {first['msg']}")

@@ -1,0 +1,169 @@
+"""Episodes as a policy meets them: what it would have seen at a step, and what the demonstrator did from there on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodiments.errors import MillraceError
+from engine.validate.config import GrootConfig
+from engine.validate.files import read_jsonl
+from engine.validate.metadata import EPISODES, EpisodeLine
+from train.dataset import TrainingDataError, TrainingDataset
+from train.shards import FrameReader, ReadFrames, read_columns, rows_of_steps
+
+TASK = "task"  # GR00T's key for the tasks of episodes.jsonl
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What a policy is given at N steps.
+
+    images: by camera, (N, num_deltas, H, W, 3) uint8 RGB. states: by joint group, (N, num_deltas, D).
+    """
+
+    images: Mapping[str, NDArray[np.uint8]]
+    states: Mapping[str, NDArray[np.float32]]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The rows of one episode: states and actions by joint group, (num_rows, D), and its text row by row."""
+
+    episode: int
+    num_rows: int
+    states: Mapping[str, NDArray[np.float32]]
+    actions: Mapping[str, NDArray[np.float32]]
+    texts: tuple[str, ...]
+
+
+class EpisodeReader:
+    """Reads a dataset as a modality config asks for it.
+
+    Args:
+        dataset: Where the episodes lie.
+        config: Of the policy.
+        reference: Frames as the policy was trained on them; see FrameReader.
+
+    Raises:
+        UnknownName: the dataset lacks a camera, a joint group or an annotation.
+        TrainingDataError: the policy's language is none that a dataset can give.
+    """
+
+    def __init__(self, dataset: TrainingDataset, config: GrootConfig, reference: ReadFrames) -> None:
+        check_agreement(dataset, config)
+        self.dataset, self.config = dataset, config
+        self._frames = FrameReader(reference)
+
+    def read(self, episode: int) -> Recording:
+        """All rows of an episode, no pictures.
+
+        Raises:
+            TrainingDataError: rows are missing or damaged.
+        """
+        names = [self.dataset.joint_slice(part, group).column(part) for part, group in _groups(self.config)]
+        if self._language != TASK:
+            names.append(self.dataset.annotation_column(self._language))
+        try:
+            columns = read_columns(self.dataset.rows_path(episode), names)
+        except MillraceError as error:
+            raise TrainingDataError(f"{self.dataset.root}, episode {episode}: {error}") from error
+        num_rows = self.dataset.lengths[episode]
+        if any(len(column) != num_rows for column in columns.values()):
+            found = len(next(iter(columns.values())))
+            raise TrainingDataError(
+                f"{self.dataset.root}, episode {episode}: {found} rows, but episodes.jsonl says {num_rows}"
+            )
+        groups = {(part, group): self._values(columns, part, group) for part, group in _groups(self.config)}
+        return Recording(
+            episode,
+            num_rows,
+            states={group: values for (part, group), values in groups.items() if part == "state"},
+            actions={group: values for (part, group), values in groups.items() if part == "action"},
+            texts=self._texts(columns, episode),
+        )
+
+    def observe(self, recording: Recording, steps: NDArray[np.int64]) -> Observations:
+        """What was to be seen at some steps; before the first row that is held, as a robot has no other.
+
+        Raises:
+            TrainingDataError: a video is missing or damaged; names episode and camera.
+        """
+        rows = {part: self._rows(part, steps, recording.num_rows) for part in ("video", "state")}
+        return Observations(
+            images={camera: self._images(recording, camera, rows["video"]) for camera in self.config.keys("video")},
+            states={group: values[rows["state"]] for group, values in recording.states.items()},
+            texts=tuple(recording.texts[step] for step in steps.tolist()),
+        )
+
+    @property
+    def _language(self) -> str:
+        (key,) = self.config.keys("language")
+        return key
+
+    @cached_property
+    def _tasks(self) -> Mapping[int, str]:
+        """The first task of each episode; GR00T trains on one drawn by chance."""
+        lines = read_jsonl(self.dataset.root, EPISODES, EpisodeLine)
+        return {line.episode_index: line.tasks[0] for line in lines if line.tasks}
+
+    def _rows(self, part: str, steps: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
+        return rows_of_steps(steps, self.config.modalities[part].deltas, num_rows=num_rows, pad=True)
+
+    def _images(self, recording: Recording, camera: str, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        try:
+            path = self.dataset.video_path(recording.episode, camera)
+            frames = self._frames.read(path, np.unique(rows), num_frames=recording.num_rows)
+        except MillraceError as error:
+            where = f"{self.dataset.root}, episode {recording.episode}, camera {camera}"
+            raise TrainingDataError(f"{where}: {error}") from error
+        return np.stack([[frames[row] for row in places] for places in rows.tolist()])
+
+    def _values(
+        self, columns: Mapping[str, NDArray[np.generic]], part: str, group: str
+    ) -> NDArray[np.float32]:
+        where = self.dataset.joint_slice(part, group)
+        column = columns[where.column(part)]
+        values = column[:, None] if column.ndim == 1 else column[:, where.start : where.end]
+        return values.astype(np.float32)
+
+    def _texts(self, columns: Mapping[str, NDArray[np.generic]], episode: int) -> tuple[str, ...]:
+        if self._language != TASK:
+            column = columns[self.dataset.annotation_column(self._language)]
+            return tuple(self.dataset.task(index) for index in column.tolist())
+        if episode not in self._tasks:
+            raise TrainingDataError(f"{self.dataset.root}, episode {episode}: episodes.jsonl lists no task")
+        return (self._tasks[episode],) * self.dataset.lengths[episode]
+
+
+def check_agreement(dataset: TrainingDataset, config: GrootConfig) -> None:
+    """Whether a dataset has all that a modality config asks for.
+
+    Raises:
+        UnknownName, TrainingDataError: see EpisodeReader.
+    """
+    for part, group in _groups(config):
+        dataset.joint_slice(part, group)
+    for camera in config.keys("video"):
+        dataset.video_path(next(iter(dataset.lengths)), camera)
+    keys = config.keys("language")
+    if len(keys) != 1 or not (keys[0] == TASK or keys[0].startswith("annotation.")):
+        told = ", ".join(keys) or "none"
+        raise TrainingDataError(f"the policy's language is {told}; evaluated are {TASK!r} and annotations of rows")
+    if keys[0] != TASK:
+        dataset.annotation_column(keys[0])
+
+
+def joint_names(dataset: TrainingDataset, group: str) -> tuple[str, ...]:
+    """What the values of an action group are called; by number where info.json does not name them."""
+    where = dataset.joint_slice("action", group)
+    feature = dataset.metadata.info.features.get(where.column("action"))
+    named = [feature.value_name(index) if feature else None for index in range(where.start, where.end)]
+    return tuple(name or f"{group} {number}" for number, name in enumerate(named))
+
+
+def _groups(config: GrootConfig) -> list[tuple[str, str]]:
+    return [(part, group) for part in ("state", "action") for group in config.keys(part)]

@@ -1,0 +1,53 @@
+"""What can be wrong with a training run. Each message is one line for the user."""
+
+from embodiments.errors import MillraceError
+
+
+class TrainError(MillraceError):
+    """A training run cannot start, or did not end well."""
+
+
+class SettingsError(TrainError):
+    """The command line asks for something impossible."""
+
+    exit_code = 2
+
+
+class BatchError(SettingsError):
+    """The global batch size does not divide into what each worker takes."""
+
+
+class GrootMissing(TrainError):
+    """GR00T N1.6, or something that it needs, cannot be imported."""
+
+    exit_code = 2
+
+
+class GpuMissing(SettingsError):
+    """More GPUs are asked for than there are."""
+
+
+class ConfigError(TrainError):
+    """A modality config, a module of the user or a base checkpoint is not what GR00T needs."""
+
+    exit_code = 2
+
+
+class OtherRun(SettingsError):
+    """The output folder was begun with another dataset, robot, horizon or base model."""
+
+
+class WorldMismatch(TrainError):
+    """The trainer, the process group and the command line count different numbers of workers."""
+
+
+class WeightsDiverged(TrainError):
+    """The workers hold different weights: each has trained a model of its own."""
+
+
+class TrainingFailed(TrainError):
+    """A worker failed, and no restart was left."""
+
+
+class EvaluationError(TrainError):
+    """A policy cannot be evaluated: it, or the server that it runs in, does not act as it should."""

@@ -1,0 +1,116 @@
+"""What an evaluation is told."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from train.errors import SettingsError
+from train.settings import EmbodimentTag
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """Where a GR00T server listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "ServerAddress":
+        """ "host:port".
+
+        Raises:
+            SettingsError: it is anything else.
+        """
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise SettingsError(f"--server takes HOST:PORT, for example 127.0.0.1:5555, not {text!r}")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """An open-loop evaluation.
+
+    Args:
+        dataset: Folder of a GR00T dataset, of held-out episodes.
+        checkpoints: Folders, or names on the Hub; none with a server.
+        server: A running GR00T server; None to load checkpoints.
+        episodes: Slices and indices of episodes; none for all.
+        horizon: Steps taken of each predicted chunk; None for all.
+        embodiment_tag: None for that of the finetuning.
+        num_gpus: Policies at a time, a GPU each; 0 evaluates in this process.
+        address: A running Ray cluster.
+        cpu: On CPUs.
+        import_module: Python files that are imported first.
+        timeout_seconds: Longest wait for a server's answer.
+        wrapped: The server takes observations as simulators give them.
+
+    Raises:
+        SettingsError: a setting contradicts another, or its value means nothing.
+    """
+
+    dataset: Path
+    checkpoints: tuple[str, ...] = ()
+    server: ServerAddress | None = None
+    episodes: tuple[slice | int, ...] = ()
+    horizon: int | None = None
+    embodiment_tag: EmbodimentTag | None = None
+    num_gpus: int = 1
+    address: str | None = None
+    cpu: bool = False
+    import_module: tuple[Path, ...] = ()
+    timeout_seconds: float = 60.0
+    wrapped: bool = False
+
+    def __post_init__(self) -> None:
+        if self.server is None and not self.checkpoints:
+            raise SettingsError("evaluate takes CHECKPOINT ... DATASET, or --server HOST:PORT and DATASET")
+        if self.server is not None and self.checkpoints:
+            raise SettingsError("--server evaluates what the server holds: name the dataset alone")
+        if self.server is None and self.wrapped:
+            raise SettingsError("--use-sim-policy-wrapper tells how a server was started: it goes with --server")
+        if self.horizon is not None and self.horizon < 1:
+            raise SettingsError(f"--horizon {self.horizon}: at least one step of each chunk is compared")
+        if self.num_gpus < 0:
+            raise SettingsError(f"--num-gpus {self.num_gpus}: must be at least 0")
+        if not self.timeout_seconds > 0:
+            raise SettingsError(f"--timeout {self.timeout_seconds}: must be above 0 seconds")
+
+    def absolute(self) -> "EvaluateSettings":
+        """The same with absolute paths: workers have working directories of their own."""
+        return replace(
+            self,
+            dataset=self.dataset.absolute(),
+            checkpoints=tuple(str(Path(name).absolute()) if Path(name).exists() else name for name in self.checkpoints),
+            import_module=tuple(path.absolute() for path in self.import_module),
+        )
+
+    @property
+    def in_process(self) -> bool:
+        """Whether this process evaluates, without Ray: one server answers one request at a time anyway."""
+        return self.num_gpus == 0 or self.server is not None
+
+    def chosen(self, known: Collection[int]) -> tuple[int, ...]:
+        """The episodes to evaluate, of those that the dataset has.
+
+        Raises:
+            SettingsError: one that is asked for does not exist, or none is left.
+        """
+        last = max(known)
+        parts = [[part] if isinstance(part, int) else range(*part.indices(last + 1)) for part in self.episodes]
+        asked = [index for part in parts for index in part] if self.episodes else list(known)
+        strange = [index for index in asked if index not in known and not self._in_slice(index)]
+        if strange:
+            extent = f"it has {len(known)}, the last is {last}"
+            raise SettingsError(f"--episodes: {self.dataset} has no episode {strange[0]}; {extent}")
+        chosen = tuple(sorted({index for index in asked if index in known}))
+        if not chosen:
+            raise SettingsError(f"--episodes selects none of the {len(known)} episodes of {self.dataset}")
+        return chosen
+
+    def _in_slice(self, index: int) -> bool:
+        return index not in self.episodes

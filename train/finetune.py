@@ -1,0 +1,162 @@
+"""Training through Ray Train: workers started, watched, restarted; or one of them, in this process."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+from ray.train.v2.api.report_config import CheckpointUploadMode
+from rich.console import Console
+
+from embodiments.errors import MillraceError
+from train.errors import GpuMissing, TrainError, TrainingFailed
+from train.progress import shown
+from train.run_folder import RunIdentity, begun, newest_complete, step_of
+from train.settings import FinetuneSettings
+from train.worker import LOGS, Worker, chatter_kept
+
+# What each worker runs; a function that its process can import.
+Training = Callable[[Worker], None]
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    # Importing torch, transformers and GR00T takes a worker a minute on slow disks; Ray's default is 60.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
+    # Printed lines go where `chatter_kept` puts them, not into Ray's logs.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+}
+OBJECT_STORE_BYTES = 256 << 20  # settings and metrics are all that Ray stores
+
+
+def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Training, console: Console) -> Path:
+    """Train until --max-steps, from the newest complete checkpoint of the run's folder.
+
+    Args:
+        settings: All paths absolute: workers have working directories of their own.
+        identity: What is trained on what; it must be that of the run's folder.
+        training: What each worker does.
+        console: Where progress is shown.
+
+    Returns:
+        The last checkpoint.
+
+    Raises:
+        OtherRun: the folder was begun with another identity.
+        GpuMissing: there are fewer GPUs than --num-gpus.
+        TrainingFailed: a worker failed once more than --max-failures.
+    """
+    folder = settings.run_folder
+    with begun(folder, identity, overwrite=settings.overwrite):
+        newest = newest_complete(folder)
+        if newest is None or step_of(newest) < settings.max_steps:
+            with shown(folder, console):
+                train = _train_here if settings.in_process else _train_on_ray
+                train(settings, training)
+    last = newest_complete(folder)
+    if last is None:
+        raise TrainingFailed(f"training ended without a complete checkpoint; see {folder / LOGS}")
+    return last
+
+
+def _train_here(settings: FinetuneSettings, training: Training) -> None:
+    folder = settings.run_folder
+    with chatter_kept(folder / LOGS / "rank-0.log"):
+        training(Worker.join(settings, folder, lambda metrics, checkpoint: None))
+
+
+def _train_on_ray(settings: FinetuneSettings, training: Training) -> None:
+    # Ray's own notices too would break into the progress bar.
+    with chatter_kept(settings.run_folder / LOGS / "ray.log"), _connected(settings):
+        _check_gpus(settings)
+        trainer = TorchTrainer(
+            _train_in_worker,
+            train_loop_config={"settings": settings, "training": training},
+            torch_config=TorchConfig(backend="gloo" if settings.cpu else None),
+            scaling_config=ScalingConfig(num_workers=settings.num_gpus, use_gpu=not settings.cpu),
+            run_config=RunConfig(
+                name=settings.run_folder.name,
+                storage_path=str(settings.run_folder.parent),
+                failure_config=FailureConfig(settings.max_failures, controller_failure_limit=settings.max_failures),
+            ),
+        )
+        # In a thread, as in the main one Ray takes Ctrl-C for itself and ends the process.
+        with ThreadPoolExecutor(1) as pool:
+            fit = pool.submit(trainer.fit)
+            try:
+                fit.result()
+            except TrainingFailedError as error:
+                raise _told(error, settings.run_folder) from error
+            except KeyboardInterrupt:
+                ray.shutdown()  # also ends fit()
+                raise
+
+
+def _train_in_worker(config: dict[str, Any]) -> None:
+    settings: FinetuneSettings = config["settings"]
+    rank = ray.train.get_context().get_world_rank()
+    with chatter_kept(settings.run_folder / LOGS / f"rank-{rank}.log"):
+        config["training"](Worker.join(settings, settings.run_folder, _report))
+
+
+def _report(metrics: dict[str, Any], checkpoint: Path | None) -> None:
+    """To Ray, which waits until all workers have; a checkpoint stays where it is."""
+    ray.train.report(
+        metrics,
+        checkpoint=Checkpoint.from_directory(checkpoint) if checkpoint else None,
+        checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
+    )
+
+
+def _check_gpus(settings: FinetuneSettings) -> None:
+    num_gpus = int(ray.cluster_resources().get("GPU", 0))
+    if settings.num_gpus > num_gpus and not settings.cpu:
+        raise GpuMissing(
+            f"--num-gpus {settings.num_gpus}: Ray sees {num_gpus} GPUs. Ask for as many, or for a test without any "
+            "pass --cpu, or train in this process with --num-gpus 0"
+        )
+
+
+def _told(error: TrainingFailedError, folder: Path) -> TrainError:
+    """Ray's account of a failure: what the workers said, each thing once."""
+    if not isinstance(error, WorkerGroupError):
+        return TrainingFailed(f"Ray Train failed: {str(error).strip().splitlines()[-1]}")
+    said: dict[str, list[str]] = {}
+    for rank, failure in sorted(error.worker_failures.items()):
+        first = (str(failure).strip() or "no message").splitlines()[0]
+        text = first if isinstance(failure, MillraceError) else f"{type(failure).__name__}: {first}"
+        said.setdefault(text, []).append(str(rank))
+    lines = "; ".join(f"worker {', '.join(ranks)}: {text}" for text, ranks in said.items())
+    return TrainingFailed(f"{lines} (all of it in {folder / LOGS}). The same command resumes")
+
+
+@contextmanager
+def _connected(settings: FinetuneSettings) -> Iterator[None]:
+    """A Ray of this run, shut down afterwards, or a running cluster, left as it was."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if settings.address:
+        ray.init(settings.address, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        ray.init(
+            "local",
+            # Workers wait for one another: on fewer cores than workers they share them.
+            num_cpus=max(os.cpu_count() or 1, settings.num_gpus),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()

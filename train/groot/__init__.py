@@ -1,0 +1,41 @@
+"""GR00T N1.6 itself: the only package that imports gr00t."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from train.errors import GrootMissing
+
+if TYPE_CHECKING:  # which imports torch
+    from train.worker import Worker
+
+HOW_TO_GET = (
+    "In a Python 3.10 environment: git clone --recurse-submodules --branch n1.6-release "
+    "https://github.com/NVIDIA/Isaac-GR00T, install it by its README, then pip install 'millrace[train]'"
+)
+
+
+def require_groot() -> None:
+    """Make sure that GR00T N1.6 and what Millrace trains it with are installed; nothing is imported.
+
+    Raises:
+        GrootMissing: something is not there, or is another GR00T.
+    """
+    missing = [name for name in ("gr00t", "torch", "transformers") if find_spec(name) is None]
+    if missing:
+        raise GrootMissing(f"GR00T N1.6 cannot be imported: no {', '.join(missing)}. {HOW_TO_GET}")
+    spec = find_spec("gr00t")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+    if not any((folder / "configs/model/gr00t_n1d6.py").is_file() for folder in folders):
+        raise GrootMissing(f"the gr00t in {', '.join(map(str, folders))} is not N1.6. {HOW_TO_GET}")
+
+
+def train(worker: "Worker") -> None:
+    """Finetune GR00T as one of the workers."""
+    from train.groot.modality import import_user_modules
+
+    # Before all else: a user's module may set what transformers reads when it is imported.
+    import_user_modules(worker.settings.import_module)
+    from train.groot.trainer import train_groot
+
+    train_groot(worker)

@@ -1,0 +1,47 @@
+"""The base model's processor, as a run on other statistics needs it."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers.utils import cached_file
+
+STATISTICS = "statistics.json"
+# What Gr00tN1d6Processor.from_pretrained reads, and by which AutoProcessor knows it.
+OTHER_FILES = ("config.json", "processor_config.json", "embodiment_id.json")
+
+
+@contextmanager
+def without_statistics(base_model: str, tag: str) -> Iterator[str]:
+    """The base model, or where its processor has statistics for a tag, the processor's files without these.
+
+    GR00T would replace them anyway, but first compares them with the run's modality config: where that has a relative
+    action that the base model's robot had not, it stops.
+
+    Args:
+        base_model: A checkpoint folder, or a name on the Hugging Face Hub.
+        tag: The value of an EmbodimentTag.
+
+    Yields:
+        A name from which AutoProcessor loads.
+    """
+    path = _file(base_model, STATISTICS)
+    statistics = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    if tag not in statistics:
+        yield base_model
+        return
+    del statistics[tag]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in OTHER_FILES:
+            if found := _file(base_model, name):
+                shutil.copyfile(found, Path(folder) / name)
+        (Path(folder) / STATISTICS).write_text(json.dumps(statistics), encoding="utf-8")
+        yield folder
+
+
+def _file(base_model: str, name: str) -> Path | None:
+    found = cached_file(base_model, name, _raise_exceptions_for_missing_entries=False)
+    return Path(found) if found else None

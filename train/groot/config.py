@@ -1,0 +1,179 @@
+"""Settings to GR00T's Config and transformers' TrainingArguments: the same values that launch_finetune.py sets."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from gr00t.configs.base_config import Config, get_default_config
+from gr00t.model import MODEL_REGISTRY
+from transformers import AutoConfig, TrainingArguments
+
+from train.batch import BatchPlan
+from train.errors import ConfigError, GpuMissing
+from train.settings import FinetuneSettings, Precision
+
+RUNS = "runs"  # TensorBoard's files
+
+
+def groot_config(settings: FinetuneSettings) -> Config:
+    """GR00T's config for a run; the modality config of its tag must be registered.
+
+    Raises:
+        ConfigError: the base model is not of a kind that GR00T, or a user's module, has registered.
+    """
+    config = get_default_config().load_dict({"data": {"download_cache": False, "datasets": _datasets(settings)}})
+    config.load_config_path = None
+    config.model = model_config_class(settings.base_model_path)()
+    _set(config.model, _model_values(settings))
+    _set(config.data, _data_values(settings))
+    _set(config.training, _training_values(settings))
+    return config
+
+
+def model_config_class(base_model: str) -> Any:
+    """The type of the base checkpoint's config, by which GR00T chooses model and pipeline.
+
+    Raises:
+        ConfigError: it is unknown.
+    """
+    try:
+        found = type(AutoConfig.from_pretrained(base_model))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"--base-model-path {base_model}: {reason} (a model type of your own: --import-module FILE.py)"
+        ) from error
+    if found not in MODEL_REGISTRY:
+        known = ", ".join(kind.__name__ for kind in MODEL_REGISTRY)
+        raise ConfigError(f"--base-model-path {base_model}: GR00T trains no {found.__name__}. Known: {known}")
+    return found
+
+
+def trains_on_cpu(settings: FinetuneSettings) -> bool:
+    """Whether this process has no GPU, or is not to use it."""
+    return settings.cpu or not torch.cuda.is_available()
+
+
+def training_arguments(settings: FinetuneSettings, config: Config) -> TrainingArguments:
+    """What transformers' Trainer is told, as in gr00t/experiment/experiment.py but for what is said here."""
+    plan, on_cpu, training = BatchPlan.of(settings), trains_on_cpu(settings), config.training
+    loggers = {"wandb": settings.use_wandb, "tensorboard": settings.tensorboard}
+    return TrainingArguments(
+        output_dir=training.output_dir,
+        max_steps=training.max_steps,
+        # N1.6 leaves accumulation out of this division: its batches are larger than its flag says.
+        per_device_train_batch_size=plan.per_device,
+        gradient_accumulation_steps=plan.accumulation,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.lr_scheduler_type,
+        weight_decay=training.weight_decay,
+        warmup_ratio=training.warmup_ratio,
+        max_grad_norm=training.max_grad_norm,
+        logging_steps=training.logging_steps,
+        logging_dir=str(Path(training.output_dir) / RUNS),
+        save_steps=training.save_steps,
+        # Deleting is left to train.run_folder, which first makes sure that the newest is complete.
+        save_total_limit=None,
+        fp16=training.fp16,
+        bf16=training.bf16,
+        tf32=training.tf32,
+        gradient_checkpointing=training.gradient_checkpointing,
+        optim=training.optim,
+        dataloader_num_workers=training.dataloader_num_workers,
+        report_to=[name for name, is_on in loggers.items() if is_on] or "none",
+        run_name=settings.run_folder.name,
+        seed=config.data.seed,
+        deepspeed=config.get_deepspeed_config() if settings.uses_deepspeed else None,
+        ddp_find_unused_parameters=False,
+        ddp_bucket_cap_mb=training.ddp_bucket_cap_mb,
+        eval_strategy="no",
+        remove_unused_columns=training.remove_unused_columns,
+        ignore_data_skip=True,
+        disable_tqdm=True,
+        # Else accelerate overlooks a gloo process group, and every worker trains a model of its own.
+        use_cpu=on_cpu,
+    )
+
+
+def _datasets(settings: FinetuneSettings) -> list[dict[str, Any]]:
+    """Datasets of one entry share it by their lengths; with --mix each has an entry."""
+    paths = [str(dataset) for dataset in settings.datasets]
+    if not settings.mix:
+        return [{"dataset_paths": paths, "mix_ratio": 1.0, "embodiment_tag": settings.tag}]
+    return [
+        {"dataset_paths": [path], "mix_ratio": share, "embodiment_tag": settings.tag}
+        for path, share in zip(paths, settings.mix, strict=True)
+    ]
+
+
+def _model_values(settings: FinetuneSettings) -> dict[str, Any]:
+    augmentation = settings.extra_augmentation_config
+    return {
+        "tune_llm": settings.tune_llm,
+        "tune_visual": settings.tune_visual,
+        "tune_projector": settings.tune_projector,
+        "tune_diffusion_model": settings.tune_diffusion_model,
+        "state_dropout_prob": settings.state_dropout_prob,
+        "random_rotation_angle": settings.random_rotation_angle,
+        "color_jitter_params": settings.color_jitter_params,
+        "extra_augmentation_config": json.loads(augmentation) if augmentation else None,
+        # The rest are launch_finetune.py's own constants.
+        "load_bf16": False,
+        "reproject_vision": False,
+        "eagle_collator": True,
+        "model_name": "nvidia/Eagle-Block2A-2B-v2",
+        "backbone_trainable_params_fp32": True,
+        "use_relative_action": True,
+    }
+
+
+def _data_values(settings: FinetuneSettings) -> dict[str, Any]:
+    return {
+        "shard_size": settings.shard_size,
+        "episode_sampling_rate": settings.episode_sampling_rate,
+        "num_shards_per_epoch": settings.num_shards_per_epoch,
+        "override_pretraining_statistics": settings.override_pretraining_statistics,
+        "video_backend": settings.video_backend,
+        "multiprocessing_context": settings.multiprocessing_context,
+        "seed": settings.seed,
+    }
+
+
+def _training_values(settings: FinetuneSettings) -> dict[str, Any]:
+    precision = _precision(settings)
+    return {
+        "experiment_name": settings.experiment_name,
+        "start_from_checkpoint": settings.base_model_path,
+        "optim": "adamw_torch",
+        "global_batch_size": settings.global_batch_size,
+        "dataloader_num_workers": settings.dataloader_num_workers,
+        "learning_rate": settings.learning_rate,
+        "gradient_accumulation_steps": settings.gradient_accumulation_steps,
+        "output_dir": str(settings.run_folder),
+        "save_steps": settings.save_steps,
+        "save_total_limit": settings.save_total_limit,
+        "num_gpus": settings.num_workers,  # GR00T means the world's size
+        "use_wandb": settings.use_wandb,
+        "max_steps": settings.max_steps,
+        "weight_decay": settings.weight_decay,
+        "warmup_ratio": settings.warmup_ratio,
+        "wandb_project": settings.wandb_project,
+        "logging_steps": settings.logging_steps,
+        "use_ddp": not settings.uses_deepspeed,
+        "deepspeed_stage": settings.deepspeed_stage,
+        "bf16": precision == "bf16",
+        "tf32": precision in ("bf16", "tf32"),
+    }
+
+
+def _precision(settings: FinetuneSettings) -> Precision:
+    on_cpu = trains_on_cpu(settings)
+    if on_cpu and settings.precision in ("bf16", "tf32"):
+        raise GpuMissing(f"--precision {settings.precision} needs a GPU; on a CPU only fp32 is trained")
+    return settings.precision or ("fp32" if on_cpu else "bf16")
+
+
+def _set(target: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(target, name, value)

@@ -1,0 +1,184 @@
+"""GR00T's sharded dataset with the same samples, of which only the needed frames are decoded.
+
+    dataset = SparseShardedDataset(
+        dataset_path=..., embodiment_tag=EmbodimentTag(...), modality_configs=..., video_backend="torchcodec",
+        shard_size=1024, episode_sampling_rate=0.1, seed=42, allow_padding=False,
+    )
+    mixture = ShardedMixtureDataset([dataset], [1.0], processor, ...)   # GR00T's, unchanged
+    collator = CachingCollator(processor.collator)                     # see train.groot.processor
+
+It takes the place of gr00t.data.dataset.sharded_single_step_dataset.ShardedSingleStepDataset, whose
+constructor, sharding, statistics and attributes it inherits. The processor stays GR00T's own object, so that
+what a run saves is what GR00T saves: `set_processor`, which the mixture calls, wraps it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gr00t.data.dataset.lerobot_episode_loader import LANG_KEYS
+from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepDataset
+from gr00t.data.embodiment_tags import EmbodimentTag
+from gr00t.data.interfaces import BaseProcessor
+from gr00t.data.types import MessageType, ModalityConfig, VLAStepData
+from gr00t.utils.video_utils import get_frames_by_indices
+from numpy.typing import NDArray
+
+from embodiments.errors import MillraceError
+from train.dataset import TrainingDataError, TrainingDataset
+from train.groot.processor import BatchProcessor
+from train.shards import FrameReader, FrameStock, Visit, read_columns, rows_of_steps, visits
+
+# Steps processed together: enough to share work, few enough that decoded frames are let go soon.
+BATCH_STEPS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeRows:
+    """An episode's columns, and how many of its rows count."""
+
+    index: int
+    columns: Mapping[str, NDArray[Any]]
+    num_rows: int
+    num_used: int
+
+
+class SparseShardedDataset(ShardedSingleStepDataset):
+    """ShardedSingleStepDataset that reads only the columns and the frames that a shard uses.
+
+    For the same seed and processor it gives the same samples in the same order, and draws the same random
+    numbers. Datasets with masks are read as GR00T reads them, whole episodes at a time.
+    """
+
+    def __init__(
+        self,
+        dataset_path: str | Path,
+        embodiment_tag: EmbodimentTag,
+        modality_configs: dict[str, ModalityConfig],
+        **settings: Any,
+    ) -> None:
+        """As ShardedSingleStepDataset's.
+
+        Raises:
+            TrainingDataError: metadata is missing or malformed.
+        """
+        self.files = TrainingDataset.open(dataset_path)
+        super().__init__(dataset_path, embodiment_tag, modality_configs, **settings)
+        self.frames = FrameReader(
+            partial(_read_as_groot, backend=self.video_backend, settings=self.video_backend_kwargs or {})
+        )
+        self.in_batches: BatchProcessor | None = None
+
+    def set_processor(self, processor: BaseProcessor) -> None:
+        """Take GR00T's processor from the mixture; one of the user's own type works step by step."""
+        super().set_processor(processor)
+        self.in_batches = BatchProcessor.of(processor)
+
+    def get_shard(self, idx: int) -> list[dict[str, Any]]:
+        """All steps of a shard, processed.
+
+        Raises:
+            TrainingDataError: something of an episode is missing or damaged; names dataset, episode, camera and file.
+        """
+        if "mask" in self.modality_configs:
+            shard: list[dict[str, Any]] = super().get_shard(idx)
+            return shard
+        return [point for visit in visits(self.sharded_episodes[idx]) for point in self._points(visit)]
+
+    def _points(self, visit: Visit) -> Iterator[dict[str, Any]]:
+        meta = self.episode_loader.episodes_metadata[visit.episode]
+        index = meta["episode_index"]
+        try:
+            rows = self._read_rows(index, int(meta["length"]))
+            stocks = {camera: self._read_frames(rows, visit, camera) for camera in self._keys("video")}
+            for steps in visit.splits:
+                text_of = self._language(meta, rows)
+                for start in range(0, len(steps), BATCH_STEPS):
+                    yield from self._process(self._steps(rows, stocks, steps[start : start + BATCH_STEPS], text_of))
+        except MillraceError as error:
+            raise TrainingDataError(f"{self.files.root}, episode {index}: {error}") from error
+
+    def _keys(self, modality: str) -> list[str]:
+        config = self.modality_configs.get(modality)
+        return [] if config is None else list(config.modality_keys)
+
+    def _read_rows(self, episode: int, length: int) -> EpisodeRows:
+        names = [
+            self.files.joint_slice(part, key).column(part) for part in ("state", "action") for key in self._keys(part)
+        ]
+        names += [self.files.annotation_column(key) for key in self._keys("language") if key not in LANG_KEYS]
+        columns = read_columns(self.files.rows_path(episode), names)
+        num_rows = len(next(iter(columns.values())))
+        return EpisodeRows(episode, columns, num_rows, min(num_rows, length))
+
+    def _rows(self, rows: EpisodeRows, modality: str, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        deltas = self.modality_configs[modality].delta_indices
+        return rows_of_steps(steps, deltas, num_rows=rows.num_used, pad=self.allow_padding)
+
+    def _read_frames(self, rows: EpisodeRows, visit: Visit, camera: str) -> FrameStock:
+        wanted = self._rows(rows, "video", visit.steps)
+        try:
+            path = self.files.video_path(rows.index, camera)
+            frames = self.frames.read(path, np.unique(wanted), num_frames=rows.num_rows)
+        except MillraceError as error:
+            raise TrainingDataError(f"camera {camera}: {error}") from error
+        return FrameStock(frames, wanted)
+
+    def _language(self, meta: dict[str, Any], rows: EpisodeRows) -> Callable[[int], str]:
+        """The text of a row; where an episode has several tasks one is drawn here, once a split as GR00T does."""
+        (key,) = self._keys("language")
+        if key in LANG_KEYS:
+            texts = self.episode_loader.create_language_from_meta(meta, rows.num_rows, key)
+            return lambda row: str(texts[row])
+        column = rows.columns[self.files.annotation_column(key)]
+        return lambda row: self.files.task(column[row].item())
+
+    def _steps(
+        self,
+        rows: EpisodeRows,
+        stocks: Mapping[str, FrameStock],
+        steps: NDArray[np.int64],
+        text_of: Callable[[int], str],
+    ) -> list[VLAStepData]:
+        joints = {part: self._joints(rows, part, steps) for part in ("state", "action")}
+        frame_rows = self._rows(rows, "video", steps).tolist()
+        text_rows = self._rows(rows, "language", steps)[:, 0].tolist()
+        return [
+            VLAStepData(
+                images={camera: [stock.take(row) for row in frame_rows[place]] for camera, stock in stocks.items()},
+                states={key: values[place] for key, values in joints["state"].items()},
+                actions={key: values[place] for key, values in joints["action"].items()},
+                text=text_of(text_rows[place]),
+                embodiment=self.embodiment_tag,
+            )
+            for place in range(len(steps))
+        ]
+
+    def _joints(self, rows: EpisodeRows, part: str, steps: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        """Each joint group's values, (num_steps, num_deltas, D)."""
+        taken = self._rows(rows, part, steps)
+        groups = {}
+        for key in self._keys(part):
+            where = self.files.joint_slice(part, key)
+            column = rows.columns[where.column(part)]
+            values = column[:, None] if column.ndim == 1 else column[:, where.start : where.end]
+            groups[key] = np.ascontiguousarray(values[taken], dtype=np.float32)
+        return groups
+
+    def _process(self, steps: list[VLAStepData]) -> list[dict[str, Any]]:
+        if self.in_batches is not None:
+            return self.in_batches(steps)
+        assert self.processor is not None, "the mixture hands over its processor"
+        return [self.processor([{"type": MessageType.EPISODE_STEP.value, "content": step}]) for step in steps]
+
+
+def _read_as_groot(
+    path: Path, indices: NDArray[np.int64], *, backend: str, settings: dict[str, Any]
+) -> NDArray[np.uint8]:
+    frames: NDArray[np.uint8] = get_frames_by_indices(
+        str(path), indices, video_backend=backend, video_backend_kwargs=settings
+    )
+    return frames

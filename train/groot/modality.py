@@ -1,0 +1,132 @@
+"""The modality config of a run, and the user's own files, imported by path and once per process."""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_modality_config
+from gr00t.data.embodiment_tags import EmbodimentTag
+from gr00t.data.types import ModalityConfig
+
+from engine.layout import MODALITY_CONFIG
+from train.errors import ConfigError
+from train.run_folder import RunIdentity, dataset_digest, robot_of
+from train.settings import FinetuneSettings
+
+# Tags that GR00T has configs for itself, before anybody's files are imported.
+BUILT_IN = frozenset(MODALITY_CONFIGS)
+
+
+def identity(settings: FinetuneSettings) -> RunIdentity:
+    """What a run trains, on what."""
+    config = modality_config(settings)
+    return RunIdentity(
+        base_model=settings.base_model_path,
+        datasets=tuple(map(str, settings.datasets)),
+        digests=tuple(map(dataset_digest, settings.datasets)),
+        embodiment_tag=settings.embodiment_tag,
+        robot=", ".join(sorted({robot_of(dataset) for dataset in settings.datasets})),
+        action_horizon=len(config["action"].delta_indices),
+        modality_keys=tuple(f"{name}.{key}" for name, modality in config.items() for key in modality.modality_keys),
+    )
+
+
+def modality_config(settings: FinetuneSettings) -> Mapping[str, ModalityConfig]:
+    """The config of the run's tag, registered with GR00T in this process.
+
+    GR00T's own for the tags that it has one for; else --modality-config-path, or the datasets' modality_config.py,
+    whichever tag that names: GR1, which GR00T cannot finetune by itself, gets the datasets' so.
+
+    Raises:
+        ConfigError: there is none, or more than one.
+    """
+    tag, path = settings.tag, settings.modality_config_path
+    if tag in BUILT_IN:
+        if path is not None:
+            raise ConfigError(f"--modality-config-path {path}: GR00T has a config of its own for {tag.upper()}")
+        return _found(tag)
+    path = path or _shared_config(settings.datasets)
+    if path is None:
+        import_user_modules(settings.import_module)
+    elif (registered := _register_file(path)) != tag and tag not in MODALITY_CONFIGS:
+        register_modality_config(MODALITY_CONFIGS[registered], EmbodimentTag(tag))
+    if tag not in MODALITY_CONFIGS:
+        raise ConfigError(
+            f"GR00T has no modality config for {tag.upper()}, and {settings.datasets[0]} has no {MODALITY_CONFIG}. "
+            f"Pass --modality-config-path; GR00T has configs for {', '.join(sorted(BUILT_IN)).upper()}"
+        )
+    return _found(tag)
+
+
+def import_user_modules(paths: Iterable[Path]) -> None:
+    """Import files of the user under their own names, so that loader processes find them too.
+
+    Raises:
+        ConfigError: one is not there, fails, or is hidden by another module of that name.
+    """
+    for path in (path.resolve() for path in paths):
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))
+        _check_file(path)
+        try:
+            module = importlib.import_module(path.stem)
+        except Exception as error:
+            raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        if not module.__file__ or Path(module.__file__).resolve() != path:
+            raise ConfigError(f"{path}: a module {path.stem!r} is imported from {module.__file__}; rename the file")
+
+
+def _found(tag: str) -> Mapping[str, ModalityConfig]:
+    config: Mapping[str, ModalityConfig] = MODALITY_CONFIGS[tag]
+    return config
+
+
+def _shared_config(datasets: Iterable[Path]) -> Path | None:
+    """The first modality_config.py of the datasets, if all that have one say the same."""
+    paths = [path for dataset in datasets if (path := dataset / MODALITY_CONFIG).is_file()]
+    for path in paths[1:]:
+        if _code(path) != _code(paths[0]):
+            raise ConfigError(f"{path} differs from {paths[0]}. Pass the one to use as --modality-config-path")
+    return paths[0] if paths else None
+
+
+def _code(path: Path) -> str:
+    """What a config does; its docstring names the map, which may differ."""
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    if ast.get_docstring(module) is not None:
+        del module.body[0]
+    return ast.dump(module)
+
+
+@cache
+def _register_file(path: Path) -> str:
+    """Run a modality config file; returns the tag that it registers.
+
+    GR00T imports such files by their stem, so that of two of one name the first is used twice.
+    """
+    _check_file(path)
+    before = set(MODALITY_CONFIGS)
+    name = f"millrace_modality_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is not a Python file")
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except Exception as error:
+        raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    registered: list[str] = sorted(set(MODALITY_CONFIGS) - before)
+    if len(registered) != 1:
+        raise ConfigError(
+            f"{path} registers {len(registered)} modality configs; it must call register_modality_config once"
+        )
+    return registered[0]
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file() or path.suffix != ".py":
+        raise ConfigError(f"no Python file at {path}")

@@ -1,0 +1,78 @@
+"""An episode as a picture: every joint of every group, predicted against recorded."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from train.errors import SettingsError
+from train.open_loop import GroupTrace, Trace
+from train.scores import Score
+
+NUM_COLUMNS = 4
+PANEL_INCHES = (4.0, 1.7)
+TITLE_INCHES = 0.45
+RECORDED, PREDICTED, HELD = "black", "tab:orange", "tab:blue"
+
+
+def require_matplotlib() -> None:
+    """Make sure that pictures can be drawn, before time is spent on what they show.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise SettingsError("--plots needs matplotlib: pip install 'millrace[plots]'")
+
+
+def draw_trace(trace: Trace, path: Path, *, title: str, joints: Mapping[str, Sequence[str]]) -> None:
+    """Write a PNG with a panel for each joint, group under group.
+
+    Args:
+        trace: What to draw.
+        path: Of the PNG.
+        title: Over all panels.
+        joints: Names of each group's values.
+    """
+    # Not pyplot: that holds figures open, and asks for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    scores = trace.score().groups
+    heights = [_num_rows(group) * PANEL_INCHES[1] + TITLE_INCHES for group in trace.groups.values()]
+    size = (NUM_COLUMNS * PANEL_INCHES[0], sum(heights) + 2 * TITLE_INCHES)
+    figure = Figure(figsize=size, dpi=80, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, (name, group) in zip(parts, trace.groups.items(), strict=True):
+        part.suptitle(f"{name}: {_told(scores[name])}", x=0.01, ha="left", fontsize="medium")
+        _draw_group(part, trace, group, joints[name])
+    lines = parts[0].axes[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=len(lines[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _draw_group(figure: Any, trace: Trace, group: GroupTrace, names: Sequence[str]) -> None:
+    axes = figure.subplots(_num_rows(group), NUM_COLUMNS, squeeze=False, sharex=True).ravel()
+    for number, (panel, name) in enumerate(zip(axes, names, strict=False)):
+        if group.held is not None:
+            panel.plot(trace.rows, group.held[:, number], color=HELD, linewidth=0.8, label="holding still")
+        panel.plot(trace.rows, group.recorded[:, number], color=RECORDED, linewidth=1.4, label="recorded")
+        panel.plot(trace.rows, group.predicted[:, number], color=PREDICTED, linewidth=1.0, label="predicted")
+        for step in trace.steps:
+            panel.axvline(step, color="0.9", linewidth=0.6, zorder=0)
+        panel.set_title(name, fontsize="small")
+        panel.tick_params(labelsize="x-small")
+    for panel in axes[len(names) :]:
+        panel.set_visible(False)
+
+
+def _num_rows(group: GroupTrace) -> int:
+    return -(-group.recorded.shape[-1] // NUM_COLUMNS)
+
+
+def _told(score: Score) -> str:
+    held = "" if score.hold_mse is None else f" (holding still {score.hold_mse:.4g}, {score.hold_mae:.4g})"
+    return f"MSE {score.mse:.4g}, MAE {score.mae:.4g}{held}"

@@ -1,0 +1,105 @@
+"""Everything that can be wrong with a run, told before Ray starts, all at once, each with its remedy; and its plan.
+
+The data is judged by engine.validate, the rest by the checks of train.preflight.checks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engine.validate import Progress
+from train.errors import BatchError, ConfigError
+from train.preflight.base_model import BaseCheckpoint, read_base
+from train.preflight.checks import CHECKS, Problem, problem
+from train.preflight.data import TrainedDataset, data_problems, limit_problems, open_dataset
+from train.preflight.machine import Machine, look_at_machine
+from train.preflight.needs import Needs, need_problems, needs_of
+from train.preflight.parameters import components_of
+from train.preflight.plan import Plan, plan_of
+from train.preflight.resources import ModelSize
+from train.preflight.robot import TrainedConfig, agreement_problems, tag_problems, trained_config
+from train.preflight.shards import sharding_problems
+from train.preflight.show import print_plan
+from train.preflight.surroundings import gpu_problems, model_problems, package_problems, setting_problems
+from train.settings import FinetuneSettings
+
+__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "Problem", "look_at_machine", "preflight", "print_plan"]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """All that is wrong with a run; with problems it must not begin.
+
+    plan: None where the problems leave nothing to plan with.
+    """
+
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    plan: Plan | None
+
+
+def preflight(
+    settings: FinetuneSettings,
+    *,
+    machine: Machine | None = None,
+    on_progress: Progress = lambda stage, num_done, num_all: None,
+) -> Preflight:
+    """Judge a run; what is wrong becomes a Problem, nothing is raised, and nothing is written.
+
+    Args:
+        settings: Of the run.
+        machine: What it runs on; None looks at this machine.
+        on_progress: As engine.validate's: told how far the datasets are read.
+    """
+    here = machine or look_at_machine(
+        settings.run_folder, decoder=settings.video_backend if settings.stock_loader else None
+    )
+    base, found = _read_base(settings.base_model_path)
+    config, unread = trained_config(settings)
+    found += [*tag_problems(settings, base), *unread, *agreement_problems(settings, config)]
+    datasets = [dataset for path in settings.datasets if (dataset := open_dataset(path, config)) is not None]
+    for path in dict.fromkeys(settings.datasets):
+        found += data_problems(path, config, on_progress=on_progress)
+    for dataset in datasets:
+        found += _fit_problems(settings, dataset, config=config, base=base)
+    found += [*setting_problems(settings), *package_problems(settings, here), *gpu_problems(settings, here)]
+    parts = None if base is None else components_of(settings, base)
+    needs = needs_of(settings, datasets, base=base, model=None if parts is None else ModelSize.of(parts))
+    found += [*model_problems(settings, base, here), *need_problems(settings, needs, here)]
+    plan = _plan(settings, datasets, base=base, needs=needs)
+    errors = tuple(problem for problem in found if problem.severity == "error")
+    return Preflight(errors, tuple(problem for problem in found if problem.severity == "warning"), plan)
+
+
+def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[Problem]]:
+    try:
+        return read_base(name), []
+    except ConfigError as error:
+        remedy = "Name a checkpoint folder such as checkpoint-5000, or a model on the Hub: nvidia/GR00T-N1.6-3B"
+        return None, [problem("base-model", str(error), remedy=remedy)]
+
+
+def _fit_problems(
+    settings: FinetuneSettings, dataset: TrainedDataset, *, config: TrainedConfig, base: BaseCheckpoint | None
+) -> Iterator[Problem]:
+    """Whether the dataset fits the base model and makes shards; if no episode is long enough, data_problems tells."""
+    if base is not None:
+        yield from limit_problems(dataset, config, base)
+    if dataset.steps.any():
+        yield from sharding_problems(
+            str(dataset.path),
+            dataset.steps,
+            shard_size=settings.shard_size,
+            episode_sampling_rate=settings.episode_sampling_rate,
+        )
+
+
+def _plan(
+    settings: FinetuneSettings, datasets: list[TrainedDataset], *, base: BaseCheckpoint | None, needs: Needs
+) -> Plan | None:
+    trained = [dataset for dataset in datasets if dataset.steps.any()]
+    if base is None or not trained:
+        return None
+    try:
+        return plan_of(settings, trained, base=base, needs=needs)
+    except BatchError:
+        return None

@@ -1,0 +1,146 @@
+"""What a base model's small files say of it: its type, what it takes, and the sizes of its weights. None is loaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+
+from train.errors import ConfigError
+from train.preflight.base_files import CheckpointFiles, Weight, checkpoint_files
+
+CONFIG, PROCESSOR, EMBODIMENTS = "config.json", "processor_config.json", "embodiment_id.json"
+N1D6_TYPE = "Gr00tN1d6"
+# gr00t/model/gr00t_n1d6/processing_gr00t_n1d6.py: for tags that embodiment_id.json lacks.
+PROJECTOR_OF_TAG = {
+    "robocasa_panda_omron": 13,
+    "gr1": 20,
+    "behavior_r1_pro": 24,
+    "unitree_g1": 8,
+    "libero_panda": 2,
+    "oxe_google": 0,
+    "oxe_widowx": 1,
+    "oxe_droid": 16,
+    "new_embodiment": 10,
+}
+
+FileModel = TypeVar("FileModel", bound=BaseModel)
+
+
+class ModelConfig(BaseModel):
+    """config.json; defaults are those of N1.6's Gr00tN1d6Config."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    model_type: str
+    max_state_dim: int = 29
+    max_action_dim: int = 29
+    max_num_embodiments: int = 32
+    tune_top_llm_layers: int = 4
+
+
+class ProcessorKwargs(BaseModel):
+    """What processor_config.json holds under processor_kwargs; defaults are those of N1.6's Gr00tN1d6Processor."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    max_state_dim: int = 29
+    max_action_dim: int = 29
+    max_action_horizon: int = 40
+    apply_sincos_state_encoding: bool = False
+    shortest_image_edge: int | None = 512
+    image_target_size: tuple[int, int] | None = None
+
+
+class _ProcessorFile(BaseModel):
+    """processor_config.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    processor_kwargs: ProcessorKwargs = Field(default_factory=ProcessorKwargs)
+
+
+class _EmbodimentFile(RootModel[dict[str, int]]):
+    """embodiment_id.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+@dataclass(frozen=True)
+class BaseCheckpoint:
+    """A base model.
+
+    Args:
+        name: Its folder, or its name on the Hub.
+        config: Of the model.
+        processor: Of its processor.
+        projectors: Index of each embodiment tag's projectors.
+        weights: Its tensors; None where even their sizes are out of reach, for why_no_weights.
+        why_no_weights: The reason, then.
+    """
+
+    name: str
+    config: ModelConfig
+    processor: ProcessorKwargs
+    projectors: Mapping[str, int]
+    weights: tuple[Weight, ...] | None
+    why_no_weights: str | None = None
+
+    @property
+    def is_eagle(self) -> bool:
+        """Whether it is NVIDIA's own model, whose backbone needs flash-attn and a GPU."""
+        return self.config.model_type == N1D6_TYPE
+
+    @property
+    def max_dims(self) -> Mapping[str, int]:
+        """Values of a state and of an action that both model and processor take."""
+        return {
+            "state": min(self.config.max_state_dim, self.processor.max_state_dim),
+            "action": min(self.config.max_action_dim, self.processor.max_action_dim),
+        }
+
+    @property
+    def max_horizon(self) -> int:
+        """Steps of an action chunk, to which the processor pads; the model itself takes any number."""
+        return self.processor.max_action_horizon
+
+    @property
+    def image_side(self) -> int:
+        """Side of the square pictures that the processor makes."""
+        size = self.processor.image_target_size
+        return self.processor.shortest_image_edge or (size[0] if size else 0)
+
+
+def read_base(name: str) -> BaseCheckpoint:
+    """A base model's small files.
+
+    Args:
+        name: Its folder, or its name on the Hub: what the Hub's cache lacks is fetched, but no weights.
+
+    Raises:
+        ConfigError: the name leads to no checkpoint of GR00T, or the Hub is out of reach.
+    """
+    files = checkpoint_files(name)
+    config = _read(files, name, CONFIG, ModelConfig)
+    processor = _read(files, name, PROCESSOR, _ProcessorFile).processor_kwargs
+    projectors = PROJECTOR_OF_TAG
+    if files.path(EMBODIMENTS) is not None:
+        projectors = PROJECTOR_OF_TAG | _read(files, name, EMBODIMENTS, _EmbodimentFile).root
+    try:
+        return BaseCheckpoint(name, config, processor, projectors, files.weights())
+    except ConfigError as error:
+        return BaseCheckpoint(name, config, processor, projectors, None, str(error))
+
+
+def _read(files: CheckpointFiles, name: str, filename: str, model: type[FileModel]) -> FileModel:
+    path = files.path(filename)
+    if path is None:
+        raise ConfigError(f"{name} has no {filename}")
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{name}: {filename} cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{name}: {filename}: {where + ': ' if where else ''}{first['msg']}") from error

@@ -1,0 +1,112 @@
+"""The datasets of a run: what engine.validate says of them, and whether the base model takes their values."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.layout import MODALITY_CONFIG
+from engine.validate import Problem as Found
+from engine.validate import Progress, validate
+from engine.validate.config import GrootConfig
+from engine.validate.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata, read_metadata
+from engine.validate.training import DEFAULT_HORIZON
+from train.preflight.base_model import BaseCheckpoint
+from train.preflight.checks import Problem, problem
+from train.preflight.remedies import REMEDIES
+from train.preflight.robot import TrainedConfig
+from train.preflight.shards import trainable_steps
+
+# Judged by the base model's limits, the run's settings and its tag instead; see limit_problems, shards and robot.
+JUDGED_HERE = frozenset(
+    ("model-dims", "model-dims-all", "model-horizon", "shards", "config-tag", "config-syntax", "config-dynamic")
+)
+# GR00T writes them anew when it trains (gr00t/data/stats.py), the same values in its own layout.
+REWRITTEN = frozenset((Path(STATS), Path(RELATIVE_STATS)))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedDataset:
+    """A dataset whose episodes can be counted; config: None where it cannot be told."""
+
+    path: Path
+    metadata: Metadata
+    config: GrootConfig | None
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """Trainable steps of each episode, shape (num_episodes,)."""
+        span = None if self.config is None else self.config.span
+        return trainable_steps(self.metadata.lengths, span or DEFAULT_HORIZON)
+
+    @property
+    def num_pictures(self) -> int:
+        """Pictures of one step, of all cameras."""
+        if self.config is None or "video" not in self.config.modalities:
+            return len(self.metadata.cameras)
+        video = self.config.modalities["video"]
+        return len(video.keys) * len(video.deltas)
+
+    @property
+    def episode_bytes(self) -> int:
+        """All frames of the longest episode, of all cameras, decoded to RGB."""
+        features = self.metadata.info.features
+        return int(self.metadata.lengths.max()) * sum(features[camera].width for camera in self.metadata.cameras)
+
+
+def open_dataset(path: Path, config: TrainedConfig) -> TrainedDataset | None:
+    """The dataset's metadata; None where it cannot be read, which data_problems tells."""
+    metadata, _ = read_metadata(path, config.config) if path.is_dir() else (None, [])
+    return None if metadata is None else TrainedDataset(path, metadata, config.config)
+
+
+def data_problems(path: Path, config: TrainedConfig, *, on_progress: Progress) -> Iterator[Problem]:
+    """Everything that engine.validate finds, one problem for each check."""
+    by_code: dict[str, list[Found]] = defaultdict(list)
+    for found in validate(path, config=config.config, on_progress=on_progress).problems:
+        is_elsewhere = found.code in JUDGED_HERE or (config.config is None and found.code.startswith("config-"))
+        is_rewritten = found.code == "digests" and found.path in REWRITTEN
+        if not is_elsewhere and not is_rewritten:
+            by_code[found.code].append(found)
+    for code, all_found in by_code.items():
+        first = all_found[0]
+        where = f"{path}: " if first.path is None else f"{_place(path, first.path, config)}: "
+        more = f" (and {len(all_found) - 1} more; `millrace validate {path}`)" if all_found[1:] else ""
+        yield Problem(code, first.severity, f"{where}{first.message}{more}", REMEDIES[code])
+
+
+def _place(dataset: Path, path: Path, config: TrainedConfig) -> str:
+    return config.source if path == Path(MODALITY_CONFIG) else str(dataset / path)
+
+
+def limit_problems(dataset: TrainedDataset, config: TrainedConfig, base: BaseCheckpoint) -> Iterator[Problem]:
+    """Whether the base model takes as many values and steps as the modality config names."""
+    if config.config is None or dataset.metadata.modality is None:
+        return
+    for modality, groups in dataset.metadata.modality.groups.items():
+        widths = _widths(modality, groups, config.config, base)
+        num_values, limit = sum(widths.values()), base.max_dims[modality]
+        if num_values > limit:
+            listed = ", ".join(f"{name} {width}" for name, width in widths.items())
+            message = f"{config.source} trains {num_values} {modality} values ({listed}), {base.name} takes {limit}"
+            remedy = "Name fewer groups in the modality config, or choose a base model that takes more"
+            yield problem("model-dims", message, remedy=remedy)
+    horizon = config.config.horizon or 0
+    if horizon > base.max_horizon:
+        message = f"{config.source} has action chunks of {horizon} steps, {base.name} takes {base.max_horizon}"
+        yield problem("model-horizon", message, remedy=f"Name at most {base.max_horizon} delta_indices for the action")
+
+
+def _widths(
+    modality: str, groups: Mapping[str, JointSlice], config: GrootConfig, base: BaseCheckpoint
+) -> Mapping[str, int]:
+    """Values of each trained group as the model gets it: two for one where a state is encoded by sine and cosine."""
+    encoded: tuple[str, ...] = ()
+    if modality == "state" and base.processor.apply_sincos_state_encoding and "state" in config.modalities:
+        encoded = config.modalities["state"].sin_cos_keys
+    return {
+        name: groups[name].width * (2 if name in encoded else 1) for name in config.keys(modality) if name in groups
+    }

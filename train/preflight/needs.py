@@ -1,0 +1,180 @@
+"""What a run needs of memory and disk against what there is."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from train.preflight.base_model import BaseCheckpoint
+from train.preflight.checks import Problem, problem
+from train.preflight.data import TrainedDataset
+from train.preflight.machine import Machine
+from train.preflight.resources import (
+    N1D6_IMAGE_SIDE,
+    N1D6_SAMPLE_BYTES,
+    USABLE,
+    ModelSize,
+    Sharing,
+    checkpoint_bytes,
+    gpu_bytes,
+    loader_bytes,
+    padded_bytes,
+    picture_bytes,
+)
+from train.preflight.shards import num_splits, shard
+from train.run_folder import complete_checkpoints
+from train.settings import FinetuneSettings
+
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a run needs of one machine, bytes. per_gpu: None where the model's sizes are unknown.
+
+    Args:
+        per_loader: Memory of one loader process.
+        num_loaders: Loader processes of all workers.
+        checkpoint: One checkpoint on disk.
+        num_checkpoints: Kept at a time, the one being written included.
+        per_gpu: GPU memory without activations, and with those of the batch.
+    """
+
+    per_loader: float
+    num_loaders: int
+    checkpoint: float
+    num_checkpoints: int
+    per_gpu: tuple[float, float] | None
+
+    @property
+    def memory(self) -> float:
+        """Of all loader processes."""
+        return self.per_loader * self.num_loaders
+
+    @property
+    def disk(self) -> float:
+        """Of all checkpoints that lie there at a time."""
+        return self.checkpoint * self.num_checkpoints
+
+
+def needs_of(
+    settings: FinetuneSettings,
+    datasets: Sequence[TrainedDataset],
+    *,
+    base: BaseCheckpoint | None,
+    model: ModelSize | None,
+) -> Needs:
+    """By the formulas of train.preflight.resources; where the base model is unknown, of N1.6-3B."""
+    sharing = sharing_of(settings)
+    per_device = math.ceil(settings.global_batch_size / settings.gradient_accumulation_steps / settings.num_workers)
+    num_saves = math.ceil(settings.max_steps / settings.save_steps)
+    per_gpu = None
+    if model is not None and not settings.cpu:
+        per_gpu = gpu_bytes(model, sharing), gpu_bytes(model, sharing, per_device_batch=per_device)
+    return Needs(
+        per_loader=max((_loader_bytes(settings, dataset, base) for dataset in datasets), default=0.0),
+        # Without loader processes the worker itself holds the shards.
+        num_loaders=settings.num_workers * max(settings.dataloader_num_workers, 1),
+        checkpoint=checkpoint_bytes(model, sharing),
+        num_checkpoints=min(settings.save_total_limit + 1, num_saves),
+        per_gpu=per_gpu,
+    )
+
+
+def sharing_of(settings: FinetuneSettings) -> Sharing:
+    """How the workers of a run share the optimizer."""
+    return Sharing(settings.num_workers, settings.deepspeed_stage if settings.uses_deepspeed else 0)
+
+
+def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:
+    splits = num_splits(settings.episode_sampling_rate)
+    sharding = shard(dataset.steps, shard_size=settings.shard_size, num_splits=splits)
+    padded = N1D6_SAMPLE_BYTES
+    side = N1D6_IMAGE_SIDE
+    if base is not None:
+        padded = padded_bytes(*base.max_dims.values(), max_horizon=base.max_horizon)
+        side = base.image_side
+    sample = padded + dataset.num_pictures * picture_bytes(side)
+    # GR00T's own loader decodes whole episodes.
+    decoded = dataset.episode_bytes if settings.stock_loader else 0
+    return loader_bytes(sample, shard_steps=sharding.steps_per_shard) + decoded
+
+
+def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
+    """Memory, disk and output folder; on a cluster only what is known of all its machines."""
+    if machine.why_not_writable is not None:
+        message = f"{settings.run_folder} cannot be made: {machine.why_not_writable}"
+        yield problem("output-dir", message, remedy="Pass --output-dir with a folder of yours")
+    yield from _disk_problems(settings, needs, machine)
+    if settings.address:
+        return
+    yield from _memory_problems(settings, needs, machine)
+    if needs.per_gpu is not None:
+        yield from gpu_memory_problems(settings, needs.per_gpu, [gpu.memory_bytes for gpu in machine.gpus])
+
+
+def _disk_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
+    there = 0 if settings.overwrite else len(complete_checkpoints(settings.run_folder))
+    missing = needs.checkpoint * max(needs.num_checkpoints - there, 1)
+    if missing <= machine.disk_bytes:
+        return
+    message = (
+        f"{needs.num_checkpoints} checkpoints of {needs.checkpoint / GB:.1f} GB (--save-total-limit "
+        f"{settings.save_total_limit}, and one being written) need {missing / GB:.0f} GB more, "
+        f"{settings.run_folder} has {machine.disk_bytes / GB:.0f} GB free"
+    )
+    fitting = int(machine.disk_bytes // needs.checkpoint) - 1 + there
+    remedy = f"Pass --save-total-limit {fitting}, or" if fitting >= 1 else "Free some, or"
+    yield problem("disk", message, remedy=f"{remedy} an --output-dir on a larger disk")
+
+
+def _memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
+    available = machine.memory_bytes * USABLE
+    if needs.memory <= available:
+        return
+    fitting = int(available // needs.per_loader) // settings.num_workers
+    message = (
+        f"{needs.num_loaders} loader processes of {needs.per_loader / GB:.1f} GB need {needs.memory / GB:.1f} GB, "
+        f"{machine.memory_bytes / GB:.1f} GB of memory are available"
+    )
+    fewer = f"Pass --dataloader-num-workers {fitting}, or a smaller --shard-size" if fitting else ""
+    yield problem("memory", message, remedy=fewer or f"Pass a --shard-size smaller than {settings.shard_size}")
+
+
+def gpu_memory_problems(
+    settings: FinetuneSettings, per_gpu: tuple[float, float], memory_bytes: Iterable[int]
+) -> Iterator[Problem]:
+    """Whether what each GPU holds fits the smallest of them.
+
+    Args:
+        settings: Of the run.
+        per_gpu: Bytes without activations, and with those of the batch.
+        memory_bytes: Of each GPU; none if unknown.
+    """
+    smallest = min(memory_bytes, default=None)
+    fixed, with_batch = per_gpu
+    if smallest is None or with_batch <= smallest * USABLE:
+        return
+    if fixed > smallest:
+        message = f"CUDA out of memory: weights, gradients and AdamW need {fixed / GB:.0f} GB"
+        yield problem(
+            "gpu-memory", f"{message}, the GPU has {smallest / GB:.0f} GB", remedy=f"Pass {_smaller_model(settings)}"
+        )
+        return
+    message = (
+        f"CUDA out of memory is likely: {with_batch / GB:.0f} GB (by a formula, unmeasured) of {smallest / GB:.0f} GB, "
+        f"of which {fixed / GB:.0f} GB do not depend on the batch"
+    )
+    remedy = "Pass a smaller --global-batch-size, or a larger --gradient-accumulation-steps, which keeps the batch"
+    yield problem("gpu-memory-batch", message, remedy=remedy)
+
+
+def _smaller_model(settings: FinetuneSettings) -> str:
+    """Which flags make it smaller, the largest parts first."""
+    on = {
+        "tune-llm": settings.tune_llm,
+        "tune-visual": settings.tune_visual,
+        "tune-diffusion-model": settings.tune_diffusion_model,
+    }
+    flags = [f"--no-{name}" for name, is_on in on.items() if is_on]
+    more = "" if settings.uses_deepspeed else "more GPUs with DeepSpeed, or a larger GPU"
+    return " or ".join([*flags[:2], *([more] if more else [])])

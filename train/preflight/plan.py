@@ -1,0 +1,112 @@
+"""What a run would do, in numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.batch import BatchPlan
+from train.preflight.base_model import BaseCheckpoint
+from train.preflight.data import TrainedDataset
+from train.preflight.needs import Needs
+from train.preflight.parameters import Component, components_of
+from train.preflight.resources import ModelSize, training_seconds
+from train.preflight.shards import Sharding, num_splits, shard
+from train.settings import FinetuneSettings
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """One dataset's part in a run. share: of the samples."""
+
+    path: Path
+    num_episodes: int
+    num_frames: int
+    sharding: Sharding
+    share: float
+
+    def passes(self, num_samples: int) -> float:
+        """How often each step is seen on average, in a run of so many samples."""
+        return num_samples * self.share / max(self.sharding.num_steps, 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run.
+
+    Args:
+        base: Name of the base model, and the tag that is trained.
+        components: Of the model; None where its sizes are unknown.
+        batch: How the global batch is divided.
+        datasets: In their order.
+        needs: Memory and disk.
+        max_steps: Optimizer steps.
+        on_gpus: Whether GPUs train.
+    """
+
+    base: str
+    components: tuple[Component, ...] | None
+    batch: BatchPlan
+    datasets: tuple[DatasetPlan, ...]
+    needs: Needs
+    max_steps: int
+    on_gpus: bool
+
+    @property
+    def model(self) -> ModelSize | None:
+        """The sum of its components."""
+        return None if self.components is None else ModelSize.of(self.components)
+
+    @property
+    def num_samples(self) -> int:
+        """Drawn in the whole run."""
+        return self.max_steps * self.batch.global_size
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Optimizer steps in which as many samples are drawn as the datasets have; GR00T's own epochs are longer."""
+        return sum(dataset.sharding.num_steps for dataset in self.datasets) / self.batch.global_size
+
+    @property
+    def seconds(self) -> float:
+        """Of training, on GPUs such as the guide's, fed fast enough."""
+        return training_seconds(self.num_samples, num_gpus=self.batch.num_workers)
+
+
+def plan_of(
+    settings: FinetuneSettings, datasets: Sequence[TrainedDataset], *, base: BaseCheckpoint, needs: Needs
+) -> Plan:
+    """What a run would do.
+
+    Raises:
+        BatchError: the global batch cannot be divided.
+    """
+    return Plan(
+        base=base.name,
+        components=components_of(settings, base),
+        batch=BatchPlan.of(settings),
+        datasets=_dataset_plans(settings, datasets),
+        needs=needs,
+        max_steps=settings.max_steps,
+        on_gpus=not settings.cpu,
+    )
+
+
+def _dataset_plans(settings: FinetuneSettings, datasets: Sequence[TrainedDataset]) -> tuple[DatasetPlan, ...]:
+    """Shares by --mix; without it by the datasets' numbers of shards (gr00t/data/dataset/factory.py)."""
+    splits = num_splits(settings.episode_sampling_rate)
+    shardings = [shard(dataset.steps, shard_size=settings.shard_size, num_splits=splits) for dataset in datasets]
+    given = dict(zip(settings.datasets, settings.mix, strict=False))
+    weights = [
+        given.get(dataset.path, float(sharding.num_shards))
+        for dataset, sharding in zip(datasets, shardings, strict=True)
+    ]
+    return tuple(
+        DatasetPlan(
+            path=dataset.path,
+            num_episodes=dataset.metadata.num_episodes,
+            num_frames=dataset.metadata.num_frames,
+            sharding=sharding,
+            share=weight / sum(weights),
+        )
+        for dataset, sharding, weight in zip(datasets, shardings, weights, strict=True)
+    )

@@ -1,0 +1,117 @@
+"""What a run needs of memory, disk and time, by formulas that are printed with their results.
+
+Only the constants that say so were measured; the others are the guides' or those of AdamW and DeepSpeed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from train.preflight.parameters import Component
+
+# Bytes of one number.
+BF16, FP32, FLOAT64 = 2, 4, 8
+# AdamW's two moments, fp32.
+ADAM = 2 * FP32
+# A checkpoint of N1.6-3B with its optimizer (facts/gr00t.md), where the base model's sizes are unknown.
+N1D6_CHECKPOINT_BYTES = 22e9
+# Activations of one sample, so that the formula meets the ALOHA guide's one A100: ~40 GB at a batch of 32. Unmeasured.
+ACTIVATION_BYTES = 0.35e9
+# Samples per second of one GPU, from the same row: 5000 steps of 32 in two hours. Unmeasured.
+GPU_SAMPLES_PER_SECOND = 5000 * 32 / 7200
+# A loader process with torch, GR00T's processor and its tokenizer, before any data. Measured, Python 3.10, Linux.
+LOADER_BYTES = 0.65e9
+# The part of the available memory that a run may take, since formulas and other processes err.
+USABLE = 0.9
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """A model's numbers. frozen_bytes: of the weights that are not trained, bf16 in the backbone, else fp32."""
+
+    num_values: int
+    num_trained: int
+    frozen_bytes: int
+
+    @classmethod
+    def of(cls, parts: Iterable[Component]) -> "ModelSize":
+        """The sum of a model's components."""
+        parts = tuple(parts)
+        frozen = [part for part in parts if not part.is_trained]
+        return cls(
+            num_values=sum(part.num_values for part in parts),
+            num_trained=sum(part.num_values for part in parts if part.is_trained),
+            frozen_bytes=sum(part.num_values * (BF16 if part.in_backbone else FP32) for part in frozen),
+        )
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How workers share the optimizer: by DeepSpeed's ZeRO of a stage, 2 or 3, or not at all (stage 0)."""
+
+    num_workers: int
+    zero_stage: int = 0
+
+
+def gpu_bytes(model: ModelSize, sharing: Sharing, *, per_device_batch: int = 0) -> float:
+    """Memory that one GPU needs for weights, gradients and AdamW, and for the activations of a batch."""
+    if sharing.zero_stage == 0:
+        held = model.frozen_bytes + model.num_trained * (2 * FP32 + ADAM)
+        return held + per_device_batch * ACTIVATION_BYTES
+    weights = model.num_values * BF16
+    gradients_and_adam = model.num_trained * (BF16 + FP32 + ADAM) / sharing.num_workers
+    if sharing.zero_stage == 3:
+        weights = weights // sharing.num_workers
+    return weights + gradients_and_adam + per_device_batch * ACTIVATION_BYTES
+
+
+def checkpoint_bytes(model: ModelSize | None, sharing: Sharing) -> float:
+    """One checkpoint: weights and AdamW; DeepSpeed stores the weights a second time, and a copy in fp32."""
+    if model is None:
+        return N1D6_CHECKPOINT_BYTES
+    if sharing.zero_stage == 0:
+        return model.frozen_bytes + model.num_trained * (FP32 + ADAM)
+    return 2 * model.num_values * BF16 + model.num_trained * (FP32 + ADAM)
+
+
+def picture_bytes(side: int) -> int:
+    """One picture of a processed sample, (side, side, 3) uint8."""
+    return side**2 * 3
+
+
+def padded_bytes(state_dim: int, action_dim: int, *, max_horizon: int) -> int:
+    """A processed sample's padded state (fp32), and its padded action (fp32) with a mask (float64)."""
+    return state_dim * FP32 + max_horizon * action_dim * (FP32 + FLOAT64)
+
+
+# Of the processor that is released with N1.6-3B, where the base model cannot be read.
+N1D6_IMAGE_SIDE = 256
+N1D6_SAMPLE_BYTES = padded_bytes(128, 128, max_horizon=50)
+
+
+def loader_bytes(sample_bytes: int, *, shard_steps: float) -> float:
+    """Memory of one loader process: the shard in use, the next one being read, and the process itself."""
+    return LOADER_BYTES + 2 * shard_steps * sample_bytes
+
+
+def training_seconds(num_samples: int, *, num_gpus: int) -> float:
+    """Time on GPUs such as the guide's A100, fed fast enough."""
+    return num_samples / (GPU_SAMPLES_PER_SECOND * num_gpus)
+
+
+@dataclass(frozen=True)
+class GuideRow:
+    """A row of the ALOHA guide's resource table; batch: of the guide's command for it, or as the row says."""
+
+    hardware: str
+    global_batch: int
+    num_gpus: int
+    gpu_memory: str
+    time_5k_steps: str
+
+
+GUIDE_ROWS = (
+    GuideRow("1x A100 (80GB)", 32, 1, "~40GB", "~2 hours"),
+    GuideRow("1x RTX 4090 (24GB)", 16, 1, "~20GB (batch 16)", "~4 hours"),
+    GuideRow("4x A100 (80GB)", 64, 4, "~30GB each", "~30 minutes"),
+)
+GUIDE_STEPS = 5000

@@ -1,0 +1,110 @@
+"""Which modality config a run trains with: that of N1.6 for the tag, a file of the user, or the datasets' own."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from engine.layout import MODALITY_CONFIG
+from engine.validate.config import GrootConfig, GrootModality, read_config
+from engine.validate.files import Unreadable
+from engine.validate.modality import FREE_TAGS, TAKEN_TAGS
+from train.preflight.base_model import BaseCheckpoint
+from train.preflight.checks import Problem, problem
+from train.preflight.remedies import REMEDIES
+from train.settings import FinetuneSettings
+
+DESCRIBE_SECONDS = 120
+_Described = TypeAdapter(dict[str, GrootModality] | None)
+
+
+@dataclass(frozen=True)
+class TrainedConfig:
+    """The modality config of a run. source: its file, or N1.6; config: None where it cannot be told."""
+
+    source: str
+    config: GrootConfig | None
+
+
+def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Iterator[Problem]:
+    """Whether N1.6 and the base model know the embodiment tag, and whose modality config it has."""
+    tag, file = settings.embodiment_tag, settings.modality_config_path
+    known = (*FREE_TAGS, *TAKEN_TAGS)
+    if tag not in known:
+        message = f"--embodiment-tag {tag} is no tag of GR00T N1.6. Known: {', '.join(known)}"
+        yield problem("embodiment-tag", message, remedy="For a robot of your own pass NEW_EMBODIMENT")
+        return
+    if tag in TAKEN_TAGS and file is not None:
+        message = f"--modality-config-path {file}: N1.6 has a config of its own for {tag}"
+        yield problem("tag-taken", message, remedy="Leave the file out, or train as --embodiment-tag NEW_EMBODIMENT")
+    # A module of the user may register one as well; only importing it would tell.
+    if tag in FREE_TAGS and _config_file(settings) is None and not (file is None and settings.import_module):
+        nowhere = f"no file {file}" if file else f"no {MODALITY_CONFIG} in {', '.join(map(str, settings.datasets))}"
+        message = f"Embodiment tag not found: N1.6 has no modality config for {tag}, and there is {nowhere}"
+        remedy = "Pass --modality-config-path FILE.py with the robot's config; `millrace convert` writes one"
+        yield problem("tag-unregistered", message, remedy=remedy)
+    projector = 0 if base is None else base.projectors.get(settings.tag, 0)
+    if base is not None and projector >= base.config.max_num_embodiments:
+        message = f"{tag} has projector {projector}, but {base.name} has {base.config.max_num_embodiments} of them only"
+        yield problem("tag-projector", message, remedy="Pass --embodiment-tag NEW_EMBODIMENT, or another base model")
+
+
+def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[Problem]]:
+    """The modality config of a run, and why it could not be read."""
+    if settings.embodiment_tag in TAKEN_TAGS:
+        return _known(f"N1.6's config of {settings.embodiment_tag}", _described(settings.tag))
+    file = _config_file(settings)
+    if file is None:
+        return _known("a module of --import-module", None) if settings.import_module else (TrainedConfig("", None), [])
+    try:
+        return TrainedConfig(str(file), read_config(file.parent, file.name)), []
+    except Unreadable as error:
+        found = error.problem
+    if found.code == "config-dynamic":
+        return _known(str(file), _described(settings.tag, file))
+    message = f"{file}: {found.message}"
+    return TrainedConfig(str(file), None), [Problem(found.code, found.severity, message, REMEDIES[found.code])]
+
+
+def _config_file(settings: FinetuneSettings) -> Path | None:
+    """The file given, or the first of the datasets' own."""
+    given = settings.modality_config_path
+    files = [dataset / MODALITY_CONFIG for dataset in settings.datasets] if given is None else [given]
+    return next((file for file in files if file.is_file()), None)
+
+
+def _known(source: str, config: GrootConfig | None) -> tuple[TrainedConfig, list[Problem]]:
+    if config is not None:
+        return TrainedConfig(source, config), []
+    message = f"{source} can be told only by running it where gr00t is installed, so it is not judged"
+    remedy = "Install gr00t, or name the robot's config in a file of constants as `millrace convert` writes it"
+    return TrainedConfig(source, None), [problem("config-unread", message, remedy=remedy)]
+
+
+def _described(tag: str, file: Path | None = None) -> GrootConfig | None:
+    """The config as gr00t itself has it; None without gr00t, or where the file cannot be run."""
+    command = [sys.executable, "-m", "train.groot.describe", tag, *([] if file is None else [str(file)])]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DESCRIBE_SECONDS)
+        modalities = _Described.validate_json(done.stdout.splitlines()[-1])
+    except (subprocess.TimeoutExpired, ValidationError, IndexError):
+        return None
+    return None if modalities is None else GrootConfig(modalities)
+
+
+def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[Problem]:
+    """Whether the datasets' own files ask for the same: one config, that of the first, is for all of them."""
+    if settings.embodiment_tag in TAKEN_TAGS or settings.modality_config_path is not None or config.config is None:
+        return
+    for file in (dataset / MODALITY_CONFIG for dataset in settings.datasets):
+        try:
+            differs = file.is_file() and read_config(file.parent).modalities != config.config.modalities
+        except Unreadable:
+            continue
+        if differs:
+            message = f"{file} asks for something else than {config.source}, which would count for all datasets"
+            remedy = "Pass the one that is meant as --modality-config-path FILE.py"
+            yield problem("configs-differ", message, remedy=remedy)

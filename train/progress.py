@@ -1,0 +1,202 @@
+"""What a run tells of itself: a line of JSON for each event, and from these a line or a bar on the terminal."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+LOG = "train_log.jsonl"
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class Event(BaseModel):
+    """Something that happened, at a time in seconds since 1970."""
+
+    model_config = ConfigDict(frozen=True)
+
+    time: float = Field(default_factory=time.time)
+    step: int
+
+
+class WorkerProcess(BaseModel):
+    """Where a worker runs."""
+
+    rank: int
+    host: str
+    pid: int
+
+
+class Started(Event):
+    """All workers stand ready; step is that of the checkpoint from which they resume, or 0."""
+
+    event: Literal["started"] = "started"
+    max_steps: int
+    workers: tuple[WorkerProcess, ...]
+
+
+class Share(BaseModel):
+    """One worker's part since the last reading."""
+
+    data_wait_share: float
+    """Of its time, in [0, 1]: how long it stood still for want of samples."""
+    gpu_memory_bytes: int | None
+    """Most that torch has held on its GPU; None on a CPU."""
+
+
+class Reading(Event):
+    """How training goes, as an average since the last reading."""
+
+    event: Literal["step"] = "step"
+    max_steps: int
+    loss: float
+    learning_rate: float
+    samples_per_second: float
+    seconds_left: float
+    ranks: tuple[Share, ...]
+
+    @property
+    def data_wait_share(self) -> float:
+        """Of the slowest worker, for which the others wait."""
+        return max(share.data_wait_share for share in self.ranks)
+
+    @property
+    def line(self) -> str:
+        """The reading in words."""
+        memory = [share.gpu_memory_bytes for share in self.ranks if share.gpu_memory_bytes is not None]
+        parts = [
+            f"step {self.step}/{self.max_steps}",
+            f"loss {self.loss:.4f}",
+            f"lr {self.learning_rate:.2e}",
+            f"{self.samples_per_second:.1f} samples/s",
+            *([f"GPU {decimal(max(memory))}"] if memory else []),
+            f"waiting for data {self.data_wait_share:.0%}",
+            f"{timedelta(seconds=round(self.seconds_left))} left",
+        ]
+        return "  ".join(parts)
+
+
+class Saved(Event):
+    """A checkpoint is complete."""
+
+    event: Literal["saved"] = "saved"
+    checkpoint: str
+
+
+EVENT: TypeAdapter[Started | Reading | Saved] = TypeAdapter(
+    Annotated[Started | Reading | Saved, Field(discriminator="event")]
+)
+
+
+class Meter:
+    """Measures one worker between readings: steps, and time spent waiting for samples."""
+
+    def __init__(self, step: int, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock, self.step = clock, step
+        self.since, self.waited = clock(), 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the block's time as waiting for data."""
+        began = self.clock()
+        try:
+            yield
+        finally:
+            self.waited += self.clock() - began
+
+    def read(self, step: int) -> tuple[float, float]:
+        """Steps a second, and the share of time that was waited, since the last call."""
+        elapsed = max(self.clock() - self.since, 1e-9)
+        rates = (step - self.step) / elapsed, min(self.waited / elapsed, 1.0)
+        self.step, self.since, self.waited = step, self.clock(), 0.0
+        return rates
+
+
+def append_event(folder: Path, event: Event) -> None:
+    """Add a line to the run's log."""
+    with (folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(event.model_dump_json() + "\n")
+
+
+def read_events(folder: Path) -> list[Started | Reading | Saved]:
+    """All that the run has told."""
+    return [EVENT.validate_json(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
+
+
+@contextmanager
+def shown(folder: Path, console: Console) -> Iterator[None]:
+    """Show events as they are logged: the log lies where all nodes write, so this works from any of them."""
+    log, ended = folder / LOG, threading.Event()
+    earlier = log.stat().st_size if log.exists() else 0
+    thread = threading.Thread(target=_follow, args=(log, earlier, _Display(console), ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class _Display:
+    """A bar on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.last_line = console, float("-inf")
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self.task = self.bar.add_task("", total=None)
+
+    def show(self, event: Started | Reading | Saved) -> None:
+        """Tell of one event."""
+        if isinstance(event, Started):
+            begun = "resuming" if event.step else "starting"
+            self._print(f"{begun} at step {event.step} of {event.max_steps} with {len(event.workers)} worker(s)")
+            self.bar.update(self.task, completed=event.step, total=event.max_steps)
+        elif isinstance(event, Saved):
+            self._print(f"saved {event.checkpoint}")
+        else:
+            self._show_reading(event)
+
+    def _show_reading(self, reading: Reading) -> None:
+        said = reading.line.split("  ", 1)[1]
+        self.bar.update(self.task, completed=reading.step, total=reading.max_steps, description=said)
+        is_due = time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or reading.step == reading.max_steps
+        if not self.console.is_terminal and is_due:
+            self.last_line = time.monotonic()
+            self._print(reading.line)
+
+    def _print(self, line: str) -> None:
+        self.console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+def _follow(log: Path, position: int, display: _Display, ended: threading.Event) -> None:
+    """Show the log's lines after a position as they come, until all of an ended run are shown."""
+    with display.bar:
+        while True:
+            is_last = ended.is_set()
+            lines = _whole_lines(log, position)
+            for line in lines.splitlines():
+                display.show(EVENT.validate_json(line))
+            position += len(lines)
+            if is_last:
+                return
+            ended.wait(SECONDS_BETWEEN_LOOKS)
+
+
+def _whole_lines(log: Path, position: int) -> bytes:
+    """What follows a position; a line that is still being written is left for the next look."""
+    if not log.exists():
+        return b""
+    with log.open("rb") as file:
+        file.seek(position)
+        before, newline, _ = file.read().rpartition(b"\n")
+    return before + newline

@@ -1,0 +1,164 @@
+"""A run's output folder: what it trains on, which checkpoints are complete, and who may write to it."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from engine.layout import MANIFEST, META
+from train.errors import OtherRun, SettingsError
+
+IDENTITY = "millrace_run.json"
+LOCK = ".millrace_lock"
+COMPLETE = "COMPLETE"
+CHECKPOINTS = "checkpoint-*"
+# What a run leaves in its folder; ray.train keeps the snapshot there.
+RAY_SNAPSHOT = "checkpoint_manager_snapshot.json"
+OURS = ("experiment_cfg", "processor", "logs", "runs", "train_log.jsonl", "wandb_config.json", RAY_SNAPSHOT, IDENTITY)
+
+# Of a dataset that Millrace did not make; statistics are left out, as GR00T writes those that it misses.
+DESCRIBING_FILES = ("info.json", "episodes.jsonl", "tasks.jsonl", "modality.json")
+
+
+class RunIdentity(BaseModel):
+    """What a run trains, on what; another in the same folder would make a model of both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_model: str
+    datasets: tuple[str, ...]
+    digests: tuple[str, ...]
+    embodiment_tag: str
+    robot: str
+    action_horizon: int
+    modality_keys: tuple[str, ...]
+
+    def changes_from(self, earlier: "RunIdentity") -> list[str]:
+        """What differs, in words; a dataset that only moved does not."""
+        told = [
+            f"{name.replace('_', ' ')} {_text(getattr(earlier, name))}, not {_text(getattr(self, name))}"
+            for name in type(self).model_fields
+            if name not in ("datasets", "digests") and getattr(self, name) != getattr(earlier, name)
+        ]
+        if self.digests != earlier.digests:
+            told.insert(0, f"dataset {_dataset(earlier)}, not {_dataset(self)}")
+        return told
+
+
+def dataset_digest(dataset: Path) -> str:
+    """Tells one dataset from another: the files and their digests by Millrace's manifest, else names and sizes.
+
+    Raises:
+        SettingsError: there is no dataset.
+    """
+    if not (dataset / META / "info.json").is_file():
+        raise SettingsError(f"no GR00T dataset at {dataset}: {META}/info.json is missing")
+    digest = hashlib.sha256()
+    if (dataset / MANIFEST).is_file():
+        files = json.loads((dataset / MANIFEST).read_text(encoding="utf-8")).get("files")
+        digest.update(json.dumps(files, sort_keys=True).encode())
+    else:
+        for name in DESCRIBING_FILES:
+            digest.update((dataset / META / name).read_bytes())
+        for path in sorted(path for folder in ("data", "videos") for path in (dataset / folder).rglob("*.*")):
+            digest.update(f"{path.relative_to(dataset)} {path.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def robot_of(dataset: Path) -> str:
+    """The robot's name in info.json; "unknown" where it has none."""
+    info = json.loads((dataset / META / "info.json").read_text(encoding="utf-8"))
+    return str(info.get("robot_type") or "unknown")
+
+
+def newest_complete(folder: Path) -> Path | None:
+    """The checkpoint to resume from. One without COMPLETE was cut short, whatever its name says."""
+    complete = complete_checkpoints(folder)
+    return complete[-1] if complete else None
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """All checkpoints that were finished, by step."""
+    return sorted((mark.parent for mark in folder.glob(f"{CHECKPOINTS}/{COMPLETE}")), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was saved."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def mark_complete(checkpoint: Path, *, keep: int) -> None:
+    """Say that all of a checkpoint is written; then, and not before, delete all but the newest `keep`."""
+    (checkpoint / COMPLETE).touch()
+    for old in complete_checkpoints(checkpoint.parent)[:-keep]:
+        (old / COMPLETE).unlink()
+        shutil.rmtree(old)
+
+
+@contextmanager
+def begun(folder: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[None]:
+    """Have the folder to oneself, new or as an earlier run of the same identity left it.
+
+    Raises:
+        OtherRun: it was begun with another identity, or by another program.
+        SettingsError: another run writes to it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be made: {error.strerror}") from error
+    with (folder / LOCK).open("a") as lock:
+        try:
+            # The lock goes with the process: a killed run leaves none behind.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError(
+                f"another run writes to {folder}; wait for it, or choose another --output-dir"
+            ) from None
+        if overwrite:
+            _remove_run(folder)
+        check_identity(folder, identity)
+        (folder / IDENTITY).write_text(identity.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        # Ray refuses to start where a checkpoint of its list is gone, or its own version is another one.
+        (folder / RAY_SNAPSHOT).unlink(missing_ok=True)
+        yield
+
+
+def check_identity(folder: Path, identity: RunIdentity) -> None:
+    """Whether the run may be continued, or begun, in a folder; nothing is changed.
+
+    Raises:
+        OtherRun: see `begun`.
+    """
+    remedy = "Choose another --output-dir, or pass --overwrite to delete what it holds"
+    if not (folder / IDENTITY).is_file():
+        if any(folder.glob(CHECKPOINTS)):
+            raise OtherRun(f"{folder} holds checkpoints that millrace finetune did not make. {remedy}")
+        return
+    try:
+        earlier = RunIdentity.model_validate_json((folder / IDENTITY).read_bytes())
+    except ValidationError as error:
+        raise OtherRun(f"{folder / IDENTITY} is damaged. {remedy}") from error
+    if told := identity.changes_from(earlier):
+        raise OtherRun(f"{folder} was begun with {'; '.join(told)}. {remedy}")
+
+
+def _remove_run(folder: Path) -> None:
+    for path in (*folder.glob(CHECKPOINTS), *(folder / name for name in OURS)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _dataset(identity: RunIdentity) -> str:
+    return ", ".join(f"{path} ({digest[:8]})" for path, digest in zip(identity.datasets, identity.digests, strict=True))

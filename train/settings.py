@@ -1,0 +1,222 @@
+"""What a finetune run is told: N1.6's flags by their names and defaults, then what N1.6 leaves off its command line."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import UseAppendAction
+
+from train.errors import SettingsError
+
+# gr00t/data/embodiment_tags.py at n1.6-release: the names of EmbodimentTag; its values are the same in lower case.
+EmbodimentTag = Literal[
+    "ROBOCASA_PANDA_OMRON",
+    "GR1",
+    "UNITREE_G1",
+    "LIBERO_PANDA",
+    "OXE_GOOGLE",
+    "OXE_WIDOWX",
+    "OXE_DROID",
+    "BEHAVIOR_R1_PRO",
+    "NEW_EMBODIMENT",
+]
+Precision = Literal["bf16", "tf32", "fp32"]
+
+# Smallest value of each flag that counts something.
+LEAST = {
+    "global_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "dataloader_num_workers": 0,
+    "max_steps": 1,
+    "save_steps": 1,
+    "save_total_limit": 1,
+    "logging_steps": 1,
+    "shard_size": 1,
+    "num_shards_per_epoch": 1,
+    "num_gpus": 0,
+    "max_failures": 0,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneFlags:
+    """All that may be said of a run beside its datasets; defaults are those of GR00T N1.6's FinetuneConfig."""
+
+    base_model_path: str
+    """The pretrained model: a checkpoint folder, or a name on the Hugging Face Hub."""
+    embodiment_tag: EmbodimentTag = "NEW_EMBODIMENT"
+    """The robot, as GR00T calls it. GR1 takes the dataset's own modality config; UNITREE_G1 has GR00T's."""
+    modality_config_path: Path | None = None
+    """A modality config file; by default the dataset's own modality_config.py, where GR00T has none for the tag."""
+    mix: tuple[float, ...] = ()
+    """Share of the samples from each dataset, in their order; by default each by its length."""
+
+    tune_llm: bool = False
+    """Train the language model. Its top four layers are trained either way."""
+    tune_visual: bool = False
+    """Train the vision encoder."""
+    tune_projector: bool = True
+    """Train the projectors of state and action."""
+    tune_diffusion_model: bool = True
+    """Train the diffusion action head."""
+    state_dropout_prob: float = 0.0
+    """Probability with which a sample's state is dropped."""
+
+    random_rotation_angle: int | None = None
+    """Rotate pictures by up to this many degrees."""
+    color_jitter_params: dict[str, float] | None = None
+    """Colour jitter, for example: brightness 0.4 contrast 0.4 saturation 0.4 hue 0.1; by default the base model's."""
+    extra_augmentation_config: str | None = None
+    """JSON of further augmentations, as GR00T's FinetuneConfig describes them."""
+
+    global_batch_size: int = 64
+    """Samples in an optimizer step, over all workers and accumulation steps."""
+    dataloader_num_workers: int = 2
+    """Loader processes of each worker."""
+    learning_rate: float = 1e-4
+    """Highest learning rate."""
+    gradient_accumulation_steps: int = 1
+    """Passes whose gradients make one step; --global-batch-size counts all of them."""
+    output_dir: Path = Path("./outputs")
+    """Folder of checkpoints and logs; on a cluster one that all nodes share."""
+    experiment_name: str | None = None
+    """A folder in --output-dir for this run, and its name in wandb."""
+    wandb_project: str = "finetune-gr00t-n1d6"
+    """Project in wandb."""
+    save_steps: int = 1000
+    """Steps from checkpoint to checkpoint."""
+    save_total_limit: int = 5
+    """Complete checkpoints to keep, the newest."""
+    num_gpus: int = 1
+    """Workers, a GPU each, over all nodes; 0 trains in this process."""
+    use_wandb: bool = False
+    """Also log to Weights & Biases."""
+    max_steps: int = 10000
+    """Steps after which the run ends."""
+    weight_decay: float = 1e-5
+    """Weight decay."""
+    warmup_ratio: float = 0.05
+    """Share of the steps in which the learning rate rises."""
+    shard_size: int = 2**10
+    """Samples that a loader process holds at a time."""
+    episode_sampling_rate: float = 0.1
+    """Share of an episode that goes into one shard; lower mixes better and decodes more."""
+    num_shards_per_epoch: int = int(1e5)
+    """Shards drawn before the order is drawn anew."""
+
+    use_ddp: bool = False
+    """Several workers share gradients by DDP instead of DeepSpeed."""
+    deepspeed_stage: Literal[2, 3] = 2
+    """DeepSpeed ZeRO stage."""
+    precision: Precision | None = None
+    """Arithmetic; by default bf16 (with TF32, as in N1.6) on GPUs, fp32 on a CPU."""
+    video_backend: Literal["torchcodec", "decord"] = "torchcodec"
+    """Decoder of GR00T's own loader; see --stock-loader."""
+    multiprocessing_context: Literal["fork", "forkserver", "spawn"] = "forkserver"
+    """How loader processes start. N1.6 forks, which can deadlock in a process with threads, as Ray's are."""
+    override_pretraining_statistics: bool = True
+    """Normalise by the datasets' statistics, also where the base model has some for the tag."""
+    logging_steps: int = 10
+    """Steps from log line to log line."""
+    seed: int = 42
+    """Seed of sampling, augmentation and new weights."""
+
+    address: str | None = None
+    """A running Ray cluster, for example "auto"; by default a Ray of this machine, for this run."""
+    cpu: bool = False
+    """Train on CPUs (gloo, DDP, fp32): for smoke tests."""
+    max_failures: int = 0
+    """Restarts, from the newest complete checkpoint, after a worker or node dies."""
+    import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
+    """A Python file that every worker imports first, such as a model type of your own; may be given again."""
+    tensorboard: bool = False
+    """Also log to TensorBoard, in the folder "runs" of the output."""
+    stock_loader: bool = False
+    """Feed by GR00T's own loader instead of Millrace's; the samples are the same."""
+    overwrite: bool = False
+    """Delete the checkpoints and logs that an earlier run left in the output, and begin again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(FinetuneFlags):
+    """A finetune run.
+
+    Args:
+        datasets: Folders of GR00T datasets, at least one.
+
+    Raises:
+        SettingsError: a flag contradicts another, or its value means nothing.
+    """
+
+    datasets: tuple[Path, ...]
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise SettingsError("no dataset is named: millrace finetune DATASET ... --base-model-path MODEL")
+        self._check_mix()
+        self._check_ranges()
+        self._check_augmentation()
+        if self.cpu and self.precision not in (None, "fp32"):
+            raise SettingsError(f"--precision {self.precision} needs GPUs; with --cpu only fp32 is trained")
+
+    def absolute(self) -> "FinetuneSettings":
+        """The same with absolute paths: workers have working directories of their own."""
+        base, config = Path(self.base_model_path), self.modality_config_path
+        return replace(
+            self,
+            datasets=tuple(path.absolute() for path in self.datasets),
+            base_model_path=str(base.absolute()) if base.is_dir() else self.base_model_path,
+            modality_config_path=config.absolute() if config else None,
+            output_dir=self.output_dir.absolute(),
+            import_module=tuple(path.absolute() for path in self.import_module),
+        )
+
+    @property
+    def run_folder(self) -> Path:
+        """Where checkpoints and logs go (N1.6, gr00t/experiment/experiment.py)."""
+        return self.output_dir / self.experiment_name if self.experiment_name else self.output_dir
+
+    @property
+    def num_workers(self) -> int:
+        """Training processes, GR00T's world size."""
+        return max(self.num_gpus, 1)
+
+    @property
+    def in_process(self) -> bool:
+        """Whether this process trains, without Ray."""
+        return self.num_gpus == 0
+
+    @property
+    def tag(self) -> str:
+        """The embodiment tag as it stands in files: EmbodimentTag's value."""
+        return self.embodiment_tag.lower()
+
+    @property
+    def uses_deepspeed(self) -> bool:
+        """Whether DeepSpeed shards optimizer and gradients, as N1.6 has it above one GPU."""
+        return self.num_workers > 1 and not self.use_ddp and not self.cpu
+
+    def _check_mix(self) -> None:
+        shares = " ".join(f"{share:g}" for share in self.mix)
+        if self.mix and len(self.mix) != len(self.datasets):
+            raise SettingsError(f"--mix {shares}: {len(self.mix)} shares for {len(self.datasets)} datasets")
+        if any(not share > 0 for share in self.mix):
+            raise SettingsError(f"--mix {shares}: each share must be above 0")
+
+    def _check_ranges(self) -> None:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
+        if not 0 < self.episode_sampling_rate <= 1:
+            raise SettingsError(f"--episode-sampling-rate {self.episode_sampling_rate}: must be above 0 and at most 1")
+
+    def _check_augmentation(self) -> None:
+        if self.extra_augmentation_config is None:
+            return
+        try:
+            parsed = json.loads(self.extra_augmentation_config)
+        except ValueError as error:
+            raise SettingsError(f"--extra-augmentation-config is not JSON: {error}") from error
+        if not isinstance(parsed, dict):
+            raise SettingsError("--extra-augmentation-config must be a JSON object")

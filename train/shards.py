@@ -1,0 +1,157 @@
+"""Sparse access to a dataset: only the columns and frames that a shard's steps need. Knows no GR00T and no torch."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from engine.video.rgb import Picture, PictureKind, Reading, decode_pictures
+from train.dataset import TrainingDataError
+
+# Frames of a clip that are compared with the reference's, once for each kind of picture.
+NUM_COMPARED = 4
+# Red, green and blue this far apart make a pixel coloured: only colour tells one conversion matrix from another.
+COLOURED = 32
+
+# (path, increasing indices) -> (N, H, W, 3) uint8 RGB
+ReadFrames = Callable[[Path, NDArray[np.int64]], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """What one shard takes of one episode: the steps of each of its splits, in their shuffled order."""
+
+    episode: int
+    splits: tuple[NDArray[np.int64], ...]
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """All steps, split after split."""
+        return np.concatenate(self.splits)
+
+
+def visits(entries: Iterable[tuple[int, NDArray[np.int64]]]) -> Iterator[Visit]:
+    """A shard's entries (episode, steps), those of the same episode that follow each other taken together."""
+    for episode, group in groupby(entries, key=itemgetter(0)):
+        yield Visit(int(episode), tuple(steps for _, steps in group))
+
+
+def rows_of_steps(
+    steps: NDArray[np.int64], deltas: Sequence[int], *, num_rows: int, pad: bool = False
+) -> NDArray[np.int64]:
+    """The rows that each step takes, shape (num_steps, num_deltas).
+
+    Rows before the first are counted from the episode's end, as GR00T does (its issue 771), unless `pad`
+    holds them at the first, and those past the last at the last.
+
+    Raises:
+        TrainingDataError: without `pad`, a step needs a row that is not there.
+    """
+    rows = steps[:, None] + np.asarray(deltas, dtype=np.int64)
+    if pad:
+        return np.clip(rows, 0, num_rows - 1)
+    outside = (rows < -num_rows) | (rows >= num_rows)
+    if outside.any():
+        step, delta = np.argwhere(outside)[0]
+        raise TrainingDataError(f"step {steps[step]} needs row {rows[step, delta]}, but there are {num_rows} rows")
+    return np.where(rows < 0, rows + num_rows, rows)
+
+
+def read_columns(path: Path, columns: Iterable[str]) -> dict[str, NDArray[np.generic]]:
+    """Columns of a parquet file as arrays: (num_rows,) of scalars, (num_rows, D) of lists.
+
+    Raises:
+        TrainingDataError: the file or a column is missing or unreadable, or rows differ in width.
+    """
+    if not path.is_file():
+        raise TrainingDataError(f"no rows at {path}")
+    names = list(dict.fromkeys(columns))
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in names if name not in file.schema_arrow.names]
+            if missing:
+                known = ", ".join(file.schema_arrow.names)
+                raise TrainingDataError(f"{path} has no column {', '.join(map(repr, missing))}. Known: {known}")
+            # Arrow's threads do not live on in a forked process.
+            table = file.read(names, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise TrainingDataError(f"{path} is truncated or corrupt ({str(error).splitlines()[0]})") from error
+    return {name: _to_array(table[name].combine_chunks(), f"{path}, column {name!r}") for name in names}
+
+
+def _to_array(column: pa.Array, where: str) -> NDArray[np.generic]:
+    if column.null_count:
+        raise TrainingDataError(f"{where}: {column.null_count} rows are empty")
+    values, kind = column, column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        values = column.flatten()
+        if len(column) and (len(values) % len(column) or len(set(column.value_lengths().to_pylist())) > 1):
+            raise TrainingDataError(f"{where}: rows differ in width")
+    array: NDArray[np.generic] = values.to_numpy(zero_copy_only=False)
+    return array if values is column else array.reshape(len(column), -1)
+
+
+class FrameReader:
+    """Frames of mp4 files, pixel for pixel as a reference reads them.
+
+    A kind of picture (format, size, colour tags) is converted here once coloured frames of it came out equal
+    to the reference's. A kind that comes out otherwise, as 10-bit video does, is left to the reference.
+    Holds no open files.
+    """
+
+    def __init__(self, reference: ReadFrames) -> None:
+        self._reference = reference
+        self._readings: dict[PictureKind, Reading | None] = {}
+
+    def read(self, path: Path, indices: NDArray[np.int64], *, num_frames: int) -> dict[int, NDArray[np.uint8]]:
+        """(H, W, 3) uint8 RGB of each of `indices` (strictly increasing) in a file of `num_frames`.
+
+        Raises:
+            MillraceError: the file is missing, damaged, or holds another number of frames.
+        """
+        frames = {}
+        pictures = decode_pictures(path, indices, num_frames=num_frames)
+        for index, picture in zip(indices.tolist(), pictures, strict=True):
+            kind = picture.kind
+            if kind not in self._readings:
+                self._compare(path, indices[:NUM_COMPARED], num_frames=num_frames)
+            reading = self._readings.get(kind)
+            if reading is None:
+                return dict(zip(indices.tolist(), self._reference(path, indices), strict=True))
+            frames[index] = picture.rgb(reading)
+        return frames
+
+    def _compare(self, path: Path, indices: NDArray[np.int64], *, num_frames: int) -> None:
+        """Settle how these pictures are converted; grey ones settle nothing."""
+        expected = self._reference(path, indices)
+        pictures = list(decode_pictures(path, indices, num_frames=num_frames))
+        for reading in pictures[0].kind.readings:
+            if _equal(pictures, expected, reading):
+                if np.ptp(expected, axis=-1).max() > COLOURED:
+                    self._readings[pictures[0].kind] = reading
+                return
+        self._readings[pictures[0].kind] = None
+
+
+def _equal(pictures: Sequence[Picture], expected: NDArray[np.uint8], reading: Reading) -> bool:
+    return all(np.array_equal(picture.rgb(reading), wanted) for picture, wanted in zip(pictures, expected, strict=True))
+
+
+class FrameStock:
+    """Decoded frames, each let go once it was taken as often as it is wanted."""
+
+    def __init__(self, frames: dict[int, NDArray[np.uint8]], wanted: NDArray[np.int64]) -> None:
+        self._frames = frames
+        self._left = Counter(wanted.ravel().tolist())
+
+    def take(self, index: int) -> NDArray[np.uint8]:
+        """The frame at an index."""
+        self._left[index] -= 1
+        return self._frames[index] if self._left[index] else self._frames.pop(index)

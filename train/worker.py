@@ -1,0 +1,168 @@
+"""One of the processes that train together: which one it is, where it resumes, and how it tells what it has done."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from train.errors import WeightsDiverged, WorldMismatch
+from train.progress import Event, Meter, Reading, Saved, Share, Started, WorkerProcess, append_event
+from train.run_folder import mark_complete, newest_complete, step_of
+from train.settings import FinetuneSettings
+
+LOGS = "logs"  # what the libraries printed, a file for each worker
+
+T = TypeVar("T")
+# Metrics of this worker, and from rank 0 the checkpoint that they belong to.
+Report = Callable[[dict[str, Any], Path | None], None]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What the training code of one process is given.
+
+    Args:
+        folder: The run's folder, the same for all workers.
+        checkpoint: The complete checkpoint to resume from; None to begin.
+        settings: The run's.
+        report: Called by every worker alike: it may wait for the others.
+    """
+
+    rank: int
+    num_workers: int
+    folder: Path
+    checkpoint: Path | None
+    settings: FinetuneSettings
+    report: Report
+
+    @classmethod
+    def join(cls, settings: FinetuneSettings, folder: Path, report: Report) -> "Worker":
+        """This process, as the process group knows it; alone where there is none.
+
+        Raises:
+            WorldMismatch: the group has another size than --num-gpus says.
+        """
+        rank, num_workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        if num_workers != settings.num_workers:
+            raise WorldMismatch(f"the process group has {num_workers} workers, not {settings.num_workers}")
+        # Rank 0 decides: on shared storage two nodes may see the same folder at different ages.
+        checkpoint = _gather(newest_complete(folder))[0]
+        worker = cls(rank, num_workers, folder, checkpoint, settings, report)
+        worker._log_start()
+        return worker
+
+    @property
+    def first_step(self) -> int:
+        """Steps that were done before."""
+        return step_of(self.checkpoint) if self.checkpoint else 0
+
+    def check_world(self, num_processes: int) -> None:
+        """Make sure that a trainer counts as many processes as there are.
+
+        Accelerate, on a CPU and not told so, sees one in each: every worker would train a model of its own.
+
+        Raises:
+            WorldMismatch: it does not.
+        """
+        if num_processes != self.num_workers:
+            raise WorldMismatch(
+                f"the trainer counts {num_processes} processes, the process group {self.num_workers}: "
+                "each worker would train a model of its own"
+            )
+
+    def log(self, meter: Meter, *, step: int, loss: float, learning_rate: float) -> Reading:
+        """Tell how training went since the last call; every worker calls it at the same step."""
+        steps_per_second, waited = meter.read(step)
+        ranks = _gather(Share(data_wait_share=waited, gpu_memory_bytes=_gpu_memory()))
+        reading = Reading(
+            step=step,
+            max_steps=self.settings.max_steps,
+            loss=loss,
+            learning_rate=learning_rate,
+            samples_per_second=steps_per_second * self.settings.global_batch_size,
+            seconds_left=(self.settings.max_steps - step) / max(steps_per_second, 1e-9),
+            ranks=tuple(ranks),
+        )
+        self._append(reading)
+        return reading
+
+    def save(self, checkpoint: Path, parameters: Iterable[torch.Tensor], last: Reading | None) -> None:
+        """Tell that this worker has written its part of a checkpoint; every worker calls it.
+
+        Args:
+            checkpoint: In the run's folder, named checkpoint-STEP.
+            parameters: The model's; they must be the same on all workers.
+            last: What `log` returned last.
+
+        Raises:
+            WeightsDiverged: they are not; the checkpoint stays incomplete.
+        """
+        self._check_equal(parameters)
+        if self.rank == 0:
+            mark_complete(checkpoint, keep=self.settings.save_total_limit)
+        step = step_of(checkpoint)
+        self._append(Saved(step=step, checkpoint=str(checkpoint)))
+        # Only here: Ray takes reports every two seconds, and would hold up quick steps at each line of the log.
+        metrics: dict[str, Any] = {"rank": self.rank, "step": step, "first_step": self.first_step}
+        if last is not None:
+            share = last.ranks[self.rank].model_dump()
+            metrics |= last.model_dump(include={"loss", "learning_rate", "samples_per_second"}) | share
+        self.report(metrics, checkpoint if self.rank == 0 else None)
+
+    def _check_equal(self, parameters: Iterable[torch.Tensor]) -> None:
+        sums = [float(parameter.detach().double().abs().sum()) for parameter in parameters]
+        # Gathering is also the barrier after which rank 0 knows that all have written.
+        others = _gather(sums)
+        if strange := [rank for rank, theirs in enumerate(others) if theirs != others[0]]:
+            raise WeightsDiverged(f"the weights of worker(s) {', '.join(map(str, strange))} are not those of worker 0")
+
+    def _log_start(self) -> None:
+        processes = _gather(WorkerProcess(rank=self.rank, host=socket.gethostname(), pid=os.getpid()))
+        self._append(Started(step=self.first_step, max_steps=self.settings.max_steps, workers=tuple(processes)))
+
+    def _append(self, event: Event) -> None:
+        if self.rank == 0:
+            append_event(self.folder, event)
+
+
+@contextmanager
+def chatter_kept(log: Path) -> Iterator[None]:
+    """Write what libraries print, in this process and its children, to a file instead."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    _flush()
+    streams = {stream: os.dup(stream) for stream in (1, 2)}
+    with log.open("ab") as file:
+        for stream in streams:
+            os.dup2(file.fileno(), stream)
+    try:
+        yield
+    finally:
+        _flush()
+        for stream, before in streams.items():
+            os.dup2(before, stream)
+            os.close(before)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _gather(value: T) -> list[T]:
+    """Everyone's value, by rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def _gpu_memory() -> int | None:
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None

@@ -18,6 +18,7 @@ from embodiments.modality import (
     modality_json,
 )
 from embodiments.robot import JointGroup, Layout, Robot, Vector, load_robot, robot_names
+from embodiments.rules import Rule
 
 __all__ = [
     "CompiledMap",
@@ -32,6 +33,7 @@ __all__ = [
     "ModalityConfig",
     "Robot",
     "RobotError",
+    "Rule",
     "UnknownName",
     "Vector",
     "compile_map",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from embodiments.errors import MapError, UnknownName, WrongField, check_name
 from embodiments.joint_map import CompiledMap, JointMap
@@ -19,8 +19,9 @@ from embodiments.robot import (
     is_path,
     load_robot,
 )
-from embodiments.rules import Copy, Rule, Source, Wire, wires
-from embodiments.yaml_file import FileModel, Name, YamlFile, parse, read_yaml
+from embodiments.rules import Copy, Rule, Undefined, wires
+from embodiments.wiring import Source, Target, Wire
+from embodiments.yaml_file import FileModel, Name, YamlFile, first_problem, parse, read_yaml
 
 MAPS = Path(__file__).parent / "maps"
 
@@ -53,6 +54,28 @@ class EmbodimentMap(FileModel):
             return own[group], (vector, group)
         return self.groups[group], ("groups", group)
 
+    @property
+    def undefined(self) -> dict[str, str]:
+        """Groups of the target of which nothing says what drives them, and why."""
+        rules = [(group, self.rule(group, vector)) for vector in VECTORS for group in self.target.groups_of(vector)]
+        return {group: rule.undefined for group, (rule, _) in rules if isinstance(rule, Undefined)}
+
+    def with_rules(self, rules: Mapping[str, Rule]) -> "EmbodimentMap":
+        """This map with rules of its user's for some groups, in place of its own for state and action.
+
+        Raises:
+            MapError: A rule is wrong, or no group of the target is called so.
+        """
+        own = {
+            vector: {name: rule for name, rule in self._own(vector).items() if name not in rules} for vector in VECTORS
+        }
+        try:
+            return EmbodimentMap.model_validate({**dict(self), **own, "groups": {**self.groups, **rules}})
+        except ValidationError as problem:
+            key, message = first_problem(problem)
+            where = ".".join(str(part) for part in key if not str(part).startswith("<"))
+            raise MapError(f"rules for map {self.name!r}, {where}: {message}") from None
+
     def _own(self, vector: Vector) -> dict[str, Rule]:
         return self.state if vector == "state" else self.action
 
@@ -64,7 +87,7 @@ class EmbodimentMap(FileModel):
                 ("groups",),
                 f"{', '.join(missing)} of {self.target.name!r} has no rule; `rest` says that nothing drives a group.",
             )
-        compile_map(self)
+        _compile(self)
         return self
 
     def _check_names(self) -> None:
@@ -115,7 +138,22 @@ def identity_map(robot: Robot) -> EmbodimentMap:
 
 
 def compile_map(embodiment_map: EmbodimentMap) -> CompiledMap:
-    """Turn a map's names into columns."""
+    """Turn a map's names into columns.
+
+    Raises:
+        MapError: The map leaves a group undefined; says which and why.
+    """
+    if undefined := embodiment_map.undefined:
+        reasons = "; ".join(f"{group} ({reason})" for group, reason in undefined.items())
+        raise MapError(
+            f"map {embodiment_map.name!r} leaves undefined what these groups of {embodiment_map.target.name!r} become: "
+            f"{reasons}. Give each a rule under `rules:` of the source in the recipe: rest, or a joint and its range, "
+            f"{next(iter(undefined))}: {{broadcast: JOINT, rescale: {{source: [LOW, HIGH], target: [LOW, HIGH]}}}}"
+        )
+    return _compile(embodiment_map)
+
+
+def _compile(embodiment_map: EmbodimentMap) -> CompiledMap:
     source, target = embodiment_map.source, embodiment_map.target
     state, action = (_wiring(embodiment_map, vector) for vector in VECTORS)
     observed = {wire.target for group in state.values() for wire in group if wire.scale}
@@ -148,18 +186,24 @@ def _wiring(embodiment_map: EmbodimentMap, vector: Vector) -> Wiring:
     for group in embodiment_map.target.groups_of(vector):
         rule, key = embodiment_map.rule(group, vector)
         try:
-            wiring[group] = wires(rule, embodiment_map.target, group, Source(embodiment_map.source, vector))
+            wiring[group] = wires(
+                rule, Target(embodiment_map.target, group, vector), Source(embodiment_map.source, vector)
+            )
         except WrongField as problem:
             raise problem.under(*key) from None
     return wiring
 
 
 def _trained(embodiment_map: EmbodimentMap, wiring: Wiring, *, held: set[str]) -> tuple[str, ...]:
-    """Groups that are driven, or named besides; to hold a state that rests drives nothing."""
+    """Groups that are driven, or named besides; to hold a state that rests drives nothing.
+
+    A robot that GR00T has a config for trains all of its groups: that config names them.
+    """
     return tuple(
         name
         for name, group in wiring.items()
-        if name in embodiment_map.also_train
+        if embodiment_map.target.tag is not None
+        or name in embodiment_map.also_train
         or any(wire.scale and (not wire.held or wire.source in held) for wire in group)
     )
 

@@ -30,11 +30,12 @@ def match_joints(
     *,
     width: int,
     aliases: Mapping[str, Sequence[str]],
+    by_position: bool = True,
 ) -> Match:
     """Find a robot's joints in a source vector: by name, or by position where names say nothing.
 
-    Case does not count, nor do the suffixes ".pos" and ".q" of LeRobot 0.4. Columns that are no
-    joint of the robot are ignored, as long as all of its joints are found.
+    Names match by their `spelling`. Columns that are no joint of the robot are ignored, as long as
+    all of its joints are found.
 
     Args:
         names: The source's name of each column; None, none at all and counted ones (motor_0,
@@ -42,9 +43,11 @@ def match_joints(
         joints: The robot's joints, in its order.
         width: Columns of the source vector.
         aliases: Other names of a joint.
+        by_position: Whether joints without names may be taken by position.
 
     Raises:
-        JointMismatch: A joint is missing, a name stands twice, or the width is wrong.
+        JointMismatch: A joint is missing, a name stands twice, the width is wrong, or only the
+            position could tell.
     """
     if names and len(names) != width:
         raise _mismatch(f"{len(names)} names for a vector of {width}", names, joints)
@@ -60,13 +63,20 @@ def match_joints(
         raise _mismatch(f"it lacks {lacks}", names, joints)
     if width != len(joints):
         raise _mismatch(f"by position, {width} columns cannot be {len(joints)} joints", names, joints)
+    if not by_position:
+        raise _mismatch("it names no joints, and this robot's datasets come in more than one order", names, joints)
     return Match(np.arange(width, dtype=np.int64), "position")
 
 
 def spelling(name: str) -> str:
-    """What counts of a joint's name."""
+    """What counts of a joint's name.
+
+    Not case, nor underscores, Unitree's leading k, the URDF's "_joint", LeRobot's ".pos" and ".q":
+    kLeftElbow, left_elbow, left_elbow_joint and left_elbow.pos are one joint.
+    """
+    name = re.sub(r"\Ak(?=[A-Z])", "", name.strip()).casefold()
     # Only the suffixes of positions: "left_waist.vel" is another quantity.
-    return re.sub(r"\.(pos|q)\Z", "", name.strip().casefold())
+    return re.sub(r"(_joint)?(\.(pos|q))?\Z|_", "", name)
 
 
 def spellings(joint: str, aliases: Mapping[str, Sequence[str]]) -> set[str]:

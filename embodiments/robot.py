@@ -1,6 +1,6 @@
 """What a robot is: named joints in groups, and the layout of its vectors. One YAML file each."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
 from embodiments.matching import spellings
@@ -28,12 +28,14 @@ class JointGroup(FileModel):
 
     Args:
         joints: Names, in the robot's order.
+        action_joints: The same in the order of the action, where that is another one.
         unit: Of every joint, e.g. "rad".
         rest: Value of a joint that nothing drives, in unit; one for all, or one each.
         action: Whether GR00T learns the action itself, or its difference from the state.
     """
 
     joints: Names
+    action_joints: Names | None = None
     unit: Annotated[str, Field(min_length=1)]
     rest: Annotated[
         tuple[Number, ...],
@@ -48,12 +50,27 @@ class JointGroup(FileModel):
             raise WrongField(("joints",), f"joint {double!r} stands twice in one group.")
         if len(self.rest) not in (1, len(self.joints)):
             raise WrongField(("rest",), f"rest has {len(self.rest)} values for {len(self.joints)} joints.")
+        if self.action_joints is not None:
+            self._check_action_joints(self.action_joints)
         return self
 
+    def _check_action_joints(self, order: tuple[str, ...]) -> None:
+        if sorted(order) != sorted(self.joints):
+            raise WrongField(
+                ("action_joints",), f"action_joints must be the joints in another order, got {', '.join(order)}."
+            )
+        if self.action == "relative":
+            raise WrongField(("action_joints",), "an action relative to the state has the state's order.")
+
+    def order(self, vector: Vector) -> tuple[str, ...]:
+        """The joints in the order of the state or the action."""
+        return self.action_joints or self.joints if vector == "action" else self.joints
+
     @property
-    def rest_pose(self) -> NDArray[np.float32]:
-        """Rest value of each joint, shape (num_joints,), in unit."""
-        return np.full(len(self.joints), self.rest, dtype=np.float32)
+    def rest_pose(self) -> dict[str, float]:
+        """Rest value by joint, in unit."""
+        rest = self.rest if len(self.rest) > 1 else self.rest * len(self.joints)
+        return dict(zip(self.joints, rest, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +106,11 @@ class Robot(FileModel):
         state: The groups that each source column of the state holds, in order.
         action: The same for the action; it may hold other groups than the state.
         aliases: Other names under which datasets know a joint.
+        column_aliases: Other names under which datasets know a source column.
+        by_position: Whether joints without names stand in the order told here.
         cameras: Names without "observation.images.".
         horizon: Steps of an action chunk.
+        tag: GR00T's embodiment tag for this robot, where GR00T has a modality config of its own for it.
     """
 
     name: Name
@@ -99,8 +119,11 @@ class Robot(FileModel):
     state: Columns
     action: Columns
     aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    column_aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    by_position: Annotated[bool, Strict()] = True
     cameras: tuple[Name, ...] = ()
     horizon: Annotated[int, Field(gt=0, strict=True)] = 16
+    tag: Name | None = None
 
     def layout(self, vector: Vector) -> Layout:
         """How the state or the action vector is laid out."""
@@ -108,15 +131,20 @@ class Robot(FileModel):
         ends = np.cumsum([len(group.joints) for group in groups]).tolist()
         return Layout(
             columns={
-                column: tuple(joint for name in names for joint in self.groups[name].joints)
+                column: tuple(joint for name in names for joint in self.groups[name].order(vector))
                 for column, names in self._columns(vector).items()
             },
             slices={
                 name: slice(end - len(group.joints), end)
                 for name, group, end in zip(self.groups_of(vector), groups, ends, strict=True)
             },
-            rest=np.concatenate([group.rest_pose for group in groups]),
+            rest=np.array([group.rest_pose[joint] for group in groups for joint in group.order(vector)], np.float32),
         )
+
+    def find_column(self, column: str, known: Container[str]) -> str | None:
+        """What a dataset that has the known columns calls a source column; None if it lacks it."""
+        names = (column, *self.column_aliases.get(column, ()))
+        return next((name for name in names if name in known), None)
 
     def groups_of(self, vector: Vector) -> tuple[str, ...]:
         """Names of the groups in the state or the action vector, in its order."""
@@ -141,6 +169,9 @@ class Robot(FileModel):
         joints = sorted({joint for group in self.groups.values() for joint in group.joints})
         for joint in self.aliases:
             check_name(joint, f"joint of {self.name!r}", joints, key=("aliases", joint))
+        columns = [*self.state, *self.action]
+        for column in self.column_aliases:
+            check_name(column, f"column of {self.name!r}", columns, key=("column_aliases", column))
         if double := _first_double(self.cameras):
             raise WrongField(("cameras",), f"camera {double!r} stands twice.")
         return self

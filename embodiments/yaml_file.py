@@ -51,7 +51,11 @@ class YamlFile:
 
     def wrong(self, key: Key, message: str) -> MillraceError:
         """The error for one key; keys that the file lacks are cited by their parent."""
-        return self.error(f"{self.path}:{self.lines[self._known_part(key)]}: {message}")
+        return self.error(f"{self.path}:{self.line(key)}: {message}")
+
+    def line(self, key: Key) -> int:
+        """Where a key stands; of one that the file lacks, its parent."""
+        return self.lines[self._known_part(key)]
 
     def _known_part(self, key: Key) -> Key:
         known: Key = ()
@@ -95,9 +99,14 @@ def parse(model: type[Model], file: YamlFile, content: Mapping[str, object]) -> 
     try:
         return model.model_validate(dict(content))
     except ValidationError as problem:
-        first, *others = problem.errors(include_url=False)
-        more = f" (and {len(others)} more)" if others else ""
-        raise file.wrong(_key(first), _message(first) + more) from None
+        raise file.wrong(*first_problem(problem)) from None
+
+
+def first_problem(problem: ValidationError) -> tuple[Key, str]:
+    """Where the first of a model's problems lies, what it is, and how many more there are."""
+    first, *others = problem.errors(include_url=False)
+    more = f" (and {len(others)} more)" if others else ""
+    return _key(first), _message(first) + more
 
 
 def _key(problem: ErrorDetails) -> Key:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -23,7 +23,7 @@ from embodiments import (
     load_robot,
 )
 from embodiments.robot import VECTORS, Vector
-from embodiments.rules import Broadcast, Copy, Rule
+from embodiments.rules import Broadcast, Constant, Copy, JointTable, Rule
 
 SOURCE = """\
 name: source
@@ -139,6 +139,89 @@ def test_one_joint_of_a_wider_group_can_be_broadcast(folder: Path) -> None:
     state, _ = made.apply(frames(9), frames(7))
     index = frames(9).T[4]
     np.testing.assert_array_equal(state[:, made.target.layout("state").slices["hand"]].T, [index] * 2)
+
+
+TABLE = "{joints: {b3: grip, b1: a1}, rescale: {source: [0, 1], target: [[2, 4], [0, 1]]}}"
+
+
+def test_a_table_names_joint_by_joint_and_the_others_rest(folder: Path) -> None:
+    made = compiled(folder, MAP.replace("{copy: arm}", TABLE))
+    state, _ = made.apply(frames(9), frames(7))
+    rest = np.full(5, 0.125, np.float32)
+    a1, grip = frames(9).T[[0, 5]]
+    arm = state[:, made.target.layout("state").slices["arm"]].T
+    np.testing.assert_allclose(arm, [a1, rest, 2 * grip + 2, rest], atol=1e-6)
+
+
+def test_joints_that_a_table_leaves_out_may_hold_the_state(folder: Path) -> None:
+    made = compiled(folder, MAP.replace("action:\n", f"action:\n  arm: {TABLE[:-1]}, others: hold}}\n"))
+    state, action = made.apply(frames(9), frames(7))
+    _, b2, _, b4 = state[:, made.target.layout("state").slices["arm"]].T
+    grip, a1 = frames(7).T[[3, 4]]
+    arm = action[:, made.target.layout("action").slices["arm"]].T
+    np.testing.assert_allclose(arm, [a1, b2, 2 * grip + 2, b4], atol=1e-6)
+
+
+def test_what_some_groups_lack_holds_the_state(folder: Path) -> None:
+    made = compiled(folder, MAP.replace("action:\n", "action:\n  arm: {reorder: waist, others: hold}\n"))
+    state, action = made.apply(frames(9), frames(7))
+    observed = state[:, made.target.layout("state").slices["arm"]]
+    np.testing.assert_array_equal(action[:, made.target.layout("action").slices["arm"]], observed)
+
+
+def test_a_map_may_rest_at_values_of_its_own(folder: Path) -> None:
+    made = compiled(
+        folder, MAP.replace("  speed: rest", "  speed: {rest: 0.5}").replace("leg: rest", "leg: {rest: [1, 2]}")
+    )
+    state, action = made.apply(frames(9), frames(7))
+    np.testing.assert_array_equal(state[:, made.target.layout("state").slices["leg"]], [[1, 2]] * 5)
+    np.testing.assert_array_equal(action[:, made.target.layout("action").slices["speed"]], [[0.5]] * 5)
+    assert "speed" not in made.trained_action
+
+
+def test_a_group_orders_its_joints_otherwise_in_the_action(folder: Path) -> None:
+    for name, order in (("source", "[pitch, roll, yaw]"), ("target", "[roll, yaw, pitch]")):
+        path = folder / f"{name}.yaml"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("  waist: {", f"  waist: {{action_joints: {order}, "), encoding="utf-8")
+    made = compiled(folder)
+    assert made.source.layout("action").joints[:3] == ("pitch", "roll", "yaw")
+    state, action = made.apply(frames(9), frames(7))
+    yaw, pitch, roll = frames(9).T[6:]
+    np.testing.assert_array_equal(state[:, made.target.layout("state").slices["waist"]].T, [yaw, roll, pitch])
+    pitch, roll, yaw = frames(7).T[:3]
+    np.testing.assert_array_equal(action[:, made.target.layout("action").slices["waist"]].T, [roll, yaw, pitch])
+
+
+UNDEFINED = MAP.replace("  speed: rest", "  speed: {undefined: nobody knows how fast}")
+
+
+def test_what_a_map_leaves_undefined_must_be_said(folder: Path) -> None:
+    with pytest.raises(
+        MapError, match=r"map 'try' leaves undefined .* 'target' become: speed \(nobody knows how fast\)"
+    ):
+        compiled(folder, UNDEFINED)
+    said = load_map(folder / "map.yaml").with_rules({"speed": Constant(rest=(2.0,))})
+    _, action = compile_map(said).apply(frames(9), frames(7))
+    np.testing.assert_array_equal(action[:, said.target.layout("action").slices["speed"]], [[2]] * 5)
+
+
+def test_a_users_rule_goes_before_the_maps_in_state_and_action(folder: Path) -> None:
+    (folder / "map.yaml").write_text(MAP, encoding="utf-8")
+    own = load_map(folder / "map.yaml").with_rules({"hand": "rest"})
+    mapped = compile_map(own).apply(frames(9), frames(7))
+    for values, vector in zip(mapped, VECTORS, strict=True):
+        np.testing.assert_array_equal(values[:, own.target.layout(vector).slices["hand"]], np.zeros((5, 2)))
+    assert "hand" in compile_map(load_map(folder / "map.yaml")).trained
+
+
+def test_a_users_wrong_rule_is_named(folder: Path) -> None:
+    (folder / "map.yaml").write_text(MAP, encoding="utf-8")
+    ours = load_map(folder / "map.yaml")
+    with pytest.raises(MapError, match=r"rules for map 'try', groups\.hnd: 'hnd' is not .* Did you mean 'hand'\?"):
+        ours.with_rules({"hnd": "rest"})
+    with pytest.raises(MapError, match=r"groups\.hand\.joints\.thumb: 'tumb' is not a joint in the state"):
+        ours.with_rules({"hand": JointTable(joints={"thumb": "tumb"})})
 
 
 def test_ranges_can_be_given_joint_by_joint_and_be_constant(folder: Path) -> None:
@@ -275,6 +358,19 @@ def test_a_source_too_narrow_is_refused(folder: Path) -> None:
             "has 3 joints; name the one to broadcast: a1, a2, a3",
         ),
         ("{copy: arm}", "{broadcast: elbow}", 7, "'elbow' is not a joint group of 'source'"),
+        ("{copy: arm}", "{reorder: arm, others: hold}", 7, "`hold` is for actions; move the rule of 'arm'"),
+        ("{copy: arm}", "{joints: {b9: a1}}", 7, "'b9' is not a joint in 'arm' of 'target'. Known: b1, b2"),
+        ("{copy: arm}", "{joints: {b1: a9}}", 7, "'a9' is not a joint in the state of 'source'. Known: a1, a2"),
+        ("{copy: arm}", "{joints: {b1: thumb}}", 7, "'thumb' is not a joint in the action of 'source'"),
+        ("{copy: arm}", "{joints: {}}", 7, "at least 1 item"),
+        ("{copy: arm}", "{joints: {b1: a1}, others: relax}", 7, "'rest' or 'hold', got 'relax'"),
+        (
+            "{copy: arm}",
+            "{joints: {b1: a1}, rescale: {source: [0, 1], target: [[0, 1], [0, 1]]}}",
+            7,
+            "rescale has 2 target ranges for 1 joints: b1",
+        ),
+        ("  leg: rest\n", "  leg: {rest: [1, 2, 3]}\n", 6, "rest has 3 values for 2 joints"),
         ("speed: rest", "speed: hold", 10, "`hold` needs 'forward' in the state of 'target'"),
         (
             "action:\n",
@@ -375,33 +471,42 @@ FINITE = st.floats(-8, 8, width=32)
 
 @st.composite
 def robots(draw: st.DrawFn, prefix: str) -> Robot:
-    groups = {
-        f"{prefix}{g}": {
-            "joints": [f"{prefix}{g}_{j}" for j in range(width)],
+    groups = {}
+    for g, width in enumerate(draw(WIDTHS)):
+        joints = [f"{prefix}{g}_{j}" for j in range(width)]
+        groups[f"{prefix}{g}"] = {
+            "joints": joints,
+            "action_joints": draw(st.none() | st.permutations(joints)),
             "unit": "rad",
             "rest": draw(st.lists(FINITE, min_size=width, max_size=width)),
         }
-        for g, width in enumerate(draw(WIDTHS))
-    }
     layouts = {vector: {vector: draw(st.permutations(list(groups)))} for vector in ("state", "action")}
     return Robot.model_validate({"name": prefix, "groups": groups, **layouts})
 
 
 @st.composite
 def rules(draw: st.DrawFn, source: Robot, target: Robot, group: str, vector: Vector) -> object:
-    kinds = ["rest", "hold"] if vector == "action" else ["rest"]
+    still = ["rest", "hold"] if vector == "action" else ["rest"]
     joints = target.groups[group].joints
     narrow = [name for name, theirs in source.groups.items() if len(theirs.joints) <= len(joints)]
     single = [joint for theirs in source.groups.values() for joint in theirs.joints]
-    kind = draw(st.sampled_from([*kinds, "broadcast", *(["copy"] if narrow else [])]))
-    if kind in ("rest", "hold"):
+    kind = draw(st.sampled_from([*still, "constant", "broadcast", "joints", *(["copy"] if narrow else [])]))
+    if kind in still:
         return kind
-    rule: dict[str, object] = {kind: draw(st.sampled_from(narrow if kind == "copy" else single))}
+    if kind == "constant":
+        return {"rest": draw(st.lists(FINITE, min_size=len(joints), max_size=len(joints)))}
+    table = draw(st.dictionaries(st.sampled_from(joints), st.sampled_from(single), min_size=1))
+    rule: dict[str, object] = {
+        "copy": {"copy": draw(st.sampled_from(narrow or [""]))},
+        "broadcast": {"broadcast": draw(st.sampled_from(single))},
+        "joints": {"joints": table, "others": draw(st.sampled_from(still))},
+    }[kind]
     if draw(st.booleans()):
+        num_lines = len(table) if kind == "joints" else len(joints)
         ranges = st.tuples(FINITE, FINITE).map(sorted)
         rule["rescale"] = {
             "source": draw(ranges.filter(lambda ends: ends[0] + 0.1 < ends[1])),
-            "target": draw(st.lists(ranges, min_size=len(joints), max_size=len(joints))),
+            "target": draw(st.lists(ranges, min_size=num_lines, max_size=num_lines)),
             "polarity": draw(st.sampled_from(["same", "inverted"])),
         }
     return rule
@@ -435,30 +540,38 @@ def slowly(
     result = {}
     for group in rules.target.groups_of(vector):
         rule, _ = rules.rule(group, vector)
-        for i, joint in enumerate(rules.target.groups[group].joints):
-            value = observed[joint] if rule == "hold" else driven(rule, i, rules.source, values)
-            rest = rules.target.groups[group].rest_pose.tolist()
-            result[joint] = rest[i] if value is None else value
+        ours = rules.target.groups[group]
+        lines = lines_of(rule, ours.order(vector), rules.source, vector)
+        holds = rule == "hold" or getattr(rule, "others", None) == "hold"
+        constants = dict(zip(ours.order(vector), rule.rest, strict=True)) if isinstance(rule, Constant) else {}
+        for joint in ours.joints:
+            still = observed[joint] if holds else constants.get(joint, ours.rest_pose[joint])
+            result[joint] = driven(rule, list(lines).index(joint), values[lines[joint]]) if joint in lines else still
     return result
 
 
-def driven(rule: Rule, i: int, source: Robot, values: dict[str, float]) -> float | None:
-    """What a rule makes of its group's joint i; None where the joint rests."""
-    if isinstance(rule, Copy) and i < len(source.groups[rule.group].joints):
-        value = values[source.groups[rule.group].joints[i]]
-    elif isinstance(rule, Broadcast):
-        value = values[rule.joint]
-    else:
-        return None
-    if rule.rescale is None:
+def lines_of(rule: Rule, joints: tuple[str, ...], source: Robot, vector: Vector) -> dict[str, str]:
+    """The source's joint for each joint that a rule drives, in the order of the rule's ranges."""
+    if isinstance(rule, Copy):
+        return dict(zip(joints, source.groups[rule.group].order(vector), strict=False))
+    if isinstance(rule, Broadcast):
+        return dict.fromkeys(joints, rule.joint)
+    return dict(rule.joints) if isinstance(rule, JointTable) else {}
+
+
+def driven(rule: Rule, line: int, value: float) -> float:
+    """What a rule makes of a value on one of its lines."""
+    rescale = getattr(rule, "rescale", None)
+    if rescale is None:
         return value
-    low, high = rule.rescale.source
-    start, end = rule.rescale.target[i]
-    if rule.rescale.polarity == "inverted":
+    low, high = rescale.source
+    start, end = rescale.target[line]
+    if rescale.polarity == "inverted":
         start, end = end, start
     return start if start == end else start + (value - low) / (high - low) * (end - start)
 
 
+@settings(deadline=None)
 @given(maps(), st.data())
 def test_random_maps_equal_a_reference_joint_by_joint(rules: EmbodimentMap, data: st.DataObject) -> None:
     made = compile_map(rules)

@@ -104,6 +104,20 @@ def test_a_robot_cannot_be_changed_and_can_be_pickled(path: Path) -> None:
         ("rest: [0.5, -1]", "rest: .nan", 6, "finite number"),
         ("rest: [0.5, -1]", "rest: true", 6, "valid number, got True"),
         ("rest: [0.5, -1]", "rest: 1e-3", None, ""),
+        (
+            "    unit: m/s\n",
+            "    unit: m/s\n    action_joints: [turn]\n",
+            14,
+            "action_joints must be the joints in another order, got turn",
+        ),
+        (
+            "    action: relative\n",
+            "    action: relative\n    action_joints: [wrist, base]\n",
+            8,
+            "an action relative to the state has the state's order",
+        ),
+        ("cameras: [top]", "column_aliases: {actions: [a]}", 21, "'actions' is not a column of 'arm'. Did you mean"),
+        ("cameras: [top]", "by_position: 1", 21, "valid boolean, got 1"),
         ("action: relative", "action: delta", 7, "'absolute' or 'relative', got 'delta'"),
         ("  hand:\n", "  9-hand!:\n", 8, "should match pattern"),
         ("[speed, hand, arm]", "[speed, hnad, arm]", 18, "Did you mean 'hand'? Known: arm, hand"),
@@ -220,8 +234,44 @@ def test_names_match_by_alias_in_any_case_and_with_lerobots_suffix(names: list[s
 
 
 def test_a_joints_own_name_goes_before_its_aliases() -> None:
-    match = match_joints(["kBase", "base"], ["base"], width=2, aliases={"base": ("kBase",)})
+    match = match_joints(["foot", "base"], ["base"], width=2, aliases={"base": ("foot",)})
     assert match.gather.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "name", ["kLeftElbow", "left_elbow", "left_elbow_joint", "LEFT_ELBOW_JOINT", "leftElbow.q", "left_elbow_joint.pos"]
+)
+def test_one_joint_is_written_in_many_ways(name: str) -> None:
+    assert match_joints([name, "wrist"], ["left_elbow"], width=2, aliases={}).gather.tolist() == [0]
+
+
+@pytest.mark.parametrize("name", ["right_elbow", "left_elbow.vel", "kleft_elbow", "left_elbow_joint_0", "left_elbow2"])
+def test_another_joint_is_not_taken_for_it(name: str) -> None:
+    with pytest.raises(JointMismatch, match="it lacks every joint"):
+        match_joints([name, "wrist"], ["left_elbow"], width=2, aliases={})
+
+
+def test_the_position_may_be_refused() -> None:
+    with pytest.raises(
+        JointMismatch, match="it names no joints, and this robot's datasets come in more than one order"
+    ):
+        match_joints(None, ["a", "b"], width=2, aliases={}, by_position=False)
+    assert match_joints(["b", "a"], ["a", "b"], width=2, aliases={}, by_position=False).by == "name"
+
+
+def test_the_action_may_order_a_groups_joints_otherwise(path: Path) -> None:
+    robot = load(path, ROBOT.replace("    action: relative\n", "    action_joints: [wrist, base]\n"))
+    assert robot.layout("state").joints == ("base", "wrist", "finger")
+    assert robot.layout("action").joints == ("forward", "turn", "finger", "wrist", "base")
+    assert robot.layout("action").rest.tolist() == [0, 0, 0, -1, 0.5]
+
+
+def test_a_column_is_found_by_its_other_names(path: Path) -> None:
+    robot = load(path, ROBOT.replace("cameras: [top]", "column_aliases: {action: [action.action, actions]}"))
+    assert robot.find_column("action", ["actions", "action"]) == "action"
+    assert robot.find_column("action", ["actions", "action.action"]) == "action.action"
+    assert robot.find_column("action", ["observation.arm"]) is None
+    assert robot.find_column("observation.arm", ["observation.arm"]) == "observation.arm"
 
 
 def test_velocities_are_not_positions() -> None:

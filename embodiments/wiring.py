@@ -1,0 +1,73 @@
+"""What a map's rules wire: joints of the target to joints of the source."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from embodiments.errors import WrongField, check_name
+from embodiments.robot import Robot, Vector
+
+Others = Literal["rest", "hold"]
+
+
+class Wire(NamedTuple):
+    """target = source * scale + offset, for one joint; scale 0 makes it a constant.
+
+    held: source is a joint of the target's own state.
+    """
+
+    target: str
+    source: str
+    scale: float = 1.0
+    offset: float = 0.0
+    held: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """What rules take from: the source robot's state or action."""
+
+    robot: Robot
+    vector: Vector
+
+    def joints_of(self, group: str, key: str) -> tuple[str, ...]:
+        """The joints of a group that this vector holds; key is the field that named it."""
+        check_name(group, f"joint group of {self.robot.name!r}", self.robot.groups, key=(key,))
+        if group not in self.robot.groups_of(self.vector):
+            raise WrongField(
+                (key,),
+                f"the {self.vector} of {self.robot.name!r} lacks {group!r}; "
+                f"under `{self.vector}:`, give this group a rule without it, such as rest.",
+            )
+        return self.robot.groups[group].order(self.vector)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a rule drives: one group of the target robot, its joints in the vector's order."""
+
+    robot: Robot
+    group: str
+    vector: Vector
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """In the order of the state or the action."""
+        return self.robot.groups[self.group].order(self.vector)
+
+    def hold(self, joints: Iterable[str]) -> list[Wire]:
+        """The action repeats the observed state of these joints."""
+        if self.vector == "state":
+            raise WrongField((), f"`hold` is for actions; move the rule of {self.group!r} to `action:`.")
+        observed = self.robot.layout("state").joints
+        for joint in joints:
+            if joint not in observed:
+                raise WrongField(
+                    (), f"`hold` needs {joint!r} in the state of {self.robot.name!r}: {', '.join(observed)}."
+                )
+        return [Wire(joint, joint, held=True) for joint in joints]
+
+    def without(self, driven: Iterable[str], others: Others) -> list[Wire]:
+        """What becomes of the joints that a rule does not drive."""
+        left = set(self.joints) - set(driven)
+        return self.hold([joint for joint in self.joints if joint in left]) if others == "hold" else []

@@ -6,20 +6,34 @@ millrace.convert(millrace.Recipe.single(source, map="aloha_to_gr1"), "out/aloha_
 millrace.validate("out/aloha_gr1")
 """
 
+import signal
 import sys
-from typing import Annotated
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
 
 import tyro
 
 from commands.convert import Convert
+from commands.evaluate import Evaluate
+from commands.finetune import Finetune
 from commands.inspect import Inspect
+from commands.maps import Maps
+from commands.pipeline import Pipeline
+from commands.robots import Robots
+from commands.serve import Serve
+from commands.upload import Upload
 from commands.validate import Validate
 from embodiments import load_map, load_robot, map_names, robot_names
 from embodiments.errors import MillraceError
 from engine.convert import Workers, convert
-from engine.errors import EpisodesFailed
+from engine.errors import SeveralProblems
 from engine.inspection import inspect_dataset
 from engine.recipe import Recipe
+from engine.recipe_file import read_recipe
 from engine.sources import open_source
 from engine.text import printable
 from engine.validate import validate
@@ -34,25 +48,33 @@ __all__ = [
     "load_robot",
     "map_names",
     "open_source",
+    "read_recipe",
     "robot_names",
     "validate",
 ]
 
 STOPPED = 130  # as shells report a Ctrl-C
 
-Command = Annotated[
-    Annotated[Inspect, tyro.conf.subcommand("inspect")]
-    | Annotated[Convert, tyro.conf.subcommand("convert")]
-    | Annotated[Validate, tyro.conf.subcommand("validate")],
-    tyro.conf.OmitSubcommandPrefixes,
-]
+COMMANDS = {
+    "inspect": Inspect,
+    "convert": Convert,
+    "validate": Validate,
+    "robots": Robots,
+    "maps": Maps,
+    "finetune": Finetune,
+    "evaluate": Evaluate,
+    "serve": Serve,
+    "pipeline": Pipeline,
+    "upload": Upload,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command `millrace`; returns its exit code: 0, 1 for bad data, 2 for a bad command, map or recipe."""
-    command = tyro.cli(Command, prog="millrace", description=(__doc__ or "").splitlines()[0], args=arguments)
+    command = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        return command.run()
+        with _terminated_as_interrupted():
+            return command.run()
     except KeyboardInterrupt:
         print(command.when_stopped, file=sys.stderr)
         return STOPPED
@@ -62,10 +84,38 @@ def main(arguments: list[str] | None = None) -> int:
         return _report(error)
 
 
+def _parse(arguments: list[str]) -> Any:
+    """The command that the arguments name, each with a page of its own; the overview has a line for each."""
+    name = arguments[0] if arguments else None
+    if name in COMMANDS:
+        return tyro.cli(COMMANDS[name], prog=f"millrace {name}", args=arguments[1:])
+    overview = {name: tyro.conf.subcommand(name, description=_title(command)) for name, command in COMMANDS.items()}
+    choices: list[Any] = [Annotated[command, overview[name]] for name, command in COMMANDS.items()]
+    description = (__doc__ or "").splitlines()[0]
+    return tyro.cli(reduce(or_, choices), prog="millrace", description=description, args=arguments)
+
+
+def _title(command: type) -> str:
+    return (command.__doc__ or "").splitlines()[0]
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, as schedulers send it, ends a command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _report(error: Exception) -> int:
     """One line for each thing that is wrong, on standard error, whatever the dataset's texts hold."""
     if isinstance(error, MillraceError):
-        lines = error.lines if isinstance(error, EpisodesFailed) else [str(error)]
+        lines = error.lines if isinstance(error, SeveralProblems) else [str(error)]
     elif isinstance(error, OSError):
         lines = [str(error)]
     else:

@@ -44,6 +44,11 @@ def worker_peaks_mb() -> list[float]:
     return [_peak_mb(pid) for pid, title in _descendants(os.getpid()) if title.startswith("ray::")]
 
 
+def descendant_peaks_mb() -> list[float]:
+    """Peak resident memory of every living descendant of this process, MB (Linux)."""
+    return [_peak_mb(pid) for pid, _ in _descendants(os.getpid())]
+
+
 def descendants_cpu_seconds(*, workers: bool = True) -> float:
     """User and system seconds of every living descendant of this process, their ended children included (Linux).
 

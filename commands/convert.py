@@ -1,7 +1,7 @@
 """`millrace convert`."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,30 +13,51 @@ from commands.flags import Flag
 from engine.convert import Workers, convert, estimate
 from engine.errors import RecipeError
 from engine.progress import ConversionProgress, print_estimate, print_summary
-from engine.recipe import Recipe
+from engine.recipe import Recipe, is_share
+from engine.recipe_file import read_recipe
+
+# Flags of what a recipe's file says itself.
+IN_RECIPE = (
+    "map",
+    "robot",
+    "fps",
+    "image_size",
+    "crop",
+    "resample",
+    "episodes",
+    "task",
+    "camera",
+    "horizon",
+    "gop",
+    "chunks_size",
+)
 
 
 @dataclass(frozen=True)
 class Convert:
-    """Convert a LeRobot dataset into one that GR00T N1.6 trains on.
+    """Convert LeRobot datasets into one that GR00T N1.6 trains on.
 
-    The same command again continues a run that was stopped. Examples:
+    The same command again continues a run that was stopped. Clips that already are as wanted are copied. Examples:
 
     millrace convert data/aloha out/aloha_gr1 --map aloha_to_gr1
 
     millrace convert data/aloha out/aloha_224 --robot aloha --image-size 224
 
     millrace convert data/aloha out/few --map aloha_to_gr1 --episodes 0:10 --dry-run
+
+    millrace convert --recipe recipes/g1_inspire.yaml out/g1 --holdout 0.05
     """
 
-    source: Annotated[Path, tyro.conf.Positional, arg(metavar="SOURCE")]
-    """Folder of the source dataset."""
-    out: Annotated[Path, tyro.conf.Positional, arg(metavar="OUT")]
+    source: Annotated[Path, tyro.conf.Positional, arg(metavar="[SOURCE]")]
+    """Source dataset: a folder, or org/name[@revision] on the Hub; with --recipe there is none."""
+    out: Annotated[Path | None, tyro.conf.Positional, arg(metavar="OUT", help_behavior_hint="(required)")] = None
     """Folder of the new dataset."""
+    recipe: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Convert what a recipe says: many sources, one dataset."""
     map: Annotated[str | None, arg(metavar="NAME|FILE")] = None
-    """How joints become joints: a shipped map, or a map file of your own."""
+    """How joints become joints: a shipped map, or a map file of your own; by default the only one that fits."""
     robot: Annotated[str | None, arg(metavar="NAME|FILE")] = None
-    """Keep the robot instead (resample, video, metadata): a shipped robot, or a robot file of your own."""
+    """What to convert to: a shipped robot, or a robot file of your own. Data of that robot keeps its joints."""
     fps: Annotated[str, arg(metavar="HZ|source")] = "20"
     """Target rate: 20, 30000/1001, or "source" to keep the source's."""
     image_size: Annotated[int, arg(metavar="PIXELS")] = 256
@@ -57,6 +78,8 @@ class Convert:
     """Frames from key frame to key frame of the output videos."""
     chunks_size: Annotated[int, arg(metavar="EPISODES")] = 1000
     """Episodes in a folder."""
+    holdout: Annotated[str | None, arg(metavar="SHARE|LIST")] = None
+    """Put some episodes into OUT_heldout, for evaluation: a share such as 0.05, or a list such as 3,7."""
     workers: Annotated[int | None, arg(metavar="CORES")] = None
     """Cores to use; by default all."""
     address: Annotated[str | None, arg(metavar="ADDRESS")] = None
@@ -80,13 +103,37 @@ class Convert:
 
     def run(self) -> int:
         """Convert, or say what converting would do."""
-        recipe = Recipe.single(
+        out = self._out()
+        recipe = self._recipe()
+        console, workers = Console(), Workers(self.workers, self.address, self.local)
+        if self.dry_run:
+            num_workers = 1 if self.local else self.workers or os.cpu_count() or 1
+            print_estimate(estimate(recipe, out, overwrite=self.overwrite), num_workers, console)
+            return 0
+        convert_and_tell(recipe, out, workers, overwrite=self.overwrite)
+        return 0
+
+    def _out(self) -> Path:
+        """The folder of the new dataset; with a recipe the only one that is named."""
+        if self.recipe is None and self.out is None:
+            raise RecipeError("convert takes SOURCE and OUT, or --recipe FILE and OUT")
+        if self.recipe is not None and self.out is not None:
+            raise RecipeError(
+                f"convert --recipe takes OUT alone: name {self.source} among the sources of {self.recipe}"
+            )
+        return self.out or self.source
+
+    def _recipe(self) -> Recipe:
+        if self.recipe is not None:
+            return self._from_file(self.recipe)
+        return Recipe.single(
             self.source,
             map=self.map,
             robot=self.robot,
             cameras=dict(_assignment(text) for text in self.camera),
             episodes=self.episodes,
             task=self.task,
+            holdout=self.holdout,
             fps=self.fps,
             image_size=self.image_size,
             crop=self.crop,
@@ -95,23 +142,17 @@ class Convert:
             horizon=self.horizon,
             chunks_size=self.chunks_size,
         )
-        console, workers = Console(), Workers(self.workers, self.address, self.local)
-        if self.dry_run:
-            num_workers = 1 if self.local else self.workers or os.cpu_count() or 1
-            print_estimate(estimate(recipe, self.out, overwrite=self.overwrite), num_workers, console)
-            return 0
-        progress = ConversionProgress(Console(stderr=True))
-        with progress.bar:
-            summary = convert(
-                recipe,
-                self.out,
-                workers=workers,
-                overwrite=self.overwrite,
-                on_plan=progress.on_plan,
-                on_result=progress.on_result,
-            )
-        print_summary(summary, str(self.out), console)
-        return 0
+
+    def _from_file(self, path: Path) -> Recipe:
+        """The file says everything but what is held out, which may be said here too."""
+        in_recipe = [field for field in fields(self) if field.name in IN_RECIPE]
+        given = [field.name for field in in_recipe if getattr(self, field.name) != field.default]
+        if given:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise RecipeError(f"{flags}: with --recipe, say it in {path}")
+        if self.holdout is not None and not is_share(self.holdout):
+            raise RecipeError(f"--holdout {self.holdout}: list episodes under `holdout:` of a source in {path}")
+        return read_recipe(path, **({} if self.holdout is None else {"holdout": self.holdout}))
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -119,3 +160,13 @@ def _assignment(text: str) -> tuple[str, str]:
     if not (target and separator and source):
         raise RecipeError(f"--camera takes TARGET=SOURCE, for example ego_view=cam_high, not {text!r}")
     return target, source
+
+
+def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, *, overwrite: bool = False) -> None:
+    """Convert, showing how far it is, and sum up."""
+    progress = ConversionProgress(Console(stderr=True))
+    with progress.bar:
+        summary = convert(
+            recipe, out, workers=workers, overwrite=overwrite, on_plan=progress.on_plan, on_result=progress.on_result
+        )
+    print_summary(summary, str(out), Console())

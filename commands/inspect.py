@@ -25,10 +25,12 @@ class Inspect:
     millrace inspect data/aloha --sheet aloha.png
 
     millrace inspect data/aloha --json
+
+    millrace inspect lerobot/aloha_sim_transfer_cube_human
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
-    """Folder of the dataset, of any LeRobot layout."""
+    """Folder of the dataset, of any LeRobot layout, or org/name[@revision] on the Hub."""
     json: Flag = False
     """Print JSON instead of text."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None

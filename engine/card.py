@@ -1,5 +1,7 @@
 """The dataset card: README.md in the output's root."""
 
+from collections import Counter
+
 from engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
 from engine.plan import ConversionPlan
 from engine.resample import format_fps
@@ -35,7 +37,7 @@ A LeRobot v2.1 dataset for NVIDIA GR00T N1.6, converted by Millrace.
 |---|---|---|---|
 {groups}
 
-## Tasks
+{sources}## Tasks
 
 {tasks}
 
@@ -46,6 +48,14 @@ With NVIDIA's launcher, from a checkout of Isaac-GR00T:
     python -m gr00t.experiment.launch_finetune --base-model-path nvidia/GR00T-N1.6-3B \\
         --dataset-path DATASET --embodiment-tag NEW_EMBODIMENT \\
         --modality-config-path DATASET/{config}
+"""
+SOURCES = """\
+## Sources
+
+| dataset | episodes | frames | map |
+|---|---|---|---|
+{rows}
+
 """
 MAX_TASKS = 20
 
@@ -65,6 +75,7 @@ def dataset_card(plan: ConversionPlan) -> str:
         state=STATE,
         action=ACTION,
         groups="\n".join(_group_rows(plan)),
+        sources=SOURCES.format(rows="\n".join(_source_rows(plan))) if len(plan.job.bindings) > 1 else "",
         tasks="\n".join(_task_lines(plan.tasks)),
         config=MODALITY_CONFIG,
     )
@@ -81,6 +92,18 @@ def _group_rows(plan: ConversionPlan) -> list[str]:
 
 def _slice(place: slice | None) -> str:
     return "" if place is None else f"{place.start}:{place.stop}"
+
+
+def _source_rows(plan: ConversionPlan) -> list[str]:
+    """Sources by the last part of their path: where they lay on somebody's disk is nobody's business."""
+    num_episodes, num_frames = Counter[int](), Counter[int]()
+    for episode in plan.episodes:
+        num_episodes[episode.binding] += 1
+        num_frames[episode.binding] += episode.num_frames
+    return [
+        f"| {binding.source.path.name} | {num_episodes[number]} | {num_frames[number]} | {binding.map.name} |"
+        for number, binding in enumerate(plan.job.bindings)
+    ]
 
 
 def _task_lines(tasks: tuple[str, ...]) -> list[str]:

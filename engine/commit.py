@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -71,14 +70,14 @@ def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) 
         for record in ledger.records()
     )
     episodes_stats = (
-        {"episode_index": record.index, "stats": {name: asdict(stats) for name, stats in record.stats.items()}}
+        {"episode_index": record.index, "stats": {name: vars(stats) for name, stats in record.stats.items()}}
         for record in ledger.records()
     )
     return {
         "info.json": [_pretty(_info(plan))],
         "modality.json": [_pretty(modality_json(plan.target, plan.cameras))],
         "stats.json": [_pretty(stats)],
-        "relative_stats.json": [_pretty(relative_stats)],
+        "relative_stats.json": [json.dumps(relative_stats, indent=4)],  # as GR00T writes it anew in every run
         "tasks.jsonl": _lines(tasks),
         "episodes.jsonl": _lines(episodes),
         "episodes_stats.jsonl": _lines(episodes_stats),
@@ -154,8 +153,10 @@ def _features(plan: ConversionPlan) -> dict[str, Any]:
 
 def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path]) -> Iterator[str]:
     """millrace.json, an episode a line: what made this dataset, of what, and every file's digest."""
+    sources = [(str(binding.source.path), binding.revision) for binding in plan.job.bindings]
     head = {
         "recipe": plan.recipe.model_dump(mode="json"),
+        "part": plan.part,
         "map": plan.map.name,
         "versions": {name: version(name) for name in ("millrace", "av", "numpy", "pyarrow")},
         "encoder": {"name": CODEC, **plan.job.video.options, "libraries": library_versions()},
@@ -163,10 +164,13 @@ def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path])
     }
     yield _pretty(head).rstrip("}\n") + ',\n  "episodes": [\n'
     for number, record in enumerate(ledger.records()):
+        source, revision = sources[record.binding]
         lineage = {
             "episode_index": record.index,
-            "source": str(plan.recipe.sources[record.binding].path),
+            "source": source,
+            "revision": revision,
             "source_episode": record.source_episode,
+            "copied": record.copied,
             "files": [file.model_dump(mode="json") for file in record.files],
         }
         yield (",\n" if number else "") + "    " + json.dumps(lineage)

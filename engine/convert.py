@@ -2,9 +2,10 @@
 
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -14,11 +15,13 @@ from engine.errors import EpisodesFailed, RecipeError
 from engine.layout import WORK
 from engine.ledger import Ledger
 from engine.output import check_output, output_folder
-from engine.plan import ConversionPlan, EpisodePlan, make_plan
+from engine.parts import OutputPart, part_folders, unfinished
+from engine.plan import ConversionPlan, EpisodePlan
+from engine.planning import plan_parts
 from engine.recipe import Recipe
 from engine.record import EpisodeFailure, EpisodeResult
 from engine.row_reader import RowReader
-from engine.sources import open_source
+from engine.summary import Estimate, Summary, summarize
 
 
 @dataclass(frozen=True)
@@ -39,45 +42,9 @@ class Workers:
             raise RecipeError("--local works in this process alone: leave out --workers and --address")
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a conversion did. source_seconds and stage_seconds (wall time over all workers):
-    of the episodes that this run converted."""
-
-    num_episodes: int
-    num_source_frames: int
-    num_frames: int
-    num_bytes: int
-    num_resumed: int
-    source_seconds: float
-    wall_seconds: float
-    stage_seconds: dict[str, float]
-    dropped: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def realtime_factor(self) -> float:
-        """Seconds of recording converted in each second."""
-        return self.source_seconds / self.wall_seconds
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a conversion would do, measured on one episode. core_seconds: of one core."""
-
-    num_episodes: int
-    num_source_frames: int
-    num_frames: int
-    num_bytes: int
-    free_bytes: int
-    core_seconds: float
-    dropped: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
 def plan_conversion(recipe: Recipe) -> ConversionPlan:
-    """Open the recipe's sources and plan every output episode; only metadata is read."""
-    return make_plan(recipe, [open_source(spec.path) for spec in recipe.sources])
+    """Open the recipe's sources and plan every episode of training; only metadata is read."""
+    return plan_parts(recipe)[0]
 
 
 def convert(
@@ -93,7 +60,7 @@ def convert(
 
     Args:
         recipe: What to make.
-        out: The dataset's folder; meta/ appears in it last.
+        out: The dataset's folder; meta/ appears in it last. Held-out episodes go to OUT_heldout.
         workers: Where the work is done.
         overwrite: Delete what an earlier run made there.
         on_plan: Told the plan and how many of its episodes are already done.
@@ -104,10 +71,45 @@ def convert(
         MillraceError: anything else that is wrong with recipe, source or output folder.
     """
     started = perf_counter()
-    plan = plan_conversion(recipe)
-    return run_plan(
-        plan, Path(out), workers=workers, overwrite=overwrite, started=started, on_plan=on_plan, on_result=on_result
-    )
+    plans = plan_parts(recipe)
+    parts = list(zip(plans, part_folders(plans, Path(out)), strict=True))
+    todo = parts if overwrite else unfinished(parts)
+    for plan, folder in todo:
+        check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=overwrite)
+    run = partial(run_plan, workers=workers, started=started, overwrite=overwrite, on_plan=on_plan, on_result=on_result)
+    if len(parts) == 1:
+        return run(*parts[0])
+    return _run_parts(parts, todo, run, workers)
+
+
+def _run_parts(
+    parts: list[OutputPart], todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summary], workers: Workers
+) -> Summary:
+    """Do what is to be done of the datasets for training and for evaluation, on one Ray."""
+    failures: list[str] = []
+    summaries: dict[str | None, Summary] = {}
+    with _one_connection(workers):
+        for plan, folder in todo:
+            try:
+                summaries[plan.part] = run(plan, folder)
+            except EpisodesFailed as error:
+                failures += error.lines
+    if failures:
+        raise EpisodesFailed(failures)
+    for plan, folder in parts:
+        if plan.part not in summaries:
+            with Ledger(folder, plan) as ledger:
+                summaries[plan.part] = summarize(plan, ledger, [], started=perf_counter())
+    return replace(summaries["training"], held_out=summaries["held out"])
+
+
+def _one_connection(workers: Workers) -> AbstractContextManager[object]:
+    """Ray for several datasets, one after the other; it takes seconds to start."""
+    if workers.local:
+        return nullcontext()
+    from engine.stream import connected
+
+    return connected(workers.num, workers.address)
 
 
 def run_plan(
@@ -132,15 +134,18 @@ def run_plan(
             if isinstance(result, EpisodeFailure):
                 failures.append(result)
         if failures:
-            raise EpisodesFailed([str(failure) for failure in sorted(failures, key=lambda failed: failed.index)])
+            failures.sort(key=lambda failed: failed.index)
+            raise EpisodesFailed([_line(failure, plan) for failure in failures])
         commit(plan, ledger, out, scratch)
-        return _summarize(plan, ledger, todo, started=started)
+        return summarize(plan, ledger, todo, started=started)
 
 
 def estimate(recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Estimate:
     """What `convert` would do, and at what cost; one episode of middle length is converted to find out."""
-    plan = plan_conversion(recipe)
-    check_output(Path(out), [spec.path for spec in recipe.sources], overwrite=overwrite)
+    plans = plan_parts(recipe)
+    for place in part_folders(plans, Path(out)):
+        check_output(place, [spec.path for spec in recipe.sources], overwrite=overwrite)
+    plan = plans[0]
     by_length = sorted(plan.episodes, key=lambda episode: episode.num_frames)
     sample = by_length[len(by_length) // 2]
     with tempfile.TemporaryDirectory() as folder:
@@ -150,18 +155,25 @@ def estimate(recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Est
         result = convert_episode(sample, plan.job, Path(folder), scratch)
         seconds = perf_counter() - started
     if isinstance(result, EpisodeFailure):
-        raise EpisodesFailed([str(result)])
-    scale = plan.num_frames / result.num_frames
+        raise EpisodesFailed([_line(result, plan)])
+    num_frames = sum(plan.num_frames for plan in plans)
+    scale = num_frames / result.num_frames
     return Estimate(
-        num_episodes=len(plan.episodes),
-        num_source_frames=sum(episode.episode.num_frames for episode in plan.episodes),
-        num_frames=plan.num_frames,
+        num_episodes=sum(len(plan.episodes) for plan in plans),
+        num_source_frames=sum(episode.episode.num_frames for plan in plans for episode in plan.episodes),
+        num_frames=num_frames,
         num_bytes=round(sum(file.num_bytes for file in result.files) * scale),
         free_bytes=shutil.disk_usage(_existing_parent(Path(out))).free,
         core_seconds=seconds * scale,
         dropped=plan.dropped,
         notes=plan.notes,
     )
+
+
+def _line(failure: EpisodeFailure, plan: ConversionPlan) -> str:
+    """What is wrong with an episode, and of which source where there are several."""
+    sources = plan.recipe.sources
+    return str(failure) if len(sources) == 1 else f"{sources[failure.binding].path}, {failure}"
 
 
 def _existing_parent(path: Path) -> Path:
@@ -183,28 +195,4 @@ def _results(
 
     yield from convert_in_parallel(
         todo, plan.job, out.absolute(), scratch.absolute(), num_workers=workers.num, address=workers.address
-    )
-
-
-def _summarize(plan: ConversionPlan, ledger: Ledger, done: list[EpisodePlan], *, started: float) -> Summary:
-    """All of the dataset's sizes, and this run's times; done: the episodes that this run converted."""
-    indices = {episode.index for episode in done}
-    seconds: Counter[str] = Counter()
-    num_bytes = 0
-    for record in ledger.records():
-        num_bytes += sum(file.num_bytes for file in record.files)
-        if record.index in indices:
-            seconds.update(record.seconds)
-    fps = [binding.fps for binding in plan.job.bindings]
-    return Summary(
-        num_episodes=len(plan.episodes),
-        num_source_frames=sum(episode.episode.num_frames for episode in plan.episodes),
-        num_frames=plan.num_frames,
-        num_bytes=num_bytes,
-        num_resumed=len(plan.episodes) - len(done),
-        source_seconds=float(sum(episode.episode.num_frames / fps[episode.binding] for episode in done)),
-        wall_seconds=perf_counter() - started,
-        stage_seconds=dict(seconds),
-        dropped=plan.dropped,
-        notes=plan.notes,
     )

@@ -12,9 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embodiments.errors import MillraceError
-from engine.binding import Binding, JointColumns
+from engine.binding import Binding
+from engine.clip import ClipSource, make_clip
 from engine.clock import StageClock
-from engine.errors import EpisodeError, FrameCountMismatch, RowsError, VideoError
+from engine.errors import EpisodeError, RowsError, VideoError
+from engine.joint_columns import JointColumns
 from engine.layout import EpisodePaths, camera_key
 from engine.plan import EpisodePlan, Job, chosen_frames
 from engine.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord
@@ -22,14 +24,6 @@ from engine.row_reader import RowReader
 from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.stats import Summary, summarize
-from engine.video.decode import color_tags, decode_clip
-from engine.video.encode import VideoSettings, write_h264
-from engine.video.histogram import RgbHistogram, sampled
-from engine.video.probe import probe_video
-from engine.video.reframe import Reframer
-
-# Enough for image statistics, which only LeRobot reads; four milliseconds an episode.
-NUM_SAMPLED_FRAMES = 4
 
 
 def convert_episode(
@@ -67,17 +61,20 @@ class _Conversion:
         self.frames = chosen_frames(plan.episode, self.binding.fps, job.video.fps, job.resample)
         self.clock = StageClock()
         self.files: list[FileRecord] = []
+        self.copied: list[str] = []
         self.stats: dict[str, Summary] = {}
 
     def run(self) -> EpisodeRecord:
         """Raises EpisodeError, which names the camera where one is concerned."""
         with self._blaming(None):
+            self._fetch()
             ranges, table = self._read()
             rows = self._make_rows(ranges, table)
             self._write_rows(rows)
-        for camera, source_camera in self.binding.cameras.items():
-            with self._blaming(source_camera):
-                self._write_clip(camera, _clip(self.plan.episode, source_camera, ranges))
+        for camera in self.job.cameras:
+            source_camera = self.binding.cameras.get(camera)
+            with self._blaming(source_camera or camera):
+                self._write_clip(camera, source_camera, ranges)
         return EpisodeRecord(
             index=self.plan.index,
             plan=self.plan.digest,
@@ -87,6 +84,7 @@ class _Conversion:
             num_frames=self.plan.num_frames,
             tasks=tuple(dict.fromkeys(rows.task_index.tolist())),
             files=tuple(self.files),
+            copied=tuple(self.copied),
             stats=self.stats,
             seconds=self.clock.seconds,
         )
@@ -100,6 +98,12 @@ class _Conversion:
         except Exception as error:  # a fault of ours, or of a codec: the other episodes need not suffer from it
             reason = f"internal error, {type(error).__name__}: {error}"
             raise EpisodeError(self.plan.episode.index, camera, reason) from error
+
+    def _fetch(self) -> None:
+        """Of a source on the Hub only what this episode needs is downloaded, while others are converted."""
+        if self.plan.episode.repository is not None:
+            with self.clock.stage("download"):
+                self.plan.episode.fetch(self.binding.cameras.values())
 
     def _read(self) -> tuple[tuple[RowRange, ...], pa.Table]:
         """The source's rows, and where they were found."""
@@ -136,23 +140,22 @@ class _Conversion:
             self.files.append(_finish(unfinished, self.out, self.paths.data))
             self.stats |= {name: summarize(values) for name, values in rows.columns().items()}
 
-    def _write_clip(self, camera: str, clip: Clip | ImageColumn) -> None:
-        """Decode, reframe and encode one camera's clip, and check what was written."""
-        video, clock, num_frames = self.job.video, self.clock, len(self.frames)
+    def _write_clip(self, camera: str, source_camera: str | None, ranges: tuple[RowRange, ...]) -> None:
+        """source_camera: None where the source has none, and its pictures are black."""
+        source = ClipSource(
+            clip=None if source_camera is None else _clip(self.plan.episode, source_camera, ranges),
+            frames=self.frames,
+            root=self.binding.root,
+            episode=self.plan.episode.index,
+            camera=source_camera or camera,
+        )
         unfinished = self.scratch / f"{self.plan.index}.{camera}"
-        histogram = RgbHistogram()
-        reframe = Reframer(crop=self.job.crop, image_size=video.image_size)
-        decoded = clock.iterate("decode", decode_clip(clip, self.frames))
-        reframed = clock.iterate("crop and scale", map(reframe, decoded))
-        every = -(-num_frames // NUM_SAMPLED_FRAMES)
-        counted = clock.iterate("image statistics", sampled(reframed, histogram, every=every))
-        with clock.stage("encode"):
-            write_h264(unfinished, counted, video, color_tags=color_tags(clip))
-        with clock.stage("probe"):
-            _check_written(unfinished, num_frames, video)
-        with clock.stage("digest"):
+        made = make_clip(source, unfinished, self.job, self.clock)
+        with self.clock.stage("digest"):
             self.files.append(_finish(unfinished, self.out, self.paths.video(camera)))
-        self.stats[camera_key(camera)] = histogram.summary()
+        self.stats[camera_key(camera)] = made.stats
+        if made.is_copied:
+            self.copied.append(camera)
 
 
 def _joints(table: pa.Table, wanted: JointColumns, where: str) -> NDArray[np.float32]:
@@ -184,25 +187,6 @@ def _clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> 
         raise VideoError("this episode has no video of this camera")
     clip = episode.clips[camera]
     return replace(clip, rows=ranges) if isinstance(clip, ImageColumn) else clip
-
-
-def _check_written(path: Path, num_frames: int, settings: VideoSettings) -> None:
-    """The written file is what the dataset will promise."""
-    facts = probe_video(path)
-    size = settings.image_size
-    expected = ("h264", "yuv420p", size, size, num_frames, 0, True, False)
-    found = (
-        facts.codec,
-        facts.pix_fmt,
-        facts.width,
-        facts.height,
-        facts.num_frames,
-        facts.first_pts,
-        facts.is_constant_rate,
-        facts.has_b_frames,
-    )
-    if found != expected or facts.fps not in (settings.fps, None):
-        raise FrameCountMismatch(f"wrote {facts.describe()}, expected {num_frames} frames at {settings.fps} fps")
 
 
 def _finish(unfinished: Path, out: Path, relative: Path) -> FileRecord:

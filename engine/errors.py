@@ -1,6 +1,9 @@
 """What can be wrong with a recipe, a dataset or an episode. Each message is one line for the user."""
 
+from collections.abc import Sequence
+
 from embodiments.errors import MillraceError
+from engine.faults import FaultCode, Quarantined
 
 
 class RecipeError(MillraceError):
@@ -25,6 +28,10 @@ class OutputBusy(RecipeError):
     """Another run writes to the output folder."""
 
 
+class OutputFailed(MillraceError):
+    """The output folder cannot be written to: the disk is full, or the folder is gone or closed."""
+
+
 class DatasetError(MillraceError):
     """A source dataset's metadata is missing, malformed or contradicts itself."""
 
@@ -33,20 +40,40 @@ class UnknownLayout(DatasetError):
     """No known LeRobot layout fits the files found."""
 
 
-class VideoError(MillraceError):
+class HubError(MillraceError):
+    """The Hugging Face Hub refuses something, lacks it, or cannot be reached."""
+
+
+class NotPublishable(MillraceError):
+    """A folder that must not be uploaded as it is."""
+
+
+class EpisodeDataError(MillraceError):
+    """Something in one episode's files; code: what kind of fault."""
+
+    code = FaultCode.CORRUPT
+
+    def __init__(self, message: str, code: FaultCode | None = None) -> None:
+        super().__init__(message)
+        self.code = code or self.code
+
+
+class VideoError(EpisodeDataError):
     """One video file is missing, unreadable or not what its rows promise."""
 
 
 class FrameCountMismatch(VideoError):
     """A clip holds another number of frames than its episode has rows."""
 
+    code = FaultCode.FRAME_COUNT
 
-class RowsError(MillraceError):
+
+class RowsError(EpisodeDataError):
     """One episode's parquet rows are missing, unreadable or not what the metadata promises."""
 
 
-class EpisodesFailed(MillraceError):
-    """Episodes that could not be converted, a line each."""
+class SeveralProblems(MillraceError):
+    """Several things that are wrong, a line each."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__(lines)
@@ -54,6 +81,22 @@ class EpisodesFailed(MillraceError):
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+
+class EpisodesFailed(SeveralProblems):
+    """Episodes that could not be converted; quarantined: the same as quarantine.jsonl has them."""
+
+    def __init__(self, lines: list[str], quarantined: Sequence[Quarantined] = ()) -> None:
+        super().__init__(lines)
+        self.quarantined = tuple(quarantined)
+
+
+class RecipeProblems(SeveralProblems):
+    """All that is wrong with a recipe and its sources."""
+
+    def __init__(self, lines: list[str], exit_code: int = 2) -> None:
+        super().__init__(lines)
+        self.exit_code = exit_code
 
 
 class EpisodeError(MillraceError):
@@ -66,3 +109,18 @@ class EpisodeError(MillraceError):
     def __str__(self) -> str:
         camera = f", camera {self.camera}" if self.camera else ""
         return f"episode {self.episode}{camera}: {self.reason}"
+
+
+def fault_code(error: BaseException) -> FaultCode:
+    """What kind of fault an error of an episode's conversion is."""
+    if isinstance(error, EpisodeDataError):
+        return error.code
+    if isinstance(error, HubError):
+        return FaultCode.HUB
+    if isinstance(error, OutputFailed):
+        return FaultCode.OUTPUT
+    if isinstance(error, MillraceError):
+        return FaultCode.CORRUPT
+    if isinstance(error, FileNotFoundError):
+        return FaultCode.MISSING
+    return FaultCode.UNREADABLE if isinstance(error, OSError) else FaultCode.INTERNAL

@@ -16,6 +16,7 @@ from engine.plan import ConversionPlan, EpisodePlan
 from engine.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
 from engine.video.encode import library_versions
 
+PART = "part of the episodes"
 MAPS = "content of the map's and its robots' files"
 
 
@@ -103,7 +104,7 @@ class Ledger:
 def _header(plan: ConversionPlan) -> dict[str, Any]:
     """What the output's bytes depend on beside the sources' files; maps and robots may be files that are edited."""
     maps = [binding.map.digest for binding in plan.job.bindings]
-    return {**plan.recipe.model_dump(mode="json"), MAPS: maps, "libraries": library_versions()}
+    return {**plan.recipe.model_dump(mode="json"), PART: plan.part, MAPS: maps, "libraries": library_versions()}
 
 
 def _parse(line: bytes) -> EpisodeRecord | EpisodeFailure | None:

@@ -60,7 +60,7 @@ def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None
         OutputExists: see `output_folder`.
     """
     for source in sources:
-        if source.resolve().is_relative_to(out.resolve()):
+        if source.exists() and source.resolve().is_relative_to(out.resolve()):  # else it is on the Hub
             raise OutputExists(f"{out} is, or holds, the source {source}. Choose another folder")
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file, not a folder")

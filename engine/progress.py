@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from time import perf_counter
 
 from rich import box
@@ -12,9 +13,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from engine.convert import Estimate, Summary
+from engine.holdout import heldout_folder
 from engine.plan import ConversionPlan
 from engine.record import EpisodeFailure, EpisodeResult
+from engine.summary import Estimate, Summary
 from engine.text import printable
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -43,9 +45,11 @@ class ConversionProgress:
     def on_plan(self, plan: ConversionPlan, num_done: int) -> None:
         """Show what is to be done, and that an earlier run is continued."""
         self.num_episodes, self.num_resumed = len(plan.episodes), num_done
+        self.num_frames = self.num_done = self.num_failed = 0
         self.started = self.last_line = perf_counter()
-        self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=plan.map.name)
-        for note in plan.notes:
+        what = plan.map.name if len(plan.recipe.sources) == 1 else f"{len(plan.recipe.sources)} sources"
+        self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=what)
+        for note in plan.notes if plan.part != "held out" else ():  # told with those for training
             self._print(f"note: {note}")
         if num_done:
             self._print(f"continuing: {num_done} of {self.num_episodes} episodes are done")
@@ -95,13 +99,18 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     table = _table()
     table.add_row("episodes", f"{summary.num_episodes:,}" + _resumed(summary.num_resumed))
     table.add_row("frames", f"{summary.num_source_frames:,} in, {summary.num_frames:,} out")
+    copied, encoded = summary.num_copied_clips, summary.num_clips - summary.num_copied_clips
+    table.add_row("clips", f"{encoded:,} encoded, {copied:,} copied as they were")
     table.add_row("size", decimal(summary.num_bytes))
     table.add_row("time", f"{summary.wall_seconds:.1f} s, {summary.realtime_factor:.0f} x realtime")
     stages = sorted(summary.stage_seconds.items(), key=lambda stage: -stage[1])
     table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))
     _add_remarks(table, summary.dropped)
+    if (held := summary.held_out) is not None:
+        table.add_row("held out", f"{held.num_episodes:,} episodes, {held.num_frames:,} frames")
     console.print(table)
-    console.print(f"wrote {escape(out)}", soft_wrap=True, highlight=False)
+    for folder in (out, str(heldout_folder(Path(out)))) if summary.held_out else (out,):
+        console.print(f"wrote {escape(folder)}", soft_wrap=True, highlight=False)
 
 
 def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> None:

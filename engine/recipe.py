@@ -1,20 +1,26 @@
-"""What to make, and from which sources: the flags of `convert`, as one checked value."""
+"""What to make, and from which sources: a recipe file or the flags of `convert`, as one checked value."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PrivateAttr,
     ValidationError,
     field_serializer,
-    field_validator,
-    model_validator,
 )
 
+from embodiments import Rule, unknown_name
+from embodiments.errors import WrongField
+from embodiments.yaml_file import Key, YamlFile
 from engine.errors import RecipeError
 from engine.resample import Resampler, parse_fps
 from engine.sources.dataset import SourceDataset
@@ -27,68 +33,123 @@ SOURCE_RATE = "source"
 MIN_IMAGE_SIZE = 16
 
 
+def _selection(value: object) -> object:
+    """Episodes as a file may write them, a number or a list, in the one spelling that is compared: "0:40,50"."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if not all(isinstance(part, (int, str)) and not isinstance(part, bool) for part in parts):
+        raise ValueError(f"episodes are given as A:B or as a list such as 0,3,10:20, not {value!r}")
+    text = ",".join(str(part) for part in parts)
+    parse_selection(text)
+    return text
+
+
+def _task(value: object) -> object:
+    """One text for all episodes, or new texts by old ones."""
+    for text in value.values() if isinstance(value, Mapping) else [value]:
+        if not (isinstance(text, str) and text.strip() and is_unicode(text)):
+            raise ValueError(f"a task is a sentence, not an empty text or half a character, got {text!r}")
+    return value
+
+
+def _rate(value: object) -> object:
+    return value if value == SOURCE_RATE else parse_fps(value)
+
+
+def _some(sources: tuple["SourceSpec", ...]) -> tuple["SourceSpec", ...]:
+    if not sources:
+        raise ValueError("there is no source to convert")
+    return sources
+
+
+def _share(value: object) -> object:
+    try:
+        share = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        share = Fraction(0)
+    if not 0 < share < 1:
+        raise ValueError(f"a share of the episodes lies between 0 and 1, such as 0.05, not {value!r}")
+    return share
+
+
+Text = PlainSerializer(str, return_type=str, when_used="json")
+Fps = Annotated[Fraction, BeforeValidator(parse_fps), Text]
+TargetFps = Annotated[Fraction | Literal["source"], BeforeValidator(_rate), Text]
+Selection = Annotated[str, BeforeValidator(_selection)]
+Task = Annotated[str | dict[str, str], BeforeValidator(_task)]
+Share = Annotated[Fraction, BeforeValidator(_share), Text]
+
+
 class SourceSpec(BaseModel):
     """One source dataset and what becomes of it.
 
+    map: None where it is of the recipe's robot itself, or where only one map can be meant.
+    rules: for groups of the target, in place of the map's.
     cameras: target camera -> source camera, where they differ from what the map says.
+    black_cameras: target cameras that it lacks; their pictures are black.
+    task: in place of all of its own, or by the text that is replaced.
+    fps: in place of what it says itself, where that is wrong.
+    holdout: episodes for the held-out dataset.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     map: str | None = None
+    rules: dict[str, Rule] = Field(default_factory=dict)
     cameras: dict[str, str] = Field(default_factory=dict)
-    episodes: str | None = None
-    task: str | None = None
+    black_cameras: tuple[str, ...] = ()
+    episodes: Selection | None = None
+    task: Task | None = None
+    fps: Fps | None = None
+    holdout: Selection | None = None
 
-    @field_validator("episodes")
-    @classmethod
-    def _is_selection(cls, episodes: str | None) -> str | None:
-        if episodes is not None:
-            parse_selection(episodes)
-        return episodes
+    @field_serializer("rules")
+    def _rules_as_written(self, rules: dict[str, Rule]) -> dict[str, object]:
+        """With the keys of a file, so that they can be read again."""
+        return {
+            group: rule if isinstance(rule, str) else rule.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+            for group, rule in rules.items()
+        }
 
-    @field_validator("task")
-    @classmethod
-    def _says_something(cls, task: str | None) -> str | None:
-        if task is not None and not (task.strip() and is_unicode(task)):
-            raise ValueError("a task is a sentence, not an empty text or half a character")
-        return task
+
+@dataclass(frozen=True)
+class Places:
+    """Where the fields of a recipe stand; no part of what it says, so that all places are equal.
+
+    file None: in no file, but in flags or in Python.
+    """
+
+    file: YamlFile | None = field(default=None, compare=False)
 
 
 class Recipe(BaseModel):
     """Everything that decides the bytes of the output.
 
     robot: the target; each source either has a map onto it or is of that robot.
+    cameras: of the output, by default all that the sources give.
     fps: target rate in Hz, or "source". horizon: steps in an action chunk, by default the robot's.
+    holdout: share of each source's episodes that becomes a dataset of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sources: tuple[SourceSpec, ...] = Field(min_length=1)
+    sources: Annotated[tuple[SourceSpec, ...], AfterValidator(_some)]
     robot: str | None = None
-    fps: Fraction | Literal["source"] = Fraction(20)
+    cameras: tuple[str, ...] | None = None
+    fps: TargetFps = Fraction(20)
     image_size: int = Field(default=256, ge=MIN_IMAGE_SIZE, le=4096, multiple_of=2)
     crop: Crop = "center"
     resample: Resampler = "nearest"
     gop: int = Field(default=DEFAULT_GOP, ge=1, le=250)
     horizon: int | None = Field(default=None, ge=1)
     chunks_size: int = Field(default=1000, ge=1)
+    holdout: Share | None = None
+    _places: Places = PrivateAttr(default_factory=Places)
 
-    @field_validator("fps", mode="before")
-    @classmethod
-    def _exact(cls, fps: object) -> object:
-        return fps if fps == SOURCE_RATE else parse_fps(fps)
-
-    @field_serializer("fps")
-    def _fps_text(self, fps: Fraction | str) -> str:
-        return str(fps)
-
-    @model_validator(mode="after")
-    def _names_target(self) -> "Recipe":
-        if self.robot is None and any(source.map is None for source in self.sources):
-            raise ValueError("say what to convert to: --map NAME, or --robot NAME to keep the robot")
-        return self
+    @property
+    def places(self) -> Places:
+        """Where its fields stand."""
+        return self._places
 
     @classmethod
     def single(
@@ -99,31 +160,55 @@ class Recipe(BaseModel):
         cameras: Mapping[str, str] | None = None,
         episodes: str | None = None,
         task: str | None = None,
+        holdout: str | float | None = None,
         **settings: Any,
     ) -> "Recipe":
         """The recipe for one source; settings are the other fields of Recipe.
+
+        holdout: a share of the episodes such as 0.05, or the episodes themselves.
 
         Raises:
             RecipeError: a setting is unknown or out of range.
         """
         path = source.root if isinstance(source, SourceDataset) else Path(source)
-        spec = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes, "task": task}
-        return check_recipe({"sources": [spec], **settings})
+        spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
+        spec |= {"task": task, "holdout": None if is_share(holdout) else holdout}
+        return check_recipe({"sources": [spec], "holdout": holdout if is_share(holdout) else None, **settings})
 
 
-def check_recipe(values: dict[str, Any]) -> Recipe:
+def is_share(holdout: object) -> bool:
+    """Whether it is a share of the episodes, such as 0.05, rather than a list of them."""
+    return "." in str(holdout)
+
+
+def check_recipe(values: dict[str, Any], places: Places = Places()) -> Recipe:
     """Values from a command line or a file as a Recipe.
 
     Raises:
         RecipeError: names every field that is wrong, and why.
     """
     try:
-        return Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError("; ".join(_problem(dict(item)) for item in error.errors())) from None
+        raise RecipeError("; ".join(message for _, message in field_problems(error))) from None
+    recipe._places = places
+    return recipe
 
 
-def _problem(error: dict[str, Any]) -> str:
-    field = ".".join(str(part) for part in error["loc"]).removeprefix("sources.0.")  # flags do not say which source
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{field}: {message}" if field else message
+def field_problems(error: ValidationError) -> list[tuple[Key, str]]:
+    """Where each of a recipe's wrong fields stands, and what is wrong with it."""
+    return [_problem(dict(problem)) for problem in error.errors(include_url=False)]
+
+
+def _problem(problem: dict[str, Any]) -> tuple[Key, str]:
+    cause = problem.get("ctx", {}).get("error")
+    key: Key = (*problem["loc"], *(cause.key if isinstance(cause, WrongField) else ()))
+    own = key[2:] if len(key) > 1 else key  # flags do not say which source, and files cite the line
+    name = ".".join(str(part) for part in own if not str(part).startswith("<"))  # members of unions
+    if problem["type"] == "extra_forbidden":
+        is_source = key[0] == "sources"
+        known = (SourceSpec if is_source else Recipe).model_fields
+        return key, str(unknown_name(str(key[-1]), f"field of a {'source' if is_source else 'recipe'}", known))
+    messages = {"missing": "is missing", "model_type": "a source has fields, such as path: data/aloha"}
+    message = messages.get(problem["type"], str(problem["msg"]).removeprefix("Value error, "))
+    return key, f"{name}: {message}" if name else message

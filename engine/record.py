@@ -22,8 +22,8 @@ class EpisodeRecord(BaseModel):
     """A converted episode.
 
     plan: digest of its EpisodePlan.
-    tasks: output task indices in order of appearance. stats: LeRobot's, by feature. seconds: wall time
-    by stage.
+    tasks: output task indices in order of appearance. files: its rows, then its clips. copied: cameras whose
+    clips were not encoded anew. stats: LeRobot's, by feature. seconds: wall time by stage.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +37,7 @@ class EpisodeRecord(BaseModel):
     num_frames: int
     tasks: tuple[int, ...]
     files: tuple[FileRecord, ...]
+    copied: tuple[str, ...] = ()
     stats: dict[str, Summary]
     seconds: dict[str, float]
 

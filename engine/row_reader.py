@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from engine.damage import damage
 from engine.errors import RowsError
+from engine.faults import FaultCode
 from engine.lfs import ADVICE, is_lfs_pointer
 from engine.sources.episode import RowRange, SourceEpisode
 from engine.sources.parquet import episode_ranges, numbered
@@ -52,10 +54,13 @@ class RowReader:
         found = [rows for path in expected for rows in self._ranges_in(path, episode.index)]
         if sum(rows.num_rows for rows in found) != episode.num_frames:
             if folder not in self._paths:
+                if episode.repository is not None:
+                    episode.repository.fetch_rows(folder)
+                self._ranges.clear()  # what was not there may have come
                 self._paths[folder] = numbered(folder.rglob("*.parquet"))
             found = [rows for path in self._paths[folder] for rows in self._ranges_in(path, episode.index)]
         if not found:
-            raise RowsError(f"no rows of episode {episode.index} below {folder}")
+            raise RowsError(f"no rows of episode {episode.index} below {folder}", FaultCode.MISSING)
         return tuple(found)
 
     def _ranges_in(self, path: Path, episode: int) -> Sequence[RowRange]:
@@ -76,7 +81,7 @@ class RowReader:
 
     def _read(self, rows: RowRange, columns: tuple[str, ...]) -> pa.Table:
         if not rows.path.is_file():
-            raise RowsError(f"no rows at {rows.path}")
+            raise RowsError(f"no rows at {rows.path}", FaultCode.MISSING)
         try:
             file = self._open(rows.path)
             _check_columns(file, rows.path, columns)
@@ -84,7 +89,7 @@ class RowReader:
                 return file.read(list(columns), use_threads=False)
             return self._slice(file, rows, columns)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise RowsError(f"{rows.path} {_diagnosis(rows.path, error)}") from error
+            raise RowsError(f"{rows.path} {_diagnosis(rows.path, error)}", damage(rows.path)) from error
 
     def _open(self, path: Path) -> pq.ParquetFile:
         if self._file is None or self._path != path:
@@ -100,7 +105,9 @@ class RowReader:
         num_rows = file.metadata.num_rows
         stop = num_rows if rows.stop is None else rows.stop
         if stop > num_rows:
-            raise RowsError(f"{rows.path} has {num_rows} rows, expected rows [{rows.start}, {stop})")
+            raise RowsError(
+                f"{rows.path} has {num_rows} rows, expected rows [{rows.start}, {stop})", FaultCode.ROW_COUNT
+            )
         starts = np.concatenate([[0], self._ends[:-1]])
         groups = np.flatnonzero((starts < stop) & (self._ends > rows.start)).tolist()
         if self._table is None or self._held != (groups, columns):
@@ -114,7 +121,8 @@ def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str]) -> 
     known = file.schema_arrow.names
     missing = [name for name in columns if known.count(name) != 1]
     if missing:
-        raise RowsError(f"{path} has no column {', '.join(map(repr, missing))}. Known: {', '.join(known)}")
+        named = ", ".join(map(repr, missing))
+        raise RowsError(f"{path} has no column {named}. Known: {', '.join(known)}", FaultCode.MISSING)
 
 
 def _diagnosis(path: Path, error: Exception) -> str:

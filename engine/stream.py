@@ -82,7 +82,7 @@ def convert_in_parallel(
         num_workers: Actors, a core each; None: one for each core of the machine or cluster.
         address: A running Ray cluster; None: an embedded Ray.
     """
-    with _connected(num_workers, address) as data:
+    with connected(num_workers, address) as data:
         num_workers = min(len(plans), num_workers or int(ray.cluster_resources().get("CPU", 1)))
         rows = [{"plan": pickle.dumps(plan)} for plan in sorted(plans, key=_turn)]
         results = data.from_items(rows, override_num_blocks=len(rows)).map(
@@ -102,8 +102,11 @@ def _turn(plan: EpisodePlan) -> int:
 
 
 @contextmanager
-def _connected(num_workers: int | None, address: str | None) -> Iterator[ModuleType]:
-    """ray.data on an embedded Ray, shut down afterwards, or on a running cluster, left as it was."""
+def connected(num_workers: int | None, address: str | None) -> Iterator[ModuleType]:
+    """ray.data on an embedded Ray, shut down afterwards, or on a running cluster, left as it was.
+
+    Within another one, it is the same Ray.
+    """
     was_connected = ray.is_initialized()
     # Ray's processes take seconds to start, and ray.data as long to import: do both at once.
     with ThreadPoolExecutor(1) as pool:

@@ -4,7 +4,7 @@ write_dataset(tmp_path / "aloha", version="v2.1", lengths=(20, 13), cameras=("to
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from synthetic_spec import ALOHA_JOINTS, DEFAULT_TASK, ExtraColumn, SyntheticDat
 from synthetic_v1 import write_hybrid, write_v1
 from synthetic_v2 import write_v2
 from synthetic_v3 import write_v3
-from synthetic_video import SyntheticVideo, encode, encode_png, read_stamps, read_video, write_video
+from synthetic_video import SyntheticVideo, encode, encode_picture, read_stamps, read_video, write_video
 
 __all__ = [
     "ALOHA_JOINTS",
@@ -28,11 +28,13 @@ __all__ = [
     "Stamp",
     "SyntheticDataset",
     "SyntheticVideo",
+    "blank_columns",
     "corrupt_bytes",
+    "edit_column",
     "edit_json",
     "edit_jsonl",
     "encode",
-    "encode_png",
+    "encode_picture",
     "expected_action",
     "expected_state",
     "read_stamps",
@@ -80,6 +82,28 @@ def rewrite_parquet(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     with pq.ParquetFile(path) as file:
         table = file.read()
     pq.write_table(change(table), path)
+
+
+def edit_column(path: Path, column: str, change: Callable[[list[Any]], list[Any]]) -> None:
+    """Replaces the values of one column of a parquet file."""
+
+    def rewrite(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index(column)
+        return table.set_column(place, column, pa.array(change(table[column].to_pylist())))
+
+    rewrite_parquet(path, rewrite)
+
+
+def blank_columns(path: Path, keep: Collection[str] = ()) -> None:
+    """Overwrites all values of a parquet file but those of the columns to keep; its footer stays."""
+    footer, content = pq.read_metadata(path), bytearray(path.read_bytes())
+    for group in range(footer.num_row_groups):
+        for number in range(footer.num_columns):
+            column = footer.row_group(group).column(number)
+            start = min(filter(None, (column.dictionary_page_offset, column.data_page_offset)))
+            if column.path_in_schema.removesuffix(".list.element") not in keep:
+                content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    path.write_bytes(content)
 
 
 def edit_json(path: Path, change: Callable[[Any], Any]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from barcode import draw
 from synthetic_spec import SyntheticDataset, expected_action, expected_state, joint_names, stored_names
-from synthetic_video import encode_png
+from synthetic_video import encode_picture
 
 _BOOKKEEPING = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64"}
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
@@ -138,9 +138,9 @@ def _array(values: NDArray[Any], feature: Mapping[str, Any], dataset: SyntheticD
 
 
 def _image_array(dataset: SyntheticDataset, episode: int, camera: int) -> "pa.Array[Any]":
-    size = (dataset.video.height, dataset.video.width)
-    pictures = (encode_png(draw(frame, episode, camera, *size)) for frame in range(dataset.lengths[episode]))
-    rows = [{"bytes": png, "path": f"frame_{frame:06d}.png"} for frame, png in enumerate(pictures)]
+    size, kind = (dataset.video.height, dataset.video.width), dataset.picture_format
+    pictures = (encode_picture(draw(frame, episode, camera, *size), kind) for frame in range(dataset.lengths[episode]))
+    rows = [{"bytes": picture, "path": f"frame_{frame:06d}.{kind}"} for frame, picture in enumerate(pictures)]
     return pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 
 

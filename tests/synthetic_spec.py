@@ -70,11 +70,13 @@ class SyntheticDataset:
         parts: Per-part columns instead of these two: column -> joint names. Columns named action* are slices of
             `expected_action`, the others of `expected_state`, each kind counted through in the order given.
         list_type: "fixed" is the fixed-size list that LeRobot writes, "variable" what other writers make of it.
-        images_as: "image" stores PNGs inside the parquet files and no mp4 (v2 and v3.0).
+        images_as: "image" stores pictures inside the parquet files and no mp4.
+        picture_format: Of these pictures.
         image_shape: Order of the camera's shape and names in info.json.
         info_overrides: Merged into info.json's top level.
         episodes_per_data_file, episodes_per_video_file, episodes_per_meta_file: v3.0, None for one file with all;
             for videos also by camera.
+        rows_per_data_file: v3.0: data files are cut every so many rows instead, through episodes.
         video_lead_frames: v3.0, by camera: frames of no episode (barcode: `NO_EPISODE`) at the start of every mp4.
         num_shards: v1.6 and hybrid: parquet files, cut evenly by rows as the Hub does, through episodes.
     """
@@ -94,19 +96,19 @@ class SyntheticDataset:
     extra_columns: Mapping[str, ExtraColumn] = field(default_factory=dict)
     list_type: Literal["fixed", "variable"] = "fixed"
     images_as: Literal["video", "image"] = "video"
+    picture_format: Literal["png", "jpeg"] = "png"
     image_shape: Literal["hwc", "chw"] = "hwc"
     info_overrides: Mapping[str, Any] = field(default_factory=dict)
     episodes_per_data_file: int | None = None
     episodes_per_video_file: int | Mapping[str, int] | None = None
     episodes_per_meta_file: int | None = None
+    rows_per_data_file: int | None = None
     video_lead_frames: Mapping[str, int] = field(default_factory=dict)
     num_shards: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.tasks, str) and len(self.tasks) != len(self.lengths):
             raise ValueError(f"{len(self.tasks)} tasks for {len(self.lengths)} episodes")
-        if self.images_as == "image" and self.version in ("v1.6", "hybrid"):
-            raise ValueError(f"{self.version} is written with videos only")
 
     @property
     def camera_keys(self) -> dict[str, str]:

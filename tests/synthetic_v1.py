@@ -19,8 +19,7 @@ HYBRID_VIDEO_PATH = "videos/{video_key}/episode_{episode_index:06d}.mp4"
 
 def write_v1(root: Path, dataset: SyntheticDataset) -> None:
     """data/train-*.parquet, flat videos/, meta_data/{info.json, *.safetensors}."""
-    _write_rows(root, dataset, video_path=V1_VIDEO_PATH)
-    _write_videos(root, dataset, video_path=V1_VIDEO_PATH)
+    _write_episodes(root, dataset, video_path=V1_VIDEO_PATH)
     write_json(root / "meta_data/info.json", _v1_info(dataset))
     starts = np.array([dataset.first_row(episode) for episode in range(len(dataset.lengths))])
     stops = starts + np.array(dataset.lengths)
@@ -30,12 +29,11 @@ def write_v1(root: Path, dataset: SyntheticDataset) -> None:
 
 def write_hybrid(root: Path, dataset: SyntheticDataset) -> None:
     """data/train-*.parquet, one folder of videos a camera, meta/info.json and nothing else in meta/."""
-    _write_rows(root, dataset, video_path=HYBRID_VIDEO_PATH)
-    _write_videos(root, dataset, video_path=HYBRID_VIDEO_PATH)
+    _write_episodes(root, dataset, video_path=HYBRID_VIDEO_PATH)
     info = {
         "codebase_version": "v1.6",
         "fps": dataset.fps_number,
-        "video": True,
+        "video": dataset.images_as == "video",
         "robot_type": dataset.robot_type,
         "total_episodes": len(dataset.lengths),
         "total_frames": sum(dataset.lengths),
@@ -43,6 +41,12 @@ def write_hybrid(root: Path, dataset: SyntheticDataset) -> None:
         **dataset.info_overrides,
     }
     write_json(root / "meta/info.json", info)
+
+
+def _write_episodes(root: Path, dataset: SyntheticDataset, *, video_path: str) -> None:
+    _write_rows(root, dataset, video_path=video_path)
+    if dataset.images_as == "video":
+        _write_videos(root, dataset, video_path=video_path)
 
 
 def _write_rows(root: Path, dataset: SyntheticDataset, *, video_path: str) -> None:
@@ -55,10 +59,10 @@ def _write_rows(root: Path, dataset: SyntheticDataset, *, video_path: str) -> No
 
 
 def _episode_rows(dataset: SyntheticDataset, episode: int, *, video_path: str) -> pa.Table:
-    """v2's columns without the task, and with next.done and where each camera's frame is."""
+    """v2's columns without the task, and with next.done and, where it has videos, where each camera's frame is."""
     table = episode_table(dataset, episode).drop_columns(["task_index"])
     done = np.arange(len(table)) == len(table) - 1
-    for key in dataset.camera_keys.values():
+    for key in dataset.camera_keys.values() if dataset.images_as == "video" else ():
         path = video_path.format(video_key=key, episode_index=episode)
         frames = pa.StructArray.from_arrays(
             [pa.array([path] * len(table), pa.string()), table["timestamp"].combine_chunks()], ["path", "timestamp"]
@@ -77,14 +81,14 @@ def _write_videos(root: Path, dataset: SyntheticDataset, *, video_path: str) -> 
 
 
 def _v1_info(dataset: SyntheticDataset) -> dict[str, Any]:
-    """v1 knew no features, no robot and no joint names."""
-    video = dataset.video
+    """v1 knew no features, no robot and no joint names, and of pictures in the rows not even how they are coded."""
+    video, has_videos = dataset.video, dataset.images_as == "video"
     encoding = {"vcodec": video.codec, "pix_fmt": video.pix_fmt, "g": video.gop, "crf": video.crf}
     return {
         "codebase_version": "v1.6",
         "fps": dataset.fps_number,
-        "video": True,
-        "encoding": encoding,
+        "video": has_videos,
+        **({"encoding": encoding} if has_videos else {}),
         **dataset.info_overrides,
     }
 

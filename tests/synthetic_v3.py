@@ -57,12 +57,25 @@ def _episode_row(dataset: SyntheticDataset, episode: int) -> dict[str, Any]:
 
 
 def _write_data(root: Path, dataset: SyntheticDataset, rows: list[dict[str, Any]]) -> None:
+    if dataset.rows_per_data_file is not None:
+        return _write_cut_data(root, dataset, rows, num_rows=dataset.rows_per_data_file)
     for number, episodes in enumerate(groups(len(dataset.lengths), dataset.episodes_per_data_file)):
         place = _place(number, dataset)
         path = root / DATA_PATH.format(**place)
         write_parquet(path, [episode_table(dataset, episode, list_tag="List") for episode in episodes])
         for episode in episodes:
             rows[episode] |= {f"data/{name}": index for name, index in place.items()}
+
+
+def _write_cut_data(root: Path, dataset: SyntheticDataset, rows: list[dict[str, Any]], *, num_rows: int) -> None:
+    """Files of `num_rows` rows, wherever episodes begin; an episode is said to lie where its first row does."""
+    tables = [episode_table(dataset, episode, list_tag="List") for episode in range(len(dataset.lengths))]
+    table = pa.concat_tables(tables).combine_chunks()
+    for number, start in enumerate(range(0, len(table), num_rows)):
+        write_parquet(root / DATA_PATH.format(**_place(number, dataset)), [table.slice(start, num_rows)])
+    for episode, row in enumerate(rows):
+        place = _place(dataset.first_row(episode) // num_rows, dataset)
+        row |= {f"data/{name}": index for name, index in place.items()}
 
 
 def _write_camera(root: Path, dataset: SyntheticDataset, rows: list[dict[str, Any]], *, camera: int, name: str) -> None:

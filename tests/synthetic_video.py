@@ -113,11 +113,13 @@ def read_stamps(path: Path) -> list[Stamp]:
     return [read(image) for image in read_video(path)]
 
 
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """A (H, W, 3) uint8 RGB image as a PNG file."""
-    encoder = av.CodecContext.create("png", "w")
-    encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = *image.shape[:2], "rgb24", Fraction(1)
-    frame = av.VideoFrame.from_ndarray(image, "rgb24")
+def encode_picture(image: NDArray[np.uint8], picture_format: Literal["png", "jpeg"] = "png") -> bytes:
+    """A (H, W, 3) uint8 RGB image as a PNG or JPEG file."""
+    codec, pix_fmt = {"png": ("png", "rgb24"), "jpeg": ("mjpeg", "yuvj420p")}[picture_format]
+    encoder = av.CodecContext.create(codec, "w")
+    encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = *image.shape[:2], pix_fmt, Fraction(1, 50)
+    encoder.open()
+    frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=pix_fmt)
     return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
 

@@ -212,7 +212,8 @@ def test_bad_data_is_exit_code_1(tmp_path: Path, capsys: Any, fault: str) -> Non
 
 def test_a_missing_source_is_exit_code_1(tmp_path: Path, capsys: Any) -> None:
     assert convert(tmp_path / "nowhere", tmp_path / "out") == 1
-    assert capsys.readouterr().err == f"no dataset at {tmp_path / 'nowhere'}: there is no such folder\n"
+    neither = "there is no such folder, and it is no Hub id (org/name[@revision])"
+    assert capsys.readouterr().err == f"no dataset at {tmp_path / 'nowhere'}: {neither}\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -262,9 +263,10 @@ def test_what_is_no_command_is_exit_code_2(arguments: list[str], capsys: Any) ->
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_neither_map_nor_robot_is_exit_code_2(aloha: Path, tmp_path: Path, capsys: Any) -> None:
+def test_where_several_maps_can_be_meant_one_must_be_named(aloha: Path, tmp_path: Path, capsys: Any) -> None:
     assert run("convert", aloha, tmp_path / "out", "--local") == 2
-    assert capsys.readouterr().err.startswith("say what to convert to: --map NAME, or --robot NAME")
+    shown = capsys.readouterr().err
+    assert "name a map, for several maps lead from 'aloha': aloha_to_gr1, aloha_to_gr1_rescaled" in shown
 
 
 def test_a_wrong_map_file_is_exit_code_2_with_its_line(aloha: Path, tmp_path: Path, capsys: Any) -> None:
@@ -378,7 +380,8 @@ def test_a_failing_command_is_quiet_in_a_real_process(tmp_path: Path) -> None:
     with start("convert", tmp_path / "nowhere", tmp_path / "out", "--robot", "aloha") as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
-    assert err == f"no dataset at {tmp_path / 'nowhere'}: there is no such folder\n"
+    neither = "there is no such folder, and it is no Hub id (org/name[@revision])"
+    assert err == f"no dataset at {tmp_path / 'nowhere'}: {neither}\n"
 
 
 def test_rows_are_where_the_command_said(aloha: Path, tmp_path: Path) -> None:

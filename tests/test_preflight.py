@@ -13,7 +13,11 @@ from conftest import video_path
 from engine.validate import CHECKS as DATA_CHECKS
 from engine.validate import validate
 from engine.validate.config import read_config
-from runs import (
+from synthetic import edit_jsonl
+from train.preflight import CHECKS, Machine, preflight
+from train.preflight.machine import Gpu
+from train.preflight.remedies import REMEDIES
+from training_setups import (
     CONFIG,
     EVERYTHING,
     GB,
@@ -26,10 +30,6 @@ from runs import (
     write_base,
     write_run_dataset,
 )
-from synthetic import edit_jsonl
-from train.preflight import CHECKS, Machine, preflight
-from train.preflight.machine import Gpu
-from train.preflight.remedies import REMEDIES
 
 Files = Callable[[Path, Path], None]
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from runs import CONFIG, PROCESSOR, SHAPES, write_base, write_weights
 from train.errors import ConfigError
 from train.preflight.base_files import HubFiles, LocalFiles, checkpoint_files
 from train.preflight.base_model import read_base
+from training_setups import CONFIG, PROCESSOR, SHAPES, write_base, write_weights
 
 
 def cached(folder: Path, name: str) -> Path:

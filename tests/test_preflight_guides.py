@@ -12,11 +12,20 @@ import pytest
 
 from conftest import REPOSITORY, convert_here, data_path, read_table, video_path
 from embodiments.errors import MillraceError
-from runs import EVERYTHING, GB, N1D6_SHAPES, copy_to_break, replace_text, settings_of, write_base, write_run_dataset
 from synthetic import SyntheticVideo, edit_json, rewrite_parquet, write_dataset, write_video
 from train.preflight import Preflight, preflight
 from train.preflight.machine import Gpu
 from train.settings import FinetuneSettings
+from training_setups import (
+    EVERYTHING,
+    GB,
+    N1D6_SHAPES,
+    copy_to_break,
+    replace_text,
+    settings_of,
+    write_base,
+    write_run_dataset,
+)
 
 GUIDES = REPOSITORY.parent / "shared/guides"
 WORKSTATION = replace(EVERYTHING, gpus=(Gpu("RTX 6000 Ada", 48 * GB),))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from runs import GB
 from train.preflight import look_at_machine
 from train.preflight.machine import (
     available_memory,
@@ -15,6 +14,7 @@ from train.preflight.machine import (
     why_not_importable,
     why_not_writable,
 )
+from training_setups import GB
 
 MEMINFO = "MemTotal:       65536000 kB\nMemAvailable:   50000000 kB\n"
 FREE = 50_000_000 << 10

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from conftest import IMAGE_SIZE
-from runs import (
+from train.preflight import preflight
+from train.settings import FinetuneSettings
+from training_setups import (
     CONFIG,
     EVERYTHING,
     NUM_STEPS,
@@ -18,8 +20,6 @@ from runs import (
     write_base,
     write_run_dataset,
 )
-from train.preflight import preflight
-from train.settings import FinetuneSettings
 
 
 @pytest.fixture(scope="session")

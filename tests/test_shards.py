@@ -70,6 +70,11 @@ def test_the_frames_asked_for_arrive(video: SyntheticVideo, tmp_path: Path) -> N
     assert np.array_equal(np.stack(list(frames.values())), full_decode(path, SPARSE))
 
 
+def test_no_frames_are_asked_of_no_file(tmp_path: Path) -> None:
+    """Of an episode shorter than an action chunk a shard has no steps."""
+    assert FrameReader(full_decode).read(tmp_path / "v.mp4", np.empty(0, np.int64), num_frames=3) == {}
+
+
 def test_the_reference_is_asked_once_for_each_kind_of_picture(tmp_path: Path) -> None:
     first, second = (write(tmp_path / f"{n}.mp4", VIDEOS["h264-gop-10"], episode=n) for n in range(2))
     wide = write(tmp_path / "wide.mp4", SyntheticVideo(codec="libx264", gop=10, width=128))

@@ -122,9 +122,7 @@ class EpisodeReader:
             raise TrainingDataError(f"{where}: {error}") from error
         return np.stack([[frames[row] for row in places] for places in rows.tolist()])
 
-    def _values(
-        self, columns: Mapping[str, NDArray[np.generic]], part: str, group: str
-    ) -> NDArray[np.float32]:
+    def _values(self, columns: Mapping[str, NDArray[np.generic]], part: str, group: str) -> NDArray[np.float32]:
         where = self.dataset.joint_slice(part, group)
         column = columns[where.column(part)]
         values = column[:, None] if column.ndim == 1 else column[:, where.start : where.end]

@@ -101,16 +101,13 @@ class EvaluateSettings:
             SettingsError: one that is asked for does not exist, or none is left.
         """
         last = max(known)
-        parts = [[part] if isinstance(part, int) else range(*part.indices(last + 1)) for part in self.episodes]
-        asked = [index for part in parts for index in part] if self.episodes else list(known)
-        strange = [index for index in asked if index not in known and not self._in_slice(index)]
+        strange = [part for part in self.episodes if isinstance(part, int) and part not in known]
         if strange:
             extent = f"it has {len(known)}, the last is {last}"
             raise SettingsError(f"--episodes: {self.dataset} has no episode {strange[0]}; {extent}")
-        chosen = tuple(sorted({index for index in asked if index in known}))
+        ranges = [[part] if isinstance(part, int) else range(*part.indices(last + 1)) for part in self.episodes]
+        asked = {index for part in ranges for index in part} if self.episodes else set(known)
+        chosen = tuple(sorted(asked & set(known)))
         if not chosen:
             raise SettingsError(f"--episodes selects none of the {len(known)} episodes of {self.dataset}")
         return chosen
-
-    def _in_slice(self, index: int) -> bool:
-        return index not in self.episodes

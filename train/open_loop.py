@@ -47,10 +47,12 @@ class GroupTrace:
 class Trace:
     """One episode, predicted against recorded.
 
-    steps: rows at which the policy predicted. rows: those that are compared, increasing.
+    horizon: steps taken of each chunk. steps: rows at which the policy predicted. rows: those that are compared,
+    increasing.
     """
 
     episode: int
+    horizon: int
     steps: NDArray[np.int64]
     rows: NDArray[np.int64]
     groups: Mapping[str, GroupTrace]
@@ -80,7 +82,7 @@ def trace_episode(policy: Policy, reader: EpisodeReader, episode: int, *, horizo
         _check(policy, recorded, predicted, where=f"episode {episode}, action {name}")
         held = _held(recording, name, steps=steps, shape=predicted.shape)
         groups[name] = GroupTrace(recorded[targets[is_there]], predicted[is_there], _taken(held, is_there))
-    return Trace(episode, steps, targets[is_there], groups)
+    return Trace(episode, len(deltas), steps, targets[is_there], groups)
 
 
 def _predict(

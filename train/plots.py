@@ -1,10 +1,13 @@
 """An episode as a picture: every joint of every group, predicted against recorded."""
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from train.dataset import TrainingDataset
+from train.episodes import joint_names
 from train.errors import SettingsError
 from train.open_loop import GroupTrace, Trace
 from train.scores import Score
@@ -15,14 +18,24 @@ TITLE_INCHES = 0.45
 RECORDED, PREDICTED, HELD = "black", "tab:orange", "tab:blue"
 
 
-def require_matplotlib() -> None:
-    """Make sure that pictures can be drawn, before time is spent on what they show.
+class PlotFolder:
+    """Where the pictures of a dataset's episodes go, a folder for each checkpoint.
 
     Raises:
-        SettingsError: matplotlib is not installed.
+        SettingsError: matplotlib is not installed, which is better known before there is anything to draw.
     """
-    if find_spec("matplotlib") is None:
-        raise SettingsError("--plots needs matplotlib: pip install 'millrace[plots]'")
+
+    def __init__(self, folder: Path, dataset: TrainingDataset) -> None:
+        if find_spec("matplotlib") is None:
+            raise SettingsError("--plots needs matplotlib: pip install 'millrace[plots]'")
+        self.folder, self.dataset = folder, dataset
+
+    def draw(self, name: str, trace: Trace) -> Path:
+        """The picture of an episode under the checkpoint, or server, of a name."""
+        path = self.folder / folder_name(name) / f"episode_{trace.episode:06d}.png"
+        joints = {group: joint_names(self.dataset, group) for group in trace.groups}
+        draw_trace(trace, path, title=f"{self.dataset.root}, episode {trace.episode}, by frame; {name}", joints=joints)
+        return path
 
 
 def draw_trace(trace: Trace, path: Path, *, title: str, joints: Mapping[str, Sequence[str]]) -> None:
@@ -70,9 +83,15 @@ def _draw_group(figure: Any, trace: Trace, group: GroupTrace, names: Sequence[st
 
 
 def _num_rows(group: GroupTrace) -> int:
-    return -(-group.recorded.shape[-1] // NUM_COLUMNS)
+    num_joints: int = group.recorded.shape[-1]
+    return math.ceil(num_joints / NUM_COLUMNS)
 
 
 def _told(score: Score) -> str:
     held = "" if score.hold_mse is None else f" (holding still {score.hold_mse:.4g}, {score.hold_mae:.4g})"
     return f"MSE {score.mse:.4g}, MAE {score.mae:.4g}{held}"
+
+
+def folder_name(name: str) -> str:
+    """A checkpoint's last two folders, as checkpoint-5000 alone may be that of any run."""
+    return "_".join(part.replace(":", "_") for part in Path(name).parts[-2:] if part != "/")

@@ -63,9 +63,7 @@ class Evaluation(BaseModel):
     checkpoints: tuple[CheckpointScore, ...]
 
 
-def score(
-    recorded: NDArray[np.float32], predicted: NDArray[np.float32], held: NDArray[np.float32] | None
-) -> Score:
+def score(recorded: NDArray[np.float32], predicted: NDArray[np.float32], held: NDArray[np.float32] | None) -> Score:
     """The errors of one group; all arrays (num_steps, D)."""
     mse, mae = _errors(recorded, predicted)
     hold_mse, hold_mae = (None, None) if held is None else _errors(recorded, held)

@@ -116,7 +116,9 @@ class FrameReader:
         Raises:
             MillraceError: the file is missing, damaged, or holds another number of frames.
         """
-        frames = {}
+        frames: dict[int, NDArray[np.uint8]] = {}
+        if not len(indices):  # an episode shorter than an action chunk is in the shards, but has no steps
+            return frames
         pictures = decode_pictures(path, indices, num_frames=num_frames)
         for index, picture in zip(indices.tolist(), pictures, strict=True):
             kind = picture.kind

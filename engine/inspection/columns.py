@@ -6,6 +6,7 @@ from functools import cached_property
 
 from embodiments import Robot
 from embodiments.matching import spelling
+from engine.joint_columns import width_of
 from engine.layout import ACTION, STATE
 from engine.sources import Feature
 
@@ -43,7 +44,7 @@ class Columns:
     @cached_property
     def widths(self) -> dict[str, int]:
         """Values a row of each column."""
-        return {name: width(feature) for name, feature in self.floats.items()} | dict.fromkeys(self.numbered, 1)
+        return {name: width_of(feature) for name, feature in self.floats.items()} | dict.fromkeys(self.numbered, 1)
 
     def joints(self, name: str) -> list[str]:
         """What to call each value of a column in front of people."""
@@ -57,7 +58,8 @@ def choose_columns(features: Mapping[str, Feature], robot: Robot | None) -> Colu
     commanded = [name for name in floats if name == ACTION or name.startswith(f"{ACTION}.")]
     motion = [STATE] if STATE in observed else observed or commanded
     if robot is not None:
-        motion = [name for name in robot.layout("state").columns if name in floats]
+        found = (robot.find_column(column, floats) for column in robot.layout("state").columns)
+        motion = [name for name in found if name is not None]
     return Columns(
         floats=floats,
         numbered=tuple(name for name in NUMBERED if name in features),
@@ -71,14 +73,9 @@ def is_vector(feature: Feature) -> bool:
     return feature.dtype.startswith(FLOATS) and len(feature.shape) <= 1
 
 
-def width(feature: Feature) -> int:
-    """Values a row, as the metadata says."""
-    return feature.shape[0] if feature.shape else 1
-
-
 def joint_names(name: str, feature: Feature) -> list[str]:
     """What to call each value of a column in front of people."""
-    num_values = width(feature)
+    num_values = width_of(feature)
     if feature.names and len(feature.names) == num_values:
         return list(feature.names)
     return [name] if num_values == 1 else [f"value {number}" for number in range(num_values)]

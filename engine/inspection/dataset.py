@@ -1,6 +1,6 @@
 """Inspect a whole dataset: metadata of all episodes, rows and headers of many, pictures of a few."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,11 @@ from engine.video.contact_sheet import write_contact_sheet
 
 # Datasets of more episodes are sampled, so that 100,000 take about a minute.
 MAX_EPISODES = 1000
+# Of a dataset on the Hub, where each has to be downloaded with all its videos.
+MAX_HUB_EPISODES = 4
 
 OnProgress = Callable[[str, int, int], None]
+OnStep = Callable[[int, int], None]
 
 
 def inspect_dataset(
@@ -44,13 +47,14 @@ def inspect_dataset(
 
     Metadata and the sizes of files are those of all episodes. Rows and video headers are read of at most
     `max_episodes`, evenly spaced, and a few pictures are decoded of up to a dozen of these. The same
-    files give the same inspection.
+    files give the same inspection. Of a dataset on the Hub only a few episodes are downloaded, unless
+    `episodes` names more.
 
     Args:
-        path: Folder of the dataset, in any layout.
+        path: Folder of the dataset, in any layout, or org/name[@revision] on the Hub.
         episodes: Look into these only: "0:40", or "3,5,10:20".
         max_episodes: Look into no more than these.
-        on_progress: Told the stage ("rows", "videos"), what of it is done and what there is in all.
+        on_progress: Told the stage ("download", "rows", "videos"), what of it is done and what there is in all.
 
     Raises:
         MillraceError: the dataset cannot be opened; anything less is a finding.
@@ -58,6 +62,7 @@ def inspect_dataset(
     dataset = open_source(path)
     chosen = _choose(dataset, episodes, max_episodes)
     files = measure_files(dataset)
+    _fetch(chosen, files.missing, partial(on_progress, "download"))
     robot = guess_robot(dataset)
     with_rows = [episode for episode in chosen if not any(rows.path in files.missing for rows in episode.rows)]
     rows = inspect_rows(
@@ -78,7 +83,17 @@ def inspect_dataset(
 
 def _choose(dataset: SourceDataset, selection: str | None, max_episodes: int) -> list[SourceEpisode]:
     """At most so many of the selected episodes; a dataset without any is no reason to refuse a look at it."""
-    return evenly(dataset.episodes if selection is None else select_episodes(dataset, selection), max_episodes)
+    if selection is not None:
+        return evenly(select_episodes(dataset, selection), max_episodes)
+    return evenly(dataset.episodes, max_episodes if dataset.revision is None else min(max_episodes, MAX_HUB_EPISODES))
+
+
+def _fetch(episodes: Sequence[SourceEpisode], missing: Container[Path], on_progress: OnStep) -> None:
+    """Download what is on the Hub, but for what is missing there."""
+    for number, episode in enumerate(episodes, start=1):
+        if episode.repository is not None:
+            episode.repository.fetch([path for path in episode.paths if path not in missing])
+            on_progress(number, len(episodes))
 
 
 def _summarize(
@@ -150,6 +165,7 @@ def contact_sheet(
     """
     dataset = open_source(path)
     shown = _choose(dataset, episodes, max_episodes)
+    _fetch(shown, frozenset(), lambda num_done, num_all: None)
     if not dataset.cameras or not shown:
         raise RecipeError(f"{dataset.root} has no {'camera' if shown else 'episode'} to show on a contact sheet")
     rows = [[_clip(episode, camera) for camera in dataset.cameras] for episode in shown]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from engine.inspection.findings import SEVERITIES, Finding, found
 from engine.inspection.guess import RobotGuess
 from engine.sources import LAYOUTS, Clip, Feature, SourceDataset
+from engine.sources.files import SourceFiles
 from engine.sources.metadata import read_json
 
 
@@ -170,19 +171,20 @@ class Files:
 def measure_files(dataset: SourceDataset) -> Files:
     """Ask for the size of every file, each once; nothing is opened."""
     rows = ((part.path, episode.index) for episode in dataset.episodes for part in episode.rows)
-    num_rows_bytes, missing = _measure(rows)
+    num_rows_bytes, missing = _measure(dataset.files, rows)
     findings = list(_missing_findings(missing, None))
     num_video_bytes, everything = 0, set(missing)
     for camera in dataset.cameras:
         clips = ((episode.clips.get(camera), episode.index) for episode in dataset.episodes)
-        num_bytes, missing = _measure((clip.path, index) for clip, index in clips if isinstance(clip, Clip))
+        videos = ((clip.path, index) for clip, index in clips if isinstance(clip, Clip))
+        num_bytes, missing = _measure(dataset.files, videos)
         num_video_bytes += num_bytes
         findings += _missing_findings(missing, camera)
         everything.update(missing)
     return Files(num_rows_bytes, num_video_bytes, frozenset(everything), tuple(findings))
 
 
-def _measure(paths: Iterable[tuple[Path, int]]) -> tuple[int, dict[Path, int]]:
+def _measure(files: SourceFiles, paths: Iterable[tuple[Path, int]]) -> tuple[int, dict[Path, int]]:
     """Bytes of the files that exist, and the first episode of each that does not."""
     seen: set[Path] = set()
     missing: dict[Path, int] = {}
@@ -191,10 +193,10 @@ def _measure(paths: Iterable[tuple[Path, int]]) -> tuple[int, dict[Path, int]]:
         if path in seen:
             continue
         seen.add(path)
-        try:
-            num_bytes += path.stat().st_size
-        except (OSError, ValueError):  # ValueError: no path at all, by its characters
+        size = files.size(path)
+        if size is None:
             missing[path] = episode
+        num_bytes += size or 0
     return num_bytes, missing
 
 

@@ -1,19 +1,29 @@
-"""Which shipped robot a dataset is of, and what to type next."""
+"""Which shipped robot a dataset is of, which map leads from it, and what to type next."""
 
 import shlex
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
-from embodiments import EmbodimentMap, JointMismatch, Robot, load_map, load_robot, map_names, match_joints, robot_names
+from embodiments import EmbodimentMap, Robot, load_map, load_robot, map_names, robot_names
+from embodiments.matching import spelling, spellings
 from embodiments.robot import VECTORS
-from engine.inspection.columns import width
+from engine.errors import RecipeError
+from engine.joint_columns import ColumnMisfit, match_columns
 from engine.recipe import Recipe
 from engine.sources import SourceDataset
+
+MAX_LISTED = 4
+
+Confidence = Literal["certain", "likely", "weak", "none"]
 
 
 @dataclass(frozen=True)
 class RobotGuess:
     """A shipped robot and why, or None and why not.
 
+    confidence: "certain" where every joint is found by name, no name is left over, and other robots that fit
+    are parts of this one; "likely" where only the last two fail; "weak" where some names say nothing.
     maps: shipped maps that start from it. command: the conversion to try, None without a robot.
     """
 
@@ -21,76 +31,123 @@ class RobotGuess:
     reason: str
     maps: tuple[str, ...] = ()
     command: str | None = None
+    confidence: Confidence = "none"
+
+
+@dataclass(frozen=True)
+class MapGuess:
+    """The map that `convert` takes where none is named, and why; None: the dataset is of the target robot itself."""
+
+    map: str | None
+    reason: str
 
 
 @dataclass(frozen=True)
 class _Fit:
+    """How a dataset holds a robot's joints. strangers: names in its columns that are no joints of the robot."""
+
     robot: Robot
     columns: tuple[str, ...]
     anonymous: tuple[str, ...]
-    num_joints: int
+    strangers: tuple[str, ...]
+
+    @property
+    def joints(self) -> set[str]:
+        return {joint for vector in VECTORS for joint in self.robot.layout(vector).joints}
 
 
 def guess_robot(dataset: SourceDataset) -> RobotGuess:
     """The robot whose joints the dataset's columns hold: by name before by position, the largest of several."""
-    fits: list[_Fit] = []
-    misfits: list[str] = []
-    for name in robot_names():
-        fit = _fit(load_robot(name), dataset)
-        if isinstance(fit, str):
-            misfits.append(f"{name}: {fit}")
-        else:
-            fits.append(fit)
+    robots, maps = _shipped()
+    tried = {robot.name: _fit(robot, dataset) for robot in robots}
+    fits = [fit for fit in tried.values() if isinstance(fit, _Fit)]
     if not fits:
-        return RobotGuess(None, f"none of the shipped robots fits: {'; '.join(misfits)}")
+        misfits = "; ".join(f"{name}: {misfit}" for name, misfit in tried.items())
+        return RobotGuess(None, f"none of the shipped robots fits: {misfits}")
     claimed = (dataset.robot_type or "").casefold()
-    best = max(fits, key=lambda fit: (not fit.anonymous, fit.robot.name.casefold() == claimed, fit.num_joints))
-    maps = [embodiment_map for embodiment_map in map(load_map, map_names()) if embodiment_map.source == best.robot]
-    others = [fit.robot.name for fit in fits if fit is not best and bool(fit.anonymous) == bool(best.anonymous)]
+    best = max(fits, key=lambda fit: (not fit.anonymous, fit.robot.name.casefold() == claimed, len(fit.joints)))
+    rivals = [
+        fit
+        for fit in fits
+        if fit is not best
+        and bool(fit.anonymous) == bool(best.anonymous)
+        and (best.anonymous or not fit.joints < best.joints)
+    ]
+    from_best = tuple(embodiment_map for embodiment_map in maps if embodiment_map.source == best.robot)
     return RobotGuess(
         name=best.robot.name,
-        reason=_reason(best, others),
-        maps=tuple(embodiment_map.name for embodiment_map in maps),
-        command=_command(dataset, best.robot, next(iter(maps), None)),
+        reason=_reason(best, [fit.robot.name for fit in rivals]),
+        maps=tuple(embodiment_map.name for embodiment_map in from_best),
+        command=_command(dataset, best.robot, next(iter(from_best), None)),
+        confidence="weak" if best.anonymous else "likely" if rivals or best.strangers else "certain",
     )
+
+
+def guess_map(dataset: SourceDataset, robot: str | None = None) -> MapGuess:
+    """The one shipped map that can be meant where none is named.
+
+    Args:
+        dataset: The source.
+        robot: The target, a shipped robot or a robot file; None: whatever the only map leads to.
+
+    Raises:
+        RecipeError: it is not certain which robot the dataset is of, or there is no map or several; lists them.
+    """
+    target = None if robot is None else load_robot(robot)
+    if target is not None and isinstance(_fit(target, dataset), _Fit):
+        return MapGuess(None, f"the dataset is of '{target.name}' itself")
+    guess = guess_robot(dataset)
+    if guess.name is None or guess.confidence != "certain":
+        sure = guess.reason if guess.name is None else f"its robot is not certain ({guess.reason})"
+        raise RecipeError(f"{dataset.root}: name a map, for {sure}. Known: {', '.join(map_names())}")
+    _, maps = _shipped()
+    found = [known.name for known in maps if known.name in guess.maps and target in (None, known.target)]
+    there = "" if target is None else f" to '{target.name}'"
+    if len(found) == 1:
+        return MapGuess(found.pop(), f"{guess.reason}; no other map leads from '{guess.name}'{there}")
+    problem = f"several maps lead from '{guess.name}'{there}" if found else f"no map leads from '{guess.name}'{there}"
+    raise RecipeError(f"{dataset.root}: name a map, for {problem}: {', '.join(found or guess.maps) or 'none'}")
+
+
+@cache
+def _shipped() -> tuple[tuple[Robot, ...], tuple[EmbodimentMap, ...]]:
+    return tuple(map(load_robot, robot_names())), tuple(map(load_map, map_names()))
 
 
 def _fit(robot: Robot, dataset: SourceDataset) -> _Fit | str:
     """How the dataset holds the robot's joints, or why it does not."""
-    anonymous: dict[str, None] = {}
-    columns: dict[str, None] = {}
-    joints: set[str] = set()
-    for vector in VECTORS:
-        for column, wanted in robot.layout(vector).columns.items():
-            feature = dataset.features.get(column)
-            if feature is None or feature.is_camera or len(feature.shape) > 1:
-                return f"no column '{column}' of joints"
-            try:
-                match = match_joints(feature.names, wanted, width=width(feature), aliases=robot.aliases)
-            except JointMismatch:
-                if feature.names:
-                    return f"'{column}' names other joints"
-                return f"'{column}' is {width(feature)} wide, not {len(wanted)}"
-            columns[column] = None
-            if match.by == "position":
-                anonymous[column] = None
-            joints.update(wanted)
-    return _Fit(robot, tuple(columns), tuple(anonymous), len(joints))
+    try:
+        matched = [match_columns(dataset, robot, vector) for vector in VECTORS]
+    except ColumnMisfit as misfit:
+        return misfit.short
+    how = {column: by for vector in matched for column, by in zip(vector.columns, vector.by, strict=True)}
+    groups = robot.groups.values()
+    known = {name for group in groups for joint in group.joints for name in spellings(joint, robot.aliases)}
+    named = [name for column, by in how.items() if by == "name" for name in dataset.features[column].names or ()]
+    return _Fit(
+        robot=robot,
+        columns=tuple(how),
+        anonymous=tuple(column for column, by in how.items() if by == "position"),
+        strangers=tuple(dict.fromkeys(name for name in named if spelling(name) not in known)),
+    )
 
 
 def _reason(fit: _Fit, others: list[str]) -> str:
     name, anonymous = fit.robot.name, fit.anonymous
     if not anonymous:
-        text = f"all {fit.num_joints} joints of '{name}' by name in {_listed(fit.columns)}"
+        text = f"all {len(fit.joints)} joints of '{name}' by name in {_listed(fit.columns)}"
     elif len(anonymous) < len(fit.columns):
         text = f"all joints of '{name}', by name but for {_listed(anonymous)}, where names are anonymous"
     else:
         text = f"width {len(fit.robot.layout('state').joints)} fits '{name}', names are anonymous"
+    if fit.strangers:
+        text += f"; {_listed(fit.strangers)} there are no joints of it"
     return f"{text}; {', '.join(others)} would fit as well" if others else text
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    *most, last = names if len(names) <= MAX_LISTED else (*names[:MAX_LISTED], f"{len(names) - MAX_LISTED} others")
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _command(dataset: SourceDataset, robot: Robot, embodiment_map: EmbodimentMap | None) -> str:

@@ -43,7 +43,8 @@ def _facts(inspection: Inspection) -> Table:
     robot = inspection.robot
     table.add_row("dataset", _safe(inspection.root))
     table.add_row("layout", _safe(inspection.layout))
-    table.add_row("robot", f"{_safe(robot.name or 'unknown')}: {_safe(robot.reason)}")
+    sure = "" if robot.name is None else f" ({robot.confidence})"
+    table.add_row("robot", f"{_safe(robot.name or 'unknown')}: {_safe(robot.reason)}{sure}")
     if inspection.robot_type is not None:
         table.add_row("", f"(info.json says '{_safe(inspection.robot_type)}')")
     table.add_row("fps", f"{inspection.fps:.4g}")

@@ -1,13 +1,17 @@
 """Source datasets of every LeRobot layout, detected by the files found."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from engine.errors import DatasetError, UnknownLayout
+from engine.errors import DatasetError, HubError, UnknownLayout
 from engine.sources import v1, v2, v3
 from engine.sources.dataset import Feature, SourceDataset
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from engine.sources.files import LOCAL, SourceFiles
+from engine.sources.hub import open_repo
+from engine.sources.location import HubId, locate, parse_hub_id
 
-__all__ = ["Clip", "Feature", "ImageColumn", "RowRange", "SourceDataset", "SourceEpisode", "open_source"]
+__all__ = ["Clip", "Feature", "ImageColumn", "RowRange", "SourceDataset", "SourceEpisode", "locate", "open_source"]
 
 
 LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1))
@@ -16,16 +20,36 @@ LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1))
 def open_source(path: str | Path) -> SourceDataset:
     """Open a dataset by the files found, not by the version that it claims.
 
+    Args:
+        path: Its folder, or where there is no such folder, org/name[@revision] on the Hub.
+
     Raises:
-        DatasetError: no such folder, or its metadata is malformed.
+        DatasetError: there is neither, or its metadata is malformed.
         UnknownLayout: none of the known layouts fits.
     """
     root = Path(path)
-    if not root.is_dir():
-        raise DatasetError(f"no dataset at {root}: there is no such folder")
+    if root.is_dir():
+        return _open_folder(root, LOCAL)
+    hub_id = parse_hub_id(path)
+    if hub_id is None:
+        raise DatasetError(f"no dataset at {root}: there is no such folder, and it is no Hub id (org/name[@revision])")
+    try:
+        return _open_on_hub(hub_id)
+    except HubError as error:
+        raise HubError(f"no dataset at {root}: there is no such folder, and {error}") from error
+
+
+def _open_on_hub(hub_id: HubId) -> SourceDataset:
+    files = open_repo(hub_id)
+    dataset = _open_folder(files.repo.root, files)
+    episodes = [replace(episode, repository=files.repo) for episode in dataset.episodes]
+    return replace(dataset, episodes=episodes, revision=files.repo.commit)
+
+
+def _open_folder(root: Path, files: SourceFiles) -> SourceDataset:
     for layout, open_layout in LAYOUTS:
         if layout.fits(root):
-            return open_layout(root)
+            return open_layout(root, files)
     found = ", ".join(sorted(entry.name for entry in root.iterdir())) or "nothing"
     raise UnknownLayout(
         f"{root} is no LeRobot dataset of a known layout: found {found}. "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.layout import CAMERA_PREFIX
 from engine.sources.episode import SourceEpisode
+from engine.sources.files import LOCAL, SourceFiles
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class SourceDataset:
     """A dataset whose layout version no longer matters; layout is for display only.
 
     tasks: text by task index. Cameras are named by their feature without "observation.images.".
+    revision: which state of the dataset this is, where its name has several. files: wherever they lie.
     """
 
     root: Path
@@ -37,6 +39,8 @@ class SourceDataset:
     features: Mapping[str, Feature]
     tasks: Mapping[int, str]
     episodes: Sequence[SourceEpisode]
+    revision: str | None = None
+    files: SourceFiles = LOCAL
 
     @property
     def cameras(self) -> tuple[str, ...]:

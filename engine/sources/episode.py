@@ -1,9 +1,10 @@
 """One episode of a source dataset, told without a version number."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 from engine.errors import DatasetError
 
@@ -51,12 +52,26 @@ class ImageColumn:
     num_frames: int
 
 
+class Repository(Protocol):
+    """What files are fetched from that are not on this machine."""
+
+    def fetch(self, paths: Iterable[Path]) -> None:
+        """See that files are here."""
+
+    def fetch_rows(self, folder: Path) -> None:
+        """See that all parquet files below a folder are here."""
+
+    def state_of(self, path: Path) -> str:
+        """What stands for a file's content."""
+
+
 @dataclass(frozen=True)
 class SourceEpisode:
     """Where one episode's rows and pictures lie, and what is known of it before they are read.
 
     search: the folder of parquet files shared by several episodes, where the rows are looked for should
     `rows` turn out to be another episode's; None where the episode has a file of its own.
+    repository: what its files are fetched from; None where they are here.
     """
 
     index: int
@@ -65,7 +80,26 @@ class SourceEpisode:
     clips: Mapping[str, Clip | ImageColumn]
     tasks: tuple[str, ...]
     search: Path | None = None
+    repository: Repository | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= MAX_FRAMES:
             raise DatasetError(f"episode {self.index}: {self.num_frames} frames, expected 1 to {MAX_FRAMES}")
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that it is read from."""
+        return tuple(dict.fromkeys([*(rows.path for rows in self.rows), *self._videos(self.clips)]))
+
+    def fetch(self, cameras: Iterable[str]) -> None:
+        """See that the files of its rows and of these cameras are on this machine.
+
+        Raises:
+            HubError: one cannot be had.
+        """
+        if self.repository is not None:
+            self.repository.fetch([*(rows.path for rows in self.rows), *self._videos(cameras)])
+
+    def _videos(self, cameras: Iterable[str]) -> list[Path]:
+        clips = (self.clips.get(camera) for camera in cameras)
+        return [clip.path for clip in clips if isinstance(clip, Clip)]

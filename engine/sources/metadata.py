@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -164,9 +165,15 @@ def inside(root: Path, template: str, where: str, **fields: object) -> Path:
     Raises:
         DatasetError: the template is malformed, absolute or leads out of the dataset.
     """
-    if reason := why_not_fillable(template, known=fields, needed=()):
+    if reason := _why_not_fillable(template, tuple(fields)):
         raise DatasetError(f"{where}: path template {template!r} {reason}")
-    relative = Path(template.format(**fields))
-    if relative.is_absolute() or ".." in relative.parts:
+    relative = template.format(**fields)
+    if relative.startswith("/") or ".." in relative.split("/"):
         raise DatasetError(f"{where}: path template {template!r} leads out of the dataset")
     return root / relative
+
+
+# A dataset has one template and hundreds of thousands of paths.
+@lru_cache(maxsize=8)
+def _why_not_fillable(template: str, fields: tuple[str, ...]) -> str | None:
+    return why_not_fillable(template, known=fields, needed=())

@@ -88,11 +88,11 @@ def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] =
     return {name: table.column(name).to_pylist() for name in wanted}
 
 
-def read_first_row(path: Path) -> dict[str, Any]:
+def read_first_row(path: Path, columns: Sequence[str]) -> dict[str, Any]:
     """The first row of a file by column; empty for a file without rows."""
     try:
         with pq.ParquetFile(path) as file:
-            batch = next(file.iter_batches(1, use_threads=False), None)
+            batch = next(file.iter_batches(1, columns=list(columns), use_threads=False), None) if columns else None
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
     rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()

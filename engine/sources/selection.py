@@ -1,6 +1,9 @@
 """Some of a dataset's episodes, as command lines and recipes name them."""
 
-from engine.errors import RecipeError
+from collections.abc import Collection
+from pathlib import Path
+
+from engine.errors import DatasetError, RecipeError
 from engine.sources.dataset import SourceDataset
 from engine.sources.episode import SourceEpisode
 
@@ -21,23 +24,53 @@ def parse_selection(text: str) -> list[slice | int]:
     return parts
 
 
-def select_episodes(dataset: SourceDataset, selection: str | None) -> list[SourceEpisode]:
-    """The episodes that a selection names, in its order, each once; None names all.
+def select_episodes(
+    dataset: SourceDataset, selection: str | None, *, option: str = "--episodes"
+) -> list[SourceEpisode]:
+    """The episodes that a selection names, in its order; None names all.
+
+    Unlike Python's, its ranges may not reach past the end: whoever asks for 100 episodes should hear that there
+    are 50. Within them, numbers that the dataset leaves out are no error.
+
+    Args:
+        dataset: The dataset.
+        selection: Such as "0:40" or "3,5,10:20".
+        option: What errors call the selection.
 
     Raises:
-        RecipeError: the selection is malformed, names an episode that does not exist, or none at all.
+        DatasetError: the dataset has no episodes.
+        RecipeError: the selection is malformed, names an episode that does not exist or one twice, or has a part
+            that names none.
     """
     by_index = {episode.index: episode for episode in dataset.episodes}
-    chosen = []
+    if not by_index:
+        raise DatasetError(f"{dataset.root} has no episodes")
+    if selection is None:
+        return list(dataset.episodes)
     try:
-        parts = [slice(None)] if selection is None else parse_selection(selection)
+        parts = parse_selection(selection)
     except ValueError as error:
-        raise RecipeError(f"--episodes: {error}") from None
-    for part in parts:
-        if isinstance(part, int) and part not in by_index:
-            raise RecipeError(f"--episodes {selection}: {dataset.root} has no episode {part}")
-        wanted = range(*part.indices(max(by_index, default=-1) + 1)) if isinstance(part, slice) else [part]
-        chosen += [by_index[index] for index in wanted if index in by_index]
+        raise RecipeError(f"{option}: {error}") from None
+    chosen: dict[int, SourceEpisode] = {}
+    for text, part in zip(selection.split(","), parts, strict=True):
+        for index in _indices(part, dataset.root, by_index, where=f"{option} {text.strip()}"):
+            if index in chosen:
+                raise RecipeError(f"{option} {selection} names episode {index} twice")
+            chosen[index] = by_index[index]
+    return list(chosen.values())
+
+
+def _indices(part: slice | int, root: Path, known: Collection[int], *, where: str) -> list[int]:
+    """The episodes that a part of a selection names, at least one."""
+    if isinstance(part, int) and part in known:
+        return [part]
+    last = max(known)
+    furthest = part if isinstance(part, int) else max(part.start or 0, (part.stop or 1) - 1)
+    if isinstance(part, int) or furthest > last:
+        extent = f"it has {len(known)}, the last is {last}"
+        advice = "" if isinstance(part, int) else ". A range without an end, A:, takes all that are there"
+        raise RecipeError(f"{where}: {root} has no episode {furthest}; {extent}{advice}")
+    chosen = [index for index in range(*part.indices(last + 1)) if index in known]
     if not chosen:
-        raise RecipeError(f"--episodes {selection or ':'} selects none of the {len(by_index)} of {dataset.root}")
-    return list({episode.index: episode for episode in chosen}.values())
+        raise RecipeError(f"{where} selects none of the {len(known)} episodes of {root}")
+    return chosen

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from engine.sources.dataset import Feature, SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from engine.sources.files import LOCAL, SourceFiles
 from engine.sources.metadata import Info, read_json
 from engine.sources.parquet import episode_ranges, numbered, read_first_row, read_schema
 
@@ -24,8 +25,11 @@ def fits(root: Path) -> bool:
     return any((root / path).is_file() for path in INFO_PATHS) and any(root.glob("data/*.parquet"))
 
 
-def open_v1(root: Path) -> SourceDataset:
-    """Read info.json and one integer column.
+def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
+    """Read info.json and, as it does not say where episodes begin, the column episode_index of every file.
+
+    Where it describes no features either, the first file's footer and the first row of its columns of lists tell
+    them. No other row and no video is read.
 
     Raises:
         DatasetError: a file is missing or malformed; the message names it.
@@ -39,7 +43,7 @@ def open_v1(root: Path) -> SourceDataset:
     for path in parquets:
         for index, rows in episode_ranges(path):
             ranges.setdefault(index, []).append(rows)
-    video_path = _video_path(root, features, ranges)
+    video_path = _video_path(root, features, ranges, files)
     return SourceDataset(
         root=root,
         layout=f"LeRobot {info.codebase_version or 'v1'}" if is_hub else "the ALOHA guide's tree",
@@ -48,6 +52,7 @@ def open_v1(root: Path) -> SourceDataset:
         features=features,
         tasks={},
         episodes=[_episode(root, info, features, video_path, index, tuple(ranges[index])) for index in sorted(ranges)],
+        files=files,
     )
 
 
@@ -65,26 +70,39 @@ def _episode(
     return SourceEpisode(index, num_frames, rows, clips, tasks=())
 
 
-def _video_path(root: Path, features: dict[str, Feature], ranges: dict[int, list[RowRange]]) -> str:
+def _video_path(root: Path, features: dict[str, Feature], ranges: dict[int, list[RowRange]], files: SourceFiles) -> str:
     """The template that fits the first video found; all of a dataset's are named alike."""
     for key in (key for key, feature in features.items() if feature.dtype == "video"):
         for index in ranges:
             for template in VIDEO_PATHS:
-                if (root / template.format(video_key=key, episode_index=index)).is_file():
+                if files.size(root / template.format(video_key=key, episode_index=index)) is not None:
                     return template
     return VIDEO_PATHS[-1]
 
 
 def _features(path: Path) -> dict[str, Feature]:
     """Before info.json described features, only the parquet's types and first row did."""
-    schema, first = read_schema(path), read_first_row(path)
+    schema = read_schema(path)
+    first = read_first_row(path, [field.name for field in schema if _is_list(field.type)])
     return {field.name: _feature(field.type, first.get(field.name)) for field in schema}
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    """Whether only a row tells how many values a row has."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _feature(kind: pa.DataType, first: object) -> Feature:
     if pa.types.is_struct(kind):
         fields = {kind.field(number).name for number in range(kind.num_fields)}
         return Feature("image" if "bytes" in fields else "video", (), None)
-    if isinstance(first, list):
-        return Feature(str(kind.value_type).replace("float", "float32"), (len(first),), None)
-    return Feature(str(kind).replace("float", "float32"), (1,), None)
+    if pa.types.is_fixed_size_list(kind):
+        return Feature(_dtype(kind.value_type), (kind.list_size,), None)
+    if _is_list(kind):
+        return Feature(_dtype(kind.value_type), (len(first) if isinstance(first, list) else 0,), None)
+    return Feature(_dtype(kind), (1,), None)
+
+
+def _dtype(kind: pa.DataType) -> str:
+    """A type as info.json names it."""
+    return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))

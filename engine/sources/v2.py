@@ -6,6 +6,7 @@ from engine.errors import DatasetError
 from engine.layout import DATA_PATH, VIDEO_PATH
 from engine.sources.dataset import SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from engine.sources.files import LOCAL, SourceFiles
 from engine.sources.metadata import EpisodeLine, Info, TaskLine, inside, read_json, read_jsonl
 
 
@@ -14,7 +15,7 @@ def fits(root: Path) -> bool:
     return (root / "meta/info.json").is_file() and (root / "meta/episodes.jsonl").is_file()
 
 
-def open_v2(root: Path) -> SourceDataset:
+def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     """Read meta/ only.
 
     Raises:
@@ -36,6 +37,7 @@ def open_v2(root: Path) -> SourceDataset:
         features={name: feature.to_feature() for name, feature in info.features.items()},
         tasks=tasks,
         episodes=[episodes[index] for index in sorted(episodes)],
+        files=files,
     )
 
 

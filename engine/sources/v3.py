@@ -5,6 +5,7 @@ wrong file for the first episode of each new one, and indices may be missing or 
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from engine.errors import DatasetError
 from engine.sources.dataset import SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from engine.sources.files import LOCAL, SourceFiles
 from engine.sources.metadata import Info, Text, check, inside, read_json
-from engine.sources.parquet import SharedRows, count_rows, numbered, read_columns
+from engine.sources.parquet import SharedRows, numbered, read_columns
 
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 
@@ -24,7 +26,7 @@ def fits(root: Path) -> bool:
     return (root / "meta/info.json").is_file() and any(root.glob("meta/episodes/*/*.parquet"))
 
 
-def open_v3(root: Path) -> SourceDataset:
+def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     """Read meta/ and the footers of data/.
 
     Raises:
@@ -32,7 +34,7 @@ def open_v3(root: Path) -> SourceDataset:
     """
     info = read_json(root / "meta/info.json", Info)
     listed = sorted(_episode_rows(root, info), key=lambda row: row.episode_index)
-    rows = SharedRows(count_rows(numbered(root.glob("data/*/*.parquet"))))
+    rows = SharedRows(files.count_rows(root, "data/*/*.parquet"))
     episodes = []
     start = 0
     for row in listed:
@@ -46,6 +48,7 @@ def open_v3(root: Path) -> SourceDataset:
         features={name: feature.to_feature() for name, feature in info.features.items()},
         tasks=_tasks(root / "meta/tasks.parquet"),
         episodes=episodes,
+        files=files,
     )
 
 
@@ -74,6 +77,7 @@ def _episode_rows(root: Path, info: Info) -> Iterator[_EpisodeRow]:
     cameras = [key for key, feature in info.features.items() if feature.dtype == "video"]
     columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
     needed = ["episode_index", "length", *(column for names in columns.values() for column in names.values())]
+    own_names = set(_EpisodeRow.model_fields) - {"places"}
     seen: set[int] = set()
     for path in numbered(root.glob("meta/episodes/*/*.parquet")):
         values = read_columns(path, needed, optional=["tasks"])
@@ -81,7 +85,7 @@ def _episode_rows(root: Path, info: Info) -> Iterator[_EpisodeRow]:
             places = {
                 key: {name: values[column][number] for name, column in names.items()} for key, names in columns.items()
             }
-            own: dict[str, Any] = {name: values[name][number] for name in values if name in _EpisodeRow.model_fields}
+            own: dict[str, Any] = {name: values[name][number] for name in own_names if name in values}
             own |= {"tasks": own.get("tasks") or (), "places": places}
             row = check(own, _EpisodeRow, f"{path}, row {number}")
             if row.episode_index in seen:
@@ -91,25 +95,22 @@ def _episode_rows(root: Path, info: Info) -> Iterator[_EpisodeRow]:
 
 
 def _episode(root: Path, info: Info, row: _EpisodeRow, rows: tuple[RowRange, ...]) -> SourceEpisode:
-    clips: dict[str, Clip | ImageColumn] = {
-        camera_name(key): Clip(_video(root, info, key, place), row.length, info.fps, place.from_timestamp)
-        for key, place in row.places.items()
-    }
+    template = info.video_path or VIDEO_PATH
+    clips: dict[str, Clip | ImageColumn] = {}
+    for key, place in row.places.items():
+        path = _video(root, template, key, place.chunk_index, place.file_index)
+        clips[camera_name(key)] = Clip(path, row.length, info.fps, place.from_timestamp)
     for key, feature in info.features.items():
         if feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, row.length)
     return SourceEpisode(row.episode_index, row.length, rows, clips, row.tasks, search=root / "data")
 
 
-def _video(root: Path, info: Info, key: str, place: _Place) -> Path:
-    return inside(
-        root,
-        info.video_path or VIDEO_PATH,
-        f"{root}/meta/info.json",
-        video_key=key,
-        chunk_index=place.chunk_index,
-        file_index=place.file_index,
-    )
+# Hundreds of episodes share a file, and then its path in memory as well.
+@lru_cache(maxsize=64)
+def _video(root: Path, template: str, key: str, chunk_index: int, file_index: int) -> Path:
+    where = f"{root}/meta/info.json"
+    return inside(root, template, where, video_key=key, chunk_index=chunk_index, file_index=file_index)
 
 
 def _tasks(path: Path) -> dict[int, str]:

@@ -1,13 +1,14 @@
 """The promises of a finished dataset, each a named check; see CHECKS.
 
 It judges any GR00T dataset, not only Millrace's. What needs a model or a machine (rows 11 and 12 of the checklist in
-facts/gr00t.md: a checkpoint's own tags and limits, batch and memory) is left to train/preflight.py.
+facts/gr00t.md: a checkpoint's own tags and limits, batch and memory) is left to train/preflight.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engine.validate.checks import CHECKS, Check, Severity
+from engine.validate.config import GrootConfig
 from engine.validate.episode_statistics import episode_statistics_problems
 from engine.validate.files import why_no_folder
 from engine.validate.info import info_problems, template_problems
@@ -30,6 +31,7 @@ def validate(
     dataset: str | Path,
     *,
     deep: bool = False,
+    config: GrootConfig | None = None,
     on_progress: Progress = lambda stage, num_done, num_all: None,
 ) -> Report:
     """Judge a dataset; whatever is wrong with it becomes a Problem, nothing is raised.
@@ -37,6 +39,7 @@ def validate(
     Args:
         dataset: Its folder; nothing in it is written or run.
         deep: Also decode every frame.
+        config: The modality config to judge it by; None for its own modality_config.py.
         on_progress: Told the stage ("files", "episodes", "statistics"), how much of it is done, and of how much, where
             that is known.
     """
@@ -44,7 +47,7 @@ def validate(
     num_checks = sum(deep or not check.is_deep for check in CHECKS.values())
     if reason := why_no_folder(root):
         return Report((problem("dataset-missing", None, f"the folder {root} {reason}"),), 0, 0, num_checks)
-    metadata, problems = read_metadata(root)
+    metadata, problems = read_metadata(root, config)
     problems += manifest_problems(root, lambda num_done: on_progress("files", num_done, None))
     if metadata is None:
         return Report(tuple(problems), 0, 0, num_checks)

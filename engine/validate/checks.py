@@ -105,7 +105,7 @@ CHECKS: dict[str, Check] = {
     "config-relative": Check("error", "Each RELATIVE action has its state among the state keys, of the same width."),
     "config-deltas": Check("error", "No delta index is negative, and chunks start at the last state."),
     "config-language": Check("error", "It has exactly one language key, at delta index 0."),
-    # what training needs of the data; what it needs of a model is train/preflight.py's
+    # what training needs of the data; what it needs of a model is train/preflight's
     "model-dims": Check("error", "State and action of the config fit N1.6's 128 values each."),
     "model-dims-all": Check("warning", "Where there is no config, all groups together fit N1.6's 128 values."),
     "model-horizon": Check("error", "The action chunk fits N1.6's 50 steps."),

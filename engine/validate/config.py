@@ -81,26 +81,24 @@ class _Dynamic(Exception):
         super().__init__(f"see line {getattr(node, 'lineno', 1)}")
 
 
-def read_config(root: Path) -> GrootConfig:
-    """The config that the file registers; names are followed to constants of the file.
+def read_config(folder: Path, name: str = MODALITY_CONFIG) -> GrootConfig:
+    """The config that a file of the folder registers; names are followed to constants of the file.
 
     Raises:
         Unreadable: no Python, or not understood without running it.
     """
     try:
-        source = (root / MODALITY_CONFIG).read_bytes()
+        source = (folder / name).read_bytes()
         if len(source) > MAX_BYTES:
-            raise Unreadable(problem("config-dynamic", MODALITY_CONFIG, f"is {len(source)} bytes long; not judged"))
+            raise Unreadable(problem("config-dynamic", name, f"is {len(source)} bytes long; not judged"))
         module = ast.parse(source)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise Unreadable(
-            problem("config-syntax", MODALITY_CONFIG, f"is no Python that can be read ({error})")
-        ) from error
+        raise Unreadable(problem("config-syntax", name, f"is no Python that can be read ({error})")) from error
     try:
         return _registered(module)
     except (_Dynamic, RecursionError) as error:
         message = f"cannot be understood without running it ({error}), so what it asks for is not judged"
-        raise Unreadable(problem("config-dynamic", MODALITY_CONFIG, message)) from error
+        raise Unreadable(problem("config-dynamic", name, message)) from error
 
 
 def _registered(module: ast.Module) -> GrootConfig:

@@ -226,8 +226,13 @@ class Metadata:
         return {"episode_chunk": index // self.info.chunks_size, "episode_index": index}
 
 
-def read_metadata(root: Path) -> tuple[Metadata | None, list[Problem]]:
-    """Everything in meta/ but statistics. None where not even info.json and episodes.jsonl can be used."""
+def read_metadata(root: Path, config: GrootConfig | None = None) -> tuple[Metadata | None, list[Problem]]:
+    """Everything in meta/ but statistics. None where not even info.json and episodes.jsonl can be used.
+
+    Args:
+        root: The dataset's folder.
+        config: The modality config that counts; None for the dataset's own.
+    """
     problems = _missing(root)
 
     def attempt(name: str, read: Callable[[], Value]) -> Value | None:
@@ -243,7 +248,7 @@ def read_metadata(root: Path) -> tuple[Metadata | None, list[Problem]]:
     tasks = attempt(TASKS, lambda: _read_tasks(root, problems.append))
     episodes = attempt(EPISODES, lambda: _read_episodes(root, tasks, problems.append))
     modality = attempt(MODALITY, lambda: read_json(root, MODALITY, ModalityFile))
-    config = attempt(MODALITY_CONFIG, lambda: read_config(root))
+    config = config or attempt(MODALITY_CONFIG, lambda: read_config(root))
     problems += [found for name in (EPISODES, TASKS) for found in blank_lines(root, name)]
     if info is None or episodes is None:
         return None, problems

@@ -92,18 +92,18 @@ def _diagnosis(path: Path, error: Exception) -> str:
 def _scan_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> list[PacketInfo]:
     """The clip's packets, read without decoding."""
     packets: list[PacketInfo] = []
-    for packet in _clip_packets(container, stream, clip):
+    for packet in clip_packets(container, stream, clip):
         if packet.is_corrupt:
             raise VideoError(f"{clip.path} is truncated or corrupt at packet {len(packets)}")
         packets.append(PacketInfo(packet.pts, packet.is_keyframe))
     return packets
 
 
-def _clip_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:
+def clip_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:
     """Packets in file order, from the last key frame before the clip until none can belong to it."""
     end = None
     if clip.start_seconds is not None:
-        _seek_key_frame(container, stream, _bounds(clip, stream)[0])
+        _seek_key_frame(container, stream, clip_bounds(clip, stream)[0])
         end = _to_pts(clip.start_seconds + float((clip.num_frames + 1) / clip.fps), stream)
     for packet in container.demux(stream):
         if end is not None and packet.dts is not None and packet.dts >= end:
@@ -138,12 +138,12 @@ def _frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> 
         return None
     times = np.sort(np.array([packet.pts for packet in packets], dtype=np.int64))
     if clip.start_seconds is not None:
-        start, stop = _bounds(clip, stream)
+        start, stop = clip_bounds(clip, stream)
         times = times[(times >= start) & (times < stop)]
     return times if len(times) == clip.num_frames else None
 
 
-def _bounds(clip: Clip, stream: VideoStream) -> tuple[int, int]:
+def clip_bounds(clip: Clip, stream: VideoStream) -> tuple[int, int]:
     """Times [start, stop) of a part of a file, half a frame early, as offsets drift a little."""
     assert clip.start_seconds is not None
     early = clip.start_seconds - float(1 / clip.fps / 2)
@@ -161,7 +161,7 @@ def _decode_planned(
     wanted = iter(wanted_times.tolist())
     due = next(wanted)
     uses = plan_packets(packets, set(wanted_times.tolist()))
-    for frame in _feed(_clip_packets(container, stream, clip), uses, stream):
+    for frame in _feed(clip_packets(container, stream, clip), uses, stream):
         _check_whole(frame, clip)
         if frame.pts == due:
             yield frame
@@ -193,7 +193,7 @@ def _decode_all(
 ) -> Iterator[av.VideoFrame]:
     """Decode every frame and tell the wanted ones by counting."""
     wanted = set(indices.tolist())
-    start, stop = (None, None) if clip.start_seconds is None else _bounds(clip, stream)
+    start, stop = (None, None) if clip.start_seconds is None else clip_bounds(clip, stream)
     number = 0
     for frame in _feed_all(container, stream, clip):
         _check_whole(frame, clip)
@@ -210,7 +210,7 @@ def _decode_all(
 
 
 def _feed_all(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.VideoFrame]:
-    for packet in _clip_packets(container, stream, clip):
+    for packet in clip_packets(container, stream, clip):
         yield from stream.codec_context.decode(packet)
     yield from stream.codec_context.decode(None)
 

@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("gr00t", reason="NOT TESTED: gr00t is not importable")
 
 import torch
-from datasets import FLAVOURS, LENGTHS, TAG, Flavour, modality_configs, write_foreign
+from foreign_datasets import FLAVOURS, HORIZON, LENGTHS, TAG, Flavour, modality_configs, write_foreign
 from gr00t.data.dataset.sharded_mixture_dataset import ShardedMixtureDataset
 from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepDataset
 from gr00t.data.interfaces import ShardedDataset
@@ -135,7 +135,7 @@ def test_every_shard_is_gr00ts_shard(dataset: Written, is_training: bool) -> Non
     processor.train() if is_training else processor.eval()
     (expected, drawn), (found, drawn_by_us) = shards_and_draws(stock), shards_and_draws(ours)
     collator = CachingCollator(processor.collator)
-    assert sum(map(len, found)) == sum(length - 7 for length in LENGTHS)
+    assert sum(map(len, found)) == sum(max(0, length - HORIZON + 1) for length in LENGTHS)
     for shard, other in zip(expected, found, strict=True):
         for sample, ours_of_it in zip(shard, other, strict=True):
             assert_same_sample(sample, ours_of_it)

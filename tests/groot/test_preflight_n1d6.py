@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runs import EVERYTHING, N1D6_SHAPES, replace_text, settings_of, write_run_dataset
 from train.preflight import preflight
 from train.preflight.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorKwargs, read_base
 from train.preflight.parameters import components_of
 from train.preflight.robot import trained_config
 from train.preflight.shards import num_splits, shard, trainable_steps
+from training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of, write_run_dataset
 
 pytestmark = pytest.mark.skipif(find_spec("gr00t") is None, reason="NOT TESTED: gr00t is not importable")
 HORIZON = 16

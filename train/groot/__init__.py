@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 from train.errors import GrootMissing
 
-if TYPE_CHECKING:  # which imports torch
+if TYPE_CHECKING:  # which import torch and ray
+    from train.evaluate import Contender
+    from train.evaluate_settings import EvaluateSettings
+    from train.open_loop import Policy
+    from train.serve import ServeSettings
     from train.worker import Worker
 
 HOW_TO_GET = (
@@ -39,3 +43,28 @@ def train(worker: "Worker") -> None:
     from train.groot.trainer import train_groot
 
     train_groot(worker)
+
+
+def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy":
+    """A checkpoint's policy, or that of a running server."""
+    from train.groot.modality import import_user_modules
+
+    import_user_modules(settings.import_module)
+    if settings.server is not None or contender.tag is None:
+        from train.groot.client import ServerPolicy
+
+        assert settings.server is not None, "a checkpoint is evaluated under a tag"
+        return ServerPolicy(settings.server, timeout_seconds=settings.timeout_seconds, wrapped=settings.wrapped)
+    from train.groot.policy import CheckpointPolicy
+
+    return CheckpointPolicy(contender.name, contender.tag, cpu=settings.cpu)
+
+
+def serve(settings: "ServeSettings", tag: str) -> None:
+    """Serve a checkpoint by GR00T's own inference server until a client ends it."""
+    from train.groot.modality import import_user_modules
+
+    import_user_modules(settings.import_module)
+    from train.groot.server import run_server
+
+    run_server(settings, tag)

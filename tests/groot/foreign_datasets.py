@@ -15,7 +15,7 @@ from synthetic_rows import write_json
 
 HORIZON = 8
 TAG = EmbodimentTag.ROBOCASA_PANDA_OMRON
-LENGTHS = (41, 23, 30, 17, 26)
+LENGTHS = (41, 23, 30, 5, 17, 26)  # one shorter than an action chunk
 GROUPS = ("arm", "hand", "eef", "base")
 JOINT = (ActionType.NON_EEF, ActionFormat.DEFAULT)
 ACTIONS = {
@@ -25,7 +25,14 @@ ACTIONS = {
     "base": ActionConfig(ActionRepresentation.ABSOLUTE, *JOINT),
 }
 # The tasks differ after GR00T has taken punctuation and capitals away.
-TASKS = [("Pick up the cube.", "valid", "Lift <image-2> it!"), "Pour", "Stack, then wait", "Pour", ("Pour", "Wipe")]
+TASKS = [
+    ("Pick up the cube.", "valid", "Lift <image-2> it!"),
+    "Pour",
+    "Stack, then wait",
+    "Pour",
+    "Wipe",
+    ("Pour", "Wipe"),
+]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,184 @@
+"""`millrace evaluate`."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import tyro
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from tyro.conf import UseAppendAction, arg
+
+from commands.flags import Flag
+from engine.progress import stage_progress
+from engine.sources.selection import parse_selection
+from engine.text import printable
+from train.checkpoint import expand
+from train.dataset import TrainingDataset
+from train.errors import SettingsError
+from train.evaluate_settings import EvaluateSettings, ServerAddress
+from train.settings import EmbodimentTag
+
+if TYPE_CHECKING:  # which import ray
+    from train.evaluate import Contender
+    from train.open_loop import Trace
+    from train.plots import PlotFolder
+    from train.scores import Evaluation, Score
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score checkpoints on held-out episodes, open loop: predicted actions against recorded ones.
+
+    A low error does not prove that a robot would succeed; a high one, or one above that of holding still, tells that
+    something is wrong. Examples:
+
+    millrace evaluate checkpoints/aloha/checkpoint-5000 out/aloha_gr1_heldout --plots plots
+
+    millrace evaluate checkpoints/aloha out/aloha_gr1_heldout --num-gpus 4 --json evaluation.json
+
+    millrace evaluate out/aloha_gr1_heldout --server 127.0.0.1:5555
+    """
+
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional, arg(metavar="[CHECKPOINT ...] DATASET")]
+    """Checkpoints, or a run's folder for all that it has, and last the folder of a GR00T dataset."""
+    server: Annotated[str | None, arg(metavar="HOST:PORT")] = None
+    """Score the model in a running GR00T server instead."""
+    timeout: Annotated[float, arg(metavar="SECONDS")] = 60.0
+    """Longest wait for a server's answer."""
+    use_sim_policy_wrapper: Flag = False
+    """That server was started with this flag."""
+    episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
+    """Some episodes only: A:B, or a list such as 0,3,10:20."""
+    horizon: Annotated[int | None, arg(metavar="STEPS")] = None
+    """Steps taken of each predicted chunk before the next is predicted; by default all."""
+    embodiment_tag: EmbodimentTag | None = None
+    """The robot, as GR00T calls it; by default as the checkpoint was finetuned."""
+    json: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Write all errors, by checkpoint, episode and joint group."""
+    plots: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Draw a PNG of each episode."""
+    num_gpus: int = 1
+    """Policies at a time, a GPU each; 0 evaluates in this process."""
+    address: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    """A running Ray cluster, for example "auto"; by default a Ray of this machine."""
+    cpu: Flag = False
+    """On CPUs; --num-gpus then counts processes."""
+    import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
+    """A Python file that every worker imports first, such as a model type of your own; may be given again."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    when_stopped = "stopped"
+
+    def run(self) -> int:
+        """Evaluate, print, and write what was asked for."""
+        settings = self.settings()
+        named = (path for name in settings.checkpoints for path in expand(Path(name)))
+        settings = replace(settings, checkpoints=tuple(map(str, named)))
+        plots = self._plots(settings.dataset)
+        from train.groot import open_policy, require_groot
+
+        require_groot()
+        from train.evaluate import contenders, evaluate
+
+        found, notes = contenders(settings)
+        for note in notes:
+            print(printable(f"warning: {note}"), file=sys.stderr)
+        with self._quiet() as terminal, stage_progress(Console(file=terminal)) as on_progress:
+
+            def on_done(contender: "Contender", trace: "Trace", num_done: int, num_all: int) -> None:
+                if plots is not None:
+                    plots.draw(contender.name, trace)
+                on_progress("episodes", num_done, num_all)
+
+            evaluation = evaluate(settings, found, open_policy, on_trace=on_done)
+        if self.json is not None:
+            self.json.parent.mkdir(parents=True, exist_ok=True)
+            self.json.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        print_evaluation(evaluation, Console())
+        return 0
+
+    def settings(self) -> EvaluateSettings:
+        """The flags as settings, with all paths absolute; folders of runs are not looked into.
+
+        Raises:
+            SettingsError: a flag contradicts another, or its value means nothing.
+        """
+        if not self.paths:
+            raise SettingsError("evaluate takes CHECKPOINT ... DATASET, or --server HOST:PORT and DATASET")
+        *named, dataset = self.paths
+        try:
+            episodes = parse_selection(self.episodes) if self.episodes else []
+        except ValueError as error:
+            raise SettingsError(f"--episodes: {error}") from error
+        return EvaluateSettings(
+            dataset=Path(dataset),
+            checkpoints=tuple(named),
+            server=ServerAddress.parse(self.server) if self.server else None,
+            episodes=tuple(episodes),
+            horizon=self.horizon,
+            embodiment_tag=self.embodiment_tag,
+            num_gpus=self.num_gpus,
+            address=self.address,
+            cpu=self.cpu,
+            import_module=self.import_module,
+            timeout_seconds=self.timeout,
+            wrapped=self.use_sim_policy_wrapper,
+        ).absolute()
+
+    @contextmanager
+    def _quiet(self) -> Iterator[TextIO]:
+        """Standard error for us alone: what libraries print as they load a model goes nowhere, but with --debug."""
+        from train.worker import chatter_kept
+
+        quiet = nullcontext() if self.debug else chatter_kept(Path(os.devnull))
+        with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal, quiet:
+            yield terminal
+
+    def _plots(self, dataset: Path) -> "PlotFolder | None":
+        if self.plots is None:
+            return None
+        from train.plots import PlotFolder
+
+        return PlotFolder(self.plots, TrainingDataset.open(dataset))
+
+
+def print_evaluation(evaluation: "Evaluation", console: Console) -> None:
+    """The best checkpoint's errors by joint group, and all checkpoints where there are several."""
+    best = next(one for one in evaluation.checkpoints if one.checkpoint == evaluation.best)
+    num_steps = sum(episode.num_steps for episode in best.episodes)
+    tell = console.print
+    if len(evaluation.checkpoints) > 1:
+        names = ("/".join(Path(one.checkpoint).parts[-2:]) for one in evaluation.checkpoints)
+        tell(_table("checkpoint", zip(names, (one.total for one in evaluation.checkpoints), strict=True)))
+        tell(f"best: {escape(best.checkpoint)}", soft_wrap=True, highlight=False)
+    else:
+        tell(escape(best.checkpoint), soft_wrap=True, highlight=False)
+    tell(_table("action", [*best.groups.items(), ("all", best.total)]))
+    episodes = "1 episode" if len(best.episodes) == 1 else f"{len(best.episodes)} episodes"
+    of = f"{episodes}, {num_steps} steps, {evaluation.horizon} of each chunk"
+    tell(f"{of}; units of the data, squared for MSE", soft_wrap=True, highlight=False)
+    share = best.total.against_hold
+    if share is not None and share >= 1:
+        tell("warning: no better than holding still", soft_wrap=True, highlight=False)
+
+
+def _table(title: str, rows: "Iterable[tuple[str, Score]]") -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column(title, no_wrap=True, overflow="fold")
+    for name in ("MSE", "MAE", "MSE holding still", "MAE holding still"):
+        table.add_column(name, justify="right")
+    for name, score in rows:
+        table.add_row(escape(name), *map(_number, (score.mse, score.mae, score.hold_mse, score.hold_mae)))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,70 @@
+"""`millrace pipeline`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from tyro.conf import arg
+
+from commands.flags import Flag
+from commands.pipeline_file import PipelineFile
+from commands.pipeline_steps import steps_of
+from engine.hub import HubName
+from engine.publish import check_token
+from engine.text import printable
+from train.groot import require_groot
+from train.pipeline import outlook, run_steps
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Convert, finetune, evaluate and upload as one file says, each once.
+
+    All of the file is checked first. The same command again skips what is done and continues what was stopped; a step
+    is done again where the file, or what it works on, has changed. Examples:
+
+    millrace pipeline aloha.yaml --dry-run
+
+    millrace pipeline aloha.yaml
+    """
+
+    file: Annotated[Path, tyro.conf.Positional, arg(metavar="FILE.yaml")]
+    """Sections convert, finetune, evaluate and upload, those that are wanted; their keys are the commands' flags."""
+    dry_run: Flag = False
+    """Only check the file, and list the steps."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    when_stopped = "stopped; the same command continues where this one stopped"
+
+    def run(self) -> int:
+        """Check, then do what is not done; the exit code of the first step that fails."""
+        file = PipelineFile(self.file)
+        steps = steps_of(file)
+        record = file.file.path.with_suffix(".done.json")
+        if self.dry_run:
+            for step, is_done in outlook(steps, record):
+                _tell(f"{step.name}: {'done' if is_done else 'to do'}: {step.summary}")
+            return 0
+        self._check_means(file)
+        return run_steps(steps, record, tell=_tell)
+
+    def _check_means(self, file: PipelineFile) -> None:
+        """What would be missed only hours later.
+
+        Raises:
+            GrootMissing: GR00T is not installed.
+            HubError: nobody is logged in to the Hub.
+        """
+        sections = file.content
+        if {"finetune", "evaluate"} & set(sections):
+            require_groot()
+        if "upload" in sections:
+            check_token(HubName("model", str(sections["upload"]["repo"])))
+
+
+def _tell(line: str) -> None:
+    Console().print(escape(printable(line)), soft_wrap=True, highlight=False)

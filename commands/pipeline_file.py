@@ -1,0 +1,153 @@
+"""A pipeline's file: its sections, whose keys are the flags of the commands that they stand for."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from embodiments.errors import unknown_name
+from embodiments.yaml_file import Key, YamlFile, read_yaml
+from engine.errors import RecipeError, RecipeProblems
+from engine.problems import cited_problems
+
+SECTIONS = ("convert", "finetune", "evaluate", "upload")
+
+
+class PipelineFile:
+    """A file under check: what is wrong is gathered, and raised at the end.
+
+    Raises:
+        RecipeError: it cannot be read, or is no YAML.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = read_yaml(path.absolute(), error=RecipeError)
+        self._found: list[tuple[Key, str]] = []
+        self._cited: list[str] = []
+        for name in self.file.content:
+            if name not in SECTIONS:
+                self.add((name,), str(unknown_name(name, "section of a pipeline", SECTIONS)))
+        if not set(SECTIONS) & set(self.file.content):
+            self.add((), f"there is nothing to do; sections are {', '.join(SECTIONS)}")
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """What the file holds, unchecked."""
+        return self.file.content
+
+    @property
+    def folder(self) -> Path:
+        """To which paths in the file are relative."""
+        return self.file.path.parent
+
+    def add(self, key: Key, message: str) -> None:
+        """Take in what is wrong at a key."""
+        self._found.append((key, message))
+
+    def check(self) -> None:
+        """Raise what was found, if anything.
+
+        Raises:
+            RecipeProblems: a line for each, in the order of the file.
+        """
+        lines = cited_problems(self._found, self.file).lines + self._cited
+        if lines:
+            raise RecipeProblems(sorted(lines, key=self._place))
+
+    def section(self, name: str, kind: "Kind") -> dict[str, Any] | None:
+        """The values of a section, checked; None where it is not in the file, or wrong.
+
+        Keys may be written as flags are, with hyphens. Paths are relative to the file.
+        """
+        content = self.file.content.get(name)
+        if name not in self.file.content:
+            return None
+        if not isinstance(content, Mapping):
+            self.add((name,), f"{name} holds keys, such as {', '.join(kind.required) or next(iter(kind.types))}")
+            return None
+        num_before, values = len(self._found), {}
+        for written, value in content.items():
+            key = written.replace("-", "_")
+            if key not in kind.types:
+                self.add((name, written), str(unknown_name(written, f"key of {name}", kind.types)))
+            elif key in values:
+                self.add((name, written), f"{written} is given twice, with hyphens and without")
+            else:
+                values[key] = self._value((name, written), kind.types[key], value)
+        for key in kind.required:
+            if key not in values:
+                self.add((name,), f"{key} is missing")
+        return values if len(self._found) == num_before else None
+
+    def part(self, *prefix: str) -> YamlFile:
+        """A mapping within the file, as a file of its own that cites the same lines."""
+        content: Any = self.file.content
+        for name in prefix:
+            content = content[name]
+        size = len(prefix)
+        lines = {key[size:]: line for key, line in self.file.lines.items() if key[:size] == prefix}
+        return YamlFile(self.file.path, content, lines, self.file.error)
+
+    def add_lines(self, lines: Iterable[str]) -> None:
+        """Take in errors that cite their file and line already."""
+        self._cited += lines
+
+    def _place(self, line: str) -> float:
+        """Where the line of an error stands in the file; what is wrong with a recipe of its own comes last."""
+        cited = line.removeprefix(f"{self.file.path}:").partition(":")[0]
+        return int(cited) if cited.isdecimal() else math.inf
+
+    def _value(self, key: Key, kind: Any, value: object) -> Any:
+        try:
+            checked = TypeAdapter(kind).validate_python(_as_meant(kind, value))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            self.add(key, f"{key[-1]}: {first['msg']}, got {value!r}")
+            return None
+        return _located(checked, self.folder)
+
+
+class Kind:
+    """The keys that a section may have: fields of a command.
+
+    Args:
+        command: A dataclass.
+        without: Fields that are no keys.
+        also: Further keys and their types.
+    """
+
+    def __init__(self, command: type, *, without: tuple[str, ...], also: Mapping[str, Any] = {}) -> None:
+        self.command, self.without, self.also = command, {"debug", *without}, also
+
+    @cached_property
+    def types(self) -> dict[str, Any]:
+        """Type of each key."""
+        hints = get_type_hints(self.command)
+        return {field.name: hints[field.name] for field in self._fields} | dict(self.also)
+
+    @property
+    def required(self) -> list[str]:
+        """Keys that the command has no default for."""
+        return [field.name for field in self._fields if field.default is MISSING and field.default_factory is MISSING]
+
+    @property
+    def _fields(self) -> list["Field[Any]"]:
+        return [field for field in fields(self.command) if field.name not in self.without]
+
+
+def _as_meant(kind: Any, value: object) -> object:
+    """Numbers where a command line has text, such as `episodes: 3`, and one value where a list of them may stand."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and (kind is str or str in get_args(kind)):
+        return str(value)
+    return [value] if get_origin(kind) is tuple and isinstance(value, str | int | float) else value
+
+
+def _located(value: object, folder: Path) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_located(item, folder) for item in value)
+    return folder / value if isinstance(value, Path) else value

@@ -1,0 +1,220 @@
+"""The steps of a pipeline's file: each section as the command that it stands for, with what the others leave to it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from commands.convert import convert_and_tell
+from commands.evaluate import Evaluate
+from commands.finetune import Finetune
+from commands.pipeline_file import Kind, PipelineFile
+from commands.upload import Upload
+from embodiments.errors import MillraceError
+from embodiments.robot import is_path
+from engine.convert import Workers
+from engine.errors import SeveralProblems
+from engine.holdout import heldout_folder
+from engine.layout import META
+from engine.recipe import Recipe
+from engine.recipe_file import read_recipe, recipe_in
+from train.pipeline import Step
+from train.run_folder import COMPLETE, dataset_digest, newest_complete, step_of
+from train.settings import FinetuneSettings
+
+EVALUATION = "evaluation.json"  # in the run's folder, unless the file says otherwise
+UPLOADED = "uploaded"
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class ConvertKeys:
+    """Keys of the section `convert`: a recipe, by its file or itself, and those flags that it does not replace."""
+
+    recipe: Path | dict[str, Any]
+    out: Path
+    holdout: str | None = None
+    workers: int | None = None
+    address: str | None = None
+    local: bool = False
+
+
+CONVERT = Kind(ConvertKeys, without=())
+# A step that was stopped goes on when the pipeline does: it must not begin by deleting what it has made.
+FINETUNE = Kind(Finetune, without=("dry_run", "overwrite"))
+EVALUATE = Kind(
+    Evaluate,
+    without=("paths", "server", "timeout", "use_sim_policy_wrapper"),
+    also={"checkpoints": tuple[Path, ...], "dataset": Path},
+)
+UPLOAD = Kind(Upload, without=("folder",), also={"folder": Path})
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What the section `convert` says."""
+
+    recipe: Recipe
+    keys: ConvertKeys
+
+    @property
+    def heldout(self) -> Path | None:
+        """The dataset of the episodes that are held out, if any are."""
+        is_held = self.recipe.holdout or any(source.holdout for source in self.recipe.sources)
+        return heldout_folder(self.keys.out) if is_held else None
+
+
+def steps_of(file: PipelineFile) -> list[Step]:
+    """The steps of a file, in the order in which they are done.
+
+    Raises:
+        RecipeProblems: all that is wrong with the file.
+    """
+    converted = _converted(file)
+    settings = _finetune_settings(file, converted)
+    steps = [
+        None if converted is None else _convert_step(converted),
+        None if settings is None else _finetune_step(*settings),
+        _evaluate_step(file, converted, None if settings is None else settings[1]),
+        _upload_step(file, None if settings is None else settings[1]),
+    ]
+    file.check()
+    return [step for step in steps if step is not None]
+
+
+def _converted(file: PipelineFile) -> Converted | None:
+    values = file.section("convert", CONVERT)
+    if values is None:
+        return None
+    keys = ConvertKeys(**values)
+    settings = {} if keys.holdout is None else {"holdout": keys.holdout}
+    try:
+        Workers(keys.workers, keys.address, keys.local)
+        if isinstance(keys.recipe, Path):
+            return Converted(read_recipe(keys.recipe, **settings), keys)
+        return Converted(recipe_in(file.part("convert", "recipe"), **settings), keys)
+    except SeveralProblems as error:
+        file.add_lines(error.lines)
+    except MillraceError as error:
+        file.add(("convert",), str(error))
+    return None
+
+
+def _convert_step(converted: Converted) -> Step:
+    keys, recipe = converted.keys, converted.recipe
+    folders = [keys.out] if converted.heldout is None else [keys.out, converted.heldout]
+    sources = ", ".join(str(source.path) for source in recipe.sources)
+    files = [
+        Path(name) for name in (recipe.robot, *(source.map for source in recipe.sources)) if name and is_path(name)
+    ]
+
+    def run() -> int:
+        convert_and_tell(recipe, keys.out, Workers(keys.workers, keys.address, keys.local))
+        return 0
+
+    return Step(
+        "convert",
+        f"{sources} into {', '.join(map(str, folders))}",
+        _text({"recipe": recipe.model_dump_json(), "out": keys.out}, files),
+        run,
+        lambda: _all(_dataset_made(folder) for folder in folders),
+    )
+
+
+def _finetune_settings(file: PipelineFile, converted: Converted | None) -> tuple[Finetune, FinetuneSettings] | None:
+    values = file.section("finetune", FINETUNE)
+    if values is None:
+        return None
+    if converted is not None and not {"datasets", "dataset_path"} & set(values):
+        values["datasets"] = (converted.keys.out,)
+    values.setdefault("output_dir", file.folder / Finetune.output_dir)
+    base = file.folder / values["base_model_path"]
+    command = Finetune(**values | ({"base_model_path": str(base)} if base.is_dir() else {}))
+    settings = _attempt(file, "finetune", command.settings)
+    return None if settings is None else (command, settings)
+
+
+def _finetune_step(command: Finetune, settings: FinetuneSettings) -> Step:
+    datasets = ", ".join(map(str, settings.datasets))
+    summary = f"{settings.base_model_path} on {datasets}, {settings.max_steps} steps into {settings.run_folder}"
+
+    def made() -> str | None:
+        newest = newest_complete(settings.run_folder)
+        if newest is None or step_of(newest) < settings.max_steps:
+            return None
+        return f"{newest} {(newest / COMPLETE).stat().st_mtime_ns}"
+
+    files = (*settings.import_module, settings.modality_config_path)
+    return Step("finetune", summary, _text(asdict(settings), files), command.run, made)
+
+
+def _evaluate_step(file: PipelineFile, converted: Converted | None, run: FinetuneSettings | None) -> Step | None:
+    values = file.section("evaluate", EVALUATE)
+    if values is None:
+        return None
+    folder = None if run is None else run.run_folder
+    # Every checkpoint that the run has kept, so that the best is named.
+    checkpoints = values.pop("checkpoints", None) or (() if folder is None else (folder,))
+    dataset = values.pop("dataset", None) or (None if converted is None else converted.heldout)
+    report = values.pop("json", None) or (None if folder is None else folder / EVALUATION)
+    # With a section that is wrong it is not known what follows from it.
+    can_tell = folder is not None or "finetune" not in file.content
+    if can_tell and not checkpoints:
+        file.add(("evaluate",), "checkpoints is missing: there is no section finetune that makes some")
+    if can_tell and report is None:
+        file.add(("evaluate",), "json is missing: the file by which it is known that this is done")
+    if dataset is None and (converted is not None or "convert" not in file.content):
+        file.add(("evaluate",), "dataset is missing: convert holds no episodes out (holdout: 0.05)")
+    if not checkpoints or report is None or dataset is None:
+        return None
+    command = Evaluate(paths=tuple(map(str, (*checkpoints, dataset))), json=report, **values)
+    if _attempt(file, "evaluate", command.settings) is None:
+        return None
+    summary = f"{', '.join(map(str, checkpoints))} on {dataset} into {report}"
+    return Step(
+        "evaluate", summary, _text(asdict(command), command.import_module), command.run, lambda: _digest(report)
+    )
+
+
+def _upload_step(file: PipelineFile, run: FinetuneSettings | None) -> Step | None:
+    values = file.section("upload", UPLOAD)
+    if values is None:
+        return None
+    if "folder" not in values and run is not None:
+        values = {"kind": "model", **values, "folder": run.run_folder / f"checkpoint-{run.max_steps}"}
+    if "folder" not in values:
+        if "finetune" not in file.content:
+            file.add(("upload",), "folder is missing: there is no section finetune that makes one")
+        return None
+    command = Upload(**values)
+    summary = f"{command.kind} {command.folder} to {command.repo}"
+    return Step("upload", summary, _text(asdict(command)), command.run, lambda: UPLOADED)
+
+
+def _attempt(file: PipelineFile, name: str, work: Callable[[], Value]) -> Value | None:
+    try:
+        return work()
+    except MillraceError as error:
+        file.add((name,), str(error))
+        return None
+
+
+def _dataset_made(folder: Path) -> str | None:
+    return dataset_digest(folder) if (folder / META / "info.json").is_file() else None
+
+
+def _digest(file: Path) -> str | None:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def _all(parts: Iterable[str | None]) -> str | None:
+    told = list(parts)
+    return None if None in told else " ".join(str(part) for part in told)
+
+
+def _text(values: Mapping[str, Any], files: Iterable[Path | None] = ()) -> str:
+    """Settings as text, with what stands in files that they name: a map, a model type of the user's own."""
+    return json.dumps([values, [_digest(file) for file in files if file]], default=str, sort_keys=True)

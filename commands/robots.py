@@ -1,0 +1,65 @@
+"""`millrace robots`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from tyro.conf import arg
+
+from commands.flags import Flag
+from commands.listing import listing
+from embodiments import load_robot, robot_names
+from embodiments.robot import is_path
+from engine.errors import OutputExists, RecipeError
+from engine.new_robot import draft_robot
+from engine.sources import locate, open_source
+
+
+@dataclass(frozen=True)
+class Robots:
+    """List the robots that ship, or begin a file for a robot of your own.
+
+    A robot file names the joints of a robot, their groups, units and rest pose. Examples:
+
+    millrace robots
+
+    millrace robots new --from data/mine --out mine.yaml
+    """
+
+    what: Annotated[Literal["list", "new"], tyro.conf.Positional, arg(metavar="list|new")] = "list"
+    """What to do."""
+    source: Annotated[str | None, arg(name="from", metavar="DATASET")] = None
+    """A dataset of the new robot: its columns, joints and cameras are taken from there."""
+    out: Annotated[Path, arg(metavar="FILE")] = Path("robot.yaml")
+    """The new robot's file."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    when_stopped = "stopped"
+
+    def run(self) -> int:
+        """Print the list, or write the file."""
+        console = Console()
+        if self.what == "list":
+            console.print(listing(("robot", "state", "action", "cameras", ""), map(_row, robot_names())))
+            return 0
+        if self.source is None:
+            raise RecipeError("robots new needs --from DATASET")
+        text = draft_robot(open_source(locate(self.source)))
+        if self.out.exists():
+            raise OutputExists(f"{self.out} exists; name another file with --out")
+        self.out.write_text(text, encoding="utf-8")
+        load_robot(self.out)
+        file = str(self.out) if is_path(str(self.out)) else f"./{self.out}"
+        for line in (f"wrote {self.out}: look through it, then", f"millrace convert {self.source} OUT --robot {file}"):
+            console.print(escape(line), soft_wrap=True, highlight=False)
+        return 0
+
+
+def _row(name: str) -> tuple[str, ...]:
+    robot = load_robot(name)
+    widths = (str(robot.layout("state").width), str(robot.layout("action").width))
+    return (name, *widths, ", ".join(robot.cameras), robot.description)

@@ -1,0 +1,41 @@
+"""`millrace upload`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import arg
+
+from commands.flags import Flag
+from engine.publish import publish
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Put a finished dataset, or a checkpoint, on the Hugging Face Hub, and print its page.
+
+    It needs a token: `hf auth login`, or HF_TOKEN. The same command again continues a stopped upload. Examples:
+
+    millrace upload out/aloha_gr1 my-org/aloha-gr1 --private
+
+    millrace upload checkpoints/aloha/checkpoint-5000 my-org/aloha-n16 --kind model
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional, arg(metavar="FOLDER")]
+    """Folder of the dataset or checkpoint."""
+    repo: Annotated[str, tyro.conf.Positional, arg(metavar="ORG/NAME")]
+    """Its name on the Hub; a repository is made if there is none."""
+    private: Flag = False
+    """Make the repository private."""
+    kind: Literal["dataset", "model"] = "dataset"
+    """What the folder holds."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    when_stopped = "stopped; the same command continues where this one stopped"
+
+    def run(self) -> int:
+        """Upload, and print where."""
+        print(publish(self.folder, self.repo, kind=self.kind, private=self.private))
+        return 0

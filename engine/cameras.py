@@ -1,0 +1,80 @@
+"""Which of a source's cameras becomes which of the output's."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from embodiments import CompiledMap, unknown_name
+from engine.errors import DatasetError, RecipeError
+from engine.recipe import SourceSpec
+from engine.sources import SourceDataset
+from engine.sources.dataset import camera_name
+
+# A camera's name becomes a folder of the output.
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def bind_cameras(
+    source: SourceDataset, spec: SourceSpec, compiled: CompiledMap, wanted: Sequence[str] | None
+) -> dict[str, str]:
+    """Target camera -> source camera; a source of the target's own robot keeps the cameras that it has.
+
+    Args:
+        source: The opened dataset.
+        spec: What the recipe says of it.
+        compiled: Its map.
+        wanted: The output's cameras, None: whichever there are.
+
+    Raises:
+        UnknownName: the recipe names a camera that the target robot lacks.
+        DatasetError: the source lacks a camera, or a name cannot be a folder's.
+    """
+    named = dict(compiled.cameras) if spec.map is not None else {camera: camera for camera in source.cameras}
+    renamed = {target: camera_name(camera) for target, camera in spec.cameras.items()}
+    for camera in renamed:
+        if spec.map is not None and camera not in compiled.target.cameras:
+            raise unknown_name(camera, f"camera of robot '{compiled.target.name}'", compiled.target.cameras)
+    if spec.map is None:  # a renamed camera is not kept under its old name as well
+        named = {target: camera for target, camera in named.items() if camera not in renamed.values()}
+    cameras = {**{target: camera for target, camera in named.items() if target not in spec.black_cameras}, **renamed}
+    cameras = {target: camera for target, camera in cameras.items() if wanted is None or target in wanted}
+    for target, camera in cameras.items():
+        if not SAFE_NAME.fullmatch(target):
+            raise DatasetError(f"{source.root}: {target!r} cannot name a camera: it becomes a folder")
+        if camera not in source.cameras:
+            problem = unknown_name(camera, f"camera of {source.root}", source.cameras)
+            raise DatasetError(f"{problem}. Say which one becomes '{target}': --camera {target}=NAME")
+    return cameras
+
+
+def output_cameras(wanted: Sequence[str] | None, given: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """The output's cameras: those that the recipe wants, or all that any source gives.
+
+    Raises:
+        RecipeError: the recipe wants one that no source gives.
+    """
+    known = dict.fromkeys(name for cameras in given for name in cameras)
+    for name in wanted or ():
+        if name not in known:
+            raise RecipeError(f"no source gives the camera {name!r}; name it under `cameras:` of one, {name}: CAMERA")
+    return tuple(known if wanted is None else wanted)
+
+
+def check_cameras(spec: SourceSpec, given: Mapping[str, str], cameras: Sequence[str]) -> None:
+    """Whether a source gives every camera of the output, or the recipe says that it lacks it.
+
+    Raises:
+        UnknownName: a black camera is none of the output's.
+        RecipeError: it gives a camera that is to be black, or lacks one.
+    """
+    for camera in spec.black_cameras:
+        if camera not in cameras:
+            raise unknown_name(camera, "camera of the output", cameras)
+        if camera in given:
+            raise RecipeError(f"{spec.path}: {camera!r} is to be black, and to come from {given[camera]!r}: which?")
+    missing = [camera for camera in cameras if camera not in given and camera not in spec.black_cameras]
+    if missing:
+        raise RecipeError(
+            f"{spec.path} gives no camera {', '.join(map(repr, missing))}, as other sources do. Name one of its own "
+            f"under `cameras:`, or take black pictures, `black_cameras: [{', '.join(missing)}]`, or leave it out of "
+            "the output by listing the others under `cameras:` of the recipe"
+        )

@@ -1,0 +1,140 @@
+"""One camera's clip of one output episode: copied where it may be, else encoded, or black."""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clock import StageClock
+from engine.errors import FrameCountMismatch, VideoError
+from engine.plan import Job
+from engine.published import published_clips
+from engine.sources.episode import Clip, ImageColumn
+from engine.stats import Summary
+from engine.video.black import black_frames
+from engine.video.copy import Copy, copy_clip, how_to_copy
+from engine.video.decode import color_tags, decode_clip
+from engine.video.encode import VideoSettings, write_h264
+from engine.video.histogram import RgbHistogram, sampled
+from engine.video.probe import probe_video
+from engine.video.reframe import Reframer
+
+# Enough for image statistics, which only LeRobot reads; four milliseconds an episode.
+NUM_SAMPLED_FRAMES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class ClipSource:
+    """Where an output clip comes from.
+
+    clip: None for black pictures. frames: those that are kept, (T',), increasing. root, episode, camera: the
+    source's own, by which a dataset of ours knows the clip.
+    """
+
+    clip: Clip | ImageColumn | None
+    frames: NDArray[np.int64]
+    root: Path
+    episode: int
+    camera: str
+
+
+@dataclass(frozen=True)
+class MadeClip:
+    """What was written. stats: LeRobot's."""
+
+    stats: Summary
+    is_copied: bool
+
+
+def make_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> MadeClip:
+    """Write an output clip to `path` and check it.
+
+    Raises:
+        VideoError: the source is missing, corrupt or not what its rows promise.
+    """
+    copied = _copy(source, path, job.video, clock)
+    return MadeClip(copied or _encode(source, path, job, clock), copied is not None)
+
+
+def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> Summary | None:
+    """Take the clip over, if it is as wanted; None where it must be encoded, or does not survive."""
+    with clock.stage("probe"):
+        how = _how_to_copy(source, settings)
+    if how is None:
+        return None
+    assert isinstance(source.clip, Clip), "only videos are copied"
+    with clock.stage("copy"):
+        copy_clip(source.clip, path, how, settings)
+        if how is Copy.FILE and (known := _known_statistics(source)):
+            return known
+    try:
+        _check_written(path, len(source.frames), settings, clock)
+        return _decoded_statistics(replace(source.clip, path=path, start_seconds=None), source.frames, clock)
+    except VideoError:  # encoding decodes the source itself, and tells what is wrong with it
+        return None
+
+
+def _how_to_copy(source: ClipSource, settings: VideoSettings) -> Copy | None:
+    """None also where frames are left out, or pictures are no video."""
+    clip = source.clip
+    if not isinstance(clip, Clip) or len(source.frames) != clip.num_frames:
+        return None
+    return how_to_copy(clip, settings)
+
+
+def _known_statistics(source: ClipSource) -> Summary | None:
+    """What a dataset of ours says of this very file, which it wrote and decoded."""
+    published = published_clips(source.root)
+    if published is None or not isinstance(source.clip, Clip) or source.clip.start_seconds is not None:
+        return None
+    return published.picture_statistics(source.episode, source.camera, source.clip.path)
+
+
+def _decoded_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> Summary:
+    """Decode a whole clip, so that none is kept that cannot be, and count some of its pictures."""
+    histogram = RgbHistogram()
+    decoded = clock.iterate("decode", decode_clip(clip, frames))
+    deque(clock.iterate("image statistics", sampled(decoded, histogram, every=_every(frames))), maxlen=0)
+    return histogram.summary()
+
+
+def _encode(source: ClipSource, path: Path, job: Job, clock: StageClock) -> Summary:
+    histogram, size = RgbHistogram(), job.video.image_size
+    if source.clip is None:
+        tags: dict[str, int] = {}
+        pictures = black_frames(len(source.frames), size)
+    else:
+        tags = color_tags(source.clip)
+        decoded = clock.iterate("decode", decode_clip(source.clip, source.frames))
+        pictures = clock.iterate("crop and scale", map(Reframer(crop=job.crop, image_size=size), decoded))
+    counted = clock.iterate("image statistics", sampled(pictures, histogram, every=_every(source.frames)))
+    with clock.stage("encode"):
+        write_h264(path, counted, job.video, color_tags=tags)
+    _check_written(path, len(source.frames), job.video, clock)
+    return histogram.summary()
+
+
+def _every(frames: NDArray[np.int64]) -> int:
+    return -(-len(frames) // NUM_SAMPLED_FRAMES)
+
+
+def _check_written(path: Path, num_frames: int, settings: VideoSettings, clock: StageClock) -> None:
+    """The written file is what the dataset will promise."""
+    with clock.stage("probe"):
+        facts = probe_video(path)
+    size = settings.image_size
+    expected = ("h264", "yuv420p", size, size, num_frames, 0, True, False)
+    found = (
+        facts.codec,
+        facts.pix_fmt,
+        facts.width,
+        facts.height,
+        facts.num_frames,
+        facts.first_pts,
+        facts.is_constant_rate,
+        facts.has_b_frames,
+    )
+    if found != expected or facts.fps not in (settings.fps, None):
+        raise FrameCountMismatch(f"wrote {facts.describe()}, expected {num_frames} frames at {settings.fps} fps")

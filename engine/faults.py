@@ -1,0 +1,47 @@
+"""What can be wrong with an episode, in words that stay the same from version to version."""
+
+from enum import Enum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FaultCode(str, Enum):
+    """The kind of a fault; quarantine.jsonl and millrace.json hold these words."""
+
+    MISSING = "missing"  # a file, a column or rows that the metadata names
+    TRUNCATED = "truncated"  # a file shorter than it says itself
+    CORRUPT = "corrupt"  # a file that cannot be read or decoded
+    UNREADABLE = "unreadable"  # a file that the system does not let us read
+    FRAME_COUNT = "frame-count"  # a clip of more or fewer frames than rows
+    ROW_COUNT = "row-count"  # more or fewer rows than the metadata says
+    ROW_ORDER = "row-order"  # frame_index does not increase
+    NOT_FINITE = "not-finite"  # NaN or infinite joints
+    NOT_NUMBERS = "not-numbers"  # nulls, or values of another kind
+    WIDTH = "width"  # more or fewer joints a row than the metadata says
+    TASK = "task"  # a task that the metadata does not name
+    PICTURE_SIZE = "picture-size"  # pictures that change within a clip
+    WORKER_DIED = "worker-died"  # a codec crashed, or memory ran out, each time
+    INTERNAL = "internal"  # a fault of ours, or of a library
+    HUB = "hub"  # what the Hub refused, or a connection that failed
+    OUTPUT = "output"  # the output folder cannot be written to
+
+    @property
+    def is_of_episode(self) -> bool:
+        """Whether the episode's data is to blame; another run meets the same fault until the data is mended."""
+        return self not in (FaultCode.HUB, FaultCode.OUTPUT)
+
+
+class Quarantined(BaseModel):
+    """An episode that was set aside, a line of quarantine.jsonl.
+
+    source: the dataset as the recipe names it. episode: its number there. camera None: all of it is concerned.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    code: FaultCode
+    source: Path
+    episode: int
+    camera: str | None
+    reason: str

@@ -1,0 +1,73 @@
+"""Which episodes are kept for evaluation: whole ones, the same ones each time, some of every source."""
+
+import hashlib
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from engine.errors import RecipeError
+from engine.prepare import PreparedSource
+from engine.problems import Problems
+from engine.sources import SourceEpisode
+from engine.sources.location import parse_hub_id
+from engine.sources.selection import select_episodes
+
+HELD_OUT = "_heldout"
+
+
+def heldout_folder(out: Path) -> Path:
+    """Where the held-out episodes of a dataset lie: OUT_heldout."""
+    named = out if out.name not in ("", "..") else out.resolve()
+    return named.with_name(named.name + HELD_OUT)
+
+
+def split(
+    sources: Sequence[PreparedSource], share: Fraction | None, problems: Problems
+) -> tuple[list[tuple[SourceEpisode, ...]], list[tuple[SourceEpisode, ...]]]:
+    """Each source's episodes for training, and those that are held out.
+
+    An episode of a dataset that several sources name is held out of all of them.
+
+    Args:
+        sources: What the recipe selects.
+        share: Of each source's episodes, rounded, at least one; sources may list their own instead.
+        problems: Takes in sources that leave nothing to train on.
+    """
+    held: set[tuple[Path, int]] = set()
+    for source in sources:
+        found = problems.collect((*source.key, "holdout"), _held_out, source, share)
+        held.update((source.dataset.root.resolve(), episode.index) for episode in found or ())
+    parts: tuple[list[tuple[SourceEpisode, ...]], list[tuple[SourceEpisode, ...]]] = ([], [])
+    for source in sources:
+        root = source.dataset.root.resolve()
+        is_held = [(root, episode.index) in held for episode in source.episodes]
+        for part, wanted in zip(parts, (False, True), strict=True):
+            part.append(tuple(e for e, flag in zip(source.episodes, is_held, strict=True) if flag is wanted))
+        if not parts[0][-1]:
+            few = f"all {len(source.episodes)} episodes of {source.spec.path} would be held out, none trained on"
+            problems.add((*source.key, "holdout"), RecipeError(f"{few}; list fewer under `holdout:`"))
+    return parts
+
+
+def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpisode]:
+    if source.spec.holdout is not None:
+        selected = {episode.index for episode in source.episodes}
+        listed = select_episodes(source.dataset, source.spec.holdout, option="--holdout")
+        for episode in listed:
+            if episode.index not in selected:
+                raise RecipeError(f"{source.spec.path}: episode {episode.index} cannot be held out: it is not selected")
+        return listed
+    if share is None:
+        return []
+    num_held = max(1, round(share * len(source.episodes)))
+    return sorted(source.episodes, key=lambda episode: _rank(source, episode))[:num_held]
+
+
+def _rank(source: PreparedSource, episode: SourceEpisode) -> str:
+    """A hash of an episode's lineage that is the same wherever its dataset lies and whatever is converted with it.
+
+    The revision is no part of it: a dataset that is mended or grows keeps most of its held-out episodes.
+    """
+    hub_id = parse_hub_id(source.spec.path) if source.dataset.revision is not None else None
+    name = hub_id.repo if hub_id else source.spec.path.name or source.dataset.root.resolve().name
+    return hashlib.sha256(f"{name}/{episode.index}".encode()).hexdigest()

@@ -1,0 +1,221 @@
+"""Calls to the Hugging Face Hub: patient with what passes, and plain about what does not."""
+
+import errno
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from logging import CRITICAL
+from typing import Literal, TypeVar
+
+from engine.errors import HubError
+
+RepoKind = Literal["dataset", "model"]
+Result = TypeVar("Result")
+
+# Seconds before each further try; huggingface_hub itself tries some calls again, others not.
+WAITS = (1.0, 2.0, 4.0)
+# A longer wait than the Hub asks for is no use, a much longer one is the user's to decide.
+MAX_WAIT_SECONDS = 300.0
+PASSING = (408, 429, 500, 502, 503, 504)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+HTTP_LIBRARIES = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A repository, and what of it, as messages name it."""
+
+    kind: RepoKind
+    repo: str
+    revision: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        from huggingface_hub import constants
+
+        return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
+
+
+def ask(work: Callable[[], Result], about: HubName) -> Result:
+    """Do something with the Hub, a few times if the reason for failing may pass.
+
+    Raises:
+        HubError: says what is wrong, and what to do.
+    """
+    for wait in (*WAITS, None):
+        try:
+            return work()
+        except Exception as error:
+            if wait is None or not may_pass(error):
+                raise HubError(explain(error, about)) from error
+            time.sleep(min(max(wait, _asked_seconds(error)), MAX_WAIT_SECONDS))
+    raise AssertionError("the last try returns or raises")
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same call may succeed a little later."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if any(isinstance(cause, OfflineModeIsEnabled) or _is_full(cause) for cause in _chain(error)):
+        return False
+    status = _status(error)
+    return status in PASSING if status is not None else any(map(_is_network, _chain(error)))
+
+
+def explain(error: BaseException, about: HubName) -> str:
+    """What is wrong, in one line without secrets."""
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RevisionNotFoundError,
+    )
+
+    causes = list(_chain(error))
+    kinds = tuple(type(cause) for cause in causes)
+
+    def has(kind: type[BaseException], but: tuple[type[BaseException], ...] = ()) -> bool:
+        return any(issubclass(found, kind) and not issubclass(found, but) for found in kinds)
+
+    if any(map(_is_full, causes)):
+        return _full_disk()
+    if has(OfflineModeIsEnabled):
+        return f"{about.repo} is on the Hub, and HF_HUB_OFFLINE forbids to ask it; unset that, or name a local folder"
+    if has(GatedRepoError):
+        return f"{about.repo} is gated: ask for access at {about.url}, then {log_in()}"
+    if has(RevisionNotFoundError):
+        return f"{about.repo} on the Hub has no revision '{about.revision}'; see {about.url}/tree/main for what it has"
+    if has(EntryNotFoundError, but=(LocalEntryNotFoundError,)):
+        return f"{about.repo}@{about.revision} on the Hub lacks {_wanted(error)}, which its metadata names"
+    return _explain_status(error, about)
+
+
+def _explain_status(error: BaseException, about: HubName) -> str:
+    from huggingface_hub import get_token
+
+    status = _status(error)
+    if status == 401 and get_token() is not None:
+        return f"the Hub refuses the token (401, {about.repo}); {log_in()}"
+    if status in (401, 404):
+        return f"the Hub has no {about.kind} {about.repo}, or it is private: check the name, and {log_in()}"
+    if status == 403:
+        return f"the Hub does not allow this with {about.repo} (403): your token lacks the right to it; {log_in()}"
+    if status == 429:
+        wait = _asked_seconds(error)
+        when = f"in {wait:.0f} s" if wait else "in a few minutes"
+        return f"the Hub limits how much it is asked (429, {about.repo}); the same command goes on {when}"
+    if status is not None:
+        later = "the same command goes on later" if status in PASSING else f"see {about.url}"
+        return f"the Hub answered {status} for {about.repo} ({_first_line(error)}); {later}"
+    if any(map(_is_network, _chain(error))):
+        return (
+            f"the Hub could not be reached for {about.repo} ({_first_line(error)}); "
+            "with a connection the same command goes on"
+        )
+    return f"{about.repo} on the Hub: {type(error).__name__}: {_first_line(error)}"
+
+
+def _full_disk() -> str:
+    from huggingface_hub import constants
+
+    return (
+        f"no space is left on the disk of {constants.HF_HUB_CACHE}; make some, or let HF_HOME name a folder "
+        "elsewhere, then the same command goes on"
+    )
+
+
+def log_in() -> str:
+    """What to do about access that is refused."""
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        return "log in, as there is no token: `hf auth login`, or set HF_TOKEN"
+    return "log in with a token that may: `hf auth login`, or set HF_TOKEN"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _response(error: BaseException) -> object | None:
+    """The answer of the first error that holds one."""
+    found = (getattr(cause, "response", None) for cause in _chain(error))
+    return next((response for response in found if response is not None), None)
+
+
+def _status(error: BaseException) -> int | None:
+    status = getattr(_response(error), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _asked_seconds(error: BaseException) -> float:
+    """How long the Hub asks to wait; 0 where it does not say."""
+    headers = getattr(_response(error), "headers", None) or {}
+    limit = re.search(r"\bt=(\d+)", headers.get("ratelimit", ""))
+    after = headers.get("retry-after", "")
+    return float(limit[1]) if limit else float(after) if after.isdigit() else 0.0
+
+
+def _wanted(error: BaseException) -> str:
+    """The file that was asked for."""
+    url = str(getattr(_response(error), "url", ""))
+    return url.partition("/resolve/")[2].partition("/")[2].partition("?")[0] or "a file"
+
+
+def _is_full(error: BaseException) -> bool:
+    return (isinstance(error, OSError) and error.errno in FULL) or "No space left on device" in str(error)
+
+
+def _is_network(error: BaseException) -> bool:
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, (ConnectionError, TimeoutError)) or library in HTTP_LIBRARIES
+
+
+def _first_line(error: BaseException) -> str:
+    """A message without what follows a URL's question mark: the Hub signs URLs; and without tokens."""
+    from huggingface_hub import get_token
+
+    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    line = line.replace(get_token() or "\n", "hf_...")
+    return re.sub(r"hf_\w+", "hf_...", re.sub(r"\?\S+", "", line)).strip().rstrip(".")
+
+
+def list_files(name: HubName) -> dict[str, int]:
+    """Bytes of each file of a repository, by path."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    entries = HfApi().list_repo_tree(name.repo, repo_type=name.kind, revision=name.revision, recursive=True)
+    return {entry.path: entry.size for entry in entries if isinstance(entry, RepoFile)}
+
+
+@contextmanager
+def quiet(*, has_bars: bool = False) -> Iterator[None]:
+    """Work without huggingface_hub's own warnings and bars, which would break into ours."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+        logging,
+    )
+
+    verbosity, had_bars = logging.get_verbosity(), not are_progress_bars_disabled()
+    logging.set_verbosity(CRITICAL)
+    if not has_bars:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            enable_progress_bars()

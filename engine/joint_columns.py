@@ -1,0 +1,88 @@
+"""Which columns of a source dataset hold a robot's state or action, and in what order."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodiments import JointMismatch, Robot, match_joints
+from embodiments.robot import Vector
+from engine.errors import DatasetError
+from engine.sources import Feature, SourceDataset
+
+
+@dataclass(frozen=True, eq=False)
+class JointColumns:
+    """The source columns that make up a vector, and where in them each of the robot's joints lies.
+
+    gather (D,): places in the columns joined side by side. by: how each column was matched.
+    """
+
+    columns: tuple[str, ...]
+    widths: tuple[int, ...]
+    gather: NDArray[np.int64]
+    by: tuple[str, ...]
+
+
+class ColumnMisfit(DatasetError):
+    """A column is missing, or its joints are others than the robot's; short: that in a few words."""
+
+    def __init__(self, message: str, short: str) -> None:
+        super().__init__(message, short)
+        self.message, self.short = message, short
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointColumns:
+    """Find the robot's joints in the source's columns, by name where they have names.
+
+    Raises:
+        ColumnMisfit: a column is missing, or its joints are others than the robot's.
+    """
+    columns: list[str] = []
+    widths: list[int] = []
+    gather: list[NDArray[np.int64]] = []
+    matched: list[str] = []
+    for wanted, joints in robot.layout(vector).columns.items():
+        column = _find(source, robot, wanted, vector)
+        feature = source.features[column]
+        width = width_of(feature)
+        try:
+            match = match_joints(
+                feature.names, joints, width=width, aliases=robot.aliases, by_position=robot.by_position
+            )
+        except JointMismatch as error:
+            message = f"{source.root}, column '{column}' against robot '{robot.name}': {error}"
+            raise ColumnMisfit(message, _misfit(column, feature, len(joints))) from error
+        gather.append(match.gather + sum(widths))
+        columns.append(column)
+        widths.append(width)
+        matched.append(match.by)
+    return JointColumns(tuple(columns), tuple(widths), np.concatenate(gather), tuple(matched))
+
+
+def width_of(feature: Feature) -> int:
+    """Values a row, as the metadata says."""
+    return feature.shape[0] if feature.shape else 1
+
+
+def _find(source: SourceDataset, robot: Robot, wanted: str, vector: Vector) -> str:
+    known = [name for name, feature in source.features.items() if not feature.is_camera and len(feature.shape) <= 1]
+    column = robot.find_column(wanted, known)
+    if column is not None:
+        return column
+    near = "".join(f" Did you mean {name!r}?" for name in get_close_matches(wanted, known, n=1))
+    raise ColumnMisfit(
+        f"{source.root} has no column '{wanted}' of joints, which robot '{robot.name}' reads its {vector} from.{near} "
+        f"Known: {', '.join(source.features)}. A robot file can name others under `column_aliases:`",
+        f"no column '{wanted}' of joints",
+    )
+
+
+def _misfit(column: str, feature: Feature, num_joints: int) -> str:
+    if width_of(feature) != num_joints and not feature.names:
+        return f"'{column}' is {width_of(feature)} wide, not {num_joints}"
+    return f"'{column}' names {'other' if feature.names else 'no'} joints"

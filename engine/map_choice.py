@@ -1,0 +1,107 @@
+"""Which map leads from a source to the target robot: the one that is named, none, or the only one that can be meant."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from embodiments import CompiledMap, Robot, compile_map, identity_map, load_map, load_robot
+from engine.errors import RecipeError
+from engine.inspection.guess import guess_map
+from engine.joint_columns import ColumnMisfit, match_columns
+from engine.recipe import SourceSpec
+from engine.sources import SourceDataset
+from engine.validate.config import read_config
+from engine.validate.files import Unreadable
+
+
+class Maps:
+    """The maps of a recipe's sources, each read and compiled once.
+
+    robot: the recipe's, by name or file; None where the maps alone say what to convert to.
+    """
+
+    def __init__(self, robot: str | None) -> None:
+        """Raises MillraceError: there is no such robot, or its file is wrong."""
+        self.robot = robot
+        self.target: Robot | None = None if robot is None else load_robot(robot)
+        self._compiled: dict[tuple[str | None, str], CompiledMap] = {}
+
+    def choose(self, spec: SourceSpec, source: SourceDataset) -> tuple[SourceSpec, CompiledMap, tuple[str, ...]]:
+        """What is said of a source, with a map if only one can be meant; that map; what the user should know.
+
+        Raises:
+            MillraceError: the map is wrong or leads elsewhere, or it is not clear which one is meant.
+        """
+        if spec.map is not None:
+            return spec, self.compiled(spec), ()
+        misfit = None if self.target is None else _misfit(source, self.target)
+        if self.target is not None and misfit is None:
+            return spec, _as_trained(self.compiled(spec), source), ()
+        try:
+            guess = guess_map(source, self.robot)
+        except RecipeError as unclear:
+            raise misfit or unclear from None
+        chosen = spec.model_copy(update={"map": guess.map})
+        return chosen, self.compiled(chosen), (f"{source.root}: taken for map '{guess.map}': {guess.reason}",)
+
+    def compiled(self, spec: SourceSpec) -> CompiledMap:
+        """The map that a source names, or that of the robot onto itself, with the recipe's own rules.
+
+        Raises:
+            MillraceError: the map or a rule is wrong, or it leads to another robot than the recipe's.
+        """
+        key = spec.map, json.dumps(spec.model_dump(mode="json")["rules"])
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(spec)
+        return self._compiled[key]
+
+    def _compile(self, spec: SourceSpec) -> CompiledMap:
+        if spec.map is not None:
+            found = load_map(spec.map)
+        else:
+            assert self.target is not None, "a source without a map is of the recipe's robot"
+            found = identity_map(self.target)
+        compiled = compile_map(found.with_rules(spec.rules) if spec.rules else found)
+        if self.target is not None and compiled.target != self.target:
+            raise RecipeError(f"map '{spec.map}' leads to '{compiled.target.name}', not to '{self.robot}'")
+        return compiled
+
+
+def _as_trained(kept: CompiledMap, source: SourceDataset) -> CompiledMap:
+    """A robot's map onto itself, for a dataset that says which of its groups are trained: the others merely rest."""
+    try:
+        config = read_config(source.root)
+    except Unreadable:
+        return kept
+    state = tuple(group for group in kept.trained_state if group in config.keys("state"))
+    action = tuple(group for group in kept.trained_action if group in config.keys("action"))
+    is_whole = all(kept.target.groups[group].action != "relative" or group in state for group in action)
+    return replace(kept, trained_state=state, trained_action=action) if state and action and is_whole else kept
+
+
+def _misfit(source: SourceDataset, robot: Robot) -> ColumnMisfit | None:
+    """Why a source is not of a robot."""
+    try:
+        match_columns(source, robot, "state")
+        match_columns(source, robot, "action")
+    except ColumnMisfit as misfit:
+        return misfit
+    return None
+
+
+def combined(maps: Sequence[CompiledMap]) -> CompiledMap:
+    """One map to describe the output of several: it trains the groups that all of them train.
+
+    A group that one source moves and another lets rest would teach that it rests.
+
+    Raises:
+        RecipeError: they have no group in common.
+    """
+    first = maps[0]
+    state = tuple(group for group in first.trained_state if all(group in other.trained_state for other in maps))
+    action = tuple(group for group in first.trained_action if all(group in other.trained_action for other in maps))
+    if not (state and action):
+        names = ", ".join(dict.fromkeys(repr(compiled.name) for compiled in maps))
+        raise RecipeError(f"the maps {names} move no joint group of '{first.target.name}' in common: nothing to train")
+    name = ", ".join(dict.fromkeys(compiled.name for compiled in maps))
+    return replace(first, name=name, trained_state=state, trained_action=action)

@@ -1,0 +1,185 @@
+"""From a recipe to the plan of every output episode; nothing but metadata is read."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from embodiments import CompiledMap
+from embodiments.yaml_file import Key
+from engine.binding import Binding, dropped, notes
+from engine.cameras import check_cameras, output_cameras
+from engine.errors import DatasetError, RecipeError
+from engine.holdout import split
+from engine.map_choice import combined
+from engine.numbering import Episodes, number_episodes, number_tasks
+from engine.plan import ConversionPlan, Job, Part, chosen_frames
+from engine.prepare import PreparedSource, prepare_sources
+from engine.problems import Problems
+from engine.recipe import SOURCE_RATE, Recipe
+from engine.resample import Resampler
+from engine.tasks import rewritten, told_by_rows
+from engine.video.encode import VideoSettings
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A recipe's sources, and what they agree on."""
+
+    recipe: Recipe
+    sources: Sequence[PreparedSource]
+    map: CompiledMap
+    cameras: tuple[str, ...]
+    fps: Fraction
+
+
+def plan_parts(recipe: Recipe) -> list[ConversionPlan]:
+    """The plan of the training episodes, and if some are held out, of those.
+
+    Raises:
+        MillraceError: all that is wrong with the recipe and its sources.
+    """
+    problems = Problems()
+    prepared = _prepare(recipe, problems)
+    problems.check(recipe.places)
+    assert prepared is not None, "what is not prepared has a problem"
+    training, held_out = split(prepared.sources, recipe.holdout, problems)
+    problems.check(recipe.places)
+    parts: dict[Part | None, list[Episodes]] = {None: training}
+    if any(held_out):
+        parts = {"training": training, "held out": held_out}
+    plans = [_plan_part(prepared, selected, part) for part, selected in parts.items()]
+    for plan in plans:
+        problems.collect(("horizon",), _check_horizon, plan)
+    problems.check(recipe.places)
+    return plans
+
+
+def source_problems(recipe: Recipe) -> list[tuple[int, Key, str]]:
+    """What is wrong with each of a recipe's sources: its number, the field, and what."""
+    problems = Problems()
+    _prepare(recipe, problems)
+    return [(int(key[1]), key[2:], str(error)) for key, error in problems.found if key[0] == "sources"]
+
+
+def _prepare(recipe: Recipe, problems: Problems) -> _Prepared | None:
+    sources = prepare_sources(recipe, problems)
+    fps = problems.collect(("fps",), _target_fps, recipe, sources)
+    if fps is not None:
+        sources = [_counted(source, fps, recipe.resample, problems) for source in sources]
+    for source in sources[1:]:
+        problems.collect((*source.key, "map"), _check_target, sources[0], source)
+    cameras = _cameras(recipe, sources, problems)
+    compiled = None if problems.found else problems.collect(("sources",), combined, [source.map for source in sources])
+    if compiled is None or fps is None or cameras is None:
+        return None
+    specs = tuple(source.spec for source in sources)
+    return _Prepared(recipe.model_copy(update={"sources": specs}), sources, compiled, cameras, fps)
+
+
+def _cameras(recipe: Recipe, sources: Sequence[PreparedSource], problems: Problems) -> tuple[str, ...] | None:
+    """The output's, which each source gives or is said to lack; None where not all sources are known."""
+    if len(sources) < len(recipe.sources):
+        return None
+    given = [source.cameras for source in sources]
+    cameras = problems.collect(("cameras",), output_cameras, recipe.cameras, given)
+    for source in sources if cameras is not None else ():
+        problems.collect((*source.key, "cameras"), check_cameras, source.spec, source.cameras, cameras or ())
+    return cameras
+
+
+def _target_fps(recipe: Recipe, sources: Sequence[PreparedSource]) -> Fraction | None:
+    if recipe.fps != SOURCE_RATE:
+        assert isinstance(recipe.fps, Fraction)
+        return recipe.fps
+    rates = {source.fps for source in sources}
+    if len(rates) > 1:
+        listed = ", ".join(f"{source.spec.path}: {source.fps}" for source in sources)
+        raise RecipeError(f"--fps source needs sources of one rate, got {listed}")
+    return next(iter(rates), None)
+
+
+def _counted(source: PreparedSource, target_fps: Fraction, resample: Resampler, problems: Problems) -> PreparedSource:
+    """The source with its number of output frames by episode."""
+    counts = problems.collect((*source.key, "fps"), _count_frames, source, target_fps, resample)
+    return replace(source, num_frames=counts or {})
+
+
+def _count_frames(source: PreparedSource, target_fps: Fraction, resample: Resampler) -> dict[int, int]:
+    counts = {
+        episode.index: len(chosen_frames(episode, source.fps, target_fps, resample)) for episode in source.episodes
+    }
+    for episode in source.episodes:
+        if counts[episode.index] == 0:
+            raise DatasetError(
+                f"episode {episode.index} of {source.spec.path} has {episode.num_frames} frames, "
+                f"none left at {target_fps} Hz; leave it out with --episodes"
+            )
+    return counts
+
+
+def _check_target(first: PreparedSource, other: PreparedSource) -> None:
+    """All sources of one output lead to its robot."""
+    if other.map.target != first.map.target:
+        robots = f"'{first.map.target.name}' and '{other.map.target.name}'"
+        raise RecipeError(f"the maps of {first.spec.path} and {other.spec.path} lead to {robots}")
+
+
+def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | None) -> ConversionPlan:
+    """Number one of the recipe's datasets through."""
+    recipe, sources = prepared.recipe, prepared.sources
+    tasks = number_tasks(sources, selected)
+    bindings = tuple(_bind(source, tasks) for source in sources)
+    bound = [(source.dataset, binding) for source, binding in zip(sources, bindings, strict=True)]
+    told = [note for source in sources for note in source.notes]
+    told += [note for dataset, binding in bound for note in notes(dataset, binding)]
+    return ConversionPlan(
+        part=part,
+        recipe=recipe,
+        job=Job(
+            bindings=bindings,
+            cameras=prepared.cameras,
+            video=VideoSettings(prepared.fps, recipe.image_size, recipe.gop),
+            crop=recipe.crop,
+            resample=recipe.resample,
+            chunks_size=recipe.chunks_size,
+        ),
+        map=prepared.map,
+        horizon=recipe.horizon or prepared.map.target.horizon,
+        tasks=tuple(tasks),
+        episodes=tuple(number_episodes(sources, bindings, selected, tasks)),
+        dropped=tuple(dict.fromkeys(name for dataset, binding in bound for name in dropped(dataset, binding))),
+        notes=tuple(dict.fromkeys([*told, *_untrained(prepared)])),
+    )
+
+
+def _untrained(prepared: _Prepared) -> Iterable[str]:
+    """Groups that only some sources move."""
+    for source in prepared.sources:
+        if left := [group for group in source.map.trained if group not in prepared.map.trained]:
+            yield f"{source.spec.path} moves {', '.join(left)}, other sources do not: nothing trains on it"
+
+
+def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:
+    texts = {index: rewritten(text, source.spec) for index, text in source.dataset.tasks.items()}
+    known = {index: tasks[text] for index, text in texts.items() if text in tasks}
+    return Binding(
+        source=source.spec,
+        root=source.dataset.root,
+        revision=source.dataset.revision,
+        fps=source.fps,
+        state=source.state,
+        action=source.action,
+        map=source.map,
+        cameras=source.cameras,
+        tasks=known if told_by_rows(source.dataset, source.spec) else None,
+    )
+
+
+def _check_horizon(plan: ConversionPlan) -> None:
+    longest = max(episode.num_frames for episode in plan.episodes)
+    if longest < plan.horizon:
+        which = "longest held-out episode" if plan.part == "held out" else "longest episode"
+        raise RecipeError(
+            f"an action chunk has {plan.horizon} steps, but the {which} {longest} frames: "
+            f"GR00T could not draw a sample. Choose --horizon {longest} or less"
+        )

@@ -1,0 +1,79 @@
+"""A recipe's sources, opened and held against their maps; what does not fit is gathered, not raised."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from embodiments import CompiledMap, Robot
+from embodiments.yaml_file import Key
+from engine.cameras import bind_cameras
+from engine.joint_columns import JointColumns, match_columns
+from engine.map_choice import Maps
+from engine.problems import Problems
+from engine.recipe import Recipe, SourceSpec
+from engine.sources import SourceDataset, SourceEpisode, open_source
+from engine.sources.location import pinned
+from engine.sources.selection import select_episodes
+from engine.tasks import check_tasks
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedSource:
+    """A source that fits its map.
+
+    key: its place in the recipe. spec: with the map that was guessed. cameras: target camera -> source
+    camera. episodes: those that the recipe selects. num_frames: of the output, by episode index, once the
+    target rate is known. notes: what the user should know.
+    """
+
+    key: Key
+    spec: SourceSpec
+    dataset: SourceDataset
+    map: CompiledMap
+    state: JointColumns
+    action: JointColumns
+    cameras: Mapping[str, str]
+    episodes: tuple[SourceEpisode, ...]
+    notes: tuple[str, ...]
+    num_frames: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def fps(self) -> Fraction:
+        """What it says itself, unless the recipe knows better."""
+        return self.spec.fps or self.dataset.fps
+
+
+def prepare_sources(recipe: Recipe, problems: Problems) -> list[PreparedSource]:
+    """Those of a recipe's sources that fit; only metadata is read."""
+    maps = problems.collect(("robot",), Maps, recipe.robot)
+    # Where the robot is wrong, sources are still held against maps of their own.
+    maps = maps or Maps(None)
+    prepared = [_prepare(recipe, number, maps, problems) for number in range(len(recipe.sources))]
+    return [source for source in prepared if source is not None]
+
+
+def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> PreparedSource | None:
+    spec, key = recipe.sources[number], ("sources", number)
+    is_mapped = spec.map is not None or maps.robot == recipe.robot
+    dataset = problems.collect((*key, "path"), open_source, spec.path)
+    if dataset is None or not is_mapped:
+        if spec.map is not None:
+            problems.collect((*key, "map"), maps.compiled, spec)
+        return None
+    spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
+    episodes = problems.collect((*key, "episodes"), select_episodes, dataset, spec.episodes)
+    problems.collect((*key, "task"), check_tasks, dataset, episodes or (), spec)
+    chosen = problems.collect((*key, "map"), maps.choose, spec, dataset)
+    if chosen is None:
+        return None
+    spec, compiled, notes = chosen
+    columns = problems.collect((*key, "map"), _match, dataset, compiled.source)
+    cameras = problems.collect((*key, "cameras"), bind_cameras, dataset, spec, compiled, recipe.cameras)
+    if episodes is None or columns is None or cameras is None:
+        return None
+    return PreparedSource(key, spec, dataset, compiled, *columns, cameras, tuple(episodes), notes)
+
+
+def _match(dataset: SourceDataset, robot: Robot) -> tuple[JointColumns, JointColumns]:
+    """The columns of state and action; of two that do not fit, to tell one is enough."""
+    return match_columns(dataset, robot, "state"), match_columns(dataset, robot, "action")

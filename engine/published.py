@@ -1,0 +1,120 @@
+"""What a dataset that Millrace made says of its own clips, so that a copied one need not be decoded again."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.layout import MANIFEST, META, camera_key
+from engine.record import FileRecord
+from engine.stats import Summary
+
+EPISODES_STATS = f"{META}/episodes_stats.jsonl"
+EPISODES_BEGIN = b'"episodes": ['
+EPISODE_LINE = re.compile(rb'\s*\{"episode_index": (\d+),')
+BLOCK_BYTES = 1 << 20
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Head(BaseModel):
+    """The manifest before its episodes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    files: tuple[FileRecord, ...]
+
+
+class _Lineage(BaseModel):
+    """The manifest's line of one episode."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    episode_index: int
+    files: tuple[FileRecord, ...]
+
+
+class _StatsLine(BaseModel):
+    """An episode's line of episodes_stats.jsonl."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    episode_index: int
+    stats: dict[str, Summary]
+
+
+@dataclass(frozen=True)
+class PublishedClips:
+    """Where each episode's line lies in the manifest and in its statistics; both files are as they were written."""
+
+    root: Path
+    lineage: dict[int, int]
+    stats: dict[int, int]
+
+    def picture_statistics(self, episode: int, camera: str, path: Path) -> Summary | None:
+        """LeRobot's statistics of a clip; None where it is not the file, byte by byte, that they were taken of."""
+        lineage = _line(self.root / MANIFEST, self.lineage.get(episode), _Lineage)
+        stats = _line(self.root / EPISODES_STATS, self.stats.get(episode), _StatsLine)
+        if lineage is None or stats is None:
+            return None
+        digests = [file.sha256 for file in lineage.files if self.root / file.path == path]
+        return stats.stats.get(camera_key(camera)) if digests == [sha256(path)] else None
+
+
+def published_clips(root: Path) -> PublishedClips | None:
+    """What a dataset says of its clips; None where Millrace did not make it, or its meta/ was changed since."""
+    manifest = root / MANIFEST
+    try:
+        return _read(root, manifest.stat().st_mtime_ns) if manifest.is_file() else None
+    except (OSError, ValueError):  # whatever is wrong, its clips are decoded as those of others are
+        return None
+
+
+@lru_cache(maxsize=4)
+def _read(root: Path, mtime: int) -> PublishedClips | None:
+    """mtime: of the manifest, so that what is remembered is not of another one."""
+    with (root / MANIFEST).open("rb") as file:
+        head = []
+        for line in file:
+            if line.strip() == EPISODES_BEGIN:
+                break
+            head.append(line)
+        text = b"".join(head).rstrip().removesuffix(b",") + b"}"
+        written = {str(record.path): record.sha256 for record in _Head.model_validate_json(text).files}
+        lineage = dict(_places(file))
+    if written.get(EPISODES_STATS) != sha256(root / EPISODES_STATS):
+        return None
+    with (root / EPISODES_STATS).open("rb") as file:
+        return PublishedClips(root, lineage, dict(_places(file)))
+
+
+def _places(file: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Where each episode's line begins, in a file as engine/commit.py writes it."""
+    place = file.tell()
+    for line in iter(file.readline, b""):
+        if found := EPISODE_LINE.match(line):
+            yield int(found[1]), place
+        place = file.tell()
+
+
+def _line(path: Path, place: int | None, model: type[Model]) -> Model | None:
+    """An episode's line; None where there is none."""
+    if place is None:
+        return None
+    with path.open("rb") as file:
+        file.seek(place)
+        return model.model_validate_json(file.readline().strip().removesuffix(b","))
+
+
+def sha256(path: Path) -> str:
+    """A file's digest."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""Recipes in YAML files; paths in them are relative to the file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from embodiments.robot import is_path
+from embodiments.yaml_file import Key, YamlFile, read_yaml
+from engine.errors import RecipeError
+from engine.planning import source_problems
+from engine.problems import cited_problems
+from engine.recipe import Places, Recipe, check_recipe, field_problems
+from engine.sources import locate
+
+# Without a recipe's own robot, cameras or rate, sources would be said to be wrong that are not; likewise without
+# most fields of a source.
+MEANT_FOR_SOURCES = {"robot", "cameras", "fps"}
+UNNEEDED = {"episodes", "holdout"}
+
+
+def read_recipe(path: str | Path, **settings: object) -> Recipe:
+    """The recipe in a file.
+
+    Args:
+        path: Of the YAML file.
+        settings: Fields that replace the file's.
+
+    Raises:
+        RecipeProblems: fields are wrong; lists them all, and what is wrong with the sources whose fields are not.
+        RecipeError: the file cannot be read, or is no YAML.
+    """
+    return recipe_in(read_yaml(Path(path), error=RecipeError), **settings)
+
+
+def recipe_in(file: YamlFile, **settings: object) -> Recipe:
+    """The recipe that a file, or a part of one, holds.
+
+    Raises:
+        RecipeProblems: see `read_recipe`.
+    """
+    content = {**_from_here(file.content, file.path.parent), **settings}
+    try:
+        Recipe.model_validate(content)
+    except ValidationError as error:
+        found = field_problems(error)
+        raise cited_problems([*found, *_problems_beside(content, found)], file) from None
+    return check_recipe(content, Places(file))
+
+
+def _from_here(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A recipe's content with the paths that its file means."""
+    sources = content.get("sources")
+    listed = [_source_from_here(source, folder) for source in sources] if isinstance(sources, list) else sources
+    return {**content, **_files_from_here(content, "robot", folder), **({"sources": listed} if listed else {})}
+
+
+def _source_from_here(source: object, folder: Path) -> object:
+    if not isinstance(source, Mapping):
+        return source
+    path = source.get("path")
+    located = {"path": locate(path, folder)} if isinstance(path, str) else {}
+    return {**source, **located, **_files_from_here(source, "map", folder)}
+
+
+def _files_from_here(fields: Mapping[str, Any], key: str, folder: Path) -> dict[str, str]:
+    """A robot or map that is named by the path of its file."""
+    name = fields.get(key)
+    return {key: str(folder / name)} if isinstance(name, str) and is_path(name) else {}
+
+
+def _problems_beside(content: dict[str, Any], found: list[tuple[Key, str]]) -> list[tuple[Key, str]]:
+    """What is wrong with the sources themselves, where only fields that do not matter for that are wrong."""
+    wrong = {key[0] for key, _ in found if key[0] != "sources"}
+    in_sources: dict[object, set[object]] = {}
+    for key, _ in found:
+        if key[0] == "sources":
+            in_sources.setdefault(key[1] if len(key) > 1 else None, set()).add(key[2] if len(key) > 2 else None)
+    sources = content.get("sources")
+    if wrong & MEANT_FOR_SOURCES or None in in_sources or not isinstance(sources, list):
+        return []
+    numbers = [number for number in range(len(sources)) if in_sources.get(number, set()) <= UNNEEDED]
+    if not numbers:
+        return []
+    kept = [{k: v for k, v in sources[number].items() if k not in in_sources.get(number, ())} for number in numbers]
+    rest = {key: value for key, value in content.items() if key not in wrong}
+    recipe = Recipe.model_validate({**rest, "sources": kept})
+    return [(("sources", numbers[index], *key), message) for index, key, message in source_problems(recipe)]

@@ -1,0 +1,38 @@
+"""What layouts ask of a dataset's files before they are read, wherever these lie."""
+
+from pathlib import Path
+from typing import Protocol
+
+from engine.sources.parquet import count_rows, numbered
+
+
+class SourceFiles(Protocol):
+    """The files of one dataset."""
+
+    def size(self, path: Path) -> int | None:
+        """Bytes of a file; None where there is none."""
+
+    def count_rows(self, root: Path, pattern: str) -> dict[Path, int]:
+        """Rows of each parquet file below the dataset's root that fits the pattern, in the order of their numbers.
+
+        Raises:
+            MillraceError: there is no such file, or one is no parquet.
+        """
+
+
+class LocalFiles:
+    """Files on this machine."""
+
+    def size(self, path: Path) -> int | None:
+        """Bytes of a file; None where there is none."""
+        try:
+            return path.stat().st_size
+        except (OSError, ValueError):  # ValueError: no path at all, by its characters
+            return None
+
+    def count_rows(self, root: Path, pattern: str) -> dict[Path, int]:
+        """Rows of each parquet file, read from its footer."""
+        return count_rows(numbered(root.glob(pattern)))
+
+
+LOCAL = LocalFiles()

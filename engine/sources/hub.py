@@ -1,0 +1,154 @@
+"""Datasets on the Hub: their list of files and their metadata first, any other file when an episode needs it.
+
+Files lie in the cache that huggingface_hub shares between all programs; it locks them, and takes up again
+what was interrupted.
+"""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pyarrow.parquet as pq
+
+from engine.errors import DatasetError
+from engine.hub import HubName, ask, list_files, quiet
+from engine.layout import MANIFEST, META, MODALITY_CONFIG
+from engine.sources.location import HubId
+from engine.sources.parquet import numbered
+
+# Footers are small, and asking for one after the other would take its time.
+NUM_CONNECTIONS = 16
+FOOTER_BYTES = 1 << 16
+# What a dataset of ours says of its clips, which decides whether one that is copied is decoded.
+PUBLISHED = (MANIFEST, f"{META}/episodes_stats.jsonl")
+
+
+@dataclass(frozen=True)
+class HubRepo:
+    """A dataset's repository at one commit.
+
+    cache: the Hub's cache. root: the commit's folder in it, at the same path on every machine.
+    beside: files that whoever reads an episode may need as well.
+    """
+
+    name: HubName
+    cache: Path
+    root: Path
+    beside: tuple[Path, ...] = ()
+
+    @property
+    def commit(self) -> str:
+        """The commit's hash."""
+        assert self.name.revision is not None, "a repository is opened at a commit"
+        return self.name.revision
+
+    def fetch(self, paths: Iterable[Path]) -> None:
+        """See that files are in the cache; those that are there cost nothing.
+
+        Raises:
+            HubError: one cannot be had.
+        """
+        missing = [path for path in dict.fromkeys((*self.beside, *paths)) if not path.is_file()]
+        if not missing:
+            return
+        with quiet():
+            for path in missing:
+                download(self.name, path.relative_to(self.root).as_posix(), self.cache)
+
+    def fetch_rows(self, folder: Path) -> None:
+        """See that all parquet files below a folder are in the cache.
+
+        Raises:
+            HubError: one cannot be had.
+        """
+        from huggingface_hub import snapshot_download
+
+        pattern = f"{folder.relative_to(self.root).as_posix()}/*.parquet"
+        settings = {"repo_type": self.name.kind, "revision": self.commit, "cache_dir": self.cache}
+        with quiet():
+            ask(lambda: snapshot_download(self.name.repo, allow_patterns=[pattern], **settings), self.name)
+
+    def state_of(self, path: Path) -> str:
+        """What stands for a file's content, whether or not it is here: a commit never changes."""
+        return f"{self.name.repo}@{self.commit}/{path.relative_to(self.root).as_posix()}"
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """The files of a repository, most of them not here. sizes: bytes by path below its root."""
+
+    repo: HubRepo
+    sizes: Mapping[str, int]
+
+    def size(self, path: Path) -> int | None:
+        """Bytes of a file; None where there is none."""
+        return self.sizes.get(path.relative_to(self.repo.root).as_posix())
+
+    def count_rows(self, root: Path, pattern: str) -> dict[Path, int]:
+        """Rows of each parquet file; of those that are not here, only the footer is downloaded."""
+        depth = len(PurePosixPath(pattern).parts)
+        names = [PurePosixPath(name) for name in self.sizes]
+        paths = numbered(root / name for name in names if len(name.parts) == depth and name.match(pattern))
+        if not paths:
+            raise DatasetError(f"{self.repo.name.repo} on the Hub has no parquet file below data/")
+        with quiet(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+            counts = pool.map(self._count_rows, paths)
+            return dict(zip(paths, counts, strict=True))
+
+    def _count_rows(self, path: Path) -> int:
+        from huggingface_hub import HfFileSystem
+
+        if path.is_file():
+            return int(pq.read_metadata(path).num_rows)
+        name = f"datasets/{self.repo.name.repo}@{self.repo.commit}/{path.relative_to(self.repo.root).as_posix()}"
+
+        def read_footer() -> int:
+            with HfFileSystem().open(name, "rb", block_size=FOOTER_BYTES) as file:
+                return int(pq.read_metadata(file).num_rows)
+
+        return ask(read_footer, self.repo.name)
+
+
+def open_repo(hub_id: HubId) -> HubFiles:
+    """Find the commit that an id means now, list its files, and download its metadata.
+
+    Raises:
+        HubError: there is no such dataset or revision, it may not be read, or the Hub cannot be reached.
+        DatasetError: the repository holds no metadata.
+    """
+    from huggingface_hub import HfApi, constants
+
+    with quiet():
+        name = HubName("dataset", hub_id.repo, hub_id.revision)
+        commit = ask(lambda: HfApi().dataset_info(hub_id.repo, revision=hub_id.revision).sha, name)
+        assert commit is not None, "the Hub names the commit of every revision"
+        name = HubName("dataset", hub_id.repo, commit)
+        sizes = ask(lambda: list_files(name), name)
+        wanted = [path for path in sizes if _is_metadata(PurePosixPath(path))]
+        if not wanted:
+            found = ", ".join(sorted({path.partition("/")[0] for path in sizes})) or "nothing"
+            raise DatasetError(f"{hub_id} on the Hub is no LeRobot dataset: found {found}, no meta/ and no meta_data/")
+        cache = Path(constants.HF_HUB_CACHE).absolute()
+        found_at = [download(name, path, cache) for path in wanted]
+    root = found_at[0].parents[len(PurePosixPath(wanted[0]).parts) - 1]
+    beside = tuple(root / path for path in PUBLISHED if MANIFEST in sizes)
+    return HubFiles(HubRepo(name, cache, root, beside), sizes)
+
+
+def download(name: HubName, path: str, cache: Path) -> Path:
+    """Where a repository's file lies in the cache, after a download if it was not there.
+
+    Raises:
+        HubError: it cannot be had.
+    """
+    from huggingface_hub import hf_hub_download
+
+    settings = {"repo_type": name.kind, "revision": name.revision, "cache_dir": cache}
+    return Path(ask(lambda: hf_hub_download(name.repo, path, **settings), name))
+
+
+def _is_metadata(path: PurePosixPath) -> bool:
+    """What layouts read when they are opened; v1 has no more metadata than its rows."""
+    is_v1_rows = path.match("data/*.parquet") and len(path.parts) == 2
+    return path.parts[0] in ("meta", "meta_data") or is_v1_rows or str(path) in (MANIFEST, MODALITY_CONFIG)

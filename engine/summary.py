@@ -1,0 +1,75 @@
+"""What a conversion did, or would do."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from engine.ledger import Ledger
+from engine.plan import ConversionPlan, EpisodePlan
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a conversion did. source_seconds and stage_seconds (wall time over all workers):
+    of the episodes that this run converted. held_out: the same of the held-out episodes."""
+
+    num_episodes: int
+    num_clips: int
+    num_copied_clips: int
+    num_source_frames: int
+    num_frames: int
+    num_bytes: int
+    num_resumed: int
+    source_seconds: float
+    wall_seconds: float
+    stage_seconds: dict[str, float]
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+    held_out: "Summary | None" = None
+
+    @property
+    def realtime_factor(self) -> float:
+        """Seconds of recording converted in each second."""
+        return self.source_seconds / self.wall_seconds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a conversion would do, measured on one episode. core_seconds: of one core."""
+
+    num_episodes: int
+    num_source_frames: int
+    num_frames: int
+    num_bytes: int
+    free_bytes: int
+    core_seconds: float
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def summarize(plan: ConversionPlan, ledger: Ledger, done: Sequence[EpisodePlan], *, started: float) -> Summary:
+    """All of the dataset's sizes, and this run's times; done: the episodes that this run converted."""
+    indices = {episode.index for episode in done}
+    seconds: Counter[str] = Counter()
+    num_bytes = num_copied = 0
+    for record in ledger.records():
+        num_bytes += sum(file.num_bytes for file in record.files)
+        num_copied += len(record.copied)
+        if record.index in indices:
+            seconds.update(record.seconds)
+    fps = [binding.fps for binding in plan.job.bindings]
+    return Summary(
+        num_episodes=len(plan.episodes),
+        num_clips=len(plan.episodes) * len(plan.cameras),
+        num_copied_clips=num_copied,
+        num_source_frames=sum(episode.episode.num_frames for episode in plan.episodes),
+        num_frames=plan.num_frames,
+        num_bytes=num_bytes,
+        num_resumed=len(plan.episodes) - len(done),
+        source_seconds=float(sum(episode.episode.num_frames / fps[episode.binding] for episode in done)),
+        wall_seconds=perf_counter() - started,
+        stage_seconds=dict(seconds),
+        dropped=plan.dropped,
+        notes=plan.notes,
+    )

@@ -1,0 +1,92 @@
+"""Clips that already are what an output clip must be, taken over packet by packet instead of encoded anew."""
+
+import shutil
+from collections.abc import Iterator
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from engine.sources.episode import Clip
+from engine.video.decode import clip_bounds, clip_packets, open_video
+from engine.video.encode import VideoSettings
+
+CODEC, PIXELS = "h264", ("yuv420p", "yuvj420p")
+
+
+class Copy(Enum):
+    """How a clip can be taken over."""
+
+    FILE = "the file as it is"
+    PACKETS = "its packets, in a file of their own"
+
+
+def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
+    """How a clip can be taken over; None where it must be encoded, or something is wrong with it.
+
+    A clip that can has the codec, pixel format, size and rate of the settings, a key frame every `gop`
+    frames and nowhere else, and no B-frames. Its packets are read, nothing is decoded.
+
+    Raises:
+        VideoError: the file is missing or corrupt.
+    """
+    with open_video(clip.path) as (container, stream):
+        if not _has_format(stream, settings):
+            return None
+        is_alone = len(container.streams) == 1 and "mp4" in container.format.name.split(",")
+        packets = [(packet.pts, packet.dts, packet.is_keyframe) for packet in _own_packets(container, stream, clip)]
+        assert stream.time_base is not None
+        time_base = stream.time_base
+    if len(packets) != clip.num_frames or any(pts is None or pts != dts for pts, dts, _ in packets):
+        return None
+    times = np.array([pts for pts, *_ in packets], dtype=np.int64)
+    keys = np.flatnonzero([is_keyframe for *_, is_keyframe in packets])
+    if not np.array_equal(keys, np.arange(0, len(packets), settings.gop)):
+        return None
+    if not _is_regular(times, 1 / (settings.fps * time_base)):
+        return None
+    span = int(times[-1] - times[0]) * time_base
+    is_exact = times[0] == 0 and span * settings.fps == len(packets) - 1
+    return Copy.FILE if is_exact and is_alone and clip.start_seconds is None else Copy.PACKETS
+
+
+def copy_clip(clip: Clip, path: Path, how: Copy, settings: VideoSettings) -> None:
+    """Write a clip that `how_to_copy` allows to `path`; packets of their own are timed anew, from 0."""
+    if how is Copy.FILE:
+        shutil.copyfile(clip.path, path)
+        return
+    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    with open_video(clip.path) as (container, stream), av.open(str(path), "w", format="mp4", options=options) as out:
+        copy = out.add_stream_from_template(stream)
+        copy.time_base = 1 / settings.fps
+        for number, packet in enumerate(_own_packets(container, stream, clip)):
+            packet.stream, packet.time_base = copy, 1 / settings.fps
+            packet.pts, packet.dts, packet.duration = number, number, 1
+            out.mux(packet)
+
+
+def _has_format(stream: VideoStream, settings: VideoSettings) -> bool:
+    codec, size = stream.codec_context, settings.image_size
+    found = (codec.codec.canonical_name, codec.width, codec.height)
+    has_square_pixels = stream.sample_aspect_ratio in (None, 0, 1)
+    return found == (CODEC, size, size) and codec.pix_fmt in PIXELS and has_square_pixels
+
+
+def _own_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:
+    """The clip's packets without those of the episodes beside it, in file order."""
+    packets = clip_packets(container, stream, clip)
+    if clip.start_seconds is None:
+        return packets
+    start, stop = clip_bounds(clip, stream)
+    return (packet for packet in packets if packet.pts is not None and start <= packet.pts < stop)
+
+
+def _is_regular(times: NDArray[np.int64], step: Fraction) -> bool:
+    """Whether frames lie a step apart, to the tick."""
+    due = times[0] + np.arange(len(times)) * float(step)
+    return bool(np.all(np.abs(times - due) <= 1))

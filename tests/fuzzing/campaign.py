@@ -1,0 +1,114 @@
+"""Many mutants of one seed, one after the other, and how each ended."""
+
+import gc
+import json
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, given
+
+from fuzzing.mutants import Mutant, mutants
+from fuzzing.sandbox import Outcome, run, unchanged
+from fuzzing.seeds import OUT, SEEDS, SOURCE
+from millrace import main
+
+# What no user should ever read.
+FAULTS = ("Traceback", "internal error", "Warning:", "Error: <", "forbidden:", "object at 0x")
+ENDS = {0: "success", 1: "error in the data", 2: "error in command, map or recipe"}
+
+
+@dataclass
+class Campaign:
+    """Counts by outcome, and the mutants that ended as none may."""
+
+    layout: str
+    ends: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def num_mutants(self) -> int:
+        """All that were tried."""
+        return self.ends.total()
+
+    def to_json(self) -> str:
+        """As the process that ran it hands it on."""
+        return json.dumps({"layout": self.layout, "ends": self.ends, "failures": self.failures, "s": self.seconds})
+
+
+def fight(layout: str, folder: Path, *, num_mutants: int, seed: int) -> Campaign:
+    """Try mutants of a seed; the same numbers try the same ones.
+
+    Args:
+        layout: A key of SEEDS.
+        folder: Empty, for everything that is written.
+        num_mutants: How many.
+        seed: Of the random choices.
+    """
+    campaign = Campaign(layout)
+    whole = folder / "whole"
+    whole.mkdir()
+    SEEDS[layout].write(whole)
+    for number, command in enumerate(dict.fromkeys(SEEDS[layout].commands)):
+        out = folder / f"warm_{number}"
+        arguments = [word.format(source=whole, out=out) for word in command]
+        assert main(arguments) in (0, 1), f"{layout} must be sound before it is damaged"
+    gc.freeze()
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=num_mutants,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(mutants(whole, SEEDS[layout]))
+    def try_one(mutant: Mutant) -> None:
+        _try(mutant, whole, folder / "trial", campaign)
+
+    started = perf_counter()
+    try_one()
+    campaign.seconds = perf_counter() - started
+    return campaign
+
+
+def _try(mutant: Mutant, whole: Path, trial: Path, campaign: Campaign) -> None:
+    shutil.rmtree(trial, ignore_errors=True)
+    source, out = trial / "source", trial / "out"
+    shutil.copytree(whole, source)
+    try:
+        for change in mutant.changes:
+            change.apply(source)
+    except (ValueError, OSError, LookupError):
+        # The second of two changes may not find what the first has left; the first is tried alone.
+        pass
+    arguments = [word.replace(SOURCE, str(source)).replace(OUT, str(out)) for word in mutant.command]
+    with unchanged(source) as changed:
+        outcome = run(arguments, trial, source=source, out=out)
+    campaign.ends[ENDS.get(outcome.code, "failure")] += 1
+    wrong = _wrong(outcome, out, arguments) or (f"changed {changed[0]}" if changed else None)
+    if wrong is not None:
+        campaign.failures.append(f"{wrong}\n  {mutant}\n  exit code {outcome.code}: {outcome.stderr[-600:]}")
+
+
+def _wrong(outcome: Outcome, out: Path, arguments: list[str]) -> str | None:
+    """Why a command must not end like this; None where it may."""
+    if outcome.code not in ENDS:
+        return f"ended with {outcome.code}"
+    printed = outcome.stdout + outcome.stderr
+    if fault := next((fault for fault in FAULTS if fault in printed), None):
+        return f"printed {fault!r}"
+    if any(not (char.isprintable() or char == "\n") for char in printed):
+        return "printed a control character"
+    is_judged = arguments[0] == "validate"
+    if outcome.code and not is_judged and not outcome.stderr.strip():
+        return "failed without a word"
+    if arguments[0] == "convert" and (outcome.code == 0) != os.path.isdir(out / "meta"):
+        return "left meta/ of a failed run, or none of a finished one"
+    return None

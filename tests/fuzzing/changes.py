@@ -1,0 +1,304 @@
+"""Damage to one file of a dataset: what a stranger, a broken disk or a careless tool makes of it."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+HOSTILE_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    "",
+    " ",
+    "\x1b[2J\x07",
+    "\ud800",
+    "a\u2028b\nc\r\0",
+    "{episode_index.__class__.__mro__}",
+    "{0}%s%n{video_key!r:>99999999}",
+    "{episode_index:0999999999d}",
+    "../../../../../../etc/passwd",
+    "/etc/passwd",
+    "$(touch pwned); `touch pwned` | cat",
+    "x" * 5000,
+    "cos\nsystem\n(S'touch pwned'\ntR.",
+    0,
+    -1,
+    1,
+    3,
+    2**31,
+    2**53 + 1,
+    2**63,
+    -(2**63),
+    10**12,
+    10**400,
+    0.5,
+    1e-300,
+    1e308,
+    -1e308,
+    float("nan"),
+    float("inf"),
+    [],
+    {},
+    [[[[[]]]]],
+    ["\x1b]0;x\x07"] * 3,
+    list(range(300)),
+    {"__class__": {"__init__": 1}},
+)
+PLACES = ("delete", "replace", "repeat", "wrap", "rename")
+
+
+@dataclass(frozen=True)
+class JsonChange:
+    """A value of a JSON document (for JSONL: of one line) replaced, removed, doubled, wrapped or renamed."""
+
+    path: str
+    line: int
+    place: int
+    how: str
+    value: Any
+
+    def apply(self, root: Path) -> None:
+        """Any number names a place: they are counted round."""
+        file = root / self.path
+        lines = file.read_text().split("\n") if file.suffix == ".jsonl" else [file.read_text()]
+        number = self.line % max(len(lines) - (len(lines) > 1), 1)
+        document = [json.loads(lines[number])]
+        parent, key = _places(document)[self.place % len(_places(document))]
+        _change(parent, key, self)
+        lines[number] = "\n".join(json.dumps(part) for part in document)
+        file.write_text("\n".join(lines))
+
+
+def _places(document: list[Any]) -> list[tuple[Any, Any]]:
+    """Every place of a value, as what holds it and its key there."""
+    found: list[tuple[Any, Any]] = []
+    waiting: list[tuple[Any, Any]] = [(document, 0)]
+    while waiting:
+        parent, key = waiting.pop(0)
+        found.append((parent, key))
+        value = parent[key]
+        keys = list(value) if isinstance(value, dict) else range(min(len(value), 4)) if isinstance(value, list) else ()
+        waiting += [(value, inner) for inner in keys]
+    return found
+
+
+def _change(parent: Any, key: Any, change: JsonChange) -> None:
+    if change.how == "delete":
+        del parent[key]
+    elif change.how == "repeat" and isinstance(parent, list):
+        parent.append(parent[key])
+    elif change.how == "wrap":
+        parent[key] = [parent[key]]
+    elif change.how == "rename" and isinstance(parent, dict):
+        parent[str(change.value)] = parent.pop(key)
+    else:
+        parent[key] = change.value
+
+
+@dataclass(frozen=True)
+class TableChange:
+    """A parquet file whose columns, types, values or rows are others."""
+
+    path: str
+    column: int
+    row: int
+    how: str
+    value: Any
+
+    def apply(self, root: Path) -> None:
+        """A change that the column's type forbids makes it a column of that one value."""
+        table = pq.read_table(root / self.path)
+        place = self.column % table.num_columns
+        pq.write_table(_TABLE_CHANGES[self.how](table, place, self), root / self.path)
+
+
+def _with_values(table: pa.Table, place: int, values: list[Any]) -> pa.Table:
+    field = table.schema.field(place)
+    try:
+        array = pa.array(values, field.type)
+    except (pa.ArrowException, OverflowError, UnicodeError, TypeError, ValueError):
+        array = pa.array([str(value).encode("utf-8", "replace") for value in values])
+    return table.set_column(place, field.name, array)
+
+
+def _edit_value(table: pa.Table, place: int, change: TableChange) -> pa.Table:
+    values = table.column(place).to_pylist()
+    if values:
+        row = change.row % len(values)
+        is_list = isinstance(values[row], list) and values[row] and not isinstance(change.value, list)
+        values[row] = [change.value, *values[row][1:]] if is_list else change.value
+    return _with_values(table, place, values)
+
+
+def _fill(table: pa.Table, place: int, change: TableChange) -> pa.Table:
+    return _with_values(table, place, [change.value] * len(table))
+
+
+def _ragged(table: pa.Table, place: int, change: TableChange) -> pa.Table:
+    values = table.column(place).to_pylist()
+    lengths = [(change.row + row) % 5 for row in range(len(values))]
+    return table.set_column(place, table.column_names[place], pa.array([[0.5] * length for length in lengths]))
+
+
+def _retype(table: pa.Table, place: int, change: TableChange) -> pa.Table:
+    kinds = (pa.int8(), pa.float16(), pa.float64(), pa.string(), pa.timestamp("us"), pa.decimal128(30, 3), pa.bool_())
+    kinds += (pa.list_(pa.list_(pa.float32())), pa.dictionary(pa.int32(), pa.string()), pa.null(), pa.uint64())
+    kind = kinds[change.row % len(kinds)]
+    return table.set_column(place, table.column_names[place], pa.nulls(len(table), kind))
+
+
+def _cast(table: pa.Table, place: int, change: TableChange) -> pa.Table:
+    kinds = (pa.int8(), pa.float16(), pa.float64(), pa.uint64(), pa.string(), pa.int32(), pa.large_string())
+    column = table.column(place)
+    try:
+        column = column.cast(kinds[change.row % len(kinds)], safe=False)
+    except pa.ArrowException:
+        return table
+    return table.set_column(place, table.column_names[place], column)
+
+
+def _rename(table: pa.Table, place: int, change: TableChange) -> pa.Table:
+    names = list(table.column_names)
+    names[place] = names[(place + 1) % len(names)] if change.row % 2 else str(change.value).replace("\ud800", "?")
+    return table.rename_columns(names)
+
+
+def _reorder(table: pa.Table, place: int, change: TableChange) -> pa.Table:
+    return table.take(pa.array([row * (change.row + 1) % len(table) for row in range(len(table))]))
+
+
+_TABLE_CHANGES = {
+    "value": _edit_value,
+    "fill": _fill,
+    "ragged": _ragged,
+    "retype": _retype,
+    "cast": _cast,
+    "rename": _rename,
+    "drop column": lambda table, place, change: table.remove_column(place),
+    "repeat column": lambda table, place, change: table.append_column(table.column_names[place], table.column(place)),
+    "cut rows": lambda table, place, change: table.slice(0, change.row % (len(table) + 1)),
+    "repeat rows": lambda table, place, change: pa.concat_tables([table] * (2 + change.row % 50)),
+    "reorder": _reorder,
+    "metadata": lambda table, place, change: table.replace_schema_metadata({"huggingface": "{", "pandas": "[]"}),
+}
+TABLE_CHANGES = tuple(_TABLE_CHANGES)
+
+
+@dataclass(frozen=True)
+class ByteChange:
+    """Some bytes of a file overwritten, removed or added; at: a share of the file, or from its end if negative."""
+
+    path: str
+    at: float
+    how: str
+    content: bytes
+
+    def apply(self, root: Path) -> None:
+        """A byte may land anywhere, in text as in a footer."""
+        file = root / self.path
+        content = bytearray(file.read_bytes())
+        start = int(self.at * len(content)) if self.at >= 0 else max(len(content) + int(self.at * 400), 0)
+        if self.how == "insert":
+            content[start:start] = self.content
+        elif self.how == "remove":
+            del content[start : start + 7 * len(self.content)]
+        elif self.how == "truncate":
+            del content[start:]
+        elif self.how == "flip":
+            stretch = content[start : start + len(self.content)]
+            content[start : start + len(stretch)] = bytes(a ^ b for a, b in zip(stretch, self.content, strict=False))
+        else:
+            content[start : start + len(self.content)] = self.content[: max(len(content) - start, 0)]
+        file.write_bytes(content)
+
+
+BYTE_CHANGES = ("overwrite", "flip", "insert", "remove", "truncate")
+
+
+@dataclass(frozen=True)
+class BoxChange:
+    """A box of an mp4: a number in it replaced, the box removed, doubled, or given another size or name."""
+
+    path: str
+    box: int
+    how: str
+    place: int
+    value: int
+
+    def apply(self, root: Path) -> None:
+        """Boxes within boxes are counted through; the boxes around are not told of another size."""
+        file = root / self.path
+        content = bytearray(file.read_bytes())
+        boxes = list(_boxes(content, 0, len(content)))
+        start, stop = boxes[self.box % len(boxes)]
+        word = (self.value % 2**32).to_bytes(4, "big")
+        if self.how == "number":
+            inner = start + 8 + self.place % max(stop - start - 11, 1)
+            content[inner : inner + 4] = word
+        elif self.how == "size":
+            content[start : start + 4] = word
+        elif self.how == "name":
+            content[start + 4 : start + 8] = word
+        elif self.how == "remove":
+            del content[start:stop]
+        else:
+            content[stop:stop] = content[start:stop]
+        file.write_bytes(content)
+
+
+BOX_CHANGES = ("number", "number", "number", "size", "name", "remove", "repeat")
+_PARENTS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf", b"udta"}
+# Within these, boxes begin after so many bytes of their own.
+_HEADS = {b"stsd": 8, b"avc1": 78, b"av01": 78}
+
+
+def _boxes(content: bytearray, start: int, stop: int) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    while start + 8 <= stop:
+        size, name = int.from_bytes(content[start : start + 4], "big"), bytes(content[start + 4 : start + 8])
+        end = start + size if 8 <= size <= stop - start else stop
+        found.append((start, end))
+        if name in _PARENTS or name in _HEADS:
+            found += _boxes(content, start + 8 + _HEADS.get(name, 0), end)
+        start = end
+    return found
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file that is none any more: missing, empty, a link, a folder, a pipe, a device, endless, another's content."""
+
+    path: str
+    how: str
+    other: str
+
+    def apply(self, root: Path) -> None:
+        """`other` is a file of the same dataset."""
+        file = root / self.path
+        content = (root / self.other).read_bytes()
+        file.unlink()
+        if self.how == "folder":
+            file.mkdir()
+        elif self.how == "pipe":
+            os.mkfifo(file)
+        elif self.how in LINKS:
+            file.symlink_to(LINKS[self.how])
+        elif self.how == "sparse":
+            with file.open("wb") as empty:
+                empty.truncate(1 << 40)
+        elif self.how == "pointer":
+            file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+        elif self.how == "other":
+            file.write_bytes(content)
+        elif self.how == "empty":
+            file.touch()
+
+
+LINKS = {"link": "/etc/passwd", "loop": "loop", "zeros": "/dev/zero", "terminal": "/dev/stdin", "up": "..", "gone": "x"}
+FILE_CHANGES = ("missing", "empty", "folder", "pipe", "sparse", "pointer", "other", *LINKS)
+
+Change = JsonChange | TableChange | ByteChange | BoxChange | FileChange

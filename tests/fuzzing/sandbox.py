@@ -1,0 +1,125 @@
+"""One command in a forked child that may not take long, take much, or touch what is not its own."""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from millrace import main
+
+CPU_SECONDS = 10
+WALL_SECONDS = 60
+# On top of what the interpreter and its libraries map.
+MEMORY_BYTES = 1 << 30
+# What no dataset may lead to, as Python's own audit hooks name it.
+FORBIDDEN = (
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "socket.connect",
+    "pickle.find_class",
+    "ctypes.dlopen",
+)
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+BROKE_OUT = 99
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended; code: of its exit, or minus the signal that killed it."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run(arguments: list[str], folder: Path, *, source: Path, out: Path) -> Outcome:
+    """Run a command line on a dataset.
+
+    Args:
+        arguments: Of the command line.
+        folder: For what it prints.
+        source: The only folder beside libraries that it may read from.
+        out: The only folder that it may write to.
+    """
+    logs = [folder / "stdout", folder / "stderr"]
+    child = os.fork()
+    if child == 0:
+        _become_the_command(arguments, logs, source, out)
+    _, status = os.waitpid(child, 0)
+    texts = [log.read_bytes().decode("utf-8", "backslashreplace") for log in logs]
+    return Outcome(os.waitstatus_to_exitcode(status), *texts)
+
+
+def _become_the_command(arguments: list[str], logs: list[Path], source: Path, out: Path) -> None:
+    code = BROKE_OUT
+    try:
+        for number, log in enumerate(logs, start=1):
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        _limit()
+        _confine(source, out)
+        code = main(arguments)
+        sys.stdout.flush()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else BROKE_OUT
+    except BaseException as error:
+        print(f"Traceback: {error!r}", file=sys.stderr)
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _limit() -> None:
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.alarm(WALL_SECONDS)
+
+
+def _confine(source: Path, out: Path) -> None:
+    """End the process at once, should it open or start what it must not."""
+    allowed_out = os.path.realpath(out)
+    allowed_in = [os.path.realpath(folder) for folder in (source, out, sys.prefix, sys.base_prefix, *sys.path)]
+
+    def watch(event: str, details: tuple[object, ...]) -> None:
+        if event in FORBIDDEN:
+            _end(f"{event} {details!r}")
+        if event == "open" and isinstance(details[0], str | bytes):
+            path, flags = os.path.realpath(os.fsdecode(details[0])), details[2]
+            is_write = bool(isinstance(flags, int) and flags & WRITES)
+            folders = [allowed_out] if is_write else allowed_in
+            if not any(path == folder or path.startswith(f"{folder}/") for folder in folders):
+                _end(f"{'writes to' if is_write else 'reads'} {path}")
+
+    sys.addaudithook(watch)
+
+
+def _end(what: str) -> None:
+    os.write(2, f"forbidden: {what}\n".encode("utf-8", "backslashreplace"))
+    os._exit(BROKE_OUT)
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[list[str]]:
+    """Afterwards, the list holds every path below a folder that was not left as it was."""
+    before = _states(folder)
+    found: list[str] = []
+    yield found
+    after = _states(folder)
+    found += sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+
+def _states(folder: Path) -> dict[str, tuple[int, int, int]]:
+    states = {}
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            state = os.lstat(path := os.path.join(parent, name))
+            states[path] = (state.st_mode, state.st_size, state.st_mtime_ns)
+    return states

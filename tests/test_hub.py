@@ -1,0 +1,378 @@
+"""Datasets on the Hub as sources: only what is needed is downloaded, nothing is mixed, and every fault has a remedy."""
+
+import errno
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import IMAGE_SIZE, convert_here, files_of
+from embodiments.errors import MillraceError
+from engine.hub import HubName, explain
+from engine.sources import open_source
+from engine.sources.location import locate, parse_hub_id, pinned
+from hub_client import SECRETS, HubUser, finish, wait_until
+from hub_protocol import READ_TOKEN
+from hub_repository import files_below
+from hub_server import HubServer
+from synthetic import edit_json, write_dataset
+
+LENGTHS = (41, 33, 17)
+FLAGS = ("--map", "aloha_to_gr1", "--image-size", IMAGE_SIZE, "--local")
+TASK = "Pick up the cube."
+NAMING_SOURCES = ("millrace.json", "README.md")
+KINDS = [pytest.param(429, id="429"), pytest.param(500, id="500"), pytest.param(None, id="cut")]
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def user(hub: HubServer, tmp_path: Path) -> HubUser:
+    return HubUser(hub, tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What lies on the Hub; not to be changed."""
+    root = tmp_path_factory.mktemp("local") / "aloha"
+    write_dataset(root, lengths=LENGTHS, cameras=("top", "wrist"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def reference(local: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Its conversion, without what names its source."""
+    out = tmp_path_factory.mktemp("reference") / "out"
+    convert_here(local, out)
+    return content_of(out)
+
+
+def content_of(out: Path) -> dict[str, bytes]:
+    """All files but those that say where the source lies."""
+    return {name: content for name, content in files_of(out).items() if name not in NAMING_SOURCES}
+
+
+def cached(user: HubUser) -> set[str]:
+    """Paths of the source's files that were downloaded."""
+    return {path.relative_to(user.snapshots).as_posix().partition("/")[2] for path in user.snapshots.rglob("*.*")}
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0", "v1.6", "hybrid"])
+def test_only_the_wanted_episodes_and_cameras_are_downloaded(
+    hub: HubServer, user: HubUser, tmp_path: Path, version: str
+) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    shared = {"episodes_per_data_file": 1, "episodes_per_video_file": 1} if version == "v3.0" else {}
+    write_dataset(source, version=version, lengths=LENGTHS, cameras=("top", "wrist"), **shared)
+    convert_here(source, tmp_path / "reference", episodes="0:2", task=TASK)
+    commit = hub.add("org/aloha", files_below(source)).branches["main"]
+    done = user.run("convert", "org/aloha", out, *FLAGS, "--episodes", "0:2", "--task", TASK)
+    assert done.exit_code == 0, done.err
+    assert content_of(out) == content_of(tmp_path / "reference")
+    videos = [path for path in cached(user) if path.endswith(".mp4")]
+    assert len(videos) == 2
+    assert not any("wrist" in path for path in videos)
+    rows = [path for path in cached(user) if path.startswith("data/")]
+    assert len(rows) == (2 if version.startswith(("v2", "v3")) else 1)
+    manifest = json.loads((out / "millrace.json").read_text())
+    assert manifest["recipe"]["sources"][0]["path"] == f"org/aloha@{commit}"
+    assert all(commit in str(episode) for episode in manifest["episodes"])
+
+
+def test_tokens_are_not_sent_to_the_storage_nor_written_down(
+    hub: HubServer, user: HubUser, local: Path, tmp_path: Path
+) -> None:
+    hub.add("org/aloha", files_below(local), private=True)
+    assert user.run("convert", "org/aloha@main", tmp_path / "out", *FLAGS).exit_code == 0
+    assert {request.token is None for request in hub.requests if "/lfs/" in request.path} == {True}
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert not [secret for secret in SECRETS if secret.encode() in written]
+
+
+@pytest.mark.parametrize("status", KINDS)
+def test_what_passes_is_tried_again(
+    hub: HubServer, user: HubUser, local: Path, reference: dict[str, bytes], tmp_path: Path, status: int | None
+) -> None:
+    hub.add("org/aloha", files_below(local))
+    calls = [("GET", "/api/datasets/org/aloha$"), ("GET", "/tree/"), ("GET", "/resolve/"), ("GET", "/lfs/")]
+    calls += [] if status is None else [("HEAD", "meta/info.json"), ("HEAD", "episode_000001.mp4")]
+    for method, path in calls:
+        hub.fail(method, path, status=status, headers={"Retry-After": "1"})
+    done = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS)
+    assert (done.exit_code, done.err) == (0, "")
+    assert [fault for fault in hub.faults if fault.times] == []
+    assert content_of(tmp_path / "out") == reference
+
+
+@pytest.mark.parametrize("status", KINDS)
+def test_a_run_that_is_stopped_while_it_waits_goes_on(
+    hub: HubServer, user: HubUser, local: Path, reference: dict[str, bytes], tmp_path: Path, status: int | None
+) -> None:
+    out, ledger = tmp_path / "out", tmp_path / "out/.millrace/ledger.jsonl"
+    wanted = hub.add("org/aloha", files_below(local)).files
+    name = next(name for name in wanted if name.endswith("top/episode_000001.mp4"))
+    large = next(oid for oid, content in hub.objects.items() if content == wanted[name])
+    hub.fail("GET", large, status=status, times=1000)
+    with user.start("convert", "org/aloha", out, *FLAGS) as process:
+        wait_until(lambda: ledger.is_file() and ledger.read_bytes().count(b"\n") >= 2, process)
+        wait_until(lambda: len(hub.paths("GET", large)) >= 2, process)
+        os.killpg(process.pid, signal.SIGINT)
+        stopped = finish(process)
+    assert stopped.exit_code == 130
+    assert "the same command again continues" in stopped.err
+    hub.faults.clear()
+    hub.requests.clear()
+    done = user.run("convert", "org/aloha", out, *FLAGS)
+    assert done.exit_code == 0, done.err
+    assert "continuing: 1 of 3 episodes are done" in done.err
+    assert not hub.paths("GET", "episode_000000")
+    assert not hub.paths("HEAD", "episode_000000")
+    assert content_of(out) == reference
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (401, "", "the Hub refuses the token (401, org/aloha)"),
+        (403, "GatedRepo", "org/aloha is gated: ask for access at"),
+        (404, "EntryNotFound", "lacks videos/chunk-000/observation.images.top/episode_000001.mp4"),
+    ],
+)
+def test_an_episode_that_is_refused_is_named_and_goes_on_later(
+    hub: HubServer,
+    user: HubUser,
+    local: Path,
+    reference: dict[str, bytes],
+    tmp_path: Path,
+    status: int,
+    code: str,
+    expected: str,
+) -> None:
+    hub.add("org/aloha", files_below(local))
+    hub.fail("HEAD", "top/episode_000001.mp4", status=status, times=1000, headers={"X-Error-Code": code})
+    refused = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS)
+    assert refused.exit_code == 1
+    assert refused.err.startswith("episode 1: ")
+    assert expected in refused.err
+    assert not (tmp_path / "out/meta").exists()
+    hub.faults.clear()
+    done = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS)
+    assert "continuing: 2 of 3 episodes are done" in done.err
+    assert content_of(tmp_path / "out") == reference
+
+
+@pytest.mark.parametrize("token", [None, READ_TOKEN])
+def test_a_gated_dataset_says_where_to_ask(hub: HubServer, tmp_path: Path, local: Path, token: str | None) -> None:
+    hub.add("org/aloha", files_below(local), gated=True)
+    refused = HubUser(hub, tmp_path / "home", token).run("convert", "org/aloha", tmp_path / "out", *FLAGS)
+    assert refused.exit_code == 1
+    assert f"org/aloha is gated: ask for access at {hub.url}/datasets/org/aloha, then log in" in refused.err
+    assert ("there is no token" in refused.err) == (token is None)
+
+
+def test_what_is_nowhere_names_both_places(hub: HubServer, user: HubUser, tmp_path: Path, local: Path) -> None:
+    hub.add("org/secret", files_below(local), private=True)
+    hub.add("org/other", {"README.md": b"no dataset"})
+    hub.add("org/aloha", files_below(local))
+    nobody = HubUser(hub, tmp_path / "nobody", token=None)
+    expected = [
+        (nobody, "org/secret", "the Hub has no dataset org/secret, or it is private: check the name, and log in"),
+        (user, "org/typo", "there is no such folder, and the Hub has no dataset org/typo"),
+        (user, "org/aloha@v9", "org/aloha on the Hub has no revision 'v9'"),
+        (user, "org/other", "org/other on the Hub is no LeRobot dataset: found README.md"),
+        (user, "./no/such/folder", "there is no such folder, and it is no Hub id (org/name[@revision])"),
+    ]
+    for who, source, message in expected:
+        refused = who.run("inspect", source)
+        assert (refused.exit_code, refused.out) == (1, "")
+        assert message in refused.err
+        assert len(refused.err.splitlines()) == 1
+
+
+def test_a_token_that_is_wrong_is_told_from_a_wrong_name(hub: HubServer, tmp_path: Path, local: Path) -> None:
+    hub.add("org/aloha", files_below(local))
+    refused = HubUser(hub, tmp_path / "home", token="hf_expired").run("inspect", "org/aloha")
+    assert "the Hub refuses the token (401, org/aloha)" in refused.err
+    assert "hf_expired" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids to ask it"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "the Hub could not be reached for org/aloha"),
+    ],
+)
+def test_without_a_connection_the_reason_is_said(
+    hub: HubServer, tmp_path: Path, environment: dict[str, str], expected: str
+) -> None:
+    refused = HubUser(hub, tmp_path / "home", environment=environment).run("inspect", "org/aloha")
+    assert (refused.exit_code, hub.requests) == (1, [])
+    assert "there is no such folder, and" in refused.err
+    assert expected in refused.err
+
+
+def test_a_folder_of_that_name_is_taken_first(hub: HubServer, user: HubUser, local: Path, tmp_path: Path) -> None:
+    hub.add("org/aloha", files_below(local))
+    write_dataset(user.home / "org/aloha", lengths=(41,))
+    assert user.run("convert", "org/aloha", tmp_path / "out", *FLAGS).exit_code == 0
+    assert hub.requests == []
+    assert len((tmp_path / "out/meta/episodes.jsonl").read_text().splitlines()) == 1
+
+
+def test_an_output_may_be_named_as_the_organisation_is(hub: HubServer, user: HubUser, local: Path) -> None:
+    hub.add("org/aloha", files_below(local))
+    done = user.run("convert", "org/aloha", "org", *FLAGS)
+    assert done.exit_code == 0, done.err
+    assert (user.home / "org/meta/info.json").is_file()
+
+
+def test_a_dataset_of_ours_is_copied_from_the_hub_as_from_a_folder(
+    hub: HubServer, user: HubUser, aloha_gr1: Path, tmp_path: Path
+) -> None:
+    flags = ("--robot", "gr1", *FLAGS[2:])
+    convert_here(aloha_gr1, tmp_path / "reference", robot="gr1")
+    hub.add("org/aloha", files_below(aloha_gr1))
+    done = user.run("convert", "org/aloha", tmp_path / "out", *flags)
+    assert done.exit_code == 0, done.err
+    assert content_of(tmp_path / "out") == content_of(tmp_path / "reference")
+    assert "3 copied" in done.out
+
+
+def test_revisions_are_never_mixed(
+    hub: HubServer, user: HubUser, local: Path, reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    repository = hub.add("org/aloha", files_below(local))
+    begun = repository.branches["main"]
+    hub.fail("HEAD", "top/episode_000002.mp4", status=404, times=1, headers={"X-Error-Code": "EntryNotFound"})
+    assert user.run("convert", "org/aloha", out, *FLAGS).exit_code == 1
+    moved = repository.commit({**repository.files, "README.md": b"news"})
+    other = user.run("convert", "org/aloha", out, *FLAGS)
+    assert other.exit_code == 2
+    assert f"org/aloha@{begun}" in other.err
+    assert f"org/aloha@{moved}" in other.err
+    done = user.run("convert", f"org/aloha@{begun}", out, *FLAGS)
+    assert done.exit_code == 0, done.err
+    assert "continuing: 2 of 3 episodes are done" in done.err
+    assert content_of(out) == reference
+    assert moved not in (out / "millrace.json").read_text()
+
+
+def test_an_emptied_cache_undoes_nothing(hub: HubServer, user: HubUser, local: Path, tmp_path: Path) -> None:
+    hub.add("org/aloha", files_below(local))
+    hub.fail("HEAD", "top/episode_000002.mp4", status=404, times=1, headers={"X-Error-Code": "EntryNotFound"})
+    assert user.run("convert", "org/aloha", tmp_path / "out", *FLAGS).exit_code == 1
+    done = HubUser(hub, tmp_path / "elsewhere").run("convert", "org/aloha", tmp_path / "out", *FLAGS)
+    assert "continuing: 2 of 3 episodes are done" in done.err
+    assert done.exit_code == 0
+
+
+def test_rows_in_another_file_than_expected_are_found(hub: HubServer, user: HubUser, tmp_path: Path) -> None:
+    source, reference, out = tmp_path / "source", tmp_path / "reference", tmp_path / "out"
+    write_dataset(source, version="v3.0", lengths=(41, 41, 41), episodes_per_data_file=1)
+    first, last = (source / f"data/chunk-000/file-00{number}.parquet" for number in (0, 2))
+    first.rename(source / "aside")
+    last.rename(first)
+    (source / "aside").rename(last)
+    convert_here(source, reference, episodes="0:1")
+    hub.add("org/aloha", files_below(source))
+    done = user.run("convert", "org/aloha", out, *FLAGS, "--episodes", "0:1")
+    assert done.exit_code == 0, done.err
+    assert content_of(out) == content_of(reference)
+
+
+def test_workers_of_ray_download_what_they_convert(
+    hub: HubServer, user: HubUser, local: Path, reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    hub.add("org/aloha", files_below(local))
+    done = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS[:-1], "--workers", "2")
+    assert done.exit_code == 0, done.err
+    assert content_of(tmp_path / "out") == reference
+    assert "download" in done.out
+
+
+def test_a_recipe_mixes_folders_and_the_hub(hub: HubServer, user: HubUser, local: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "recipes"
+    write_dataset(folder / "mine", lengths=(20,), cameras=("top",))
+    sources = "sources:\n- {path: org/aloha, map: aloha_to_gr1, episodes: '0:1'}\n- {path: ./mine, map: aloha_to_gr1}\n"
+    (folder / "both.yaml").write_text(f"image_size: {IMAGE_SIZE}\nhorizon: 4\n{sources}")
+    commit = hub.add("org/aloha", files_below(local)).branches["main"]
+    done = user.run("convert", "--recipe", folder / "both.yaml", tmp_path / "out", "--local")
+    assert done.exit_code == 0, done.err
+    episodes = json.loads((tmp_path / "out/millrace.json").read_text())["episodes"]
+    assert [episode["source_episode"] for episode in episodes] == [0, 0]
+    assert commit in str(episodes[0])
+    assert commit not in str(episodes[1])
+
+
+def test_inspect_downloads_a_few_episodes(hub: HubServer, user: HubUser, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "source", lengths=(20,) * 9)
+    edit_json(tmp_path / "source/meta/info.json", lambda info: {**info, "total_episodes": 9})
+    (tmp_path / "source/videos/chunk-000/observation.images.top/episode_000004.mp4").unlink()
+    hub.add("org/aloha", files_below(tmp_path / "source"))
+    shown = user.run("inspect", "org/aloha", "--json")
+    assert shown.exit_code == 0, shown.err
+    inspection = json.loads(shown.out)
+    sizes = [path.stat().st_size for path in (tmp_path / "source").rglob("*.mp4")]
+    assert (inspection["num_episodes"], inspection["num_inspected"]) == (9, 4)
+    assert inspection["num_video_bytes"] == sum(sizes)
+    assert [finding["code"] for finding in inspection["findings"] if "missing" in finding["code"]] == ["missing-file"]
+    assert len([path for path in cached(user) if path.endswith(".mp4")]) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "repo", "revision"),
+    [
+        ("org/name", "org/name", None),
+        ("org/name@main", "org/name", "main"),
+        ("org/my.data-set_2@refs/pr/1", "org/my.data-set_2", "refs/pr/1"),
+    ],
+)
+def test_hub_ids_are_read(name: str, repo: str, revision: str | None) -> None:
+    found = parse_hub_id(name)
+    assert found is not None
+    assert (found.repo, found.revision, str(found)) == (repo, revision, name)
+
+
+@pytest.mark.parametrize("name", ["name", "/org/name", "./org/name", "../org/name", "a/b/c", "org/name@", "org/na me"])
+def test_other_names_are_no_hub_ids(name: str) -> None:
+    assert parse_hub_id(name) is None
+    assert locate(name, Path("/recipes")) == Path("/recipes") / name
+
+
+def test_a_recipe_finds_its_folders_before_the_hub(tmp_path: Path) -> None:
+    assert locate("org/name", tmp_path) == Path("org/name")
+    (tmp_path / "org/name").mkdir(parents=True)
+    assert locate("org/name", tmp_path) == tmp_path / "org/name"
+
+
+def test_a_pinned_name_keeps_its_repository() -> None:
+    assert pinned(Path("org/name@main"), "0123") == Path("org/name@0123")
+    assert pinned(Path("org/name"), None) == Path("org/name")
+
+
+def test_a_full_disk_says_which_and_what_to_do() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    message = explain(full, HubName("dataset", "org/name"))
+    assert message.startswith("no space is left on the disk of ")
+    assert "HF_HOME" in message
+
+
+def test_an_unknown_error_is_shown_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "token-of-a-company")
+    error = ValueError("bad header 'Bearer token-of-a-company' hf_abc for https://host/lfs/1?X-Amz-Signature=abc")
+    message = explain(error, HubName("dataset", "org/name"))
+    assert message == "org/name on the Hub: ValueError: bad header 'Bearer hf_...' hf_... for https://host/lfs/1"
+
+
+def test_a_missing_folder_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(MillraceError, match=r"no such folder, and it is no Hub id \(org/name\[@revision\]\)"):
+        open_source(tmp_path / "missing")

@@ -1,0 +1,224 @@
+"""Open-loop evaluation: episodes dealt out to a pool of Ray actors that hold a policy each, or taken one by one."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+from ray.util import ActorPool
+
+from embodiments.errors import MillraceError
+from engine.validate.config import GrootConfig
+from train.checkpoint import Checkpoint, digests_trained_on
+from train.dataset import TrainingDataset
+from train.episodes import EpisodeReader, check_agreement
+from train.errors import EvaluationError, GpuMissing, SettingsError
+from train.evaluate_settings import EvaluateSettings
+from train.open_loop import Policy, Trace, trace_episode
+from train.run_folder import dataset_digest
+from train.scores import EpisodeScore, Evaluation, best_of, pool_episodes
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is evaluated: a checkpoint under a tag, or a server, which knows its own tag.
+
+    name: of the checkpoint, or the server's address.
+    """
+
+    name: str
+    tag: str | None
+
+
+# How a worker gets a policy; a function that its process can import.
+OpenPolicy = Callable[[EvaluateSettings, Contender], Policy]
+# Told the contender, an episode's trace, and how many of how many are done.
+OnTrace = Callable[[Contender, Trace, int, int], None]
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+OBJECT_STORE_BYTES = 256 << 20  # joints of episodes are all that Ray stores
+
+
+def contenders(settings: EvaluateSettings) -> tuple[list[Contender], list[str]]:
+    """What is to be evaluated, checked by small files before anything is loaded; and what to know of it.
+
+    Raises:
+        TrainError: a checkpoint is none, does not fit the dataset, or has another horizon than another.
+        UnknownName: it has not learnt the tag, or the dataset lacks a joint group or camera.
+    """
+    if settings.server is not None:
+        return [Contender(str(settings.server), None)], []
+    dataset = TrainingDataset.open(settings.dataset)
+    digest = dataset_digest(settings.dataset)
+    found: list[Contender] = []
+    notes: list[str] = []
+    horizons: dict[int, str] = {}
+    for checkpoint in map(Checkpoint.open, settings.checkpoints):
+        tag = checkpoint.tag(settings.embodiment_tag)
+        config = checkpoint.configs[tag]
+        check_agreement(dataset, config)
+        _check_widths(dataset, checkpoint, tag)
+        horizons.setdefault(checked_horizon(settings, config, checkpoint.name), checkpoint.name)
+        notes += checkpoint.notes(tag)
+        if digest in digests_trained_on(checkpoint.name):
+            notes.append(f"{checkpoint.name} was trained on {settings.dataset}: this tells how well it remembers")
+        found.append(Contender(checkpoint.name, tag))
+    if len(horizons) > 1:
+        told = ", ".join(f"{horizon} of {name}" for horizon, name in horizons.items())
+        raise SettingsError(f"horizons differ: {told}. To compare alike pass --horizon {min(horizons)}")
+    return found, notes
+
+
+def evaluate(
+    settings: EvaluateSettings,
+    found: Iterable[Contender],
+    open_policy: OpenPolicy,
+    *,
+    on_trace: OnTrace = lambda contender, trace, num_done, num_all: None,
+) -> Evaluation:
+    """Score contenders on a dataset's episodes; the same whatever the number of workers.
+
+    Args:
+        settings: With absolute paths.
+        found: What `contenders` returned.
+        open_policy: Called by each worker for each contender in turn.
+        on_trace: Told each episode as it is done, in no particular order.
+
+    Raises:
+        GpuMissing: there are fewer GPUs than --num-gpus.
+        EvaluationError: a policy or a worker fails.
+        TrainingDataError: an episode is damaged.
+    """
+    ordered = list(found)
+    tasks = list(product(ordered, settings.chosen(TrainingDataset.open(settings.dataset).lengths)))
+    scores: dict[Contender, list[EpisodeScore]] = {contender: [] for contender in ordered}
+    run = _run_here if settings.in_process else _run_on_ray
+    horizons = set()
+    for num_done, (contender, trace) in enumerate(run(settings, tasks, open_policy), start=1):
+        scores[contender].append(trace.score())
+        horizons.add(trace.horizon)
+        on_trace(contender, trace, num_done, len(tasks))
+    pooled = [pool_episodes(contender.name, contender.tag, episodes) for contender, episodes in scores.items()]
+    return Evaluation(
+        dataset=str(settings.dataset),
+        horizon=horizons.pop(),  # `contenders` has seen to it that there is one
+        best=best_of(pooled).checkpoint,
+        checkpoints=tuple(pooled),
+    )
+
+
+def checked_horizon(settings: EvaluateSettings, config: GrootConfig, name: str) -> int:
+    """Steps taken of each chunk.
+
+    Raises:
+        SettingsError: there are not as many.
+    """
+    trained = config.horizon or 0
+    if settings.horizon is not None and settings.horizon > trained:
+        raise SettingsError(f"--horizon {settings.horizon}: {name} predicts {trained} steps")
+    return settings.horizon or trained
+
+
+Task = tuple[Contender, int]
+Done = tuple[Contender, Trace]
+
+
+class Evaluator:
+    """Holds one policy at a time, and lets it predict episodes."""
+
+    def __init__(self, settings: EvaluateSettings, open_policy: OpenPolicy) -> None:
+        self._settings, self._open_policy = settings, open_policy
+        self._dataset = TrainingDataset.open(settings.dataset)
+        self._held: tuple[Contender, Policy, EpisodeReader] | None = None
+
+    def run(self, task: Task) -> Done:
+        """Predict one episode."""
+        contender, episode = task
+        if self._held is None or self._held[0] != contender:
+            self._held = None  # else two models would be held while the second is loaded
+            self._held = self._open(contender)
+        _, policy, reader = self._held
+        horizon = checked_horizon(self._settings, policy.config, contender.name)
+        return contender, trace_episode(policy, reader, episode, horizon=horizon)
+
+    def _open(self, contender: Contender) -> tuple[Contender, Policy, EpisodeReader]:
+        policy = self._open_policy(self._settings, contender)
+        return contender, policy, EpisodeReader(self._dataset, policy.config, policy.read_frames)
+
+
+def _run_here(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy) -> Iterator[Done]:
+    evaluator = Evaluator(settings, open_policy)
+    yield from map(evaluator.run, tasks)
+
+
+def _run_on_ray(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy) -> Iterator[Done]:
+    with _connected(settings):
+        _check_gpus(settings)
+        num_actors = min(settings.num_gpus, len(tasks))
+        actor = ray.remote(Evaluator).options(num_cpus=1, num_gpus=0 if settings.cpu else 1)
+        pool = ActorPool([actor.remote(settings, open_policy) for _ in range(num_actors)])
+        try:
+            yield from pool.map_unordered(lambda worker, task: worker.run.remote(task), tasks)
+        except RayTaskError as error:
+            raise _told(error) from error
+        except RayActorError as error:
+            first = str(error).strip().splitlines()[0]
+            raise EvaluationError(f"a worker died: {first}. Out of memory? Try fewer, by --num-gpus") from error
+
+
+def _told(error: RayTaskError) -> MillraceError:
+    """What a worker said, without Ray's account of where."""
+    cause = error.cause
+    if isinstance(cause, MillraceError):
+        return cause
+    return EvaluationError(f"a worker failed, {type(cause).__name__}: {str(cause).strip() or 'no message'}")
+
+
+def _check_widths(dataset: TrainingDataset, checkpoint: Checkpoint, tag: str) -> None:
+    for part, groups in checkpoint.widths[tag].items():
+        for group in checkpoint.configs[tag].keys(part) if part in ("state", "action") else ():
+            width, there = groups.get(group), dataset.joint_slice(part, group).width
+            if width != there:
+                raise EvaluationError(
+                    f"{checkpoint.name}: {part} group {group} has {width} values in its statistics, "
+                    f"{there} in {dataset.root}"
+                )
+
+
+def _check_gpus(settings: EvaluateSettings) -> None:
+    num_gpus = int(ray.cluster_resources().get("GPU", 0))
+    if settings.num_gpus > num_gpus and not settings.cpu:
+        raise GpuMissing(
+            f"--num-gpus {settings.num_gpus}: Ray sees {num_gpus} GPUs. Ask for as many, or pass --cpu, or evaluate in "
+            "this process with --num-gpus 0"
+        )
+
+
+@contextmanager
+def _connected(settings: EvaluateSettings) -> Iterator[None]:
+    """A Ray of this evaluation, shut down afterwards, or a running cluster, left as it was."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if settings.address:
+        ray.init(settings.address, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        ray.init(
+            "local",
+            num_cpus=max(os.cpu_count() or 1, settings.num_gpus),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,93 @@
+"""GR00T's own policy, from a checkpoint or in a running server, as an evaluation wants it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gr00t.data.embodiment_tags import EmbodimentTag
+from gr00t.data.types import ModalityConfig
+from gr00t.policy import Gr00tPolicy
+from gr00t.utils.video_utils import get_frames_by_indices
+from numpy.typing import NDArray
+
+from engine.validate.config import GrootConfig, GrootModality
+from train.episodes import Observations
+from train.errors import ConfigError, GpuMissing
+
+VIDEO_BACKEND = "torchcodec"  # that of GR00T's training, unless it is told otherwise
+BATCH_SIZE = 8
+
+
+class CheckpointPolicy:
+    """A checkpoint's model, processor, modality config and statistics, loaded as GR00T's server loads them.
+
+    Raises:
+        ConfigError: it cannot be loaded.
+    """
+
+    batch_size = BATCH_SIZE
+
+    def __init__(self, name: str, tag: str, *, cpu: bool) -> None:
+        self.name = name
+        self._policy = load_policy(name, tag, device="cpu" if cpu or not torch.cuda.is_available() else "cuda")
+        self.config = groot_config(self._policy.get_modality_config())
+
+    def act(self, observations: Observations, *, seed: int) -> Mapping[str, NDArray[np.float32]]:
+        """Action chunks, in the units of the data."""
+        torch.manual_seed(seed)
+        actions, _ = self._policy.get_action(nested(observations, self.config))
+        return dict(actions)
+
+    def read_frames(self, path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Frames as GR00T's loader reads them."""
+        return read_frames(path, indices)
+
+
+def load_policy(name: str, tag: str, *, device: str) -> Gr00tPolicy:
+    """GR00T's policy of a checkpoint, in bfloat16 as GR00T has it.
+
+    Args:
+        name: A folder, or a name on the Hugging Face Hub.
+        tag: The value of an EmbodimentTag.
+        device: Such as "cuda", "cuda:1" or "cpu".
+
+    Raises:
+        ConfigError: the model is of an unknown type, or something that it needs is missing.
+        GpuMissing: there is no such GPU.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise GpuMissing(f"{device}: torch {torch.__version__} sees no GPU here. For a small model say cpu")
+    try:
+        return Gr00tPolicy(EmbodimentTag(tag), name, device=device)
+    except (AssertionError, ImportError, OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"{name} cannot be loaded: {reason} (a model type of your own: --import-module FILE.py)"
+        ) from error
+
+
+def groot_config(config: Mapping[str, ModalityConfig]) -> GrootConfig:
+    """GR00T's modality config as the rest of Millrace knows it."""
+    return GrootConfig(
+        {name: GrootModality(tuple(entry.modality_keys), tuple(entry.delta_indices)) for name, entry in config.items()}
+    )
+
+
+def nested(observations: Observations, config: GrootConfig) -> dict[str, Any]:
+    """Observations as Gr00tPolicy takes them; each text is a list, of one step."""
+    (language,) = config.keys("language")
+    return {
+        "video": dict(observations.images),
+        "state": dict(observations.states),
+        "language": {language: [[text] for text in observations.texts]},
+    }
+
+
+def read_frames(path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(N, H, W, 3) RGB by GR00T's own reader."""
+    frames: NDArray[np.uint8] = get_frames_by_indices(
+        str(path), indices, video_backend=VIDEO_BACKEND, video_backend_kwargs={}
+    )
+    return frames

@@ -1,0 +1,104 @@
+"""Steps one after the other, each done once: a record keeps what was made of what."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from train.errors import SettingsError, TrainError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Args:
+        name: Such as "finetune"; no two steps have the same.
+        summary: What it does, in a line.
+        settings: All that decides what it makes, but for what the steps before it have made.
+        run: Does it, going on where it was stopped; returns an exit code.
+        made: Tells what it has made from anything else that it might have made; None while that is not there.
+    """
+
+    name: str
+    summary: str
+    settings: str
+    run: Callable[[], int]
+    made: Callable[[], str | None]
+
+
+class Done(BaseModel):
+    """A step that was done: a digest of settings and inputs, and what it made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    made: str
+
+
+_Record = TypeAdapter(dict[str, Done])
+
+
+def run_steps(steps: Sequence[Step], record: Path, *, tell: Callable[[str], None]) -> int:
+    """Do the steps that are not done, in their order.
+
+    Args:
+        steps: All of the pipeline.
+        record: File of what was done, written after each step.
+        tell: Takes a line about each step.
+
+    Returns:
+        0, or the exit code of the first step that fails.
+
+    Raises:
+        SettingsError: the record is damaged.
+        TrainError: a step has ended well and yet made nothing.
+    """
+    done, inputs = _read(record), ""
+    for step in steps:
+        key, made = _key(step, inputs), step.made()
+        if made is None or done.get(step.name) != Done(key=key, made=made):
+            tell(f"{step.name}: {step.summary}")
+            if code := step.run():
+                return code
+            made = step.made()
+            if made is None:
+                raise TrainError(f"{step.name} ended, but what it should have made is not there: {step.summary}")
+            done[step.name] = Done(key=key, made=made)
+            record.write_bytes(_Record.dump_json(done, indent=2) + b"\n")
+        else:
+            tell(f"{step.name}: done before, skipped: {step.summary}")
+        inputs += made
+    return 0
+
+
+def outlook(steps: Sequence[Step], record: Path) -> list[tuple[Step, bool]]:
+    """Each step, and whether it is done; what follows one that is not is not either.
+
+    Raises:
+        SettingsError: the record is damaged.
+    """
+    done, inputs, is_open = _read(record), "", False
+    told = []
+    for step in steps:
+        made = step.made()
+        is_open = is_open or made is None or done.get(step.name) != Done(key=_key(step, inputs), made=made)
+        inputs += made or ""
+        told.append((step, not is_open))
+    return told
+
+
+def _key(step: Step, inputs: str) -> str:
+    return hashlib.sha256(json.dumps([step.settings, inputs]).encode()).hexdigest()
+
+
+def _read(record: Path) -> dict[str, Done]:
+    try:
+        return _Record.validate_json(record.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValidationError as error:
+        raise SettingsError(f"{record} is damaged; delete it, and every step is done or looked at again") from error

@@ -1,0 +1,63 @@
+"""What a server is told, checked before a model is loaded."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.checkpoint import Checkpoint
+from train.errors import SettingsError
+from train.settings import EmbodimentTag
+
+DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """GR00T's inference server.
+
+    Args:
+        checkpoint: Its folder, or its name on the Hub.
+        embodiment_tag: None for that of the finetuning.
+        host: Address to listen on.
+        port: Port to listen on.
+        device: Where the model runs.
+        use_sim_policy_wrapper: Take and give what GR00T's simulators speak.
+        import_module: Python files that are imported first.
+    """
+
+    checkpoint: str
+    embodiment_tag: EmbodimentTag | None = None
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    device: str = "cuda"
+    use_sim_policy_wrapper: bool = False
+    import_module: tuple[Path, ...] = ()
+
+    def tag(self) -> tuple[str, tuple[str, ...]]:
+        """The tag to serve under, as it stands in files, and what to know of that.
+
+        Raises:
+            ConfigError: there is no such checkpoint, or it does not say.
+            UnknownName: it has learnt nothing under the tag that is asked for.
+        """
+        checkpoint = Checkpoint.open(self.checkpoint)
+        tag = checkpoint.tag(self.embodiment_tag)
+        return tag, checkpoint.notes(tag)
+
+    def check_address(self) -> None:
+        """Whether the server may listen there; a model takes minutes to load.
+
+        Raises:
+            SettingsError: it may not.
+        """
+        if not 0 < self.port < 65536:
+            raise SettingsError(f"--port {self.port}: ports lie between 1 and 65535")
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ has it
+                probe.bind(address)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {self.host}:{self.port}: {error.strerror}. Choose another --port or --host"
+            ) from error

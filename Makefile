@@ -4,7 +4,7 @@ PACKAGES := millrace.py commands embodiments engine train benchmarks tests
 # One job a core; the tests of Ray use what is left.
 JOBS ?= 2
 
-.PHONY: demo test test-pins lint format judge clean
+.PHONY: demo test test-pins fuzz lint format judge clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1 --overwrite
@@ -29,6 +29,12 @@ test-pins: .venv-av15.0.0/installed .venv-av16.1.0/installed
 	.venv-av$*/bin/python -m pip install --quiet --upgrade pip
 	.venv-av$*/bin/python -m pip install --quiet --editable '.[dev]' av==$* $(PINS)
 	touch $@
+
+# Mutants of small datasets; of these `make test` tries some thousands.
+COUNT ?= 50000
+SEED ?= 0
+fuzz: .venv/installed-dev
+	cd tests && ../$(BIN)/python -m fuzzing --count $(COUNT) --seed $(SEED)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check $(PACKAGES)

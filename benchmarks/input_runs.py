@@ -4,12 +4,13 @@ import contextlib
 import importlib.util
 import sys
 from dataclasses import dataclass
+from multiprocessing import active_children
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Literal
 
 import numpy as np
-from measure import cpu_seconds, descendant_peaks_mb, descendants_cpu_seconds
+from measure import process_cpu_seconds, process_peak_mb
 from numpy.typing import NDArray
 
 from engine.video.decode import open_video
@@ -66,11 +67,12 @@ def run_loader(feed: Feed, num_samples: int) -> InputCost:
         batches = iter(loader)
         for _ in range(1 + length // BATCH_SIZE):
             next(batches)
-        cpu, wall = cpu_seconds() + descendants_cpu_seconds(), perf_counter()
+        (worker,) = (child.pid for child in active_children() if child.pid is not None)
+        cpu, wall = process_time() + process_cpu_seconds(worker), perf_counter()
         for _ in range(num_batches):
             next(batches)
-        cpu, wall = cpu_seconds() + descendants_cpu_seconds() - cpu, perf_counter() - wall
-        peak_mb = max(descendant_peaks_mb())
+        cpu, wall = process_time() + process_cpu_seconds(worker) - cpu, perf_counter() - wall
+        peak_mb = process_peak_mb(worker)
         del batches
     taken = num_batches * BATCH_SIZE
     return InputCost(taken / wall, cpu / taken * 1000, frames_decoded(feed.loader, shards), peak_mb)

@@ -44,9 +44,14 @@ def worker_peaks_mb() -> list[float]:
     return [_peak_mb(pid) for pid, title in _descendants(os.getpid()) if title.startswith("ray::")]
 
 
-def descendant_peaks_mb() -> list[float]:
-    """Peak resident memory of every living descendant of this process, MB (Linux)."""
-    return [_peak_mb(pid) for pid, _ in _descendants(os.getpid())]
+def process_cpu_seconds(pid: int) -> float:
+    """User and system seconds of a living process (Linux)."""
+    return _ticks(pid) / os.sysconf("SC_CLK_TCK")
+
+
+def process_peak_mb(pid: int) -> float:
+    """Peak resident memory of a living process, MB (Linux)."""
+    return _peak_mb(pid)
 
 
 def descendants_cpu_seconds(*, workers: bool = True) -> float:

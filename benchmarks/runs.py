@@ -17,6 +17,7 @@ from engine.convert import Summary, Workers, plan_conversion, run_plan
 from engine.plan import ConversionPlan
 from engine.recipe import Recipe
 from engine.record import EpisodeResult
+from engine.run import Watch
 
 Result = TypeVar("Result")
 
@@ -149,4 +150,4 @@ def _slope(points: list[tuple[float, float]]) -> float:
 
 def _convert(plan: ConversionPlan, workers: Workers, on_result: Callable[[EpisodeResult], None]) -> Summary:
     with tempfile.TemporaryDirectory() as folder:
-        return run_plan(plan, Path(folder), workers=workers, started=perf_counter(), on_result=on_result)
+        return run_plan(plan, Path(folder), workers=workers, started=perf_counter(), watch=Watch(on_result=on_result))

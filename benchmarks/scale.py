@@ -133,7 +133,8 @@ def _records(plan: ConversionPlan, example: Path):
             FileRecord(path=name, num_bytes=file.num_bytes, sha256=file.sha256)
             for name, file in zip(names, template.files, strict=True)
         )
-        update = {"index": episode.index, "plan": episode.digest, "files": files}
+        numbers = {"index": episode.index, "first_index": episode.first_index, "source_episode": episode.episode.index}
+        update = {**numbers, "plan": episode.digest, "files": files}
         record: EpisodeRecord = template.model_copy(update=update)
         yield record
 

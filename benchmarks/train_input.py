@@ -33,10 +33,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from input_parts import PARTS, run_parts  # noqa: E402
 from input_runs import SAMPLING_RATE, Feed, InputCost, LoaderName, run_loader  # noqa: E402
+from runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated  # noqa: E402
 
 from engine.convert import Workers, plan_conversion, run_plan  # noqa: E402
 from engine.recipe import Recipe  # noqa: E402
-from runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated  # noqa: E402
 from train.dataset import TrainingDataset  # noqa: E402
 
 LOADERS: tuple[LoaderName, ...] = ("gr00t", "millrace")
@@ -87,6 +87,8 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+    # Else torch starts compilers as it is imported, which are at work while others are measured.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         datasets = options.datasets or in_fresh_process(_convert_examples, Path(folder))
         measured = {feed: Measured() for dataset in datasets for feed in _feeds(dataset)}
@@ -108,7 +110,7 @@ def _convert_examples(folder: Path) -> tuple[Path, ...]:
         recipe = Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark.", gop=gop)
         plan = repeated(plan_conversion(recipe), NUM_EPISODES)
         out = folder / f"gop{gop}"
-        run_plan(plan, out, workers=Workers(local=True), started=perf_counter(), on_result=lambda _: None)
+        run_plan(plan, out, workers=Workers(local=True), started=perf_counter())
         made.append(out)
     return tuple(made)
 

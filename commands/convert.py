@@ -11,10 +11,11 @@ from tyro.conf import arg
 
 from commands.flags import Flag
 from engine.convert import Workers, convert, estimate
-from engine.errors import RecipeError
-from engine.progress import ConversionProgress, print_estimate, print_summary
+from engine.errors import EpisodesFailed, RecipeError
+from engine.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
 from engine.recipe import Recipe, is_share
 from engine.recipe_file import read_recipe
+from engine.run import Rerun
 
 # Flags of what a recipe's file says itself.
 IN_RECIPE = (
@@ -88,6 +89,10 @@ class Convert:
     """Without Ray, in this process."""
     overwrite: Flag = False
     """Delete what an earlier run made in OUT."""
+    verify: Flag = False
+    """Hold what an earlier run finished against its digests, not only its sizes."""
+    skip_bad: Flag = False
+    """Finish without the episodes that cannot be converted; millrace.json lists them."""
     dry_run: Flag = False
     """Only say what would be done: frames, bytes, time."""
     debug: Flag = False
@@ -110,7 +115,8 @@ class Convert:
             num_workers = 1 if self.local else self.workers or os.cpu_count() or 1
             print_estimate(estimate(recipe, out, overwrite=self.overwrite), num_workers, console)
             return 0
-        convert_and_tell(recipe, out, workers, overwrite=self.overwrite)
+        rerun = Rerun(overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad)
+        convert_and_tell(recipe, out, workers, rerun)
         return 0
 
     def _out(self) -> Path:
@@ -162,11 +168,25 @@ def _assignment(text: str) -> tuple[str, str]:
     return target, source
 
 
-def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, *, overwrite: bool = False) -> None:
+def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun = Rerun()) -> None:
     """Convert, showing how far it is, and sum up."""
     progress = ConversionProgress(Console(stderr=True))
-    with progress.bar:
-        summary = convert(
-            recipe, out, workers=workers, overwrite=overwrite, on_plan=progress.on_plan, on_result=progress.on_result
-        )
+    try:
+        with progress.bar:
+            summary = convert(
+                recipe,
+                out,
+                workers=workers,
+                overwrite=rerun.overwrite,
+                verify=rerun.verify,
+                skip_bad=rerun.skip_bad,
+                on_plan=progress.on_plan,
+                on_result=progress.on_result,
+            )
+    except KeyboardInterrupt:
+        progress.stopped()
+        raise
+    except EpisodesFailed as error:
+        print_quarantine(error.quarantined, Console())
+        raise
     print_summary(summary, str(out), Console())

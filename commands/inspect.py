@@ -12,6 +12,7 @@ from tyro.conf import arg
 from commands.flags import Flag
 from engine.inspection import contact_sheet, inspect_dataset, print_inspection
 from engine.progress import stage_progress
+from engine.text import printable
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,6 @@ class Inspect:
             print_inspection(inspection, Console())
         if self.sheet is not None:
             drawn = contact_sheet(self.dataset, self.sheet, episodes=self.episodes)
-            episodes, cameras = ", ".join(map(str, drawn.episodes)), ", ".join(drawn.cameras)
+            episodes, cameras = ", ".join(map(str, drawn.episodes)), printable(", ".join(drawn.cameras))
             print(f"wrote {self.sheet}: episodes {episodes}, each with {cameras}", file=sys.stderr)
         return 0

@@ -125,10 +125,12 @@ def _message(problem: ErrorDetails) -> str:
 
 def _read_bytes(path: Path, error: type[MillraceError]) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise error(f"{path}: no file, but a folder, a device or a pipe.")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError as problem:
-        raise error(f"{path}: {problem.strerror}.") from None
+    except (OSError, ValueError) as problem:  # ValueError: no path at all, by its characters
+        raise error(f"{path}: {getattr(problem, 'strerror', problem)}.") from None
     if len(data) > MAX_BYTES:
         raise error(f"{path}: over {MAX_BYTES} bytes; a robot or a map is far smaller.")
     return data

@@ -37,9 +37,9 @@ class Binding:
 
     @property
     def digest(self) -> str:
-        """Of everything that decides an episode's output beside its files and the recipe."""
+        """Of everything that decides an episode's content beside its files, its tasks and the recipe."""
         columns = [(vector.columns, vector.widths, vector.gather.tolist()) for vector in (self.state, self.action)]
-        facts = (self.fps, columns, self.map.digest, dict(self.cameras), sorted((self.tasks or {}).items()))
+        facts = (self.fps, columns, self.map.digest, dict(self.cameras), self.tasks is None)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 

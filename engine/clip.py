@@ -71,7 +71,7 @@ def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageC
             return known
     try:
         _check_written(path, len(source.frames), settings, clock)
-        return _decoded_statistics(replace(source.clip, path=path, start_seconds=None), source.frames, clock)
+        return _decoded_statistics(replace(source.clip, path=path, start_seconds=None, root=None), source.frames, clock)
     except VideoError:  # encoding decodes the source itself, and tells what is wrong with it
         return None
 

@@ -26,6 +26,7 @@ from engine.layout import (
 )
 from engine.ledger import Ledger
 from engine.plan import ConversionPlan
+from engine.quarantine import quarantined
 from engine.video.encode import CODEC, library_versions
 
 FLOAT_FEATURES = (STATE, ACTION, "timestamp")
@@ -46,14 +47,15 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     meta.mkdir()
     for name, lines in _meta_files(plan, ledger, out, scratch).items():
         _write(meta / name, lines)
-    _write(out / CARD, [dataset_card(plan)])
     config = modality_config(plan.map, plan.cameras, plan.horizon)
-    _write(out / MODALITY_CONFIG, [modality_config_source(config)])
-    written = {path.name: path for path in (out / CARD, out / MODALITY_CONFIG)}
+    beside = {CARD: dataset_card(plan), MODALITY_CONFIG: modality_config_source(config)}
+    for name, text in beside.items():
+        _write(scratch / name, [text])
+    written = {name: scratch / name for name in beside}
     written |= {f"{META}/{path.name}": path for path in sorted(meta.iterdir())}
-    unfinished = scratch / MANIFEST
-    _write(unfinished, _manifest(plan, ledger, written))
-    unfinished.replace(out / MANIFEST)
+    _write(scratch / MANIFEST, _manifest(plan, ledger, written))
+    for name in (*beside, MANIFEST):
+        (scratch / name).replace(out / name)
     # GR00T and LeRobot read meta/ first, so it appears last.
     meta.rename(out / META)
 
@@ -64,7 +66,7 @@ def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) 
     episodes = (
         {
             "episode_index": record.index,
-            "tasks": [plan.tasks[task] for task in record.tasks],
+            "tasks": [text for _, text in record.tasks],
             "length": record.num_frames,
         }
         for record in ledger.records()
@@ -154,12 +156,14 @@ def _features(plan: ConversionPlan) -> dict[str, Any]:
 def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path]) -> Iterator[str]:
     """millrace.json, an episode a line: what made this dataset, of what, and every file's digest."""
     sources = [(str(binding.source.path), binding.revision) for binding in plan.job.bindings]
+    left_out = [episode.model_dump(mode="json") for episode in quarantined(ledger.skipped, plan)]
     head = {
         "recipe": plan.recipe.model_dump(mode="json"),
         "part": plan.part,
         "map": plan.map.name,
         "versions": {name: version(name) for name in ("millrace", "av", "numpy", "pyarrow")},
         "encoder": {"name": CODEC, **plan.job.video.options, "libraries": library_versions()},
+        **({"quarantine": left_out} if left_out else {}),
         "files": [_digest(name, path) for name, path in written.items()],
     }
     yield _pretty(head).rstrip("}\n") + ',\n  "episodes": [\n'

@@ -2,44 +2,29 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from engine.commit import commit
 from engine.episode import convert_episode
-from engine.errors import EpisodesFailed, RecipeError
+from engine.errors import EpisodesFailed
+from engine.faults import Quarantined
 from engine.layout import WORK
 from engine.ledger import Ledger
-from engine.output import check_output, output_folder
-from engine.parts import OutputPart, part_folders, unfinished
-from engine.plan import ConversionPlan, EpisodePlan
+from engine.output import check_output
+from engine.parts import OutputPart, is_finished, part_folders
+from engine.plan import ConversionPlan
 from engine.planning import plan_parts
+from engine.quarantine import failure_line
 from engine.recipe import Recipe
 from engine.record import EpisodeFailure, EpisodeResult
-from engine.row_reader import RowReader
+from engine.run import Rerun, Watch, Workers, run_plan, without_skipped
 from engine.summary import Estimate, Summary, summarize
 
-
-@dataclass(frozen=True)
-class Workers:
-    """Where episodes are converted: `num` actors of an embedded Ray or of the cluster at `address`, or in this process.
-
-    num None: one for each core.
-    """
-
-    num: int | None = None
-    address: str | None = None
-    local: bool = False
-
-    def __post_init__(self) -> None:
-        if self.num is not None and self.num < 1:
-            raise RecipeError(f"--workers takes at least 1 core, not {self.num}")
-        if self.local and (self.num, self.address) != (None, None):
-            raise RecipeError("--local works in this process alone: leave out --workers and --address")
+__all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_plan"]
 
 
 def plan_conversion(recipe: Recipe) -> ConversionPlan:
@@ -53,6 +38,8 @@ def convert(
     *,
     workers: Workers = Workers(),
     overwrite: bool = False,
+    verify: bool = False,
+    skip_bad: bool = False,
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
     on_result: Callable[[EpisodeResult], None] = lambda result: None,
 ) -> Summary:
@@ -63,6 +50,8 @@ def convert(
         out: The dataset's folder; meta/ appears in it last. Held-out episodes go to OUT_heldout.
         workers: Where the work is done.
         overwrite: Delete what an earlier run made there.
+        verify: Hold what an earlier run made there against its digests, not only its sizes.
+        skip_bad: Finish the dataset without the episodes that cannot be converted.
         on_plan: Told the plan and how many of its episodes are already done.
         on_result: Told each episode's result as it comes.
 
@@ -71,36 +60,40 @@ def convert(
         MillraceError: anything else that is wrong with recipe, source or output folder.
     """
     started = perf_counter()
+    rerun, watch = Rerun(overwrite, verify, skip_bad), Watch(on_plan, on_result)
     plans = plan_parts(recipe)
     parts = list(zip(plans, part_folders(plans, Path(out)), strict=True))
-    todo = parts if overwrite else unfinished(parts)
+    todo = [part for part in parts if not is_finished(*part, rerun)]
     for plan, folder in todo:
         check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=overwrite)
-    run = partial(run_plan, workers=workers, started=started, overwrite=overwrite, on_plan=on_plan, on_result=on_result)
-    if len(parts) == 1:
-        return run(*parts[0])
-    return _run_parts(parts, todo, run, workers)
+    run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
+    summaries = _run_all(todo, run, nullcontext() if len(todo) < 2 else _one_connection(workers))
+    for plan, folder in parts:
+        if plan.part not in summaries:
+            summaries[plan.part] = _finished(plan, folder, rerun)
+    first, *others = (summaries[plan.part] for plan in plans)
+    return replace(first, held_out=others[0]) if others else first
 
 
-def _run_parts(
-    parts: list[OutputPart], todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summary], workers: Workers
-) -> Summary:
-    """Do what is to be done of the datasets for training and for evaluation, on one Ray."""
-    failures: list[str] = []
+def _run_all(
+    todo: list[OutputPart],
+    run: Callable[[ConversionPlan, Path], Summary],
+    connection: AbstractContextManager[object],
+) -> dict[str | None, Summary]:
+    """Do what is to be done of the datasets for training and for evaluation, on one Ray; what fails, fails last."""
+    lines: list[str] = []
+    found: list[Quarantined] = []
     summaries: dict[str | None, Summary] = {}
-    with _one_connection(workers):
+    with connection:
         for plan, folder in todo:
             try:
                 summaries[plan.part] = run(plan, folder)
             except EpisodesFailed as error:
-                failures += error.lines
-    if failures:
-        raise EpisodesFailed(failures)
-    for plan, folder in parts:
-        if plan.part not in summaries:
-            with Ledger(folder, plan) as ledger:
-                summaries[plan.part] = summarize(plan, ledger, [], started=perf_counter())
-    return replace(summaries["training"], held_out=summaries["held out"])
+                lines += error.lines
+                found += error.quarantined
+    if lines:
+        raise EpisodesFailed(lines, found)
+    return summaries
 
 
 def _one_connection(workers: Workers) -> AbstractContextManager[object]:
@@ -112,32 +105,11 @@ def _one_connection(workers: Workers) -> AbstractContextManager[object]:
     return connected(workers.num, workers.address)
 
 
-def run_plan(
-    plan: ConversionPlan,
-    out: Path,
-    *,
-    workers: Workers,
-    started: float,
-    overwrite: bool = False,
-    on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
-    on_result: Callable[[EpisodeResult], None] = lambda result: None,
-) -> Summary:
-    """Do what `convert` planned: episodes, then meta/; started: perf_counter() when it began."""
-    failures: list[EpisodeFailure] = []
-    sources = [spec.path for spec in plan.recipe.sources]
-    with output_folder(out, sources, overwrite=overwrite) as scratch, Ledger(out, plan) as ledger:
-        todo = [episode for episode in plan.episodes if episode not in ledger]
-        on_plan(plan, len(plan.episodes) - len(todo))
-        for result in _results(todo, plan, out, scratch, workers):
-            ledger.append(result)
-            on_result(result)
-            if isinstance(result, EpisodeFailure):
-                failures.append(result)
-        if failures:
-            failures.sort(key=lambda failed: failed.index)
-            raise EpisodesFailed([_line(failure, plan) for failure in failures])
-        commit(plan, ledger, out, scratch)
-        return summarize(plan, ledger, todo, started=started)
+def _finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> Summary:
+    """The summary of a dataset that an earlier run made."""
+    plan = without_skipped(plan, folder) if rerun.skip_bad else plan
+    with Ledger(folder, plan) as ledger:
+        return replace(summarize(plan, ledger, (), started=perf_counter()), was_finished=True)
 
 
 def estimate(recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Estimate:
@@ -155,7 +127,7 @@ def estimate(recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Est
         result = convert_episode(sample, plan.job, Path(folder), scratch)
         seconds = perf_counter() - started
     if isinstance(result, EpisodeFailure):
-        raise EpisodesFailed([_line(result, plan)])
+        raise EpisodesFailed([failure_line(result, plan)])
     num_frames = sum(plan.num_frames for plan in plans)
     scale = num_frames / result.num_frames
     return Estimate(
@@ -170,29 +142,5 @@ def estimate(recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Est
     )
 
 
-def _line(failure: EpisodeFailure, plan: ConversionPlan) -> str:
-    """What is wrong with an episode, and of which source where there are several."""
-    sources = plan.recipe.sources
-    return str(failure) if len(sources) == 1 else f"{sources[failure.binding].path}, {failure}"
-
-
 def _existing_parent(path: Path) -> Path:
     return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
-
-
-def _results(
-    todo: list[EpisodePlan], plan: ConversionPlan, out: Path, scratch: Path, workers: Workers
-) -> Iterator[EpisodeResult]:
-    if not todo:
-        return
-    if workers.local:
-        reader = RowReader()
-        for episode in todo:
-            yield convert_episode(episode, plan.job, out.absolute(), scratch.absolute(), reader=reader)
-        return
-    # Ray takes a second to import; nothing else needs it.
-    from engine.stream import convert_in_parallel
-
-    yield from convert_in_parallel(
-        todo, plan.job, out.absolute(), scratch.absolute(), num_workers=workers.num, address=workers.address
-    )

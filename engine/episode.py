@@ -1,7 +1,5 @@
 """All the work on one episode: its plan becomes its files and a record. Free of Ray."""
 
-import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +13,9 @@ from embodiments.errors import MillraceError
 from engine.binding import Binding
 from engine.clip import ClipSource, make_clip
 from engine.clock import StageClock
-from engine.errors import EpisodeError, RowsError, VideoError
+from engine.errors import EpisodeError, RowsError, VideoError, fault_code
+from engine.faults import FaultCode
+from engine.finish import finish, writing_to
 from engine.joint_columns import JointColumns
 from engine.layout import EpisodePaths, camera_key
 from engine.plan import EpisodePlan, Job, chosen_frames
@@ -24,6 +24,8 @@ from engine.row_reader import RowReader
 from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.stats import Summary, summarize
+
+FRAME_INDEX = "frame_index"
 
 
 def convert_episode(
@@ -43,10 +45,11 @@ def convert_episode(
     except EpisodeError as error:
         return EpisodeFailure(
             index=plan.index,
+            plan=plan.digest,
             binding=plan.binding,
             source_episode=error.episode,
             camera=error.camera,
-            code=type(error.__cause__).__name__,
+            code=fault_code(error.__cause__ or error),
             reason=error.reason,
         )
 
@@ -82,7 +85,8 @@ class _Conversion:
             source_episode=self.plan.episode.index,
             num_source_frames=self.plan.episode.num_frames,
             num_frames=self.plan.num_frames,
-            tasks=tuple(dict.fromkeys(rows.task_index.tolist())),
+            first_index=self.plan.first_index,
+            tasks=tuple((index, self.job.tasks[index]) for index in dict.fromkeys(rows.task_index.tolist())),
             files=tuple(self.files),
             copied=tuple(self.copied),
             stats=self.stats,
@@ -92,7 +96,8 @@ class _Conversion:
     @contextmanager
     def _blaming(self, camera: str | None) -> Iterator[None]:
         try:
-            yield
+            with writing_to(self.out):
+                yield
         except (MillraceError, OSError) as error:
             raise EpisodeError(self.plan.episode.index, camera, str(error)) from error
         except Exception as error:  # a fault of ours, or of a codec: the other episodes need not suffer from it
@@ -110,10 +115,13 @@ class _Conversion:
         episode, binding = self.plan.episode, self.binding
         task = [] if binding.tasks is None else ["task_index"]
         with self.clock.stage("read rows"):
-            ranges, table = self.reader.read(episode, [*binding.state.columns, *binding.action.columns, *task])
+            columns = [*binding.state.columns, *binding.action.columns, *task]
+            ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX])
+        where = ", ".join(map(str, ranges))
         if len(table) != episode.num_frames:
-            where = ", ".join(map(str, ranges))
-            raise RowsError(f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}")
+            message = f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}"
+            raise RowsError(message, FaultCode.ROW_COUNT)
+        _check_order(table, where)
         return ranges, table
 
     def _make_rows(self, ranges: tuple[RowRange, ...], table: pa.Table) -> EpisodeRows:
@@ -121,9 +129,12 @@ class _Conversion:
         plan, binding, frames = self.plan, self.binding, self.frames
         where = ", ".join(map(str, ranges))
         with self.clock.stage("map joints"):
-            state, action = binding.map.apply(
-                _joints(table, binding.state, where)[frames], _joints(table, binding.action, where)[frames]
+            used = binding.map.state.gather, binding.map.action.gather
+            state, action = (
+                _joints(table, wanted, joints, where)[frames]
+                for wanted, joints in zip((binding.state, binding.action), used, strict=True)
             )
+            state, action = binding.map.apply(state, action)
         return EpisodeRows(
             episode_index=plan.index,
             first_index=plan.first_index,
@@ -137,7 +148,7 @@ class _Conversion:
         unfinished = self.scratch / f"{self.plan.index}.rows"
         with self.clock.stage("write rows"):
             write_rows(unfinished, rows)
-            self.files.append(_finish(unfinished, self.out, self.paths.data))
+            self.files.append(finish(unfinished, self.out, self.paths.data))
             self.stats |= {name: summarize(values) for name, values in rows.columns().items()}
 
     def _write_clip(self, camera: str, source_camera: str | None, ranges: tuple[RowRange, ...]) -> None:
@@ -152,20 +163,40 @@ class _Conversion:
         unfinished = self.scratch / f"{self.plan.index}.{camera}"
         made = make_clip(source, unfinished, self.job, self.clock)
         with self.clock.stage("digest"):
-            self.files.append(_finish(unfinished, self.out, self.paths.video(camera)))
+            self.files.append(finish(unfinished, self.out, self.paths.video(camera)))
         self.stats[camera_key(camera)] = made.stats
         if made.is_copied:
             self.copied.append(camera)
 
 
-def _joints(table: pa.Table, wanted: JointColumns, where: str) -> NDArray[np.float32]:
-    """The robot's joints in its own order, (T, D)."""
-    parts = [vectors(table, column, where=where) for column in wanted.columns]
-    for column, part, width in zip(wanted.columns, parts, wanted.widths, strict=True):
+def _check_order(table: pa.Table, where: str) -> None:
+    """Rows say themselves, where they have numbers, that they are in the order of time."""
+    if FRAME_INDEX not in table.column_names:
+        return
+    numbers = integers(table, FRAME_INDEX, where=where)
+    back = np.flatnonzero(np.diff(numbers) <= 0)
+    if len(back):
+        row = int(back[0]) + 1
+        before, after = numbers[row - 1 : row + 1].tolist()
+        raise RowsError(
+            f"frame_index goes from {before} to {after} in row {row} of {where}: the rows are not in order",
+            FaultCode.ROW_ORDER,
+        )
+
+
+def _joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64], where: str) -> NDArray[np.float32]:
+    """The robot's joints in its own order, (T, D); only those that drive something need be finite numbers."""
+    places = wanted.gather[used[used < len(wanted.gather)]]
+    parts, start = [], 0
+    for column, width in zip(wanted.columns, wanted.widths, strict=True):
+        part = vectors(table, column, where=where, used=places - start)
         if part.shape[1] != width:
             raise RowsError(
-                f"column '{column}' holds {part.shape[1]} values a row in {where}, but the metadata says {width}"
+                f"column '{column}' holds {part.shape[1]} values a row in {where}, but the metadata says {width}",
+                FaultCode.WIDTH,
             )
+        parts.append(part)
+        start += width
     return np.concatenate(parts, axis=1)[:, wanted.gather]
 
 
@@ -176,7 +207,7 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
     theirs, inverse = np.unique(integers(table, "task_index", where=where), return_inverse=True)
     unknown = [index for index in theirs.tolist() if index not in binding.tasks]
     if unknown:
-        raise RowsError(f"task_index {unknown} in {where} names no task of the dataset's metadata")
+        raise RowsError(f"task_index {unknown} in {where} names no task of the dataset's metadata", FaultCode.TASK)
     ours = np.array([binding.tasks[index] for index in theirs.tolist()], dtype=np.int64)
     return ours[inverse]
 
@@ -184,20 +215,6 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
 def _clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> Clip | ImageColumn:
     """One camera's clip; pictures in the rows lie where the rows were found."""
     if camera not in episode.clips:
-        raise VideoError("this episode has no video of this camera")
+        raise VideoError("this episode has no video of this camera", FaultCode.MISSING)
     clip = episode.clips[camera]
     return replace(clip, rows=ranges) if isinstance(clip, ImageColumn) else clip
-
-
-def _finish(unfinished: Path, out: Path, relative: Path) -> FileRecord:
-    """Move a complete file to its place; no reader ever sees half of it."""
-    digest = hashlib.sha256()
-    with unfinished.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-        os.fsync(file.fileno())
-    num_bytes = unfinished.stat().st_size
-    final = out / relative
-    final.parent.mkdir(parents=True, exist_ok=True)
-    unfinished.replace(final)
-    return FileRecord(path=relative, num_bytes=num_bytes, sha256=digest.hexdigest())

@@ -99,6 +99,10 @@ class RecipeProblems(SeveralProblems):
         self.exit_code = exit_code
 
 
+class CannotSkip(MillraceError):
+    """Failed episodes that --skip-bad does not leave out."""
+
+
 class EpisodeError(MillraceError):
     """Something that concerns one episode, and perhaps one of its cameras; the message says which."""
 

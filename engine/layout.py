@@ -15,6 +15,7 @@ META = "meta"
 WORK = ".millrace"  # timings, the ledger and unfinished files; not part of the dataset
 LEDGER = f"{WORK}/ledger.jsonl"
 MANIFEST = "millrace.json"
+QUARANTINE = "quarantine.jsonl"  # of a dataset that is not finished
 MODALITY_CONFIG = "modality_config.py"
 CARD = "README.md"
 

@@ -4,7 +4,7 @@ Records stay on disk: of 100,000 episodes the driver keeps only where each line 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from engine.errors import OtherRecipe
 from engine.layout import LEDGER
+from engine.numbering import Key
 from engine.plan import ConversionPlan, EpisodePlan
-from engine.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
+from engine.published import sha256
+from engine.record import LEDGER_LINE, EpisodeFailure, EpisodeRecord, EpisodeResult, LedgerLine, Skipped, Vacated
 from engine.video.encode import library_versions
 
 PART = "part of the episodes"
@@ -21,19 +23,28 @@ MAPS = "content of the map's and its robots' files"
 
 
 class Ledger:
-    """The append-only file OUT/.millrace/ledger.jsonl; its first line is the recipe."""
+    """The append-only file OUT/.millrace/ledger.jsonl; its first line is the recipe, then what happened, in order.
 
-    def __init__(self, out: Path, plan: ConversionPlan) -> None:
-        """Continue the ledger of `out`, or begin it.
+    A record tells of the files under its number until a later line says that others lie there. So nobody writes
+    to a number before its record is vacated: whenever a run is killed, no record tells of files that are not its own.
+    """
+
+    def __init__(self, out: Path, plan: ConversionPlan, *, verify: bool = False) -> None:
+        """Continue the ledger of `out`, or begin it; verify: finished files must have the recorded digest, too.
 
         Raises:
             OtherRecipe: it was begun with other settings or another map, or is damaged.
         """
         path = out / LEDGER
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.out = out
-        self._places: dict[int, int] = {}
-        self._digests = {episode.index: episode.digest for episode in plan.episodes}
+        self.out, self.verify = out, verify
+        self._planned = {episode.key: episode for episode in plan.episodes}
+        self._tasks = {text: index for index, text in enumerate(plan.tasks)}
+        self._places: dict[int, tuple[int, Key]] = {}  # by number: where its line begins, and whose it is
+        self._numbers: dict[Key, int] = {}  # under which number an episode lies
+        self._misplaced: set[Key] = set()
+        self._written: set[int] = set()  # numbers under which files may lie, of whichever episode
+        self._skipped: tuple[EpisodeFailure, ...] = ()
         self._file = path.open("a+b")
         try:
             self._begin_or_continue(_header(plan))
@@ -46,35 +57,92 @@ class Ledger:
         begun = self._file.readline()
         if begun.endswith(b"\n"):
             _check_same(begun, header, self.out)
-            self._find_records()
+            self._read_lines()
         else:
             self._file.truncate(0)
             self._write(json.dumps(header).encode())
 
-    def _find_records(self) -> None:
-        """Take in the records of an earlier run; a last line cut short is dropped."""
+    def _read_lines(self) -> None:
+        """Take in what earlier runs wrote; a last line cut short is dropped."""
         place = self._file.tell()
         for line in iter(self._file.readline, b""):
             if not line.endswith(b"\n"):
                 self._file.truncate(place)
                 break
-            result = _parse(line)
-            if isinstance(result, EpisodeRecord) and self._still_holds(result):
-                self._places[result.index] = place
+            self._take(_parse(line), place)
             place += len(line)
 
+    def _take(self, line: LedgerLine | None, place: int) -> None:
+        if isinstance(line, Vacated):
+            self._forget(line.index)
+            self._written.discard(line.index)
+        elif isinstance(line, Skipped):
+            self._skipped = line.episodes
+        elif isinstance(line, EpisodeRecord) and self._still_holds(line):
+            self._hold(line, place)
+        elif isinstance(line, EpisodeRecord):
+            self._forget(line.index)
+            self._written.add(line.index)
+
+    def _hold(self, record: EpisodeRecord, place: int) -> None:
+        """From now on the files under its number are this record's."""
+        self._forget(record.index)
+        self._written.add(record.index)
+        if record.key in self._numbers:
+            self._forget(self._numbers[record.key])
+        self._places[record.index] = place, record.key
+        self._numbers[record.key] = record.index
+        if not self._is_in_place(record):
+            self._misplaced.add(record.key)
+
+    def _forget(self, index: int) -> None:
+        _, key = self._places.pop(index, (0, None))
+        if key is not None:
+            del self._numbers[key]
+            self._misplaced.discard(key)
+
     def _still_holds(self, record: EpisodeRecord) -> bool:
-        """Whether the record is of the episode as it is planned now, and its files are there."""
-        if self._digests.get(record.index) != record.plan:
+        """Whether the record is of the episode as it is planned now, but for its number, and its files are there."""
+        planned = self._planned.get(record.key)
+        if planned is None or planned.digest != record.plan:
             return False
-        files = [(self.out / file.path, file.num_bytes) for file in record.files]
-        return all(path.is_file() and path.stat().st_size == num_bytes for path, num_bytes in files)
+        files = [(self.out / file.path, file) for file in record.files]
+        if not all(path.is_file() and path.stat().st_size == file.num_bytes for path, file in files):
+            return False
+        return not self.verify or all(sha256(path) == file.sha256 for path, file in files)
+
+    def _is_in_place(self, record: EpisodeRecord) -> bool:
+        planned = self._planned[record.key]
+        tasks = tuple((self._tasks.get(text), text) for _, text in record.tasks)
+        return (record.index, record.first_index, record.tasks) == (planned.index, planned.first_index, tasks)
 
     def append(self, result: EpisodeResult) -> None:
         """Write one result; the operating system has it when this returns."""
         place = self._write(result.model_dump_json().encode())
         if isinstance(result, EpisodeRecord):
-            self._places[result.index] = place
+            self._hold(result, place)
+
+    def vacate(self, index: int) -> None:
+        """Say that what lies under a number is about to be replaced."""
+        if index in self._written:
+            self._write(Vacated(index=index).model_dump_json().encode())
+            self._forget(index)
+            self._written.discard(index)
+
+    def skip(self, failures: Sequence[EpisodeFailure]) -> None:
+        """Note for later runs that these are left out, beside those that are."""
+        self._skipped = (*self.skipped, *failures)
+        self._write(Skipped(episodes=self._skipped).model_dump_json().encode())
+
+    @property
+    def skipped(self) -> tuple[EpisodeFailure, ...]:
+        """What --skip-bad left out, in the recipe's order, but for what was mended since and is planned again."""
+        known = [
+            failure
+            for failure in self._skipped
+            if (planned := self._planned.get(failure.key)) is None or planned.digest == failure.plan
+        ]
+        return tuple(sorted(known, key=lambda failure: failure.key))
 
     def _write(self, line: bytes) -> int:
         place = self._file.seek(0, 2)
@@ -83,16 +151,26 @@ class Ledger:
         return place
 
     def __contains__(self, episode: EpisodePlan) -> bool:
-        """Whether an episode is done."""
-        return episode.index in self._places
+        """Whether an episode is done, and lies where it should."""
+        return episode.key in self._numbers and episode.key not in self._misplaced
+
+    def misplaced(self, episode: EpisodePlan) -> EpisodeRecord | None:
+        """The record of an episode that is done but has a number, or numbers of tasks, that are not the plan's."""
+        if episode.key not in self._misplaced:
+            return None
+        record = self._read(self._numbers[episode.key])
+        return record if all(text in self._tasks for _, text in record.tasks) else None
 
     def records(self) -> Iterator[EpisodeRecord]:
         """The finished episodes in order of their number, read from disk."""
         for index in sorted(self._places):
-            self._file.seek(self._places[index])
-            record = _parse(self._file.readline())
-            assert isinstance(record, EpisodeRecord), "places hold records only"
-            yield record
+            yield self._read(index)
+
+    def _read(self, index: int) -> EpisodeRecord:
+        self._file.seek(self._places[index][0])
+        record = _parse(self._file.readline())
+        assert isinstance(record, EpisodeRecord), "places hold records only"
+        return record
 
     def __enter__(self) -> "Ledger":
         return self
@@ -107,9 +185,9 @@ def _header(plan: ConversionPlan) -> dict[str, Any]:
     return {**plan.recipe.model_dump(mode="json"), PART: plan.part, MAPS: maps, "libraries": library_versions()}
 
 
-def _parse(line: bytes) -> EpisodeRecord | EpisodeFailure | None:
+def _parse(line: bytes) -> LedgerLine | None:
     try:
-        return RESULT.validate_json(line)
+        return LEDGER_LINE.validate_json(line)
     except ValidationError:
         return None
 

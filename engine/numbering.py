@@ -1,17 +1,20 @@
 """The numbers of the output's tasks, episodes and frames."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 from engine.binding import Binding
 from engine.layout import MANIFEST
-from engine.plan import EpisodePlan
+from engine.plan import ConversionPlan, EpisodePlan
 from engine.prepare import PreparedSource
 from engine.sources import SourceDataset, SourceEpisode
-from engine.tasks import episode_tasks
+from engine.tasks import episode_tasks, rewritten
 
 Episodes = tuple[SourceEpisode, ...]
+Key = tuple[int, int]  # see EpisodePlan.key
 
 
 def number_tasks(sources: Sequence[PreparedSource], selected: Sequence[Episodes]) -> dict[str, int]:
@@ -37,14 +40,38 @@ def number_episodes(
     index = first_index = 0
     for number, (source, episodes) in enumerate(zip(sources, selected, strict=True)):
         # Clips may be copied with what the source's manifest says of them.
-        known = bindings[number].digest, _state_of_manifest(source.dataset)
+        texts = sorted((index, rewritten(text, source.spec)) for index, text in source.dataset.tasks.items())
+        known = bindings[number].digest, texts, _state_of_manifest(source.dataset)
         for episode in episodes:
+            told = episode_tasks(source.dataset, episode, source.spec)
             num_frames = source.num_frames[episode.index]
-            task_index = tasks[episode_tasks(source.dataset, episode, source.spec)[0]]
-            facts = (known, episode.index, num_frames, first_index, task_index, _state_of_files(episode))
+            facts = (known, episode.index, num_frames, told, _state_of_files(episode))
             digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-            yield EpisodePlan(index, number, episode, num_frames, first_index, task_index, digest)
+            yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], digest)
             index, first_index = index + 1, first_index + num_frames
+
+
+def without(plan: ConversionPlan, left_out: Collection[Key]) -> ConversionPlan:
+    """The plan that the recipe gives if it never named some episodes; its numbers have no holes.
+
+    What is held out stays held out: the split was made before.
+    """
+    episodes = [episode for episode in plan.episodes if episode.key not in left_out]
+    tasks = {text: index for index, text in enumerate(dict.fromkeys(text for e in episodes for text in e.tasks))}
+    first_indices = accumulate((episode.num_frames for episode in episodes), initial=0)
+    renumbered = tuple(
+        replace(episode, index=index, first_index=first_index, task_index=tasks[episode.tasks[0]])
+        for index, (episode, first_index) in enumerate(zip(episodes, first_indices, strict=False))
+    )
+    bindings = tuple(_renumber_tasks(binding, plan.tasks, tasks) for binding in plan.job.bindings)
+    return replace(plan, job=replace(plan.job, bindings=bindings, tasks=tuple(tasks)), episodes=renumbered)
+
+
+def _renumber_tasks(binding: Binding, before: Sequence[str], tasks: dict[str, int]) -> Binding:
+    if binding.tasks is None:
+        return binding
+    texts = {index: before[number] for index, number in binding.tasks.items()}
+    return replace(binding, tasks={index: tasks[text] for index, text in texts.items() if text in tasks})
 
 
 def _state_of_manifest(source: SourceDataset) -> object:

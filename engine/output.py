@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import OutputBusy, OutputExists
-from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, WORK
+from engine.finish import writing_to
+from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, QUARANTINE, WORK, EpisodePaths
+from engine.plan import ConversionPlan
 
 LOCK = f"{WORK}/lock"
+STRAY = "stray-"
+EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")
 # What a conversion writes, in the order of its deletion: without meta/ a dataset is visibly unfinished.
 OURS = (
     f"{META}/*.json",
@@ -19,8 +23,8 @@ OURS = (
     CARD,
     MODALITY_CONFIG,
     LEDGER,
-    "data/chunk-*/episode_*.parquet",
-    f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4",
+    QUARANTINE,
+    *EPISODES,
 )
 
 
@@ -40,7 +44,7 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Ite
         (out / WORK).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputExists(f"{out} cannot be made: {error.strerror}") from error
-    with (out / LOCK).open("a") as lock:
+    with writing_to(out), (out / LOCK).open("a") as lock:
         try:
             # The lock goes with the process: a killed run leaves none behind.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,10 +79,29 @@ def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None
         raise OutputExists(f"{out}/{META} holds {', '.join(theirs[:5])}, which Millrace did not make; move it away")
 
 
+def remove_strays(out: Path, plan: ConversionPlan) -> None:
+    """Delete files of episodes that are none of the plan's: of some that failed, or had higher numbers before."""
+    for path in (path for pattern in EPISODES for path in out.glob(pattern)):
+        number = path.stem.removeprefix("episode_")
+        if number.isdecimal() and not _is_planned(path.relative_to(out), int(number), plan):
+            path.unlink()
+    _remove_empty_folders(out)
+
+
+def _is_planned(path: Path, index: int, plan: ConversionPlan) -> bool:
+    paths = EpisodePaths(index, plan.job.chunks_size)
+    known = (paths.data, *(paths.video(camera) for camera in plan.cameras))
+    return index < len(plan.episodes) and path in known
+
+
 def _remove_ours(out: Path) -> None:
     for pattern in OURS:
         for path in out.glob(pattern):
             path.unlink()
+    _remove_empty_folders(out)
+
+
+def _remove_empty_folders(out: Path) -> None:
     for folder in ("data", "videos", META):
         for path in [*sorted((out / folder).rglob("*"), reverse=True), out / folder]:
             if path.is_dir() and not any(path.iterdir()):
@@ -87,7 +110,10 @@ def _remove_ours(out: Path) -> None:
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
-    for stray in (out / WORK).glob("run-*"):
+    for killed in (out / WORK).glob("run-*"):
+        # Renamed first: what a worker of a killed run still has in hand, it can no longer put into the dataset.
+        killed.rename(killed.with_name(killed.name.replace("run-", STRAY, 1)))
+    for stray in (out / WORK).glob(f"{STRAY}*"):
         shutil.rmtree(stray, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix="run-", dir=out / WORK))
     try:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.errors import OutputExists
 from engine.holdout import heldout_folder
-from engine.layout import LEDGER, META
+from engine.layout import LEDGER, MANIFEST, META
 from engine.ledger import Ledger
 from engine.plan import ConversionPlan
+from engine.run import Rerun, without_skipped
 
 OutputPart = tuple[ConversionPlan, Path]  # what one of a recipe's datasets holds, and where it goes
 
@@ -16,17 +18,28 @@ def part_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
     return [heldout_folder(out) if plan.part == "held out" else out for plan in plans]
 
 
-def unfinished(parts: list[OutputPart]) -> list[OutputPart]:
-    """The datasets that are still to be made, where an earlier run made the others; all if it made all or none."""
-    has_meta = [(folder / META).is_dir() for _, folder in parts]
-    if all(has_meta) or not any(has_meta):
-        return parts
-    return [part for part, is_begun in zip(parts, has_meta, strict=True) if not (is_begun and _is_whole(*part))]
+def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
+    """Whether an earlier run of the same recipe made all of a dataset, so that nothing is to be done.
 
-
-def _is_whole(plan: ConversionPlan, folder: Path) -> bool:
-    """Whether an earlier run of the same recipe made all of a dataset."""
-    if not (folder / LEDGER).is_file():
+    Raises:
+        OtherRecipe: one of another recipe did.
+        OutputExists: it did, but what it made, or of what, was changed since.
+    """
+    if rerun.overwrite or not (folder / META).is_dir() or not (folder / LEDGER).is_file():
         return False
     with Ledger(folder, plan) as ledger:
-        return all(episode in ledger for episode in plan.episodes)
+        num_skipped = len(ledger.skipped)
+    if num_skipped and not rerun.skip_bad:
+        raise OutputExists(
+            f"{folder} is finished, but for {num_skipped} episodes that could not be converted ({MANIFEST} says why). "
+            "Pass --skip-bad to leave it so, or --overwrite to make it anew"
+        )
+    plan = without_skipped(plan, folder) if rerun.skip_bad else plan
+    with Ledger(folder, plan, verify=rerun.verify) as ledger:
+        changed = [episode.index for episode in plan.episodes if episode not in ledger]
+    if changed:
+        raise OutputExists(
+            f"{folder} holds a finished dataset, but of {len(changed)} of its {len(plan.episodes)} episodes, such as "
+            f"{changed[0]}, the source or the files were changed since. Choose another folder, or pass --overwrite"
+        )
+    return True

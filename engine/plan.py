@@ -20,9 +20,10 @@ Part = Literal["training", "held out"]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What all episodes share; sent to each worker once. cameras: of the output."""
+    """What all episodes share; sent to each worker once. cameras, tasks: of the output."""
 
     bindings: tuple[Binding, ...]
+    tasks: tuple[str, ...]
     cameras: tuple[str, ...]
     video: VideoSettings
     crop: Crop
@@ -34,17 +35,24 @@ class Job:
 class EpisodePlan:
     """One output episode.
 
-    first_index: the global index of its first frame. task_index: its first task's. digest: of all that
-    decides its rows beside the source's files, so that a stopped run may be continued.
+    tasks: as far as metadata tells. first_index: the global index of its first frame. task_index: its first
+    task's. digest: of its source's files and of all else that decides its content beside the recipe, but not of
+    its numbers: a stopped run may be continued, and a finished episode get another number.
     """
 
     index: int
     binding: int
     episode: SourceEpisode
+    tasks: tuple[str, ...]
     num_frames: int
     first_index: int
     task_index: int
     digest: str
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Which episode it is, whatever its number: the source's number in the recipe, and its own there."""
+        return self.binding, self.episode.index
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +69,14 @@ class ConversionPlan:
     job: Job
     map: CompiledMap
     horizon: int
-    tasks: tuple[str, ...]
     episodes: tuple[EpisodePlan, ...]
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Texts of the output's tasks, in the order of their numbers."""
+        return self.job.tasks
 
     @property
     def num_frames(self) -> int:

@@ -49,7 +49,7 @@ def plan_parts(recipe: Recipe) -> list[ConversionPlan]:
         parts = {"training": training, "held out": held_out}
     plans = [_plan_part(prepared, selected, part) for part, selected in parts.items()]
     for plan in plans:
-        problems.collect(("horizon",), _check_horizon, plan)
+        problems.collect(("horizon",), check_horizon, plan)
     problems.check(recipe.places)
     return plans
 
@@ -137,6 +137,7 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
         recipe=recipe,
         job=Job(
             bindings=bindings,
+            tasks=tuple(tasks),
             cameras=prepared.cameras,
             video=VideoSettings(prepared.fps, recipe.image_size, recipe.gop),
             crop=recipe.crop,
@@ -145,7 +146,6 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
         ),
         map=prepared.map,
         horizon=recipe.horizon or prepared.map.target.horizon,
-        tasks=tuple(tasks),
         episodes=tuple(number_episodes(sources, bindings, selected, tasks)),
         dropped=tuple(dict.fromkeys(name for dataset, binding in bound for name in dropped(dataset, binding))),
         notes=tuple(dict.fromkeys([*told, *_untrained(prepared)])),
@@ -175,7 +175,7 @@ def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:
     )
 
 
-def _check_horizon(plan: ConversionPlan) -> None:
+def check_horizon(plan: ConversionPlan) -> None:
     longest = max(episode.num_frames for episode in plan.episodes)
     if longest < plan.horizon:
         which = "longest held-out episode" if plan.part == "held out" else "longest episode"

@@ -1,6 +1,6 @@
 """What a terminal shows while episodes are converted, and afterwards."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from engine.faults import Quarantined
 from engine.holdout import heldout_folder
 from engine.plan import ConversionPlan
 from engine.record import EpisodeFailure, EpisodeResult
 from engine.summary import Estimate, Summary
-from engine.text import printable
+from engine.text import printable, some
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -40,11 +41,13 @@ class ConversionProgress:
         )
         self.task = self.bar.add_task("", total=None, rate=0.0)
         self.num_frames = self.num_done = self.num_resumed = self.num_failed = self.num_episodes = 0
+        self.part = ""
         self.started = self.last_line = perf_counter()
 
     def on_plan(self, plan: ConversionPlan, num_done: int) -> None:
         """Show what is to be done, and that an earlier run is continued."""
         self.num_episodes, self.num_resumed = len(plan.episodes), num_done
+        self.part = "" if plan.part is None else f" ({plan.part})"
         self.num_frames = self.num_done = self.num_failed = 0
         self.started = self.last_line = perf_counter()
         what = plan.map.name if len(plan.recipe.sources) == 1 else f"{len(plan.recipe.sources)} sources"
@@ -65,6 +68,12 @@ class ConversionProgress:
         if not self.console.is_terminal and perf_counter() - self.last_line > SECONDS_BETWEEN_LINES:
             self.last_line = perf_counter()
             self._print(self.line())
+
+    def stopped(self) -> None:
+        """Say how far it came, for a run that ends before it is done."""
+        if self.num_episodes:
+            done = self.num_resumed + self.num_done - self.num_failed
+            self._print(f"{done} of {self.num_episodes} episodes{self.part} are done{self._failed(', ')}")
 
     def line(self) -> str:
         """Where things stand, in one line."""
@@ -96,6 +105,11 @@ def stage_progress(console: Console) -> Iterator[Callable[[str, int, int | None]
 
 def print_summary(summary: Summary, out: str, console: Console) -> None:
     """What was converted, and where the time went."""
+    if summary.was_finished and (summary.held_out is None or summary.held_out.was_finished):
+        console.print(f"{escape(out)} is finished already: nothing was to be done", soft_wrap=True, highlight=False)
+        return
+    if summary.quarantined:
+        print_quarantine(summary.quarantined, console)
     table = _table()
     table.add_row("episodes", f"{summary.num_episodes:,}" + _resumed(summary.num_resumed))
     table.add_row("frames", f"{summary.num_source_frames:,} in, {summary.num_frames:,} out")
@@ -108,9 +122,25 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     _add_remarks(table, summary.dropped)
     if (held := summary.held_out) is not None:
         table.add_row("held out", f"{held.num_episodes:,} episodes, {held.num_frames:,} frames")
+    if summary.quarantined:
+        table.add_row("left out", f"{len(summary.quarantined):,} episodes that could not be converted")
     console.print(table)
     for folder in (out, str(heldout_folder(Path(out)))) if summary.held_out else (out,):
         console.print(f"wrote {escape(folder)}", soft_wrap=True, highlight=False)
+
+
+def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
+    """What failed and why, a row for each kind of fault."""
+    by_code: dict[str, list[Quarantined]] = {}
+    for one in found:
+        by_code.setdefault(one.code.value, []).append(one)
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for name in ("fault", "num", "episodes", "the first of them"):
+        table.add_column(name, overflow="fold")
+    for code, alike in sorted(by_code.items()):
+        episodes = some(list(dict.fromkeys(str(one.episode) for one in alike)))
+        table.add_row(code, f"{len(alike):,}", episodes, escape(printable(alike[0].reason)))
+    console.print(table)
 
 
 def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> None:

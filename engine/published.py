@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.layout import MANIFEST, META, camera_key
 from engine.record import FileRecord
+from engine.sources.containment import why_foreign
 from engine.stats import Summary
 
 EPISODES_STATS = f"{META}/episodes_stats.jsonl"
 EPISODES_BEGIN = b'"episodes": ['
 EPISODE_LINE = re.compile(rb'\s*\{"episode_index": (\d+),')
 BLOCK_BYTES = 1 << 20
+# Far above what Millrace writes: the file may be anything that bears its name.
+MAX_LINE_BYTES = 64 << 20
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -58,19 +61,23 @@ class PublishedClips:
 
     def picture_statistics(self, episode: int, camera: str, path: Path) -> Summary | None:
         """LeRobot's statistics of a clip; None where it is not the file, byte by byte, that they were taken of."""
+        if why_foreign(path, self.root):
+            return None
         lineage = _line(self.root / MANIFEST, self.lineage.get(episode), _Lineage)
         stats = _line(self.root / EPISODES_STATS, self.stats.get(episode), _StatsLine)
         if lineage is None or stats is None:
             return None
-        digests = [file.sha256 for file in lineage.files if self.root / file.path == path]
-        return stats.stats.get(camera_key(camera)) if digests == [sha256(path)] else None
+        records = [file for file in lineage.files if self.root / file.path == path]
+        is_known = len(records) == 1 and _is_as_written(path, records[0])
+        return stats.stats.get(camera_key(camera)) if is_known else None
 
 
 def published_clips(root: Path) -> PublishedClips | None:
     """What a dataset says of its clips; None where Millrace did not make it, or its meta/ was changed since."""
     manifest = root / MANIFEST
     try:
-        return _read(root, manifest.stat().st_mtime_ns) if manifest.is_file() else None
+        is_there = all(why_foreign(root / name, root) is None for name in (MANIFEST, EPISODES_STATS))
+        return _read(root, manifest.stat().st_mtime_ns) if is_there and manifest.is_file() else None
     except (OSError, ValueError):  # whatever is wrong, its clips are decoded as those of others are
         return None
 
@@ -79,36 +86,51 @@ def published_clips(root: Path) -> PublishedClips | None:
 def _read(root: Path, mtime: int) -> PublishedClips | None:
     """mtime: of the manifest, so that what is remembered is not of another one."""
     with (root / MANIFEST).open("rb") as file:
-        head = []
-        for line in file:
+        head = b""
+        for line in _lines(file):
             if line.strip() == EPISODES_BEGIN:
                 break
-            head.append(line)
-        text = b"".join(head).rstrip().removesuffix(b",") + b"}"
-        written = {str(record.path): record.sha256 for record in _Head.model_validate_json(text).files}
+            head += line
+            if len(head) > MAX_LINE_BYTES:
+                return None
+        text = head.rstrip().removesuffix(b",") + b"}"
+        written = {str(record.path): record for record in _Head.model_validate_json(text).files}
         lineage = dict(_places(file))
-    if written.get(EPISODES_STATS) != sha256(root / EPISODES_STATS):
+    if not _is_as_written(root / EPISODES_STATS, written.get(EPISODES_STATS)):
         return None
     with (root / EPISODES_STATS).open("rb") as file:
         return PublishedClips(root, lineage, dict(_places(file)))
 
 
+def _is_as_written(path: Path, record: FileRecord | None) -> bool:
+    """Whether a file is what the manifest describes; one of another size is not read."""
+    return record is not None and path.stat().st_size == record.num_bytes and sha256(path) == record.sha256
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.readline(MAX_LINE_BYTES), b"")
+
+
 def _places(file: IO[bytes]) -> Iterator[tuple[int, int]]:
     """Where each episode's line begins, in a file as engine/commit.py writes it."""
     place = file.tell()
-    for line in iter(file.readline, b""):
+    for line in _lines(file):
         if found := EPISODE_LINE.match(line):
             yield int(found[1]), place
         place = file.tell()
 
 
 def _line(path: Path, place: int | None, model: type[Model]) -> Model | None:
-    """An episode's line; None where there is none."""
+    """An episode's line; None where there is none that can be understood."""
     if place is None:
         return None
     with path.open("rb") as file:
         file.seek(place)
-        return model.model_validate_json(file.readline().strip().removesuffix(b","))
+        line = file.readline(MAX_LINE_BYTES).strip().removesuffix(b",")
+    try:
+        return model.model_validate_json(line)
+    except ValueError:  # whatever it says, the clip is decoded as those of others are
+        return None
 
 
 def sha256(path: Path) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from engine.faults import FaultCode
 from engine.stats import Summary
 
 
@@ -21,9 +22,9 @@ class FileRecord(BaseModel):
 class EpisodeRecord(BaseModel):
     """A converted episode.
 
-    plan: digest of its EpisodePlan.
-    tasks: output task indices in order of appearance. files: its rows, then its clips. copied: cameras whose
-    clips were not encoded anew. stats: LeRobot's, by feature. seconds: wall time by stage.
+    plan: digest of its EpisodePlan. index, first_index, tasks: its numbers in the output, which may change while
+    that is not finished; tasks: with their texts, in order of appearance. files: its rows, then its clips.
+    copied: cameras whose clips were not encoded anew. stats: LeRobot's, by feature. seconds: wall time by stage.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,30 +36,65 @@ class EpisodeRecord(BaseModel):
     source_episode: int
     num_source_frames: int
     num_frames: int
-    tasks: tuple[int, ...]
+    first_index: int
+    tasks: tuple[tuple[int, str], ...]
     files: tuple[FileRecord, ...]
     copied: tuple[str, ...] = ()
     stats: dict[str, Summary]
     seconds: dict[str, float]
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """Which episode it is, whatever its number in the output; see `EpisodePlan.key`."""
+        return self.binding, self.source_episode
+
 
 class EpisodeFailure(BaseModel):
-    """An episode that could not be converted; camera None where all of it is concerned."""
+    """An episode that could not be converted; camera None where all of it is concerned.
+
+    plan: digest of its EpisodePlan, so that an episode that was mended is known.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     kind: Literal["failed"] = "failed"
     index: int
+    plan: str
     binding: int
     source_episode: int
     camera: str | None
-    code: str
+    code: FaultCode
     reason: str
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Which episode it is; see `EpisodePlan.key`."""
+        return self.binding, self.source_episode
 
     def __str__(self) -> str:
         camera = f", camera {self.camera}" if self.camera else ""
         return f"episode {self.source_episode}{camera}: {self.reason}"
 
 
+class Vacated(BaseModel):
+    """What lies under a number is about to be replaced: records before this line no longer tell of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["vacated"] = "vacated"
+    index: int
+
+
+class Skipped(BaseModel):
+    """All episodes that --skip-bad left out so far."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["skipped"] = "skipped"
+    episodes: tuple[EpisodeFailure, ...]
+
+
+LedgerLine = EpisodeRecord | EpisodeFailure | Vacated | Skipped
+LEDGER_LINE: TypeAdapter[LedgerLine] = TypeAdapter(Annotated[LedgerLine, Field(discriminator="kind")])
 EpisodeResult = Annotated[EpisodeRecord | EpisodeFailure, Field(discriminator="kind")]
 RESULT: TypeAdapter[EpisodeRecord | EpisodeFailure] = TypeAdapter(EpisodeResult)

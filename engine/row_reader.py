@@ -1,6 +1,6 @@
 """Reading rows from parquet files of one episode, or of thousands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from engine.damage import damage
 from engine.errors import RowsError
 from engine.faults import FaultCode
 from engine.lfs import ADVICE, is_lfs_pointer
+from engine.sources.containment import why_foreign
 from engine.sources.episode import RowRange, SourceEpisode
-from engine.sources.parquet import episode_ranges, numbered
+from engine.sources.parquet import episode_ranges, numbered, why_too_large
 
 
 def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
@@ -37,8 +38,10 @@ class RowReader:
         self._ranges: dict[Path, dict[int, list[RowRange]]] = {}  # of each shared file, by episode
         self._paths: dict[Path, list[Path]] = {}  # of each folder that was searched
 
-    def read(self, episode: SourceEpisode, columns: Sequence[str]) -> tuple[tuple[RowRange, ...], pa.Table]:
-        """Where an episode's rows really lie, and those columns of them.
+    def read(
+        self, episode: SourceEpisode, columns: Sequence[str], *, optional: Sequence[str] = ()
+    ) -> tuple[tuple[RowRange, ...], pa.Table]:
+        """Where an episode's rows really lie, and those columns of them, the optional ones where all files have them.
 
         Rows of shared files say themselves whose they are: where the expected ones are not exactly the
         episode's, they are looked for.
@@ -47,45 +50,55 @@ class RowReader:
             MillraceError: no file holds the rows, or one cannot be read.
         """
         ranges = episode.rows if episode.search is None else self._locate(episode, episode.search)
-        return ranges, self.read_ranges(ranges, columns)
+        return ranges, self.read_ranges(ranges, columns, optional=optional)
 
     def _locate(self, episode: SourceEpisode, folder: Path) -> tuple[RowRange, ...]:
-        expected = dict.fromkeys(rows.path for rows in episode.rows)
-        found = [rows for path in expected for rows in self._ranges_in(path, episode.index)]
+        expected = dict.fromkeys((rows.path, rows.root) for rows in episode.rows)
+        found = [rows for path, root in expected for rows in self._ranges_in(path, root, episode.index)]
         if sum(rows.num_rows for rows in found) != episode.num_frames:
             if folder not in self._paths:
                 if episode.repository is not None:
                     episode.repository.fetch_rows(folder)
                 self._ranges.clear()  # what was not there may have come
                 self._paths[folder] = numbered(folder.rglob("*.parquet"))
-            found = [rows for path in self._paths[folder] for rows in self._ranges_in(path, episode.index)]
+            root = episode.rows[0].root
+            found = [rows for path in self._paths[folder] for rows in self._ranges_in(path, root, episode.index)]
         if not found:
             raise RowsError(f"no rows of episode {episode.index} below {folder}", FaultCode.MISSING)
         return tuple(found)
 
-    def _ranges_in(self, path: Path, episode: int) -> Sequence[RowRange]:
+    def _ranges_in(self, path: Path, root: Path | None, episode: int) -> Sequence[RowRange]:
         """The rows of a shared file that carry the episode's index."""
         if path not in self._ranges:
+            _check_own(path, root)
             self._ranges[path] = {}
-            for index, rows in episode_ranges(path) if path.is_file() else ():
+            for index, rows in episode_ranges(path, root) if path.is_file() else ():
                 self._ranges[path].setdefault(index, []).append(rows)
         return self._ranges[path].get(episode, ())
 
-    def read_ranges(self, ranges: Sequence[RowRange], columns: Sequence[str]) -> pa.Table:
+    def read_ranges(
+        self, ranges: Sequence[RowRange], columns: Sequence[str], *, optional: Sequence[str] = ()
+    ) -> pa.Table:
         """Those columns of ranges of rows, one after the other; other row groups are not touched.
 
         Raises:
             RowsError: no such file, no parquet, a column or rows are missing.
         """
-        return pa.concat_tables([self._read(rows, tuple(dict.fromkeys(columns))) for rows in ranges])
+        tables = [self._read(rows, tuple(dict.fromkeys(columns)), optional) for rows in ranges]
+        common = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
+        return pa.concat_tables([table.select(common) for table in tables])
 
-    def _read(self, rows: RowRange, columns: tuple[str, ...]) -> pa.Table:
+    def _read(self, rows: RowRange, columns: tuple[str, ...], optional: Sequence[str]) -> pa.Table:
+        _check_own(rows.path, rows.root)
         if not rows.path.is_file():
             raise RowsError(f"no rows at {rows.path}", FaultCode.MISSING)
         try:
             file = self._open(rows.path)
             _check_columns(file, rows.path, columns)
+            known = file.schema_arrow.names
+            columns += tuple(name for name in optional if known.count(name) == 1 and name not in columns)
             if rows.start == 0 and rows.stop is None:
+                _check_size(file, rows.path, range(file.num_row_groups), columns)
                 return file.read(list(columns), use_threads=False)
             return self._slice(file, rows, columns)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -112,9 +125,20 @@ class RowReader:
         groups = np.flatnonzero((starts < stop) & (self._ends > rows.start)).tolist()
         if self._table is None or self._held != (groups, columns):
             self._table = None  # not two tables at a time
+            _check_size(file, rows.path, groups, columns)
             self._table = file.read_row_groups(groups, list(columns), use_threads=False)
             self._held = groups, columns
         return self._table.slice(rows.start - int(starts[groups[0]]), stop - rows.start)
+
+
+def _check_own(path: Path, root: Path | None) -> None:
+    if root is not None and (reason := why_foreign(path, root)):
+        raise RowsError(f"{path} {reason}", FaultCode.UNREADABLE)
+
+
+def _check_size(file: pq.ParquetFile, path: Path, groups: Iterable[int], columns: Sequence[str]) -> None:
+    if reason := why_too_large(file.metadata, groups, columns):
+        raise RowsError(f"{path} {reason}")
 
 
 def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str]) -> None:

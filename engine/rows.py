@@ -11,22 +11,35 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.errors import RowsError
+from engine.faults import FaultCode
 from engine.layout import ACTION, STATE
 
 
-def vectors(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.float32]:
+def vectors(
+    table: pa.Table, column: str, *, where: Path | str, used: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
     """A numeric column as (T, D) float32; scalars count as D = 1.
+
+    Args:
+        table: Rows.
+        column: One of its columns.
+        where: The file, for errors.
+        used: Places that must hold finite numbers, (K,); None: all. What is beyond D is another's to judge.
 
     Raises:
         RowsError: nulls, lists of unequal length, values that are not finite numbers.
     """
     values = _numbers(table, column, where).astype(np.float32)
-    bad = np.argwhere(~np.isfinite(values))
+    is_bad = ~np.isfinite(values)
+    if used is not None:
+        is_bad[:, np.setdiff1d(np.arange(values.shape[1]), used)] = False
+    bad = np.argwhere(is_bad)
     if len(bad):
         row, joint = bad[0].tolist()
         raise RowsError(
             f"column '{column}' has {len(bad)} values that are NaN or infinite in {where}, "
-            f"the first in row {row}, value {joint}"
+            f"the first in row {row}, value {joint}",
+            FaultCode.NOT_FINITE,
         )
     return values
 
@@ -35,7 +48,7 @@ def integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.i
     """A column of one whole number a row as (T,) int64."""
     values = _numbers(table, column, where)
     if values.shape[1] != 1 or np.any(values != np.round(values)):
-        raise RowsError(f"column '{column}' in {where} does not hold one whole number a row")
+        raise RowsError(f"column '{column}' in {where} does not hold one whole number a row", FaultCode.NOT_NUMBERS)
     return values[:, 0].astype(np.int64)
 
 
@@ -43,18 +56,18 @@ def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[Any]:
     """A column as (T, D), in the file's own type."""
     array = table.column(column).combine_chunks()
     if array.null_count:
-        raise RowsError(f"column '{column}' has {array.null_count} null rows in {where}")
+        raise RowsError(f"column '{column}' has {array.null_count} null rows in {where}", FaultCode.NOT_NUMBERS)
     width = 1
     if _is_list(array.type):
         lengths = pc.unique(pc.list_value_length(array)).to_pylist()
         if len(lengths) > 1:
-            raise RowsError(f"column '{column}' has rows of {sorted(lengths)} values in {where}")
+            raise RowsError(f"column '{column}' has rows of {sorted(lengths)} values in {where}", FaultCode.WIDTH)
         width = lengths[0] if lengths else 0
         array = array.flatten()
     if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
-        raise RowsError(f"column '{column}' holds {array.type} in {where}, not numbers")
+        raise RowsError(f"column '{column}' holds {array.type} in {where}, not numbers", FaultCode.NOT_NUMBERS)
     if array.null_count:
-        raise RowsError(f"column '{column}' has {array.null_count} null values in {where}")
+        raise RowsError(f"column '{column}' has {array.null_count} null values in {where}", FaultCode.NOT_NUMBERS)
     # Not to_numpy: it imports pandas, a second and 60 MB in each worker.
     return np.from_dlpack(array).reshape(len(table), width)
 

@@ -4,8 +4,10 @@ import importlib
 import logging
 import os
 import pickle
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import ray
 
 from engine.attempts import MAX_DEATHS, attempt
 from engine.episode import convert_episode
+from engine.faults import FaultCode
 from engine.plan import EpisodePlan, Job
 from engine.record import RESULT, EpisodeFailure, EpisodeResult
 from engine.row_reader import RowReader
@@ -55,10 +58,11 @@ class EpisodeWorker:
                 return convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
             return EpisodeFailure(
                 index=plan.index,
+                plan=plan.digest,
                 binding=plan.binding,
                 source_episode=plan.episode.index,
                 camera=None,
-                code="WorkerDied",
+                code=FaultCode.WORKER_DIED,
                 reason=f"{num_deaths} workers died over it: a codec crashed, or memory ran out",
             )
 
@@ -134,8 +138,19 @@ def _connect(num_workers: int | None, address: str | None) -> None:
         "include_dashboard": False,
     }
     settings = {} if address else embedded
-    with _held_back_stderr():
+    with _held_back_stderr(), _kept_sigterm():
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
+
+
+@contextmanager
+def _kept_sigterm() -> Iterator[None]:
+    """Ray takes SIGTERM for itself as it starts, and would end the process as if it had failed."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

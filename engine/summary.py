@@ -1,18 +1,22 @@
 """What a conversion did, or would do."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from time import perf_counter
 
+from engine.faults import Quarantined
 from engine.ledger import Ledger
-from engine.plan import ConversionPlan, EpisodePlan
+from engine.numbering import Key
+from engine.plan import ConversionPlan
+from engine.quarantine import quarantined
 
 
 @dataclass(frozen=True)
 class Summary:
     """What a conversion did. source_seconds and stage_seconds (wall time over all workers):
-    of the episodes that this run converted. held_out: the same of the held-out episodes."""
+    of the episodes that this run converted. quarantined: what --skip-bad left out. was_finished: there was
+    nothing to do. held_out: the same of the held-out episodes."""
 
     num_episodes: int
     num_clips: int
@@ -26,6 +30,8 @@ class Summary:
     stage_seconds: dict[str, float]
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
+    quarantined: tuple[Quarantined, ...]
+    was_finished: bool
     held_out: "Summary | None" = None
 
     @property
@@ -48,17 +54,17 @@ class Estimate:
     notes: tuple[str, ...]
 
 
-def summarize(plan: ConversionPlan, ledger: Ledger, done: Sequence[EpisodePlan], *, started: float) -> Summary:
+def summarize(plan: ConversionPlan, ledger: Ledger, done: Collection[Key], *, started: float) -> Summary:
     """All of the dataset's sizes, and this run's times; done: the episodes that this run converted."""
-    indices = {episode.index for episode in done}
     seconds: Counter[str] = Counter()
     num_bytes = num_copied = 0
     for record in ledger.records():
         num_bytes += sum(file.num_bytes for file in record.files)
         num_copied += len(record.copied)
-        if record.index in indices:
+        if record.key in done:
             seconds.update(record.seconds)
     fps = [binding.fps for binding in plan.job.bindings]
+    num_done = sum(episode.key in done for episode in plan.episodes)
     return Summary(
         num_episodes=len(plan.episodes),
         num_clips=len(plan.episodes) * len(plan.cameras),
@@ -66,10 +72,14 @@ def summarize(plan: ConversionPlan, ledger: Ledger, done: Sequence[EpisodePlan],
         num_source_frames=sum(episode.episode.num_frames for episode in plan.episodes),
         num_frames=plan.num_frames,
         num_bytes=num_bytes,
-        num_resumed=len(plan.episodes) - len(done),
-        source_seconds=float(sum(episode.episode.num_frames / fps[episode.binding] for episode in done)),
+        num_resumed=len(plan.episodes) - num_done,
+        source_seconds=float(
+            sum(episode.episode.num_frames / fps[episode.binding] for episode in plan.episodes if episode.key in done)
+        ),
         wall_seconds=perf_counter() - started,
         stage_seconds=dict(seconds),
         dropped=plan.dropped,
         notes=plan.notes,
+        quarantined=quarantined(ledger.skipped, plan),
+        was_finished=False,
     )

@@ -143,7 +143,7 @@ def test_a_record_says_what_was_made(tmp_path: Path) -> None:
     record = convert_one(tmp_path / "source", out, 1)
     assert isinstance(record, EpisodeRecord)
     assert (record.index, record.source_episode, record.num_source_frames, record.num_frames) == (1, 1, 33, 13)
-    assert record.tasks == (1, 2)
+    assert record.tasks == ((1, "grasp"), (2, "lift"))
     assert [out / file.path for file in record.files] == [
         data_path(out, 1),
         video_path(out, 1, "top"),

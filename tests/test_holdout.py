@@ -177,9 +177,12 @@ def test_a_stopped_run_is_continued_wherever_it_stopped(
 
 
 def test_two_finished_parts_are_not_made_again(source: Path, tmp_path: Path, out: Path) -> None:
-    recipe = recipe_for(source, holdout=SHARE, horizon=4)
-    with pytest.raises(OutputExists, match="holds a finished dataset"):
-        convert(recipe, out, workers=LOCAL)
+    before = files_of(out) | files_of(heldout_folder(out))
+    summary = convert(recipe_for(source, holdout=SHARE, horizon=4), out, workers=LOCAL)
+    assert summary.was_finished
+    assert summary.held_out is not None
+    assert summary.held_out.was_finished
+    assert files_of(out) | files_of(heldout_folder(out)) == before
 
 
 def test_a_finished_part_of_another_recipe_is_no_part_of_this(source: Path, tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ class Files:
     """Steps that each copy what the one before has made, and add a letter."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.done, self.codes = folder, list[str](), dict[str, int]()
+        self.folder, self.done, self.codes, self.stopped = folder, list[str](), dict[str, int](), set[str]()
 
     def steps(self, *names: str, letter: str = "") -> list[Step]:
         return [self.step(name, before, letter) for before, name in zip(("", *names), names, strict=False)]
@@ -195,6 +195,8 @@ class Files:
     def step(self, name: str, before: str, letter: str) -> Step:
         def run() -> int:
             self.done.append(name)
+            if name in self.stopped:
+                raise KeyboardInterrupt
             if code := self.codes.get(name, 0):
                 return code
             earlier = (self.folder / before).read_text() if before else ""
@@ -213,10 +215,15 @@ def test_a_failed_or_stopped_step_is_begun_again_and_no_earlier_one(tmp_path: Pa
     assert run_steps(files.steps("a", "b", "c"), record, tell=print) == 1
     assert files.done == ["a", "b"]
     files.codes.clear()
+    files.stopped.add("c")
+    with pytest.raises(KeyboardInterrupt):
+        run_steps(files.steps("a", "b", "c"), record, tell=print)
+    assert files.done == ["a", "b", "b", "c"]
+    files.stopped.clear()
     told: list[str] = []
     assert run_steps(files.steps("a", "b", "c"), record, tell=told.append) == 0
-    assert files.done == ["a", "b", "b", "c"]
-    assert told == ["a: done before, skipped: makes a", "b: makes b", "c: makes c"]
+    assert files.done == ["a", "b", "b", "c", "c"]
+    assert told == ["a: done before, skipped: makes a", "b: done before, skipped: makes b", "c: makes c"]
 
 
 def test_what_follows_a_changed_step_is_done_again(tmp_path: Path) -> None:

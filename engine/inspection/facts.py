@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from engine.inspection.findings import SEVERITIES, Finding, found
 from engine.inspection.guess import RobotGuess
 from engine.sources import LAYOUTS, Clip, Feature, SourceDataset
+from engine.sources.containment import own
 from engine.sources.files import SourceFiles
 from engine.sources.metadata import read_json
 
@@ -112,7 +113,7 @@ class Claims(BaseModel):
 def read_claims(root: Path) -> Claims:
     """info.json's claims, wherever it lies."""
     paths = [root / folder / "info.json" for folder in ("meta_data", "meta")]
-    return next((read_json(path, Claims) for path in paths if path.is_file()), Claims())
+    return next((read_json(own(path, root), Claims) for path in paths if path.is_file()), Claims())
 
 
 def claim_findings(dataset: SourceDataset, claims: Claims) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
 from engine.layout import ACTION
 from engine.row_reader import RowReader
 from engine.sources import Feature, SourceDataset, SourceEpisode
+from engine.sources.containment import own
 from engine.sources.parquet import read_schema
 from engine.text import some
 
@@ -91,7 +92,7 @@ def _stored_features(
     features = dict(dataset.features)
     for path in (episode.rows[0].path for episode in evenly(episodes, MAX_SCALED)):
         try:
-            stored = read_schema(path).names
+            stored = read_schema(own(path, dataset.root)).names
         except MillraceError:
             continue
         lacking = [name for name, feature in features.items() if feature.dtype != "video" and name not in stored]

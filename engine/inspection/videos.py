@@ -101,17 +101,17 @@ def _look(motions: Mapping[int, Motion | None], shot: Shot) -> tuple[NDArray[np.
 
 def _read_headers(shots: Sequence[Shot]) -> dict[Path, VideoHeader | MillraceError]:
     """The header of each video file, or why it cannot be read."""
-    paths = list(dict.fromkeys(shot.clip.path for shot in shots if isinstance(shot.clip, Clip)))
-    return dict(zip(paths, _in_parallel(_try_header, paths), strict=True))
+    clips = {shot.clip.path: shot.clip for shot in shots if isinstance(shot.clip, Clip)}
+    return dict(zip(clips, _in_parallel(_try_header, clips.values()), strict=True))
 
 
-def _try_header(path: Path) -> VideoHeader | MillraceError:
+def _try_header(clip: Clip) -> VideoHeader | MillraceError:
     try:
-        return read_header(path)
+        return read_header(clip)
     except MillraceError as error:
         return error
     except OSError as error:
-        return VideoError(f"{path} cannot be read ({error.strerror})")
+        return VideoError(f"{clip.path} cannot be read ({error.strerror})")
 
 
 def _header(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> VideoHeader | None:
@@ -157,16 +157,16 @@ def _camera_facts(
                 width=header.width,
                 height=header.height,
                 fps=None if header.mean_fps is None else float(header.mean_fps),
-                gop=_gop(shot.clip.path),
+                gop=_gop(shot.clip),
                 color_range=header.color_range,
                 bytes_per_frame=header.num_bytes / header.num_frames if header.num_frames else None,
             )
     return CameraFacts(name)
 
 
-def _gop(path: Path) -> int | None:
+def _gop(clip: Clip) -> int | None:
     try:
-        return measure_gop(path)
+        return measure_gop(clip)
     except (MillraceError, OSError):
         return None  # becomes a finding when its pictures are looked at
 

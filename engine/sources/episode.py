@@ -1,7 +1,7 @@
 """One episode of a source dataset, told without a version number."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +14,15 @@ MAX_FRAMES = 10_000_000
 
 @dataclass(frozen=True)
 class RowRange:
-    """Rows [start, stop) of one parquet file; stop None: to its end."""
+    """Rows [start, stop) of one parquet file; stop None: to its end.
+
+    root: the dataset that the file must lie in; None where that is known.
+    """
 
     path: Path
     start: int = 0
     stop: int | None = None
+    root: Path | None = field(default=None, compare=False, repr=False)
 
     @property
     def num_rows(self) -> int:
@@ -35,12 +39,14 @@ class Clip:
     """One camera's pictures of one episode: a whole mp4, or a part of one.
 
     start_seconds None: the file holds this clip alone, so every frame in it counts.
+    root: the dataset that the file must lie in; None where that is known.
     """
 
     path: Path
     num_frames: int
     fps: Fraction
     start_seconds: float | None = None
+    root: Path | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from engine.sources.containment import all_own
 from engine.sources.parquet import count_rows, numbered
 
 
@@ -32,7 +33,7 @@ class LocalFiles:
 
     def count_rows(self, root: Path, pattern: str) -> dict[Path, int]:
         """Rows of each parquet file, read from its footer."""
-        return count_rows(numbered(root.glob(pattern)))
+        return count_rows(all_own(numbered(root.glob(pattern)), root))
 
 
 LOCAL = LocalFiles()

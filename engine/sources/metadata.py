@@ -15,6 +15,9 @@ from engine.resample import parse_fps
 from engine.sources.dataset import Feature
 from engine.templates import why_not_fillable
 
+# A line of episodes.jsonl takes some 150 bytes.
+MAX_BYTES = 256 << 20
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -115,6 +118,8 @@ def read_jsonl(path: Path, model: type[Model]) -> Iterator[Model]:
 
 def _read_text(path: Path) -> str:
     try:
+        if (num_bytes := path.stat().st_size) > MAX_BYTES:
+            raise DatasetError(f"{path} is {num_bytes} bytes, too large to be metadata")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing") from None

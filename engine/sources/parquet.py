@@ -16,12 +16,16 @@ from engine.lfs import ADVICE, is_lfs_pointer
 from engine.sources.episode import RowRange
 
 EPISODE_INDEX = "episode_index"
+# Of one column in one read, a gigabyte of float32: a footer may claim any number, and memory is taken for it.
+MAX_VALUES = 1 << 28
+MAX_COLUMN_BYTES = 1 << 31
 
 
 class SharedRows:
     """Files whose rows, one after the other, are the dataset's."""
 
-    def __init__(self, num_rows: Mapping[Path, int]) -> None:
+    def __init__(self, num_rows: Mapping[Path, int], root: Path) -> None:
+        self._root = root
         self._paths = list(num_rows)
         self._ends = np.cumsum(list(num_rows.values()), dtype=np.int64)
 
@@ -33,7 +37,7 @@ class SharedRows:
             first = int(self._ends[number - 1]) if number else 0
             is_last = number == len(self._paths) - 1
             end = stop if is_last else min(stop, int(self._ends[number]))
-            ranges.append(RowRange(self._paths[number], start - first, end - first))
+            ranges.append(RowRange(self._paths[number], start - first, end - first, self._root))
             start, number = end, number + 1
         return tuple(ranges)
 
@@ -77,15 +81,37 @@ def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] =
         DatasetError: the file or a column is missing, or it is no parquet.
     """
     known = read_schema(path).names
-    missing = [name for name in needed if name not in known]
+    missing = [name for name in needed if known.count(name) != 1]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}. Known: {', '.join(known)}")
     wanted = [*needed, *(name for name in optional if name in known)]
     try:
-        table = pq.ParquetFile(path).read(wanted, use_threads=False)
+        with pq.ParquetFile(path) as file:
+            if reason := why_too_large(file.metadata, range(file.num_row_groups), wanted):
+                raise DatasetError(f"{path} {reason}")
+            table = file.read(wanted, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
     return {name: table.column(name).to_pylist() for name in wanted}
+
+
+def why_too_large(footer: pq.FileMetaData, groups: Iterable[int], columns: Sequence[str]) -> str | None:
+    """Why columns of some row groups must not be read into memory, told by the footer; None where they may."""
+    num_values, num_bytes = dict.fromkeys(columns, 0), dict.fromkeys(columns, 0)
+    for group in groups:
+        chunks = footer.row_group(group)
+        for chunk in map(chunks.column, range(chunks.num_columns)):
+            name = next((name for name in columns if f"{chunk.path_in_schema}.".startswith(f"{name}.")), None)
+            if name is not None:
+                num_values[name] += chunk.num_values
+                num_bytes[name] += chunk.total_uncompressed_size
+    for name in columns:
+        if num_values[name] > MAX_VALUES or num_bytes[name] > MAX_COLUMN_BYTES:
+            return (
+                f"holds {num_values[name]} values, {num_bytes[name]} bytes, in column {name!r}; "
+                f"at most {MAX_VALUES} and {MAX_COLUMN_BYTES} are read at a time"
+            )
+    return None
 
 
 def read_first_row(path: Path, columns: Sequence[str]) -> dict[str, Any]:
@@ -99,20 +125,23 @@ def read_first_row(path: Path, columns: Sequence[str]) -> dict[str, Any]:
     return rows[0] if rows else {}
 
 
-def episode_ranges(path: Path) -> Iterator[tuple[int, RowRange]]:
+def episode_ranges(path: Path, root: Path | None = None) -> Iterator[tuple[int, RowRange]]:
     """Which rows of a shared file are which episode's; an episode may go on in the next file."""
     indices = _episode_indices(path)
     bounds = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
     for start, stop in pairwise(bounds):
         if stop > start:
-            yield int(indices[start]), RowRange(path, start, stop)
+            yield int(indices[start]), RowRange(path, start, stop, root)
 
 
 def _episode_indices(path: Path) -> NDArray[np.int64]:
     if EPISODE_INDEX not in (known := read_schema(path).names):
         raise DatasetError(f"{path} has no column {EPISODE_INDEX}. Known: {', '.join(known)}")
     try:
-        values = pq.ParquetFile(path).read([EPISODE_INDEX], use_threads=False).column(EPISODE_INDEX)
+        with pq.ParquetFile(path) as file:
+            if reason := why_too_large(file.metadata, range(file.num_row_groups), [EPISODE_INDEX]):
+                raise DatasetError(f"{path} {reason}")
+            values = file.read([EPISODE_INDEX], use_threads=False).column(EPISODE_INDEX)
         return np.asarray(np.from_dlpack(values.combine_chunks().cast(pa.int64())))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error

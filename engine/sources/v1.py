@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from engine.sources.containment import all_own, own
 from engine.sources.dataset import Feature, SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
@@ -35,13 +36,13 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     is_hub = (root / INFO_PATHS[0]).is_file()
-    info = read_json(root / next(path for path in INFO_PATHS if (root / path).is_file()), Info)
-    parquets = numbered(root.glob("data/*.parquet"))
+    info = read_json(own(root / next(path for path in INFO_PATHS if (root / path).is_file()), root), Info)
+    parquets = all_own(numbered(root.glob("data/*.parquet")), root)
     features = {name: feature.to_feature() for name, feature in info.features.items()}
     features = features or _features(parquets[0])
     ranges: dict[int, list[RowRange]] = {}
     for path in parquets:
-        for index, rows in episode_ranges(path):
+        for index, rows in episode_ranges(path, root):
             ranges.setdefault(index, []).append(rows)
     video_path = _video_path(root, features, ranges, files)
     return SourceDataset(
@@ -64,7 +65,7 @@ def _episode(
     for key, feature in features.items():
         if feature.dtype == "video":
             path = root / video_path.format(video_key=key, episode_index=index)
-            clips[camera_name(key)] = Clip(path, num_frames, info.fps)
+            clips[camera_name(key)] = Clip(path, num_frames, info.fps, root=root)
         elif feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, num_frames)
     return SourceEpisode(index, num_frames, rows, clips, tasks=())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from engine.errors import DatasetError
 from engine.layout import DATA_PATH, VIDEO_PATH
+from engine.sources.containment import own
 from engine.sources.dataset import SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
@@ -21,11 +22,11 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     Raises:
         DatasetError: a file is missing or malformed; the message names it.
     """
-    info = read_json(root / "meta/info.json", Info)
-    tasks_path = root / "meta/tasks.jsonl"
+    info = read_json(own(root / "meta/info.json", root), Info)
+    tasks_path = own(root / "meta/tasks.jsonl", root)
     tasks = {line.task_index: line.task for line in read_jsonl(tasks_path, TaskLine)} if tasks_path.is_file() else {}
     episodes: dict[int, SourceEpisode] = {}
-    for line in read_jsonl(root / "meta/episodes.jsonl", EpisodeLine):
+    for line in read_jsonl(own(root / "meta/episodes.jsonl", root), EpisodeLine):
         if line.episode_index in episodes:
             raise DatasetError(f"{root}/meta/episodes.jsonl lists episode {line.episode_index} twice")
         episodes[line.episode_index] = _episode(root, info, line)
@@ -47,12 +48,12 @@ def _episode(root: Path, info: Info, line: EpisodeLine) -> SourceEpisode:
         "episode_index": line.episode_index,
         "episode_chunk": line.episode_index // info.chunks_size,
     }
-    rows = (RowRange(inside(root, info.data_path or DATA_PATH, where, **fields)),)
+    rows = (RowRange(inside(root, info.data_path or DATA_PATH, where, **fields), root=root),)
     clips: dict[str, Clip | ImageColumn] = {}
     for key, feature in info.features.items():
         if feature.dtype == "video":
             path = inside(root, info.video_path or VIDEO_PATH, where, video_key=key, **fields)
-            clips[camera_name(key)] = Clip(path, line.length, info.fps)
+            clips[camera_name(key)] = Clip(path, line.length, info.fps, root=root)
         elif feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, line.length)
     return SourceEpisode(line.episode_index, line.length, rows, clips, line.tasks)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import DatasetError
+from engine.sources.containment import all_own, own
 from engine.sources.dataset import SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
@@ -32,9 +33,9 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     Raises:
         DatasetError: a file is missing or malformed; the message names it.
     """
-    info = read_json(root / "meta/info.json", Info)
+    info = read_json(own(root / "meta/info.json", root), Info)
     listed = sorted(_episode_rows(root, info), key=lambda row: row.episode_index)
-    rows = SharedRows(files.count_rows(root, "data/*/*.parquet"))
+    rows = SharedRows(files.count_rows(root, "data/*/*.parquet"), root)
     episodes = []
     start = 0
     for row in listed:
@@ -46,7 +47,7 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         fps=info.fps,
         robot_type=info.robot_type,
         features={name: feature.to_feature() for name, feature in info.features.items()},
-        tasks=_tasks(root / "meta/tasks.parquet"),
+        tasks=_tasks(own(root / "meta/tasks.parquet", root)),
         episodes=episodes,
         files=files,
     )
@@ -79,7 +80,7 @@ def _episode_rows(root: Path, info: Info) -> Iterator[_EpisodeRow]:
     needed = ["episode_index", "length", *(column for names in columns.values() for column in names.values())]
     own_names = set(_EpisodeRow.model_fields) - {"places"}
     seen: set[int] = set()
-    for path in numbered(root.glob("meta/episodes/*/*.parquet")):
+    for path in all_own(numbered(root.glob("meta/episodes/*/*.parquet")), root):
         values = read_columns(path, needed, optional=["tasks"])
         for number in range(len(values["episode_index"])):
             places = {
@@ -99,7 +100,7 @@ def _episode(root: Path, info: Info, row: _EpisodeRow, rows: tuple[RowRange, ...
     clips: dict[str, Clip | ImageColumn] = {}
     for key, place in row.places.items():
         path = _video(root, template, key, place.chunk_index, place.file_index)
-        clips[camera_name(key)] = Clip(path, row.length, info.fps, place.from_timestamp)
+        clips[camera_name(key)] = Clip(path, row.length, info.fps, place.from_timestamp, root)
     for key, feature in info.features.items():
         if feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, row.length)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.layout import MODALITY_CONFIG
+from engine.sources.containment import why_foreign
 from engine.validate.files import Unreadable
 from engine.validate.report import problem
 
@@ -88,9 +89,12 @@ def read_config(folder: Path, name: str = MODALITY_CONFIG) -> GrootConfig:
         Unreadable: no Python, or not understood without running it.
     """
     try:
-        source = (folder / name).read_bytes()
+        if reason := why_foreign(folder / name, folder):
+            raise Unreadable(problem("config-dynamic", name, f"{reason}; not judged"))
+        with (folder / name).open("rb") as file:
+            source = file.read(MAX_BYTES + 1)
         if len(source) > MAX_BYTES:
-            raise Unreadable(problem("config-dynamic", name, f"is {len(source)} bytes long; not judged"))
+            raise Unreadable(problem("config-dynamic", name, f"is over {MAX_BYTES} bytes long; not judged"))
         module = ast.parse(source)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Unreadable(problem("config-syntax", name, f"is no Python that can be read ({error})")) from error

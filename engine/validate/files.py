@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from engine.lfs import ADVICE, POINTER
+from engine.sources.containment import why_foreign
 from engine.validate.report import Problem, problem
 
 # Far above what real files hold, so that a bad one does not fill the memory.
@@ -42,6 +43,7 @@ def read_json(root: Path, name: str, model: type[Model]) -> Model:
     Raises:
         Unreadable: the file is missing or too large, no JSON, not finite, or not what the model demands.
     """
+    _check_own(root, name)
     try:
         size = (root / name).stat().st_size
         if size > MAX_JSON_BYTES:
@@ -79,6 +81,7 @@ def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
     Raises:
         Unreadable: no such text, or a line too long for this to be metadata.
     """
+    _check_own(root, name)
     try:
         with (root / name).open(encoding="utf-8") as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARS), ""), start=1):
@@ -107,6 +110,11 @@ def parse(text: str, model: type[Model], name: str, *, line: int | None = None) 
         raise Unreadable(problem("meta-parse", name, f"{where}is not JSON ({error})")) from error
 
 
+def _check_own(root: Path, name: str) -> None:
+    if reason := why_foreign(root / name, root):
+        raise Unreadable(problem("meta-parse", name, reason))
+
+
 def _failed(name: str, error: OSError | UnicodeDecodeError) -> Unreadable:
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return Unreadable(problem("meta-parse", name, f"cannot be read ({reason})"))
@@ -117,13 +125,13 @@ def _reject(constant: str) -> NoReturn:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that no file can have is no file."""
-    return why_no_file(path) is None
+    """Whether there is such a file, wherever it leads; a name that no file can have is no file."""
+    return _why_not(path, S_ISREG) is None
 
 
-def why_no_file(path: Path) -> str | None:
-    """None where there is such a file; "is missing", or why nobody can say whether it is."""
-    return _why_not(path, S_ISREG)
+def why_no_file(root: Path, name: Path | str) -> str | None:
+    """None where the dataset has such a file; "is missing", or why it cannot be looked at."""
+    return why_foreign(root / name, root) or _why_not(root / name, S_ISREG)
 
 
 def why_no_folder(path: Path) -> str | None:

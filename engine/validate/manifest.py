@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.layout import MANIFEST
 from engine.record import FileRecord
+from engine.sources.containment import why_foreign
 from engine.validate.files import Unreadable, is_file, parse, read_lines
 from engine.validate.report import Problem, problem
 
@@ -47,7 +48,7 @@ def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Pr
     except Unreadable as error:
         yield error.problem
         return
-    for folder in ("data", "videos"):
+    for folder in (name for name in ("data", "videos") if not why_foreign(root / name, root)):
         for path in _files_below(root / folder):
             relative = path.relative_to(root)
             if relative.as_posix() not in listed:
@@ -85,6 +86,9 @@ def _digest_problems(root: Path, record: FileRecord) -> Iterator[Problem]:
     path = record.path
     if path.is_absolute() or ".." in path.parts:
         yield problem("digests", MANIFEST, f"lists {str(path)!r}, which leads out of the dataset")
+        return
+    if reason := why_foreign(root / path, root):
+        yield problem("digests", path, f"is listed in millrace.json, but {reason}")
         return
     try:
         num_bytes = (root / path).stat().st_size if is_file(root / path) else None

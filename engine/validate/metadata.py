@@ -264,7 +264,7 @@ def _missing(root: Path) -> list[Problem]:
         EPISODES: "; GR00T reads LeRobot v2 only, `millrace convert` makes that of v1 and v3",
         MODALITY: ", which tells GR00T what the values are; `millrace convert` makes a GR00T dataset",
     }
-    reasons = {name: why_no_file(root / name) for name in REQUIRED}
+    reasons = {name: why_no_file(root, name) for name in REQUIRED}
     return [problem("meta-missing", name, f"{why}{hint.get(name, '')}") for name, why in reasons.items() if why]
 
 

@@ -41,7 +41,7 @@ def orphan_rows(metadata: Metadata) -> Iterator[Problem]:
 def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
     """Everything about one episode's rows; the file is read once."""
     path = metadata.data_path(episode.index)
-    if reason := why_no_file(metadata.root / path):
+    if reason := why_no_file(metadata.root, path):
         yield problem("rows-missing", path, f"{reason}; episodes.jsonl has {episode.length} rows of it")
         return
     features = {name: feature for name, feature in metadata.info.features.items() if feature.is_column}

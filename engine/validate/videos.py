@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.errors import VideoError
+from engine.sources.containment import why_foreign
 from engine.sources.episode import Clip
 from engine.validate.files import why_no_file
 from engine.validate.metadata import INFO, Episode, FeatureInfo, Metadata
@@ -25,7 +26,7 @@ UNREADABLE = (VideoError, OSError)
 
 def orphan_videos(metadata: Metadata) -> Iterator[Problem]:
     """Videos that no episode and camera of info.json names."""
-    if metadata.info.video_path is None:
+    if metadata.info.video_path is None or why_foreign(metadata.root / "videos", metadata.root):
         return
     cameras = [name for name, feature in metadata.info.features.items() if feature.is_video]
     known = {metadata.video_path(index, camera) for index in metadata.indices.tolist() for camera in cameras}
@@ -39,7 +40,7 @@ def video_problems(metadata: Metadata, episode: Episode, *, deep: bool) -> Itera
     """Everything about one episode's videos; packets are read, and decoded too where deep."""
     for camera in metadata.cameras:
         path = metadata.video_path(episode.index, camera)
-        if reason := why_no_file(metadata.root / path):
+        if reason := why_no_file(metadata.root, path):
             yield problem("video-missing", path, f"{reason}; episode {episode.index} needs it")
             continue
         try:

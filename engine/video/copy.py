@@ -35,7 +35,7 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
     Raises:
         VideoError: the file is missing or corrupt.
     """
-    with open_video(clip.path) as (container, stream):
+    with open_video(clip.path, clip.root) as (container, stream):
         if not _has_format(stream, settings):
             return None
         is_alone = len(container.streams) == 1 and "mp4" in container.format.name.split(",")
@@ -61,7 +61,8 @@ def copy_clip(clip: Clip, path: Path, how: Copy, settings: VideoSettings) -> Non
         shutil.copyfile(clip.path, path)
         return
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with open_video(clip.path) as (container, stream), av.open(str(path), "w", format="mp4", options=options) as out:
+    written = av.open(str(path), "w", format="mp4", options=options)
+    with open_video(clip.path, clip.root) as (container, stream), written as out:
         copy = out.add_stream_from_template(stream)
         copy.time_base = 1 / settings.fps
         for number, packet in enumerate(_own_packets(container, stream, clip)):

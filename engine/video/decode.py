@@ -12,14 +12,18 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from engine.damage import damage
 from engine.errors import FrameCountMismatch, VideoError
+from engine.faults import FaultCode
 from engine.lfs import ADVICE, is_lfs_pointer
+from engine.sources.containment import why_foreign
 from engine.sources.episode import Clip, ImageColumn
 from engine.video.images import decode_images
+from engine.video.limits import CODEC_OPTIONS, check_size
 from engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
 
 # A video file is untrusted: no network protocols, no playlists that open other files.
-OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi"}
+OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi", **CODEC_OPTIONS}
 # Decoders that may be fed the next key frame without being drained and flushed in between.
 RESTARTS_AT_KEYFRAMES = {"libdav1d", "av1", "libaom-av1"}
 
@@ -33,7 +37,7 @@ def color_tags(clip: Clip | ImageColumn) -> dict[str, int]:
     """Colour primaries and transfer of a clip's stream, which PyAV 15 and 16 do not tell of its frames."""
     if isinstance(clip, ImageColumn):
         return {}
-    with open_video(clip.path) as (_, stream):
+    with open_video(clip.path, clip.root) as (_, stream):
         codec = stream.codec_context
         return {"color_primaries": codec.color_primaries, "color_trc": codec.color_trc}
 
@@ -49,10 +53,10 @@ def decode_frames(clip: Clip, indices: NDArray[np.int64]) -> Iterator[av.VideoFr
         FrameCountMismatch: it holds more or fewer frames than the clip promises.
     """
     assert np.all(np.diff(indices) > 0), "frame indices increase"
-    with open_video(clip.path) as (container, stream):
+    with open_video(clip.path, clip.root) as (container, stream):
         packets = _scan_packets(container, stream, clip)
         times = _frame_times(packets, stream, clip)
-    with open_video(clip.path) as (container, stream):
+    with open_video(clip.path, clip.root) as (container, stream):
         if times is not None:
             num_shown = 0
             for frame in _decode_planned(container, stream, clip, packets, times[indices]):
@@ -61,30 +65,39 @@ def decode_frames(clip: Clip, indices: NDArray[np.int64]) -> Iterator[av.VideoFr
             indices = indices[num_shown:]
     # Packets do not tell all frames, or not all of them can be decoded from a key frame on: decode everything.
     if len(indices):
-        with open_video(clip.path) as (container, stream):
+        with open_video(clip.path, clip.root) as (container, stream):
             yield from _decode_all(container, stream, clip, indices)
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A container and its video stream, one codec thread; libav's errors become ours, naming the file."""
+def open_video(path: Path, root: Path | None = None) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A container and its video stream, one codec thread; libav's errors become ours, naming the file.
+
+    Args:
+        path: Of the video.
+        root: The dataset that it must lie in; None where that is known.
+    """
+    if root is not None and (reason := why_foreign(path, root)):
+        raise VideoError(f"{path} {reason}", FaultCode.UNREADABLE)
     if not path.is_file():
-        raise VideoError(f"no video at {path}")
+        raise VideoError(f"no video at {path}", FaultCode.MISSING)
     try:
         with av.open(str(path), options=OPEN_OPTIONS, metadata_errors="replace") as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:
                 raise VideoError(f"{path} holds no video stream that can be decoded")
             stream.codec_context.thread_count = 1
+            stream.codec_context.options = CODEC_OPTIONS
+            check_size(stream.codec_context, path)
             yield container, stream
     except (av.FFmpegError, UnknownCodecError) as error:
-        raise VideoError(f"{path} {_diagnosis(path, error)}") from error
+        raise VideoError(f"{path} {_diagnosis(path, error)}", damage(path)) from error
 
 
 def _diagnosis(path: Path, error: Exception) -> str:
     if is_lfs_pointer(path):
         return ADVICE
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         return "is empty"
     return f"is truncated or corrupt ({getattr(error, 'strerror', None) or error})"
 
@@ -94,7 +107,7 @@ def _scan_packets(container: InputContainer, stream: VideoStream, clip: Clip) ->
     packets: list[PacketInfo] = []
     for packet in clip_packets(container, stream, clip):
         if packet.is_corrupt:
-            raise VideoError(f"{clip.path} is truncated or corrupt at packet {len(packets)}")
+            raise VideoError(f"{clip.path} is truncated or corrupt at packet {len(packets)}", damage(clip.path))
         packets.append(PacketInfo(packet.pts, packet.is_keyframe))
     return packets
 

@@ -9,8 +9,12 @@ import pyarrow.parquet as pq
 from av.codec import CodecContext
 from numpy.typing import NDArray
 
+from engine.damage import damage
 from engine.errors import FrameCountMismatch, VideoError
+from engine.faults import FaultCode
+from engine.sources.containment import why_foreign
 from engine.sources.episode import ImageColumn, RowRange
+from engine.video.limits import CODEC_OPTIONS
 
 JPEG_END = b"\xff\xd9"
 DECODERS = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg"}
@@ -38,6 +42,8 @@ def decode_images(images: ImageColumn, indices: NDArray[np.int64]) -> Iterator[a
 
 def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
     """The column's values of a range of rows, a batch in memory at a time."""
+    if rows.root is not None and (reason := why_foreign(rows.path, rows.root)):
+        raise VideoError(f"{rows.path} {reason}", FaultCode.UNREADABLE)
     try:
         with pq.ParquetFile(rows.path) as file:
             stop = file.metadata.num_rows if rows.stop is None else rows.stop
@@ -52,22 +58,23 @@ def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
                 else:
                     place += size
     except (pa.ArrowException, OSError, LookupError) as error:
-        raise VideoError(f"'{column}' of {rows} cannot be read ({error})") from error
+        raise VideoError(f"'{column}' of {rows} cannot be read ({error})", damage(rows.path)) from error
 
 
 def _decode(picture: pa.Scalar, where: str) -> av.VideoFrame:
     value = picture.as_py()
     content = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(content, bytes):
-        raise VideoError(f"{where} holds no picture")
+        raise VideoError(f"{where} holds no picture", FaultCode.MISSING)
     decoder = next((name for magic, name in DECODERS.items() if content.startswith(magic)), None)
     if decoder is None:
         raise VideoError(f"{where} is neither PNG nor JPEG")
     if decoder == "mjpeg" and not content.rstrip(b"\0").endswith(JPEG_END):  # its decoder fills up what is missing
-        raise VideoError(f"{where} is truncated")
+        raise VideoError(f"{where} is truncated", FaultCode.TRUNCATED)
     try:
         context = CodecContext.create(decoder, "r")
         context.thread_count = 1
+        context.options = CODEC_OPTIONS
         frames = [*context.decode(av.Packet(content)), *context.decode(None)]
     except av.FFmpegError as error:
         raise VideoError(f"{where} is corrupt ({error.strerror})") from error

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 
 import av
 import numpy as np
@@ -71,13 +70,13 @@ def picture_size(shape: Sequence[int], names: Sequence[str] | None) -> tuple[int
     return height, width
 
 
-def read_header(path: Path) -> VideoHeader:
-    """Open a video and read no packets.
+def read_header(clip: Clip) -> VideoHeader:
+    """Open a clip's file and read no packets.
 
     Raises:
         VideoError: missing, no video, truncated or corrupt.
     """
-    with open_video(path) as (_, stream):
+    with open_video(clip.path, clip.root) as (_, stream):
         codec = stream.codec_context
         return VideoHeader(
             codec=codec.codec.canonical_name,
@@ -88,7 +87,7 @@ def read_header(path: Path) -> VideoHeader:
             mean_fps=stream.average_rate,
             step_fps=stream.base_rate,
             num_frames=stream.frames,
-            num_bytes=path.stat().st_size,
+            num_bytes=clip.path.stat().st_size,
         )
 
 
@@ -98,9 +97,9 @@ def _color_range(pix_fmt: str, tag: int) -> str:
     return "limited" if tag == ColorRange.MPEG else "untagged"
 
 
-def measure_gop(path: Path) -> int:
-    """Most frames from key frame to key frame, in the video's beginning; nothing is decoded."""
-    with open_video(path) as (container, stream):
+def measure_gop(clip: Clip) -> int:
+    """Most frames from key frame to key frame, in the beginning of a clip's file; nothing is decoded."""
+    with open_video(clip.path, clip.root) as (container, stream):
         packets = (packet.is_keyframe for packet in container.demux(stream) if packet.size)
         is_key = list(islice(packets, GOP_PACKETS))
         return int(np.diff([*np.flatnonzero(is_key), len(is_key)]).max(initial=0))

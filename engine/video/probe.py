@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.damage import damage
 from engine.errors import VideoError
 from engine.video.decode import open_video
 
@@ -44,7 +45,7 @@ def probe_video(path: Path) -> VideoFacts:
             if packet.size
         ]
         if not packets or any(is_corrupt or pts is None for pts, _, _, is_corrupt in packets):
-            raise VideoError(f"{path} is truncated or corrupt")
+            raise VideoError(f"{path} is truncated or corrupt", damage(path))
         codec = stream.codec_context
         shown = np.sort(np.array([pts for pts, *_ in packets], dtype=np.int64))
         steps = np.diff(shown)

@@ -9,6 +9,7 @@ from av.filter import Graph
 from av.video.reformatter import ColorRange
 
 from engine.errors import VideoError
+from engine.faults import FaultCode
 
 Crop = Literal["center", "pad"]
 
@@ -63,7 +64,9 @@ class Reframer:
         if self._graph is None:
             self._graph, self._input = self._build(frame), described
         if described != self._input:
-            raise VideoError(f"the picture changes from {self._input} to {described} within the clip")
+            raise VideoError(
+                f"the picture changes from {self._input} to {described} within the clip", FaultCode.PICTURE_SIZE
+            )
         self._graph.vpush(frame)
         reframed = self._graph.vpull()
         reframed.pts = frame.pts

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -13,7 +14,7 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, given
 
 from fuzzing.mutants import Mutant, mutants
-from fuzzing.sandbox import Outcome, run, unchanged
+from fuzzing.sandbox import Outcome, import_all, prepare, run, unchanged
 from fuzzing.seeds import OUT, SEEDS, SOURCE
 from millrace import main
 
@@ -53,11 +54,7 @@ def fight(layout: str, folder: Path, *, num_mutants: int, seed: int) -> Campaign
     campaign = Campaign(layout)
     whole = folder / "whole"
     whole.mkdir()
-    SEEDS[layout].write(whole)
-    for number, command in enumerate(dict.fromkeys(SEEDS[layout].commands)):
-        out = folder / f"warm_{number}"
-        arguments = [word.format(source=whole, out=out) for word in command]
-        assert main(arguments) in (0, 1), f"{layout} must be sound before it is damaged"
+    import_all(prepare(partial(_write_and_try, layout, whole)))
     gc.freeze()
 
     @hypothesis.seed(seed)
@@ -78,6 +75,18 @@ def fight(layout: str, folder: Path, *, num_mutants: int, seed: int) -> Campaign
     return campaign
 
 
+def _write_and_try(layout: str, whole: Path) -> None:
+    """Write the seed; its commands must succeed before it is damaged."""
+    SEEDS[layout].write(whole)
+    for number, command in enumerate(dict.fromkeys(SEEDS[layout].commands)):
+        code = main(_arguments(command, whole, whole.with_name(f"undamaged_{number}")))
+        assert code == 0, f"{layout}, {command}: exit code {code}"
+
+
+def _arguments(command: tuple[str, ...], source: Path, out: Path) -> list[str]:
+    return [word.replace(SOURCE, str(source)).replace(OUT, str(out)) for word in command]
+
+
 def _try(mutant: Mutant, whole: Path, trial: Path, campaign: Campaign) -> None:
     shutil.rmtree(trial, ignore_errors=True)
     source, out = trial / "source", trial / "out"
@@ -88,11 +97,11 @@ def _try(mutant: Mutant, whole: Path, trial: Path, campaign: Campaign) -> None:
     except (ValueError, OSError, LookupError):
         # The second of two changes may not find what the first has left; the first is tried alone.
         pass
-    arguments = [word.replace(SOURCE, str(source)).replace(OUT, str(out)) for word in mutant.command]
+    arguments = _arguments(mutant.command, source, out)
     with unchanged(source) as changed:
         outcome = run(arguments, trial, source=source, out=out)
-    campaign.ends[ENDS.get(outcome.code, "failure")] += 1
     wrong = _wrong(outcome, out, arguments) or (f"changed {changed[0]}" if changed else None)
+    campaign.ends["as none may" if wrong else ENDS[outcome.code]] += 1
     if wrong is not None:
         campaign.failures.append(f"{wrong}\n  {mutant}\n  exit code {outcome.code}: {outcome.stderr[-600:]}")
 

@@ -1,14 +1,17 @@
 """One command in a forked child that may not take long, take much, or touch what is not its own."""
 
+import importlib
 import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from conftest import REPOSITORY
 from millrace import main
 
 CPU_SECONDS = 10
@@ -37,6 +40,41 @@ class Outcome:
     code: int
     stdout: str
     stderr: str
+
+
+def prepare(work: Callable[[], None]) -> list[str]:
+    """Do some work in a forked child, as the libraries' threads do not survive a fork.
+
+    Returns:
+        The modules that it needed.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = BROKE_OUT
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            work()
+            os.write(writing, "\n".join(sys.modules).encode())
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(writing)
+    with open(reading) as modules:
+        names = modules.read().split()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, "what is to be damaged cannot be prepared"
+    return names
+
+
+def import_all(modules: Iterable[str]) -> None:
+    """Import modules once, so that no child has to."""
+    for name in modules:
+        with suppress(ImportError):
+            importlib.import_module(name)
 
 
 def run(arguments: list[str], folder: Path, *, source: Path, out: Path) -> Outcome:
@@ -86,7 +124,7 @@ def _limit() -> None:
 def _confine(source: Path, out: Path) -> None:
     """End the process at once, should it open or start what it must not."""
     allowed_out = os.path.realpath(out)
-    allowed_in = [os.path.realpath(folder) for folder in (source, out, sys.prefix, sys.base_prefix, *sys.path)]
+    allowed_in = [os.path.realpath(folder) for folder in (source, out, REPOSITORY, sys.prefix, sys.base_prefix)]
 
     def watch(event: str, details: tuple[object, ...]) -> None:
         if event in FORBIDDEN:

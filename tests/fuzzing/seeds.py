@@ -15,7 +15,8 @@ AV1 = SyntheticVideo(height=SIDE, width=SIDE)
 # Stands for the dataset's folder and the one to write to.
 SOURCE, OUT = "{source}", "{out}"
 
-CONVERT = ("convert", SOURCE, OUT, "--local", "--robot", "aloha", "--image-size", str(SIDE), "--horizon", "4", "--task", "Pick.")
+SETTINGS = ("--local", "--robot", "aloha", "--image-size", str(SIDE), "--horizon", "4", "--task", "Pick.")
+CONVERT = ("convert", SOURCE, OUT, *SETTINGS)
 INSPECT = ("inspect", SOURCE)
 VALIDATE = ("validate", SOURCE, "--deep")
 RECIPE = ("convert", "--recipe", f"{SOURCE}/recipe.yaml", OUT, "--local")
@@ -31,6 +32,8 @@ horizon: 4
 image_size: 64
 holdout: 0.5
 """
+
+
 @dataclass(frozen=True)
 class Seed:
     """An undamaged dataset. commands: what to type, the likely ones several times."""

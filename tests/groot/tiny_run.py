@@ -1,4 +1,4 @@
-"""A pipeline of the tiny model, run once a session: two episodes trained on, one held out, two checkpoints evaluated."""
+"""A pipeline of the tiny model, run once a session: two episodes for training, one held out, two checkpoints."""
 
 import subprocess
 from dataclasses import dataclass

@@ -1,0 +1,66 @@
+"""Episodes that could not be converted: told, written down, and left out where the user says so."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from engine.errors import CannotSkip, EpisodesFailed
+from engine.faults import Quarantined
+from engine.finish import move
+from engine.layout import QUARANTINE
+from engine.numbering import without
+from engine.plan import ConversionPlan
+from engine.planning import check_horizon
+from engine.record import EpisodeFailure
+
+
+def quarantined(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[Quarantined, ...]:
+    """What is told of failed episodes, which need not be the plan's any more."""
+    return tuple(
+        Quarantined(
+            code=failure.code,
+            source=plan.recipe.sources[failure.binding].path,
+            episode=failure.source_episode,
+            camera=failure.camera,
+            reason=failure.reason,
+        )
+        for failure in failures
+    )
+
+
+def set_aside(failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path, scratch: Path) -> EpisodesFailed:
+    """Write OUT/quarantine.jsonl; the error to raise has the same episodes, a line each."""
+    found = quarantined(failures, plan)
+    with (scratch / QUARANTINE).open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(one.model_dump(mode="json"), ensure_ascii=False) + "\n" for one in found)
+        file.flush()
+        os.fsync(file.fileno())
+    move(scratch / QUARANTINE, out / QUARANTINE)
+    return EpisodesFailed([failure_line(failure, plan) for failure in failures], found)
+
+
+def failure_line(failure: EpisodeFailure, plan: ConversionPlan) -> str:
+    """What is wrong with an episode, and of which source where there are several."""
+    sources = plan.recipe.sources
+    return str(failure) if len(sources) == 1 else f"{sources[failure.binding].path}, {failure}"
+
+
+def without_failed(plan: ConversionPlan, failures: Sequence[EpisodeFailure]) -> ConversionPlan:
+    """The plan without episodes whose data is bad.
+
+    Raises:
+        MillraceError: they cannot be left out; says why.
+    """
+    if passing := next((failure for failure in failures if not failure.code.is_of_episode), None):
+        raise CannotSkip(f"what is wrong with episode {passing.source_episode} may pass, its data is not to blame")
+    roots = {plan.job.bindings[failure.binding].root for failure in failures}
+    if gone := next((root for root in roots if not root.is_dir()), None):
+        raise CannotSkip(f"{gone} itself is gone")
+    rest = without(plan, {failure.key for failure in failures})
+    lost = {episode.binding for episode in plan.episodes} - {episode.binding for episode in rest.episodes}
+    if lost:
+        path = plan.recipe.sources[min(lost)].path
+        raise CannotSkip(f"no episode of {path} can be converted; leave that source out of the recipe")
+    check_horizon(rest)
+    return rest

@@ -1,0 +1,80 @@
+"""Finished episodes get the numbers that the plan gives them now, without being converted again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from engine.finish import finish, move
+from engine.layout import ACTION, STATE, EpisodePaths
+from engine.ledger import Ledger
+from engine.plan import ConversionPlan, EpisodePlan
+from engine.record import EpisodeRecord, FileRecord
+from engine.row_reader import read_rows
+from engine.rows import EpisodeRows, integers, vectors, write_rows
+from engine.sources.episode import RowRange
+from engine.stats import summarize
+
+
+def renumber(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
+    """Move what is finished but lies under another number, the lowest first.
+
+    Numbers only sink when episodes are left out, so the place of each is free by then. A number that would rise,
+    as after a source has grown, is left: that episode is converted again. Killed anywhere, this goes on: each
+    place is vacated in the ledger before it is written to, and a record that lost a file no longer counts.
+    """
+    for episode in plan.episodes:
+        record = ledger.misplaced(episode)
+        if record is not None and record.index >= episode.index:
+            ledger.vacate(episode.index)
+            ledger.append(_move(record, episode, plan, out, scratch))
+            if record.index != episode.index:
+                (out / record.files[0].path).unlink()
+
+
+def _move(record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, out: Path, scratch: Path) -> EpisodeRecord:
+    paths = EpisodePaths(episode.index, plan.job.chunks_size)
+    numbers = {text: index for index, text in enumerate(plan.tasks)}
+    tasks = {before: numbers[text] for before, text in record.tasks}
+    rows = _renumbered(out / record.files[0].path, episode, tasks)
+    unfinished = scratch / f"{episode.index}.rows"
+    write_rows(unfinished, rows)
+    files = [finish(unfinished, out, paths.data)]
+    for camera, clip in zip(plan.cameras, record.files[1:], strict=True):
+        if clip.path != paths.video(camera):
+            move(out / clip.path, out / paths.video(camera))
+        files.append(clip.model_copy(update={"path": paths.video(camera)}))
+    return _record(record, episode, rows, files, tuple((tasks[before], text) for before, text in record.tasks))
+
+
+def _record(
+    record: EpisodeRecord,
+    episode: EpisodePlan,
+    rows: EpisodeRows,
+    files: Sequence[FileRecord],
+    tasks: tuple[tuple[int, str], ...],
+) -> EpisodeRecord:
+    stats = record.stats | {name: summarize(values) for name, values in rows.columns().items()}
+    numbers = {"index": episode.index, "first_index": episode.first_index, "tasks": tasks}
+    changed: EpisodeRecord = record.model_copy(update={**numbers, "files": tuple(files), "stats": stats})
+    return changed
+
+
+def _renumbered(path: Path, episode: EpisodePlan, tasks: dict[int, int]) -> EpisodeRows:
+    """A finished episode's rows; tasks: numbers of its tasks now, by those before."""
+    table = read_rows(RowRange(path), [STATE, ACTION, "timestamp", "task_index"])
+    return EpisodeRows(
+        episode_index=episode.index,
+        first_index=episode.first_index,
+        timestamp=vectors(table, "timestamp", where=path)[:, 0],
+        state=vectors(table, STATE, where=path),
+        action=vectors(table, ACTION, where=path),
+        task_index=_tasks(table, path, tasks),
+    )
+
+
+def _tasks(table: pa.Table, path: Path, tasks: dict[int, int]) -> NDArray[np.int64]:
+    before, inverse = np.unique(integers(table, "task_index", where=path), return_inverse=True)
+    return np.array([tasks[index] for index in before.tolist()], dtype=np.int64)[inverse]

@@ -1,0 +1,161 @@
+"""One dataset's conversion: episodes, in whatever process, then meta/."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from embodiments.errors import MillraceError
+from engine.commit import commit
+from engine.episode import convert_episode
+from engine.errors import EpisodesFailed, OutputFailed, RecipeError
+from engine.faults import FaultCode
+from engine.finish import writing_to
+from engine.layout import QUARANTINE
+from engine.ledger import Ledger
+from engine.numbering import Key, without
+from engine.output import output_folder, remove_strays
+from engine.plan import ConversionPlan, EpisodePlan
+from engine.quarantine import set_aside, without_failed
+from engine.record import EpisodeFailure, EpisodeRecord, EpisodeResult
+from engine.renumber import renumber
+from engine.row_reader import RowReader
+from engine.summary import Summary, summarize
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where episodes are converted: `num` actors of an embedded Ray or of the cluster at `address`, or in this process.
+
+    num None: one for each core.
+    """
+
+    num: int | None = None
+    address: str | None = None
+    local: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num is not None and self.num < 1:
+            raise RecipeError(f"--workers takes at least 1 core, not {self.num}")
+        if self.local and (self.num, self.address) != (None, None):
+            raise RecipeError("--local works in this process alone: leave out --workers and --address")
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What becomes of what is there, and of what fails.
+
+    overwrite: delete what an earlier run made. verify: hold finished files against their digests, not only their
+    sizes. skip_bad: finish the dataset without the episodes that fail.
+    """
+
+    overwrite: bool = False
+    verify: bool = False
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told, while episodes are converted, of the plan and how many of it are done, and of each result."""
+
+    on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None
+    on_result: Callable[[EpisodeResult], None] = lambda result: None
+
+
+def run_plan(
+    plan: ConversionPlan,
+    out: Path,
+    *,
+    workers: Workers,
+    started: float,
+    rerun: Rerun = Rerun(),
+    watch: Watch = Watch(),
+) -> Summary:
+    """Do what was planned: episodes, then meta/; started: perf_counter() when it began.
+
+    Raises:
+        EpisodesFailed: some episodes could not be converted; quarantine.jsonl has them.
+        OutputFailed: the output folder cannot be written to.
+    """
+    sources = [spec.path for spec in plan.recipe.sources]
+    with writing_to(out), output_folder(out, sources, overwrite=rerun.overwrite) as scratch:
+        (out / QUARANTINE).unlink(missing_ok=True)
+        if rerun.skip_bad:
+            plan = without_skipped(plan, out)
+        return _Run(out, scratch, workers, started, rerun, watch).finish(plan)
+
+
+def without_skipped(plan: ConversionPlan, out: Path) -> ConversionPlan:
+    """The plan but for what an earlier run with --skip-bad left out, and what was not mended since."""
+    with Ledger(out, plan) as ledger:
+        return without(plan, {failure.key for failure in ledger.skipped})
+
+
+class _Run:
+    """One run's way from a plan to a finished dataset."""
+
+    def __init__(self, out: Path, scratch: Path, workers: Workers, started: float, rerun: Rerun, watch: Watch) -> None:
+        self.out, self.scratch, self.workers, self.started = out, scratch, workers, started
+        self.rerun, self.watch = rerun, watch
+        self.converted: set[Key] = set()
+
+    def finish(self, plan: ConversionPlan) -> Summary:
+        """With --skip-bad, what fails is left out of the plan, until nothing fails."""
+        while True:
+            with Ledger(self.out, plan, verify=self.rerun.verify) as ledger:
+                failures = self._convert(plan, ledger)
+                if not failures:
+                    return self._commit(plan, ledger)
+                rest = self._without(failures, plan)
+                ledger.skip(failures)
+            plan = rest
+
+    def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:
+        """Convert what is not done; returns what cannot be, in the plan's order."""
+        renumber(plan, ledger, self.out, self.scratch)
+        todo = [episode for episode in plan.episodes if episode not in ledger]
+        for episode in todo:
+            ledger.vacate(episode.index)
+        self.watch.on_plan(plan, len(plan.episodes) - len(todo))
+        failures: list[EpisodeFailure] = []
+        for result in _results(todo, plan, self.out, self.scratch, self.workers):
+            if isinstance(result, EpisodeFailure) and result.code is FaultCode.OUTPUT:
+                raise OutputFailed(result.reason)
+            ledger.append(result)
+            self.watch.on_result(result)
+            if isinstance(result, EpisodeRecord):
+                self.converted.add(result.key)
+            else:
+                failures.append(result)
+        return sorted(failures, key=lambda failure: failure.index)
+
+    def _without(self, failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> ConversionPlan:
+        if not self.rerun.skip_bad:
+            raise set_aside(failures, plan, self.out, self.scratch)
+        try:
+            return without_failed(plan, failures)
+        except MillraceError as why:
+            failed = set_aside(failures, plan, self.out, self.scratch)
+            raise EpisodesFailed([*failed.lines, f"nothing was left out: {why}"], failed.quarantined) from why
+
+    def _commit(self, plan: ConversionPlan, ledger: Ledger) -> Summary:
+        remove_strays(self.out, plan)
+        commit(plan, ledger, self.out, self.scratch)
+        return summarize(plan, ledger, self.converted, started=self.started)
+
+
+def _results(
+    todo: list[EpisodePlan], plan: ConversionPlan, out: Path, scratch: Path, workers: Workers
+) -> Iterator[EpisodeResult]:
+    if not todo:
+        return
+    if workers.local:
+        reader = RowReader()
+        for episode in todo:
+            yield convert_episode(episode, plan.job, out.absolute(), scratch.absolute(), reader=reader)
+        return
+    # Ray takes a second to import; nothing else needs it.
+    from engine.stream import convert_in_parallel
+
+    yield from convert_in_parallel(
+        todo, plan.job, out.absolute(), scratch.absolute(), num_workers=workers.num, address=workers.address
+    )

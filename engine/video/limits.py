@@ -1,0 +1,26 @@
+"""What a video or picture may ask for: its header may claim any size, and memory is taken for it."""
+
+from pathlib import Path
+
+from av.video.codeccontext import VideoCodecContext
+
+from engine.errors import VideoError
+from engine.faults import FaultCode
+
+# 8K, 7680x4320; decoders keep up to sixteen such pictures.
+MAX_PIXELS = 1 << 25
+# libav's own options, for streams whose size changes after the header.
+CODEC_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+
+
+def check_size(codec: VideoCodecContext, path: Path) -> None:
+    """Refuse a video by the size in its header.
+
+    Raises:
+        VideoError: it is larger than MAX_PIXELS.
+    """
+    if codec.width * codec.height > MAX_PIXELS:
+        raise VideoError(
+            f"{path} has pictures of {codec.width}x{codec.height}, expected at most {MAX_PIXELS} pixels",
+            FaultCode.PICTURE_SIZE,
+        )

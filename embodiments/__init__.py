@@ -5,6 +5,7 @@ from embodiments.errors import (
     MapError,
     MillraceError,
     RobotError,
+    RuleError,
     UnknownName,
     unknown_name,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Robot",
     "RobotError",
     "Rule",
+    "RuleError",
     "UnknownName",
     "Vector",
     "compile_map",

@@ -22,6 +22,14 @@ class MapError(MillraceError):
     exit_code = 2
 
 
+class RuleError(MapError):
+    """A rule that replaces one of a map's is wrong; key is its path in the map, as groups, left_arm, copy."""
+
+    def __init__(self, key: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class UnknownName(MillraceError):
     """A name that nothing carries."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from embodiments.errors import MapError, UnknownName, WrongField, check_name
+from embodiments.errors import MapError, RuleError, UnknownName, WrongField, check_name
 from embodiments.joint_map import CompiledMap, JointMap
 from embodiments.robot import (
     VECTORS,
@@ -64,7 +64,7 @@ class EmbodimentMap(FileModel):
         """This map with rules of its user's for some groups, in place of its own for state and action.
 
         Raises:
-            MapError: A rule is wrong, or no group of the target is called so.
+            RuleError: A rule is wrong, or no group of the target is called so.
         """
         own = {
             vector: {name: rule for name, rule in self._own(vector).items() if name not in rules} for vector in VECTORS
@@ -74,7 +74,7 @@ class EmbodimentMap(FileModel):
         except ValidationError as problem:
             key, message = first_problem(problem)
             where = ".".join(str(part) for part in key if not str(part).startswith("<"))
-            raise MapError(f"rules for map {self.name!r}, {where}: {message}") from None
+            raise RuleError(key, f"rules for map {self.name!r}, {where}: {message}") from None
 
     def _own(self, vector: Vector) -> dict[str, Rule]:
         return self.state if vector == "state" else self.action
@@ -182,13 +182,11 @@ Wiring = dict[str, list[Wire]]  # by group of the target, in its order
 
 
 def _wiring(embodiment_map: EmbodimentMap, vector: Vector) -> Wiring:
-    wiring = {}
+    wiring, source = {}, Source(embodiment_map.source, vector)
     for group in embodiment_map.target.groups_of(vector):
         rule, key = embodiment_map.rule(group, vector)
         try:
-            wiring[group] = wires(
-                rule, Target(embodiment_map.target, group, vector), Source(embodiment_map.source, vector)
-            )
+            wiring[group] = wires(rule, Target(embodiment_map.target, group, vector), source)
         except WrongField as problem:
             raise problem.under(*key) from None
     return wiring

@@ -34,8 +34,7 @@ def match_joints(
 ) -> Match:
     """Find a robot's joints in a source vector: by name, or by position where names say nothing.
 
-    Names match by their `spelling`. Columns that are no joint of the robot are ignored, as long as
-    all of its joints are found.
+    Names match by their `spelling`. Columns that are no joint of the robot are ignored if all of its joints are found.
 
     Args:
         names: The source's name of each column; None, none at all and counted ones (motor_0,
@@ -46,8 +45,7 @@ def match_joints(
         by_position: Whether joints without names may be taken by position.
 
     Raises:
-        JointMismatch: A joint is missing, a name stands twice, the width is wrong, or only the
-            position could tell.
+        JointMismatch: A joint is missing, a name stands twice, the width is wrong, or only the position could tell.
     """
     if names and len(names) != width:
         raise _mismatch(f"{len(names)} names for a vector of {width}", names, joints)

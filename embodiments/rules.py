@@ -88,6 +88,10 @@ class Broadcast(FileModel):
     def _find(self, source: Source) -> str:
         if self.joint not in source.robot.groups and self.joint in source.robot.layout(source.vector).joints:
             return self.joint
+        if self.joint not in source.robot.groups:
+            known = (*source.robot.groups_of(source.vector), *source.robot.layout(source.vector).joints)
+            kind = f"joint or joint group in the {source.vector} of {source.robot.name!r}"
+            check_name(self.joint, kind, known, key=("broadcast",))
         joints = source.joints_of(self.joint, "broadcast")
         if len(joints) > 1:
             raise WrongField(

@@ -40,10 +40,24 @@ def bind_cameras(
     for target, camera in cameras.items():
         if not SAFE_NAME.fullmatch(target):
             raise DatasetError(f"{source.root}: {target!r} cannot name a camera: it becomes a folder")
-        if camera not in source.cameras:
-            problem = unknown_name(camera, f"camera of {source.root}", source.cameras)
-            raise DatasetError(f"{problem}. Say which one becomes '{target}': --camera {target}=NAME")
+        _check_exists(source, camera, target)
     return cameras
+
+
+def check_named(source: SourceDataset, spec: SourceSpec) -> None:
+    """Whether a source has the cameras that the recipe names, whatever its map is.
+
+    Raises:
+        DatasetError: it lacks one.
+    """
+    for target, camera in spec.cameras.items():
+        _check_exists(source, camera_name(camera), target)
+
+
+def _check_exists(source: SourceDataset, camera: str, target: str) -> None:
+    if camera not in source.cameras:
+        problem = unknown_name(camera, f"camera of {source.root}", source.cameras)
+        raise DatasetError(f"{problem}. Say which one becomes '{target}': --camera {target}=NAME")
 
 
 def output_cameras(wanted: Sequence[str] | None, given: Sequence[Mapping[str, str]]) -> tuple[str, ...]:

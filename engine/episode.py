@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +59,9 @@ class _Conversion:
     """One episode's work: rows first, then each camera's clip, all from the same frame indices."""
 
     def __init__(self, plan: EpisodePlan, job: Job, out: Path, scratch: Path, reader: RowReader) -> None:
-        self.plan, self.job, self.out, self.scratch, self.reader = plan, job, out, scratch, reader
+        self.plan, self.job, self.out, self.reader = plan, job, out, reader
+        # A worker that was given up for lost, with its node, may still be at the same episode.
+        self.unfinished = scratch / f"{plan.index}-{uuid4().hex}"
         self.binding = job.bindings[plan.binding]
         self.paths = EpisodePaths(plan.index, job.chunks_size)
         self.frames = chosen_frames(plan.episode, self.binding.fps, job.video.fps, job.resample)
@@ -145,7 +148,7 @@ class _Conversion:
         )
 
     def _write_rows(self, rows: EpisodeRows) -> None:
-        unfinished = self.scratch / f"{self.plan.index}.rows"
+        unfinished = self.unfinished.with_suffix(".rows")
         with self.clock.stage("write rows"):
             write_rows(unfinished, rows)
             self.files.append(finish(unfinished, self.out, self.paths.data))
@@ -160,7 +163,7 @@ class _Conversion:
             episode=self.plan.episode.index,
             camera=source_camera or camera,
         )
-        unfinished = self.scratch / f"{self.plan.index}.{camera}"
+        unfinished = self.unfinished.with_suffix(f".{camera}")
         made = make_clip(source, unfinished, self.job, self.clock)
         with self.clock.stage("digest"):
             self.files.append(finish(unfinished, self.out, self.paths.video(camera)))

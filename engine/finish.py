@@ -55,5 +55,10 @@ def _lies_below(filename: object, out: Path) -> bool:
 def _explain(error: OSError, out: Path) -> str:
     again = "the same command goes on where this one stopped"
     if error.errno in FULL:
-        return f"no space is left for {out} ({error.strerror}); make some, then {again}"
-    return f"{out} cannot be written to ({error.strerror or error}: {error.filename}); once it can, {again}"
+        return f"no space is left for {out} ({_reason(error)}); make some, then {again}"
+    return f"{out} cannot be written to ({_reason(error)}: {error.filename}); once it can, {again}"
+
+
+def _reason(error: OSError) -> str:
+    """In the system's own words; libraries put theirs around them."""
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.errors import RecipeError
 from engine.prepare import PreparedSource
 from engine.problems import Problems
+from engine.recipe import NONE
 from engine.sources import SourceEpisode
 from engine.sources.location import parse_hub_id
 from engine.sources.selection import select_episodes
@@ -26,30 +27,44 @@ def split(
 ) -> tuple[list[tuple[SourceEpisode, ...]], list[tuple[SourceEpisode, ...]]]:
     """Each source's episodes for training, and those that are held out.
 
-    An episode of a dataset that several sources name is held out of all of them.
+    An episode of a dataset that several sources name, in whichever revision, is held out of all of them.
 
     Args:
         sources: What the recipe selects.
         share: Of each source's episodes, rounded, at least one; sources may list their own instead.
         problems: Takes in sources that leave nothing to train on.
     """
-    held: set[tuple[Path, int]] = set()
+    held: set[tuple[str, int]] = set()
     for source in sources:
         found = problems.collect((*source.key, "holdout"), _held_out, source, share)
-        held.update((source.dataset.root.resolve(), episode.index) for episode in found or ())
+        held.update((_dataset(source), episode.index) for episode in found or ())
     parts: tuple[list[tuple[SourceEpisode, ...]], list[tuple[SourceEpisode, ...]]] = ([], [])
     for source in sources:
-        root = source.dataset.root.resolve()
-        is_held = [(root, episode.index) in held for episode in source.episodes]
+        dataset = _dataset(source)
+        is_held = [(dataset, episode.index) in held for episode in source.episodes]
         for part, wanted in zip(parts, (False, True), strict=True):
             part.append(tuple(e for e, flag in zip(source.episodes, is_held, strict=True) if flag is wanted))
         if not parts[0][-1]:
             few = f"all {len(source.episodes)} episodes of {source.spec.path} would be held out, none trained on"
-            problems.add((*source.key, "holdout"), RecipeError(f"{few}; list fewer under `holdout:`"))
+            problems.add(
+                (*source.key, "holdout"), RecipeError(f"{few}; list fewer under `holdout:`, or say `holdout: none`")
+            )
     return parts
 
 
+def _dataset(source: PreparedSource) -> str:
+    """What the numbers of its episodes count in: a repository on the Hub, or a folder."""
+    return _repository(source) or str(source.dataset.root.resolve())
+
+
+def _repository(source: PreparedSource) -> str | None:
+    hub_id = parse_hub_id(source.spec.path) if source.dataset.revision is not None else None
+    return hub_id.repo if hub_id else None
+
+
 def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpisode]:
+    if source.spec.holdout == NONE:
+        return []
     if source.spec.holdout is not None:
         selected = {episode.index for episode in source.episodes}
         listed = select_episodes(source.dataset, source.spec.holdout, option="--holdout")
@@ -68,6 +83,5 @@ def _rank(source: PreparedSource, episode: SourceEpisode) -> str:
 
     The revision is no part of it: a dataset that is mended or grows keeps most of its held-out episodes.
     """
-    hub_id = parse_hub_id(source.spec.path) if source.dataset.revision is not None else None
-    name = hub_id.repo if hub_id else source.spec.path.name or source.dataset.root.resolve().name
+    name = _repository(source) or source.spec.path.name or source.dataset.root.resolve().name
     return hashlib.sha256(f"{name}/{episode.index}".encode()).hexdigest()

@@ -13,6 +13,9 @@ from engine.sources import SourceDataset
 from engine.validate.config import read_config
 from engine.validate.files import Unreadable
 
+# A source with its map, that map, and what the user should know.
+Choice = tuple[SourceSpec, CompiledMap, tuple[str, ...]]
+
 
 class Maps:
     """The maps of a recipe's sources, each read and compiled once.
@@ -26,7 +29,7 @@ class Maps:
         self.target: Robot | None = None if robot is None else load_robot(robot)
         self._compiled: dict[tuple[str | None, str], CompiledMap] = {}
 
-    def choose(self, spec: SourceSpec, source: SourceDataset) -> tuple[SourceSpec, CompiledMap, tuple[str, ...]]:
+    def choose(self, spec: SourceSpec, source: SourceDataset) -> Choice:
         """What is said of a source, with a map if only one can be meant; that map; what the user should know.
 
         Raises:

@@ -1,12 +1,13 @@
 """The datasets that one recipe makes: for training, and what is held out of it."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import OutputExists
 from engine.holdout import heldout_folder
 from engine.layout import LEDGER, MANIFEST, META
-from engine.ledger import Ledger
+from engine.ledger import PART, Ledger
 from engine.plan import ConversionPlan
 from engine.run import Rerun, without_skipped
 
@@ -14,8 +15,28 @@ OutputPart = tuple[ConversionPlan, Path]  # what one of a recipe's datasets hold
 
 
 def part_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
-    """Where each of a recipe's datasets goes."""
-    return [heldout_folder(out) if plan.part == "held out" else out for plan in plans]
+    """Where each of a recipe's datasets goes.
+
+    Raises:
+        OutputExists: an earlier run held episodes out, which this one would train on.
+    """
+    held_out = heldout_folder(out)
+    if plans[0].part is None and _is_held_out(held_out):
+        raise OutputExists(
+            f"{held_out} holds episodes that an earlier run held out of {out}; this one holds none out, and would "
+            f"train on them too. Say --holdout as then, choose another folder, or move {held_out} away"
+        )
+    return [held_out if plan.part == "held out" else out for plan in plans]
+
+
+def _is_held_out(folder: Path) -> bool:
+    """Whether a run made it, or began to, of what it held out."""
+    try:
+        with (folder / LEDGER).open("rb") as file:
+            begun = json.loads(file.readline())
+    except (OSError, ValueError):
+        return False
+    return isinstance(begun, dict) and begun.get(PART) == "held out"
 
 
 def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from embodiments import CompiledMap, Robot
+from embodiments import CompiledMap, MillraceError, Robot, RuleError
 from embodiments.yaml_file import Key
-from engine.cameras import bind_cameras
+from engine.cameras import bind_cameras, check_named
 from engine.joint_columns import JointColumns, match_columns
-from engine.map_choice import Maps
+from engine.map_choice import Choice, Maps
 from engine.problems import Problems
 from engine.recipe import Recipe, SourceSpec
 from engine.sources import SourceDataset, SourceEpisode, open_source
@@ -56,15 +56,16 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
     spec, key = recipe.sources[number], ("sources", number)
     is_mapped = spec.map is not None or maps.robot == recipe.robot
     dataset = problems.collect((*key, "path"), open_source, spec.path)
-    if dataset is None or not is_mapped:
+    if dataset is None:
         if spec.map is not None:
             problems.collect((*key, "map"), maps.compiled, spec)
         return None
     spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
     episodes = problems.collect((*key, "episodes"), select_episodes, dataset, spec.episodes)
     problems.collect((*key, "task"), check_tasks, dataset, episodes or (), spec)
-    chosen = problems.collect((*key, "map"), maps.choose, spec, dataset)
+    chosen = _choose(maps, spec, dataset, key, problems) if is_mapped else None
     if chosen is None:
+        problems.collect((*key, "cameras"), check_named, dataset, spec)
         return None
     spec, compiled, notes = chosen
     columns = problems.collect((*key, "map"), _match, dataset, compiled.source)
@@ -72,6 +73,16 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
     if episodes is None or columns is None or cameras is None:
         return None
     return PreparedSource(key, spec, dataset, compiled, *columns, cameras, tuple(episodes), notes)
+
+
+def _choose(maps: Maps, spec: SourceSpec, dataset: SourceDataset, key: Key, problems: Problems) -> Choice | None:
+    try:
+        return maps.choose(spec, dataset)
+    except RuleError as error:
+        problems.add((*key, "rules", *error.key[1:]), error)
+    except MillraceError as error:
+        problems.add((*key, "map"), error)
+    return None
 
 
 def _match(dataset: SourceDataset, robot: Robot) -> tuple[JointColumns, JointColumns]:

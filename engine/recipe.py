@@ -30,6 +30,7 @@ from engine.video.encode import DEFAULT_GOP
 from engine.video.reframe import Crop
 
 SOURCE_RATE = "source"
+NONE = "none"
 MIN_IMAGE_SIZE = 16
 
 
@@ -41,6 +42,10 @@ def _selection(value: object) -> object:
     text = ",".join(str(part) for part in parts)
     parse_selection(text)
     return text
+
+
+def _held_out(value: object) -> object:
+    return value if value == NONE else _selection(value)
 
 
 def _task(value: object) -> object:
@@ -75,6 +80,7 @@ Text = PlainSerializer(str, return_type=str, when_used="json")
 Fps = Annotated[Fraction, BeforeValidator(parse_fps), Text]
 TargetFps = Annotated[Fraction | Literal["source"], BeforeValidator(_rate), Text]
 Selection = Annotated[str, BeforeValidator(_selection)]
+HeldOut = Annotated[str, BeforeValidator(_held_out)]
 Task = Annotated[str | dict[str, str], BeforeValidator(_task)]
 Share = Annotated[Fraction, BeforeValidator(_share), Text]
 
@@ -88,7 +94,7 @@ class SourceSpec(BaseModel):
     black_cameras: target cameras that it lacks; their pictures are black.
     task: in place of all of its own, or by the text that is replaced.
     fps: in place of what it says itself, where that is wrong.
-    holdout: episodes for the held-out dataset.
+    holdout: episodes for the held-out dataset, in place of the recipe's share, or "none".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,7 +107,7 @@ class SourceSpec(BaseModel):
     episodes: Selection | None = None
     task: Task | None = None
     fps: Fps | None = None
-    holdout: Selection | None = None
+    holdout: HeldOut | None = None
 
     @field_serializer("rules")
     def _rules_as_written(self, rules: dict[str, Rule]) -> dict[str, object]:
@@ -209,6 +215,10 @@ def _problem(problem: dict[str, Any]) -> tuple[Key, str]:
         is_source = key[0] == "sources"
         known = (SourceSpec if is_source else Recipe).model_fields
         return key, str(unknown_name(str(key[-1]), f"field of a {'source' if is_source else 'recipe'}", known))
-    messages = {"missing": "is missing", "model_type": "a source has fields, such as path: data/aloha"}
+    messages = {
+        "missing": "is missing",
+        "model_type": "a source has fields, such as path: data/aloha",
+        "tuple_type": "must be a list",
+    }
     message = messages.get(problem["type"], str(problem["msg"]).removeprefix("Value error, "))
     return key, f"{name}: {message}" if name else message

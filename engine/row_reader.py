@@ -86,7 +86,11 @@ class RowReader:
         """
         tables = [self._read(rows, tuple(dict.fromkeys(columns)), optional) for rows in ranges]
         common = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
-        return pa.concat_tables([table.select(common) for table in tables])
+        try:
+            return pa.concat_tables([table.select(common) for table in tables])
+        except pa.ArrowException as error:
+            where = ", ".join(str(rows) for rows in ranges)
+            raise RowsError(f"columns hold other types of values in each of {where}", FaultCode.NOT_NUMBERS) from error
 
     def _read(self, rows: RowRange, columns: tuple[str, ...], optional: Sequence[str]) -> pa.Table:
         _check_own(rows.path, rows.root)
@@ -115,7 +119,7 @@ class RowReader:
         return self._file
 
     def _slice(self, file: pq.ParquetFile, rows: RowRange, columns: tuple[str, ...]) -> pa.Table:
-        num_rows = file.metadata.num_rows
+        num_rows = int(self._ends[-1]) if len(self._ends) else 0  # the footer may give another sum
         stop = num_rows if rows.stop is None else rows.stop
         if stop > num_rows:
             raise RowsError(

@@ -29,7 +29,8 @@ def vectors(
     Raises:
         RowsError: nulls, lists of unequal length, values that are not finite numbers.
     """
-    values = _numbers(table, column, where).astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is told below
+        values = _numbers(table, column, where).astype(np.float32)
     is_bad = ~np.isfinite(values)
     if used is not None:
         is_bad[:, np.setdiff1d(np.arange(values.shape[1]), used)] = False

@@ -6,7 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,7 @@ from engine.convert import convert
 from engine.recipe import Recipe
 
 LEDGER = ".millrace/ledger.jsonl"
-# Children begin as a copy of a process that has imported everything, so that a kill hits work and not imports.
 CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["processes"])
 
 
 def start(*arguments: object) -> "subprocess.Popen[str]":
@@ -39,19 +40,38 @@ def wait_for_lines(ledger: Path, num_lines: int, process: "subprocess.Popen[str]
     raise TimeoutError(f"{ledger} never had {num_lines} lines")
 
 
+@lru_cache
+def _serve_forks() -> None:
+    """Children begin as a copy of a process that has imported everything, so that a kill hits work and not imports."""
+    CONTEXT.set_forkserver_preload(["pytest", "processes"])
+    before = os.environ.get("PYTHONPATH", "")
+    # Before Python 3.13 the server does not get its parent's sys.path.
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(REPOSITORY / "tests"), str(REPOSITORY), before))
+    try:
+        ensure_running()
+    finally:
+        os.environ["PYTHONPATH"] = before
+
+
+def _child(*arguments: object) -> ForkServerProcess:
+    _serve_forks()
+    child = CONTEXT.Process(target=_convert, args=arguments)
+    child.start()
+    return child
+
+
 def convert_in_child(recipe: Recipe, out: Path, **flags: Any) -> int | None:
     """Convert without Ray in a child: its exit code, 0 if it finished, 1 for an error of ours, -9 if it was killed."""
-    child = CONTEXT.Process(target=_convert, args=(recipe, out, flags))
-    child.start()
+    child = _child(recipe, out, flags)
     child.join()
     return child.exitcode
 
 
 def kill_after(seconds: float, recipe: Recipe, out: Path) -> bool:
     """Convert without Ray in a child and kill that some time after it began; returns whether it had not ended."""
+    _serve_forks()
     begun = CONTEXT.Event()
-    child = CONTEXT.Process(target=_convert, args=(recipe, out, {"begun": begun}))
-    child.start()
+    child = _child(recipe, out, {"begun": begun})
     begun.wait()
     time.sleep(seconds)
     child.kill()

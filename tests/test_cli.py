@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,6 @@ import millrace
 from conftest import (
     IMAGE_SIZE,
     LENGTHS,
-    REPOSITORY,
     convert_here,
     data_path,
     files_of,
@@ -26,6 +23,7 @@ from conftest import (
 )
 from embodiments.errors import MillraceError
 from engine.video.probe import probe_video
+from processes import LEDGER, start, wait_for_lines
 from synthetic import (
     ALOHA_JOINTS,
     DEFAULT_TASK,
@@ -125,10 +123,49 @@ def test_the_same_command_continues_a_stopped_run(aloha: Path, aloha_gr1: Path, 
 
 def test_overwrite_replaces_a_finished_dataset(aloha: Path, tmp_path: Path, capsys: Any) -> None:
     assert convert(aloha, tmp_path / "out") == 0
-    assert convert(aloha, tmp_path / "out") == 2
-    assert "holds a finished dataset" in capsys.readouterr().err
+    assert convert(aloha, tmp_path / "out", "--fps", "10", "--horizon", "4") == 2
+    assert "was begun with fps=20, not 10; horizon=None, not 4" in capsys.readouterr().err
     assert convert(aloha, tmp_path / "out", "--fps", "10", "--horizon", "4", "--overwrite") == 0
     assert read_meta(tmp_path / "out", "info.json")["fps"] == 10
+
+
+def test_a_finished_dataset_converted_again_is_left_as_it_is(aloha: Path, tmp_path: Path, capsys: Any) -> None:
+    assert convert(aloha, tmp_path / "out") == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    capsys.readouterr()
+    assert convert(aloha, tmp_path / "out") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out'} is finished already: nothing was to be done\n"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+def test_a_finished_dataset_whose_source_changed_is_not_touched(tmp_path: Path, capsys: Any) -> None:
+    write_dataset(tmp_path / "source", lengths=LENGTHS)
+    assert convert(tmp_path / "source", tmp_path / "out") == 0
+    before = files_of(tmp_path / "out")
+    os.utime(video_path(tmp_path / "source", 1))
+    assert convert(tmp_path / "source", tmp_path / "out") == 2
+    told = "holds a finished dataset, but of 1 of its 3 episodes, such as 1, the source or the files were changed"
+    assert told in capsys.readouterr().err
+    assert files_of(tmp_path / "out") == before
+
+
+def test_what_failed_is_in_a_table(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    write_dataset(tmp_path / "source", lengths=LENGTHS)
+    for episode in (0, 2):
+        video_path(tmp_path / "source", episode).unlink()
+    rewrite_parquet(data_path(tmp_path / "source", 1), nan_in_row_7)
+    assert convert(tmp_path / "source", tmp_path / "out") == 1
+    shown = capsys.readouterr()
+    assert [line.split(": ")[0] for line in shown.err.splitlines()] == [
+        "episode 0, camera top",
+        "episode 1",
+        "episode 2, camera top",
+    ]
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert ["missing", "2", "0,", "2", "no", "video", "at"] in [row[:7] for row in rows]
+    assert ["not-finite", "1", "1", "column"] in [row[:4] for row in rows]
+    assert convert(tmp_path / "source", tmp_path / "other", "--skip-bad") == 1  # nothing would be left
 
 
 def of_33_frames_but(num_frames: int) -> Callable[[Path], None]:
@@ -329,23 +366,6 @@ def test_names_of_a_dataset_cannot_command_the_terminal(tmp_path: Path, capsys: 
     assert "x1b[2J" in shown.out
 
 
-def start(*arguments: object) -> "subprocess.Popen[str]":
-    """`millrace ARGUMENTS` in a process group of its own, as a terminal starts it."""
-    command = [sys.executable, "-m", "millrace", *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True
-    )
-
-
-def wait_for_lines(ledger: Path, num_lines: int, process: "subprocess.Popen[str]") -> None:
-    for _ in range(6000):
-        if ledger.is_file() and ledger.read_bytes().count(b"\n") >= num_lines:
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    raise TimeoutError(f"{ledger} never had {num_lines} lines")
-
-
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
     """Episodes enough to be stopped among them, and all files of their conversion."""
@@ -355,18 +375,24 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byte
     return folder / "source", files_of(folder / "reference")
 
 
+@pytest.mark.parametrize("by", ["ctrl-c", "sigterm"])
 @pytest.mark.parametrize("workers", [["--local"], ["--workers", "1"]], ids=["local", "ray"])
-def test_ctrl_c_leaves_what_the_same_command_continues(
-    many: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: Any, workers: list[str]
+def test_a_stopped_run_says_how_far_it_came_and_goes_on(
+    many: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: Any, workers: list[str], by: str
 ) -> None:
     (source, reference), out = many, tmp_path / "out"
     flags = ["--map", "aloha_to_gr1", "--image-size", "400"]
     with start("convert", source, out, *flags, *workers) as process:
-        wait_for_lines(out / ".millrace/ledger.jsonl", 4, process)
-        os.killpg(process.pid, signal.SIGINT)
+        wait_for_lines(out / LEDGER, 4, process)
+        stopped = time.monotonic()
+        # A terminal sends Ctrl-C to all processes of a command, a scheduler SIGTERM to the first.
+        os.killpg(process.pid, signal.SIGINT) if by == "ctrl-c" else os.kill(process.pid, signal.SIGTERM)
         _, shown = process.communicate(timeout=60)
+        assert time.monotonic() - stopped < 20  # seconds, on a machine that does much else
     assert process.returncode == 130
-    assert shown.splitlines()[-1] == "stopped; the same command again continues where this one stopped"
+    far, how = shown.splitlines()[-2:]
+    assert far in [f"{num_done} of 16 episodes are done" for num_done in range(3, 16)]
+    assert how == "stopped; the same command again continues where this one stopped"
     assert "Traceback" not in shown
     assert not (out / "meta").exists()
     assert run("convert", source, out, *flags, "--local") == 0

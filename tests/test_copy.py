@@ -66,6 +66,21 @@ def test_two_datasets_merge_by_copying(made: Path, tmp_path: Path) -> None:
         assert set(read_table(tmp_path / "out", index)["episode_index"].to_pylist()) == {index}
 
 
+def test_cameras_that_swap_names_take_pictures_and_statistics_along(tmp_path: Path) -> None:
+    source, once, twice = tmp_path / "source", tmp_path / "once", tmp_path / "twice"
+    write_dataset(source, lengths=(41, 33), cameras=("top", "wrist"))
+    swapped = {"top": "wrist", "wrist": "top"}
+    assert convert_again(source, once, cameras=swapped).num_copied_clips == 0
+    assert convert_again(once, twice, cameras=swapped).num_copied_clips == 4
+    before, after = ([line["stats"] for line in read_meta(folder, "episodes_stats.jsonl")] for folder in (once, twice))
+    for number, (name, other) in enumerate(swapped.items()):
+        for episode in range(2):
+            assert {stamp.camera for stamp in read_stamps(video_path(once, episode, other))} == {number}
+            assert {stamp.camera for stamp in read_stamps(video_path(twice, episode, name))} == {number}
+            mine, theirs = f"observation.images.{name}", f"observation.images.{other}"
+            assert after[episode][mine] == before[episode][theirs] != before[episode][mine]
+
+
 def test_the_manifest_names_what_was_copied(made: Path, tmp_path: Path) -> None:
     convert_again(made, tmp_path / "out")
     for folder, copied in ((tmp_path / "out", ["top"]), (made, [])):

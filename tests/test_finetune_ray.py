@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from train.errors import GpuMissing, OtherRun, TrainingFailed, WorldMismatch
+from train.errors import GpuMissing, OtherRun, TrainingFailed, WeightsDiverged, WorldMismatch
 from train.progress import Reading, Saved, Started, read_events
 from train.run_folder import RunIdentity, complete_checkpoints
 from train.settings import FinetuneSettings
@@ -134,6 +134,16 @@ def test_workers_that_train_apart_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match=r"worker 0, 1: the weights of worker\(s\) 1 are not those of worker 0"):
         run(settings_for(tmp_path / "apart"), train_apart)
     assert not complete_checkpoints(tmp_path / "apart")
+
+
+def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path: Path) -> None:
+    worker = Worker(0, 1, tmp_path, None, settings_for(tmp_path), lambda metrics, checkpoint: None)
+    (tmp_path / "checkpoint-2").mkdir()
+    with pytest.raises(WeightsDiverged, match="no finite numbers any more"):
+        worker.save(tmp_path / "checkpoint-2", [torch.ones(3), torch.tensor([1.0, float("nan")])], None)
+    assert not complete_checkpoints(tmp_path)
+    worker.save(tmp_path / "checkpoint-2", [torch.ones(3), torch.tensor([1.0, 2.0]).bfloat16()], None)
+    assert complete_checkpoints(tmp_path)
 
 
 def test_one_worker_trains_in_this_process(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_deepspeed_is_for_several_gpus_only() -> None:
         ({"extra_augmentation_config": "{"}, "--extra-augmentation-config is not JSON"),
         ({"extra_augmentation_config": "[]"}, "--extra-augmentation-config must be a JSON object"),
         ({"cpu": True, "precision": "bf16"}, "--precision bf16 needs GPUs"),
+        ({"address": "auto", "num_gpus": 0}, "--address auto needs --num-gpus 1 or more"),
     ],
 )
 def test_what_cannot_be_is_told(flags: dict[str, Any], told: str) -> None:

@@ -2,30 +2,27 @@
 
 import json
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from conftest import LOCAL, REPOSITORY, matrix, read_meta, read_table
+from conftest import LOCAL, matrix, read_meta, read_table
 from embodiments.robot import VECTORS
 from engine.convert import convert
 from engine.inspection.guess import guess_robot
 from engine.recipe import Recipe
 from engine.sources import open_source
 from engine.validate import validate
+from g1_real import DATASETS, LENGTHS, kept_rows, source_rows, values_of
 from g1_tables import Values, expected
 
-DATASETS = REPOSITORY.parent / "shared/datasets"
 CASES = (
     ("g1_gripper_v21", "g1_gripper_to_inspire", "cam_left_high"),
     ("g1_dex3_v30", "g1_dex3_to_inspire", "cam_left_high"),
     ("g1_gripper_v21", "g1_gripper_to_unitree_g1", "ego_view"),
 )
-LENGTHS = (102, 144, 126)
 Case = tuple[Path, str, Path]
 
 
@@ -42,32 +39,11 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return source, name, out
 
 
-def source_rows(source: Path) -> pa.Table:
-    """All rows of a dataset, whatever its layout."""
-    return pa.concat_tables([pq.read_table(path) for path in sorted(source.glob("data/*/*.parquet"))])
-
-
-def values_of(source: Path, kind: str, rows: pa.Table) -> Values:
-    """Columns of one kind by the names that info.json gives their values."""
-    features = json.loads((source / "meta/info.json").read_text())["features"]
-    values: dict[str, np.ndarray] = {}
-    for column, feature in features.items():
-        if column.partition(".")[0] == kind and feature["dtype"] == "float32":
-            (names,) = feature["names"]
-            values |= zip(names, matrix(rows, column).reshape(len(rows), -1).T, strict=True)
-    return values
-
-
 def episodes(case: Case) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The source's rows that are kept, and the output's, of each episode."""
     source, _, out = case
-    rows = source_rows(source)
-    for episode, length in enumerate(LENGTHS):
-        own = rows.filter(pa.compute.equal(rows["episode_index"], episode))
-        assert len(own) == length
-        # 30 to 20 Hz: the nearest frame, ties to the even one, as Python rounds.
-        due = (round(Fraction(k * 30, 20)) for k in range(length))
-        yield own.take([frame for frame in due if frame < length]), read_table(out, episode)
+    for episode in range(len(LENGTHS)):
+        yield kept_rows(source, episode), read_table(out, episode)
 
 
 def test_every_value_is_the_sources_by_name(case: Case) -> None:

@@ -1,26 +1,21 @@
 """Two real G1 datasets of other layouts and hands become one for Inspire hands, each of the 53 columns checked."""
 
 import json
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
-from conftest import LOCAL, REPOSITORY, matrix, read_meta, read_table, video_path
+from conftest import LOCAL, matrix, read_meta, read_table, video_path
 from embodiments.robot import VECTORS
 from engine.convert import convert
 from engine.recipe_file import read_recipe
 from engine.validate import validate
 from engine.video.probe import probe_video
+from g1_real import DATASETS, LENGTHS, kept_rows, values_of
 from g1_tables import Values, expected
 
-DATASETS = REPOSITORY.parent / "shared/datasets"
 SOURCES = (("g1_gripper_v21", "g1_gripper_to_inspire"), ("g1_dex3_v30", "g1_dex3_to_inspire"))
-LENGTHS = (102, 144, 126)
 RECIPE = """
 robot: g1_inspire
 fps: 20
@@ -43,25 +38,6 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "g1.yaml").write_text(RECIPE.format(datasets=DATASETS))
     convert(read_recipe(folder / "g1.yaml"), folder / "out", workers=LOCAL)
     return folder / "out"
-
-
-def kept_rows(source: Path, episode: int) -> pa.Table:
-    """The rows of an episode that 30 to 20 Hz keeps: the nearest frame, ties to the even one, as Python rounds."""
-    rows = pa.concat_tables([pq.read_table(path) for path in sorted(source.glob("data/*/*.parquet"))])
-    own = rows.filter(pc.equal(rows["episode_index"], episode))
-    due = (round(Fraction(k * 30, 20)) for k in range(len(own)))
-    return own.take([frame for frame in due if frame < len(own)])
-
-
-def values_of(source: Path, kind: str, rows: pa.Table) -> Values:
-    """Columns of one kind by the names that info.json gives their values."""
-    features = json.loads((source / "meta/info.json").read_text())["features"]
-    values: Values = {}
-    for column, feature in features.items():
-        if column.partition(".")[0] == kind and feature["dtype"] == "float32":
-            (names,) = feature["names"]
-            values |= zip(names, matrix(rows, column).reshape(len(rows), -1).T, strict=True)
-    return values
 
 
 @pytest.mark.parametrize("number", [0, 1])

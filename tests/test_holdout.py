@@ -1,6 +1,7 @@
 """Held-out episodes are whole, the same ones each time, some of every source, and unknown to the training part."""
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,11 @@ def test_a_source_may_list_its_own(sources: list[dict[str, Any]]) -> None:
     assert [binding for binding, _ in held_of(sources, Fraction(1, 100))] == [0, 0, 1, 2]
 
 
+def test_a_source_of_one_episode_may_hold_out_none(sources: list[dict[str, Any]]) -> None:
+    sources[0] |= {"episodes": "0", "holdout": "none"}
+    assert [binding for binding, _ in held_of(sources, 0.05)] == [1, 2]
+
+
 def test_an_episode_of_two_sources_is_held_out_of_both(sources: list[dict[str, Any]], tmp_path: Path) -> None:
     again = {"path": tmp_path / "c/../c", "task": "Again.", "holdout": 1}
     assert held_of([*sources, again]) == [(2, 1), (3, 1)]
@@ -131,7 +137,7 @@ def test_an_episode_of_two_sources_is_held_out_of_both(sources: list[dict[str, A
 @pytest.mark.parametrize(
     ("source", "holdout", "told"),
     [
-        ({"episodes": "0"}, 0.05, "all 1 episodes of .* would be held out, none trained on"),
+        ({"episodes": "0"}, 0.05, "all 1 episodes of .* would be held out, none trained on; .* say `holdout: none`"),
         ({"holdout": ":"}, None, "all 3 episodes of .* would be held out"),
         ({"holdout": "9"}, None, "has no episode 9"),
         ({"holdout": "2", "episodes": "0:2"}, None, "episode 2 cannot be held out: it is not selected"),
@@ -191,6 +197,21 @@ def test_a_finished_part_of_another_recipe_is_no_part_of_this(source: Path, tmp_
         convert_here(source, tmp_path / "out", horizon=4, holdout=SHARE)
     assert isinstance(caught.value, OtherRecipe)
     assert not heldout_folder(tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_was_held_out_is_not_trained_on_later(source: Path, tmp_path: Path, overwrite: bool) -> None:
+    convert_here(source, tmp_path / "out", horizon=4, holdout=SHARE)
+    if not overwrite:
+        shutil.rmtree(tmp_path / "out")
+    recipe = recipe_for(source, horizon=4)
+    before = files_of(tmp_path)
+    for attempt in (convert, estimate):
+        with pytest.raises(OutputExists, match=r"out_heldout holds episodes that an earlier run held out of .*/out;"):
+            attempt(recipe, tmp_path / "out", overwrite=overwrite)
+    assert files_of(tmp_path) == before
+    shutil.move(tmp_path / "out_heldout", tmp_path / "elsewhere")
+    assert convert(recipe, tmp_path / "out", workers=LOCAL, overwrite=overwrite).num_episodes == len(LENGTHS)
 
 
 def test_a_failure_in_one_part_does_not_stop_the_other(source: Path, out: Path, tmp_path: Path) -> None:

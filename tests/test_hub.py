@@ -311,6 +311,27 @@ def test_a_recipe_mixes_folders_and_the_hub(hub: HubServer, user: HubUser, local
     assert [episode["source_episode"] for episode in episodes] == [0, 0]
     assert commit in str(episodes[0])
     assert commit not in str(episodes[1])
+    card = (tmp_path / "out/README.md").read_text()
+    assert f"| org/aloha@{commit} | 1 |" in card
+    assert "| mine | 1 |" in card
+    assert str(tmp_path) not in card
+
+
+def test_an_episode_of_two_revisions_is_held_out_of_both(hub: HubServer, user: HubUser, local: Path) -> None:
+    repository = hub.add("org/aloha", files_below(local))
+    begun = repository.branches["main"]
+    moved = repository.commit({**repository.files, "README.md": b"news"})
+    spec = "map: aloha_to_gr1, cameras: {ego_view: top}"
+    user.home.mkdir(exist_ok=True)
+    (user.home / "two.yaml").write_text(
+        f"image_size: {IMAGE_SIZE}\nhorizon: 4\nsources:\n"
+        f"- {{path: org/aloha@{begun}, {spec}, holdout: 1}}\n- {{path: org/aloha@{moved}, {spec}}}\n"
+    )
+    done = user.run("convert", "--recipe", "two.yaml", "out", "--local")
+    assert done.exit_code == 0, done.err
+    for folder, episodes in (("out", [0, 2, 0, 2]), ("out_heldout", [1, 1])):
+        lineage = json.loads((user.home / folder / "millrace.json").read_text())["episodes"]
+        assert [episode["source_episode"] for episode in lineage] == episodes
 
 
 def test_inspect_downloads_a_few_episodes(hub: HubServer, user: HubUser, tmp_path: Path) -> None:

@@ -357,7 +357,12 @@ def test_a_source_too_narrow_is_refused(folder: Path) -> None:
             7,
             "has 3 joints; name the one to broadcast: a1, a2, a3",
         ),
-        ("{copy: arm}", "{broadcast: elbow}", 7, "'elbow' is not a joint group of 'source'"),
+        (
+            "{copy: arm}",
+            "{broadcast: a9}",
+            7,
+            "'a9' is not a joint or joint group in the state of 'source'. Known: arm",
+        ),
         ("{copy: arm}", "{reorder: arm, others: hold}", 7, "`hold` is for actions; move the rule of 'arm'"),
         ("{copy: arm}", "{joints: {b9: a1}}", 7, "'b9' is not a joint in 'arm' of 'target'. Known: b1, b2"),
         ("{copy: arm}", "{joints: {b1: a9}}", 7, "'a9' is not a joint in the state of 'source'. Known: a1, a2"),

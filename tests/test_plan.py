@@ -223,6 +223,7 @@ def test_a_camera_that_the_robot_lacks_is_an_error(aloha: Path) -> None:
 def test_a_robot_that_is_kept_keeps_its_cameras(tmp_path: Path) -> None:
     write_dataset(tmp_path, lengths=(60,), cameras=("top", "wrist"))
     assert plan_for(tmp_path, robot="aloha").cameras == ("top", "wrist")
+    assert plan_for(tmp_path, robot="aloha", cameras={"front": "top"}).cameras == ("wrist", "front")
 
 
 @pytest.mark.parametrize("settings", [{"map": "aloha_to_gr"}, {"robot": "alohaa"}])

@@ -130,6 +130,8 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "memory": (untouched, {}, {"memory_bytes": GB}, "1.0 GB of memory are available"),
     "disk": (untouched, {"save_total_limit": 5, "max_steps": 10**6}, {"disk_bytes": 30_000}, "6 checkpoints"),
     "output-dir": (untouched, {}, {"why_not_writable": "/ is read-only"}, "/ is read-only"),
+    "deepspeed": (untouched, {"num_gpus": 2}, {"packages": frozenset()}, "--num-gpus 2 trains with DeepSpeed"),
+    "tensorboard": (untouched, {"tensorboard": True}, {"packages": frozenset()}, "--tensorboard, but it is not"),
     "wandb": (untouched, {"use_wandb": True}, {"has_wandb_login": False}, "nobody is logged in"),
     "cluster": (untouched, {"address": "auto"}, {}, "behind --address auto"),
 }
@@ -223,7 +225,7 @@ def test_a_model_type_of_ones_own_needs_neither_flash_attn_nor_a_gpu(whole: Path
 def test_statistics_that_gr00t_laid_out_anew_are_no_problem(whole: Path, base: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(whole, tmp_path / "trained_before"))
     file = copy / "meta/relative_stats.json"
-    file.write_text(json.dumps(json.loads(file.read_text()), indent=4))
+    file.write_text(json.dumps(json.loads(file.read_text())))
     assert "digests" in {found.code for found in validate(copy).problems}
     assert codes(preflight(settings_of(copy, base), machine=EVERYTHING)) == set()
 

@@ -169,7 +169,7 @@ def test_every_problem_of_every_source_is_told_at_once_with_its_line(write: Call
         ("robot: aloha\nhorizon: 99\nsources: [{path: ../data/aloha}]", "2: an action chunk has 99 steps"),
         ("robot: aloha\nsources: []", "2: sources: there is no source to convert"),
         ("robot: aloha", "1: sources: is missing"),
-        ("robot: aloha\nsources: 3", "2: sources: "),
+        ("robot: aloha\nsources: 3", "2: sources: must be a list"),
         ("robot: aloha\nsources:\n  - path: ../data/aloha\n  - 3", "4: a source has fields"),
         ("robot: aloha\nsources:\n  - path: ../data/other\n    task: ''", "4: task: a task is a sentence"),
         (
@@ -181,11 +181,22 @@ def test_every_problem_of_every_source_is_told_at_once_with_its_line(write: Call
             "robot: aloha\nsources:\n  - path: ../data/other\n    rules:\n      left_arm: {copi: left_arm}",
             "5: rules.left_arm: one rule is needed",
         ),
+        (
+            "robot: aloha\nsources:\n  - path: ../data/other\n    rules:\n      left_arm: rest\n"
+            "      left_gripper: {broadcast: left_griper}",
+            "6: rules for map 'aloha', groups.left_gripper.broadcast: 'left_griper' is not a joint or joint group",
+        ),
     ],
 )
 def test_a_wrong_field_cites_its_line(write: Callable[[str], Path], text: str, told: str) -> None:
     (line,) = problems(write(text))
     assert line.startswith(told)
+
+
+def test_what_does_not_hang_on_a_wrong_robot_or_map_is_told_with_it(write: Callable[[str], Path]) -> None:
+    source = "  - path: ../data/other\n    episodes: [99]\n    task: {fld: Fold.}\n    cameras: {top: tip}\n"
+    found = problems(write(f"robot: alohaa\nsources:\n{source}{source}    map: alohaa_to_gr1\n"))
+    assert [line.partition(": ")[0] for line in found] == ["1", "4", "5", "6", "8", "9", "10", "11"]
 
 
 def test_advice_is_written_as_the_file_would_have_it(write: Callable[[str], Path]) -> None:

@@ -42,7 +42,7 @@ class WorldMismatch(TrainError):
 
 
 class WeightsDiverged(TrainError):
-    """The workers hold different weights: each has trained a model of its own."""
+    """The workers hold different weights, each a model of its own, or weights that are not finite."""
 
 
 class TrainingFailed(TrainError):

@@ -157,6 +157,8 @@ class FinetuneSettings(FinetuneFlags):
         self._check_mix()
         self._check_ranges()
         self._check_augmentation()
+        if self.address and self.in_process:
+            raise SettingsError(f"--address {self.address} needs --num-gpus 1 or more: 0 trains in this process")
         if self.cpu and self.precision not in (None, "fp32"):
             raise SettingsError(f"--precision {self.precision} needs GPUs; with --cpu only fp32 is trained")
 

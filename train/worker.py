@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from torch.linalg import vector_norm
 
 from train.errors import WeightsDiverged, WorldMismatch
 from train.progress import Event, Meter, Reading, Saved, Share, Started, WorkerProcess, append_event
@@ -18,6 +20,7 @@ from train.run_folder import mark_complete, newest_complete, step_of
 from train.settings import FinetuneSettings
 
 LOGS = "logs"  # what the libraries printed, a file for each worker
+ROUNDING = 1e-9  # GPUs of different kinds add up the same weights in a different order
 
 T = TypeVar("T")
 # Metrics of this worker, and from rank 0 the checkpoint that they belong to.
@@ -102,7 +105,7 @@ class Worker:
             last: What `log` returned last.
 
         Raises:
-            WeightsDiverged: they are not; the checkpoint stays incomplete.
+            WeightsDiverged: they are not, or not finite; the checkpoint stays incomplete.
         """
         self._check_equal(parameters)
         if self.rank == 0:
@@ -117,10 +120,12 @@ class Worker:
         self.report(metrics, checkpoint if self.rank == 0 else None)
 
     def _check_equal(self, parameters: Iterable[torch.Tensor]) -> None:
-        sums = [float(parameter.detach().double().abs().sum()) for parameter in parameters]
+        sums = [vector_norm(parameter.detach(), 1, dtype=torch.float64).item() for parameter in parameters]
         # Gathering is also the barrier after which rank 0 knows that all have written.
-        others = _gather(sums)
-        if strange := [rank for rank, theirs in enumerate(others) if theirs != others[0]]:
+        others = np.array(_gather(sums))
+        if not np.isfinite(others).all():
+            raise WeightsDiverged("the weights are no finite numbers any more; begin again at a lower --learning-rate")
+        if strange := [rank for rank, theirs in enumerate(others) if not np.allclose(theirs, others[0], rtol=ROUNDING)]:
             raise WeightsDiverged(f"the weights of worker(s) {', '.join(map(str, strange))} are not those of worker 0")
 
     def _log_start(self) -> None:

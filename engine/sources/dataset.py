@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from engine.errors import DatasetError
 from engine.layout import CAMERA_PREFIX
 from engine.sources.episode import SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
+
+# Of a column or picture: lists of names are made for what the metadata says.
+MAX_SIZE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,10 @@ class Feature:
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] | None
+
+    def __post_init__(self) -> None:
+        if not all(0 <= size <= MAX_SIZE for size in self.shape):
+            raise DatasetError(f"a feature has the shape {list(self.shape)}, expected sizes of 0 to {MAX_SIZE}")
 
     @property
     def is_camera(self) -> bool:

@@ -17,6 +17,8 @@ from engine.templates import why_not_fillable
 
 # A line of episodes.jsonl takes some 150 bytes.
 MAX_BYTES = 256 << 20
+# Of names within lists within lists: real ones lie two deep.
+MAX_DEPTH = 16
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -152,15 +154,15 @@ def check(values: object, model: type[Model], where: str) -> Model:
         raise DatasetError(f"{where}: {field}: {first['msg']}") from error
 
 
-def flatten_names(names: object) -> tuple[str, ...] | None:
-    """Joint names from {"motors": [...]}, [[...]], [...] or null."""
+def flatten_names(names: object, *, depth: int = 0) -> tuple[str, ...] | None:
+    """Joint names from {"motors": [...]}, [[...]], [...] or null; depth: of what holds them."""
     if isinstance(names, str):
         return (names,)
     if isinstance(names, dict):
         names = list(names.values())
-    if not isinstance(names, list):
+    if not isinstance(names, list) or depth > MAX_DEPTH:
         return None
-    flat = [name for part in names for name in (flatten_names(part) or ())]
+    flat = [name for part in names for name in (flatten_names(part, depth=depth + 1) or ())]
     return tuple(flat) or None
 
 

@@ -84,7 +84,7 @@ def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] =
     missing = [name for name in needed if known.count(name) != 1]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}. Known: {', '.join(known)}")
-    wanted = [*needed, *(name for name in optional if name in known)]
+    wanted = [*needed, *(name for name in optional if known.count(name) == 1)]
     try:
         with pq.ParquetFile(path) as file:
             if reason := why_too_large(file.metadata, range(file.num_row_groups), wanted):

@@ -70,7 +70,8 @@ def _indices(part: slice | int, root: Path, known: Collection[int], *, where: st
         extent = f"it has {len(known)}, the last is {last}"
         advice = "" if isinstance(part, int) else ". A range without an end, A:, takes all that are there"
         raise RecipeError(f"{where}: {root} has no episode {furthest}; {extent}{advice}")
-    chosen = [index for index in range(*part.indices(last + 1)) if index in known]
+    wanted = range(*part.indices(last + 1))
+    chosen = [index for index in sorted(known) if index in wanted]  # numbers may have gaps of any size
     if not chosen:
         raise RecipeError(f"{where} selects none of the {len(known)} episodes of {root}")
     return chosen

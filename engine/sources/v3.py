@@ -19,6 +19,8 @@ from engine.sources.files import LOCAL, SourceFiles
 from engine.sources.metadata import Info, Text, check, inside, read_json
 from engine.sources.parquet import SharedRows, numbered, read_columns
 
+# Thirty years: no file is longer, and libav counts ticks in 64 bits.
+MAX_SECONDS = 1e9
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 
 
@@ -60,7 +62,7 @@ class _Place(BaseModel):
 
     chunk_index: int = Field(ge=0)
     file_index: int = Field(ge=0)
-    from_timestamp: float = Field(ge=0, allow_inf_nan=False)
+    from_timestamp: float = Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)
 
 
 class _EpisodeRow(BaseModel):

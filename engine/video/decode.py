@@ -24,6 +24,8 @@ from engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
 
 # A video file is untrusted: no network protocols, no playlists that open other files.
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi", **CODEC_OPTIONS}
+# libav's times have 64 bits; a hostile start time is near their end.
+MAX_PTS = 2**62
 # Decoders that may be fed the next key frame without being drained and flushed in between.
 RESTARTS_AT_KEYFRAMES = {"libdav1d", "av1", "libaom-av1"}
 
@@ -142,7 +144,7 @@ def _seek_key_frame(container: InputContainer, stream: VideoStream, pts: int) ->
 
 def _to_pts(seconds: float, stream: VideoStream) -> int:
     assert stream.time_base is not None
-    return round(Fraction(seconds) / stream.time_base) + (stream.start_time or 0)
+    return min(round(Fraction(seconds) / stream.time_base) + (stream.start_time or 0), MAX_PTS)
 
 
 def _frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> NDArray[np.int64] | None:
@@ -230,4 +232,5 @@ def _feed_all(container: InputContainer, stream: VideoStream, clip: Clip) -> Ite
 
 def _check_whole(frame: av.VideoFrame, clip: Clip) -> None:
     if frame.is_corrupt:
-        raise VideoError(f"{clip.path} is corrupt: the frame at {frame.time:.3f} s is damaged")
+        when = "" if frame.time is None else f" at {frame.time:.3f} s"
+        raise VideoError(f"{clip.path} is corrupt: the frame{when} is damaged")

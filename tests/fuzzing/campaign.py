@@ -2,9 +2,10 @@
 
 import gc
 import json
-import os
 import shutil
+import stat
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ from time import perf_counter
 import hypothesis
 from hypothesis import HealthCheck, Phase, given
 
+from engine.holdout import heldout_folder
+from engine.layout import META
 from fuzzing.mutants import Mutant, mutants
 from fuzzing.sandbox import Outcome, import_all, prepare, run, unchanged
 from fuzzing.seeds import OUT, SEEDS, SOURCE
@@ -20,6 +23,7 @@ from millrace import main
 
 # What no user should ever read.
 FAULTS = ("Traceback", "internal error", "Warning:", "Error: <", "forbidden:", "object at 0x")
+MAX_CHANGED_BYTES = 16 << 20
 ENDS = {0: "success", 1: "error in the data", 2: "error in command, map or recipe"}
 
 
@@ -91,12 +95,10 @@ def _try(mutant: Mutant, whole: Path, trial: Path, campaign: Campaign) -> None:
     shutil.rmtree(trial, ignore_errors=True)
     source, out = trial / "source", trial / "out"
     shutil.copytree(whole, source)
-    try:
-        for change in mutant.changes:
-            change.apply(source)
-    except (ValueError, OSError, LookupError):
-        # The second of two changes may not find what the first has left; the first is tried alone.
-        pass
+    for change in mutant.changes:
+        if all(map(_is_small_file, change.files(source))):
+            with suppress(ValueError, OSError, LookupError):  # the first of two may have left no JSON, no table, no box
+                change.apply(source)
     arguments = _arguments(mutant.command, source, out)
     with unchanged(source) as changed:
         outcome = run(arguments, trial, source=source, out=out)
@@ -104,6 +106,12 @@ def _try(mutant: Mutant, whole: Path, trial: Path, campaign: Campaign) -> None:
     campaign.ends["as none may" if wrong else ENDS[outcome.code]] += 1
     if wrong is not None:
         campaign.failures.append(f"{wrong}\n  {mutant}\n  exit code {outcome.code}: {outcome.stderr[-600:]}")
+
+
+def _is_small_file(path: Path) -> bool:
+    """Whether a second change may open what the first has left: neither a pipe nor a file without end."""
+    state = path.lstat() if path.exists() else None
+    return state is not None and stat.S_ISREG(state.st_mode) and state.st_size < MAX_CHANGED_BYTES
 
 
 def _wrong(outcome: Outcome, out: Path, arguments: list[str]) -> str | None:
@@ -118,6 +126,9 @@ def _wrong(outcome: Outcome, out: Path, arguments: list[str]) -> str | None:
     is_judged = arguments[0] == "validate"
     if outcome.code and not is_judged and not outcome.stderr.strip():
         return "failed without a word"
-    if arguments[0] == "convert" and (outcome.code == 0) != os.path.isdir(out / "meta"):
+    # Each dataset of a run with held-out episodes is finished, or not, by itself.
+    folders = [folder for folder in (out, heldout_folder(out)) if folder.is_dir()] or [out]
+    is_finished = all((folder / META).is_dir() for folder in folders)
+    if arguments[0] == "convert" and (outcome.code == 0) != is_finished:
         return "left meta/ of a failed run, or none of a finished one"
     return None

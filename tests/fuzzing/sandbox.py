@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -82,11 +83,12 @@ def run(arguments: list[str], folder: Path, *, source: Path, out: Path) -> Outco
 
     Args:
         arguments: Of the command line.
-        folder: For what it prints.
+        folder: For what it prints, and for temporary files.
         source: The only folder beside libraries that it may read from.
-        out: The only folder that it may write to.
+        out: The only folder, beside the one for held-out episodes, that it may write to.
     """
-    logs = [folder / "stdout", folder / "stderr"]
+    logs = [folder / "printed/stdout", folder / "printed/stderr"]
+    logs[0].parent.mkdir()
     child = os.fork()
     if child == 0:
         _become_the_command(arguments, logs, source, out)
@@ -101,7 +103,8 @@ def _become_the_command(arguments: list[str], logs: list[Path], source: Path, ou
         for number, log in enumerate(logs, start=1):
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         _limit()
-        _confine(source, out)
+        tempfile.tempdir = str(logs[0].parent)
+        _confine([source, out, logs[0].parent], [out, Path(f"{out}_heldout"), logs[0].parent])
         code = main(arguments)
         sys.stdout.flush()
     except SystemExit as stop:
@@ -121,10 +124,11 @@ def _limit() -> None:
     signal.alarm(WALL_SECONDS)
 
 
-def _confine(source: Path, out: Path) -> None:
+def _confine(reading: list[Path], writing: list[Path]) -> None:
     """End the process at once, should it open or start what it must not."""
-    allowed_out = os.path.realpath(out)
-    allowed_in = [os.path.realpath(folder) for folder in (source, out, REPOSITORY, sys.prefix, sys.base_prefix)]
+    allowed_out = [os.path.realpath(folder) for folder in writing]
+    libraries = [REPOSITORY, sys.prefix, sys.base_prefix]
+    allowed_in = [*allowed_out, *(os.path.realpath(folder) for folder in (*reading, *libraries))]
 
     def watch(event: str, details: tuple[object, ...]) -> None:
         if event in FORBIDDEN:
@@ -132,7 +136,7 @@ def _confine(source: Path, out: Path) -> None:
         if event == "open" and isinstance(details[0], str | bytes):
             path, flags = os.path.realpath(os.fsdecode(details[0])), details[2]
             is_write = bool(isinstance(flags, int) and flags & WRITES)
-            folders = [allowed_out] if is_write else allowed_in
+            folders = allowed_out if is_write else allowed_in
             if not any(path == folder or path.startswith(f"{folder}/") for folder in folders):
                 _end(f"{'writes to' if is_write else 'reads'} {path}")
 

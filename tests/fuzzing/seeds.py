@@ -1,11 +1,13 @@
 """The datasets that are damaged, each with the commands that must bear it."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conftest import REPOSITORY, convert_here
+from engine.layout import WORK
 from synthetic import SyntheticVideo, write_dataset
 
 LENGTHS = (12, 12)
@@ -50,6 +52,7 @@ def _write_groot(root: Path) -> None:
     source = root.with_name(f"{root.name}_source")
     write_dataset(source, lengths=LENGTHS, video=H264, fps=20)
     convert_here(source, root, robot="aloha", image_size=SIDE, horizon=4)
+    shutil.rmtree(root / WORK)
 
 
 def _write_recipe(root: Path) -> None:

@@ -64,7 +64,9 @@ BATCH = ("--global-batch-size", 4, "--gradient-accumulation-steps", 2, "--datalo
 def trained_here(dataset: Path, base: Path) -> "tuple[Path, subprocess.CompletedProcess[str]]":
     """A run of two steps in one process, under the tag GR1, and its folder."""
     out = dataset.parent / "trained_here"
-    done = run_python(*finetune(dataset, base, out, *HERE, *BATCH, "--tensorboard"), cwd=dataset.parent)
+    loggers = ("--tensorboard", "--use-wandb")
+    environment = os.environ | {"WANDB_MODE": "offline"}
+    done = run_python(*finetune(dataset, base, out, *HERE, *BATCH, *loggers), cwd=dataset.parent, env=environment)
     assert done.returncode == 0, done.stderr
     return out, done
 
@@ -75,6 +77,7 @@ def test_a_run_ends_with_a_checkpoint_that_stands_alone(trained_here: Any) -> No
     assert [path.name for path in sorted(out.glob("checkpoint-*"))] == ["checkpoint-2"]
     assert [name for name in CHECKPOINT_FILES if not (out / "checkpoint-2" / name).exists()] == []
     assert list((out / "runs").glob("events.out.tfevents.*"))
+    assert list((out / "wandb").glob("offline-run-*/*.wandb"))
 
 
 def test_the_terminal_shows_progress_and_none_of_the_libraries_chatter(trained_here: Any) -> None:
@@ -82,6 +85,7 @@ def test_the_terminal_shows_progress_and_none_of_the_libraries_chatter(trained_h
     told = [line for line in done.stderr.splitlines() if not line.startswith("warning")]
     readings = [event for event in read_events(out) if isinstance(event, Reading)]
     assert [reading.step for reading in readings] == [1, 2]
+    assert 0 < readings[1].data_wait_share < 1
     assert told == [
         "starting at step 0 of 2 with 1 worker(s)",
         readings[0].line,

@@ -179,6 +179,56 @@ def test_precision_is_that_of_n16_on_gpus_and_plain_on_a_cpu(tmp_path: Path, mon
     assert chosen(cpu=True) == (False, False)
 
 
+def test_a_process_among_many_gpus_trains_on_one(tmp_path: Path) -> None:
+    """Transformers would multiply the batch by all GPUs that it sees."""
+    from transformers import TrainingArguments
+
+    from train.groot.config import WorkerArguments
+
+    batches = []
+    for kind in (TrainingArguments, WorkerArguments):
+        arguments = kind(output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True)
+        arguments._n_gpu = 8  # as it is set on a machine with 8
+        batches.append(arguments.train_batch_size)
+    assert batches == [32, 4]
+
+
+def test_a_resumed_run_has_the_batch_that_it_asks_for(tmp_path: Path) -> None:
+    """Transformers goes on with the batch of the checkpoint."""
+    import torch
+
+    from train.groot.config import WorkerArguments
+    from train.groot.trainer import MeteredTrainer
+
+    class Ones(torch.utils.data.IterableDataset[Any]):
+        seed = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter([{"values": torch.ones(1)}] * 100)
+
+        def reset_seed(self, seed: int) -> None:
+            pass
+
+    class Noted(torch.nn.Linear):
+        def forward(self, values: Any) -> Any:
+            batches.append(len(values))
+            return {"loss": super().forward(values).mean()}
+
+    batches: list[int] = []
+    for batch, steps, checkpoint in ((2, 1, None), (4, 3, str(tmp_path / "checkpoint-1"))):
+        arguments = WorkerArguments(
+            output_dir=str(tmp_path),
+            max_steps=steps,
+            per_device_train_batch_size=batch,
+            use_cpu=True,
+            report_to="none",
+            ignore_data_skip=True,
+        )
+        trainer = MeteredTrainer(model=Noted(1, 1), args=arguments, train_dataset=Ones())
+        trainer.train(resume_from_checkpoint=checkpoint)
+    assert batches == [2, 4, 4]
+
+
 def test_a_base_model_of_unknown_type_is_an_error(tmp_path: Path) -> None:
     from train.groot.config import model_config_class
 

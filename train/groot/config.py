@@ -55,11 +55,21 @@ def trains_on_cpu(settings: FinetuneSettings) -> bool:
     return settings.cpu or not torch.cuda.is_available()
 
 
-def training_arguments(settings: FinetuneSettings, config: Config) -> TrainingArguments:
+class WorkerArguments(TrainingArguments):
+    """TrainingArguments of a process that trains on one GPU at most."""
+
+    @property
+    def n_gpu(self) -> int:
+        """0 or 1. Transformers gives a process without a group all GPUs that it sees, and each of them a batch."""
+        visible: int = super().n_gpu
+        return min(visible, 1)
+
+
+def training_arguments(settings: FinetuneSettings, config: Config) -> WorkerArguments:
     """What transformers' Trainer is told, as in gr00t/experiment/experiment.py but for what is said here."""
     plan, on_cpu, training = BatchPlan.of(settings), trains_on_cpu(settings), config.training
     loggers = {"wandb": settings.use_wandb, "tensorboard": settings.tensorboard}
-    return TrainingArguments(
+    return WorkerArguments(
         output_dir=training.output_dir,
         max_steps=training.max_steps,
         # N1.6 leaves accumulation out of this division: its batches are larger than its flag says.

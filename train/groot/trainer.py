@@ -58,6 +58,11 @@ class MeteredTrainer(Gr00tTrainer):
 
     meter: Meter | None = None
 
+    def get_train_dataloader(self) -> Any:
+        """Batches of the size that this run asks for, where transformers resumes with that of the checkpoint."""
+        self._train_batch_size = self.args.train_batch_size
+        return super().get_train_dataloader()
+
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """The next step's batches, as transformers' Trainer asks for them."""
         if self.meter is None:

@@ -40,6 +40,8 @@ CHECKS: dict[str, Check] = {
     "memory": Check("error", "Loader processes and the model fit the memory."),
     "disk": Check("error", "The checkpoints that are kept fit the disk."),
     "output-dir": Check("error", "The output folder can be written."),
+    "deepspeed": Check("error", "DeepSpeed is installed where several GPUs train without --use-ddp."),
+    "tensorboard": Check("error", "TensorBoard is installed, or not asked for."),
     "wandb": Check("error", "Weights & Biases is installed and logged in to, or not asked for."),
     "cluster": Check("warning", "The run stays on this machine: of a cluster's others nothing is known."),
 }

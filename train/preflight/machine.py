@@ -15,7 +15,7 @@ from train.errors import GrootMissing
 from train.groot import require_groot
 
 # Packages whose absence a run would notice late.
-PACKAGES = ("flash_attn", "wandb")
+PACKAGES = ("deepspeed", "flash_attn", "tensorboard", "tensorboardX", "wandb")
 # Importing torchcodec imports torch, which takes long on a cold disk.
 IMPORT_SECONDS = 120
 

@@ -157,7 +157,7 @@ def gpu_memory_problems(
     if fixed > smallest:
         message = f"CUDA out of memory: weights, gradients and AdamW need {fixed / GB:.0f} GB"
         yield problem(
-            "gpu-memory", f"{message}, the GPU has {smallest / GB:.0f} GB", remedy=f"Pass {_smaller_model(settings)}"
+            "gpu-memory", f"{message}, the GPU has {smallest / GB:.0f} GB", remedy=_smaller_model_remedy(settings)
         )
         return
     message = (
@@ -168,7 +168,7 @@ def gpu_memory_problems(
     yield problem("gpu-memory-batch", message, remedy=remedy)
 
 
-def _smaller_model(settings: FinetuneSettings) -> str:
+def _smaller_model_remedy(settings: FinetuneSettings) -> str:
     """Which flags make it smaller, the largest parts first."""
     on = {
         "tune-llm": settings.tune_llm,
@@ -176,5 +176,5 @@ def _smaller_model(settings: FinetuneSettings) -> str:
         "tune-diffusion-model": settings.tune_diffusion_model,
     }
     flags = [f"--no-{name}" for name, is_on in on.items() if is_on]
-    more = "" if settings.uses_deepspeed else "more GPUs with DeepSpeed, or a larger GPU"
-    return " or ".join([*flags[:2], *([more] if more else [])])
+    train = f"Pass {' or '.join(flags[:2])}, or train" if flags else "Train"
+    return f"{train} on more GPUs with DeepSpeed, or on larger ones"

@@ -50,14 +50,14 @@ def model_problems(settings: FinetuneSettings, base: BaseCheckpoint | None, mach
         message = "N1.6's Eagle backbone needs flash-attn, which is not installed"
         remedy = "pip install flash-attn==2.7.4.post1 --no-build-isolation (Python 3.10 or 3.12, with CUDA's compiler)"
         yield problem("flash-attn", message, remedy=remedy)
-    if settings.cpu or (settings.in_process and not machine.gpus and not settings.address):
+    if settings.cpu or (settings.in_process and not machine.gpus):
         message = "N1.6's Eagle backbone needs a GPU, since flash-attn has no other code"
         remedy = "Train on GPUs; for a smoke test on a CPU name a small model of your own with --import-module"
         yield problem("flash-attn-gpu", message, remedy=remedy)
 
 
 def package_problems(settings: FinetuneSettings, machine: Machine) -> Iterator[Problem]:
-    """gr00t, the video decoder of its own loader, and wandb."""
+    """gr00t, the video decoder of its own loader, DeepSpeed, and loggers."""
     if machine.why_no_groot is not None:
         yield problem("groot", machine.why_no_groot.removesuffix(f". {HOW_TO_GET}"), remedy=HOW_TO_GET)
     reason = machine.broken_decoders.get(settings.video_backend)
@@ -65,6 +65,15 @@ def package_problems(settings: FinetuneSettings, machine: Machine) -> Iterator[P
         remedy = FFMPEG if settings.video_backend == "torchcodec" else "pip install decord"
         message = f"GR00T's loader decodes with {settings.video_backend}, which cannot be imported: {reason}"
         yield problem("video-backend", message, remedy=f"{remedy}. Millrace's own loader, the default, does without")
+    if settings.uses_deepspeed and "deepspeed" not in machine.packages:
+        message = f"--num-gpus {settings.num_gpus} trains with DeepSpeed, which is not installed"
+        yield problem("deepspeed", message, remedy="pip install deepspeed==0.17.6, or pass --use-ddp")
+    yield from _logger_problems(settings, machine)
+
+
+def _logger_problems(settings: FinetuneSettings, machine: Machine) -> Iterator[Problem]:
+    if settings.tensorboard and not machine.packages & {"tensorboard", "tensorboardX"}:
+        yield problem("tensorboard", "--tensorboard, but it is not installed", remedy="pip install tensorboard")
     if settings.use_wandb and "wandb" not in machine.packages:
         yield problem("wandb", "--use-wandb, but wandb is not installed", remedy="pip install wandb")
     elif settings.use_wandb and not machine.has_wandb_login:

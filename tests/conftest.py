@@ -1,6 +1,7 @@
 """What many tests share: a small ALOHA dataset, its conversion, and ways to look at both."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ LOCAL = Workers(local=True)
 LENGTHS = (41, 33, 17)
 # The side of the synthetic pictures' centre square: only cropped, so that barcodes stay sharp.
 IMAGE_SIZE = 64
+
+# A shell starts its background jobs deaf to Ctrl-C, and their children inherit that; the tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def recipe_for(source: Path, **settings: Any) -> Recipe:

@@ -245,6 +245,11 @@ def write_tasks_twice(source: Path) -> None:
     )
 
 
+def write_index_twice(source: Path) -> None:
+    path = next(source.glob("data/*.parquet"))
+    rewrite_parquet(path, lambda table: table.append_column("episode_index", table["episode_index"]))
+
+
 def write_huge_doubles(source: Path) -> None:
     edit_column(data_path(source, 1), "action", lambda rows: [[1e300] * 14 for _ in rows])
 
@@ -255,6 +260,7 @@ MENDED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a column of endless width": ("v2.1", write_endless_shape, "a feature has the shape"),
     "files of one episode with other types": ("v3.0", write_other_types, "columns hold other types of values"),
     "a column twice": ("v3.0", write_tasks_twice, "names no tasks"),
+    "the episodes' numbers twice": ("hybrid", write_index_twice, "has no one column episode_index"),
     "numbers beyond float32": ("v2.1", write_huge_doubles, "column 'action' has 168 values that are NaN or infinite"),
 }
 

@@ -135,8 +135,9 @@ def episode_ranges(path: Path, root: Path | None = None) -> Iterator[tuple[int, 
 
 
 def _episode_indices(path: Path) -> NDArray[np.int64]:
-    if EPISODE_INDEX not in (known := read_schema(path).names):
-        raise DatasetError(f"{path} has no column {EPISODE_INDEX}. Known: {', '.join(known)}")
+    known = read_schema(path).names
+    if known.count(EPISODE_INDEX) != 1:
+        raise DatasetError(f"{path} has no one column {EPISODE_INDEX}. Known: {', '.join(known)}")
     try:
         with pq.ParquetFile(path) as file:
             if reason := why_too_large(file.metadata, range(file.num_row_groups), [EPISODE_INDEX]):

@@ -33,13 +33,15 @@ def _repeat(episode: SourceEpisode, num_frames: int, folder: Path) -> SourceEpis
     rows = folder / "episode.parquet"
     ranges, _ = RowReader().read(episode, [])
     table = pa.concat_tables([_slice(part) for part in ranges])
-    pq.write_table(pa.concat_tables([table] * (-(-num_frames // len(table)))).slice(0, num_frames), rows)
+    table = pa.concat_tables([table] * (-(-num_frames // len(table)))).slice(0, num_frames)
+    numbers = pa.array(range(num_frames), pa.int64())
+    pq.write_table(table.set_column(table.column_names.index("frame_index"), "frame_index", numbers), rows)
     clips = {}
     for camera, clip in episode.clips.items():
         assert isinstance(clip, Clip), "an mp4 for each episode"
         path = folder / f"{camera}.mp4"
         _repeat_packets(clip.path, path, num_frames)
-        clips[camera] = replace(clip, path=path, num_frames=num_frames)
+        clips[camera] = replace(clip, path=path, num_frames=num_frames, root=None)
     return replace(episode, num_frames=num_frames, rows=(RowRange(rows),), clips=clips, search=None)
 
 

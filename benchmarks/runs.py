@@ -1,6 +1,7 @@
 """Whole conversions, each in a process of its own: rows, statistics, digests, probing and meta/ included."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from measure import Cost, descendants_cpu_seconds, measure, worker_peaks_mb
 from engine.convert import Summary, Workers, plan_conversion, run_plan
 from engine.plan import ConversionPlan
 from engine.recipe import Recipe
-from engine.record import EpisodeResult
+from engine.record import EpisodeRecord, EpisodeResult
 from engine.run import Watch
 
 Result = TypeVar("Result")
@@ -100,17 +101,19 @@ def in_fresh_process(work: Callable[..., Result], *arguments: object, **settings
 def _run_local(plan: ConversionPlan) -> Run:
     _convert(repeated(plan, 1), Workers(local=True), lambda _: None)  # imports and first use of each codec
     results: list[tuple[float, int]] = []
-    summaries: list[Summary] = []
+    seconds: Counter[str] = Counter()
 
     def on_result(result: EpisodeResult) -> None:
         results.append((time(), plan.episodes[result.index].num_frames))
+        assert isinstance(result, EpisodeRecord), result
+        seconds.update(result.seconds)
 
     num_episodes = len(plan.episodes)
-    cost = measure(lambda: summaries.append(_convert(plan, Workers(local=True), on_result)), num_episodes=num_episodes)
+    cost = measure(lambda: _convert(plan, Workers(local=True), on_result), num_episodes=num_episodes)
     return Run(
         cost,
         rate=steady_rate(results, num_workers=1),
-        stage_seconds={name: seconds / num_episodes for name, seconds in summaries[0].stage_seconds.items()},
+        stage_seconds={name: total / num_episodes for name, total in seconds.items()},
     )
 
 

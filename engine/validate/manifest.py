@@ -1,6 +1,5 @@
 """millrace.json: is every file that Millrace wrote still as it wrote it."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,12 +7,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from engine.layout import MANIFEST
+from engine.published import sha256
 from engine.record import FileRecord
 from engine.sources.containment import why_foreign
 from engine.validate.files import Unreadable, is_file, parse, read_lines
 from engine.validate.report import Problem, problem
 
-BLOCK_BYTES = 1 << 20
 MAX_HEAD_CHARS = 64 << 20
 EPISODES_BEGIN = '"episodes": ['
 
@@ -96,18 +95,10 @@ def _digest_problems(root: Path, record: FileRecord) -> Iterator[Problem]:
             yield problem("digests", path, "is listed in millrace.json, but missing")
         elif num_bytes != record.num_bytes:
             yield problem("digests", path, f"{num_bytes} bytes, but millrace.json says {record.num_bytes}")
-        elif _sha256(root / path) != record.sha256:
+        elif sha256(root / path) != record.sha256:
             yield problem("digests", path, "is not the file that millrace.json describes: its SHA-256 differs")
     except OSError as error:
         yield problem("digests", path, f"is listed in millrace.json, but cannot be read ({error.strerror})")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

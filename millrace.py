@@ -32,8 +32,8 @@ from embodiments.errors import MillraceError
 from engine.convert import Workers, convert
 from engine.errors import SeveralProblems
 from engine.inspection import inspect_dataset
-from engine.recipe import Recipe
-from engine.recipe_file import read_recipe
+from engine.planning.recipe import Recipe
+from engine.planning.recipe_file import read_recipe
 from engine.sources import open_source
 from engine.text import printable
 from engine.validate import validate

@@ -34,8 +34,8 @@ from report import FFMPEG_CORES, FFMPEG_ONE, MILLRACE, Measured, describe_peaks,
 from runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated, run_local, run_ray, worker_peak_mb  # noqa: E402
 
 from engine.convert import plan_conversion  # noqa: E402
-from engine.plan import ConversionPlan  # noqa: E402
-from engine.recipe import Recipe  # noqa: E402
+from engine.planning.plan import ConversionPlan  # noqa: E402
+from engine.planning.recipe import Recipe  # noqa: E402
 from engine.sources import Clip  # noqa: E402
 from engine.video.encode import VideoSettings  # noqa: E402
 

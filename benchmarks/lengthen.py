@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from engine.plan import ConversionPlan, EpisodePlan, chosen_frames
+from engine.planning.plan import ConversionPlan, EpisodePlan, chosen_frames
 from engine.row_reader import RowReader
 from engine.sources import Clip, RowRange, SourceEpisode
 from engine.video.decode import open_video

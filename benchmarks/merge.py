@@ -33,7 +33,7 @@ from measure import Cost, measure, typical  # noqa: E402
 from runs import EXAMPLE, EXAMPLE_MAP  # noqa: E402
 
 from engine.convert import Workers, convert  # noqa: E402
-from engine.recipe import Recipe, check_recipe  # noqa: E402
+from engine.planning.recipe import Recipe, check_recipe  # noqa: E402
 from engine.sources import open_source  # noqa: E402
 
 LOCAL = Workers(local=True)

@@ -15,9 +15,9 @@ from lengthen import lengthened
 from measure import Cost, descendants_cpu_seconds, measure, worker_peaks_mb
 
 from engine.convert import Summary, Workers, plan_conversion, run_plan
-from engine.plan import ConversionPlan
-from engine.recipe import Recipe
-from engine.record import EpisodeRecord, EpisodeResult
+from engine.output.record import EpisodeRecord, EpisodeResult
+from engine.planning.plan import ConversionPlan
+from engine.planning.recipe import Recipe
 from engine.run import Watch
 
 Result = TypeVar("Result")

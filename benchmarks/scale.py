@@ -26,13 +26,13 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from engine.commit import commit  # noqa: E402
 from engine.convert import Workers, convert, plan_conversion  # noqa: E402
 from engine.layout import WORK, EpisodePaths  # noqa: E402
-from engine.ledger import Ledger  # noqa: E402
-from engine.plan import ConversionPlan  # noqa: E402
-from engine.recipe import Recipe  # noqa: E402
-from engine.record import EpisodeRecord, FileRecord  # noqa: E402
+from engine.output.commit import commit  # noqa: E402
+from engine.output.ledger import Ledger  # noqa: E402
+from engine.output.record import EpisodeRecord, FileRecord  # noqa: E402
+from engine.planning.plan import ConversionPlan  # noqa: E402
+from engine.planning.recipe import Recipe  # noqa: E402
 
 EXAMPLE = ROOT / "examples/aloha"
 MAP = "aloha_to_gr1"

@@ -36,7 +36,7 @@ from input_runs import SAMPLING_RATE, Feed, InputCost, LoaderName, run_loader  #
 from runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated  # noqa: E402
 
 from engine.convert import Workers, plan_conversion, run_plan  # noqa: E402
-from engine.recipe import Recipe  # noqa: E402
+from engine.planning.recipe import Recipe  # noqa: E402
 from train.dataset import TrainingDataset  # noqa: E402
 
 LOADERS: tuple[LoaderName, ...] = ("gr00t", "millrace")

@@ -12,9 +12,9 @@ from tyro.conf import arg
 from commands.flags import Flag
 from engine.convert import Workers, convert, estimate
 from engine.errors import EpisodesFailed, RecipeError
+from engine.planning.recipe import Recipe, is_share
+from engine.planning.recipe_file import read_recipe
 from engine.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
-from engine.recipe import Recipe, is_share
-from engine.recipe_file import read_recipe
 from engine.run import Rerun
 
 # Flags of what a recipe's file says itself.

@@ -12,8 +12,8 @@ from tyro.conf import arg
 from commands.flags import Flag
 from commands.pipeline_file import PipelineFile
 from commands.pipeline_steps import steps_of
-from engine.hub import HubName
-from engine.publish import check_token
+from engine.hub.calls import HubName
+from engine.hub.publish import check_token
 from engine.text import printable
 from train.groot import require_groot
 from train.pipeline import outlook, run_steps

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from embodiments.errors import unknown_name
 from embodiments.yaml_file import Key, YamlFile, read_yaml
 from engine.errors import RecipeError, RecipeProblems
-from engine.problems import cited_problems
+from engine.planning.problems import cited_problems
 
 SECTIONS = ("convert", "finetune", "evaluate", "upload")
 

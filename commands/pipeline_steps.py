@@ -16,10 +16,10 @@ from embodiments.errors import MillraceError
 from embodiments.robot import is_path
 from engine.convert import Workers
 from engine.errors import SeveralProblems
-from engine.holdout import heldout_folder
 from engine.layout import META
-from engine.recipe import Recipe
-from engine.recipe_file import read_recipe, recipe_in
+from engine.planning.holdout import heldout_folder
+from engine.planning.recipe import Recipe
+from engine.planning.recipe_file import read_recipe, recipe_in
 from train.pipeline import Step
 from train.run_folder import COMPLETE, dataset_digest, newest_complete, step_of
 from train.settings import FinetuneSettings

@@ -8,7 +8,7 @@ import tyro
 from tyro.conf import arg
 
 from commands.flags import Flag
-from engine.publish import publish
+from engine.hub.publish import publish
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from engine.clock import StageClock
 from engine.errors import FrameCountMismatch, VideoError
-from engine.plan import Job
-from engine.published import published_clips
+from engine.output.published import published_clips
+from engine.planning.plan import Job
 from engine.sources.episode import Clip, ImageColumn
 from engine.stats import Summary
 from engine.video.black import black_frames

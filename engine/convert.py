@@ -13,14 +13,14 @@ from engine.episode import convert_episode
 from engine.errors import EpisodesFailed
 from engine.faults import Quarantined
 from engine.layout import WORK
-from engine.ledger import Ledger
-from engine.output import check_output
+from engine.output.folder import check_output
+from engine.output.ledger import Ledger
+from engine.output.quarantine import failure_line
+from engine.output.record import EpisodeFailure, EpisodeResult
 from engine.parts import OutputPart, is_finished, part_folders
-from engine.plan import ConversionPlan
-from engine.planning import plan_parts
-from engine.quarantine import failure_line
-from engine.recipe import Recipe
-from engine.record import EpisodeFailure, EpisodeResult
+from engine.planning.plan import ConversionPlan
+from engine.planning.planner import plan_parts
+from engine.planning.recipe import Recipe
 from engine.run import Rerun, Watch, Workers, run_plan, without_skipped
 from engine.summary import Estimate, Summary, summarize
 

@@ -11,16 +11,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embodiments.errors import MillraceError
-from engine.binding import Binding
 from engine.clip import ClipSource, make_clip
 from engine.clock import StageClock
 from engine.errors import EpisodeError, RowsError, VideoError, fault_code
 from engine.faults import FaultCode
-from engine.finish import finish, writing_to
-from engine.joint_columns import JointColumns
 from engine.layout import EpisodePaths, camera_key
-from engine.plan import EpisodePlan, Job, chosen_frames
-from engine.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord
+from engine.output.finish import finish, writing_to
+from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord
+from engine.planning.binding import Binding
+from engine.planning.joint_columns import JointColumns
+from engine.planning.plan import EpisodePlan, Job, chosen_frames
 from engine.row_reader import RowReader
 from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode

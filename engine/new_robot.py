@@ -11,7 +11,7 @@ import yaml
 from embodiments.matching import spelling
 from embodiments.robot import Vector
 from engine.errors import DatasetError
-from engine.joint_columns import width_of
+from engine.planning.joint_columns import width_of
 from engine.sources import Feature, SourceDataset
 from engine.text import printable
 

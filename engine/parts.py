@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import OutputExists
-from engine.holdout import heldout_folder
 from engine.layout import LEDGER, MANIFEST, META
-from engine.ledger import PART, Ledger
-from engine.plan import ConversionPlan
+from engine.output.ledger import PART, Ledger
+from engine.planning.holdout import heldout_folder
+from engine.planning.plan import ConversionPlan
 from engine.run import Rerun, without_skipped
 
 OutputPart = tuple[ConversionPlan, Path]  # what one of a recipe's datasets holds, and where it goes

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from engine.faults import Quarantined
-from engine.holdout import heldout_folder
-from engine.plan import ConversionPlan
-from engine.record import EpisodeFailure, EpisodeResult
+from engine.output.record import EpisodeFailure, EpisodeResult
+from engine.planning.holdout import heldout_folder
+from engine.planning.plan import ConversionPlan
 from engine.summary import Estimate, Summary
 from engine.text import printable, some
 

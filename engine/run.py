@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embodiments.errors import MillraceError
-from engine.commit import commit
 from engine.episode import convert_episode
 from engine.errors import EpisodesFailed, OutputFailed, RecipeError
 from engine.faults import FaultCode
-from engine.finish import writing_to
 from engine.layout import QUARANTINE
-from engine.ledger import Ledger
-from engine.numbering import Key, without
-from engine.output import output_folder, remove_strays
-from engine.plan import ConversionPlan, EpisodePlan
-from engine.quarantine import set_aside, without_failed
-from engine.record import EpisodeFailure, EpisodeRecord, EpisodeResult
-from engine.renumber import renumber
+from engine.output.commit import commit
+from engine.output.finish import writing_to
+from engine.output.folder import output_folder, remove_strays
+from engine.output.ledger import Ledger
+from engine.output.quarantine import set_aside, without_failed
+from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
+from engine.output.renumber import renumber
+from engine.planning.numbering import Key, without
+from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.row_reader import RowReader
 from engine.summary import Summary, summarize
 

@@ -20,8 +20,8 @@ import ray
 from engine.attempts import MAX_DEATHS, attempt
 from engine.episode import convert_episode
 from engine.faults import FaultCode
-from engine.plan import EpisodePlan, Job
-from engine.record import RESULT, EpisodeFailure, EpisodeResult
+from engine.output.record import RESULT, EpisodeFailure, EpisodeResult
+from engine.planning.plan import EpisodePlan, Job
 from engine.row_reader import RowReader
 
 # A worker streams frames: its peak does not grow with the episode (benchmarks/ measures it).

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from engine.faults import Quarantined
-from engine.ledger import Ledger
-from engine.numbering import Key
-from engine.plan import ConversionPlan
-from engine.quarantine import quarantined
+from engine.output.ledger import Ledger
+from engine.output.quarantine import quarantined
+from engine.planning.numbering import Key
+from engine.planning.plan import ConversionPlan
 
 
 @dataclass(frozen=True)

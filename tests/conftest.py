@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.convert import Summary, Workers, convert
-from engine.recipe import Recipe
+from engine.planning.recipe import Recipe
 from synthetic import write_dataset
 
 REPOSITORY = Path(__file__).parent.parent

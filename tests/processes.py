@@ -16,7 +16,7 @@ from typing import Any
 from conftest import LOCAL, REPOSITORY
 from embodiments.errors import MillraceError
 from engine.convert import convert
-from engine.recipe import Recipe
+from engine.planning.recipe import Recipe
 
 LEDGER = ".millrace/ledger.jsonl"
 CONTEXT = get_context("forkserver")

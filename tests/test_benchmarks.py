@@ -13,8 +13,8 @@ import pytest
 from conftest import REPOSITORY
 from engine.convert import plan_conversion
 from engine.episode import convert_episode
-from engine.recipe import Recipe
-from engine.record import EpisodeRecord
+from engine.output.record import EpisodeRecord
+from engine.planning.recipe import Recipe
 from engine.sources import Clip
 from engine.video.encode import VideoSettings
 from engine.video.probe import probe_video

@@ -34,7 +34,7 @@ from conftest import (
 )
 from engine.convert import Workers, convert, estimate
 from engine.errors import EpisodesFailed, OutputExists
-from engine.recipe import check_recipe
+from engine.planning.recipe import check_recipe
 from engine.resample import frame_indices
 from synthetic import (
     ALOHA_JOINTS,
@@ -431,7 +431,7 @@ PEAK_OF_CONVERSION = """
 import sys
 from pathlib import Path
 from engine.convert import Workers, convert
-from engine.recipe import Recipe
+from engine.planning.recipe import Recipe
 convert(Recipe.single(sys.argv[1], robot="aloha", image_size=128), sys.argv[2], workers=Workers(local=True))
 print(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")))
 """

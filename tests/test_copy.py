@@ -14,7 +14,7 @@ from barcode import Stamp
 from conftest import IMAGE_SIZE, LENGTHS, LOCAL, convert_here, files_of, read_meta, read_table, video_path
 from engine.convert import Summary, convert
 from engine.errors import EpisodesFailed
-from engine.recipe import check_recipe
+from engine.planning.recipe import check_recipe
 from engine.sources.episode import Clip
 from engine.validate import validate
 from engine.video.copy import Copy, copy_clip, how_to_copy

@@ -15,7 +15,7 @@ from barcode import Stamp, read
 from conftest import data_path, matrix, read_table, recipe_for, video_path
 from engine.convert import plan_conversion
 from engine.episode import convert_episode
-from engine.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
+from engine.output.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
 from engine.resample import frame_indices
 from engine.video.probe import probe_video
 from synthetic import (

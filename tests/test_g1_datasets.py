@@ -12,7 +12,7 @@ from conftest import LOCAL, matrix, read_meta, read_table
 from embodiments.robot import VECTORS
 from engine.convert import convert
 from engine.inspection.guess import guess_robot
-from engine.recipe import Recipe
+from engine.planning.recipe import Recipe
 from engine.sources import open_source
 from engine.validate import validate
 from g1_real import DATASETS, LENGTHS, kept_rows, source_rows, values_of

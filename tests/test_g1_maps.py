@@ -14,7 +14,7 @@ from embodiments import CompiledMap, MapError, Vector, compile_map, load_map, mo
 from embodiments.robot import VECTORS
 from embodiments.rules import Broadcast, Rule
 from engine.errors import DatasetError
-from engine.joint_columns import match_columns
+from engine.planning.joint_columns import match_columns
 from engine.sources import open_source
 from g1_sources import COLUMNS, LEFT_ARM, LEFT_DEX3, LEFT_SDK, RIGHT_ARM, RIGHT_DEX3, RIGHT_SDK
 from g1_tables import TABLES, Values, expected

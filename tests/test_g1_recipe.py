@@ -9,7 +9,7 @@ import pytest
 from conftest import LOCAL, matrix, read_meta, read_table, video_path
 from embodiments.robot import VECTORS
 from engine.convert import convert
-from engine.recipe_file import read_recipe
+from engine.planning.recipe_file import read_recipe
 from engine.validate import validate
 from engine.video.probe import probe_video
 from g1_real import DATASETS, LENGTHS, kept_rows, values_of

@@ -14,10 +14,10 @@ from conftest import IMAGE_SIZE, LOCAL, convert_here, files_of, matrix, read_met
 from embodiments.errors import MillraceError
 from engine.convert import Summary, Workers, convert, estimate
 from engine.errors import EpisodesFailed, OtherRecipe, OutputExists, RecipeError
-from engine.holdout import heldout_folder
-from engine.planning import plan_parts
-from engine.recipe import Recipe, check_recipe
-from engine.record import EpisodeResult
+from engine.output.record import EpisodeResult
+from engine.planning.holdout import heldout_folder
+from engine.planning.planner import plan_parts
+from engine.planning.recipe import Recipe, check_recipe
 from engine.validate import validate
 from synthetic import read_stamps, write_dataset
 

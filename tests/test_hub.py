@@ -11,7 +11,7 @@ import pytest
 
 from conftest import IMAGE_SIZE, convert_here, files_of
 from embodiments.errors import MillraceError
-from engine.hub import HubName, explain
+from engine.hub.calls import HubName, explain
 from engine.sources import open_source
 from engine.sources.location import locate, parse_hub_id, pinned
 from hub_client import SECRETS, HubUser, finish, wait_until

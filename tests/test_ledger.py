@@ -12,8 +12,8 @@ from conftest import LENGTHS, LOCAL, convert_here, data_path, files_of, recipe_f
 from embodiments.errors import MillraceError
 from engine.convert import Summary, convert
 from engine.errors import EpisodesFailed, OtherRecipe, OutputBusy
-from engine.plan import ConversionPlan
-from engine.record import EpisodeResult
+from engine.output.record import EpisodeResult
+from engine.planning.plan import ConversionPlan
 from synthetic import truncate_file, write_dataset
 
 LEDGER = ".millrace/ledger.jsonl"

@@ -13,8 +13,8 @@ from conftest import LENGTHS, recipe_for
 from embodiments.errors import MillraceError, UnknownName
 from engine.convert import plan_conversion
 from engine.errors import CannotUpsample, DatasetError, RecipeError
-from engine.plan import ConversionPlan
-from engine.recipe import check_recipe
+from engine.planning.plan import ConversionPlan
+from engine.planning.recipe import check_recipe
 from engine.resample import frame_indices
 from synthetic import ALOHA_JOINTS, ExtraColumn, edit_jsonl, write_dataset
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine.errors import RecipeError
-from engine.recipe import Recipe, check_recipe
+from engine.planning.recipe import Recipe, check_recipe
 from engine.sources import open_source
 from engine.sources.selection import parse_selection
 from synthetic import write_dataset

@@ -11,8 +11,8 @@ import millrace
 from conftest import IMAGE_SIZE, LENGTHS, convert_here, files_of, read_meta
 from engine.convert import plan_conversion
 from engine.errors import RecipeError, RecipeProblems
-from engine.recipe import Recipe
-from engine.recipe_file import read_recipe
+from engine.planning.recipe import Recipe
+from engine.planning.recipe_file import read_recipe
 from synthetic import write_dataset
 
 ARM = ("ShoulderPitch", "ShoulderRoll", "ShoulderYaw", "Elbow", "WristRoll", "WristPitch", "WristYaw")

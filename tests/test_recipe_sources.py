@@ -25,7 +25,7 @@ from conftest import (
 from embodiments.errors import MillraceError, UnknownName
 from engine.convert import Workers, convert, plan_conversion
 from engine.errors import CannotUpsample, EpisodesFailed, RecipeError
-from engine.recipe import Recipe, check_recipe
+from engine.planning.recipe import Recipe, check_recipe
 from engine.resample import frame_indices
 from engine.validate import validate
 from synthetic import (
@@ -241,7 +241,7 @@ LAYOUTS = ("v2.1", "v3.0", "v2.0", "v1.6")
 DRIVER = """
 import gc, json, sys, tracemalloc
 from engine.convert import Workers, convert
-from engine.recipe_file import read_recipe
+from engine.planning.recipe_file import read_recipe
 held = []
 def on_plan(plan, num_done):
     tracemalloc.start()
@@ -271,7 +271,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_many_sources_are_planned_in_a_moment(many: Path) -> None:
-    from engine.recipe_file import read_recipe
+    from engine.planning.recipe_file import read_recipe
 
     started = time.process_time()
     plan = plan_conversion(read_recipe(many))

@@ -11,8 +11,8 @@ import pytest
 from conftest import LOCAL, convert_here, data_path, files_of, read_meta, recipe_for, video_path
 from engine.convert import Summary, convert
 from engine.errors import EpisodesFailed, OutputExists
-from engine.recipe import Recipe, check_recipe
-from engine.record import EpisodeResult
+from engine.output.record import EpisodeResult
+from engine.planning.recipe import Recipe, check_recipe
 from engine.validate import validate
 from processes import convert_in_child
 from synthetic import SyntheticVideo, truncate_file, write_dataset

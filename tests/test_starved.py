@@ -15,7 +15,7 @@ import pytest
 from conftest import LOCAL, REPOSITORY, convert_here, data_path, files_of, recipe_for, video_path
 from engine.convert import convert
 from engine.errors import EpisodesFailed, MillraceError, OutputFailed
-from engine.record import EpisodeResult
+from engine.output.record import EpisodeResult
 from processes import convert_in_child
 from synthetic import SyntheticVideo, write_dataset
 

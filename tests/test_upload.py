@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 from conftest import files_of
 from embodiments.errors import MillraceError
 from engine.errors import RecipeError
-from engine.publish import check_publishable, publish
+from engine.hub.publish import check_publishable, publish
 from hub_client import HubUser, finish, wait_until
 from hub_protocol import READ_TOKEN
 from hub_repository import is_large, oid

@@ -6,8 +6,8 @@ from functools import cached_property
 
 from embodiments import Robot
 from embodiments.matching import spelling
-from engine.joint_columns import width_of
 from engine.layout import ACTION, STATE
+from engine.planning.joint_columns import width_of
 from engine.sources import Feature
 
 NUMBERED = ("timestamp", "frame_index", "task_index")

@@ -9,8 +9,8 @@ from embodiments import EmbodimentMap, Robot, load_map, load_robot, map_names, r
 from embodiments.matching import spelling, spellings
 from embodiments.robot import VECTORS
 from engine.errors import RecipeError
-from engine.joint_columns import ColumnMisfit, match_columns
-from engine.recipe import Recipe
+from engine.planning.joint_columns import ColumnMisfit, match_columns
+from engine.planning.recipe import Recipe
 from engine.sources import SourceDataset
 
 MAX_LISTED = 4

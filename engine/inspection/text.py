@@ -10,9 +10,9 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from engine.binding import BOOKKEEPING
 from engine.inspection.facts import CameraFacts, Inspection
 from engine.inspection.findings import SEVERITIES, Finding
+from engine.planning.binding import BOOKKEEPING
 from engine.text import printable, some
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow.parquet as pq
 
 from engine.errors import DatasetError
-from engine.hub import HubName, ask, list_files, quiet
+from engine.hub.calls import HubName, ask, list_files, quiet
 from engine.layout import MANIFEST, META, MODALITY_CONFIG
 from engine.sources.location import HubId
 from engine.sources.parquet import numbered

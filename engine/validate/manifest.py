@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from engine.layout import MANIFEST
-from engine.published import sha256
-from engine.record import FileRecord
+from engine.output.published import sha256
+from engine.output.record import FileRecord
 from engine.sources.containment import why_foreign
 from engine.validate.files import Unreadable, is_file, parse, read_lines
 from engine.validate.report import Problem, problem
@@ -55,7 +55,7 @@ def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Pr
 
 
 def _listed_files(root: Path) -> Iterator[FileRecord]:
-    """Every file of millrace.json. engine/commit.py writes an episode a line: of 100,000 one is held at a time."""
+    """Every file of millrace.json, which engine/output/commit.py writes an episode a line: one is held at a time."""
     lines = read_lines(root, MANIFEST)
     head = ""
     for _, line in lines:

@@ -14,8 +14,8 @@ from time import perf_counter
 import hypothesis
 from hypothesis import HealthCheck, Phase, given
 
-from engine.holdout import heldout_folder
 from engine.layout import META
+from engine.planning.holdout import heldout_folder
 from fuzzing.mutants import Mutant, mutants
 from fuzzing.sandbox import Outcome, import_all, prepare, run, unchanged
 from fuzzing.seeds import OUT, SEEDS, SOURCE

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodiments import CompiledMap, Robot
-from engine.binding import Binding
-from engine.recipe import Recipe
+from engine.planning.binding import Binding
+from engine.planning.recipe import Recipe
 from engine.resample import Resampler, frame_indices
 from engine.sources import SourceEpisode
 from engine.video.encode import VideoSettings

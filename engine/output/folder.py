@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import OutputBusy, OutputExists
-from engine.finish import writing_to
 from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, QUARANTINE, WORK, EpisodePaths
-from engine.plan import ConversionPlan
+from engine.output.finish import writing_to
+from engine.planning.plan import ConversionPlan
 
 LOCK = f"{WORK}/lock"
 STRAY = "stray-"

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.finish import finish, move
 from engine.layout import ACTION, STATE, EpisodePaths
-from engine.ledger import Ledger
-from engine.plan import ConversionPlan, EpisodePlan
-from engine.record import EpisodeRecord, FileRecord
+from engine.output.finish import finish, move
+from engine.output.ledger import Ledger
+from engine.output.record import EpisodeRecord, FileRecord
+from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.row_reader import read_rows
 from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import RowRange

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from embodiments import CompiledMap, unknown_name
 from engine.errors import DatasetError, RecipeError
-from engine.recipe import SourceSpec
+from engine.planning.recipe import SourceSpec
 from engine.sources import SourceDataset
 from engine.sources.dataset import camera_name
 

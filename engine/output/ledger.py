@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from engine.errors import OtherRecipe
 from engine.layout import LEDGER
-from engine.numbering import Key
-from engine.plan import ConversionPlan, EpisodePlan
-from engine.published import sha256
-from engine.record import LEDGER_LINE, EpisodeFailure, EpisodeRecord, EpisodeResult, LedgerLine, Skipped, Vacated
+from engine.output.published import sha256
+from engine.output.record import LEDGER_LINE, EpisodeFailure, EpisodeRecord, EpisodeResult, LedgerLine, Skipped, Vacated
+from engine.planning.numbering import Key
+from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.video.encode import library_versions
 
 PART = "part of the episodes"

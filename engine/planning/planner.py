@@ -6,18 +6,18 @@ from fractions import Fraction
 
 from embodiments import CompiledMap
 from embodiments.yaml_file import Key
-from engine.binding import Binding, dropped, notes
-from engine.cameras import check_cameras, output_cameras
 from engine.errors import DatasetError, RecipeError
-from engine.holdout import split
-from engine.map_choice import combined
-from engine.numbering import Episodes, number_episodes, number_tasks
-from engine.plan import ConversionPlan, Job, Part, chosen_frames
-from engine.prepare import PreparedSource, prepare_sources
-from engine.problems import Problems
-from engine.recipe import SOURCE_RATE, Recipe
+from engine.planning.binding import Binding, dropped, notes
+from engine.planning.cameras import check_cameras, output_cameras
+from engine.planning.holdout import split
+from engine.planning.map_choice import combined
+from engine.planning.numbering import Episodes, number_episodes, number_tasks
+from engine.planning.plan import ConversionPlan, Job, Part, chosen_frames
+from engine.planning.prepare import PreparedSource, prepare_sources
+from engine.planning.problems import Problems
+from engine.planning.recipe import SOURCE_RATE, Recipe
+from engine.planning.tasks import rewritten, told_by_rows
 from engine.resample import Resampler
-from engine.tasks import rewritten, told_by_rows
 from engine.video.encode import VideoSettings
 
 

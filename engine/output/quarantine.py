@@ -7,12 +7,12 @@ from pathlib import Path
 
 from engine.errors import CannotSkip, EpisodesFailed
 from engine.faults import Quarantined
-from engine.finish import move
 from engine.layout import QUARANTINE
-from engine.numbering import without
-from engine.plan import ConversionPlan
-from engine.planning import check_horizon
-from engine.record import EpisodeFailure
+from engine.output.finish import move
+from engine.output.record import EpisodeFailure
+from engine.planning.numbering import without
+from engine.planning.plan import ConversionPlan
+from engine.planning.planner import check_horizon
 
 
 def quarantined(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[Quarantined, ...]:

@@ -7,9 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from embodiments import CompiledMap
-from engine.joint_columns import JointColumns
 from engine.layout import camera_key
-from engine.recipe import SourceSpec
+from engine.planning.joint_columns import JointColumns
+from engine.planning.recipe import SourceSpec
 from engine.sources import SourceDataset
 
 # Columns that every LeRobot dataset has, made anew.

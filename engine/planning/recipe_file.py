@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from embodiments.robot import is_path
 from embodiments.yaml_file import Key, YamlFile, read_yaml
 from engine.errors import RecipeError
-from engine.planning import source_problems
-from engine.problems import cited_problems
-from engine.recipe import Places, Recipe, check_recipe, field_problems
+from engine.planning.planner import source_problems
+from engine.planning.problems import cited_problems
+from engine.planning.recipe import Places, Recipe, check_recipe, field_problems
 from engine.sources import locate
 
 # Without a recipe's own robot, cameras or rate, sources would be said to be wrong that are not; likewise without

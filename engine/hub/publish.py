@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import HubError, NotPublishable, RecipeError
-from engine.hub import HubName, RepoKind, ask, list_files, log_in, quiet
-from engine.hub_workers import in_background
+from engine.hub.background import in_background
+from engine.hub.calls import HubName, RepoKind, ask, list_files, log_in, quiet
 from engine.layout import META, WORK
 from engine.sources.location import parse_hub_id
 from engine.validate import validate

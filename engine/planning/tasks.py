@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from embodiments import unknown_name
 from engine.errors import RecipeError
-from engine.recipe import SourceSpec
+from engine.planning.recipe import SourceSpec
 from engine.sources import SourceDataset, SourceEpisode
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from embodiments.modality import modality_config, modality_config_source, modality_json
-from engine.card import dataset_card
 from engine.groot_stats import RelativeGroup, groot_statistics
 from engine.layout import (
     ACTION,
@@ -24,9 +23,10 @@ from engine.layout import (
     EpisodePaths,
     camera_key,
 )
-from engine.ledger import Ledger
-from engine.plan import ConversionPlan
-from engine.quarantine import quarantined
+from engine.output.card import dataset_card
+from engine.output.ledger import Ledger
+from engine.output.quarantine import quarantined
+from engine.planning.plan import ConversionPlan
 from engine.video.encode import CODEC, library_versions
 
 FLOAT_FEATURES = (STATE, ACTION, "timestamp")

@@ -6,15 +6,15 @@ from fractions import Fraction
 
 from embodiments import CompiledMap, MillraceError, Robot, RuleError
 from embodiments.yaml_file import Key
-from engine.cameras import bind_cameras, check_named
-from engine.joint_columns import JointColumns, match_columns
-from engine.map_choice import Choice, Maps
-from engine.problems import Problems
-from engine.recipe import Recipe, SourceSpec
+from engine.planning.cameras import bind_cameras, check_named
+from engine.planning.joint_columns import JointColumns, match_columns
+from engine.planning.map_choice import Choice, Maps
+from engine.planning.problems import Problems
+from engine.planning.recipe import Recipe, SourceSpec
+from engine.planning.tasks import check_tasks
 from engine.sources import SourceDataset, SourceEpisode, open_source
 from engine.sources.location import pinned
 from engine.sources.selection import select_episodes
-from engine.tasks import check_tasks
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from embodiments import CompiledMap, Robot, compile_map, identity_map, load_map, load_robot
 from engine.errors import RecipeError
 from engine.inspection.guess import guess_map
-from engine.joint_columns import ColumnMisfit, match_columns
-from engine.recipe import SourceSpec
+from engine.planning.joint_columns import ColumnMisfit, match_columns
+from engine.planning.recipe import SourceSpec
 from engine.sources import SourceDataset
 from engine.validate.config import read_config
 from engine.validate.files import Unreadable

@@ -11,7 +11,7 @@ from typing import IO, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from engine.layout import MANIFEST, META, camera_key
-from engine.record import FileRecord
+from engine.output.record import FileRecord
 from engine.sources.containment import why_foreign
 from engine.stats import Summary
 
@@ -112,7 +112,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _places(file: IO[bytes]) -> Iterator[tuple[int, int]]:
-    """Where each episode's line begins, in a file as engine/commit.py writes it."""
+    """Where each episode's line begins, in a file as engine/output/commit.py writes it."""
     place = file.tell()
     for line in _lines(file):
         if found := EPISODE_LINE.match(line):

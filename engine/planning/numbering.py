@@ -6,12 +6,12 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
-from engine.binding import Binding
 from engine.layout import MANIFEST
-from engine.plan import ConversionPlan, EpisodePlan
-from engine.prepare import PreparedSource
+from engine.planning.binding import Binding
+from engine.planning.plan import ConversionPlan, EpisodePlan
+from engine.planning.prepare import PreparedSource
+from engine.planning.tasks import episode_tasks, rewritten
 from engine.sources import SourceDataset, SourceEpisode
-from engine.tasks import episode_tasks, rewritten
 
 Episodes = tuple[SourceEpisode, ...]
 Key = tuple[int, int]  # see EpisodePlan.key

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from engine.binding import Binding
 from engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
-from engine.plan import ConversionPlan
+from engine.planning.binding import Binding
+from engine.planning.plan import ConversionPlan
 from engine.resample import format_fps
 
 CARD = """\

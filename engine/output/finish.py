@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import OutputFailed
-from engine.record import FileRecord
+from engine.output.record import FileRecord
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What only writing can fail with, whatever file an error names.

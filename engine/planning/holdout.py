@@ -6,9 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from engine.errors import RecipeError
-from engine.prepare import PreparedSource
-from engine.problems import Problems
-from engine.recipe import NONE
+from engine.planning.prepare import PreparedSource
+from engine.planning.problems import Problems
+from engine.planning.recipe import NONE
 from engine.sources import SourceEpisode
 from engine.sources.location import parse_hub_id
 from engine.sources.selection import select_episodes

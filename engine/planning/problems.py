@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 from embodiments.errors import MillraceError
 from embodiments.yaml_file import Key, YamlFile
 from engine.errors import RecipeProblems
-from engine.recipe import Places
+from engine.planning.recipe import Places
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

@@ -1,0 +1,1 @@
+"""A dataset's folder: begun, filled, resumed and finished."""

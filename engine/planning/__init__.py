@@ -1,0 +1,1 @@
+"""From a recipe and its sources to the plan of every output episode."""

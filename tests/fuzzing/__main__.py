@@ -4,10 +4,14 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
-from fuzzing.campaign import fight
+from fuzzing.campaign import Campaign, fight
 from fuzzing.seeds import SEEDS
+
+PROGRESS_SECONDS = 60.0
 
 
 def main() -> int:
@@ -19,23 +23,52 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print what a program reads")
     wanted = parser.parse_args()
     layouts = wanted.layout or list(SEEDS)
-    ends: Counter[str] = Counter()
-    num_failures = 0
-    for layout in layouts:
+    progress = _Progress(wanted.count, is_silent=wanted.json)
+    campaigns = []
+    for number, layout in enumerate(layouts):
+        num_mutants = wanted.count // len(layouts) + (number < wanted.count % len(layouts))
         with tempfile.TemporaryDirectory(dir=wanted.folder) as folder:
-            campaign = fight(layout, Path(folder), num_mutants=wanted.count // len(layouts), seed=wanted.seed)
-        ends += campaign.ends
-        num_failures += len(campaign.failures)
-        if wanted.json:
-            print(campaign.to_json())
-            continue
-        for failure in campaign.failures:
-            print(f"{layout}: {failure}\n")
-        ended = f"{campaign.num_mutants} mutants in {campaign.seconds:.0f} s, {dict(campaign.ends)}"
-        print(f"{layout}: {ended}", flush=True)
+            campaign = fight(layout, Path(folder), num_mutants=num_mutants, seed=wanted.seed, on_mutant=progress.tell)
+        campaigns.append(campaign)
+        progress.num_before += campaign.num_mutants
+        print(campaign.to_json() if wanted.json else campaign, flush=True)
     if not wanted.json:
-        print(f"all: {ends.total()} mutants, {num_failures} ended as none may, {dict(ends)}")
-    return 1 if num_failures else 0
+        _sum_up(campaigns)
+    return 1 if any(campaign.failures for campaign in campaigns) else 0
+
+
+@dataclass
+class _Progress:
+    """Says now and then how far it is, and of each failure at once."""
+
+    num_all: int
+    is_silent: bool
+    num_before: int = 0
+
+    def __post_init__(self) -> None:
+        self.started = self.last = monotonic()
+
+    def tell(self, campaign: Campaign, failure: str | None) -> None:
+        """Told after each mutant how its campaign stands, and what was wrong with it."""
+        if self.is_silent:
+            return
+        if failure is not None:
+            print(f"FAILED {campaign.layout}: {failure}\n", flush=True)
+        now = monotonic()
+        if now - self.last >= PROGRESS_SECONDS:
+            self.last = now
+            num_tried = self.num_before + campaign.num_mutants
+            rate = num_tried / (now - self.started)
+            minutes = (self.num_all - num_tried) / rate / 60
+            print(f"{num_tried} of {self.num_all}, {rate:.1f} a second, {minutes:.0f} minutes left", flush=True)
+
+
+def _sum_up(campaigns: list[Campaign]) -> None:
+    """All layouts, a line each, and their sum."""
+    print("\n".join(["", *map(str, campaigns)]))
+    ends = sum((campaign.ends for campaign in campaigns), Counter[str]())
+    num_failures = sum(len(campaign.failures) for campaign in campaigns)
+    print(f"all: {ends.total()} mutants, {num_failures} ended as none may, {dict(ends)}")
 
 
 if __name__ == "__main__":

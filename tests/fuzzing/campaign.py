@@ -5,8 +5,9 @@ import json
 import shutil
 import stat
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -25,16 +26,22 @@ from millrace import main
 FAULTS = ("Traceback", "internal error", "Warning:", "Error: <", "forbidden:", "object at 0x")
 MAX_CHANGED_BYTES = 16 << 20
 ENDS = {0: "success", 1: "error in the data", 2: "error in command, map or recipe"}
+NONE_MAY = "as none may"
 
 
 @dataclass
 class Campaign:
-    """Counts by outcome, and the mutants that ended as none may."""
+    """Counts by outcome, the mutants that ended as none may, and the most that one of them took.
+
+    seconds: of all of them. cpu_seconds, num_bytes: of the slowest and of the largest.
+    """
 
     layout: str
     ends: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    num_bytes: int = 0
 
     @property
     def num_mutants(self) -> int:
@@ -43,10 +50,22 @@ class Campaign:
 
     def to_json(self) -> str:
         """As the process that ran it hands it on."""
-        return json.dumps({"layout": self.layout, "ends": self.ends, "failures": self.failures, "s": self.seconds})
+        return json.dumps(asdict(self))
+
+    def __str__(self) -> str:
+        most = f"at most {self.cpu_seconds:.1f} s of CPU time and {self.num_bytes / 1e6:.0f} MB resident"
+        ends = ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
+        return f"{self.layout}: {self.num_mutants} mutants in {self.seconds:.0f} s: {ends}; {most}"
 
 
-def fight(layout: str, folder: Path, *, num_mutants: int, seed: int) -> Campaign:
+def fight(
+    layout: str,
+    folder: Path,
+    *,
+    num_mutants: int,
+    seed: int,
+    on_mutant: Callable[[Campaign, str | None], None],
+) -> Campaign:
     """Try mutants of a seed; the same numbers try the same ones.
 
     Args:
@@ -54,6 +73,7 @@ def fight(layout: str, folder: Path, *, num_mutants: int, seed: int) -> Campaign
         folder: Empty, for everything that is written.
         num_mutants: How many.
         seed: Of the random choices.
+        on_mutant: Told after each mutant how it stands, and why that one failed, if it did.
     """
     campaign = Campaign(layout)
     whole = folder / "whole"
@@ -71,11 +91,12 @@ def fight(layout: str, folder: Path, *, num_mutants: int, seed: int) -> Campaign
     )
     @given(mutants(whole, SEEDS[layout]))
     def try_one(mutant: Mutant) -> None:
-        _try(mutant, whole, folder / "trial", campaign)
+        failure = _try(mutant, whole, folder / "trial", campaign)
+        campaign.seconds = perf_counter() - started
+        on_mutant(campaign, failure)
 
     started = perf_counter()
     try_one()
-    campaign.seconds = perf_counter() - started
     return campaign
 
 
@@ -91,7 +112,8 @@ def _arguments(command: tuple[str, ...], source: Path, out: Path) -> list[str]:
     return [word.replace(SOURCE, str(source)).replace(OUT, str(out)) for word in command]
 
 
-def _try(mutant: Mutant, whole: Path, trial: Path, campaign: Campaign) -> None:
+def _try(mutant: Mutant, whole: Path, trial: Path, campaign: Campaign) -> str | None:
+    """Try a mutant; why it failed, if it did."""
     shutil.rmtree(trial, ignore_errors=True)
     source, out = trial / "source", trial / "out"
     shutil.copytree(whole, source)
@@ -103,9 +125,14 @@ def _try(mutant: Mutant, whole: Path, trial: Path, campaign: Campaign) -> None:
     with unchanged(source) as changed:
         outcome = run(arguments, trial, source=source, out=out)
     wrong = _wrong(outcome, out, arguments) or (f"changed {changed[0]}" if changed else None)
-    campaign.ends["as none may" if wrong else ENDS[outcome.code]] += 1
-    if wrong is not None:
-        campaign.failures.append(f"{wrong}\n  {mutant}\n  exit code {outcome.code}: {outcome.stderr[-600:]}")
+    campaign.ends[ENDS[outcome.code] if wrong is None and outcome.code in ENDS else NONE_MAY] += 1
+    campaign.cpu_seconds = max(campaign.cpu_seconds, outcome.cpu_seconds)
+    campaign.num_bytes = max(campaign.num_bytes, outcome.num_bytes)
+    if wrong is None:
+        return None
+    failure = f"{wrong}\n  {mutant}\n  exit code {outcome.code}: {outcome.stderr[-600:]}"
+    campaign.failures.append(failure)
+    return failure
 
 
 def _is_small_file(path: Path) -> bool:
@@ -116,6 +143,8 @@ def _is_small_file(path: Path) -> bool:
 
 def _wrong(outcome: Outcome, out: Path, arguments: list[str]) -> str | None:
     """Why a command must not end like this; None where it may."""
+    if outcome.code is None:
+        return "hung"
     if outcome.code not in ENDS:
         return f"ended with {outcome.code}"
     printed = outcome.stdout + outcome.stderr

@@ -23,30 +23,14 @@ from training_setups import (
     GB,
     PROCESSOR,
     codes,
-    copy_to_break,
     printed,
     replace_text,
     settings_of,
-    write_base,
-    write_run_dataset,
 )
 
+pytest_plugins = ["training_fixtures"]
+
 Files = Callable[[Path, Path], None]
-
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run_dataset(tmp_path_factory.mktemp("preflight"))
-
-
-@pytest.fixture
-def dataset(whole: Path, tmp_path: Path) -> Path:
-    return copy_to_break(whole, tmp_path / "dataset")
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return write_base(tmp_path / "base")
 
 
 def test_a_sound_run_has_no_problem_and_a_plan(whole: Path, base: Path) -> None:

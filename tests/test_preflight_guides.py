@@ -24,8 +24,9 @@ from training_setups import (
     replace_text,
     settings_of,
     write_base,
-    write_run_dataset,
 )
+
+pytest_plugins = ["training_fixtures"]
 
 GUIDES = REPOSITORY.parent / "shared/guides"
 WORKSTATION = replace(EVERYTHING, gpus=(Gpu("RTX 6000 Ada", 48 * GB),))
@@ -47,11 +48,6 @@ class Run:
         checked = self.judged(**flags)
         (found,) = (found for found in (*checked.problems, *checked.warnings) if found.code == code)
         return str(found)
-
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run_dataset(tmp_path_factory.mktemp("guides"))
 
 
 @pytest.fixture

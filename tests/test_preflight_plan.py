@@ -13,28 +13,13 @@ from training_setups import (
     EVERYTHING,
     NUM_STEPS,
     codes,
-    copy_to_break,
     printed,
     replace_text,
     settings_of,
     write_base,
-    write_run_dataset,
 )
 
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run_dataset(tmp_path_factory.mktemp("plan"))
-
-
-@pytest.fixture
-def dataset(whole: Path, tmp_path: Path) -> Path:
-    return copy_to_break(whole, tmp_path / "dataset")
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return write_base(tmp_path / "base")
+pytest_plugins = ["training_fixtures"]
 
 
 def test_a_dataset_of_short_episodes_leaves_nothing_to_plan(dataset: Path, base: Path) -> None:

@@ -21,15 +21,11 @@ from train.preflight.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorK
 from train.preflight.parameters import components_of
 from train.preflight.robot import trained_config
 from train.preflight.shards import num_splits, shard, trainable_steps
-from training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of, write_run_dataset
+from training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of
 
 pytestmark = pytest.mark.skipif(find_spec("gr00t") is None, reason="NOT TESTED: gr00t is not importable")
+pytest_plugins = ["training_fixtures"]
 HORIZON = 16
-
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run_dataset(tmp_path_factory.mktemp("n1d6"))
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from commands.finetune import Finetune
 from commands.inspect import Inspect
 from commands.maps import Maps
 from commands.pipeline import Pipeline
+from commands.positionals import positionals_first
 from commands.robots import Robots
 from commands.serve import Serve
 from commands.upload import Upload
@@ -88,7 +89,8 @@ def _parse(arguments: list[str]) -> Any:
     """The command that the arguments name, each with a page of its own; the overview has a line for each."""
     name = arguments[0] if arguments else None
     if name in COMMANDS:
-        return tyro.cli(COMMANDS[name], prog=f"millrace {name}", args=arguments[1:])
+        words = positionals_first(arguments[1:], COMMANDS[name])
+        return tyro.cli(COMMANDS[name], prog=f"millrace {name}", args=words)
     overview = {name: tyro.conf.subcommand(name, description=_title(command)) for name, command in COMMANDS.items()}
     choices: list[Any] = [Annotated[command, overview[name]] for name, command in COMMANDS.items()]
     description = (__doc__ or "").splitlines()[0]

@@ -80,7 +80,7 @@ class Convert:
     chunks_size: Annotated[int, arg(metavar="EPISODES")] = 1000
     """Episodes in a folder."""
     holdout: Annotated[str | None, arg(metavar="SHARE|LIST")] = None
-    """Put some episodes into OUT_heldout, for evaluation: a share such as 0.05, or a list such as 3,7."""
+    """Put some episodes into OUT_heldout, for evaluation: a share such as 0.05 or 1/20, or a list such as 3,7."""
     workers: Annotated[int | None, arg(metavar="CORES")] = None
     """Cores to use; by default all."""
     address: Annotated[str | None, arg(metavar="ADDRESS")] = None

@@ -75,6 +75,7 @@ def test_an_opened_source_stands_for_its_folder(tmp_path: Path) -> None:
         ({"task": "  "}, r"^task: a task is a sentence, not an empty text"),
         ({"imagesize": 64}, r"^'imagesize' is not a field of a recipe\. Did you mean 'image_size'\? Known: sources, "),
         ({"holdout": 1.5}, r"^holdout: a share of the episodes lies between 0 and 1"),
+        ({"holdout": "5%"}, r"^holdout: a share of the episodes lies between 0 and 1, such as 0\.05 or 1/20, not '5%'"),
         ({"holdout": "1,x"}, r"^holdout: episodes are given as A:B"),
         ({"fps": "fast", "gop": 0}, r"fps: .*; gop: "),
     ],
@@ -93,6 +94,12 @@ def test_a_recipe_needs_a_source() -> None:
 
 def test_a_robot_alone_will_do() -> None:
     assert Recipe.single("data/aloha", robot="aloha").robot == "aloha"
+
+
+@pytest.mark.parametrize("share", ["0.05", "1/20", 0.05])
+def test_a_share_may_be_a_fraction(share: str | float) -> None:
+    assert recipe(holdout=share).holdout == Fraction(1, 20)
+    assert recipe(holdout=share).sources[0].holdout is None
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def _share(value: object) -> object:
     except (ValueError, ZeroDivisionError):
         share = Fraction(0)
     if not 0 < share < 1:
-        raise ValueError(f"a share of the episodes lies between 0 and 1, such as 0.05, not {value!r}")
+        raise ValueError(f"a share of the episodes lies between 0 and 1, such as 0.05 or 1/20, not {value!r}")
     return share
 
 
@@ -183,8 +183,8 @@ class Recipe(BaseModel):
 
 
 def is_share(holdout: object) -> bool:
-    """Whether it is a share of the episodes, such as 0.05, rather than a list of them."""
-    return "." in str(holdout)
+    """Whether it is a share of the episodes, such as 0.05 or 1/20, rather than a list of them."""
+    return any(mark in str(holdout) for mark in "./%")
 
 
 def check_recipe(values: dict[str, Any], places: Places = Places()) -> Recipe:

@@ -5,9 +5,11 @@
     python benchmarks/convert.py --workers 1,2,4 --json out/convert.json
 
 Up to 8 of the source's episodes are taken, so many that each comes equally often among --episodes: every
-method converts these. CPU seconds are of all processes. startup_s: seconds from launching the process to
-the first record, less what one episode takes in a process alone, as that is work. A worker's memory is
-measured on examples/, in episodes of 400 and of 4000 frames.
+method converts these. CPU seconds are of all processes. Ray's rate is held against that of one process alone,
+times the workers, and beside it stands that of as many processes at once without Ray: what the machine itself
+loses when all cores are busy. startup_s: seconds from launching the process to the first record, less what one
+episode takes in a process alone, as that is work; beside it, a Ray Data pipeline that does nothing. A worker's
+memory is measured on examples/, in episodes of 400 and of 4000 frames.
 
 Needs Millrace with its extra `bench`, and Linux. Guide, ffmpeg and floor read whole mp4s (LeRobot v1 and v2).
 """
@@ -30,8 +32,18 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from floor import mean_floor  # noqa: E402
 from measure import Cost, measure  # noqa: E402
-from report import FFMPEG_CORES, FFMPEG_ONE, MILLRACE, Measured, describe_peaks, figures, print_tables  # noqa: E402
-from runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated, run_local, run_ray, worker_peak_mb  # noqa: E402
+from report import FFMPEG_CORES, FFMPEG_ONE, MILLRACE, Measured, describe_peaks, figures, print_tables, workers  # noqa: E402
+from runs import (  # noqa: E402
+    EXAMPLE,
+    EXAMPLE_MAP,
+    bare_ray_seconds,
+    in_fresh_process,
+    rate_of_processes,
+    repeated,
+    run_local,
+    run_ray,
+    worker_peak_mb,
+)
 
 from engine.convert import plan_conversion  # noqa: E402
 from engine.planning.plan import ConversionPlan  # noqa: E402
@@ -134,12 +146,17 @@ def _measure_round(few: ConversionPlan, options: Options, measured: Measured) ->
     many = repeated(few, options.episodes)
     for count in options.worker_counts:
         run = run_ray(many, count, options.address)
-        measured.add(f"{MILLRACE}, Ray, {count} workers", run.cost)
+        if options.address is None:
+            at_once = local.rate if count == 1 else rate_of_processes(few, count)
+            measured.process_efficiencies.setdefault(count, []).append(at_once / (count * local.rate))
+        measured.add(f"{MILLRACE}, Ray, {workers(count)}", run.cost)
         measured.rates.setdefault(count, []).append(run.rate)
         measured.efficiencies.setdefault(count, []).append(run.rate / (count * local.rate))
         if run.ray_cores is not None:
             measured.ray_cores.setdefault(count, []).append(run.ray_cores)
         measured.startups.append(run.first_record_seconds - local.cost.wall)
+    if options.address is None:
+        measured.bare_startups.append(bare_ray_seconds(options.worker_counts[0]))
 
 
 def _whole_clips(plan: ConversionPlan) -> list[list[Clip]] | None:

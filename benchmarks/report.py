@@ -19,8 +19,9 @@ FFMPEG_CORES = "ffmpeg, one process per core"
 class Measured:
     """Costs by method, in the order of the table, and the rest of what was found; a value for each round.
 
-    floors: means over the episodes. rates, efficiencies, ray_cores: by number of workers. peaks_mb: by episode
-    length; empty where nothing was measured.
+    floors: means over the episodes. rates, efficiencies, process_efficiencies (of as many processes without Ray),
+    ray_cores: by number of workers. bare_startups: of a Ray Data pipeline that does nothing. peaks_mb: by episode
+    length. Empty where nothing was measured.
     """
 
     costs: dict[str, list[Cost]] = field(default_factory=dict)
@@ -28,8 +29,10 @@ class Measured:
     stages: list[dict[str, float]] = field(default_factory=list)
     rates: dict[int, list[float]] = field(default_factory=dict)
     efficiencies: dict[int, list[float]] = field(default_factory=dict)
+    process_efficiencies: dict[int, list[float]] = field(default_factory=dict)
     ray_cores: dict[int, list[float]] = field(default_factory=dict)
     startups: list[float] = field(default_factory=list)
+    bare_startups: list[float] = field(default_factory=list)
     peaks_mb: dict[str, float] = field(default_factory=dict)
 
     def add(self, method: str, cost: Cost) -> None:
@@ -52,13 +55,19 @@ def figures(measured: Measured) -> dict[str, object]:
         "millrace_cpu_s": costs[MILLRACE].cpu,
         **({"floor_cpu_s": median(floor.total for floor in measured.floors)} if measured.floors else {}),
         "ray_efficiency": median(measured.efficiencies[max(measured.efficiencies)]),
-        "ray_efficiencies": {str(count): median(found) for count, found in measured.efficiencies.items()},
-        "ray_cores": {str(count): median(found) for count, found in measured.ray_cores.items()} or None,
+        "ray_efficiencies": _by_count(measured.efficiencies),
+        "process_efficiencies": _by_count(measured.process_efficiencies) or None,
+        "ray_cores": _by_count(measured.ray_cores) or None,
         "startup_s": median(measured.startups),
+        "bare_ray_startup_s": median(measured.bare_startups) if measured.bare_startups else None,
         "worker_rss_mb": {frames: round(peak) for frames, peak in measured.peaks_mb.items()} or None,
-        "episodes_per_second": {str(count): median(rates) for count, rates in measured.rates.items()},
+        "episodes_per_second": _by_count(measured.rates),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def _by_count(found: dict[int, list[float]]) -> dict[str, float]:
+    return {str(count): median(values) for count, values in found.items()}
 
 
 def print_tables(measured: Measured, console: Console) -> None:
@@ -66,13 +75,23 @@ def print_tables(measured: Measured, console: Console) -> None:
     console.print(_cost_table(measured))
     console.print(_stage_table(measured))
     for count, rates in measured.rates.items():
+        beside = ""
+        if count in measured.process_efficiencies:
+            processes, cores = median(measured.process_efficiencies[count]), median(measured.ray_cores[count])
+            beside = f" ({processes:.1%} without Ray); cores that Ray itself keeps busy: {cores:.2f}"
         efficiency = median(measured.efficiencies[count])
-        cores = f"{median(measured.ray_cores[count]):.2f}" if count in measured.ray_cores else "unknown"
         console.print(
-            f"Ray, {count} workers: {median(rates):.2f} episodes/s, each {efficiency:.1%} of a process alone; "
-            f"cores that Ray itself keeps busy: {cores}"
+            f"Ray, {workers(count)}: {median(rates):.2f} episodes/s, each {efficiency:.1%} of a process alone{beside}"
         )
-    console.print(f"startup: {median(measured.startups):.1f} s to the first record, less the work on one episode")
+    startup = f"startup: {median(measured.startups):.1f} s to the first record, less the work on one episode"
+    if measured.bare_startups:
+        startup += f"; {median(measured.bare_startups):.1f} s to the first row of a pipeline that does nothing"
+    console.print(startup)
+
+
+def workers(count: int) -> str:
+    """So many, in words."""
+    return f"{count} worker" if count == 1 else f"{count} workers"
 
 
 def describe_peaks(measured: Measured) -> str:

@@ -3,7 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from multiprocessing import get_context
@@ -19,6 +19,7 @@ from engine.output.record import EpisodeRecord, EpisodeResult
 from engine.planning.plan import ConversionPlan
 from engine.planning.recipe import Recipe
 from engine.run import Watch
+from engine.stream import connected
 
 Result = TypeVar("Result")
 
@@ -63,6 +64,17 @@ def run_local(plan: ConversionPlan) -> Run:
 def run_ray(plan: ConversionPlan, num_workers: int, address: str | None) -> Run:
     """An embedded Ray, or the cluster at `address`; of that neither CPU nor memory is seen from here."""
     return in_fresh_process(_run_ray, plan, num_workers, address, launched=time())
+
+
+def rate_of_processes(plan: ConversionPlan, num_processes: int) -> float:
+    """Episodes a second of so many processes at once that know nothing of each other: what the machine can do."""
+    with ThreadPoolExecutor(num_processes) as pool:
+        return sum(run.rate for run in pool.map(run_local, [plan] * num_processes))
+
+
+def bare_ray_seconds(num_workers: int) -> float:
+    """Seconds from the launch of a process to the first row of a Ray Data pipeline that does nothing."""
+    return in_fresh_process(_run_bare_ray, num_workers, launched=time())
 
 
 def worker_peak_mb(num_frames: int) -> float:
@@ -143,6 +155,21 @@ def _run_ray(plan: ConversionPlan, num_workers: int, address: str | None, *, lau
         ray_cores=_slope(beside) if beside else None,
         peak_mb=max(peaks, default=None),
     )
+
+
+class _Idle:
+    """An actor without work."""
+
+    def __call__(self, row: dict[str, int]) -> dict[str, int]:
+        return row
+
+
+def _run_bare_ray(num_workers: int, *, launched: float) -> float:
+    with connected(num_workers, None) as data:
+        pool = data.ActorPoolStrategy(size=num_workers)
+        rows = data.from_items([{"row": row} for row in range(num_workers)], override_num_blocks=num_workers)
+        next(iter(rows.map(_Idle, compute=pool, num_cpus=1).iter_rows()))
+        return time() - launched
 
 
 def _slope(points: list[tuple[float, float]]) -> float:

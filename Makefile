@@ -3,6 +3,8 @@ BIN := .venv/bin
 PACKAGES := millrace.py commands embodiments engine train benchmarks tests
 # One job a core; the tests of Ray use what is left.
 JOBS ?= 2
+# What the tests of training need; one release, as any other may bring gigabytes of CUDA.
+TORCH ?= torch==2.13.0
 
 .PHONY: demo test test-pins fuzz lint format judge clean
 
@@ -59,7 +61,7 @@ judge: .venv-judge/installed
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,train]' $(TORCH)
 	touch $@
 
 .venv-judge/installed:

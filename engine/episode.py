@@ -101,11 +101,8 @@ class _Conversion:
         try:
             with writing_to(self.out):
                 yield
-        except (MillraceError, OSError) as error:
-            raise EpisodeError(self.plan.episode.index, camera, str(error)) from error
-        except Exception as error:  # a fault of ours, or of a codec: the other episodes need not suffer from it
-            reason = f"internal error, {type(error).__name__}: {error}"
-            raise EpisodeError(self.plan.episode.index, camera, reason) from error
+        except Exception as error:  # be it a fault of ours, or of a codec: the other episodes need not suffer from it
+            raise EpisodeError(self.plan.episode.index, camera, _reason(error)) from error
 
     def _fetch(self) -> None:
         """Of a source on the Hub only what this episode needs is downloaded, while others are converted."""
@@ -170,6 +167,13 @@ class _Conversion:
         self.stats[camera_key(camera)] = made.stats
         if made.is_copied:
             self.copied.append(camera)
+
+
+def _reason(error: Exception) -> str:
+    is_named = isinstance(error, (MillraceError, OSError))
+    if fault_code(error) is FaultCode.MEMORY:
+        return f"memory ran out, or {error}" if is_named else f"memory ran out, {type(error).__name__}: {error}"
+    return str(error) if is_named else f"internal error, {type(error).__name__}: {error}"
 
 
 def _check_order(table: pa.Table, where: str) -> None:

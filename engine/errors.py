@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from embodiments.errors import MillraceError
 from engine.faults import FaultCode, Quarantined
+from engine.memory import is_memory_left
 
 
 class RecipeError(MillraceError):
@@ -117,6 +118,8 @@ class EpisodeError(MillraceError):
 
 def fault_code(error: BaseException) -> FaultCode:
     """What kind of fault an error of an episode's conversion is."""
+    if _is_for_want_of_memory(error):
+        return FaultCode.MEMORY
     if isinstance(error, EpisodeDataError):
         return error.code
     if isinstance(error, HubError):
@@ -128,3 +131,15 @@ def fault_code(error: BaseException) -> FaultCode:
     if isinstance(error, FileNotFoundError):
         return FaultCode.MISSING
     return FaultCode.UNREADABLE if isinstance(error, OSError) else FaultCode.INTERNAL
+
+
+def _is_for_want_of_memory(error: BaseException | None) -> bool:
+    """Also what says otherwise: a thread that cannot be started, a library that cannot be loaded.
+
+    libav and pyarrow are refused memory, too, where a damaged file makes them ask for far too much.
+    """
+    if not is_memory_left():
+        return True
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__
+    return error is not None

@@ -21,7 +21,8 @@ class FaultCode(str, Enum):
     WIDTH = "width"  # more or fewer joints a row than the metadata says
     TASK = "task"  # a task that the metadata does not name
     PICTURE_SIZE = "picture-size"  # pictures that change within a clip
-    WORKER_DIED = "worker-died"  # a codec crashed, or memory ran out, each time
+    WORKER_DIED = "worker-died"  # killed, or crashed in a codec, each time
+    MEMORY = "memory"  # refused, each time
     INTERNAL = "internal"  # a fault of ours, or of a library
     HUB = "hub"  # what the Hub refused, or a connection that failed
     OUTPUT = "output"  # the output folder cannot be written to

@@ -54,17 +54,26 @@ class EpisodeWorker:
     def _convert(self, plan: EpisodePlan) -> EpisodeResult:
         """Ray begins an episode anew, on a new worker, as often as one dies of it; here that ends."""
         with attempt(plan.index, self.scratch) as num_deaths:
-            if num_deaths < MAX_DEATHS:
-                return convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
-            return EpisodeFailure(
-                index=plan.index,
-                plan=plan.digest,
-                binding=plan.binding,
-                source_episode=plan.episode.index,
-                camera=None,
-                code=FaultCode.WORKER_DIED,
-                reason=f"{num_deaths} workers died over it: a codec crashed, or memory ran out",
-            )
+            if num_deaths == MAX_DEATHS:
+                return _killer(plan)
+            result = convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
+            is_refused_memory = isinstance(result, EpisodeFailure) and result.code is FaultCode.MEMORY
+            if is_refused_memory and num_deaths + 1 < MAX_DEATHS:
+                os._exit(1)  # what this process holds already, a new one does not
+            return result
+
+
+def _killer(plan: EpisodePlan) -> EpisodeFailure:
+    """What is told of an episode whose workers all died."""
+    return EpisodeFailure(
+        index=plan.index,
+        plan=plan.digest,
+        binding=plan.binding,
+        source_episode=plan.episode.index,
+        camera=None,
+        code=FaultCode.WORKER_DIED,
+        reason=f"{MAX_DEATHS} workers died over it: a codec crashed, or memory ran out",
+    )
 
 
 def convert_in_parallel(
@@ -122,6 +131,7 @@ def connected(num_workers: int | None, address: str | None) -> Iterator[ModuleTy
     context = data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.memory_usage_poll_interval_s = None  # 5 to 10 ms each time, for a figure that nobody reads
     try:
         yield data
     finally:

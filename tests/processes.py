@@ -41,7 +41,7 @@ def wait_for_lines(ledger: Path, num_lines: int, process: "subprocess.Popen[str]
 
 
 @lru_cache
-def _serve_forks() -> None:
+def serve_forks() -> None:
     """Children begin as a copy of a process that has imported everything, so that a kill hits work and not imports."""
     CONTEXT.set_forkserver_preload(["pytest", "processes"])
     before = os.environ.get("PYTHONPATH", "")
@@ -54,7 +54,7 @@ def _serve_forks() -> None:
 
 
 def _child(*arguments: object) -> ForkServerProcess:
-    _serve_forks()
+    serve_forks()
     child = CONTEXT.Process(target=_convert, args=arguments)
     child.start()
     return child
@@ -69,7 +69,7 @@ def convert_in_child(recipe: Recipe, out: Path, **flags: Any) -> int | None:
 
 def kill_after(seconds: float, recipe: Recipe, out: Path) -> bool:
     """Convert without Ray in a child and kill that some time after it began; returns whether it had not ended."""
-    _serve_forks()
+    serve_forks()
     begun = CONTEXT.Event()
     child = _child(recipe, out, {"begun": begun})
     begun.wait()

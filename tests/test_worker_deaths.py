@@ -1,80 +1,141 @@
-"""Workers die, by the OOM killer or inside a codec: the run goes on, and an episode that kills is set aside."""
+"""Workers die, by the OOM killer, for want of memory or in a codec: the run goes on, what kills is set aside."""
 
 import os
+import resource
+import shutil
 import signal
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from threading import Event, Thread
 
+import av
+import numpy as np
 import pytest
 
-from conftest import REPOSITORY, files_of, recipe_for
+from conftest import files_of, recipe_for, video_path
 from engine.attempts import MAX_DEATHS, attempt
 from engine.convert import Workers, convert
 from engine.errors import EpisodesFailed
+from processes import CONTEXT, serve_forks
+from synthetic import write_dataset
 
-# Real episodes: a worker is at each of them long enough to be hit.
-EXAMPLE = REPOSITORY / "examples/aloha"
-SETTINGS = {"map": "aloha_to_gr1", "task": "Fold."}
+LENGTHS = (41, 41)
+SETTINGS = {"robot": "aloha", "horizon": 4}
+# Pictures that take a while, then such as take more memory than a worker has from its beginning, or from those.
+SIZES = {"top": (1080, 1920), "wrist": (4320, 7680)}
+DEADLY = (signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT)
+Deed = Callable[[int], None]  # to the process of a worker
 
 
 @contextmanager
-def killing(out: Path, index: int, signals: list[signal.Signals]) -> Iterator[Counter[int]]:
-    """Send the next of the signals to each worker that begins an episode; yields how many came to which process."""
-    killed: Counter[int] = Counter()
-    stop = Event()
-
-    def watch() -> None:
-        waiting = list(signals)
-        while waiting and not stop.is_set():
-            for note in out.glob(f".millrace/run-*/{index}.attempts"):
-                with suppress(FileNotFoundError):
-                    for pid in note.read_text().split():
-                        if int(pid) not in killed:
-                            os.kill(int(pid), waiting.pop(0))
-                            killed[int(pid)] += 1
-            time.sleep(0.005)
-
-    thread = Thread(target=watch)
-    thread.start()
+def doing(out: Path, index: int, deeds: Sequence[Deed]) -> Iterator["SimpleQueue[int]"]:
+    """Do the next of the deeds to each worker that begins an episode; yields to which processes one was done."""
+    serve_forks()
+    done: SimpleQueue[int] = CONTEXT.SimpleQueue()
+    # A process of its own: as a thread, it would wait for what this one imports.
+    watching = CONTEXT.Process(target=_watch, args=(out, index, list(deeds), done), daemon=True)
+    watching.start()
     try:
-        yield killed
+        yield done
     finally:
-        stop.set()
-        thread.join()
+        watching.kill()
+        watching.join()
+
+
+def _watch(out: Path, index: int, deeds: list[Deed], done: "SimpleQueue[int]") -> None:
+    known: set[int] = set()
+    while deeds:
+        for note in out.glob(f".millrace/run-*/{index}.attempts"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                for pid in {int(line) for line in note.read_text().split()} - known:
+                    known.add(pid)
+                    deeds.pop(0)(pid)
+                    done.put(pid)
+        time.sleep(0.002)
+
+
+def kill(number: signal.Signals, pid: int) -> None:
+    """As the OOM killer does, or as a codec crashes."""
+    os.kill(pid, number)
+
+
+def refuse_memory(pid: int) -> None:
+    """From now on the system gives a process no more memory than it has, as under `ulimit -v`."""
+    num_bytes = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (num_bytes, num_bytes))
+
+
+def taken(queue: "SimpleQueue[int]") -> list[int]:
+    """What lies in a queue."""
+    return list(iter(lambda: None if queue.empty() else queue.get(), None))
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("deaths") / "source"
+    write_dataset(root, lengths=LENGTHS, cameras=tuple(SIZES))
+    for camera, size in SIZES.items():
+        write_grey(video_path(root, 0, camera), *size)
+        shutil.copy(video_path(root, 0, camera), video_path(root, 1, camera))
+    return root
+
+
+def write_grey(path: Path, height: int, width: int) -> None:
+    picture = np.full((height * 3 // 2, width), 128, np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=50, options={"preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        for _ in range(LENGTHS[0]):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "yuv420p")))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    convert(recipe_for(EXAMPLE, **SETTINGS), out, workers=Workers(local=True))
+    convert(recipe_for(source, **SETTINGS), out, workers=Workers(local=True))
     return files_of(out)
 
 
-def test_a_killed_worker_is_replaced_and_leaves_no_trace(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    signals = [signal.SIGKILL, signal.SIGSEGV]
-    with killing(tmp_path / "out", 1, signals) as killed:
-        convert(recipe_for(EXAMPLE, **SETTINGS), tmp_path / "out", workers=Workers(num=1))
-    assert len(killed) == len(signals) < MAX_DEATHS
+@pytest.mark.parametrize(
+    "deeds",
+    [
+        pytest.param([partial(kill, signal.SIGKILL), partial(kill, signal.SIGSEGV)], id="killed"),
+        pytest.param([refuse_memory, refuse_memory], id="memory"),
+    ],
+)
+def test_a_worker_that_dies_is_replaced_and_leaves_no_trace(
+    source: Path, undisturbed: dict[str, bytes], tmp_path: Path, deeds: list[Deed]
+) -> None:
+    with doing(tmp_path / "out", 0, deeds) as done:
+        convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(num=1))
+    assert len(taken(done)) == len(deeds) < MAX_DEATHS
     assert files_of(tmp_path / "out") == undisturbed
 
 
+@pytest.mark.parametrize(
+    ("deeds", "told"),
+    [
+        pytest.param([partial(kill, number) for number in DEADLY], "3 workers died", id="killed"),
+        pytest.param([refuse_memory] * 3, "memory ran out", id="memory"),
+    ],
+)
 def test_an_episode_that_kills_its_worker_three_times_is_set_aside(
-    undisturbed: dict[str, bytes], tmp_path: Path
+    source: Path, undisturbed: dict[str, bytes], tmp_path: Path, deeds: list[Deed], told: str
 ) -> None:
-    signals = [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT]
     with (
-        killing(tmp_path / "out", 0, signals) as killed,
-        pytest.raises(EpisodesFailed, match=r"^episode 0: 3 workers died over it"),
+        doing(tmp_path / "out", 0, deeds) as done,
+        pytest.raises(EpisodesFailed, match=rf"^episode 0(, camera wrist)?: .*{told}") as caught,
     ):
-        convert(recipe_for(EXAMPLE, **SETTINGS), tmp_path / "out", workers=Workers(num=1))
-    assert len(killed) == MAX_DEATHS
+        convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(num=1))
+    assert len(taken(done)) == MAX_DEATHS
+    assert [failure.episode for failure in caught.value.quarantined] == [0]
     assert not (tmp_path / "out/meta").exists()
 
-    convert(recipe_for(EXAMPLE, **SETTINGS), tmp_path / "out", workers=Workers(local=True))
+    convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(local=True))
     assert files_of(tmp_path / "out") == undisturbed
 
 

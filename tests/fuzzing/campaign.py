@@ -23,7 +23,7 @@ from fuzzing.seeds import OUT, SEEDS, SOURCE
 from millrace import main
 
 # What no user should ever read.
-FAULTS = ("Traceback", "internal error", "Warning:", "Error: <", "forbidden:", "object at 0x")
+FAULTS = ("Traceback", "internal error", "MemoryError", "Warning:", "Error: <", "forbidden:", "object at 0x")
 MAX_CHANGED_BYTES = 16 << 20
 ENDS = {0: "success", 1: "error in the data", 2: "error in command, map or recipe"}
 NONE_MAY = "as none may"

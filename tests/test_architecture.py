@@ -16,7 +16,7 @@ PACKAGES = ("embodiments", "engine", "train", "commands")
 LAYERS = (*PACKAGES, "millrace")
 # Only these files may import the heavy dependencies.
 IMPORTERS = {
-    "ray": ("engine/stream.py", "train/finetune.py", "train/evaluate.py"),
+    "ray": ("engine/stream.py", "train/cluster.py", "train/finetune.py", "train/evaluate.py"),
     "av": ("engine/video/*",),
     "gr00t": ("train/groot/*",),
     "torch": ("train/*", "train/groot/*", "engine/video/*"),

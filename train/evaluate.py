@@ -1,9 +1,6 @@
 """Open-loop evaluation: episodes dealt out to a pool of Ray actors that hold a policy each, or taken one by one."""
 
-import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,9 +11,10 @@ from ray.util import ActorPool
 from embodiments.errors import MillraceError
 from engine.validate.config import GrootConfig
 from train.checkpoint import Checkpoint, digests_trained_on
+from train.cluster import check_gpus, connected
 from train.dataset import TrainingDataset
 from train.episodes import EpisodeReader, check_agreement
-from train.errors import EvaluationError, GpuMissing, SettingsError
+from train.errors import EvaluationError, SettingsError
 from train.evaluate_settings import EvaluateSettings
 from train.open_loop import Policy, Trace, trace_episode
 from train.run_folder import dataset_digest
@@ -38,13 +36,6 @@ class Contender:
 OpenPolicy = Callable[[EvaluateSettings, Contender], Policy]
 # Told the contender, an episode's trace, and how many of how many are done.
 OnTrace = Callable[[Contender, Trace, int, int], None]
-
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-}
-OBJECT_STORE_BYTES = 256 << 20  # joints of episodes are all that Ray stores
 
 
 def contenders(settings: EvaluateSettings) -> tuple[list[Contender], list[str]]:
@@ -160,8 +151,9 @@ def _run_here(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPo
 
 
 def _run_on_ray(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy) -> Iterator[Done]:
-    with _connected(settings):
-        _check_gpus(settings)
+    with connected(settings.address, num_workers=settings.num_gpus):
+        if not settings.cpu:
+            check_gpus(settings.num_gpus)
         num_actors = min(settings.num_gpus, len(tasks))
         actor = ray.remote(Evaluator).options(num_cpus=1, num_gpus=0 if settings.cpu else 1)
         pool = ActorPool([actor.remote(settings, open_policy) for _ in range(num_actors)])
@@ -191,34 +183,3 @@ def _check_widths(dataset: TrainingDataset, checkpoint: Checkpoint, tag: str) ->
                     f"{checkpoint.name}: {part} group {group} has {width} values in its statistics, "
                     f"{there} in {dataset.root}"
                 )
-
-
-def _check_gpus(settings: EvaluateSettings) -> None:
-    num_gpus = int(ray.cluster_resources().get("GPU", 0))
-    if settings.num_gpus > num_gpus and not settings.cpu:
-        raise GpuMissing(
-            f"--num-gpus {settings.num_gpus}: Ray sees {num_gpus} GPUs. Ask for as many, or pass --cpu, or evaluate in "
-            "this process with --num-gpus 0"
-        )
-
-
-@contextmanager
-def _connected(settings: EvaluateSettings) -> Iterator[None]:
-    """A Ray of this evaluation, shut down afterwards, or a running cluster, left as it was."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if settings.address:
-        ray.init(settings.address, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(
-            "local",
-            num_cpus=max(os.cpu_count() or 1, settings.num_gpus),
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()

@@ -1,10 +1,7 @@
 """Training through Ray Train: workers started, watched, restarted; or one of them, in this process."""
 
-import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,8 @@ from ray.train.v2.api.report_config import CheckpointUploadMode
 from rich.console import Console
 
 from embodiments.errors import MillraceError
-from train.errors import GpuMissing, TrainError, TrainingFailed
+from train.cluster import check_gpus, connected
+from train.errors import TrainError, TrainingFailed
 from train.progress import shown
 from train.run_folder import RunIdentity, begun, newest_complete, step_of
 from train.settings import FinetuneSettings
@@ -27,15 +25,11 @@ from train.worker import LOGS, Worker, chatter_kept
 Training = Callable[[Worker], None]
 
 ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     # Importing torch, transformers and GR00T takes a worker a minute on slow disks; Ray's default is 60.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
     # Printed lines go where `chatter_kept` puts them, not into Ray's logs.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
-OBJECT_STORE_BYTES = 256 << 20  # settings and metrics are all that Ray stores
 
 
 def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Training, console: Console) -> Path:
@@ -75,9 +69,11 @@ def _train_here(settings: FinetuneSettings, training: Training) -> None:
 
 
 def _train_on_ray(settings: FinetuneSettings, training: Training) -> None:
+    ray_of_run = connected(settings.address, num_workers=settings.num_gpus, environment=ENVIRONMENT)
     # Ray's own notices too would break into the progress bar.
-    with chatter_kept(settings.run_folder / LOGS / "ray.log"), _connected(settings):
-        _check_gpus(settings)
+    with chatter_kept(settings.run_folder / LOGS / "ray.log"), ray_of_run:
+        if not settings.cpu:
+            check_gpus(settings.num_gpus)
         trainer = TorchTrainer(
             _train_in_worker,
             train_loop_config={"settings": settings, "training": training},
@@ -117,15 +113,6 @@ def _report(metrics: dict[str, Any], checkpoint: Path | None) -> None:
     )
 
 
-def _check_gpus(settings: FinetuneSettings) -> None:
-    num_gpus = int(ray.cluster_resources().get("GPU", 0))
-    if settings.num_gpus > num_gpus and not settings.cpu:
-        raise GpuMissing(
-            f"--num-gpus {settings.num_gpus}: Ray sees {num_gpus} GPUs. Ask for as many, or for a test without any "
-            "pass --cpu, or train in this process with --num-gpus 0"
-        )
-
-
 def _told(error: TrainingFailedError, folder: Path) -> TrainError:
     """Ray's account of a failure: what the workers said, each thing once."""
     if not isinstance(error, WorkerGroupError):
@@ -137,26 +124,3 @@ def _told(error: TrainingFailedError, folder: Path) -> TrainError:
         said.setdefault(text, []).append(str(rank))
     lines = "; ".join(f"worker {', '.join(ranks)}: {text}" for text, ranks in said.items())
     return TrainingFailed(f"{lines} (all of it in {folder / LOGS}). The same command resumes")
-
-
-@contextmanager
-def _connected(settings: FinetuneSettings) -> Iterator[None]:
-    """A Ray of this run, shut down afterwards, or a running cluster, left as it was."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if settings.address:
-        ray.init(settings.address, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(
-            "local",
-            # Workers wait for one another: on fewer cores than workers they share them.
-            num_cpus=max(os.cpu_count() or 1, settings.num_gpus),
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()

@@ -1,5 +1,7 @@
 """A run's folder: which checkpoints count, what may be continued in it, and who may write to it."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from train.run_folder import (
     check_identity,
     complete_checkpoints,
     dataset_digest,
+    make_durable,
     mark_complete,
     newest_complete,
     robot_of,
@@ -61,6 +64,43 @@ def test_old_checkpoints_go_once_the_new_one_is_complete(tmp_path: Path) -> None
     assert [path.name for path in complete_checkpoints(tmp_path)] == ["checkpoint-10", "checkpoint-12"]
     assert not (tmp_path / "checkpoint-2").exists()
     assert half.exists()
+
+
+def test_a_checkpoint_is_on_the_disk_before_its_mark_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest, old = checkpoint(tmp_path, 4, complete=False), checkpoint(tmp_path, 2)
+    (newest / "experiment_cfg").mkdir()
+    files = [newest / "model.safetensors", newest / "experiment_cfg/conf.yaml"]
+    for file in files:
+        file.touch()
+    synced: list[tuple[Path, bool, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((path, (newest / COMPLETE).exists(), (old / COMPLETE).exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    make_durable(newest)
+    assert {path for path, *_ in synced} == {*files, newest / "experiment_cfg", newest, tmp_path}
+    synced.clear()
+    mark_complete(newest, keep=1)
+    assert synced == [(newest, True, True), (old, True, False)]
+
+
+def test_storage_that_cannot_sync_folders_is_trained_on_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkpoint(tmp_path, 2, complete=False) / "model.safetensors").touch()
+
+    def refuse(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir() or is_full:
+            raise OSError(errno.ENOSPC if is_full else errno.EINVAL, "refused")
+
+    is_full = False
+    monkeypatch.setattr(os, "fsync", refuse)
+    make_durable(tmp_path / "checkpoint-2")
+    is_full = True
+    with pytest.raises(OSError, match="refused"):
+        make_durable(tmp_path / "checkpoint-2")
 
 
 @pytest.mark.parametrize(

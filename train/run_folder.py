@@ -1,8 +1,10 @@
 """A run's output folder: what it trains on, which checkpoints are complete, and who may write to it."""
 
+import errno
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ CHECKPOINTS = "checkpoint-*"
 RAY_SNAPSHOT = "checkpoint_manager_snapshot.json"
 OURS = ("experiment_cfg", "processor", "logs", "runs", "train_log.jsonl", "wandb_config.json", RAY_SNAPSHOT, IDENTITY)
 
+# With these some network storage refuses to sync a folder, which it keeps without being asked.
+NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
 # Of a dataset that Millrace did not make; statistics are left out, as GR00T writes those that it misses.
 DESCRIBING_FILES = ("info.json", "episodes.jsonl", "tasks.jsonl", "modality.json")
 
@@ -92,12 +96,31 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
+def make_durable(checkpoint: Path) -> None:
+    """Have the disk hold what this machine has written of a checkpoint."""
+    for path in (*checkpoint.rglob("*"), checkpoint, checkpoint.parent):
+        _sync(path)
+
+
 def mark_complete(checkpoint: Path, *, keep: int) -> None:
-    """Say that all of a checkpoint is written; then, and not before, delete all but the newest `keep`."""
+    """Say that all of a checkpoint is on the disk; then, and not before, delete all but the newest `keep`."""
     (checkpoint / COMPLETE).touch()
+    _sync(checkpoint)
     for old in complete_checkpoints(checkpoint.parent)[:-keep]:
         (old / COMPLETE).unlink()
+        _sync(old)  # else a machine that dies now may be left with the mark alone
         shutil.rmtree(old)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in NOT_FOR_FOLDERS or not path.is_dir():
+            raise
+    finally:
+        os.close(file)
 
 
 @contextmanager

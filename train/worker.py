@@ -16,7 +16,7 @@ from torch.linalg import vector_norm
 
 from train.errors import WeightsDiverged, WorldMismatch
 from train.progress import Event, Meter, Reading, Saved, Share, Started, WorkerProcess, append_event
-from train.run_folder import mark_complete, newest_complete, step_of
+from train.run_folder import make_durable, mark_complete, newest_complete, step_of
 from train.settings import FinetuneSettings
 
 LOGS = "logs"  # what the libraries printed, a file for each worker
@@ -108,6 +108,8 @@ class Worker:
             WeightsDiverged: they are not, or not finite; the checkpoint stays incomplete.
         """
         self._check_equal(parameters)
+        make_durable(checkpoint)  # by each worker: a machine of its own may hold back what it has written
+        _gather(None)
         if self.rank == 0:
             mark_complete(checkpoint, keep=self.settings.save_total_limit)
         step = step_of(checkpoint)

@@ -6,15 +6,20 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
+from ray.cluster_utils import Cluster
 from rich.console import Console
 
+from train.cluster import connected
 from train.errors import GpuMissing, OtherRun, TrainingFailed, WeightsDiverged, WorldMismatch
-from train.progress import Reading, Saved, Started, read_events
+from train.progress import Reading, Saved, Started
 from train.run_folder import RunIdentity, complete_checkpoints
 from train.settings import FinetuneSettings
 
@@ -23,6 +28,7 @@ torch = pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: 
 from small_training import train_apart, train_small  # noqa: E402
 from train.finetune import finetune  # noqa: E402
 from train.worker import Worker  # noqa: E402
+from train_log import read_events  # noqa: E402
 
 IDENTITY = RunIdentity(
     base_model="base",
@@ -59,10 +65,14 @@ def events(folder: Path, kind: type) -> list[Any]:
     return [event for event in read_events(folder) if isinstance(event, kind)]
 
 
-def kill_rank_1_after(folder: Path, step: int) -> None:
-    """Send SIGKILL to the process of rank 1 as soon as the checkpoint of a step is complete."""
+def wait_for_checkpoint(folder: Path, step: int) -> None:
     while not (folder / f"checkpoint-{step}" / "COMPLETE").exists():
         time.sleep(0.02)
+
+
+def kill_rank_1_after(folder: Path, step: int) -> None:
+    """Send SIGKILL to the process of rank 1 as soon as the checkpoint of a step is complete."""
+    wait_for_checkpoint(folder, step)
     os.kill(events(folder, Started)[0].workers[1].pid, signal.SIGKILL)
 
 
@@ -174,3 +184,43 @@ def test_workers_have_time_to_start(killed: tuple[Path, str]) -> None:
 def test_gpus_that_are_not_there_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(GpuMissing, match=r"--num-gpus 2: Ray sees 0 GPUs.*--cpu"):
         run(replace(settings_for(tmp_path), cpu=False))
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, Cluster]]:
+    """As `killed`, on a cluster of which a machine with a worker was lost for another; the cluster still runs."""
+    folder = tmp_path_factory.mktemp("runs") / "lost"
+    # By default Ray waits 15 seconds before it gives a machine up.
+    noticing = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": noticing})
+
+    leaving = cluster.add_node(num_cpus=1)
+    settings = settings_for(folder, max_steps=40, save_steps=10, max_failures=1, address=cluster.address)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            training = pool.submit(run, settings)
+            wait_for_checkpoint(folder, 10)
+            cluster.remove_node(leaving, allow_graceful=False)
+            cluster.add_node(num_cpus=1)
+            yield folder, training.result(timeout=300), cluster
+    finally:
+        cluster.shutdown()
+
+
+def test_a_lost_machine_is_replaced_and_training_resumes(lost: tuple[Path, str, Cluster]) -> None:
+    folder, shown, _ = lost
+    first, second = events(folder, Started)
+    assert first.step == 0
+    assert second.step >= 10
+    after = [event.step for event in events(folder, Reading) if event.time > second.time]
+    assert after == list(range(second.step + 1, 41))
+    assert f"resuming at step {second.step} of 40 with 2 worker(s)" in shown
+    assert [path.name for path in complete_checkpoints(folder)][-1] == "checkpoint-40"
+
+
+def test_a_running_cluster_is_left_as_it_was(lost: tuple[Path, str, Cluster]) -> None:
+    cluster = lost[2]
+    assert not ray.is_initialized()
+    with connected(cluster.address, num_workers=2):
+        assert sum(node["Alive"] for node in ray.nodes()) == 2
+        assert ray.available_resources()["CPU"] == 2

@@ -17,9 +17,9 @@ from train.progress import (
     Started,
     WorkerProcess,
     append_event,
-    read_events,
     shown,
 )
+from train_log import read_events
 
 STARTED = Started(step=0, max_steps=20, workers=(WorkerProcess(rank=0, host="a", pid=1),))
 

@@ -127,11 +127,6 @@ def append_event(folder: Path, event: Event) -> None:
         file.write(event.model_dump_json() + "\n")
 
 
-def read_events(folder: Path) -> list[Started | Reading | Saved]:
-    """All that the run has told."""
-    return [EVENT.validate_json(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
-
-
 @contextmanager
 def shown(folder: Path, console: Console) -> Iterator[None]:
     """Show events as they are logged: the log lies where all nodes write, so this works from any of them."""

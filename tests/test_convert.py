@@ -233,7 +233,7 @@ def test_the_manifest_names_recipe_lineage_and_every_digest(aloha_gr1: Path, alo
     manifest = json.loads((aloha_gr1 / "millrace.json").read_text())
     assert manifest["recipe"]["fps"] == "20"
     assert [line["source_episode"] for line in manifest["episodes"]] == [0, 1, 2]
-    assert {line["source"] for line in manifest["episodes"]} == {str(aloha)}
+    assert {line["source"] for line in manifest["episodes"]} == {aloha.name}
     listed = [*manifest["files"], *(file for line in manifest["episodes"] for file in line["files"])]
     assert {file["path"] for file in listed} == {*files_of(aloha_gr1)} - {"millrace.json"}
 

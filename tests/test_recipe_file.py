@@ -144,8 +144,10 @@ def test_every_problem_of_every_source_is_told_at_once_with_its_line(write: Call
         ("4: ", "no dataset at "),
         ("6: ", "episodes: episodes are given as A:B"),
         ("7: ", "'aloha_to_g1' is not a map. Did you mean 'aloha_to_gr1'?"),
+        ("9: ", "'tip' is not a camera of "),
         ("10: ", "'epsodes' is not a field of a source. Did you mean 'episodes'?"),
         ("11: ", "'horizon' is not a field of a source."),
+        ("11: ", "has no episode 99"),
         ("13: ", "has no episode 99"),
         ("14: ", "map 'aloha_to_gr1' leads to 'gr1', not to 'aloha'"),
         ("15: ", "'fld' is not a task of "),
@@ -155,6 +157,25 @@ def test_every_problem_of_every_source_is_told_at_once_with_its_line(write: Call
     for line, (begins, holds) in zip(found, expected, strict=True):
         assert line.startswith(begins)
         assert holds in line
+
+
+def test_a_rate_that_cannot_be_made_is_told_beside_whatever_else_is_wrong(write: Callable[[str], Path]) -> None:
+    other = "  - path: ../data/other\n"
+    found = problems(
+        write(
+            f"robot: aloha\nfps: 40\nimage_size: 257\nsources:\n{other}    cameras: {{top: tip}}\n"
+            f"{other}    map: aloha_to_g1\n{other}    episodes: first\n{other}    fps: fast\n{other}    fps: 50\n"
+        )
+    )
+    told = [(int(line.partition(":")[0]), "cannot make 40 Hz from 30 Hz" in line) for line in found]
+    assert told == [(3, False), (5, True), (6, False), (7, True), (8, False), (9, True), (10, False), (12, False)]
+
+
+def test_fields_that_a_wrong_one_blurs_are_not_blamed(write: Callable[[str], Path]) -> None:
+    """With its rules, black cameras or robot, a source might be right."""
+    source = "  - path: ../data/aloha\n    map: aloha_to_gr1\n"
+    one, other = f"{source}    rules: 3\n", f"{source}    black_cameras: 3\n    cameras: {{ego_view: tip}}\n"
+    assert [line.partition(":")[0] for line in problems(write(f"robot: 3\nsources:\n{one}{other}"))] == ["1", "5", "8"]
 
 
 @pytest.mark.parametrize(

@@ -86,10 +86,10 @@ def test_the_manifest_says_what_is_missing_and_why(source: Path, tmp_path: Path)
     assert [line["source_episode"] for line in manifest["episodes"]] == [0, 2, 3, 5]
     assert manifest["quarantine"][0] == {
         "code": "missing",
-        "source": str(source),
+        "source": source.name,
         "episode": 1,
         "camera": "wrist",
-        "reason": f"no video at {video_path(source, 1, 'wrist')}",
+        "reason": f"no video at {video_path(source, 1, 'wrist').relative_to(source)}",
     }
 
 

@@ -3,9 +3,9 @@
 from collections import Counter
 
 from engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
-from engine.planning.binding import Binding
 from engine.planning.plan import ConversionPlan
 from engine.resample import format_fps
+from engine.sources.location import public_name
 
 CARD = """\
 ---
@@ -96,19 +96,15 @@ def _slice(place: slice | None) -> str:
 
 
 def _source_rows(plan: ConversionPlan) -> list[str]:
-    """Sources; folders by the last part of their path: where they lay on somebody's disk is nobody's business."""
     num_episodes, num_frames = Counter[int](), Counter[int]()
     for episode in plan.episodes:
         num_episodes[episode.binding] += 1
         num_frames[episode.binding] += episode.num_frames
     return [
-        f"| {_source_name(binding)} | {num_episodes[number]} | {num_frames[number]} | {binding.map.name} |"
+        f"| {public_name(binding.source.path, binding.revision)} | {num_episodes[number]} | {num_frames[number]} "
+        f"| {binding.map.name} |"
         for number, binding in enumerate(plan.job.bindings)
     ]
-
-
-def _source_name(binding: Binding) -> str:
-    return binding.source.path.name if binding.revision is None else str(binding.source.path)
 
 
 def _task_lines(tasks: tuple[str, ...]) -> list[str]:

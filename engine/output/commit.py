@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embodiments.modality import modality_config, modality_config_source, modality_json
+from embodiments.robot import is_path
 from engine.groot_stats import RelativeGroup, groot_statistics
 from engine.layout import (
     ACTION,
@@ -25,8 +26,9 @@ from engine.layout import (
 )
 from engine.output.card import dataset_card
 from engine.output.ledger import Ledger
-from engine.output.quarantine import quarantined
+from engine.output.quarantine import public_quarantine
 from engine.planning.plan import ConversionPlan
+from engine.sources.location import public_name
 from engine.video.encode import CODEC, library_versions
 
 FLOAT_FEATURES = (STATE, ACTION, "timestamp")
@@ -155,10 +157,11 @@ def _features(plan: ConversionPlan) -> dict[str, Any]:
 
 def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path]) -> Iterator[str]:
     """millrace.json, an episode a line: what made this dataset, of what, and every file's digest."""
-    sources = [(str(binding.source.path), binding.revision) for binding in plan.job.bindings]
-    left_out = [episode.model_dump(mode="json") for episode in quarantined(ledger.skipped, plan)]
+    sources = [(public_name(binding.source.path, binding.revision), binding.revision) for binding in plan.job.bindings]
+    origins = {episode.key: episode.origin.model_dump() for episode in plan.episodes}
+    left_out = [episode.model_dump(mode="json") for episode in public_quarantine(ledger.skipped, plan)]
     head = {
-        "recipe": plan.recipe.model_dump(mode="json"),
+        "recipe": _public_recipe(plan),
         "part": plan.part,
         "map": plan.map.name,
         "versions": {name: version(name) for name in ("millrace", "av", "numpy", "pyarrow")},
@@ -174,11 +177,26 @@ def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path])
             "source": source,
             "revision": revision,
             "source_episode": record.source_episode,
+            "origin": origins[record.key],
             "copied": record.copied,
             "files": [file.model_dump(mode="json") for file in record.files],
         }
         yield (",\n" if number else "") + "    " + json.dumps(lineage)
     yield "\n  ]\n}\n"
+
+
+def _public_recipe(plan: ConversionPlan) -> dict[str, Any]:
+    """The recipe as others may read it: with the names of folders and files, not where they lie on somebody's disk."""
+    recipe = plan.recipe.model_dump(mode="json")
+    for source, binding in zip(recipe["sources"], plan.job.bindings, strict=True):
+        source["path"] = public_name(binding.source.path, binding.revision)
+        source["map"] = _public_file(source["map"])
+    return {**recipe, "robot": _public_file(recipe["robot"])}
+
+
+def _public_file(name: str | None) -> str | None:
+    """Of a map or robot, a shipped one or one in a file."""
+    return Path(name).name if name is not None and is_path(name) else name
 
 
 def _digest(name: str, path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import IO, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from engine.layout import MANIFEST, META, camera_key
-from engine.output.record import FileRecord
+from engine.output.record import FileRecord, Origin
 from engine.sources.containment import why_foreign
 from engine.stats import Summary
 
@@ -40,6 +40,14 @@ class _Lineage(BaseModel):
 
     episode_index: int
     files: tuple[FileRecord, ...]
+
+
+class _OriginLine(BaseModel):
+    """The same line, of which only this matters."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    origin: Origin | None = None
 
 
 class _StatsLine(BaseModel):
@@ -80,6 +88,26 @@ def published_clips(root: Path) -> PublishedClips | None:
         return _read(root, manifest.stat().st_mtime_ns) if is_there and manifest.is_file() else None
     except (OSError, ValueError):  # whatever is wrong, its clips are decoded as those of others are
         return None
+
+
+def published_origins(root: Path) -> dict[int, Origin]:
+    """Where a dataset of ours says that its episodes come from; nothing of others, or if it cannot be understood."""
+    try:
+        return dict(_origins(root))
+    except (OSError, ValueError):
+        return {}
+
+
+def _origins(root: Path) -> Iterator[tuple[int, Origin]]:
+    manifest = root / MANIFEST
+    if why_foreign(manifest, root) or not manifest.is_file():
+        return
+    with manifest.open("rb") as file:
+        for line in _lines(file):
+            begin = EPISODE_LINE.match(line)
+            origin = _OriginLine.model_validate_json(line.strip().removesuffix(b",")).origin if begin else None
+            if begin and origin:
+                yield int(begin[1]), origin
 
 
 @lru_cache(maxsize=4)

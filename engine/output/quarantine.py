@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from engine.errors import CannotSkip, EpisodesFailed
@@ -13,6 +13,7 @@ from engine.output.record import EpisodeFailure
 from engine.planning.numbering import without
 from engine.planning.plan import ConversionPlan
 from engine.planning.planner import check_horizon
+from engine.sources.location import public_name
 
 
 def quarantined(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[Quarantined, ...]:
@@ -27,6 +28,14 @@ def quarantined(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tup
         )
         for failure in failures
     )
+
+
+def public_quarantine(failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> Iterator[Quarantined]:
+    """The same as others may read it: without where a source lies on somebody's disk."""
+    for failure, told in zip(failures, quarantined(failures, plan), strict=True):
+        binding = plan.job.bindings[failure.binding]
+        name = Path(public_name(binding.source.path, binding.revision))
+        yield told.model_copy(update={"source": name, "reason": told.reason.replace(f"{binding.root}/", "")})
 
 
 def set_aside(failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path, scratch: Path) -> EpisodesFailed:

@@ -19,6 +19,20 @@ class FileRecord(BaseModel):
     sha256: str
 
 
+class Origin(BaseModel):
+    """Where an episode was recorded, whichever datasets of ours it came by.
+
+    source: a repository on the Hub, or a folder's name. digest: of that folder's metadata; None on the Hub.
+    episode: its number there.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    digest: str | None
+    episode: int
+
+
 class EpisodeRecord(BaseModel):
     """A converted episode.
 
@@ -40,6 +54,7 @@ class EpisodeRecord(BaseModel):
     tasks: tuple[tuple[int, str], ...]
     files: tuple[FileRecord, ...]
     copied: tuple[str, ...] = ()
+    redone: dict[str, str] = {}
     stats: dict[str, Summary]
     seconds: dict[str, float]
 

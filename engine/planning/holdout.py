@@ -6,11 +6,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from engine.errors import RecipeError
+from engine.output.record import Origin
 from engine.planning.prepare import PreparedSource
 from engine.planning.problems import Problems
 from engine.planning.recipe import NONE
 from engine.sources import SourceEpisode
-from engine.sources.location import parse_hub_id
 from engine.sources.selection import select_episodes
 
 HELD_OUT = "_heldout"
@@ -27,21 +27,21 @@ def split(
 ) -> tuple[list[tuple[SourceEpisode, ...]], list[tuple[SourceEpisode, ...]]]:
     """Each source's episodes for training, and those that are held out.
 
-    An episode of a dataset that several sources name, in whichever revision, is held out of all of them.
+    An episode that several sources have, in whichever revision or as datasets of ours made of it, is held out of
+    all of them.
 
     Args:
         sources: What the recipe selects.
         share: Of each source's episodes, rounded, at least one; sources may list their own instead.
         problems: Takes in sources that leave nothing to train on.
     """
-    held: set[tuple[str, int]] = set()
+    held: set[Origin] = set()
     for source in sources:
         found = problems.collect((*source.key, "holdout"), _held_out, source, share)
-        held.update((_dataset(source), episode.index) for episode in found or ())
+        held.update(source.origins[episode.index] for episode in found or ())
     parts: tuple[list[tuple[SourceEpisode, ...]], list[tuple[SourceEpisode, ...]]] = ([], [])
     for source in sources:
-        dataset = _dataset(source)
-        is_held = [(dataset, episode.index) in held for episode in source.episodes]
+        is_held = [source.origins[episode.index] in held for episode in source.episodes]
         for part, wanted in zip(parts, (False, True), strict=True):
             part.append(tuple(e for e, flag in zip(source.episodes, is_held, strict=True) if flag is wanted))
         if not parts[0][-1]:
@@ -50,16 +50,6 @@ def split(
                 (*source.key, "holdout"), RecipeError(f"{few}; list fewer under `holdout:`, or say `holdout: none`")
             )
     return parts
-
-
-def _dataset(source: PreparedSource) -> str:
-    """What the numbers of its episodes count in: a repository on the Hub, or a folder."""
-    return _repository(source) or str(source.dataset.root.resolve())
-
-
-def _repository(source: PreparedSource) -> str | None:
-    hub_id = parse_hub_id(source.spec.path) if source.dataset.revision is not None else None
-    return hub_id.repo if hub_id else None
 
 
 def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpisode]:
@@ -75,13 +65,12 @@ def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpis
     if share is None:
         return []
     num_held = max(1, round(share * len(source.episodes)))
-    return sorted(source.episodes, key=lambda episode: _rank(source, episode))[:num_held]
+    return sorted(source.episodes, key=lambda episode: _rank(source.origins[episode.index]))[:num_held]
 
 
-def _rank(source: PreparedSource, episode: SourceEpisode) -> str:
-    """A hash of an episode's lineage that is the same wherever its dataset lies and whatever is converted with it.
+def _rank(origin: Origin) -> str:
+    """A hash of an episode's origin that is the same wherever its dataset lies and whatever is converted with it.
 
-    The revision is no part of it: a dataset that is mended or grows keeps most of its held-out episodes.
+    Neither revision nor metadata are part of it: a dataset that is mended or grows keeps most of its held-out episodes.
     """
-    name = _repository(source) or source.spec.path.name or source.dataset.root.resolve().name
-    return hashlib.sha256(f"{name}/{episode.index}".encode()).hexdigest()
+    return hashlib.sha256(f"{origin.source}/{origin.episode}".encode()).hexdigest()

@@ -47,7 +47,8 @@ def number_episodes(
             num_frames = source.num_frames[episode.index]
             facts = (known, episode.index, num_frames, told, _state_of_files(episode))
             digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-            yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], digest)
+            told_of = digest, source.origins[episode.index]
+            yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], *told_of)
             index, first_index = index + 1, first_index + num_frames
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodiments import CompiledMap, Robot
+from engine.output.record import Origin
 from engine.planning.binding import Binding
 from engine.planning.recipe import Recipe
 from engine.resample import Resampler, frame_indices
@@ -37,7 +38,8 @@ class EpisodePlan:
 
     tasks: as far as metadata tells. first_index: the global index of its first frame. task_index: its first
     task's. digest: of its source's files and of all else that decides its content beside the recipe, but not of
-    its numbers: a stopped run may be continued, and a finished episode get another number.
+    its numbers: a stopped run may be continued, and a finished episode get another number. origin: where it was
+    recorded.
     """
 
     index: int
@@ -48,6 +50,7 @@ class EpisodePlan:
     first_index: int
     task_index: int
     digest: str
+    origin: Origin
 
     @property
     def key(self) -> tuple[int, int]:

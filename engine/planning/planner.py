@@ -1,23 +1,22 @@
 """From a recipe to the plan of every output episode; nothing but metadata is read."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from embodiments import CompiledMap
 from embodiments.yaml_file import Key
-from engine.errors import DatasetError, RecipeError
+from engine.errors import RecipeError
 from engine.planning.binding import Binding, dropped, notes
 from engine.planning.cameras import check_cameras, output_cameras
 from engine.planning.holdout import split
 from engine.planning.map_choice import combined
 from engine.planning.numbering import Episodes, number_episodes, number_tasks
-from engine.planning.plan import ConversionPlan, Job, Part, chosen_frames
+from engine.planning.plan import ConversionPlan, Job, Part
 from engine.planning.prepare import PreparedSource, prepare_sources
 from engine.planning.problems import Problems
 from engine.planning.recipe import SOURCE_RATE, Recipe
 from engine.planning.tasks import rewritten, told_by_rows
-from engine.resample import Resampler
 from engine.video.encode import VideoSettings
 
 
@@ -64,8 +63,6 @@ def source_problems(recipe: Recipe) -> list[tuple[int, Key, str]]:
 def _prepare(recipe: Recipe, problems: Problems) -> _Prepared | None:
     sources = prepare_sources(recipe, problems)
     fps = problems.collect(("fps",), _target_fps, recipe, sources)
-    if fps is not None:
-        sources = [_counted(source, fps, recipe.resample, problems) for source in sources]
     for source in sources[1:]:
         problems.collect((*source.key, "map"), _check_target, sources[0], source)
     cameras = _cameras(recipe, sources, problems)
@@ -96,25 +93,6 @@ def _target_fps(recipe: Recipe, sources: Sequence[PreparedSource]) -> Fraction |
         listed = ", ".join(f"{source.spec.path}: {source.fps}" for source in sources)
         raise RecipeError(f"--fps source needs sources of one rate, got {listed}")
     return next(iter(rates), None)
-
-
-def _counted(source: PreparedSource, target_fps: Fraction, resample: Resampler, problems: Problems) -> PreparedSource:
-    """The source with its number of output frames by episode."""
-    counts = problems.collect((*source.key, "fps"), _count_frames, source, target_fps, resample)
-    return replace(source, num_frames=counts or {})
-
-
-def _count_frames(source: PreparedSource, target_fps: Fraction, resample: Resampler) -> dict[int, int]:
-    counts = {
-        episode.index: len(chosen_frames(episode, source.fps, target_fps, resample)) for episode in source.episodes
-    }
-    for episode in source.episodes:
-        if counts[episode.index] == 0:
-            raise DatasetError(
-                f"episode {episode.index} of {source.spec.path} has {episode.num_frames} frames, "
-                f"none left at {target_fps} Hz; leave it out with --episodes"
-            )
-    return counts
 
 
 def _check_target(first: PreparedSource, other: PreparedSource) -> None:

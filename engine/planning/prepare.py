@@ -1,17 +1,22 @@
 """A recipe's sources, opened and held against their maps; what does not fit is gathered, not raised."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from embodiments import CompiledMap, MillraceError, Robot, RuleError
 from embodiments.yaml_file import Key
+from engine.errors import DatasetError
+from engine.output.record import Origin
 from engine.planning.cameras import bind_cameras, check_named
 from engine.planning.joint_columns import JointColumns, match_columns
+from engine.planning.lineage import origins
 from engine.planning.map_choice import Choice, Maps
 from engine.planning.problems import Problems
-from engine.planning.recipe import Recipe, SourceSpec
+from engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
 from engine.planning.tasks import check_tasks
+from engine.resample import frame_indices
 from engine.sources import SourceDataset, SourceEpisode, open_source
 from engine.sources.location import pinned
 from engine.sources.selection import select_episodes
@@ -22,8 +27,8 @@ class PreparedSource:
     """A source that fits its map.
 
     key: its place in the recipe. spec: with the map that was guessed. cameras: target camera -> source
-    camera. episodes: those that the recipe selects. num_frames: of the output, by episode index, once the
-    target rate is known. notes: what the user should know.
+    camera. episodes: those that the recipe selects. num_frames: of the output, by episode index. origins: by
+    episode index. notes: what the user should know.
     """
 
     key: Key
@@ -34,13 +39,14 @@ class PreparedSource:
     action: JointColumns
     cameras: Mapping[str, str]
     episodes: tuple[SourceEpisode, ...]
+    num_frames: Mapping[int, int]
+    origins: Mapping[int, Origin]
     notes: tuple[str, ...]
-    num_frames: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def fps(self) -> Fraction:
         """What it says itself, unless the recipe knows better."""
-        return self.spec.fps or self.dataset.fps
+        return _own_fps(self.spec, self.dataset)
 
 
 def prepare_sources(recipe: Recipe, problems: Problems) -> list[PreparedSource]:
@@ -62,6 +68,7 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
         return None
     spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
     episodes = problems.collect((*key, "episodes"), select_episodes, dataset, spec.episodes)
+    num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
     problems.collect((*key, "task"), check_tasks, dataset, episodes or (), spec)
     chosen = _choose(maps, spec, dataset, key, problems) if is_mapped else None
     if chosen is None:
@@ -72,7 +79,41 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
     cameras = problems.collect((*key, "cameras"), bind_cameras, dataset, spec, compiled, recipe.cameras)
     if episodes is None or columns is None or cameras is None:
         return None
-    return PreparedSource(key, spec, dataset, compiled, *columns, cameras, tuple(episodes), notes)
+    return PreparedSource(
+        key=key,
+        spec=spec,
+        dataset=dataset,
+        map=compiled,
+        state=columns[0],
+        action=columns[1],
+        cameras=cameras,
+        episodes=tuple(episodes),
+        num_frames=num_frames or {},
+        origins=origins(spec.path, dataset),
+        notes=notes,
+    )
+
+
+def _own_fps(spec: SourceSpec, dataset: SourceDataset) -> Fraction:
+    return spec.fps or dataset.fps
+
+
+def _count_frames(
+    recipe: Recipe, spec: SourceSpec, dataset: SourceDataset, episodes: Iterable[SourceEpisode]
+) -> dict[int, int]:
+    """Output frames by episode index."""
+    own_fps = _own_fps(spec, dataset)
+    target_fps = own_fps if recipe.fps == SOURCE_RATE else Fraction(recipe.fps)
+    resample = partial(frame_indices, source_fps=own_fps, target_fps=target_fps, resampler=recipe.resample)
+    resample(1)  # the rate may be wrong where no episode is selected
+    counts = {episode.index: len(resample(episode.num_frames)) for episode in episodes}
+    for episode in episodes:
+        if counts[episode.index] == 0:
+            raise DatasetError(
+                f"episode {episode.index} of {spec.path} has {episode.num_frames} frames, "
+                f"none left at {target_fps} Hz; leave it out with --episodes"
+            )
+    return counts
 
 
 def _choose(maps: Maps, spec: SourceSpec, dataset: SourceDataset, key: Key, problems: Problems) -> Choice | None:

@@ -1,6 +1,6 @@
 """Recipes in YAML files; paths in them are relative to the file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ from engine.planning.problems import cited_problems
 from engine.planning.recipe import Places, Recipe, check_recipe, field_problems
 from engine.sources import locate
 
-# Without a recipe's own robot, cameras or rate, sources would be said to be wrong that are not; likewise without
-# most fields of a source.
-MEANT_FOR_SOURCES = {"robot", "cameras", "fps"}
-UNNEEDED = {"episodes", "holdout"}
+# A field that is wrong is left out while the sources are looked at: what is then wrong with these fields of a source,
+# beside that field itself, may be due to that alone.
+BLURS = {
+    "robot": {"map", "rules", "cameras"},
+    "map": {"rules", "cameras"},
+    "rules": {"map"},
+    "black_cameras": {"cameras"},
+}
 
 
 def read_recipe(path: str | Path, **settings: object) -> Recipe:
@@ -71,19 +75,29 @@ def _files_from_here(fields: Mapping[str, Any], key: str, folder: Path) -> dict[
 
 
 def _problems_beside(content: dict[str, Any], found: list[tuple[Key, str]]) -> list[tuple[Key, str]]:
-    """What is wrong with the sources themselves, where only fields that do not matter for that are wrong."""
-    wrong = {key[0] for key, _ in found if key[0] != "sources"}
-    in_sources: dict[object, set[object]] = {}
+    """What is wrong with the sources themselves, as far as the fields that are wrong allow to tell."""
+    sources = content.get("sources")
+    wrong = {str(key[0]) for key, _ in found if key[0] != "sources"}
+    in_sources: dict[object, set[str | None]] = {}
     for key, _ in found:
         if key[0] == "sources":
-            in_sources.setdefault(key[1] if len(key) > 1 else None, set()).add(key[2] if len(key) > 2 else None)
-    sources = content.get("sources")
-    if wrong & MEANT_FOR_SOURCES or None in in_sources or not isinstance(sources, list):
+            in_sources.setdefault(key[1] if len(key) > 1 else None, set()).add(str(key[2]) if len(key) > 2 else None)
+    if None in in_sources or not isinstance(sources, list):
         return []
-    numbers = [number for number in range(len(sources)) if in_sources.get(number, set()) <= UNNEEDED]
+    wrong_in = [in_sources.get(number, set()) for number in range(len(sources))]
+    numbers = [number for number, fields in enumerate(wrong_in) if not fields & {None, "path"}]
     if not numbers:
         return []
-    kept = [{k: v for k, v in sources[number].items() if k not in in_sources.get(number, ())} for number in numbers]
+    kept = [{key: value for key, value in sources[n].items() if key not in wrong_in[n]} for n in numbers]
     rest = {key: value for key, value in content.items() if key not in wrong}
-    recipe = Recipe.model_validate({**rest, "sources": kept})
-    return [(("sources", numbers[index], *key), message) for index, key, message in source_problems(recipe)]
+    problems = source_problems(Recipe.model_validate({**rest, "sources": kept}))
+    return [
+        (("sources", numbers[index], *key), message)
+        for index, key, message in problems
+        if key[0] not in _blurred({*wrong, *wrong_in[numbers[index]]})
+    ]
+
+
+def _blurred(wrong: Iterable[str | None]) -> set[object]:
+    """Fields of a source that cannot be told to be wrong while these fields are."""
+    return {field for name in wrong for field in (name, *BLURS.get(name or "", ()))}

@@ -34,3 +34,10 @@ def pinned(path: Path, revision: str | None) -> Path:
     """A source's path with the revision that was found there, so that it means the same for ever."""
     hub_id = parse_hub_id(path)
     return path if hub_id is None or revision is None else Path(f"{hub_id.repo}@{revision}")
+
+
+def public_name(path: Path, revision: str | None) -> str:
+    """A source's name for others: where a folder lies on somebody's disk is nobody's business."""
+    if revision is not None:
+        return str(path)
+    return (path if path.name not in ("", "..") else path.resolve()).name

@@ -1,0 +1,37 @@
+"""Where each episode was recorded, seen through the datasets of ours that it came by."""
+
+import hashlib
+from pathlib import Path
+
+from engine.output.published import published_origins
+from engine.output.record import Origin
+from engine.sources import SourceDataset
+from engine.sources.location import parse_hub_id, public_name
+
+
+def origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:
+    """The origin of each episode of a dataset, by its number there.
+
+    Args:
+        path: As the recipe names it.
+        dataset: What was found there.
+    """
+    recorded = published_origins(dataset.root)
+    source, digest = _identity(path, dataset)
+    return {
+        episode.index: recorded.get(episode.index) or Origin(source=source, digest=digest, episode=episode.index)
+        for episode in dataset.episodes
+    }
+
+
+def _identity(path: Path, dataset: SourceDataset) -> tuple[str, str | None]:
+    """A repository of the Hub in whichever revision, or a folder of a name and what its metadata says."""
+    hub_id = parse_hub_id(path) if dataset.revision is not None else None
+    return (hub_id.repo, None) if hub_id else (public_name(path, None), _digest(dataset))
+
+
+def _digest(dataset: SourceDataset) -> str:
+    """The same wherever a dataset lies, and others for most that bear the same name."""
+    features = [(name, feature.dtype, feature.shape, feature.names) for name, feature in dataset.features.items()]
+    episodes = [(episode.index, episode.num_frames, episode.tasks) for episode in dataset.episodes]
+    return hashlib.sha256(repr((dataset.fps, features, episodes)).encode("utf-8", "backslashreplace")).hexdigest()[:16]

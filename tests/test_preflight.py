@@ -26,6 +26,7 @@ from training_setups import (
     printed,
     replace_text,
     settings_of,
+    write_statistics,
 )
 
 pytest_plugins = ["training_fixtures"]
@@ -92,6 +93,12 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "base-model": (drop("base/processor_config.json"), {}, {}, "base has no processor_config.json"),
     "base-model-type": (other_base(model_type="mine"), {}, {}, "'mine'"),
     "base-model-weights": (drop("base/model.safetensors"), {}, {}, "neither model.safetensors nor"),
+    "base-statistics": (
+        lambda dataset, base: write_statistics(base, state={"left_arm": 6, "left_gripper": 2}),
+        {"override_pretraining_statistics": False},
+        {},
+        "base for NEW_EMBODIMENT: state left_gripper of 2 values, not 1, no state right_arm, no state right_gripper, ",
+    ),
     "model-dims": (other_base(max_state_dim=13), {}, {}, "trains 14 state values (left_arm 6, left_gripper 1, "),
     "model-horizon": (other_processor(max_action_horizon=15), {}, {}, "chunks of 16 steps, "),
     "batch": (untouched, {"global_batch_size": 30, "num_gpus": 4}, {}, "not a multiple of 4 workers x 1"),

@@ -5,9 +5,21 @@ from pathlib import Path
 import pytest
 
 from train.errors import ConfigError
+from train.preflight import preflight
 from train.preflight.base_files import HubFiles, LocalFiles, checkpoint_files
 from train.preflight.base_model import read_base
-from training_setups import CONFIG, PROCESSOR, SHAPES, write_base, write_weights
+from training_setups import (
+    CONFIG,
+    EVERYTHING,
+    PROCESSOR,
+    SHAPES,
+    settings_of,
+    write_base,
+    write_statistics,
+    write_weights,
+)
+
+pytest_plugins = ["training_fixtures"]
 
 
 def cached(folder: Path, name: str) -> Path:
@@ -101,3 +113,18 @@ def test_a_broken_file_of_a_base_model_is_named(filename: str, text: str, told: 
     with pytest.raises(ConfigError) as error:
         read_base(str(base))
     assert told in str(error.value)
+
+
+def test_statistics_of_the_base_model_are_kept_where_they_fit(whole: Path, base: Path) -> None:
+    settings = settings_of(whole, base, override_pretraining_statistics=False)
+    assert not preflight(settings, machine=EVERYTHING).problems  # it has none for the tag
+    groups = {"left_arm": 6, "left_gripper": 1, "right_arm": 6, "right_gripper": 1}
+    arms = {"left_arm": 16, "right_arm": 16}
+    write_statistics(base, state=groups, action=groups, relative_action=arms)
+    assert not preflight(settings, machine=EVERYTHING).problems
+    write_statistics(base, state=groups, action=groups, relative_action={"left_arm": 8})
+    (found,) = preflight(settings, machine=EVERYTHING).problems
+    assert found.message.endswith(": no relative action left_arm of 16 steps, but of 8, no relative action right_arm")
+    (base / "statistics.json").write_text("{")
+    (found,) = preflight(settings, machine=EVERYTHING).problems
+    assert f"{base}: statistics.json cannot be read (Expecting property name" in found.message

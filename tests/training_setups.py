@@ -98,6 +98,12 @@ def write_base(
     return folder
 
 
+def write_statistics(base: Path, **parts: Mapping[str, int]) -> None:
+    """Statistics of a base model for NEW_EMBODIMENT: joint groups of these widths by "state", "action", ..."""
+    groups = {part: {name: {"min": [0.0] * width} for name, width in widths.items()} for part, widths in parts.items()}
+    (base / "statistics.json").write_text(json.dumps({"new_embodiment": groups}))
+
+
 def write_weights(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """A safetensors file without its data."""
     entries = {name: {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}

@@ -1,25 +1,22 @@
 """What a checkpoint says of itself: its embodiment tags, modality configs and statistics. No weights are loaded."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embodiments.errors import unknown_name
 from engine.validate.config import GrootConfig, GrootModality
 from train.errors import ConfigError
 from train.preflight.base_files import checkpoint_files
+from train.preflight.kept_statistics import STATISTICS, Widths, read_widths
 from train.run_folder import CHECKPOINTS, COMPLETE, IDENTITY, RunIdentity, complete_checkpoints
 
-PROCESSOR, STATISTICS = "processor_config.json", "statistics.json"
+PROCESSOR = "processor_config.json"
 # What GR00T's run() leaves of its own config in every checkpoint.
 RUN_CONFIG = "experiment_cfg/conf.yaml"
-
-# Statistic -> list of D values, by tag, by "state" or "action", by joint group.
-_Statistics = TypeAdapter(dict[str, dict[str, dict[str, dict[str, list[object]]]]])
 
 
 class _FileModel(BaseModel):
@@ -62,13 +59,13 @@ class Checkpoint:
     Args:
         name: Its folder, or its name on the Hugging Face Hub.
         configs: Modality config by tag, of the tags that it has statistics for too.
-        widths: Values of a joint group, by tag, by "state" or "action", by group.
+        widths: Values of a joint group in its statistics, by tag, by part, by group.
         trained_tag: The tag that it was finetuned for; None where it does not say.
     """
 
     name: str
     configs: Mapping[str, GrootConfig]
-    widths: Mapping[str, Mapping[str, Mapping[str, int]]]
+    widths: Widths
     trained_tag: str | None
 
     @classmethod
@@ -167,18 +164,11 @@ def _read_configs(name: str) -> dict[str, GrootConfig]:
     }
 
 
-def _read_widths(name: str) -> dict[str, dict[str, dict[str, int]]]:
+def _read_widths(name: str) -> Widths:
     try:
-        statistics = _Statistics.validate_python(json.loads(_read(name, STATISTICS)))
+        return read_widths(_read(name, STATISTICS))
     except ValueError as error:
         raise _malformed(name, STATISTICS, error) from error
-    return {
-        tag: {
-            part: {group: len(next(iter(values.values()), ())) for group, values in groups.items()}
-            for part, groups in parts.items()
-        }
-        for tag, parts in statistics.items()
-    }
 
 
 def _read_trained_tag(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ from train.errors import BatchError, ConfigError
 from train.preflight.base_model import BaseCheckpoint, read_base
 from train.preflight.checks import CHECKS, Problem, problem
 from train.preflight.data import TrainedDataset, data_problems, limit_problems, open_dataset
+from train.preflight.kept_statistics import kept_statistics_problems
 from train.preflight.machine import Machine, look_at_machine
 from train.preflight.needs import Needs, need_problems, needs_of
 from train.preflight.parameters import components_of
@@ -84,6 +85,7 @@ def _fit_problems(
     """Whether the dataset fits the base model and makes shards; if no episode is long enough, data_problems tells."""
     if base is not None:
         yield from limit_problems(dataset, config, base)
+        yield from kept_statistics_problems(settings, dataset, base)
     if dataset.steps.any():
         yield from sharding_problems(
             str(dataset.path),

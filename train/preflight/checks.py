@@ -22,6 +22,7 @@ CHECKS: dict[str, Check] = {
     "base-model": Check("error", "The base model's config.json and processor_config.json can be read."),
     "base-model-type": Check("error", "The base model is an N1.6 model, or of a type that --import-module brings."),
     "base-model-weights": Check("warning", "The sizes of the base model's weights can be read."),
+    "base-statistics": Check("error", "Statistics of the base model, where they are kept, are of the trained joints."),
     "model-dims": Check("error", "State and action of the modality config fit the base model."),
     "model-horizon": Check("error", "The action chunk fits the base model."),
     # settings

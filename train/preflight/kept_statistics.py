@@ -1,0 +1,73 @@
+"""Do the statistics of the base model, where --no-override-pretraining-statistics keeps them, fit what is trained?"""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from pydantic import TypeAdapter
+
+from engine.validate.config import GrootConfig
+from train.errors import ConfigError
+from train.preflight.base_files import checkpoint_files
+from train.preflight.base_model import BaseCheckpoint
+from train.preflight.checks import Problem, problem
+from train.preflight.data import TrainedDataset
+from train.settings import FinetuneSettings
+
+STATISTICS = "statistics.json"
+
+# Statistic -> a list of D values, or for relative actions of H such lists; by group, by part, by embodiment tag.
+_Statistics = TypeAdapter(dict[str, dict[str, dict[str, dict[str, list[object]]]]])
+# Length of those lists by embodiment tag, by "state", "action" or "relative_action", by joint group.
+Widths = Mapping[str, Mapping[str, Mapping[str, int]]]
+
+
+def read_widths(content: bytes) -> Widths:
+    """How many values, or steps, each joint group of a checkpoint's statistics has.
+
+    Raises:
+        ValueError: they are malformed.
+    """
+    return {
+        tag: {
+            part: {group: len(next(iter(values.values()), ())) for group, values in groups.items()}
+            for part, groups in parts.items()
+        }
+        for tag, parts in _Statistics.validate_python(json.loads(content)).items()
+    }
+
+
+def kept_statistics_problems(
+    settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint
+) -> Iterator[Problem]:
+    """Whether the base model's statistics, where the run keeps them, are of the joints that it trains."""
+    if settings.override_pretraining_statistics or dataset.config is None:
+        return
+    remedy = "Leave the flag out, and the dataset's own count; or name the base model's joints, by a modality config"
+    try:
+        path = checkpoint_files(base.name).path(STATISTICS)
+        known = read_widths(path.read_bytes()).get(settings.tag) if path else None
+    except (ConfigError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        yield problem("base-statistics", f"{base.name}: {STATISTICS} cannot be read ({reason})", remedy=remedy)
+        return
+    # GR00T takes the dataset's where the base model has none for the tag.
+    lacking = [] if known is None else list(_lacking(known, dataset.config, dataset))
+    if lacking:
+        tag = settings.embodiment_tag
+        message = f"--no-override-pretraining-statistics keeps those of {base.name} for {tag}: {', '.join(lacking)}"
+        yield problem("base-statistics", message, remedy=remedy)
+
+
+def _lacking(known: Mapping[str, Mapping[str, int]], config: GrootConfig, dataset: TrainedDataset) -> Iterator[str]:
+    """What of the trained joints the statistics have not, or otherwise."""
+    modality = dataset.metadata.modality
+    for part, groups in ({} if modality is None else modality.groups).items():
+        for name in (name for name in config.keys(part) if name in groups):
+            found, wanted = known.get(part, {}).get(name), groups[name].width
+            if found != wanted:
+                yield f"no {part} {name}" if found is None else f"{part} {name} of {found} values, not {wanted}"
+    for name in config.relative:
+        found = known.get("relative_action", {}).get(name)
+        if found != config.horizon:
+            of = "" if found is None else f" of {config.horizon} steps, but of {found}"
+            yield f"no relative action {name}{of}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -209,8 +209,18 @@ def load_robot(name_or_path: str | Path) -> Robot:
         RobotError: The file is wrong; cites file and line.
     """
     path = find_file(name_or_path, ROBOTS, kind="robot")
+    return _read(path) if is_path(name_or_path) else _read_shipped(path)
+
+
+def _read(path: Path) -> Robot:
     file = read_yaml(path, error=RobotError)
     return parse(Robot, file, file.content)
+
+
+@cache
+def _read_shipped(path: Path) -> Robot:
+    """Once: most maps lead to the same few robots."""
+    return _read(path)
 
 
 def robot_names() -> tuple[str, ...]:

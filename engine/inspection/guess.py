@@ -58,7 +58,7 @@ class _Fit:
 
 def guess_robot(dataset: SourceDataset) -> RobotGuess:
     """The robot whose joints the dataset's columns hold: by name before by position, the largest of several."""
-    robots, maps = _shipped()
+    robots, maps = shipped()
     tried = {robot.name: _fit(robot, dataset) for robot in robots}
     fits = [fit for fit in tried.values() if isinstance(fit, _Fit)]
     if not fits:
@@ -100,7 +100,7 @@ def guess_map(dataset: SourceDataset, robot: str | None = None) -> MapGuess:
     if guess.name is None or guess.confidence != "certain":
         sure = guess.reason if guess.name is None else f"its robot is not certain ({guess.reason})"
         raise RecipeError(f"{dataset.root}: name a map, for {sure}. Known: {', '.join(map_names())}")
-    _, maps = _shipped()
+    _, maps = shipped()
     found = [known.name for known in maps if known.name in guess.maps and target in (None, known.target)]
     there = "" if target is None else f" to '{target.name}'"
     if len(found) == 1:
@@ -110,7 +110,8 @@ def guess_map(dataset: SourceDataset, robot: str | None = None) -> MapGuess:
 
 
 @cache
-def _shipped() -> tuple[tuple[Robot, ...], tuple[EmbodimentMap, ...]]:
+def shipped() -> tuple[tuple[Robot, ...], tuple[EmbodimentMap, ...]]:
+    """All robots and maps that ship."""
     return tuple(map(load_robot, robot_names())), tuple(map(load_map, map_names()))
 
 

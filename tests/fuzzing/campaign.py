@@ -15,6 +15,7 @@ from time import perf_counter
 import hypothesis
 from hypothesis import HealthCheck, Phase, given
 
+from engine.inspection.guess import shipped
 from engine.layout import META
 from engine.planning.holdout import heldout_folder
 from fuzzing.mutants import Mutant, mutants
@@ -79,6 +80,7 @@ def fight(
     whole = folder / "whole"
     whole.mkdir()
     import_all(prepare(partial(_write_and_try, layout, whole)))
+    shipped()  # once for all children
     gc.freeze()
 
     @hypothesis.seed(seed)

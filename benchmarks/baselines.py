@@ -13,7 +13,8 @@ import imageio_ffmpeg
 from engine.resample import linspace
 from engine.sources import Clip
 from engine.video.decode import open_video
-from engine.video.encode import CODEC, VideoSettings
+from engine.video.encode import VideoSettings
+from engine.video.stages import X264
 
 
 def convert_as_guide(clip: Clip, out: Path, settings: VideoSettings) -> None:
@@ -22,7 +23,7 @@ def convert_as_guide(clip: Clip, out: Path, settings: VideoSettings) -> None:
     frames = [frame for frame in reader]  # noqa: C416 (its length hint is infinite)
     reader.close()
     indices = linspace(len(frames), source_fps=clip.fps, target_fps=settings.fps)
-    with imageio.get_writer(out, fps=float(settings.fps), codec=CODEC) as writer:
+    with imageio.get_writer(out, fps=float(settings.fps), codec=X264) as writer:
         for index in indices:
             frame = frames[index]
             side = min(frame.shape[:2])
@@ -42,7 +43,7 @@ def ffmpeg_command(clip: Clip, out: Path, settings: VideoSettings) -> list[str]:
     threads = ["-threads", "1", "-filter_threads", "1"]
     quiet = ["-y", "-nostdin", "-loglevel", "error"]
     reading = [imageio_ffmpeg.get_ffmpeg_exe(), *quiet, *threads, "-i", str(clip.path)]
-    return [*reading, "-vf", filters, "-c:v", CODEC, *options.split(), str(out)]
+    return [*reading, "-vf", filters, "-c:v", X264, *options.split(), str(out)]
 
 
 def convert_with_ffmpeg(clip: Clip, out: Path, settings: VideoSettings) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 from engine.resample import nearest
 from engine.sources import Clip
 from engine.video.decode import _feed, open_video
-from engine.video.encode import CODEC, VideoSettings
+from engine.video.encode import VideoSettings
 from engine.video.packets import PacketInfo, plan_packets
 from engine.video.reframe import Crop, Reframer
+from engine.video.stages import X264
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,11 @@ def _decoding(clip: Clip, settings: VideoSettings) -> Iterator[tuple[Iterator[av
         times = np.sort([packet.pts for packet in packets])
         wanted = set(times[indices].tolist())
         uses = plan_packets([PacketInfo(packet.pts, packet.is_keyframe) for packet in packets], wanted)
-        yield _feed(iter(packets), uses, stream), wanted
+        yield _feed(iter(packets), uses, stream.codec_context), wanted
 
 
 def _time_encode(frames: list[av.VideoFrame], settings: VideoSettings) -> float:
-    encoder = av.CodecContext.create(CODEC, "w")
+    encoder = av.CodecContext.create(X264, "w")
     encoder.width = encoder.height = settings.image_size
     encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1) / settings.fps
     encoder.framerate, encoder.thread_count = settings.fps, 1

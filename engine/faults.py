@@ -24,13 +24,14 @@ class FaultCode(str, Enum):
     WORKER_DIED = "worker-died"  # killed, or crashed in a codec, each time
     MEMORY = "memory"  # refused, each time
     INTERNAL = "internal"  # a fault of ours, or of a library
+    GPU = "gpu"  # a card or driver that does not encode any more
     HUB = "hub"  # what the Hub refused, or a connection that failed
     OUTPUT = "output"  # the output folder cannot be written to
 
     @property
     def is_of_episode(self) -> bool:
         """Whether the episode's data is to blame; another run meets the same fault until the data is mended."""
-        return self not in (FaultCode.HUB, FaultCode.OUTPUT)
+        return self not in (FaultCode.GPU, FaultCode.HUB, FaultCode.OUTPUT)
 
 
 class Quarantined(BaseModel):

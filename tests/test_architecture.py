@@ -16,10 +16,18 @@ PACKAGES = ("embodiments", "engine", "train", "commands")
 LAYERS = (*PACKAGES, "millrace")
 # Only these files may import the heavy dependencies.
 IMPORTERS = {
-    "ray": ("engine/stream.py", "train/cluster.py", "train/finetune.py", "train/evaluate.py"),
-    "av": ("engine/video/*",),
+    "ray": (
+        "engine/stream.py",
+        "engine/tickets.py",
+        "engine/cluster.py",
+        "train/cluster.py",
+        "train/finetune.py",
+        "train/evaluate.py",
+    ),
+    "av": ("engine/video/*", "engine/video/gpu/*"),
     "gr00t": ("train/groot/*",),
-    "torch": ("train/*", "train/groot/*", "engine/video/*"),
+    "torch": ("train/*", "train/groot/*", "engine/video/gpu/*"),
+    "torchvision": ("engine/video/gpu/*",),
 }
 TRAIN_MAY_USE = ("engine.video", "engine.layout", "engine.templates", "engine.validate")
 

@@ -29,7 +29,8 @@ from engine.output.ledger import Ledger
 from engine.output.quarantine import public_quarantine
 from engine.planning.plan import ConversionPlan
 from engine.sources.location import public_name
-from engine.video.encode import CODEC, library_versions
+from engine.video.encode import library_versions
+from engine.video.stages import CPU_STAGES, Stages
 
 FLOAT_FEATURES = (STATE, ACTION, "timestamp")
 
@@ -165,7 +166,12 @@ def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path])
         "part": plan.part,
         "map": plan.map.name,
         "versions": {name: version(name) for name in ("millrace", "av", "numpy", "pyarrow")},
-        "encoder": {"name": CODEC, **plan.job.video.options, "libraries": library_versions()},
+        "encoder": {
+            "name": plan.job.video.stages.encoder,
+            **plan.job.video.options,
+            "libraries": library_versions(),
+            **_on_gpu(plan.job.video.stages),
+        },
         **({"quarantine": left_out} if left_out else {}),
         "files": [_digest(name, path) for name, path in written.items()],
     }
@@ -197,6 +203,11 @@ def _public_recipe(plan: ConversionPlan) -> dict[str, Any]:
 def _public_file(name: str | None) -> str | None:
     """Of a map or robot, a shipped one or one in a file."""
     return Path(name).name if name is not None and is_path(name) else name
+
+
+def _on_gpu(stages: Stages) -> dict[str, Any]:
+    """What else made the videos, where a GPU was used for them."""
+    return {} if stages == CPU_STAGES else stages.model_dump(mode="json", exclude={"encoder"})
 
 
 def _digest(name: str, path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The wanted frames of a clip, decoded from no more packets than they need, one frame in memory at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +9,7 @@ import av
 import numpy as np
 from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -29,10 +30,22 @@ MAX_PTS = 2**62
 # Decoders that may be fed the next key frame without being drained and flushed in between.
 RESTARTS_AT_KEYFRAMES = {"libdav1d", "av1", "libaom-av1"}
 
+Frame = av.VideoFrame
+OpenDecoder = Callable[[VideoStream], VideoCodecContext]
 
-def decode_clip(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
+
+def on_cpu(stream: VideoStream) -> VideoCodecContext:
+    """The decoder that libav prefers for a stream."""
+    return stream.codec_context
+
+
+def decode_clip(
+    clip: Clip | ImageColumn, indices: NDArray[np.int64], *, decoder: OpenDecoder = on_cpu
+) -> Iterator[av.VideoFrame]:
     """The frames at `indices` of any kind of clip; see `decode_frames` and `decode_images`."""
-    return decode_images(clip, indices) if isinstance(clip, ImageColumn) else decode_frames(clip, indices)
+    if isinstance(clip, ImageColumn):
+        return decode_images(clip, indices)
+    return decode_frames(clip, indices, decoder=decoder)
 
 
 def color_tags(clip: Clip | ImageColumn) -> dict[str, int]:
@@ -44,11 +57,16 @@ def color_tags(clip: Clip | ImageColumn) -> dict[str, int]:
         return {"color_primaries": codec.color_primaries, "color_trc": codec.color_trc}
 
 
-def decode_frames(clip: Clip, indices: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
+def decode_frames(clip: Clip, indices: NDArray[np.int64], *, decoder: OpenDecoder = on_cpu) -> Iterator[av.VideoFrame]:
     """Yield the frames at `indices` (strictly increasing, in [0, clip.num_frames)), in order.
 
     Packets are counted against the clip's frames before anything is decoded; where they do not map
     one to one to frames, everything is decoded and the frames are counted instead.
+
+    Args:
+        clip: A whole mp4, or a part of one.
+        indices: Of the wanted frames.
+        decoder: Opens what decodes the stream.
 
     Raises:
         VideoError: the file is missing, holds no video, is truncated or corrupt.
@@ -61,14 +79,17 @@ def decode_frames(clip: Clip, indices: NDArray[np.int64]) -> Iterator[av.VideoFr
     with open_video(clip.path, clip.root) as (container, stream):
         if times is not None:
             num_shown = 0
-            for frame in _decode_planned(container, stream, clip, packets, times[indices]):
+            shown = clip_packets(container, stream, clip)
+            for frame in _decode_planned(decoder(stream), shown, clip, packets, times[indices]):
                 yield frame
                 num_shown += 1
             indices = indices[num_shown:]
     # Packets do not tell all frames, or not all of them can be decoded from a key frame on: decode everything.
     if len(indices):
         with open_video(clip.path, clip.root) as (container, stream):
-            yield from _decode_all(container, stream, clip, indices)
+            bounds = None if clip.start_seconds is None else clip_bounds(clip, stream)
+            frames = _feed_all(decoder(stream), clip_packets(container, stream, clip))
+            yield from _counted(frames, clip, indices, bounds)
 
 
 @contextmanager
@@ -166,8 +187,8 @@ def clip_bounds(clip: Clip, stream: VideoStream) -> tuple[int, int]:
 
 
 def _decode_planned(
-    container: InputContainer,
-    stream: VideoStream,
+    decoder: VideoCodecContext,
+    shown: Iterator[av.Packet],
     clip: Clip,
     packets: list[PacketInfo],
     wanted_times: NDArray[np.int64],
@@ -176,7 +197,7 @@ def _decode_planned(
     wanted = iter(wanted_times.tolist())
     due = next(wanted)
     uses = plan_packets(packets, set(wanted_times.tolist()))
-    for frame in _feed(clip_packets(container, stream, clip), uses, stream):
+    for frame in _feed(shown, uses, decoder):
         _check_whole(frame, clip)
         if frame.pts == due:
             yield frame
@@ -185,8 +206,7 @@ def _decode_planned(
                 return
 
 
-def _feed(packets: Iterator[av.Packet], uses: list[Use], stream: VideoStream) -> Iterator[av.VideoFrame]:
-    decoder = stream.codec_context
+def _feed(packets: Iterator[av.Packet], uses: list[Use], decoder: VideoCodecContext) -> Iterator[av.VideoFrame]:
     decoder.open(strict=False)  # dav1d heeds skip_frame only as it is opened, and then for good
     must_flush = decoder.name not in RESTARTS_AT_KEYFRAMES
     has_skipped = False
@@ -203,16 +223,21 @@ def _feed(packets: Iterator[av.Packet], uses: list[Use], stream: VideoStream) ->
     yield from decoder.decode(None)
 
 
-def _decode_all(
-    container: InputContainer, stream: VideoStream, clip: Clip, indices: NDArray[np.int64]
+def _feed_all(decoder: VideoCodecContext, packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:
+    for packet in packets:
+        yield from decoder.decode(packet)
+    yield from decoder.decode(None)
+
+
+def _counted(
+    frames: Iterator[av.VideoFrame], clip: Clip, indices: NDArray[np.int64], bounds: tuple[int, int] | None
 ) -> Iterator[av.VideoFrame]:
-    """Decode every frame and tell the wanted ones by counting."""
+    """Of all frames the wanted ones, told by counting; bounds: times [start, stop) of a part of a file."""
     wanted = set(indices.tolist())
-    start, stop = (None, None) if clip.start_seconds is None else clip_bounds(clip, stream)
     number = 0
-    for frame in _feed_all(container, stream, clip):
+    for frame in frames:
         _check_whole(frame, clip)
-        if start is not None and (frame.pts is None or not start <= frame.pts < stop):
+        if bounds is not None and (frame.pts is None or not bounds[0] <= frame.pts < bounds[1]):
             continue
         if number in wanted:
             yield frame
@@ -222,12 +247,6 @@ def _decode_all(
         raise FrameCountMismatch(
             f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; they must be equal"
         )
-
-
-def _feed_all(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.VideoFrame]:
-    for packet in clip_packets(container, stream, clip):
-        yield from stream.codec_context.decode(packet)
-    yield from stream.codec_context.decode(None)
 
 
 def _check_whole(frame: av.VideoFrame, clip: Clip) -> None:

@@ -22,7 +22,9 @@ class RgbHistogram:
         self._graph: Graph | None = None
 
     def add(self, frame: av.VideoFrame) -> None:
-        """Count every other pixel of every other row of a yuv420p frame; the frame is left as it was."""
+        """Count every other pixel of every other row of a YUV 4:2:0 frame, wherever it lies; it is left as it was."""
+        if frame.format.name != "yuv420p":  # NV12 for NVENC
+            frame = frame.reformat(format="yuv420p")
         if self._graph is None:
             self._graph = _rgb_graph(frame)
         self._graph.vpush(frame)

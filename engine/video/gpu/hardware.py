@@ -1,0 +1,85 @@
+"""What can be known of a machine's GPU without using it: cheap, and safe where there is none."""
+
+import importlib
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+# Of NVIDIA's driver, of its Jetsons', and of Windows' subsystem for Linux.
+DEVICE_NODES = ("nvidia[0-9]*", "nvhost-gpu", "dxg")
+DRIVER_VERSION = Path("/proc/driver/nvidia/version")
+EXTRA = "install Millrace's extra `gpu` in an environment of its own: pip install 'millrace[gpu]'"
+# Frames that stay on the card: is_hw_owned, and DLPack both ways.
+KEEPING_AV = 18
+PACKAGES = ("millrace", "av", "torch", "torchvision", "ray")
+
+
+def may_have_gpu(folder: Path = Path("/dev")) -> bool:
+    """Whether there is a device of NVIDIA's; of a container, whether it was given one."""
+    return any(next(folder.glob(pattern), None) is not None for pattern in DEVICE_NODES)
+
+
+def driver_version() -> str | None:
+    """Of the kernel's module, or else as nvidia-smi tells it."""
+    try:
+        found = re.search(r"Module\S*(?: for \S+)?\s+([\d.]+)", DRIVER_VERSION.read_text())
+        if found:
+            return found[1]
+    except OSError:
+        pass
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.split("\n")[0].strip() or None
+
+
+def versions() -> dict[str, str | None]:
+    """Installed packages, and Python; None: not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def keeps_frames() -> bool:
+    """Whether this PyAV can leave decoded frames on the card."""
+    return int((_version("av") or "0").split(".")[0]) >= KEEPING_AV
+
+
+def missing() -> tuple[str, ...]:
+    """What stands between this machine and the use of a GPU; empty: nothing that could be seen."""
+    found = () if may_have_gpu() else ("no NVIDIA device (/dev/nvidia0)",)
+    if problem := torch_problem():
+        return (*found, problem)
+    return found or _cuda_problem()
+
+
+def torch_problem() -> str | None:
+    """Why area means cannot be taken, on whatever device; None if they can."""
+    return next(filter(None, map(_import_problem, ("torch", "torchvision"))), None)
+
+
+def _import_problem(name: str) -> str | None:
+    if _version(name) is None:
+        return f"{name} is not installed: {EXTRA}"
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # a +cpu torch beside torchvision raises a RuntimeError
+        return f"{name} cannot be imported ({error}): {EXTRA}"
+    return None
+
+
+def _cuda_problem() -> tuple[str, ...]:
+    import torch
+
+    if torch.version.cuda is None:
+        return (f"torch {torch.__version__} is built without CUDA: {EXTRA}",)
+    return () if torch.cuda.is_available() else (f"torch {torch.__version__} sees no GPU: is the driver too old?",)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

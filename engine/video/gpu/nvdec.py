@@ -1,0 +1,59 @@
+"""Decoders that work on NVIDIA's fixed-function engine, NVDEC, through libav."""
+
+from collections.abc import Collection
+from typing import Any
+
+import av
+from av.codec.hwaccel import HWAccel
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from engine.errors import VideoError
+from engine.faults import FaultCode
+from engine.video.limits import CODEC_OPTIONS
+
+# libav's decoders that hand a codec's pictures to NVDEC. For AV1 it is not the one that libav prefers, dav1d.
+DECODERS = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
+# 8-bit 4:2:0: what NVDEC gives back as NV12.
+FORMATS = ("yuv420p", "yuvj420p")
+COLOR_TAGS = ("color_range", "colorspace", "color_primaries", "color_trc")
+
+
+class Nvdec:
+    """Opens decoders for streams: on the card for those codecs that it was seen to decode right, else as ever.
+
+    keeps_frames: frames stay on the card, of format "cuda" (PyAV 18); or else they are copied to the host, as NV12.
+    """
+
+    def __init__(self, codecs: Collection[str], *, keeps_frames: bool) -> None:
+        self.codecs, self.keeps_frames = tuple(codecs), keeps_frames
+
+    def __call__(self, stream: VideoStream) -> VideoCodecContext:
+        """Raises VideoError when the card refuses the stream."""
+        software: VideoCodecContext = stream.codec_context
+        codec = software.codec.canonical_name
+        if codec not in self.codecs or not _is_suitable(software):
+            return software
+        try:
+            decoder: VideoCodecContext = av.CodecContext.create(DECODERS[codec], "r", hwaccel=self._hwaccel())
+        except av.FFmpegError as error:
+            raise VideoError(f"libav cannot use the GPU ({error.strerror})", FaultCode.GPU) from error
+        if not decoder.is_hwaccel:
+            raise VideoError(f"libav's {DECODERS[codec]} decoder has no NVDEC below it", FaultCode.GPU)
+        decoder.extradata = software.extradata
+        decoder.thread_count = 1
+        decoder.options = CODEC_OPTIONS
+        for tag in COLOR_TAGS:  # the container may know what the stream does not say
+            setattr(decoder, tag, getattr(software, tag))
+        return decoder
+
+    def _hwaccel(self) -> HWAccel:
+        # The context that torch uses, too: a second one would take half a gigabyte of the card.
+        options: dict[str, Any] = {"options": {"primary_ctx": "1"}, "allow_software_fallback": False}
+        if self.keeps_frames:  # not in PyAV 15 and 16
+            options["is_hw_owned"] = True
+        return HWAccel("cuda", **options)
+
+
+def _is_suitable(codec: VideoCodecContext) -> bool:
+    return codec.pix_fmt in FORMATS and codec.width % 2 == codec.height % 2 == 0

@@ -1,0 +1,92 @@
+"""Pictures in YUV 4:2:0 as tensors, where they lie: cropped, padded and packed plane by plane, never through RGB."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import av
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from engine.video.reframe import Box
+
+CARD_FORMAT = "cuda"
+INTERLEAVED = "nv12"
+FORMATS = ("yuv420p", "yuvj420p", INTERLEAVED)
+BLACK_FULL, BLACK_LIMITED, GREY = 0, 16, 128
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """n pictures of one size on one device. luma: (n, H, W) uint8. chroma: U and V, (n, 2, H / 2, W / 2) uint8."""
+
+    luma: Tensor
+    chroma: Tensor
+
+    def to(self, device: str) -> "Planes":
+        """The same on another device; from pinned memory without waiting."""
+        return Planes(*(planes.to(device, non_blocking=True) for planes in (self.luma, self.chroma)))
+
+    def padded(self, image_size: int, *, black: int) -> "Planes":
+        """In the middle of black squares, as near to it as whole chroma pixels allow."""
+        height, width = self.luma.shape[-2:]
+        top, left = (image_size - height) // 4 * 2, (image_size - width) // 4 * 2
+        margins = [left, top, image_size - width - left, image_size - height - top]
+        halves = [margin // 2 for margin in margins]
+        return Planes(
+            functional.pad(self.luma, margins, fill=black),
+            functional.pad(self.chroma, halves, fill=GREY),
+        )
+
+    def packed(self, pix_fmt: str) -> Tensor:
+        """Each picture's bytes as libav lays out "yuv420p" or "nv12", (n, H * 3 / 2, W)."""
+        num_pictures, height, width = self.luma.shape
+        chroma = self.chroma.permute(0, 2, 3, 1) if pix_fmt == INTERLEAVED else self.chroma
+        return torch.cat([self.luma, chroma.reshape(num_pictures, height // 2, width)], dim=1)
+
+
+def stored_format(frame: av.VideoFrame) -> str:
+    """The pixel format of a frame's planes, wherever they lie."""
+    return str(frame.sw_format.name if frame.format.name == CARD_FORMAT else frame.format.name)
+
+
+def stacked(frames: Sequence[av.VideoFrame], box: Box, *, pin: bool) -> Planes:
+    """A box of each frame, copied out: the frames may go.
+
+    On a card the copies are queued behind the decoder's on the same stream, so that nothing need wait.
+
+    Args:
+        frames: Of one size and format (FORMATS), all on the host or all on one card.
+        box: Even, as 4:2:0 demands.
+        pin: Take memory of the host from which a card copies by itself.
+    """
+    cropped = [_cropped(frame, box) for frame in frames]
+    device = cropped[0][0].device
+    options = {"dtype": torch.uint8, "device": device, "pin_memory": pin and device.type == "cpu"}
+    luma = torch.empty((len(frames), box.height, box.width), **options)
+    chroma = torch.empty((len(frames), 2, box.height // 2, box.width // 2), **options)
+    for number, (y, u, v) in enumerate(cropped):
+        luma[number], chroma[number, 0], chroma[number, 1] = y, u, v
+    return Planes(luma, chroma)
+
+
+def _cropped(frame: av.VideoFrame, box: Box) -> tuple[Tensor, Tensor, Tensor]:
+    """Y, U and V of a box; views of the frame's own memory."""
+    whole = (box.top, box.left, box.height, box.width)
+    half = tuple(size // 2 for size in whole)
+    y, *chroma = (_view(frame, number) for number in range(len(frame.planes)))
+    u, v = chroma[0].unbind(-1) if len(chroma) == 1 else chroma
+    return functional.crop(y, *whole), functional.crop(u, *half), functional.crop(v, *half)
+
+
+def _view(frame: av.VideoFrame, number: int) -> Tensor:
+    """One plane as a tensor: (H, W), or (H, W, 2) of interleaved chroma."""
+    plane = frame.planes[number]
+    if frame.format.name == CARD_FORMAT:
+        # As a capsule: torch would name its stream, which PyAV refuses. Both work on the default stream anyway.
+        return torch.from_dlpack(plane.__dlpack__())
+    is_interleaved = number == 1 and frame.format.name == INTERLEAVED
+    rows = torch.frombuffer(plane, dtype=torch.uint8).reshape(plane.height, plane.line_size)
+    if is_interleaved:
+        return rows[:, : 2 * plane.width].unflatten(1, (plane.width, 2))
+    return rows[:, : plane.width]

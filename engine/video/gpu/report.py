@@ -1,0 +1,128 @@
+"""What a machine's GPU was seen to do, stage by stage, and what follows for a dataset."""
+
+from collections.abc import Collection, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.errors import RecipeError
+from engine.video.stages import CPU_STAGES, NVENC, X264, Device, Gpu, Stages
+
+# Codecs of LeRobot's datasets.
+CODECS = ("av1", "h264", "hevc")
+RESIZE, ENCODE = "resize", "encode"
+
+
+class NoGpuStage(RecipeError):
+    """--device cuda, but something cannot be done on a GPU."""
+
+
+class Check(BaseModel):
+    """Whether a stage works; problem: why not, None if it does."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    problem: str | None = None
+
+
+class GpuReport(BaseModel):
+    """One machine.
+
+    node: its name. card, driver: None where there is none. keeps_frames: see `Gpu`. checks: empty without a card.
+    missing: what is to be installed or mended before a card can be used.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    node: str
+    card: str | None = None
+    driver: str | None = None
+    keeps_frames: bool = False
+    checks: tuple[Check, ...] = ()
+    missing: tuple[str, ...] = ()
+    versions: dict[str, str | None] = {}
+
+    def problem(self, stage: str) -> str | None:
+        """Why a stage cannot be done on this machine's GPU; None if it can."""
+        if not self.checks:
+            return "; ".join(self.missing) or "no GPU was found"
+        return next((check.problem for check in self.checks if check.stage == stage), "was not tried")
+
+
+def decoding(codec: str) -> str:
+    """The name of the stage that decodes a codec."""
+    return f"decode {codec}"
+
+
+def choose(reports: Sequence[GpuReport], device: Device, codecs: Collection[str]) -> tuple[Stages, Gpu | None]:
+    """How a dataset is made, and how this run uses its GPUs.
+
+    A stage counts as working if it does on every machine that has a card, as all share one dataset. "auto" uses
+    cards if they decode or encode: to carry pictures there and back for the resize alone is not worth a card's memory.
+
+    Args:
+        reports: Of the machines that have a card.
+        device: The wish.
+        codecs: Of the sources' videos, as libav names them.
+
+    Raises:
+        NoGpuStage: "cuda" was wished for, and some stage cannot be done so.
+    """
+    decoded = tuple(codec for codec in codecs if _works(reports, decoding(codec)))
+    has_nvenc = _works(reports, ENCODE) and len({(report.card, report.driver) for report in reports}) == 1
+    is_used = _works(reports, RESIZE) and bool(decoded or has_nvenc)
+    if device == "cuda":
+        _require(reports, codecs, has_nvenc=has_nvenc, nearest=_nearest(decoded, is_used=is_used, has_nvenc=has_nvenc))
+    if device == "cpu" or not is_used:
+        return CPU_STAGES, None
+    first = reports[0]
+    encoder = NVENC if has_nvenc else X264
+    stages = Stages(resize="area", encoder=encoder, card=first.card, driver=first.driver)
+    return stages, Gpu(codecs=decoded, keeps_frames=all(report.keeps_frames for report in reports))
+
+
+def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str]) -> Gpu | None:
+    """How this run uses its GPUs for a dataset that was begun with `stages`; None: it does not.
+
+    Raises:
+        NoGpuStage: it was begun with NVENC, and the same card and driver are not here.
+    """
+    if stages.encoder == NVENC:
+        here = {(report.card, report.driver) for report in reports}
+        if not _works(reports, ENCODE) or here != {(stages.card, stages.driver)}:
+            found = ", ".join(f"{card} with driver {driver}" for card, driver in sorted(here, key=str)) or "no GPU"
+            raise NoGpuStage(
+                f"this dataset was begun with {stages}, whose bytes no other card or driver gives; here is {found}. "
+                "Continue where it was begun, or pass --overwrite"
+            )
+    if stages.resize != "area" or not _works(reports, RESIZE):
+        return None
+    decoded = tuple(codec for codec in codecs if _works(reports, decoding(codec)))
+    if not decoded and stages.encoder != NVENC:
+        return None
+    return Gpu(codecs=decoded, keeps_frames=all(report.keeps_frames for report in reports))
+
+
+def _works(reports: Sequence[GpuReport], stage: str) -> bool:
+    return bool(reports) and all(report.problem(stage) is None for report in reports)
+
+
+def _require(reports: Sequence[GpuReport], codecs: Collection[str], *, has_nvenc: bool, nearest: str) -> None:
+    """Raises NoGpuStage for the first stage that cannot be done, by card and reason."""
+    if not reports:
+        raise NoGpuStage(f"--device cuda: no GPU was found, `millrace doctor` says what is missing. {nearest}")
+    for stage in (*map(decoding, codecs), RESIZE, ENCODE):
+        for report in reports:
+            if (problem := report.problem(stage)) is not None:
+                card = report.card or "no GPU"
+                raise NoGpuStage(f"--device cuda: {stage}: {card} of {report.node} cannot: {problem}. {nearest}")
+    if not has_nvenc:
+        cards = ", ".join(sorted({f"{report.card} with driver {report.driver}" for report in reports}))
+        raise NoGpuStage(f"--device cuda: {ENCODE}: {cards} would give a dataset of different bytes. {nearest}")
+
+
+def _nearest(decoded: Sequence[str], *, is_used: bool, has_nvenc: bool) -> str:
+    if not is_used:
+        return "Nearest: --device cpu, all on the CPU"
+    decoder = f"decodes {', '.join(decoded)}" if decoded else "does not decode"
+    return f"Nearest: --device auto, where the GPU {decoder}, resizes, and {NVENC if has_nvenc else X264} encodes"

@@ -1,0 +1,49 @@
+"""Which code resizes and encodes a dataset's pictures, and how this run uses a GPU for it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Device = Literal["auto", "cpu", "cuda"]
+Resize = Literal["libavfilter", "area"]
+X264: Literal["libx264"] = "libx264"
+NVENC: Literal["h264_nvenc"] = "h264_nvenc"
+Encoder = Literal["libx264", "h264_nvenc"]
+
+
+class Stages(BaseModel):
+    """What the bytes of a dataset's videos depend on: chosen once, and kept by every worker and every later run.
+
+    Decoding is not among it: H.264, HEVC and AV1 say what each pixel is, whoever decodes.
+
+    resize: "area" is the exact mean of the source's pixels, the same on a GPU and without; "libavfilter" is the
+    CPU's own, a level off here and there. card, driver: of the GPU that was found when the choice was made.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    resize: Resize = "libavfilter"
+    encoder: Encoder = X264
+    card: str | None = None
+    driver: str | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.card is None else f" ({self.card}, driver {self.driver})"
+        return f"{self.resize} and {self.encoder}{where}"
+
+
+CPU_STAGES = Stages()
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """How workers that have a GPU use it; of the output it decides nothing.
+
+    device: torch's name of it. codecs: what is decoded on it. keeps_frames: decoded frames stay on the card until
+    they are small (PyAV 18), or else pass through the host.
+    """
+
+    device: str = "cuda"
+    codecs: tuple[str, ...] = ()
+    keeps_frames: bool = False

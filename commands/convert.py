@@ -10,12 +10,14 @@ from rich.console import Console
 from tyro.conf import arg
 
 from commands.flags import Flag
-from engine.convert import Workers, convert, estimate
+from engine.convert import convert, estimate
 from engine.errors import EpisodesFailed, RecipeError
 from engine.planning.recipe import Recipe, is_share
 from engine.planning.recipe_file import read_recipe
 from engine.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
 from engine.run import Rerun
+from engine.video.stages import Device
+from engine.workers import GPU_SHARE, Workers
 
 # Flags of what a recipe's file says itself.
 IN_RECIPE = (
@@ -85,6 +87,11 @@ class Convert:
     """Cores to use; by default all."""
     address: Annotated[str | None, arg(metavar="ADDRESS")] = None
     """A running Ray cluster, for example "auto"; OUT must be a folder that all nodes share."""
+    device: Device | None = None
+    """Where pictures are made: auto tries what a GPU can do (see `millrace doctor`), cuda insists on it. By default
+    what the recipe says, or auto."""
+    gpu_share: Annotated[float, arg(metavar="SHARE")] = GPU_SHARE
+    """Part of a GPU that each worker takes which uses one."""
     local: Flag = False
     """Without Ray, in this process."""
     overwrite: Flag = False
@@ -110,7 +117,7 @@ class Convert:
         """Convert, or say what converting would do."""
         out = self._out()
         recipe = self._recipe()
-        console, workers = Console(), Workers(self.workers, self.address, self.local)
+        console, workers = Console(), Workers(self.workers, self.address, self.local, self.gpu_share)
         if self.dry_run:
             num_workers = 1 if self.local else self.workers or os.cpu_count() or 1
             print_estimate(estimate(recipe, out, overwrite=self.overwrite), num_workers, console)
@@ -147,10 +154,14 @@ class Convert:
             gop=self.gop,
             horizon=self.horizon,
             chunks_size=self.chunks_size,
+            **self._device(),
         )
 
+    def _device(self) -> dict[str, Device]:
+        return {} if self.device is None else {"device": self.device}
+
     def _from_file(self, path: Path) -> Recipe:
-        """The file says everything but what is held out, which may be said here too."""
+        """The file says everything but what is held out and where to work, which may be said here too."""
         in_recipe = [field for field in fields(self) if field.name in IN_RECIPE]
         given = [field.name for field in in_recipe if getattr(self, field.name) != field.default]
         if given:
@@ -158,7 +169,8 @@ class Convert:
             raise RecipeError(f"{flags}: with --recipe, say it in {path}")
         if self.holdout is not None and not is_share(self.holdout):
             raise RecipeError(f"--holdout {self.holdout}: list episodes under `holdout:` of a source in {path}")
-        return read_recipe(path, **({} if self.holdout is None else {"holdout": self.holdout}))
+        holdout = {} if self.holdout is None else {"holdout": self.holdout}
+        return read_recipe(path, **holdout, **self._device())
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -8,21 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clock import StageClock
-from engine.errors import FrameCountMismatch, VideoError
+from engine.encoding import check_written, encode_clip, sampling_step
+from engine.errors import VideoError
 from engine.output.published import published_clips
 from engine.planning.plan import Job
 from engine.sources.episode import Clip, ImageColumn
 from engine.stats import Summary
-from engine.video.black import black_frames
 from engine.video.copy import Copy, copy_clip, how_to_copy
-from engine.video.decode import color_tags, decode_clip
-from engine.video.encode import VideoSettings, write_h264
+from engine.video.decode import decode_clip
+from engine.video.encode import VideoSettings
 from engine.video.histogram import RgbHistogram, sampled
-from engine.video.probe import probe_video
-from engine.video.reframe import Reframer
-
-# Enough for image statistics, which only LeRobot reads; four milliseconds an episode.
-NUM_SAMPLED_FRAMES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +37,11 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class MadeClip:
-    """What was written. stats: LeRobot's."""
+    """What was written. stats: LeRobot's. redone: see `EncodedClip`."""
 
     stats: Summary
     is_copied: bool
+    redone: str | None = None
 
 
 def make_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> MadeClip:
@@ -54,8 +50,10 @@ def make_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> Ma
     Raises:
         VideoError: the source is missing, corrupt or not what its rows promise.
     """
-    copied = _copy(source, path, job.video, clock)
-    return MadeClip(copied or _encode(source, path, job, clock), copied is not None)
+    if (copied := _copy(source, path, job.video, clock)) is not None:
+        return MadeClip(copied, is_copied=True)
+    encoded = encode_clip(source.clip, source.frames, path, job, clock)
+    return MadeClip(encoded.stats, is_copied=False, redone=encoded.redone)
 
 
 def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> Summary | None:
@@ -70,7 +68,7 @@ def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageC
         if how is Copy.FILE and (known := _known_statistics(source)):
             return known
     try:
-        _check_written(path, len(source.frames), settings, clock)
+        check_written(path, len(source.frames), settings, clock)
         return _decoded_statistics(replace(source.clip, path=path, start_seconds=None, root=None), source.frames, clock)
     except VideoError:  # encoding decodes the source itself, and tells what is wrong with it
         return None
@@ -96,45 +94,5 @@ def _decoded_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock
     """Decode a whole clip, so that none is kept that cannot be, and count some of its pictures."""
     histogram = RgbHistogram()
     decoded = clock.iterate("decode", decode_clip(clip, frames))
-    deque(clock.iterate("image statistics", sampled(decoded, histogram, every=_every(frames))), maxlen=0)
+    deque(clock.iterate("image statistics", sampled(decoded, histogram, every=sampling_step(frames))), maxlen=0)
     return histogram.summary()
-
-
-def _encode(source: ClipSource, path: Path, job: Job, clock: StageClock) -> Summary:
-    histogram, size = RgbHistogram(), job.video.image_size
-    if source.clip is None:
-        tags: dict[str, int] = {}
-        pictures = black_frames(len(source.frames), size)
-    else:
-        tags = color_tags(source.clip)
-        decoded = clock.iterate("decode", decode_clip(source.clip, source.frames))
-        pictures = clock.iterate("crop and scale", map(Reframer(crop=job.crop, image_size=size), decoded))
-    counted = clock.iterate("image statistics", sampled(pictures, histogram, every=_every(source.frames)))
-    with clock.stage("encode"):
-        write_h264(path, counted, job.video, color_tags=tags)
-    _check_written(path, len(source.frames), job.video, clock)
-    return histogram.summary()
-
-
-def _every(frames: NDArray[np.int64]) -> int:
-    return -(-len(frames) // NUM_SAMPLED_FRAMES)
-
-
-def _check_written(path: Path, num_frames: int, settings: VideoSettings, clock: StageClock) -> None:
-    """The written file is what the dataset will promise."""
-    with clock.stage("probe"):
-        facts = probe_video(path)
-    size = settings.image_size
-    expected = ("h264", "yuv420p", size, size, num_frames, 0, True, False)
-    found = (
-        facts.codec,
-        facts.pix_fmt,
-        facts.width,
-        facts.height,
-        facts.num_frames,
-        facts.first_pts,
-        facts.is_constant_rate,
-        facts.has_b_frames,
-    )
-    if found != expected or facts.fps not in (settings.fps, None):
-        raise FrameCountMismatch(f"wrote {facts.describe()}, expected {num_frames} frames at {settings.fps} fps")

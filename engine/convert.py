@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from engine.devices import begun_with, chosen, made_with, may_use_gpu
 from engine.episode import convert_episode
 from engine.errors import EpisodesFailed
 from engine.faults import Quarantined
@@ -21,8 +22,10 @@ from engine.parts import OutputPart, is_finished, part_folders
 from engine.planning.plan import ConversionPlan
 from engine.planning.planner import plan_parts
 from engine.planning.recipe import Recipe
-from engine.run import Rerun, Watch, Workers, run_plan, without_skipped
+from engine.run import Rerun, Watch, run_plan, without_skipped
 from engine.summary import Estimate, Summary, summarize
+from engine.video.stages import CPU_STAGES
+from engine.workers import Workers
 
 __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_plan"]
 
@@ -62,12 +65,20 @@ def convert(
     started = perf_counter()
     rerun, watch = Rerun(overwrite, verify, skip_bad), Watch(on_plan, on_result)
     plans = plan_parts(recipe)
-    parts = list(zip(plans, part_folders(plans, Path(out)), strict=True))
+    folders = part_folders(plans, Path(out))
+    begun = None if overwrite else begun_with(folders, recipe.device)
+    plans = [made_with(plan, begun or CPU_STAGES) for plan in plans]
+    parts = list(zip(plans, folders, strict=True))
     todo = [part for part in parts if not is_finished(*part, rerun)]
     for plan, folder in todo:
         check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=overwrite)
     run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
-    summaries = _run_all(todo, run, nullcontext() if len(todo) < 2 else _one_connection(workers))
+    is_shared = len(todo) > 1 or (bool(todo) and may_use_gpu(recipe.device, begun, workers))
+    with _one_connection(workers) if is_shared else nullcontext():
+        if todo:
+            stages, gpu = chosen(plans[0], recipe.device, begun, workers)
+            todo = [(made_with(plan, stages, gpu), folder) for plan, folder in todo]
+        summaries = _run_all(todo, run)
     for plan, folder in parts:
         if plan.part not in summaries:
             summaries[plan.part] = _finished(plan, folder, rerun)
@@ -75,29 +86,24 @@ def convert(
     return replace(first, held_out=others[0]) if others else first
 
 
-def _run_all(
-    todo: list[OutputPart],
-    run: Callable[[ConversionPlan, Path], Summary],
-    connection: AbstractContextManager[object],
-) -> dict[str | None, Summary]:
-    """Do what is to be done of the datasets for training and for evaluation, on one Ray; what fails, fails last."""
+def _run_all(todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summary]) -> dict[str | None, Summary]:
+    """Do what is to be done of the datasets for training and for evaluation; what fails, fails last."""
     lines: list[str] = []
     found: list[Quarantined] = []
     summaries: dict[str | None, Summary] = {}
-    with connection:
-        for plan, folder in todo:
-            try:
-                summaries[plan.part] = run(plan, folder)
-            except EpisodesFailed as error:
-                lines += error.lines
-                found += error.quarantined
+    for plan, folder in todo:
+        try:
+            summaries[plan.part] = run(plan, folder)
+        except EpisodesFailed as error:
+            lines += error.lines
+            found += error.quarantined
     if lines:
         raise EpisodesFailed(lines, found)
     return summaries
 
 
 def _one_connection(workers: Workers) -> AbstractContextManager[object]:
-    """Ray for several datasets, one after the other; it takes seconds to start."""
+    """Ray for several datasets, one after the other, and for their GPUs; it takes seconds to start."""
     if workers.local:
         return nullcontext()
     from engine.stream import connected

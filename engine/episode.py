@@ -68,6 +68,7 @@ class _Conversion:
         self.clock = StageClock()
         self.files: list[FileRecord] = []
         self.copied: list[str] = []
+        self.redone: dict[str, str] = {}
         self.stats: dict[str, Summary] = {}
 
     def run(self) -> EpisodeRecord:
@@ -92,6 +93,7 @@ class _Conversion:
             tasks=tuple((index, self.job.tasks[index]) for index in dict.fromkeys(rows.task_index.tolist())),
             files=tuple(self.files),
             copied=tuple(self.copied),
+            redone=self.redone,
             stats=self.stats,
             seconds=self.clock.seconds,
         )
@@ -167,6 +169,8 @@ class _Conversion:
         self.stats[camera_key(camera)] = made.stats
         if made.is_copied:
             self.copied.append(camera)
+        if made.redone is not None:
+            self.redone[camera] = made.redone
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from embodiments.errors import MillraceError
 from engine.episode import convert_episode
-from engine.errors import EpisodesFailed, OutputFailed, RecipeError
+from engine.errors import EpisodesFailed, OutputFailed
 from engine.faults import FaultCode
 from engine.layout import QUARANTINE
 from engine.output.commit import commit
@@ -20,24 +20,7 @@ from engine.planning.numbering import Key, without
 from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.row_reader import RowReader
 from engine.summary import Summary, summarize
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Where episodes are converted: `num` actors of an embedded Ray or of the cluster at `address`, or in this process.
-
-    num None: one for each core.
-    """
-
-    num: int | None = None
-    address: str | None = None
-    local: bool = False
-
-    def __post_init__(self) -> None:
-        if self.num is not None and self.num < 1:
-            raise RecipeError(f"--workers takes at least 1 core, not {self.num}")
-        if self.local and (self.num, self.address) != (None, None):
-            raise RecipeError("--local works in this process alone: leave out --workers and --address")
+from engine.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -154,6 +137,11 @@ def _results(
             yield convert_episode(episode, plan.job, out.absolute(), scratch.absolute(), reader=reader)
         return
     # Ray takes a second to import; nothing else needs it.
+    if plan.job.gpu is not None:
+        from engine.tickets import convert_with_gpus
+
+        yield from convert_with_gpus(todo, plan.job, out.absolute(), scratch.absolute(), workers=workers)
+        return
     from engine.stream import convert_in_parallel
 
     yield from convert_in_parallel(

@@ -49,9 +49,9 @@ class EpisodeWorker:
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         """{"plan": pickled EpisodePlan} -> {"result": EpisodeResult as JSON}."""
         plan: EpisodePlan = pickle.loads(row["plan"])
-        return {"result": RESULT.dump_json(self._convert(plan))}
+        return {"result": RESULT.dump_json(self.convert(plan))}
 
-    def _convert(self, plan: EpisodePlan) -> EpisodeResult:
+    def convert(self, plan: EpisodePlan) -> EpisodeResult:
         """Ray begins an episode anew, on a new worker, as often as one dies of it; here that ends."""
         with attempt(plan.index, self.scratch) as num_deaths:
             if num_deaths == MAX_DEATHS:
@@ -97,7 +97,7 @@ def convert_in_parallel(
     """
     with connected(num_workers, address) as data:
         num_workers = min(len(plans), num_workers or int(ray.cluster_resources().get("CPU", 1)))
-        rows = [{"plan": pickle.dumps(plan)} for plan in sorted(plans, key=_turn)]
+        rows = [{"plan": pickle.dumps(plan)} for plan in sorted(plans, key=turn)]
         results = data.from_items(rows, override_num_blocks=len(rows)).map(
             EpisodeWorker,
             fn_constructor_args=(job, out, scratch),
@@ -109,7 +109,7 @@ def convert_in_parallel(
             yield RESULT.validate_json(row["result"])
 
 
-def _turn(plan: EpisodePlan) -> int:
+def turn(plan: EpisodePlan) -> int:
     """The longest first; episodes that share files in their order, as a worker keeps what it read of them."""
     return -plan.episode.num_frames if plan.episode.search is None else plan.index
 

@@ -17,7 +17,9 @@ from engine.output.record import LEDGER_LINE, EpisodeFailure, EpisodeRecord, Epi
 from engine.planning.numbering import Key
 from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.video.encode import library_versions
+from engine.video.stages import CPU_STAGES, Stages
 
+STAGES = "stages"
 PART = "part of the episodes"
 MAPS = "content of the map's and its robots' files"
 
@@ -182,7 +184,23 @@ class Ledger:
 def _header(plan: ConversionPlan) -> dict[str, Any]:
     """What the output's bytes depend on beside the sources' files; maps and robots may be files that are edited."""
     maps = [binding.map.digest for binding in plan.job.bindings]
-    return {**plan.recipe.model_dump(mode="json"), PART: plan.part, MAPS: maps, "libraries": library_versions()}
+    return {
+        **plan.recipe.model_dump(mode="json"),
+        PART: plan.part,
+        MAPS: maps,
+        STAGES: plan.job.video.stages.model_dump(mode="json"),
+        "libraries": library_versions(),
+    }
+
+
+def begun_stages(out: Path) -> Stages | None:
+    """How the pictures of an earlier run were made; None where there was none."""
+    try:
+        with (out / LEDGER).open("rb") as file:
+            begun = json.loads(file.readline())
+        return Stages.model_validate(begun.get(STAGES, CPU_STAGES))
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _parse(line: bytes) -> LedgerLine | None:
@@ -198,6 +216,8 @@ def _check_same(begun: bytes, header: dict[str, Any], out: Path) -> None:
         before = json.loads(begun)
     except ValueError:
         before = None
+    if isinstance(before, dict):
+        before = {STAGES: CPU_STAGES.model_dump(mode="json"), **before}  # before there was a choice
     if not isinstance(before, dict) or not before.keys() >= header.keys():
         raise OtherRecipe(f"{out}/{LEDGER} is damaged, so it cannot be continued. {advice}")
     keys = [key for key in header if before[key] != header[key]]

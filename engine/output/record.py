@@ -38,7 +38,8 @@ class EpisodeRecord(BaseModel):
 
     plan: digest of its EpisodePlan. index, first_index, tasks: its numbers in the output, which may change while
     that is not finished; tasks: with their texts, in order of appearance. files: its rows, then its clips.
-    copied: cameras whose clips were not encoded anew. stats: LeRobot's, by feature. seconds: wall time by stage.
+    copied: cameras whose clips were not encoded anew. redone: cameras whose clips a GPU should have made but the CPU
+    did, and why. stats: LeRobot's, by feature. seconds: wall time by stage.
     """
 
     model_config = ConfigDict(frozen=True)

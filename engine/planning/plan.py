@@ -15,13 +15,14 @@ from engine.resample import Resampler, frame_indices
 from engine.sources import SourceEpisode
 from engine.video.encode import VideoSettings
 from engine.video.reframe import Crop
+from engine.video.stages import Gpu
 
 Part = Literal["training", "held out"]
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What all episodes share; sent to each worker once. cameras, tasks: of the output."""
+    """What all episodes share; sent to each worker once. cameras, tasks: of the output. gpu: where workers have one."""
 
     bindings: tuple[Binding, ...]
     tasks: tuple[str, ...]
@@ -30,6 +31,7 @@ class Job:
     crop: Crop
     resample: Resampler
     chunks_size: int
+    gpu: Gpu | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from engine.sources.metadata import is_unicode
 from engine.sources.selection import parse_selection
 from engine.video.encode import DEFAULT_GOP
 from engine.video.reframe import Crop
+from engine.video.stages import Device
 
 SOURCE_RATE = "source"
 NONE = "none"
@@ -129,12 +130,14 @@ class Places:
 
 
 class Recipe(BaseModel):
-    """Everything that decides the bytes of the output.
+    """Everything that decides the bytes of the output, and where it is to be made.
 
     robot: the target; each source either has a map onto it or is of that robot.
     cameras: of the output, by default all that the sources give.
     fps: target rate in Hz, or "source". horizon: steps in an action chunk, by default the robot's.
     holdout: share of each source's episodes that becomes a dataset of its own.
+    device: a wish, which the machine may not be able to grant: no part of what is recorded and compared, as the
+    choice itself is (see `Stages`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -150,6 +153,7 @@ class Recipe(BaseModel):
     horizon: int | None = Field(default=None, ge=1)
     chunks_size: int = Field(default=1000, ge=1)
     holdout: Share | None = None
+    device: Device = Field(default="auto", exclude=True)
     _places: Places = PrivateAttr(default_factory=Places)
 
     @property

@@ -1,0 +1,95 @@
+"""Where a dataset's pictures are made: chosen once, by trying, and kept by every run that continues it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from embodiments.errors import MillraceError
+from engine.errors import OtherRecipe
+from engine.output.ledger import begun_stages
+from engine.planning.plan import ConversionPlan
+from engine.video.codecs import codecs_of
+from engine.video.encode import VideoSettings
+from engine.video.gpu import hardware
+from engine.video.gpu.report import GpuReport, NoGpuStage, choose, resumed
+from engine.video.stages import CPU_STAGES, NVENC, Device, Gpu, Stages
+from engine.workers import Workers
+
+
+def begun_with(folders: Iterable[Path], device: Device) -> Stages | None:
+    """The choice of an earlier run, which this one is to continue; None where there was none.
+
+    Raises:
+        OtherRecipe: `device` asks for another.
+    """
+    found = ((folder, stages) for folder in folders if (stages := begun_stages(folder)) is not None)
+    folder, stages = next(found, (None, None))
+    if stages is not None and device not in ("auto", _device_of(stages)):
+        raise OtherRecipe(
+            f"{folder} was begun with {stages}, which --device {device} would not give. Continue it with "
+            "--device auto, choose another folder, or pass --overwrite"
+        )
+    return stages
+
+
+def _device_of(stages: Stages) -> str:
+    if stages.encoder == NVENC:
+        return "cuda"
+    return "cpu" if stages == CPU_STAGES else "auto"
+
+
+def may_use_gpu(device: Device, begun: Stages | None, workers: Workers) -> bool:
+    """Whether a GPU has to be looked for; costs nothing where there can be none.
+
+    Of a cluster only Ray knows; an embedded Ray has this machine's.
+    """
+    if device == "cpu" or begun == CPU_STAGES:
+        return False
+    return device == "cuda" or workers.address is not None or hardware.may_have_gpu()
+
+
+def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: Workers) -> tuple[Stages, Gpu | None]:
+    """How the pictures of a plan's dataset are made; Ray is connected to, unless workers are local.
+
+    Raises:
+        NoGpuStage: the wish, or what an earlier run chose, cannot be done here.
+    """
+    reports: list[GpuReport] = []
+    if may_use_gpu(device, begun, workers):
+        reports = [report for report in _probe(plan.job.video, workers) if report.checks]
+    codecs = sorted(_codecs(plan)) if reports else []
+    if begun is None:
+        return choose(reports, device, codecs)
+    if begun.resize == "area" and (problem := hardware.torch_problem()):
+        raise NoGpuStage(f"this dataset was begun with {begun}, which without a GPU needs torch, too: {problem}")
+    return begun, resumed(begun, reports, codecs)
+
+
+def made_with(plan: ConversionPlan, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
+    """The plan with the choice in it."""
+    return replace(plan, job=replace(plan.job, video=replace(plan.job.video, stages=stages), gpu=gpu))
+
+
+def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
+    if workers.local:
+        from engine.video.gpu.probe import probe_gpu
+
+        return [probe_gpu(settings)]
+    from engine.cluster import probe_nodes
+
+    return probe_nodes(settings, gpu_share=workers.gpu_share)
+
+
+def _codecs(plan: ConversionPlan) -> set[str]:
+    """Of each source's first episode; one that cannot be read is told of when it is converted."""
+    first = {episode.binding: episode.episode for episode in reversed(plan.episodes)}
+    found: set[str] = set()
+    for number, episode in first.items():
+        cameras = plan.job.bindings[number].cameras.values()
+        try:
+            if episode.repository is not None:
+                episode.fetch(cameras)
+            found |= codecs_of(episode.clips[camera] for camera in cameras if camera in episode.clips)
+        except (MillraceError, OSError):
+            continue
+    return found

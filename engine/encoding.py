@@ -1,0 +1,134 @@
+"""An output clip made anew: decoded, made square, encoded; on a GPU where the run has one, or else on the CPU."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodiments.errors import MillraceError
+from engine.clock import StageClock
+from engine.errors import FrameCountMismatch, VideoError
+from engine.faults import FaultCode
+from engine.output.finish import OF_WRITING
+from engine.planning.plan import Job
+from engine.sources.episode import Clip, ImageColumn
+from engine.stats import Summary
+from engine.video.black import black_frames
+from engine.video.decode import Frame, OpenDecoder, color_tags, decode_clip, on_cpu
+from engine.video.encode import VideoSettings, write_h264
+from engine.video.histogram import RgbHistogram, sampled
+from engine.video.probe import probe_video
+from engine.video.reframe import Reframer
+from engine.video.stages import NVENC, Gpu
+
+# Enough for image statistics, which only LeRobot reads; four milliseconds an episode.
+NUM_SAMPLED_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """What was written. stats: LeRobot's. redone: why a GPU did not do what it should, and the CPU did."""
+
+    stats: Summary
+    redone: str | None = None
+
+
+def encode_clip(
+    clip: Clip | ImageColumn | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock
+) -> EncodedClip:
+    """Write the `frames` of a clip, or as many black ones, to `path` and check what was written.
+
+    What a GPU cannot do, be it gone or the clip not to its liking, is done on the CPU. The bytes are the same, as
+    the dataset's way to resize is; where NVENC encodes, the CPU can only decode and resize.
+
+    Raises:
+        VideoError: the source is missing, corrupt or not what its rows promise, or NVENC failed.
+    """
+    redone = None
+    if job.gpu is not None:
+        try:
+            return EncodedClip(_encode(clip, frames, path, job, clock))
+        except Exception as error:  # of torch, libav or the driver; if the clip is to blame, the CPU says so
+            redone = f"{type(error).__name__}: {error}"
+    try:
+        return EncodedClip(_encode(clip, frames, path, replace(job, gpu=None), clock), redone)
+    except MillraceError:
+        raise
+    except Exception as error:
+        if job.video.stages.encoder != NVENC or getattr(error, "errno", None) in OF_WRITING:
+            raise
+        raise _gone(error) from error
+
+
+def _gone(error: Exception) -> VideoError:
+    return VideoError(
+        f"{NVENC} failed ({getattr(error, 'strerror', None) or error}), and no other encoder may continue its work. "
+        "Run the same command where the GPU works, or pass --overwrite --device cpu",
+        FaultCode.GPU,
+    )
+
+
+def _encode(
+    clip: Clip | ImageColumn | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock
+) -> Summary:
+    histogram = RgbHistogram()
+    if clip is None:
+        tags: dict[str, int] = {}
+        pictures = black_frames(len(frames), job.video.image_size)
+    else:
+        tags = color_tags(clip)
+        decoded = clock.iterate("decode", decode_clip(clip, frames, decoder=_decoder(job.gpu)))
+        pictures = clock.iterate("crop and scale", _reframed(decoded, job))
+    counted = clock.iterate("image statistics", sampled(pictures, histogram, every=sampling_step(frames)))
+    with clock.stage("encode"):
+        write_h264(path, counted, job.video, color_tags=tags)
+    check_written(path, len(frames), job.video, clock)
+    return histogram.summary()
+
+
+def _decoder(gpu: Gpu | None) -> OpenDecoder:
+    if gpu is None or not gpu.codecs:
+        return on_cpu
+    from engine.video.gpu.nvdec import Nvdec
+
+    return Nvdec(gpu.codecs, keeps_frames=gpu.keeps_frames)
+
+
+def _reframed(decoded: Iterable[Frame], job: Job) -> Iterator[Frame]:
+    size, gpu = job.video.image_size, job.gpu
+    if job.video.stages.resize == "libavfilter":
+        return map(Reframer(crop=job.crop, image_size=size), decoded)
+    # torch takes seconds to import, and is not there without the extra `gpu`.
+    from engine.video.gpu.reframe import AreaReframer, Handover
+
+    stays = gpu is not None and gpu.keeps_frames
+    handover = Handover("nv12", stays) if job.video.stages.encoder == NVENC else Handover()
+    device = "cpu" if gpu is None else gpu.device
+    return AreaReframer(crop=job.crop, image_size=size, device=device, handover=handover)(decoded)
+
+
+def sampling_step(frames: NDArray[np.int64]) -> int:
+    """Every how many frames one is counted for the image statistics."""
+    return -(-len(frames) // NUM_SAMPLED_FRAMES)
+
+
+def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: StageClock) -> None:
+    """The written file is what the dataset will promise."""
+    with clock.stage("probe"):
+        facts = probe_video(path)
+    size = settings.image_size
+    expected = ("h264", "yuv420p", size, size, num_frames, 0, True, False)
+    found = (
+        facts.codec,
+        facts.pix_fmt,
+        facts.width,
+        facts.height,
+        facts.num_frames,
+        facts.first_pts,
+        facts.is_constant_rate,
+        facts.has_b_frames,
+    )
+    if found != expected or facts.fps not in (settings.fps, None):
+        raise FrameCountMismatch(f"wrote {facts.describe()}, expected {num_frames} frames at {settings.fps} fps")

@@ -1,0 +1,161 @@
+"""Datasets whose pictures a GPU makes: the same bytes from every worker, and a choice that is made once."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from conftest import LOCAL, convert_here, files_of, read_table, recipe_for
+from engine.convert import convert, plan_conversion
+from engine.devices import begun_with, made_with
+from engine.errors import EpisodesFailed, OtherRecipe, RecipeError
+from engine.layout import LEDGER, MANIFEST
+from engine.output.record import LEDGER_LINE, RESULT, EpisodeRecord, EpisodeResult
+from engine.planning.plan import ConversionPlan
+from engine.run import Watch, run_plan
+from engine.video.gpu import hardware
+from engine.video.gpu.report import NoGpuStage
+from engine.video.stages import CPU_STAGES, Gpu, Stages
+from engine.workers import Workers
+
+if problem := hardware.torch_problem():
+    pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
+
+AREA = Stages(resize="area", card="NVIDIA H200", driver="570.86")
+NVENC = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
+SETTINGS = {"image_size": 48}
+WITHOUT_GPU = pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")
+
+
+def planned(source: Path, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
+    return made_with(plan_conversion(recipe_for(source, **SETTINGS)), stages, gpu)
+
+
+def run(plan: ConversionPlan, out: Path, workers: Workers = LOCAL, **settings: Any) -> None:
+    run_plan(plan, out, workers=workers, started=perf_counter(), **settings)
+
+
+def records(out: Path) -> list[EpisodeRecord]:
+    lines = (out / LEDGER).read_text().splitlines()[1:]
+    found = map(LEDGER_LINE.validate_json, lines)
+    return [line for line in found if isinstance(line, EpisodeRecord)]
+
+
+def stop(result: EpisodeResult) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def area(aloha: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The dataset whose resize a GPU could do, made without one."""
+    out = tmp_path_factory.mktemp("area") / "out"
+    run(planned(aloha, AREA), out)
+    return files_of(out)
+
+
+@pytest.fixture
+def two_workers() -> Iterator[None]:
+    """A Ray of two cores and, as far as it knows, a GPU."""
+    import ray
+
+    ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_both_kinds_of_workers_make_the_dataset_that_cores_alone_make(
+    aloha: Path, area: dict[str, bytes], tmp_path: Path, two_workers: None
+) -> None:
+    run(planned(aloha, AREA, Gpu(device="cpu")), tmp_path / "out", Workers(gpu_share=1))
+    assert files_of(tmp_path / "out") == area
+    assert [record.redone for record in records(tmp_path / "out")] == [{}] * 3
+
+
+def test_a_ticket_stands_for_the_same_episode_whoever_asks_again(
+    aloha: Path, area: dict[str, bytes], tmp_path: Path, two_workers: None
+) -> None:
+    import ray
+
+    from engine.tickets import Desk, TicketWorker
+
+    plan = planned(aloha, AREA, Gpu(device="cpu"))
+    out, scratch = tmp_path / "out", tmp_path / "out/.millrace"
+    scratch.mkdir(parents=True)
+    desk = ray.remote(Desk).options(num_cpus=0).remote(plan.episodes)
+    jobs = {"gpu": plan.job, "cpu": replace(plan.job, gpu=None)}
+    workers = {kind: TicketWorker(job, out, scratch, desk) for kind, job in jobs.items()}
+    taken = [("gpu", 0), ("cpu", 0), ("gpu", 0), ("gpu", 1), ("cpu", 0), ("cpu", 1)]
+    done = [workers[kind]({"kind": kind, "ticket": ticket})["result"] for kind, ticket in taken]
+    assert [RESULT.validate_json(result).index for result in done[:-1]] == [0, 1, 0, 2, 1]
+    assert done[-1] == b"", "all episodes were given"
+    assert files_of(out) == {name: content for name, content in area.items() if name.startswith(("data/", "videos/"))}
+
+
+@WITHOUT_GPU
+def test_a_gpu_that_is_gone_leaves_the_work_to_the_cpu(aloha: Path, area: dict[str, bytes], tmp_path: Path) -> None:
+    run(planned(aloha, AREA, Gpu(codecs=("av1",), keeps_frames=hardware.keeps_frames())), tmp_path / "out")
+    assert files_of(tmp_path / "out") == area
+    for record in records(tmp_path / "out"):
+        assert "libav cannot use the GPU" in record.redone["ego_view"]
+
+
+@WITHOUT_GPU
+def test_what_nvenc_began_nothing_else_ends(aloha: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(EpisodesFailed, match=r"h264_nvenc failed .*no other encoder may continue its work") as failed:
+        run(planned(aloha, NVENC, Gpu(codecs=("av1",))), out)
+    assert {one.code.value for one in failed.value.quarantined} == {"gpu"}
+    with pytest.raises(NoGpuStage, match=r"was begun with area and h264_nvenc \(NVIDIA L4, driver 570.86\).*no GPU"):
+        convert_here(aloha, out, **SETTINGS)
+
+
+def test_another_run_keeps_the_choice_of_the_first(aloha: Path, area: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(planned(aloha, AREA), out, watch=Watch(on_result=stop))
+    with pytest.raises(OtherRecipe, match=r"was begun with area and libx264 \(NVIDIA H200.* --device cpu would not"):
+        convert_here(aloha, out, **SETTINGS, device="cpu")
+    convert_here(aloha, out, **SETTINGS)
+    assert files_of(out) == area
+    assert convert_here(aloha, out, **SETTINGS).was_finished
+
+
+def test_a_run_on_the_cpu_stays_there(aloha: Path, tmp_path: Path) -> None:
+    convert_here(aloha, tmp_path / "out", **SETTINGS)
+    assert begun_with([tmp_path / "out"], "auto") == CPU_STAGES
+    with pytest.raises(OtherRecipe, match=r"was begun with libavfilter and libx264, which --device cuda would not"):
+        convert_here(aloha, tmp_path / "out", **SETTINGS, device="cuda")
+
+
+def test_the_manifest_tells_what_a_gpu_had_to_do_with_it(area: dict[str, bytes], aloha_gr1: Path) -> None:
+    assert b'"resize": "area",\n    "card": "NVIDIA H200",\n    "driver": "570.86"' in area[MANIFEST]
+    assert b'"resize"' not in files_of(aloha_gr1)[MANIFEST]
+
+
+@WITHOUT_GPU
+def test_cuda_without_a_gpu_is_an_error_and_nothing_is_begun(aloha: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"^--device cuda: no GPU was found, .*Nearest: --device cpu"):
+        convert(recipe_for(aloha, **SETTINGS, device="cuda"), tmp_path / "out", workers=LOCAL)
+    assert not (tmp_path / "out").exists()
+
+
+@WITHOUT_GPU
+def test_without_a_gpu_neither_torch_nor_ray_is_looked_at(aloha: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from engine.convert import convert
+from engine.planning.recipe import Recipe
+from engine.workers import Workers
+
+recipe = Recipe.single({str(aloha)!r}, map="aloha_to_gr1", episodes="0")
+convert(recipe, {str(tmp_path / "out")!r}, workers=Workers(local=True))
+print({{"torch", "ray"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    assert len(read_table(tmp_path / "out", 0)) > 0

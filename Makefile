@@ -6,7 +6,7 @@ JOBS ?= 2
 # What the tests of training need; one release, as any other may bring gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-pins fuzz lint format judge clean
+.PHONY: demo test test-gpu test-pins fuzz lint format judge clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1 --overwrite
@@ -30,6 +30,16 @@ test-pins: .venv-av15.0.0/installed .venv-av16.1.0/installed
 	$(PYTHON310) -m venv .venv-av$*
 	.venv-av$*/bin/python -m pip install --quiet --upgrade pip
 	.venv-av$*/bin/python -m pip install --quiet --editable '.[dev]' av==$* $(PINS)
+	touch $@
+
+# On a machine with an NVIDIA GPU, in an environment of its own: GR00T pins an older PyAV and torch.
+test-gpu: .venv-gpu/installed
+	.venv-gpu/bin/python -m pytest tests/test_gpu_*.py tests/test_doctor.py
+
+.venv-gpu/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet --upgrade pip
+	.venv-gpu/bin/python -m pip install --quiet --editable '.[dev,gpu]'
 	touch $@
 
 # Mutants of small datasets; of these `make test` tries some thousands.

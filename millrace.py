@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from commands.convert import Convert
+from commands.doctor import Doctor
 from commands.evaluate import Evaluate
 from commands.finetune import Finetune
 from commands.inspect import Inspect
@@ -67,6 +68,7 @@ COMMANDS = {
     "serve": Serve,
     "pipeline": Pipeline,
     "upload": Upload,
+    "doctor": Doctor,
 }
 
 

@@ -122,6 +122,9 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     _add_remarks(table, summary.dropped)
     if (held := summary.held_out) is not None:
         table.add_row("held out", f"{held.num_episodes:,} episodes, {held.num_frames:,} frames")
+    if summary.redone:
+        clips = f"{len(summary.redone):,} clips on the CPU, as the GPU did not; the first: {summary.redone[0]}"
+        table.add_row("made again", escape(printable(clips)))
     if summary.quarantined:
         table.add_row("left out", f"{len(summary.quarantined):,} episodes that could not be converted")
     console.print(table)

@@ -16,7 +16,8 @@ from engine.planning.plan import ConversionPlan
 class Summary:
     """What a conversion did. source_seconds and stage_seconds (wall time over all workers):
     of the episodes that this run converted. quarantined: what --skip-bad left out. was_finished: there was
-    nothing to do. held_out: the same of the held-out episodes."""
+    nothing to do. redone: why clips that a GPU should have made were made on the CPU. held_out: the same of the
+    held-out episodes."""
 
     num_episodes: int
     num_clips: int
@@ -32,6 +33,7 @@ class Summary:
     notes: tuple[str, ...]
     quarantined: tuple[Quarantined, ...]
     was_finished: bool
+    redone: tuple[str, ...] = ()
     held_out: "Summary | None" = None
 
     @property
@@ -58,9 +60,11 @@ def summarize(plan: ConversionPlan, ledger: Ledger, done: Collection[Key], *, st
     """All of the dataset's sizes, and this run's times; done: the episodes that this run converted."""
     seconds: Counter[str] = Counter()
     num_bytes = num_copied = 0
+    redone: list[str] = []
     for record in ledger.records():
         num_bytes += sum(file.num_bytes for file in record.files)
         num_copied += len(record.copied)
+        redone += record.redone.values()
         if record.key in done:
             seconds.update(record.seconds)
     fps = [binding.fps for binding in plan.job.bindings]
@@ -80,6 +84,7 @@ def summarize(plan: ConversionPlan, ledger: Ledger, done: Collection[Key], *, st
         stage_seconds=dict(seconds),
         dropped=plan.dropped,
         notes=plan.notes,
+        redone=tuple(redone),
         quarantined=quarantined(ledger.skipped, plan),
         was_finished=False,
     )

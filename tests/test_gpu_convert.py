@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from conftest import LOCAL, convert_here, files_of, read_table, recipe_for
 from engine.convert import convert, plan_conversion
@@ -17,7 +18,9 @@ from engine.errors import EpisodesFailed, OtherRecipe, RecipeError
 from engine.layout import LEDGER, MANIFEST
 from engine.output.record import LEDGER_LINE, RESULT, EpisodeRecord, EpisodeResult
 from engine.planning.plan import ConversionPlan
+from engine.progress import print_summary
 from engine.run import Watch, run_plan
+from engine.summary import Summary
 from engine.video.gpu import hardware
 from engine.video.gpu.report import NoGpuStage
 from engine.video.stages import CPU_STAGES, Gpu, Stages
@@ -36,8 +39,8 @@ def planned(source: Path, stages: Stages, gpu: Gpu | None = None) -> ConversionP
     return made_with(plan_conversion(recipe_for(source, **SETTINGS)), stages, gpu)
 
 
-def run(plan: ConversionPlan, out: Path, workers: Workers = LOCAL, **settings: Any) -> None:
-    run_plan(plan, out, workers=workers, started=perf_counter(), **settings)
+def run(plan: ConversionPlan, out: Path, workers: Workers = LOCAL, **settings: Any) -> Summary:
+    return run_plan(plan, out, workers=workers, started=perf_counter(), **settings)
 
 
 def records(out: Path) -> list[EpisodeRecord]:
@@ -97,11 +100,16 @@ def test_a_ticket_stands_for_the_same_episode_whoever_asks_again(
 
 
 @WITHOUT_GPU
-def test_a_gpu_that_is_gone_leaves_the_work_to_the_cpu(aloha: Path, area: dict[str, bytes], tmp_path: Path) -> None:
-    run(planned(aloha, AREA, Gpu(codecs=("av1",), keeps_frames=hardware.keeps_frames())), tmp_path / "out")
+def test_a_gpu_that_is_gone_leaves_the_work_to_the_cpu(
+    aloha: Path, area: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu = Gpu(codecs=("av1",), keeps_frames=hardware.keeps_frames())
+    summary = run(planned(aloha, AREA, gpu), tmp_path / "out")
     assert files_of(tmp_path / "out") == area
     for record in records(tmp_path / "out"):
         assert "libav cannot use the GPU" in record.redone["ego_view"]
+    print_summary(summary, "out", Console(width=200))
+    assert "3 clips on the CPU, as the GPU did not; the first: VideoError: libav cannot use" in capsys.readouterr().out
 
 
 @WITHOUT_GPU

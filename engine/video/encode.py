@@ -1,5 +1,6 @@
 """H.264 as GR00T and LeRobot read it best: constant rate, short closed GOPs, no B-frames, the same bytes every time."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -7,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 import av
+import numpy as np
 
-from engine.video.stages import CPU_STAGES, NVENC, Stages
+from engine.video.stages import CPU_STAGES, NVENC, X264, Stages
 
 DEFAULT_GOP = 10
 # A step of 5 levels, so an error of at most 5 ** 2 / 12 on average: 45 dB. `millrace doctor` measures it on the card.
@@ -113,3 +115,13 @@ def _in_bursts(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that decode, scale and encode: other versions may give other bytes."""
     return {name: ".".join(map(str, version)) for name, version in sorted(av.library_versions.items())}
+
+
+def x264_version() -> str | None:
+    """The build of libx264, which only its streams tell; None without one."""
+    encoder = av.CodecContext.create(X264, "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 64, "yuv420p", Fraction(1, 20)
+    frame = av.VideoFrame.from_ndarray(np.zeros((96, 64), np.uint8), "yuv420p")
+    written = b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+    found = re.search(rb"x264 - core (\S+)", written)
+    return None if found is None else found[1].decode("ascii", "replace")

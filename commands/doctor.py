@@ -1,0 +1,75 @@
+"""`millrace doctor`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from rich.console import Console
+from rich.markup import escape
+from tyro.conf import arg
+
+from commands.flags import Flag
+from commands.listing import listing
+from engine.doctor import Diagnosis, diagnose
+from engine.text import printable
+from engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decoding
+
+ON_CPU = {**dict.fromkeys(map(decoding, CODECS), "libavcodec"), RESIZE: "libavfilter", ENCODE: "libx264"}
+NOT_INSTALLED = "not installed"
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine, or each node of a cluster, can do on a GPU, what is missing, and what auto chooses.
+
+    Each stage is tried with a few frames, and its pixels are held against the CPU's. Examples:
+
+    millrace doctor
+
+    millrace doctor --address auto --json
+    """
+
+    address: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    """A running Ray cluster, for example "auto"; by default this machine."""
+    json: Flag = False
+    """Print JSON instead of text."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    when_stopped = "stopped"
+
+    def run(self) -> int:
+        """Try, and print."""
+        diagnosis = diagnose(self.address)
+        if self.json:
+            print(diagnosis.model_dump_json(indent=2))
+        else:
+            print_diagnosis(diagnosis, Console())
+        return 0
+
+
+def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
+    """A table for each node, what it lacks, and the choice that follows."""
+    for report in diagnosis.nodes:
+        for line in _about(report):
+            console.print(escape(printable(line)), soft_wrap=True, highlight=False)
+        stages = ((stage, _on_gpu(report, stage), on_cpu) for stage, on_cpu in ON_CPU.items())
+        console.print(listing(("stage", "on the GPU", "on the CPU"), stages))
+    libraries = ", ".join(f"{name} {version}" for name, version in diagnosis.libraries.items())
+    console.print(f"libx264 {diagnosis.x264 or NOT_INSTALLED}, {libraries}", soft_wrap=True, highlight=False)
+    rows = ((choice.codec, choice.decode, choice.resize, choice.encoder) for choice in diagnosis.auto)
+    console.print(listing(("--device auto, sources in", "decode", "resize", "encode"), rows))
+
+
+def _on_gpu(report: GpuReport, stage: str) -> str:
+    return "no" if report.missing else report.problem(stage) or "yes"
+
+
+def _about(report: GpuReport) -> Iterator[str]:
+    """A node's card and what is installed there."""
+    card = "no GPU in use" if report.card is None else f"{report.card}, driver {report.driver}"
+    yield f"{report.node}: {card}"
+    yield ", ".join(f"{name} {version or NOT_INSTALLED}" for name, version in report.versions.items())
+    yield from (f"missing: {what}" for what in report.missing)
+    if report.card is not None and not report.keeps_frames:
+        yield "frames pass through the host between stages: PyAV 18 leaves them on the card"

@@ -1,0 +1,77 @@
+"""What the machines at hand can do with pictures, and what `--device auto` would choose there."""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from platform import node
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.video.encode import library_versions, x264_version
+from engine.video.gpu import hardware
+from engine.video.gpu.probe import DEFAULT_SETTINGS, probe_gpu
+from engine.video.gpu.report import CODECS, GpuReport, choose
+from engine.workers import GPU_SHARE
+
+
+class AutoChoice(BaseModel):
+    """What auto chooses for sources of one codec: "GPU" or "CPU" for decode and resize, and the encoder's name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    codec: str
+    decode: str
+    resize: str
+    encoder: str
+
+
+class Diagnosis(BaseModel):
+    """All machines. libraries: of libav, as the driver has them; x264: its build."""
+
+    model_config = ConfigDict(frozen=True)
+
+    nodes: tuple[GpuReport, ...]
+    auto: tuple[AutoChoice, ...]
+    libraries: dict[str, str]
+    x264: str | None
+
+
+def diagnose(address: str | None = None) -> Diagnosis:
+    """Try this machine, or every node of a running Ray cluster.
+
+    Raises:
+        ConnectionError: no cluster answers at the address.
+    """
+    nodes = [_this_machine()] if address is None else _cluster(address)
+    return Diagnosis(nodes=tuple(nodes), auto=auto_choices(nodes), libraries=library_versions(), x264=x264_version())
+
+
+def auto_choices(nodes: Sequence[GpuReport]) -> tuple[AutoChoice, ...]:
+    """For sources of each codec."""
+    with_cards = [report for report in nodes if report.checks]
+    found = []
+    for codec in CODECS:
+        stages, gpu = choose(with_cards, "auto", [codec])
+        places = ("GPU" if gpu and codec in gpu.codecs else "CPU", "CPU" if gpu is None else "GPU")
+        found.append(AutoChoice(codec=codec, decode=places[0], resize=places[1], encoder=stages.encoder))
+    return tuple(found)
+
+
+def _this_machine() -> GpuReport:
+    """A driver that crashes takes a process with it, which had better not be this one."""
+    if not hardware.may_have_gpu():
+        return probe_gpu()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(probe_gpu, DEFAULT_SETTINGS).result()
+        except BrokenProcessPool:
+            return GpuReport(node=node(), missing=("the probe's process crashed: the driver or a library is broken",))
+
+
+def _cluster(address: str) -> list[GpuReport]:
+    from engine.cluster import probe_nodes
+    from engine.stream import connected
+
+    with connected(None, address):
+        return probe_nodes(DEFAULT_SETTINGS, gpu_share=GPU_SHARE, only_gpus=False)

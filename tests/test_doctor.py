@@ -1,0 +1,77 @@
+"""`millrace doctor` says what can be done here and what is missing, whatever is installed."""
+
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+import millrace
+from commands.doctor import print_diagnosis
+from engine.doctor import Diagnosis, auto_choices
+from engine.video.gpu import hardware
+from engine.video.gpu.report import Check, GpuReport
+
+STAGES = ("decode av1", "decode h264", "decode hevc", "resize", "encode")
+WITHOUT_GPU = pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")
+
+
+def h200() -> GpuReport:
+    problems = {"decode av1": "libav says: Function not implemented", "encode": "libav says: no device"}
+    checks = tuple(Check(stage=stage, problem=problems.get(stage)) for stage in STAGES)
+    return GpuReport(node="node7", card="NVIDIA H200", driver="570.86", checks=checks)
+
+
+@WITHOUT_GPU
+def test_a_machine_without_a_gpu_is_told_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert millrace.main(["doctor"]) == 0
+    told = capsys.readouterr().out
+    assert "no GPU in use" in told
+    assert "missing: no NVIDIA device (/dev/nvidia0)" in told
+    assert re.search(r"^libx264 \d+, libavcodec \d+", told, re.MULTILINE)
+    for codec in ("av1", "h264", "hevc"):
+        assert re.search(rf"{codec} +CPU +CPU +libx264", told)
+
+
+@WITHOUT_GPU
+def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert millrace.main(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (node,) = told["nodes"]
+    assert (node["card"], node["checks"]) == (None, [])
+    assert {"python", "av", "torch", "torchvision", "ray"} <= node["versions"].keys()
+    assert {choice["encoder"] for choice in told["auto"]} == {"libx264"}
+
+
+@pytest.mark.skipif(hardware.torch_problem() is None, reason="for environments without torch or torchvision")
+def test_without_torch_it_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
+    assert millrace.main(["doctor"]) == 0
+    assert "pip install 'millrace[gpu]'" in capsys.readouterr().out
+
+
+def test_a_card_is_shown_with_what_it_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = (h200(),)
+    diagnosis = Diagnosis(nodes=nodes, auto=auto_choices(nodes), libraries={"libavcodec": "62.28.102"}, x264="165")
+    print_diagnosis(diagnosis, Console(width=120))
+    told = capsys.readouterr().out
+    assert "node7: NVIDIA H200, driver 570.86" in told
+    assert "frames pass through the host" in told
+    assert re.search(r"decode av1 +libav says: Function not implemented +libavcodec", told)
+    assert re.search(r"decode h264 +yes +libavcodec", told)
+    assert re.search(r"h264 +GPU +GPU +libx264", told)
+    assert re.search(r"av1 +CPU +CPU +libx264", told)
+
+
+def test_every_node_of_a_cluster_is_asked() -> None:
+    """A GPU that is there in name only is found out."""
+    import ray
+
+    from engine.cluster import probe_nodes
+    from engine.video.gpu.probe import DEFAULT_SETTINGS
+
+    ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        (report,) = probe_nodes(DEFAULT_SETTINGS, gpu_share=0.5)
+    finally:
+        ray.shutdown()
+    assert (report.card is None) == bool(report.missing)

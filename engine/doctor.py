@@ -1,15 +1,13 @@
 """What the machines at hand can do with pictures, and what `--device auto` would choose there."""
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from platform import node
 
 from pydantic import BaseModel, ConfigDict
 
 from engine.video.encode import library_versions, x264_version
 from engine.video.gpu import hardware
+from engine.video.gpu.apart import CRASHED, apart
 from engine.video.gpu.probe import DEFAULT_SETTINGS, probe_gpu
 from engine.video.gpu.report import CODECS, GpuReport, choose
 from engine.workers import GPU_SHARE
@@ -59,14 +57,9 @@ def auto_choices(nodes: Sequence[GpuReport]) -> tuple[AutoChoice, ...]:
 
 
 def _this_machine() -> GpuReport:
-    """A driver that crashes takes a process with it, which had better not be this one."""
     if not hardware.may_have_gpu():
         return probe_gpu()
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            return pool.submit(probe_gpu, DEFAULT_SETTINGS).result()
-        except BrokenProcessPool:
-            return GpuReport(node=node(), missing=("the probe's process crashed: the driver or a library is broken",))
+    return apart(probe_gpu, GpuReport(node=node(), missing=(CRASHED,)))
 
 
 def _cluster(address: str) -> list[GpuReport]:

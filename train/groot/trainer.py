@@ -116,7 +116,7 @@ def _with_our_data(kind: Any, settings: FinetuneSettings) -> Any:
                 self.config.training.start_from_checkpoint = base
                 mixture, evaluation = super()._create_dataset(save_cfg_dir)
             self.config.training.start_from_checkpoint = settings.base_model_path
-            return mixture if settings.stock_loader else _sparse(mixture, self.config), evaluation
+            return mixture if settings.stock_loader else _sparse(mixture, self.config, settings), evaluation
 
         def _create_collator(self) -> Any:
             collator = super()._create_collator()
@@ -132,7 +132,7 @@ def _base_for_processor(settings: FinetuneSettings) -> AbstractContextManager[st
     return nullcontext(settings.base_model_path)
 
 
-def _sparse(stock: Any, config: Config) -> Any:
+def _sparse(stock: Any, config: Config, settings: FinetuneSettings) -> Any:
     """The same mixture of the same datasets, read by our loader."""
     if type(stock) is not ShardedMixtureDataset:
         return stock  # a pipeline of the user's, with data of its own
@@ -146,6 +146,8 @@ def _sparse(stock: Any, config: Config) -> Any:
             episode_sampling_rate=config.data.episode_sampling_rate,
             seed=config.data.seed,
             allow_padding=config.data.allow_padding,
+            # Each rank's own card: its decoders are idle while the model computes.
+            decoding_gpu=torch.cuda.current_device() if settings.decode_device == "cuda" else None,
         )
         for dataset in stock.datasets
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 # Of NVIDIA's driver, of its Jetsons', and of Windows' subsystem for Linux.
 DEVICE_NODES = ("nvidia[0-9]*", "nvhost-gpu", "dxg")
+NO_DEVICE = "no NVIDIA device (/dev/nvidia0)"
 DRIVER_VERSION = Path("/proc/driver/nvidia/version")
 EXTRA = "install Millrace's extra `gpu` in an environment of its own: pip install 'millrace[gpu]'"
 # Frames that stay on the card: is_hw_owned, and DLPack both ways.
@@ -49,7 +50,7 @@ def keeps_frames() -> bool:
 
 def missing() -> tuple[str, ...]:
     """What stands between this machine and the use of a GPU; empty: nothing that could be seen."""
-    found = () if may_have_gpu() else ("no NVIDIA device (/dev/nvidia0)",)
+    found = () if may_have_gpu() else (NO_DEVICE,)
     if problem := torch_problem():
         return (*found, problem)
     return found or _cuda_problem()

@@ -23,10 +23,11 @@ class Nvdec:
     """Opens decoders for streams: on the card for those codecs that it was seen to decode right, else as ever.
 
     keeps_frames: frames stay on the card, of format "cuda" (PyAV 18); or else they are copied to the host, as NV12.
+    index: of the card, among those that this process sees.
     """
 
-    def __init__(self, codecs: Collection[str], *, keeps_frames: bool) -> None:
-        self.codecs, self.keeps_frames = tuple(codecs), keeps_frames
+    def __init__(self, codecs: Collection[str], *, keeps_frames: bool, index: int = 0) -> None:
+        self.codecs, self.keeps_frames, self.index = tuple(codecs), keeps_frames, index
 
     def __call__(self, stream: VideoStream) -> VideoCodecContext:
         """Raises VideoError when the card refuses the stream."""
@@ -52,7 +53,7 @@ class Nvdec:
         options: dict[str, Any] = {"options": {"primary_ctx": "1"}, "allow_software_fallback": False}
         if self.keeps_frames:  # not in PyAV 15 and 16
             options["is_hw_owned"] = True
-        return HWAccel("cuda", **options)
+        return HWAccel("cuda", device=str(self.index), **options)
 
 
 def _is_suitable(codec: VideoCodecContext) -> bool:

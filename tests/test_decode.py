@@ -106,6 +106,17 @@ def test_planned_frames_are_those_of_a_full_decode(name: str, wanted: set[int], 
     assert decode_some(Clip(path, NUM_FRAMES, FPS), chosen) == [every[index] for index in chosen]
 
 
+@pytest.mark.parametrize("most", [0, 10_000])
+def test_a_clip_too_large_to_be_held_is_read_once_more(
+    videos: Videos, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.video.decode.MAX_HELD_BYTES", most)
+    wanted = [2, 3, 30, 60]
+    for video in videos.values():
+        assert video.path.stat().st_size > most
+        assert decode_some(Clip(video.path, NUM_FRAMES, FPS), wanted) == [video.digests[index] for index in wanted]
+
+
 @pytest.mark.parametrize("name", VIDEOS)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())

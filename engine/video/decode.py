@@ -27,6 +27,8 @@ from engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi", **CODEC_OPTIONS}
 # libav's times have 64 bits; a hostile start time is near their end.
 MAX_PTS = 2**62
+# Of a clip's packets: to open and read a small file once more costs a fifth of what decoding some of its frames does.
+MAX_HELD_BYTES = 4 << 20
 # Decoders that may be fed the next key frame without being drained and flushed in between.
 RESTARTS_AT_KEYFRAMES = {"libdav1d", "av1", "libaom-av1"}
 
@@ -74,13 +76,11 @@ def decode_frames(clip: Clip, indices: NDArray[np.int64], *, decoder: OpenDecode
     """
     assert np.all(np.diff(indices) > 0), "frame indices increase"
     with open_video(clip.path, clip.root) as (container, stream):
-        packets = _scan_packets(container, stream, clip)
+        packets, held = _scan_packets(container, stream, clip)
         times = _frame_times(packets, stream, clip)
-    with open_video(clip.path, clip.root) as (container, stream):
         if times is not None:
             num_shown = 0
-            shown = clip_packets(container, stream, clip)
-            for frame in _decode_planned(decoder(stream), shown, clip, packets, times[indices]):
+            for frame in _decode_planned(decoder(stream), _packets_again(clip, held), clip, packets, times[indices]):
                 yield frame
                 num_shown += 1
             indices = indices[num_shown:]
@@ -125,14 +125,30 @@ def _diagnosis(path: Path, error: Exception) -> str:
     return f"is truncated or corrupt ({getattr(error, 'strerror', None) or error})"
 
 
-def _scan_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> list[PacketInfo]:
-    """The clip's packets, read without decoding."""
+def _scan_packets(
+    container: InputContainer, stream: VideoStream, clip: Clip
+) -> tuple[list[PacketInfo], list[av.Packet] | None]:
+    """What the container says of the clip's packets, and these themselves unless they are large."""
     packets: list[PacketInfo] = []
+    held: list[av.Packet] = []
+    num_bytes = 0
     for packet in clip_packets(container, stream, clip):
         if packet.is_corrupt:
             raise VideoError(f"{clip.path} is truncated or corrupt at packet {len(packets)}", damage(clip.path))
         packets.append(PacketInfo(packet.pts, packet.is_keyframe))
-    return packets
+        num_bytes += packet.size
+        if num_bytes <= MAX_HELD_BYTES:
+            held.append(packet)
+    return packets, held if num_bytes <= MAX_HELD_BYTES else None
+
+
+def _packets_again(clip: Clip, held: list[av.Packet] | None) -> Iterator[av.Packet]:
+    """The scanned packets; where they were too large to be held, from the file once more."""
+    if held is not None:
+        yield from held
+        return
+    with open_video(clip.path, clip.root) as (container, stream):
+        yield from clip_packets(container, stream, clip)
 
 
 def clip_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:

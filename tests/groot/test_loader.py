@@ -4,10 +4,8 @@ import gc
 import multiprocessing
 import os
 import pickle
-import random
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,20 @@ import pytest
 pytest.importorskip("gr00t", reason="NOT TESTED: gr00t is not importable")
 
 import torch
-from foreign_datasets import FLAVOURS, HORIZON, LENGTHS, TAG, Flavour, modality_configs, write_foreign
+from foreign_datasets import FLAVOURS, HORIZON, LENGTHS, TAG, modality_configs, write_foreign
 from gr00t.data.dataset.sharded_mixture_dataset import ShardedMixtureDataset
 from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepDataset
-from gr00t.data.interfaces import ShardedDataset
 from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6Processor
+from loader_samples import (
+    Written,
+    assert_same_batch,
+    assert_same_sample,
+    both,
+    make_processor,
+    mix,
+    seed_all,
+    shards_and_draws,
+)
 from torch.utils.data import DataLoader
 
 from conftest import data_path, video_path
@@ -30,20 +37,11 @@ from train.groot.loader import SparseShardedDataset
 from train.groot.processor import BatchProcessor, CachingCollator
 
 BATCH = 7
-SHARDING = {"shard_size": 23, "episode_sampling_rate": 0.25, "seed": 3}
 AUGMENTED = {"random_rotation_angle": 8, "color_jitter_params": {"brightness": 0.3, "contrast": 0.4, "hue": 0.1}}
 
 
 class OwnProcessor(Gr00tN1d6Processor):
     """A user's own: nothing about it may be assumed."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """A dataset on disk."""
-
-    root: Path
-    flavour: Flavour
 
 
 @pytest.fixture(scope="module", params=FLAVOURS.values(), ids=FLAVOURS)
@@ -60,71 +58,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Written:
     root = tmp_path_factory.mktemp("plain") / "dataset"
     write_foreign(root, flavour)
     return Written(root, flavour)
-
-
-def make_processor(flavour: Flavour, kind: type[Gr00tN1d6Processor] = Gr00tN1d6Processor, **settings: Any) -> Any:
-    """With the limits of the released checkpoint."""
-    limits = {"max_state_dim": 128, "max_action_dim": 128, "max_action_horizon": 50}
-    defaults = {"use_albumentations": True, "shortest_image_edge": 64, "use_relative_action": True}
-    encoding = {"apply_sincos_state_encoding": True}
-    return kind({TAG.value: modality_configs(flavour)}, **{**limits, **defaults, **encoding, **settings})
-
-
-def mix(kind: type[ShardedDataset], written: Written, processor: Any, **settings: Any) -> ShardedMixtureDataset:
-    """GR00T's mixture of the dataset alone; it hands statistics to the processor and the processor to the dataset."""
-    config = modality_configs(written.flavour)
-    shards = kind(written.root, TAG, config, **{**SHARDING, **settings})
-    return ShardedMixtureDataset([shards], [1.0], processor, num_shards_per_epoch=40)
-
-
-def both(written: Written, processor: Any, **settings: Any) -> tuple[Any, Any]:
-    """GR00T's sharded dataset and ours."""
-    kinds = (ShardedSingleStepDataset, SparseShardedDataset)
-    stock, ours = (mix(kind, written, processor, **settings).datasets[0] for kind in kinds)
-    assert [len(stock), *stock.shard_lengths] == [len(ours), *ours.shard_lengths]
-    return stock, ours
-
-
-def seed_all() -> None:
-    for seed in (random.seed, np.random.seed, torch.manual_seed):
-        seed(5)
-
-
-def shards_and_draws(dataset: Any) -> tuple[list[list[dict[str, Any]]], list[Any]]:
-    """Every shard, and the next number of each generator after them."""
-    seed_all()
-    shards = [dataset.get_shard(number) for number in range(len(dataset))]
-    return shards, [random.random(), np.random.random(), torch.rand(1).item()]
-
-
-def assert_same_sample(expected: dict[str, Any], found: dict[str, Any]) -> None:
-    assert expected.keys() == found.keys()
-    for key in expected.keys() - {"vlm_content"}:
-        assert_same(expected[key], found[key], key)
-    expected, found = expected["vlm_content"], found["vlm_content"]
-    assert expected["text"] == found["text"]
-    for image, other in zip(expected["images"], found["images"], strict=True):
-        assert np.array_equal(np.asarray(image), np.asarray(other)), "pixels differ"
-
-
-def assert_same(expected: Any, found: Any, key: str) -> None:
-    """Equal bit for bit and of one type."""
-    assert isinstance(found, list if isinstance(expected, list) else type(expected)), key
-    if isinstance(expected, torch.Tensor):
-        assert (expected.dtype, expected.shape) == (found.dtype, found.shape), key
-        assert torch.equal(expected.contiguous().view(torch.uint8), found.contiguous().view(torch.uint8)), key
-    elif isinstance(expected, list):
-        for one, other in zip(expected, found, strict=True):
-            assert_same(one, other, key)
-    else:
-        assert expected == found, key
-
-
-def assert_same_batch(expected: Any, found: Any) -> None:
-    expected, found = expected["inputs"], found["inputs"]
-    assert expected.keys() == found.keys()
-    for key in expected:
-        assert_same(expected[key], found[key], key)
 
 
 @pytest.mark.parametrize("is_training", [False, True], ids=["evaluation", "training"])

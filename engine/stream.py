@@ -105,8 +105,13 @@ def convert_in_parallel(
             num_cpus=1,
             memory=WORKER_MEMORY_BYTES,
         )
-        for row in results.iter_rows():
-            yield RESULT.validate_json(row["result"])
+        yield from map(RESULT.validate_json, finished(results))
+
+
+def finished(dataset: Any) -> Iterator[bytes]:
+    """The column "result", each row as soon as it is there; iter_rows() keeps one back until the next has come."""
+    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield from table["result"].to_pylist()
 
 
 def turn(plan: EpisodePlan) -> int:

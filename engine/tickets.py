@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from engine.errors import OutputFailed
 from engine.output.record import RESULT, EpisodeResult
 from engine.planning.plan import EpisodePlan, Job
-from engine.stream import WORKER_MEMORY_BYTES, EpisodeWorker, connected, turn
+from engine.stream import WORKER_MEMORY_BYTES, EpisodeWorker, connected, finished, turn
 from engine.video.stages import NVENC
 from engine.workers import Workers
 
@@ -137,10 +137,10 @@ class _Pipelines:
                 compute=self.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=2),
                 **resources,
             )
-            for row in results.iter_rows():
+            for result in finished(results):
                 if self.is_done.is_set():
                     return
-                if row["result"]:
-                    self.results.put(RESULT.validate_json(row["result"]))
+                if result:
+                    self.results.put(RESULT.validate_json(result))
         except BaseException as error:
             self.results.put(error)

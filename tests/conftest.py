@@ -2,8 +2,9 @@
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,10 @@ LOCAL = Workers(local=True)
 LENGTHS = (41, 33, 17)
 # The side of the synthetic pictures' centre square: only cropped, so that barcodes stay sharp.
 IMAGE_SIZE = 64
+
+if TYPE_CHECKING:
+    from hub_client import HubUser
+    from hub_server import HubServer
 
 # A shell starts its background jobs deaf to Ctrl-C, and their children inherit that; the tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,6 +72,23 @@ def read_meta(dataset: Path, name: str) -> Any:
     """meta/NAME: a JSON file's content, or the list of a JSONL file's lines."""
     text = (dataset / "meta" / name).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
+
+
+@pytest.fixture
+def hub() -> Iterator["HubServer"]:
+    """A small Hub on this machine."""
+    from hub_server import HubServer
+
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def user(hub: "HubServer", tmp_path: Path) -> "HubUser":
+    """Somebody who may write to it."""
+    from hub_client import HubUser
+
+    return HubUser(hub, tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, files_of
 from hub_protocol import SIGNATURE, TOKEN
 from hub_server import HubServer
 
+NAMING_SOURCES = ("millrace.json", "README.md")
 SECRETS = (TOKEN, SIGNATURE.partition("=")[2])
 
 
@@ -62,6 +63,11 @@ class HubUser:
         """The command's end; it has shown no secret."""
         with self.start(*arguments) as process:
             return finish(process)
+
+
+def content_of(out: Path) -> dict[str, bytes]:
+    """All files of a dataset but those that say where its source lies."""
+    return {name: content for name, content in files_of(out).items() if name not in NAMING_SOURCES}
 
 
 def finish(process: "subprocess.Popen[str]") -> Result:

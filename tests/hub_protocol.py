@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PAGE = 5
 TOKEN = "hf_TestTokenThatMustNotLeak"
 READ_TOKEN = "hf_TestTokenThatOnlyReads"
+MAX_HOLD_SECONDS = 300.0
 SIGNATURE = "X-Amz-Signature=SignatureThatMustNotLeak"
 
 
@@ -31,6 +33,19 @@ class Fault:
     status: int | None
     times: int
     headers: Mapping[str, str]
+
+
+class Hold:
+    """Requests whose path has such a part wait until they are released."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.arrived, self.released = Event(), Event()
+
+    def wait(self) -> None:
+        """Within a request: tell that it came, and wait."""
+        self.arrived.set()
+        assert self.released.wait(timeout=MAX_HOLD_SECONDS), f"{self.path} was never released"
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,9 @@ class Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append(Request(method, path, token))
+        for hold in self.server.holds:
+            if method == "GET" and hold.path in path:
+                hold.wait()
         self.fault = self.server.next_fault(method, path)
         try:
             if self.fault is not None and self.fault.status is not None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from http.server import ThreadingHTTPServer
 
-from hub_protocol import Fault, Handler, Request
+from hub_protocol import Fault, Handler, Hold, Request
 from hub_repository import Files, Repository, is_large, oid
 
 
@@ -28,6 +28,7 @@ class HubServer(ThreadingHTTPServer):
         self.objects: Files = {}
         self.announced: Files = {}
         self.faults: list[Fault] = []
+        self.holds: list[Hold] = []
         self.requests: list[Request] = []
         self.lock = threading.RLock()
 
@@ -54,6 +55,11 @@ class HubServer(ThreadingHTTPServer):
     ) -> None:
         """Let the next requests whose path has such a part fail."""
         self.faults.append(Fault(method, path, status, times, headers or {}))
+
+    def hold(self, path: str) -> Hold:
+        """Let the answers to GET requests whose path has such a part wait."""
+        self.holds.append(Hold(path))
+        return self.holds[-1]
 
     def next_fault(self, method: str, path: str) -> Fault | None:
         """The fault that befalls a request."""

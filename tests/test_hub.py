@@ -4,17 +4,16 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import IMAGE_SIZE, convert_here, files_of
+from conftest import IMAGE_SIZE, convert_here
 from embodiments.errors import MillraceError
 from engine.hub.calls import HubName, explain
 from engine.sources import open_source
 from engine.sources.location import locate, parse_hub_id, pinned
-from hub_client import SECRETS, HubUser, finish, wait_until
+from hub_client import SECRETS, HubUser, content_of, finish, wait_until
 from hub_protocol import READ_TOKEN
 from hub_repository import files_below
 from hub_server import HubServer
@@ -23,19 +22,7 @@ from synthetic import edit_json, write_dataset
 LENGTHS = (41, 33, 17)
 FLAGS = ("--map", "aloha_to_gr1", "--image-size", IMAGE_SIZE, "--local")
 TASK = "Pick up the cube."
-NAMING_SOURCES = ("millrace.json", "README.md")
 KINDS = [pytest.param(429, id="429"), pytest.param(500, id="500"), pytest.param(None, id="cut")]
-
-
-@pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        yield server
-
-
-@pytest.fixture
-def user(hub: HubServer, tmp_path: Path) -> HubUser:
-    return HubUser(hub, tmp_path / "home")
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +39,6 @@ def reference(local: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     out = tmp_path_factory.mktemp("reference") / "out"
     convert_here(local, out)
     return content_of(out)
-
-
-def content_of(out: Path) -> dict[str, bytes]:
-    """All files but those that say where the source lies."""
-    return {name: content for name, content in files_of(out).items() if name not in NAMING_SOURCES}
 
 
 def cached(user: HubUser) -> set[str]:
@@ -287,16 +269,6 @@ def test_rows_in_another_file_than_expected_are_found(hub: HubServer, user: HubU
     done = user.run("convert", "org/aloha", out, *FLAGS, "--episodes", "0:1")
     assert done.exit_code == 0, done.err
     assert content_of(out) == content_of(reference)
-
-
-def test_workers_of_ray_download_what_they_convert(
-    hub: HubServer, user: HubUser, local: Path, reference: dict[str, bytes], tmp_path: Path
-) -> None:
-    hub.add("org/aloha", files_below(local))
-    done = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS[:-1], "--workers", "2")
-    assert done.exit_code == 0, done.err
-    assert content_of(tmp_path / "out") == reference
-    assert "download" in done.out
 
 
 def test_a_recipe_mixes_folders_and_the_hub(hub: HubServer, user: HubUser, local: Path, tmp_path: Path) -> None:

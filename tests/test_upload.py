@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,6 @@ from hub_server import HubServer
 KINDS = [pytest.param(429, id="429"), pytest.param(500, id="500"), pytest.param(None, id="cut")]
 CALLS = [("POST", "/api/repos/create"), ("POST", "/preupload/"), ("POST", "objects/batch"), ("PUT", "/lfs/")]
 CALLS += [("POST", "/commit/"), ("GET", "/tree/")]
-
-
-@pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        yield server
-
-
-@pytest.fixture
-def user(hub: HubServer, tmp_path: Path) -> HubUser:
-    return HubUser(hub, tmp_path / "home")
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from engine.errors import CannotUpsample, EpisodesFailed, RecipeError
 from engine.planning.recipe import Recipe, check_recipe
 from engine.resample import frame_indices
 from engine.validate import validate
+from many_sources import num_episodes, write_many
 from synthetic import (
     ALOHA_JOINTS,
     SyntheticVideo,
@@ -237,7 +238,6 @@ def test_a_faulty_episode_names_its_source(mixed: Path, tmp_path: Path) -> None:
 
 
 NUM_SOURCES = 24
-LAYOUTS = ("v2.1", "v3.0", "v2.0", "v1.6")
 DRIVER = """
 import gc, json, sys, tracemalloc
 from engine.convert import Workers, convert
@@ -251,18 +251,6 @@ def on_result(result):
 convert(read_recipe(sys.argv[1]), sys.argv[2], workers=Workers(local=True), on_plan=on_plan, on_result=on_result)
 print(json.dumps(held))
 """
-
-
-def write_many(root: Path, num_sources: int) -> Path:
-    """A recipe of that many small sources of mixed layouts, 2 to 4 episodes each."""
-    lines = ["robot: aloha", f"image_size: {IMAGE_SIZE}", "horizon: 4", "sources:"]
-    for number in range(num_sources):
-        version = LAYOUTS[number % len(LAYOUTS)]
-        lengths = (12, 11, 13, 10)[: 2 + number % 3]
-        write_dataset(root / f"{number:03d}", version=version, lengths=lengths, fps=(50, 30, 20)[number % 3])
-        lines.append(f"  - {{path: '{number:03d}', task: Task {number % 7}.}}")
-    (root / "many.yaml").write_text("\n".join(lines))
-    return root / "many.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +272,7 @@ def test_the_driver_keeps_nothing_of_what_is_converted(many: Path, tmp_path: Pat
     command = [sys.executable, "-c", DRIVER, str(many), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
     held = json.loads(done.stdout)
-    assert len(held) == sum(2 + number % 3 for number in range(NUM_SOURCES))
+    assert len(held) == sum(map(num_episodes, range(NUM_SOURCES)))
     # Of each episode where it lies in the ledger, and in files that episodes share; its record would be 15 kB.
     assert held[-1] - held[len(held) // 3] < 100_000
     assert validate(tmp_path / "out").is_valid

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from embodiments.errors import unknown_name
 from engine.validate.info import template_problems
-from engine.validate.metadata import JointSlice, Metadata, ModalityFile, read_metadata
+from engine.validate.metadata import JointSlice, Metadata, ModalityFile
+from engine.validate.reading import read_metadata
 from train.errors import TrainError
 
 

@@ -13,8 +13,9 @@ from engine.validate.episode_statistics import episode_statistics_problems
 from engine.validate.files import why_no_folder
 from engine.validate.info import info_problems, template_problems
 from engine.validate.manifest import manifest_problems
-from engine.validate.metadata import Metadata, read_metadata
+from engine.validate.metadata import Metadata
 from engine.validate.modality import modality_problems
+from engine.validate.reading import read_metadata
 from engine.validate.report import Problem, Report, format_report, problem
 from engine.validate.rows import UNSOUND_ROWS, orphan_rows, row_problems
 from engine.validate.statistics import spread_problems, value_problems

@@ -1,32 +1,28 @@
-"""The metadata of a dataset under judgement: strict models of its files, and what can be read of them."""
+"""The metadata of a dataset under judgement: strict models of its files, and what they say together."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
 
-from engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
+from engine.layout import ACTION, STATE, camera_key
 from engine.resample import parse_fps
 from engine.sources.metadata import flatten_names
-from engine.validate.config import GrootConfig, read_config
-from engine.validate.files import Unreadable, blank_lines, is_file, read_json, read_jsonl, why_no_file, why_no_folder
-from engine.validate.report import Problem, problem
+from engine.validate.config import GrootConfig
 
 INFO, EPISODES, TASKS = "meta/info.json", "meta/episodes.jsonl", "meta/tasks.jsonl"
 MODALITY, STATS = "meta/modality.json", "meta/stats.json"
 RELATIVE_STATS, EPISODES_STATS = "meta/relative_stats.json", "meta/episodes_stats.jsonl"
-REQUIRED = (INFO, EPISODES, TASKS, MODALITY)
 DEFAULT_COLUMNS = {"state": STATE, "action": ACTION}
 
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
-Value = TypeVar("Value")
 
 
 class _FileModel(BaseModel):
@@ -224,74 +220,3 @@ class Metadata:
 
     def _place(self, index: int) -> dict[str, int]:
         return {"episode_chunk": index // self.info.chunks_size, "episode_index": index}
-
-
-def read_metadata(root: Path, config: GrootConfig | None = None) -> tuple[Metadata | None, list[Problem]]:
-    """Everything in meta/ but statistics. None where not even info.json and episodes.jsonl can be used.
-
-    Args:
-        root: The dataset's folder.
-        config: The modality config that counts; None for the dataset's own.
-    """
-    problems = _missing(root)
-
-    def attempt(name: str, read: Callable[[], Value]) -> Value | None:
-        if not is_file(root / name):
-            return None
-        try:
-            return read()
-        except Unreadable as error:
-            problems.append(error.problem)
-            return None
-
-    info = attempt(INFO, lambda: read_json(root, INFO, InfoFile))
-    tasks = attempt(TASKS, lambda: _read_tasks(root, problems.append))
-    episodes = attempt(EPISODES, lambda: _read_episodes(root, tasks, problems.append))
-    modality = attempt(MODALITY, lambda: read_json(root, MODALITY, ModalityFile))
-    config = config or attempt(MODALITY_CONFIG, lambda: read_config(root))
-    problems += [found for name in (EPISODES, TASKS) for found in blank_lines(root, name)]
-    if info is None or episodes is None:
-        return None, problems
-    indices, lengths = episodes
-    return Metadata(root, info, indices, lengths, tasks, modality, config), problems
-
-
-def _missing(root: Path) -> list[Problem]:
-    if reason := why_no_folder(root / "meta"):
-        message = f"{reason}: no GR00T dataset, or a conversion that has not finished (run it again)"
-        return [problem("meta-missing", "meta", message)]
-    hint = {
-        EPISODES: "; GR00T reads LeRobot v2 only, `millrace convert` makes that of v1 and v3",
-        MODALITY: ", which tells GR00T what the values are; `millrace convert` makes a GR00T dataset",
-    }
-    reasons = {name: why_no_file(root, name) for name in REQUIRED}
-    return [problem("meta-missing", name, f"{why}{hint.get(name, '')}") for name, why in reasons.items() if why]
-
-
-def _read_tasks(root: Path, report: Callable[[Problem], None]) -> dict[int, str]:
-    tasks: dict[int, str] = {}
-    for line in read_jsonl(root, TASKS, TaskLine):
-        if line.task_index in tasks:
-            report(problem("index-unique", TASKS, f"lists task_index {line.task_index} twice"))
-        tasks.setdefault(line.task_index, line.task)
-    return tasks
-
-
-def _read_episodes(
-    root: Path, tasks: Mapping[int, str] | None, report: Callable[[Problem], None]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    known = None if tasks is None else set(tasks.values())
-    lengths: dict[int, int] = {}
-    for line in read_jsonl(root, EPISODES, EpisodeLine):
-        if line.episode_index in lengths:
-            report(problem("index-unique", EPISODES, f"lists episode_index {line.episode_index} twice"))
-        lengths.setdefault(line.episode_index, line.length)
-        unknown = [task for task in line.tasks if known is not None and task not in known]
-        if unknown:
-            message = f"episode {line.episode_index} has the task {unknown[0]!r}, which {TASKS} lacks"
-            report(problem("episode-tasks", EPISODES, message))
-        if not line.tasks:
-            report(problem("episode-tasks", EPISODES, f"episode {line.episode_index} lists no task"))
-    if not lengths:
-        raise Unreadable(problem("meta-parse", EPISODES, "lists no episode"))
-    return np.array(list(lengths), dtype=np.int64), np.array(list(lengths.values()), dtype=np.int64)

@@ -12,7 +12,8 @@ from engine.layout import MODALITY_CONFIG
 from engine.validate import Problem as Found
 from engine.validate import Progress, validate
 from engine.validate.config import GrootConfig
-from engine.validate.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata, read_metadata
+from engine.validate.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
+from engine.validate.reading import read_metadata
 from engine.validate.training import DEFAULT_HORIZON
 from train.preflight.base_model import BaseCheckpoint
 from train.preflight.checks import Problem, problem

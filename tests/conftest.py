@@ -105,3 +105,19 @@ def aloha_gr1(aloha: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("converted") / "aloha_gr1"
     convert_here(aloha, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A converted dataset with nothing wrong, no joint at rest, and its millrace.json; not to be changed."""
+    from broken_datasets import write_whole
+
+    return write_whole(tmp_path_factory.mktemp("validate"))
+
+
+@pytest.fixture
+def dataset(whole: Path, tmp_path: Path) -> Path:
+    """A copy as any tool may have made it: without millrace.json, whose digests would notice every change."""
+    from broken_datasets import copy
+
+    return copy(whole, tmp_path / "dataset", keep_manifest=False)

@@ -1,6 +1,7 @@
 """What many tests share: a small ALOHA dataset, its conversion, and ways to look at both."""
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,3 +122,17 @@ def dataset(whole: Path, tmp_path: Path) -> Path:
     from broken_datasets import copy
 
     return copy(whole, tmp_path / "dataset", keep_manifest=False)
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of a moving robot, without a fault; not to be changed."""
+    from faulty_datasets import write_pristine
+
+    return write_pristine(tmp_path_factory.mktemp("inspection") / "pristine")
+
+
+@pytest.fixture
+def root(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be broken."""
+    return Path(shutil.copytree(pristine, tmp_path / "dataset"))

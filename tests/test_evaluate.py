@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 import millrace
-from commands.evaluate import Evaluate, print_evaluation
+from commands.evaluate import print_evaluation
 from conftest import read_meta
 from demonstrator import GROUPS, HORIZON, open_confused, open_demonstrator, recorded, write_checkpoint
 from synthetic import edit_json, edit_jsonl
@@ -20,7 +20,7 @@ from train.dataset import TrainingDataset
 from train.episodes import EpisodeReader
 from train.errors import EvaluationError, SettingsError
 from train.evaluate import contenders, evaluate
-from train.evaluate_settings import EvaluateSettings, ServerAddress
+from train.evaluate_settings import EvaluateSettings
 from train.groot import require_groot
 from train.open_loop import GroupTrace, Trace, trace_episode
 from train.plots import PlotFolder
@@ -179,44 +179,6 @@ def test_no_better_than_holding_still_is_said(aloha_gr1: Path, tmp_path: Path) -
     shown = io.StringIO()
     print_evaluation(run(settings(aloha_gr1, write_checkpoint(tmp_path / "checkpoint-90"))), Console(file=shown))
     assert shown.getvalue().splitlines()[-1] == "warning: no better than holding still"
-
-
-@pytest.mark.parametrize(
-    ("paths", "flags", "message"),
-    [
-        ((), {}, "evaluate takes CHECKPOINT ... DATASET, or --server HOST:PORT and DATASET"),
-        (("out",), {}, "evaluate takes CHECKPOINT ... DATASET, or --server HOST:PORT and DATASET"),
-        (("checkpoint-1", "out"), {"server": "h:1"}, "--server evaluates what the server holds: name the dataset"),
-        (("out",), {"server": "5555"}, "--server takes HOST:PORT, for example 127.0.0.1:5555, not '5555'"),
-        (("out",), {"server": "h:99999"}, "--server takes HOST:PORT"),
-        (("out",), {"server": "h:1", "timeout": 0.0}, "--timeout 0.0: must be above 0 seconds"),
-        (("c", "out"), {"use_sim_policy_wrapper": True}, "tells how a server was started"),
-        (("c", "out"), {"horizon": 0}, "--horizon 0: at least one step"),
-        (("c", "out"), {"num_gpus": -1}, "--num-gpus -1: must be at least 0"),
-        (("c", "out"), {"episodes": "a"}, "--episodes: episodes are given as A:B"),
-    ],
-)
-def test_flags_that_make_no_sense_are_errors(paths: tuple[str, ...], flags: dict[str, Any], message: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        Evaluate(paths=paths, **flags).settings()
-    assert message in str(caught.value)
-
-
-def test_episodes_are_chosen_by_number_and_range() -> None:
-    asked = settings(Path("out"), Path("c"), episodes=(7, slice(0, 3)))
-    assert asked.chosen([0, 2, 3, 7, 8]) == (0, 2, 7)
-    assert settings(Path("out"), Path("c")).chosen([4, 2]) == (2, 4)
-    with pytest.raises(SettingsError, match=r"--episodes: out has no episode 7; it has 3, the last is 9"):
-        asked.chosen([0, 1, 9])
-    with pytest.raises(SettingsError, match="--episodes selects none of the 2 episodes of out"):
-        settings(Path("out"), Path("c"), episodes=(slice(5, 6),)).chosen([0, 1])
-
-
-def test_a_server_is_one_address() -> None:
-    assert ServerAddress.parse("127.0.0.1:5555") == ServerAddress("127.0.0.1", 5555)
-    asked = EvaluateSettings(dataset=Path("out"), server=ServerAddress("h", 1))
-    assert asked.in_process
-    assert [contender.name for contender in contenders(asked)[0]] == ["h:1"]
 
 
 def test_a_dataset_that_lacks_what_the_checkpoint_takes_is_an_error(aloha_gr1: Path, checkpoint: Path) -> None:

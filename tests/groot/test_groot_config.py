@@ -240,15 +240,3 @@ def test_a_base_model_of_unknown_type_is_an_error(tmp_path: Path) -> None:
         model_config_class(str(tmp_path))
     with pytest.raises(ConfigError, match=r"--base-model-path .*/absent: "):
         model_config_class(str(tmp_path / "absent"))
-
-
-def test_statistics_of_the_runs_tag_alone_are_left_out_of_the_base(tmp_path: Path) -> None:
-    from train.groot.base_processor import without_statistics
-
-    (tmp_path / "statistics.json").write_text('{"gr1": {"state": {}}, "unitree_g1": {"state": {}}}')
-    (tmp_path / "processor_config.json").write_text("{}")
-    with without_statistics(str(tmp_path), "gr1") as folder:
-        assert (Path(folder) / "statistics.json").read_text() == '{"unitree_g1": {"state": {}}}'
-        assert (Path(folder) / "processor_config.json").is_file()
-    with without_statistics(str(tmp_path), "new_embodiment") as folder:
-        assert folder == str(tmp_path)

@@ -136,3 +136,11 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(pristine: Path, tmp_path: Path) -> Path:
     """A copy of it, to be broken."""
     return Path(shutil.copytree(pristine, tmp_path / "dataset"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the files of two small robots."""
+    from small_maps import write_robots
+
+    return write_robots(tmp_path)

@@ -63,22 +63,14 @@ def inspect_dataset(
     chosen = _choose(dataset, episodes, max_episodes)
     files = measure_files(dataset)
     _fetch(chosen, files.missing, partial(on_progress, "download"))
-    robot = guess_robot(dataset)
+    guess = guess_robot(dataset)
+    robot = None if guess.name is None else load_robot(guess.name)
     with_rows = [episode for episode in chosen if not any(rows.path in files.missing for rows in episode.rows)]
-    rows = inspect_rows(
-        dataset,
-        with_rows,
-        None if robot.name is None else load_robot(robot.name),
-        on_progress=partial(on_progress, "rows"),
-    )
+    rows = inspect_rows(dataset, with_rows, robot, on_progress=partial(on_progress, "rows"))
     videos = inspect_videos(
-        dataset,
-        chosen,
-        rows.checks,
-        missing=files.missing,
-        on_progress=partial(on_progress, "videos"),
+        dataset, chosen, rows.checks, missing=files.missing, on_progress=partial(on_progress, "videos")
     )
-    return _summarize(dataset, robot, files, rows, videos, num_inspected=len(chosen))
+    return _summarize(dataset, guess, files, rows, videos, num_inspected=len(chosen))
 
 
 def _choose(dataset: SourceDataset, selection: str | None, max_episodes: int) -> list[SourceEpisode]:

@@ -69,13 +69,17 @@ def inspect_rows(
     findings += _constant_findings(extents, checks.columns)
     if lag is not None and fit is not None:
         findings.append(_lag_finding(lag, fit, float(dataset.fps)))
-    motion = MotionFacts(
-        lag_frames=None if fit is None else fit.frames,
-        lag_seconds=None if fit is None else fit.frames / float(dataset.fps),
-        lag_correlation=None if fit is None else fit.correlation,
-        idle_share=num_idle / num_frames if num_frames else None,
-    )
+    motion = _motion_facts(fit, float(dataset.fps), idle_share=num_idle / num_frames if num_frames else None)
     return RowsResult(checks, motion, tuple(findings))
+
+
+def _motion_facts(fit: LagFit | None, fps: float, *, idle_share: float | None) -> MotionFacts:
+    return MotionFacts(
+        lag_frames=None if fit is None else fit.frames,
+        lag_seconds=None if fit is None else fit.frames / fps,
+        lag_correlation=None if fit is None else fit.correlation,
+        idle_share=idle_share,
+    )
 
 
 def evenly(episodes: Sequence[SourceEpisode], limit: int) -> list[SourceEpisode]:

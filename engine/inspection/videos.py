@@ -65,12 +65,7 @@ def inspect_videos(
         missing: Videos that do not exist.
         on_progress: Told after each clip how many were looked at, and how many will be.
     """
-    shots = [
-        Shot(episode, camera, clip)
-        for episode in episodes
-        for camera, clip in episode.clips.items()
-        if not (isinstance(clip, Clip) and clip.path in missing)
-    ]
+    shots = _shots(episodes, missing)
     headers = _read_headers(shots)
     findings = list(_header_findings(dataset, shots, headers))
     readable = [shot for shot in shots if _header(shot, headers) is not None or isinstance(shot.clip, ImageColumn)]
@@ -83,15 +78,26 @@ def inspect_videos(
         on_progress(number, len(todo))
         if isinstance(pictures, Finding):
             findings.append(pictures)
-        elif shot.episode.index in motions:
-            motion = motions[shot.episode.index]
-            findings += picture_findings(shot, indices, pictures, fps=dataset.fps, motion=motion)
-            header = _header(shot, headers)
-            if header is not None and has_even_rate(header, dataset.fps):
-                findings += time_findings(shot, indices, pictures, dataset.fps)
-            if isinstance(shot.clip, ImageColumn):
-                cameras[shot.camera] = _image_facts(shot.camera, pictures)
+            continue
+        if shot.episode.index not in motions:
+            continue
+        motion, header = motions[shot.episode.index], _header(shot, headers)
+        findings += picture_findings(shot, indices, pictures, fps=dataset.fps, motion=motion)
+        if header is not None and has_even_rate(header, dataset.fps):
+            findings += time_findings(shot, indices, pictures, dataset.fps)
+        if isinstance(shot.clip, ImageColumn):
+            cameras[shot.camera] = _image_facts(shot.camera, pictures)
     return VideosResult(tuple(cameras.values()), len(watched) if readable else 0, tuple(findings))
+
+
+def _shots(episodes: Iterable[SourceEpisode], missing: frozenset[Path]) -> list[Shot]:
+    """Every clip of the episodes whose video exists."""
+    return [
+        Shot(episode, camera, clip)
+        for episode in episodes
+        for camera, clip in episode.clips.items()
+        if not (isinstance(clip, Clip) and clip.path in missing)
+    ]
 
 
 def _look(motions: Mapping[int, Motion | None], shot: Shot) -> tuple[NDArray[np.int64], Pictures | Finding]:

@@ -1,14 +1,16 @@
 """Workers die, by the OOM killer, for want of memory or in a codec: the run goes on, what kills is set aside."""
 
+import fcntl
 import os
 import resource
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import av
@@ -22,39 +24,61 @@ from engine.errors import EpisodesFailed
 from processes import CONTEXT, serve_forks
 from synthetic import write_dataset
 
-LENGTHS = (41, 41)
+LENGTHS = (21, 21)
 SETTINGS = {"robot": "aloha", "horizon": 4}
-# Pictures that take a while, then such as take more memory than a worker has from its beginning, or from those.
-SIZES = {"top": (1080, 1920), "wrist": (4320, 7680)}
+# A frame of these pictures is more than malloc keeps at hand: it has to ask the system.
+HEIGHT, WIDTH = 4320, 7680
 DEADLY = (signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT)
 Deed = Callable[[int], None]  # to the process of a worker
 
 
 @contextmanager
-def doing(out: Path, index: int, deeds: Sequence[Deed]) -> Iterator["SimpleQueue[int]"]:
-    """Do the next of the deeds to each worker that begins an episode; yields to which processes one was done."""
+def doing(source: Path, out: Path, deeds: Sequence[Deed]) -> Iterator["SimpleQueue[int]"]:
+    """Do the next of the deeds to each worker that comes to episode 0; yields to which processes one was done.
+
+    A lease of its second video makes the system keep a worker waiting, as that opens it, until its deed is done.
+    """
     serve_forks()
     done: SimpleQueue[int] = CONTEXT.SimpleQueue()
-    # A process of its own: as a thread, it would wait for what this one imports.
-    watching = CONTEXT.Process(target=_watch, args=(out, index, list(deeds), done), daemon=True)
-    watching.start()
+    is_ready = CONTEXT.Event()
+    arguments = (video_path(source, 0, "wrist"), out, list(deeds), done, is_ready)
+    waylayer = CONTEXT.Process(target=_waylay, args=arguments, daemon=True)
+    waylayer.start()
+    is_ready.wait()
     try:
         yield done
     finally:
-        watching.kill()
-        watching.join()
+        waylayer.kill()
+        waylayer.join()
 
 
-def _watch(out: Path, index: int, deeds: list[Deed], done: "SimpleQueue[int]") -> None:
-    known: set[int] = set()
+def _waylay(video: Path, out: Path, deeds: list[Deed], done: "SimpleQueue[int]", is_ready: Event) -> None:
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # how the system says that somebody waits
+    handle, known = os.open(video, os.O_RDWR), set()
     while deeds:
-        for note in out.glob(f".millrace/run-*/{index}.attempts"):
-            with suppress(FileNotFoundError, ProcessLookupError):
-                for pid in {int(line) for line in note.read_text().split()} - known:
-                    known.add(pid)
-                    deeds.pop(0)(pid)
-                    done.put(pid)
-        time.sleep(0.002)
+        _poll(partial(_has_leased, handle))
+        is_ready.set()
+        _poll(lambda: fcntl.fcntl(handle, fcntl.F_GETLEASE) != fcntl.F_WRLCK)
+        (note,) = out.glob(".millrace/run-*/0.attempts")
+        pid = int(note.read_text().split()[-1])
+        if pid not in known:  # it opens the video more than once
+            known.add(pid)
+            deeds.pop(0)(pid)
+            done.put(pid)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def _has_leased(handle: int) -> bool:
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except BlockingIOError:  # a worker has it open
+        return False
+    return True
+
+
+def _poll(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        time.sleep(0.001)
 
 
 def kill(number: signal.Signals, pid: int) -> None:
@@ -76,18 +100,17 @@ def taken(queue: "SimpleQueue[int]") -> list[int]:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("deaths") / "source"
-    write_dataset(root, lengths=LENGTHS, cameras=tuple(SIZES))
-    for camera, size in SIZES.items():
-        write_grey(video_path(root, 0, camera), *size)
-        shutil.copy(video_path(root, 0, camera), video_path(root, 1, camera))
+    write_dataset(root, lengths=LENGTHS, cameras=("top", "wrist"))
+    write_grey(video_path(root, 0, "wrist"))
+    shutil.copy(video_path(root, 0, "wrist"), video_path(root, 1, "wrist"))
     return root
 
 
-def write_grey(path: Path, height: int, width: int) -> None:
-    picture = np.full((height * 3 // 2, width), 128, np.uint8)
+def write_grey(path: Path) -> None:
+    picture = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=50, options={"preset": "ultrafast"})
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         for _ in range(LENGTHS[0]):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "yuv420p")))
         container.mux(stream.encode(None))
@@ -110,7 +133,7 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def test_a_worker_that_dies_is_replaced_and_leaves_no_trace(
     source: Path, undisturbed: dict[str, bytes], tmp_path: Path, deeds: list[Deed]
 ) -> None:
-    with doing(tmp_path / "out", 0, deeds) as done:
+    with doing(source, tmp_path / "out", deeds) as done:
         convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(num=1))
     assert len(taken(done)) == len(deeds) < MAX_DEATHS
     assert files_of(tmp_path / "out") == undisturbed
@@ -127,7 +150,7 @@ def test_an_episode_that_kills_its_worker_three_times_is_set_aside(
     source: Path, undisturbed: dict[str, bytes], tmp_path: Path, deeds: list[Deed], told: str
 ) -> None:
     with (
-        doing(tmp_path / "out", 0, deeds) as done,
+        doing(source, tmp_path / "out", deeds) as done,
         pytest.raises(EpisodesFailed, match=rf"^episode 0(, camera wrist)?: .*{told}") as caught,
     ):
         convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(num=1))

@@ -6,7 +6,7 @@ died, stands for the same episode as before.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Queue
@@ -27,6 +27,9 @@ from engine.workers import Workers
 # torch and its batches, on the CPU and beside a GPU.
 AREA_MEMORY_BYTES, GPU_MEMORY_BYTES = WORKER_MEMORY_BYTES + (600 << 20), 3 << 30
 
+# A pipeline notices at its next ticket that all is done; one that waits for a worker is left to end with Ray.
+END_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class Pools:
@@ -36,18 +39,23 @@ class Pools:
     num_cpu: int
 
 
-def pools(num_workers: int, num_slots: int, *, num_plans: int, needs_gpu: bool) -> Pools:
-    """Workers by kind: a core each, and a GPU's share for as many as there are shares.
+def pools(total: Mapping[str, float], workers: Workers, *, num_plans: int, needs_gpu: bool) -> Pools:
+    """Workers by kind: a core each, and a GPU's share for as many as there are shares, and memory for all.
 
     Args:
-        num_workers: Of both kinds.
-        num_slots: Shares of GPUs.
+        total: What Ray has: "CPU", "GPU", "memory" in bytes.
+        workers: As many as are wanted, and the share.
         num_plans: Episodes; no worker is without one.
         needs_gpu: Whether a core alone cannot do the work.
     """
-    num_gpu = min(num_workers, num_slots, num_plans)
-    num_left = min(num_workers, num_plans) - num_gpu
-    return Pools(num_gpu, 0 if needs_gpu else num_left)
+    num_workers = min(num_plans, workers.num or int(total.get("CPU", 1)))
+    num_bytes = total.get("memory", float("inf"))
+    num_shares = int(total.get("GPU", 0)) * int(1 / workers.gpu_share + 1e-9)
+    num_gpu = int(min(num_workers, num_shares, num_bytes // GPU_MEMORY_BYTES))
+    if needs_gpu:
+        return Pools(num_gpu, 0)
+    num_cpu = int(min(num_workers - num_gpu, (num_bytes - num_gpu * GPU_MEMORY_BYTES) // AREA_MEMORY_BYTES))
+    return Pools(num_gpu, num_cpu if num_gpu else max(1, num_cpu))
 
 
 class Desk:
@@ -87,13 +95,12 @@ def convert_with_gpus(
         OutputFailed: the dataset wants NVENC, and there is no GPU that a worker could have.
     """
     with connected(workers.num, workers.address) as data:
-        total = ray.cluster_resources()
-        num_slots = int(total.get("GPU", 0)) * int(1 / workers.gpu_share + 1e-9)
-        num_workers = workers.num or int(total.get("CPU", 1))
         needs_gpu = job.video.stages.encoder == NVENC
-        sizes = pools(num_workers, num_slots, num_plans=len(plans), needs_gpu=needs_gpu)
+        sizes = pools(ray.cluster_resources(), workers, num_plans=len(plans), needs_gpu=needs_gpu)
         if sizes == Pools(0, 0):
-            raise OutputFailed("Ray has no GPU for its workers, but this dataset was begun with NVENC")
+            raise OutputFailed(
+                "Ray has no GPU, or no memory beside it, for a worker: this dataset was begun with NVENC"
+            )
         yield from _Pipelines(data, plans, job, (out, scratch), workers.gpu_share).run(sizes)
 
 
@@ -127,6 +134,8 @@ class _Pipelines:
                 yield result
         finally:
             self.is_done.set()  # tickets that are left stand for nothing
+        for thread in threads:
+            thread.join(END_SECONDS)
 
     def _drive(self, kind: str, job: Job, size: int, resources: dict[str, float]) -> None:
         rows = [{"kind": kind, "ticket": ticket} for ticket in range(self.num_plans)]

@@ -79,6 +79,28 @@ def test_both_kinds_of_workers_make_the_dataset_that_cores_alone_make(
     assert [record.redone for record in records(tmp_path / "out")] == [{}] * 3
 
 
+@pytest.mark.parametrize(
+    ("total", "workers", "needs_gpu", "expected"),
+    [
+        ({"CPU": 16, "GPU": 1}, Workers(), False, (8, 8)),
+        ({"CPU": 16, "GPU": 1}, Workers(), True, (8, 0)),
+        ({"CPU": 4, "GPU": 2}, Workers(), False, (4, 0)),
+        ({"CPU": 16, "GPU": 1}, Workers(num=2, gpu_share=1), False, (1, 1)),
+        ({"CPU": 64, "GPU": 1}, Workers(), False, (8, 12)),
+        ({"CPU": 16, "GPU": 1, "memory": 10 << 30}, Workers(), False, (3, 1)),
+        ({"CPU": 2}, Workers(), False, (0, 2)),
+        ({"CPU": 2, "memory": 1}, Workers(), False, (0, 1)),
+        ({"CPU": 2}, Workers(), True, (0, 0)),
+    ],
+)
+def test_shares_and_memory_bound_the_workers(
+    total: dict[str, float], workers: Workers, needs_gpu: bool, expected: tuple[int, int]
+) -> None:
+    from engine.tickets import Pools, pools
+
+    assert pools(total, workers, num_plans=20, needs_gpu=needs_gpu) == Pools(*expected)
+
+
 def test_a_ticket_stands_for_the_same_episode_whoever_asks_again(
     aloha: Path, area: dict[str, bytes], tmp_path: Path, two_workers: None
 ) -> None:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -351,6 +352,24 @@ def test_a_recipe_finds_its_folders_before_the_hub(tmp_path: Path) -> None:
 def test_a_pinned_name_keeps_its_repository() -> None:
     assert pinned(Path("org/name@main"), "0123") == Path("org/name@0123")
     assert pinned(Path("org/name"), None) == Path("org/name")
+
+
+def test_a_disk_that_is_full_stops_downloads_until_it_is_not(
+    hub: HubServer, small_disk: Path, local: Path, reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    hub.add("org/aloha", files_below(local))
+    user = HubUser(hub, small_disk / "home")
+    (small_disk / "another").write_bytes(bytes(40 << 10))
+    full = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS)
+    assert full.exit_code == 1
+    assert {line.partition(": ")[2].partition(";")[0] for line in full.err.splitlines()} == {
+        f"no space is left on the disk of {user.home / 'hub'}"
+    }
+    assert not (tmp_path / "out/meta").exists()
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    done = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS)
+    assert done.exit_code == 0, done.err
+    assert content_of(tmp_path / "out") == reference
 
 
 def test_a_full_disk_says_which_and_what_to_do() -> None:

@@ -5,7 +5,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,18 +59,6 @@ def test_no_file_may_grow(source: Path, undisturbed: dict[str, bytes], tmp_path:
         assert_no_half_file(out, undisturbed)
     convert(recipe, out, workers=LOCAL)
     assert files_of(out) == undisturbed
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("NO DISK CAN BE MOUNTED HERE: a full one is tested with RLIMIT_FSIZE only")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_full_disk_stops_the_run_in_one_line(source: Path, undisturbed: dict[str, bytes], small_disk: Path) -> None:

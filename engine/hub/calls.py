@@ -3,6 +3,7 @@
 import errno
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,7 +215,9 @@ def quiet(*, has_bars: bool = False) -> Iterator[None]:
     if not has_bars:
         disable_progress_bars()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="huggingface_hub")
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if had_bars:

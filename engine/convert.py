@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from engine.copies import count_copies
 from engine.devices import begun_with, chosen, made_with, may_use_gpu
 from engine.episode import convert_episode
 from engine.errors import EpisodesFailed
@@ -136,8 +137,11 @@ def estimate(recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Est
         raise EpisodesFailed([failure_line(result, plan)])
     num_frames = sum(plan.num_frames for plan in plans)
     scale = num_frames / result.num_frames
+    copies = [count_copies(plan) for plan in plans]
     return Estimate(
         num_episodes=sum(len(plan.episodes) for plan in plans),
+        num_clips=sum(len(plan.episodes) * len(plan.cameras) for plan in plans),
+        num_copied_clips=None if None in copies else sum(count or 0 for count in copies),
         num_source_frames=sum(episode.episode.num_frames for plan in plans for episode in plan.episodes),
         num_frames=num_frames,
         num_bytes=round(sum(file.num_bytes for file in result.files) * scale),

@@ -151,6 +151,9 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     table = _table()
     table.add_row("episodes", f"{estimate.num_episodes:,}")
     table.add_row("frames", f"{estimate.num_source_frames:,} in, {estimate.num_frames:,} out")
+    if (num_copied := estimate.num_copied_clips) is not None:
+        rest = f"{estimate.num_clips - num_copied:,} encoded, {num_copied:,} copied as they are"
+        table.add_row("clips", f"about {rest} (judged by one episode of each source)")
     table.add_row("size", f"about {decimal(estimate.num_bytes)}, of {decimal(estimate.free_bytes)} free")
     wall = timedelta(seconds=round(estimate.core_seconds / num_workers))
     table.add_row("time", f"about {wall} on {num_workers} cores (measured on one episode)")

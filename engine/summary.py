@@ -44,9 +44,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a conversion would do, measured on one episode. core_seconds: of one core."""
+    """What a conversion would do, measured on one episode. core_seconds: of one core.
+
+    num_copied_clips: judged by one episode of each source; None where that would have to be downloaded.
+    """
 
     num_episodes: int
+    num_clips: int
+    num_copied_clips: int | None
     num_source_frames: int
     num_frames: int
     num_bytes: int

@@ -9,12 +9,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from rich.console import Console
 
 from barcode import Stamp
 from conftest import IMAGE_SIZE, LENGTHS, LOCAL, convert_here, files_of, read_meta, read_table, video_path
-from engine.convert import Summary, convert
+from engine.convert import Summary, convert, estimate
 from engine.errors import EpisodesFailed
 from engine.planning.recipe import check_recipe
+from engine.progress import print_estimate
 from engine.sources.episode import Clip
 from engine.validate import validate
 from engine.video.copy import Copy, copy_clip, how_to_copy
@@ -64,6 +66,16 @@ def test_two_datasets_merge_by_copying(made: Path, tmp_path: Path) -> None:
     for index, episode in enumerate((1, 2, 0, 1, 2)):
         assert {stamp.episode for stamp in read_stamps(video_path(tmp_path / "out", index))} == {episode}
         assert set(read_table(tmp_path / "out", index)["episode_index"].to_pylist()) == {index}
+
+
+def test_an_estimate_says_how_many_would_be_copied(aloha: Path, made: Path, tmp_path: Path, capsys: Any) -> None:
+    sources = [{"path": made}, {"path": aloha, "episodes": "0:2"}]
+    recipe = check_recipe({"sources": sources, "robot": "aloha", "image_size": IMAGE_SIZE, "horizon": 4})
+    found = estimate(recipe, tmp_path / "out")
+    summary = convert(recipe, tmp_path / "out", workers=LOCAL)
+    assert (found.num_clips, found.num_copied_clips) == (summary.num_clips, summary.num_copied_clips) == (5, 3)
+    print_estimate(found, 1, Console(width=120))
+    assert "about 2 encoded, 3 copied as they are (judged by one episode of each source)" in capsys.readouterr().out
 
 
 def test_cameras_that_swap_names_take_pictures_and_statistics_along(tmp_path: Path) -> None:

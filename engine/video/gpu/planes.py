@@ -1,7 +1,8 @@
 """Pictures in YUV 4:2:0 as tensors, where they lie: cropped, padded and packed plane by plane, never through RGB."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import av
 import torch
@@ -50,24 +51,27 @@ def stored_format(frame: av.VideoFrame) -> str:
     return str(frame.sw_format.name if frame.format.name == CARD_FORMAT else frame.format.name)
 
 
-def stacked(frames: Sequence[av.VideoFrame], box: Box, *, pin: bool) -> Planes:
-    """A box of each frame, copied out: the frames may go.
+def stacked(frames: Iterator[av.VideoFrame], box: Box, *, num_frames: int, pin: bool) -> Planes | None:
+    """A box of each of the next frames, copied out one by one: a decoder has few surfaces. None: there are no more.
 
     On a card the copies are queued behind the decoder's on the same stream, so that nothing need wait.
 
     Args:
         frames: Of one size and format (FORMATS), all on the host or all on one card.
         box: Even, as 4:2:0 demands.
+        num_frames: To take at most.
         pin: Take memory of the host from which a card copies by itself.
     """
-    cropped = [_cropped(frame, box) for frame in frames]
-    device = cropped[0][0].device
-    options = {"dtype": torch.uint8, "device": device, "pin_memory": pin and device.type == "cpu"}
-    luma = torch.empty((len(frames), box.height, box.width), **options)
-    chroma = torch.empty((len(frames), 2, box.height // 2, box.width // 2), **options)
-    for number, (y, u, v) in enumerate(cropped):
+    luma = chroma = torch.empty(0)
+    number = -1
+    for number, frame in enumerate(islice(frames, num_frames)):
+        y, u, v = _cropped(frame, box)
+        if number == 0:
+            options = {"dtype": torch.uint8, "device": y.device, "pin_memory": pin and y.device.type == "cpu"}
+            luma = torch.empty((num_frames, *y.shape), **options)
+            chroma = torch.empty((num_frames, 2, *u.shape), **options)
         luma[number], chroma[number, 0], chroma[number, 1] = y, u, v
-    return Planes(luma, chroma)
+    return None if number < 0 else Planes(luma[: number + 1], chroma[: number + 1])
 
 
 def _cropped(frame: av.VideoFrame, box: Box) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Literal
 
 import av
@@ -53,6 +53,10 @@ class _Kind:
         return cls(frame.width, frame.height, pix_fmt, is_full)
 
 
+_Colors = tuple[int | None, int, int]
+"""pts, matrix and range of a frame."""
+
+
 class AreaReframer:
     """Turns decoded frames, on the host or on a card, into square ones as `Reframer` does.
 
@@ -83,15 +87,16 @@ class AreaReframer:
         black = BLACK_FULL if kind.is_full_range else BLACK_LIMITED
         size = max(1, min(BATCH_FRAMES, BATCH_PIXELS // (box.width * box.height)))
         ready: Iterator[av.VideoFrame] = iter(())
-        while batch := list(islice(frames, size)):
-            colors = [(frame.pts, frame.colorspace, _range(kind)) for frame in batch]
-            small = scale(stacked(batch, box, pin=self.device != "cpu"))
-            del batch  # a decoder has few surfaces
+        colors: list[_Colors] = []
+        noted = _noted(frames, colors)
+        while (batch := stacked(noted, box, num_frames=size, pin=self.device != "cpu")) is not None:
+            small = scale(batch)
             if self.crop == "pad":
                 small = small.padded(self.image_size, black=black)
             begun = self._hand_over(small)
             yield from ready
-            ready = _colored(begun, colors)
+            ready = _colored(begun, colors.copy())
+            colors.clear()
         yield from ready
 
     def _hand_over(self, small: Planes) -> Callable[[], Iterator[av.VideoFrame]]:
@@ -133,17 +138,19 @@ def _alike(frames: Iterable[av.VideoFrame], kind: _Kind) -> Iterator[av.VideoFra
         yield frame
 
 
-def _range(kind: _Kind) -> int:
-    return int(ColorRange.JPEG if kind.is_full_range else ColorRange.MPEG)
+def _noted(frames: Iterator[av.VideoFrame], colors: list[_Colors]) -> Iterator[av.VideoFrame]:
+    """Note what each frame's picture does not say; an untagged range is read as limited."""
+    for frame in frames:
+        color_range = ColorRange.JPEG if _Kind.of(frame).is_full_range else ColorRange.MPEG
+        colors.append((frame.pts, frame.colorspace, int(color_range)))
+        yield frame
 
 
 def _host_frames(pictures: NDArray[np.uint8], pix_fmt: str) -> Iterator[av.VideoFrame]:
     return (av.VideoFrame.from_ndarray(picture, pix_fmt) for picture in pictures)
 
 
-def _colored(
-    begun: Callable[[], Iterator[av.VideoFrame]], colors: list[tuple[int | None, int, int]]
-) -> Iterator[av.VideoFrame]:
+def _colored(begun: Callable[[], Iterator[av.VideoFrame]], colors: list[_Colors]) -> Iterator[av.VideoFrame]:
     """The frames once they are there, with times and colours as they came."""
     for frame, (pts, colorspace, color_range) in zip(begun(), colors, strict=True):
         frame.pts, frame.colorspace, frame.color_range = pts, colorspace, color_range

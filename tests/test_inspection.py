@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
@@ -37,6 +38,7 @@ from synthetic import (
     ExtraColumn,
     corrupt_bytes,
     replace_with_lfs_pointer,
+    rewrite_parquet,
     truncate_file,
     write_dataset,
 )
@@ -74,6 +76,28 @@ def test_what_is_no_finite_number_is_told_of_state_and_action(root: Path, column
     name = "observation.state" if column == "state" else column
     assert (finding.episode, finding.severity) == (1, "error")
     assert finding.message == f"'{name}': NaN, infinite or missing in left_elbow: 2 values, the first in row 5"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["timestamp", "frame_index"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_bookkeeping_that_is_no_number_is_told(root: Path, name: str, value: float) -> None:
+    def spoil(table: pa.Table) -> pa.Table:
+        numbers = pa.array(np.where(np.arange(70) >= 40, value, np.arange(70)), pa.float32())
+        return table.set_column(table.column_names.index(name), name, numbers)
+
+    rewrite_parquet(data_path(root, 1), spoil)
+    assert f"'{name}': NaN, infinite or missing in {name}: 30 values, the first in row 40" in message(root, "nan")
+
+
+@pytest.mark.filterwarnings("error")
+def test_time_beyond_all_time_is_a_gap(root: Path) -> None:
+    def spoil(table: pa.Table) -> pa.Table:
+        seconds = np.where(np.arange(70) == 40, 1e308, np.arange(70) / 20)
+        return table.set_column(table.column_names.index("timestamp"), "timestamp", pa.array(seconds))
+
+    rewrite_parquet(data_path(root, 1), spoil)
+    assert "other than 0.05 s: 2 of 69" in message(root, "timestamp-gap")
 
 
 def message(root: Path, code: str) -> str:

@@ -26,6 +26,8 @@ STEP_SECONDS = 0.1
 TOLERANCE_SECONDS = 1e-4
 # Timestamps whose middle step is off by more are of another rate, not late.
 RATE_SHARE = 0.02
+# Thirty thousand years: numbers beyond are no times, and their differences no float32.
+LATEST_SECONDS = 1e12
 
 Extent = tuple[Floats, Floats]
 
@@ -166,7 +168,8 @@ def _bookkeeping_findings(
     if "timestamp" in values:
         yield from _timestamp_findings(episode, values["timestamp"][:, 0], checks.fps)
     if "frame_index" in values:
-        jumps = np.flatnonzero(np.diff(values["frame_index"][:, 0]) != 1) + 1
+        with np.errstate(invalid="ignore", over="ignore"):  # from infinity to infinity is a jump
+            jumps = np.flatnonzero(np.diff(values["frame_index"][:, 0]) != 1) + 1
         if len(jumps):
             row = int(jumps[0])
             before, after = values["frame_index"][row - 1 : row + 1, 0]
@@ -179,9 +182,10 @@ def _bookkeeping_findings(
 
 
 def _timestamp_findings(episode: SourceEpisode, seconds: Floats, fps: Fraction) -> Iterator[Finding]:
-    steps, due = np.diff(seconds), float(1 / fps)
-    if not np.isfinite(seconds).all():
+    if not np.isfinite(seconds).all():  # told as a gap
         return
+    seconds, due = np.clip(seconds, -LATEST_SECONDS, LATEST_SECONDS), float(1 / fps)
+    steps = np.diff(seconds)
     if len(steps) and abs(float(np.median(steps)) - due) > RATE_SHARE * due:
         middle = float(np.median(steps))
         rate = f"{1 / middle:.4g} Hz" if middle > 0 else "no rate at all"

@@ -125,6 +125,7 @@ def _become_the_command(arguments: list[str], logs: list[Path], source: Path, ou
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         _limit()
         tempfile.tempdir = str(logs[0].parent)
+        sys.dont_write_bytecode = True  # of what it is the first to import
         _confine([source, out, logs[0].parent], [out, Path(f"{out}_heldout"), logs[0].parent])
         code = main(arguments)
         sys.stdout.flush()

@@ -36,6 +36,7 @@ ENVIRONMENT = {
     "RAY_task_events_report_interval_ms": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of its own helpers, which it starts anew
 }
 
 

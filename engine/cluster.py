@@ -43,7 +43,8 @@ def _reports(nodes: Sequence[dict[str, Any]], begun: Sequence[Any]) -> list[GpuR
     for node, probe in zip(nodes, begun, strict=True):
         try:
             reports.append(ray.get(probe, timeout=TIMEOUT_SECONDS))
-        except ray.exceptions.RayError as error:  # its process died, or hangs
-            told = f"the probe ended with {type(error).__name__}: the driver or a library is broken"
+        except ray.exceptions.RayError as error:  # its process died, hangs, or waits for a GPU that others have
+            ray.cancel(probe, force=True)
+            told = f"the probe ended with {type(error).__name__}: the GPU is taken, or its driver broken"
             reports.append(GpuReport(node=node["NodeManagerHostname"], missing=(told,)))
     return reports

@@ -1,0 +1,179 @@
+"""Pieces of work whose speed tells CPU and GPU apart: each a stage alone, or all of them on one clip."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clock import StageClock
+from engine.encoding import encode_clip
+from engine.planning.plan import Job
+from engine.resample import nearest
+from engine.sources import Clip
+from engine.video.decode import decode_frames, on_cpu, open_video
+from engine.video.encode import write_h264
+from engine.video.gpu import hardware
+from engine.video.reframe import Reframer
+from engine.video.stages import CPU_STAGES, NVENC, Gpu, Stages
+
+AREA_CPU, AREA_NVENC = Stages(resize="area"), Stages(resize="area", encoder=NVENC)
+
+Step = Callable[[], int]
+"""One pass; returns how many output frames it made or served."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One camera's clip of an episode, and the output that is wanted of it."""
+
+    clip: Clip
+    job: Job
+
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """Source frames that become the output's."""
+        return nearest(self.clip.num_frames, source_fps=self.clip.fps, target_fps=self.job.video.fps)
+
+    @property
+    def size(self) -> int:
+        """Side of the output's pictures."""
+        return self.job.video.image_size
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage on one kind of hardware.
+
+    begin: called in the process that does it. transfer_bytes: between host and card, for each output frame.
+    """
+
+    stage: str
+    where: str
+    begin: Callable[[Setup], Step]
+    transfer_bytes: int = 0
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU takes part."""
+        return self.where != "CPU" and not self.where.startswith("CPU,")
+
+
+def works(setup: Setup, codec: str, working: Callable[[str], bool]) -> list[Work]:
+    """All that is to be timed of a clip; working: whether the GPU can do a stage."""
+    picture, small = _num_bytes(setup.clip.path), setup.size**2 * 3 // 2
+    found = [
+        Work(f"decode {codec}", "CPU", begin_decode),
+        Work("resize", "CPU", begin_resize),
+        Work("resize", "CPU, area means", partial(begin_area, device="cpu")),
+        Work("encode", "CPU", partial(begin_encode, stages=CPU_STAGES)),
+        Work(f"all, {codec}", "CPU", partial(begin_all, stages=CPU_STAGES, gpu=None)),
+    ]
+    is_decoded, has_nvenc = working(f"decode {codec}"), working("encode")
+    if is_decoded:
+        found.append(Work(f"decode {codec}", "NVDEC, to the host", partial(begin_nvdec, codec, keeps=False), picture))
+        if hardware.keeps_frames():
+            found.append(Work(f"decode {codec}", "NVDEC, stays", partial(begin_nvdec, codec, keeps=True)))
+    if working("resize"):
+        crossing = picture + small
+        found.append(Work("resize", "CUDA, from and to the host", partial(begin_area, device="cuda"), crossing))
+    if has_nvenc:
+        encode = partial(begin_encode, stages=AREA_NVENC)
+        found.append(Work("encode", "NVENC, from the host", encode, small))
+    if working("resize") and (is_decoded or has_nvenc):
+        gpu = Gpu(codecs=(codec,) if is_decoded else (), keeps_frames=hardware.keeps_frames())
+        stages = AREA_NVENC if has_nvenc else AREA_CPU
+        crossing = (0 if is_decoded and gpu.keeps_frames else picture) + (
+            0 if has_nvenc and gpu.keeps_frames else small
+        )
+        where = f"{'NVDEC' if is_decoded else 'CPU decode'}, CUDA, {stages.encoder}"
+        found.append(Work(f"all, {codec}", where, partial(begin_all, stages=stages, gpu=gpu), crossing))
+    return found
+
+
+def _num_bytes(path: Path) -> int:
+    """Of one picture of a file, in 4:2:0."""
+    with open_video(path) as (_, stream):
+        return stream.width * stream.height * 3 // 2
+
+
+def begin_decode(setup: Setup) -> Step:
+    """The planned packets, by libav's own decoder."""
+    return lambda: _count(decode_frames(setup.clip, setup.frames, decoder=on_cpu))
+
+
+def begin_nvdec(codec: str, setup: Setup, *, keeps: bool) -> Step:
+    """The same by NVDEC."""
+    from engine.video.gpu.nvdec import Nvdec
+
+    decoder = Nvdec([codec], keeps_frames=keeps)
+    return lambda: _count(decode_frames(setup.clip, setup.frames, decoder=decoder))
+
+
+def begin_resize(setup: Setup) -> Step:
+    """Crop and scale by libavfilter, of frames that lie in memory."""
+    frames = _decoded(setup)
+    return lambda: _count(map(Reframer(crop=setup.job.crop, image_size=setup.size), frames))
+
+
+def begin_area(setup: Setup, *, device: str) -> Step:
+    """Crop and scale by area means, of frames that lie in the host's memory and come back there."""
+    from engine.video.gpu.reframe import AreaReframer
+
+    frames = _decoded(setup)
+    reframer = AreaReframer(crop=setup.job.crop, image_size=setup.size, device=device)
+    return lambda: _count(reframer(frames))
+
+
+def begin_encode(setup: Setup, *, stages: Stages) -> Step:
+    """Encode small pictures that lie in memory, into a file."""
+    frames = list(map(Reframer(crop=setup.job.crop, image_size=setup.size), _decoded(setup)))
+    settings, path = replace(setup.job.video, stages=stages), Path(mkdtemp()) / "encoded.mp4"
+    return lambda: write_h264(path, _renewed(frames), settings)
+
+
+def begin_all(setup: Setup, *, stages: Stages, gpu: Gpu | None) -> Step:
+    """A clip as a worker makes it."""
+    job = replace(setup.job, video=replace(setup.job.video, stages=stages), gpu=gpu)
+    path = Path(mkdtemp()) / "encoded.mp4"
+
+    def step() -> int:
+        made = encode_clip(setup.clip, setup.frames, path, job, StageClock())
+        assert made.redone is None, made.redone
+        return len(setup.frames)
+
+    return step
+
+
+def transcoded(clip: Clip, path: Path) -> Clip:
+    """The same pictures in H.264, as a dataset of H.264 has them."""
+    with open_video(clip.path) as (container, stream), av.open(str(path), "w") as out:
+        options = {"preset": "veryfast", "crf": "18", "g": "10", "bf": "0"}
+        written = out.add_stream("libx264", rate=clip.fps, options=options)
+        written.width, written.height, written.pix_fmt = stream.width, stream.height, "yuv420p"
+        for frame in container.decode(stream):
+            frame.pict_type = 0
+            out.mux(written.encode(frame))
+        out.mux(written.encode(None))
+    return replace(clip, path=path, root=None)
+
+
+def _decoded(setup: Setup) -> list[av.VideoFrame]:
+    """Some of the clip's frames; a decoder's own memory is not held."""
+    few = setup.frames[:32]
+    frames = decode_frames(setup.clip, few)
+    return [av.VideoFrame.from_ndarray(frame.to_ndarray(), "yuv420p") for frame in frames]
+
+
+def _renewed(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """Each frame as if it were new: an encoder keeps what it is given."""
+    return (av.VideoFrame.from_ndarray(frame.to_ndarray(), "yuv420p") for frame in frames)
+
+
+def _count(frames: Iterable[av.VideoFrame]) -> int:
+    """Frames are let go as they come, as a worker does."""
+    return sum(1 for _ in frames)

@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -51,7 +51,7 @@ class Campaign:
 
     def to_json(self) -> str:
         """As the process that ran it hands it on."""
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
     def __str__(self) -> str:
         most = f"at most {self.cpu_seconds:.1f} s of CPU time and {self.num_bytes / 1e6:.0f} MB resident"

@@ -1,19 +1,31 @@
-"""What the GPUs of a Ray cluster can do, each tried where it is."""
+"""What the nodes of a Ray cluster can do, each tried where it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from engine.video.encode import VideoSettings
+from engine.video.gpu import hardware
 from engine.video.gpu.probe import probe_gpu
 from engine.video.gpu.report import GpuReport
 
-TIMEOUT_SECONDS = 300.0
+# For all nodes together: a GPU that others have taken may stay taken for days.
+TIMEOUT_SECONDS = 60.0
 
 
-def probe_nodes(settings: VideoSettings, *, gpu_share: float, only_gpus: bool = True) -> list[GpuReport]:
+@dataclass(frozen=True)
+class _NoAnswer:
+    """Why a node was asked in vain."""
+
+    why: str
+
+
+def probe_nodes(
+    settings: VideoSettings, *, gpu_share: float, only_gpus: bool = True, timeout_seconds: float = TIMEOUT_SECONDS
+) -> list[GpuReport]:
     """A report of every node of the Ray that this process is connected to.
 
     A driver that crashes takes the probe's process with it, not this one.
@@ -22,29 +34,65 @@ def probe_nodes(settings: VideoSettings, *, gpu_share: float, only_gpus: bool = 
         settings: Of the output.
         gpu_share: Of a GPU, as workers will have it: Ray shows a process no more of the machine.
         only_gpus: Leave out nodes that say of themselves that they have none.
+        timeout_seconds: For all nodes together; one that has not answered by then is told as such.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"] and (not only_gpus or _has_gpu(node))]
-    return _reports(nodes, [_begin(node, settings, gpu_share) for node in nodes])
+    nodes = [node for node in _alive() if not only_gpus or _has(node, "GPU")]
+    shares = [gpu_share if _has(node, "GPU") else 0 for node in nodes]
+    asked = [
+        _ask(node, probe_gpu, settings, node=_name(node), num_gpus=share)
+        for node, share in zip(nodes, shares, strict=True)
+    ]
+    answers = _answers(asked, timeout_seconds)
+    return [
+        GpuReport(node=_name(node), missing=(answer.why,)) if isinstance(answer, _NoAnswer) else answer
+        for node, answer in zip(nodes, answers, strict=True)
+    ]
 
 
-def _has_gpu(node: dict[str, Any]) -> bool:
-    return bool(node["Resources"].get("GPU", 0) > 0)
+def torch_problem(*, timeout_seconds: float = TIMEOUT_SECONDS) -> str | None:
+    """The first node that has cores for workers but cannot take area means, and why; None if all can."""
+    nodes = [node for node in _alive() if _has(node, "CPU")]
+    answers = _answers([_ask(node, hardware.torch_problem) for node in nodes], timeout_seconds)
+    for node, answer in zip(nodes, answers, strict=True):
+        if answer is not None:
+            return f"{_name(node)}: {answer.why if isinstance(answer, _NoAnswer) else answer}"
+    return None
 
 
-def _begin(node: dict[str, Any], settings: VideoSettings, gpu_share: float) -> Any:
-    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    share = gpu_share if _has_gpu(node) else 0
-    probe = ray.remote(probe_gpu).options(num_cpus=0, num_gpus=share, max_retries=0, scheduling_strategy=there)
-    return probe.remote(settings, node=node["NodeManagerHostname"])
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _reports(nodes: Sequence[dict[str, Any]], begun: Sequence[Any]) -> list[GpuReport]:
-    reports = []
-    for node, probe in zip(nodes, begun, strict=True):
-        try:
-            reports.append(ray.get(probe, timeout=TIMEOUT_SECONDS))
-        except ray.exceptions.RayError as error:  # its process died, hangs, or waits for a GPU that others have
-            ray.cancel(probe, force=True)
-            told = f"the probe ended with {type(error).__name__}: the GPU is taken, or its driver broken"
-            reports.append(GpuReport(node=node["NodeManagerHostname"], missing=(told,)))
-    return reports
+def _has(node: dict[str, Any], resource: str) -> bool:
+    return bool(node["Resources"].get(resource, 0) > 0)
+
+
+def _name(node: dict[str, Any]) -> str:
+    return str(node["NodeManagerHostname"])
+
+
+def _ask(where: dict[str, Any], question: Callable[..., Any], *args: Any, num_gpus: float = 0, **settings: Any) -> Any:
+    there = NodeAffinitySchedulingStrategy(where["NodeID"], soft=False)
+    task = ray.remote(question).options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there)
+    return task.remote(*args, **settings)
+
+
+def _answers(asked: Sequence[Any], timeout_seconds: float) -> list[Any]:
+    """What each task returned, or why it did not."""
+    if not asked:
+        return []
+    answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=timeout_seconds)
+    return [_answer(task, is_late=task not in answered, timeout_seconds=timeout_seconds) for task in asked]
+
+
+def _answer(task: Any, *, is_late: bool, timeout_seconds: float) -> Any:
+    if is_late:
+        ray.cancel(task, force=True)
+        return _NoAnswer(f"no answer within {timeout_seconds:g} s: its GPU is taken, or the driver hangs")
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        told = " ".join(str(error.cause).split())
+        return _NoAnswer(f"the probe failed with {type(error.cause).__name__}: {told}")
+    except ray.exceptions.RayError as error:  # its process died
+        return _NoAnswer(f"the probe ended with {type(error).__name__}: the driver or a library is broken")

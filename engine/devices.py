@@ -54,15 +54,29 @@ def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: 
     Raises:
         NoGpuStage: the wish, or what an earlier run chose, cannot be done here.
     """
-    reports: list[GpuReport] = []
-    if may_use_gpu(device, begun, workers):
-        reports = [report for report in _probe(plan.job.video, workers) if report.checks]
+    reports = _probe(plan.job.video, workers) if may_use_gpu(device, begun, workers) else []
     codecs = sorted(_codecs(plan)) if reports else []
     if begun is None:
-        return choose(reports, device, codecs)
-    if begun.resize == "area" and (problem := hardware.torch_problem()):
+        stages, gpu = choose(reports, device, codecs)
+        return (CPU_STAGES, None) if lacks_torch(stages, gpu, workers) else (stages, gpu)
+    gpu = resumed(begun, reports, codecs)
+    if problem := lacks_torch(begun, gpu, workers):
         raise NoGpuStage(f"this dataset was begun with {begun}, which without a GPU needs torch, too: {problem}")
-    return begun, resumed(begun, reports, codecs)
+    return begun, gpu
+
+
+def lacks_torch(stages: Stages, gpu: Gpu | None, workers: Workers) -> str | None:
+    """Why some worker without a GPU could not resize; None if all can.
+
+    NVENC leaves such workers no work, and a GPU that was seen to resize has shown that its machine has torch.
+    """
+    if stages.resize != "area" or stages.encoder == NVENC:
+        return None
+    if workers.address is None:
+        return hardware.torch_problem() if gpu is None else None
+    from engine.cluster import torch_problem
+
+    return torch_problem()
 
 
 def made_with(plan: ConversionPlan, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
@@ -71,7 +85,10 @@ def made_with(plan: ConversionPlan, stages: Stages, gpu: Gpu | None = None) -> C
 
 
 def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
+    """Of every machine that has a GPU, be it broken: workers that want one would go there."""
     if workers.local:
+        if not hardware.may_have_gpu():
+            return []
         from engine.video.gpu.probe import probe_gpu
 
         return [probe_gpu(settings)]

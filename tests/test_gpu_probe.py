@@ -147,6 +147,16 @@ def test_auto_asks_of_all_machines_what_is_shared() -> None:
     assert stages.encoder == "libx264", "another driver encodes other bytes"
 
 
+def test_a_machine_whose_gpu_does_nothing_keeps_auto_on_the_cpu() -> None:
+    broken = GpuReport(node="node2", missing=("no answer within 60 s",))
+    assert choose([l4(), broken], "auto", ["h264"]) == (CPU_STAGES, None)
+    with pytest.raises(NoGpuStage, match=r"decode h264: no GPU of node2 cannot: no answer within 60 s\. Nearest"):
+        choose([l4(), broken], "cuda", ["h264"])
+    began = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
+    with pytest.raises(NoGpuStage, match=r"here is NVIDIA L4 with .*, no GPU of node2 \(no answer within 60 s\)"):
+        resumed(began, [l4(), broken], ["h264"])
+
+
 def test_cpu_is_the_cpu_whatever_there_is() -> None:
     assert choose([l4()], "cpu", ["av1"]) == (CPU_STAGES, None)
 

@@ -61,7 +61,7 @@ def choose(reports: Sequence[GpuReport], device: Device, codecs: Collection[str]
     cards if they decode or encode: to carry pictures there and back for the resize alone is not worth a card's memory.
 
     Args:
-        reports: Of the machines that have a card.
+        reports: Of the machines that have a card; on one without checks nothing works.
         device: The wish.
         codecs: Of the sources' videos, as libav names them.
 
@@ -90,7 +90,7 @@ def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str
     if stages.encoder == NVENC:
         here = {(report.card, report.driver) for report in reports}
         if not _works(reports, ENCODE) or here != {(stages.card, stages.driver)}:
-            found = ", ".join(f"{card} with driver {driver}" for card, driver in sorted(here, key=str)) or "no GPU"
+            found = ", ".join(sorted({_found(report) for report in reports})) or "no GPU"
             raise NoGpuStage(
                 f"this dataset was begun with {stages}, whose bytes no other card or driver gives; here is {found}. "
                 "Continue where it was begun, or pass --overwrite"
@@ -101,6 +101,12 @@ def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str
     if not decoded and stages.encoder != NVENC:
         return None
     return Gpu(codecs=decoded, keeps_frames=all(report.keeps_frames for report in reports))
+
+
+def _found(report: GpuReport) -> str:
+    if report.card is None:
+        return f"no GPU of {report.node} ({report.problem(ENCODE)})"
+    return f"{report.card} with driver {report.driver}"
 
 
 def _works(reports: Sequence[GpuReport], stage: str) -> bool:

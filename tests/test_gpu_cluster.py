@@ -1,0 +1,67 @@
+"""Nodes of a Ray cluster that cannot do what a GPU's dataset takes are named, before anything is begun."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import ray
+
+from conftest import recipe_for
+from engine.cluster import probe_nodes
+from engine.convert import plan_conversion
+from engine.devices import chosen, lacks_torch
+from engine.video.gpu.probe import DEFAULT_SETTINGS
+from engine.video.gpu.report import NoGpuStage
+from engine.video.stages import CPU_STAGES, Gpu, Stages
+from engine.workers import Workers
+
+AREA = Stages(resize="area", card="NVIDIA H200", driver="570.86")
+NVENC = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
+CLUSTER = Workers(address="auto")
+GPU = Gpu(codecs=("h264",))
+
+
+@contextmanager
+def nodes_without(package: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Ray whose workers cannot import a package; it knows of a GPU."""
+    (folder / package).mkdir()
+    (folder / package / "__init__.py").write_text(f"raise ImportError('no {package} on this node')\n")
+    with monkeypatch.context() as environment:
+        environment.setenv("PYTHONPATH", str(folder), prepend=":")
+        ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@ray.remote(num_cpus=0, num_gpus=1)
+class Tenant:
+    """Holds the GPU, as others' work does."""
+
+    def begin(self) -> None:
+        """Returns once the GPU is taken."""
+
+
+def test_cores_without_torch_and_gpus_of_others_are_told(
+    aloha: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nodes_without("torch", tmp_path, monkeypatch):
+        assert lacks_torch(CPU_STAGES, None, CLUSTER) is None
+        assert lacks_torch(NVENC, GPU, CLUSTER) is None, "NVENC leaves cores alone nothing to do"
+        (node,) = ray.nodes()
+        told = rf"{node['NodeManagerHostname']}: torch (cannot be imported \(no torch on this node\)|is not installed)"
+        with pytest.raises(NoGpuStage, match=rf"was begun with area and libx264 .*needs torch, too: {told}"):
+            chosen(plan_conversion(recipe_for(aloha)), "auto", AREA, CLUSTER)
+
+        tenant = Tenant.remote()
+        ray.get(tenant.begin.remote())
+        (report,) = probe_nodes(DEFAULT_SETTINGS, gpu_share=0.5, timeout_seconds=0.5)
+        assert report.problem("encode") == "no answer within 0.5 s: its GPU is taken, or the driver hangs"
+
+
+def test_a_probe_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with nodes_without("av", tmp_path, monkeypatch):
+        (report,) = probe_nodes(DEFAULT_SETTINGS, gpu_share=0.5)
+    assert "no av on this node" in str(report.problem("encode"))

@@ -28,6 +28,8 @@ from engine.row_reader import RowReader
 WORKER_MEMORY_BYTES = 400 << 20
 # Plans and records are all that Ray stores; pictures never go through it.
 OBJECT_STORE_BYTES = 256 << 20
+# Of what a process holds already, or of its hold on a card: a new one may fare better.
+OF_PROCESS = (FaultCode.MEMORY, FaultCode.GPU)
 # Ray's own notices would break into the progress bar; what it measures of itself nobody would read, and
 # measuring costs a fifth of its startup.
 ENVIRONMENT = {
@@ -58,9 +60,9 @@ class EpisodeWorker:
             if num_deaths == MAX_DEATHS:
                 return _killer(plan)
             result = convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
-            is_refused_memory = isinstance(result, EpisodeFailure) and result.code is FaultCode.MEMORY
-            if is_refused_memory and num_deaths + 1 < MAX_DEATHS:
-                os._exit(1)  # what this process holds already, a new one does not
+            is_of_process = isinstance(result, EpisodeFailure) and result.code in OF_PROCESS
+            if is_of_process and num_deaths + 1 < MAX_DEATHS:
+                os._exit(1)
             return result
 
 

@@ -19,8 +19,14 @@ import pytest
 
 from conftest import files_of, recipe_for, video_path
 from engine.attempts import MAX_DEATHS, attempt
-from engine.convert import Workers, convert
+from engine.convert import Workers, convert, plan_conversion
+from engine.devices import made_with
 from engine.errors import EpisodesFailed
+from engine.output.record import EpisodeFailure
+from engine.planning.plan import ConversionPlan
+from engine.stream import EpisodeWorker
+from engine.video.gpu import hardware
+from engine.video.stages import NVENC, Stages
 from processes import CONTEXT, serve_forks
 from synthetic import write_dataset
 
@@ -160,6 +166,28 @@ def test_an_episode_that_kills_its_worker_three_times_is_set_aside(
 
     convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(local=True))
     assert files_of(tmp_path / "out") == undisturbed
+
+
+@pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")
+def test_an_encoder_of_the_gpu_that_is_gone_is_tried_by_three_processes(source: Path, tmp_path: Path) -> None:
+    plan = made_with(plan_conversion(recipe_for(source, **SETTINGS)), Stages(encoder=NVENC))
+    serve_forks()
+    told: SimpleQueue[str] = CONTEXT.SimpleQueue()
+    exits = []
+    for _ in range(MAX_DEATHS):
+        worker = CONTEXT.Process(target=_convert_first, args=(plan, tmp_path, told))
+        worker.start()
+        worker.join()
+        exits.append(worker.exitcode)
+    assert exits == [1, 1, 0]
+    assert taken(told) == ["gpu"]
+    assert not list(tmp_path.glob("*.attempts"))
+
+
+def _convert_first(plan: ConversionPlan, out: Path, told: "SimpleQueue[str]") -> None:
+    result = EpisodeWorker(plan.job, out, out).convert(plan.episodes[0])
+    assert isinstance(result, EpisodeFailure)
+    told.put(result.code.value)
 
 
 def test_an_episode_that_ends_leaves_no_note(tmp_path: Path) -> None:

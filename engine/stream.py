@@ -26,6 +26,8 @@ from engine.row_reader import RowReader
 
 # A worker streams frames: its peak does not grow with the episode (benchmarks/ measures it).
 WORKER_MEMORY_BYTES = 400 << 20
+# With torch and its batches.
+AREA_MEMORY_BYTES = WORKER_MEMORY_BYTES + (600 << 20)
 # Plans and records are all that Ray stores; pictures never go through it.
 OBJECT_STORE_BYTES = 256 << 20
 # Of what a process holds already, or of its hold on a card: a new one may fare better.
@@ -106,9 +108,14 @@ def convert_in_parallel(
             fn_constructor_args=(job, out, scratch),
             compute=data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=2),
             num_cpus=1,
-            memory=WORKER_MEMORY_BYTES,
+            memory=memory_bytes(job),
         )
         yield from map(RESULT.validate_json, finished(results))
+
+
+def memory_bytes(job: Job) -> int:
+    """What a worker takes that has no GPU."""
+    return AREA_MEMORY_BYTES if job.video.stages.resize == "area" else WORKER_MEMORY_BYTES
 
 
 def finished(dataset: Any) -> Iterator[bytes]:

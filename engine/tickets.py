@@ -20,12 +20,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from engine.errors import OutputFailed
 from engine.output.record import RESULT, EpisodeResult
 from engine.planning.plan import EpisodePlan, Job
-from engine.stream import WORKER_MEMORY_BYTES, EpisodeWorker, connected, finished, turn
+from engine.stream import AREA_MEMORY_BYTES, EpisodeWorker, connected, finished, turn
 from engine.video.stages import NVENC
 from engine.workers import Workers
 
-# torch and its batches, on the CPU and beside a GPU.
-AREA_MEMORY_BYTES, GPU_MEMORY_BYTES = WORKER_MEMORY_BYTES + (600 << 20), 3 << 30
+# With torch beside a GPU.
+GPU_MEMORY_BYTES = 3 << 30
 
 # A pipeline notices at its next ticket that all is done; one that waits for a worker is left to end with Ray.
 END_SECONDS = 30.0
@@ -120,7 +120,7 @@ class _Pipelines:
 
     def run(self, sizes: Pools) -> Iterator[EpisodeResult]:
         """Raises what a pipeline fails with; what it did not do, a rerun will."""
-        gpu = {"num_gpus": self.gpu_share, "memory": GPU_MEMORY_BYTES}
+        gpu = {"num_cpus": 1, "num_gpus": self.gpu_share, "memory": GPU_MEMORY_BYTES}
         cpu = {"num_cpus": 1, "memory": AREA_MEMORY_BYTES}
         kinds = [("gpu", self.job, sizes.num_gpu, gpu), ("cpu", replace(self.job, gpu=None), sizes.num_cpu, cpu)]
         threads = [Thread(target=self._drive, args=kind, daemon=True) for kind in kinds if kind[2]]

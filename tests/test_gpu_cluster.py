@@ -10,7 +10,8 @@ import ray
 from conftest import recipe_for
 from engine.cluster import probe_nodes
 from engine.convert import plan_conversion
-from engine.devices import chosen, lacks_torch
+from engine.devices import chosen, lacks_torch, made_with
+from engine.stream import AREA_MEMORY_BYTES, WORKER_MEMORY_BYTES, memory_bytes
 from engine.video.gpu.probe import DEFAULT_SETTINGS
 from engine.video.gpu.report import NoGpuStage
 from engine.video.stages import CPU_STAGES, Gpu, Stages
@@ -65,3 +66,9 @@ def test_a_probe_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with nodes_without("av", tmp_path, monkeypatch):
         (report,) = probe_nodes(DEFAULT_SETTINGS, gpu_share=0.5)
     assert "no av on this node" in str(report.problem("encode"))
+
+
+def test_a_worker_reserves_the_memory_of_its_way_to_resize(aloha: Path) -> None:
+    plan = plan_conversion(recipe_for(aloha))
+    assert memory_bytes(made_with(plan, CPU_STAGES).job) == WORKER_MEMORY_BYTES
+    assert memory_bytes(made_with(plan, AREA).job) == AREA_MEMORY_BYTES > WORKER_MEMORY_BYTES

@@ -13,8 +13,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from engine.sources.episode import Clip
-from engine.video.decode import clip_bounds, clip_packets, open_video
+from engine.video.decode import open_video
 from engine.video.encode import VideoSettings
+from engine.video.parts import clip_bounds, clip_packets
 
 CODEC, PIXELS = "h264", ("yuv420p", "yuvj420p")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -22,11 +21,10 @@ from engine.sources.episode import Clip, ImageColumn
 from engine.video.images import decode_images
 from engine.video.limits import CODEC_OPTIONS, check_size
 from engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
+from engine.video.parts import clip_bounds, clip_packets
 
 # A video file is untrusted: no network protocols, no playlists that open other files.
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi", **CODEC_OPTIONS}
-# libav's times have 64 bits; a hostile start time is near their end.
-MAX_PTS = 2**62
 # Of a clip's packets: to open and read a small file once more costs a fifth of what decoding some of its frames does.
 MAX_HELD_BYTES = 4 << 20
 # Decoders that may be fed the next key frame without being drained and flushed in between.
@@ -151,39 +149,6 @@ def _packets_again(clip: Clip, held: list[av.Packet] | None) -> Iterator[av.Pack
         yield from clip_packets(container, stream, clip)
 
 
-def clip_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:
-    """Packets in file order, from the last key frame before the clip until none can belong to it."""
-    end = None
-    if clip.start_seconds is not None:
-        _seek_key_frame(container, stream, clip_bounds(clip, stream)[0])
-        end = _to_pts(clip.start_seconds + float((clip.num_frames + 1) / clip.fps), stream)
-    for packet in container.demux(stream):
-        if end is not None and packet.dts is not None and packet.dts >= end:
-            return
-        if packet.size:  # a demux ends with an empty packet
-            yield packet
-
-
-def _seek_key_frame(container: InputContainer, stream: VideoStream, pts: int) -> None:
-    """Go to a key frame that is shown at or before `pts`; libav itself looks for one that is decoded by then."""
-    begin = stream.start_time or 0
-    target = pts = max(pts, begin)
-    while True:
-        container.seek(target, stream=stream, backward=True)
-        first = next((packet for packet in container.demux(stream) if packet.size), None)
-        if first is None or first.pts is None or first.dts is None or first.pts <= pts:
-            break
-        if (earlier := min(first.pts, first.dts) - 1) < begin:
-            break
-        target = earlier
-    container.seek(target, stream=stream, backward=True)
-
-
-def _to_pts(seconds: float, stream: VideoStream) -> int:
-    assert stream.time_base is not None
-    return min(round(Fraction(seconds) / stream.time_base) + (stream.start_time or 0), MAX_PTS)
-
-
 def _frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> NDArray[np.int64] | None:
     """The clip's presentation times, shape (num_frames,); None where packets do not tell its frames."""
     if not is_one_to_one(packets):
@@ -193,13 +158,6 @@ def _frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> 
         start, stop = clip_bounds(clip, stream)
         times = times[(times >= start) & (times < stop)]
     return times if len(times) == clip.num_frames else None
-
-
-def clip_bounds(clip: Clip, stream: VideoStream) -> tuple[int, int]:
-    """Times [start, stop) of a part of a file, half a frame early, as offsets drift a little."""
-    assert clip.start_seconds is not None
-    early = clip.start_seconds - float(1 / clip.fps / 2)
-    return _to_pts(early, stream), _to_pts(early + float(clip.num_frames / clip.fps), stream)
 
 
 def _decode_planned(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from engine.errors import RecipeError
 
-# Eight workers keep a card's decoders busy, and each takes half a gigabyte of it.
+# Expected: eight workers keep a card's decoders busy, and each takes half a gigabyte of it; benchmarks/gpu.py measures.
 GPU_SHARE = 0.125
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from engine.video.decode import on_cpu
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.gpu import hardware
-from engine.video.gpu.nvdec import Nvdec
+from engine.video.gpu.nvdec import Nvdec, Tagging
 from engine.video.gpu.probe import SAMPLE_ENCODERS, Unfit, check_decoder, check_encoder, probe_gpu
 from engine.video.gpu.report import CODECS, Check, GpuReport, NoGpuStage, choose, decoding, resumed
 from engine.video.stages import CPU_STAGES, Gpu, Stages
@@ -45,6 +45,33 @@ def test_a_decoder_that_returns_wrong_pixels_is_found_out(tmp_path: Path) -> Non
 
     with pytest.raises(Unfit, match=r"frame \d+ differs from the CPU's in \d+ of 115200 values"):
         check_decoder("h264", careless, tmp_path)
+
+
+class Forgetful:
+    """Hands out frames with their pictures and times only, as PyAV below 18 takes them from a card."""
+
+    def __init__(self, decoder: Any) -> None:
+        self.decoder = decoder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.decoder, name)
+
+    def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        taken = []
+        for frame in self.decoder.decode(packet):
+            taken.append(av.VideoFrame.from_ndarray(frame.to_ndarray(), "yuv420p").reformat(format="nv12"))
+            taken[-1].pts = frame.pts
+        return taken
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_colours_that_a_card_keeps_to_itself_are_found_out_and_told(codec: str, tmp_path: Path) -> None:
+    def forgetful(stream: Any) -> Any:
+        return Forgetful(stream.codec_context)
+
+    with pytest.raises(Unfit, match=r"frame 1 has range and matrix \(0, 2\), the CPU's \(2, 1\)"):
+        check_decoder(codec, forgetful, tmp_path)
+    check_decoder(codec, lambda stream: cast(Any, Tagging(forgetful(stream))), tmp_path)
 
 
 def test_libx264_passes_as_an_encoder(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Decoders that work on NVIDIA's fixed-function engine, NVDEC, through libav."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal, cast
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -16,6 +16,7 @@ from engine.video.limits import CODEC_OPTIONS
 DECODERS = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
 # 8-bit 4:2:0: what NVDEC gives back as NV12.
 FORMATS = ("yuv420p", "yuvj420p")
+SkipType = Literal["NONE", "DEFAULT", "NONREF", "BIDIR", "NONINTRA", "NONKEY", "ALL"]
 COLOR_TAGS = ("color_range", "colorspace", "color_primaries", "color_trc")
 
 
@@ -46,7 +47,7 @@ class Nvdec:
         decoder.options = CODEC_OPTIONS
         for tag in COLOR_TAGS:  # the container may know what the stream does not say
             setattr(decoder, tag, getattr(software, tag))
-        return decoder
+        return decoder if self.keeps_frames else cast(VideoCodecContext, Tagging(decoder))
 
     def _hwaccel(self) -> HWAccel:
         # The context that torch uses, too: a second one would take half a gigabyte of the card.
@@ -54,6 +55,45 @@ class Nvdec:
         if self.keeps_frames:  # not in PyAV 15 and 16
             options["is_hw_owned"] = True
         return HWAccel("cuda", device=str(self.index), **options)
+
+
+class Tagging:
+    """A decoder that says of its frames what its stream says of their colours.
+
+    PyAV below 18 takes no more than their times along from a card. Of a VideoCodecContext it has what decoding takes.
+    """
+
+    def __init__(self, decoder: VideoCodecContext) -> None:
+        self._decoder = decoder
+
+    @property
+    def name(self) -> str:
+        """libav's."""
+        return self._decoder.name
+
+    @property
+    def skip_frame(self) -> SkipType:
+        """Which frames need not be decoded, in libav's words."""
+        return self._decoder.skip_frame
+
+    @skip_frame.setter
+    def skip_frame(self, value: SkipType) -> None:
+        self._decoder.skip_frame = value
+
+    def open(self, *, strict: bool) -> None:
+        """Begin; strict: a decoder that is open already is an error."""
+        self._decoder.open(strict=strict)
+
+    def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        """The frames that a packet completes; None: those that are left."""
+        frames = self._decoder.decode(packet)
+        for frame in frames:
+            frame.colorspace, frame.color_range = self._decoder.colorspace, self._decoder.color_range
+        return frames
+
+    def flush_buffers(self) -> None:
+        """Forget what was decoded, as after a seek."""
+        self._decoder.flush_buffers()
 
 
 def _is_suitable(codec: VideoCodecContext) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from engine.errors import VideoError
@@ -108,7 +109,7 @@ def _told(error: BaseException) -> str:
 
 
 def check_decoder(codec: str, decoder: OpenDecoder, folder: Path) -> None:
-    """Every pixel is the CPU's.
+    """Every pixel is the CPU's, and so is what is said of their range and matrix.
 
     Raises:
         Unfit: some is not, or the card did not decode.
@@ -116,12 +117,14 @@ def check_decoder(codec: str, decoder: OpenDecoder, folder: Path) -> None:
     path = folder / f"{codec}.mp4"
     encode_sample(path, SAMPLE_ENCODERS[codec])
     clip, wanted = Clip(path, NUM_FRAMES, FPS), np.arange(1, NUM_FRAMES, 2, dtype=np.int64)
-    expected = [_planes(frame) for frame in decode_frames(clip, wanted, decoder=on_cpu)]
-    found = [_planes(frame) for frame in decode_frames(clip, wanted, decoder=decoder)]
-    for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+    expected = [(_planes(frame), _colors(frame)) for frame in decode_frames(clip, wanted, decoder=on_cpu)]
+    found = [(_planes(frame), _colors(frame)) for frame in decode_frames(clip, wanted, decoder=decoder)]
+    for number, (one, colors), (other, expected_colors) in zip(wanted, found, expected, strict=True):
         if not np.array_equal(one, other):
             num_wrong = int((one != other).sum())
-            raise Unfit(f"frame {wanted[number]} differs from the CPU's in {num_wrong} of {one.size} values")
+            raise Unfit(f"frame {number} differs from the CPU's in {num_wrong} of {one.size} values")
+        if colors != expected_colors:
+            raise Unfit(f"frame {number} has range and matrix {colors}, the CPU's {expected_colors}")
 
 
 def check_resize(settings: VideoSettings, *, device: str) -> None:
@@ -181,13 +184,16 @@ def _write_from_card(path: Path, frames: Iterator[av.VideoFrame], settings: Vide
 
 
 def encode_sample(path: Path, encoder: str) -> None:
-    """A video of any codec, by the CPU."""
+    """A video of any codec, by the CPU; of full range and BT.709, which frames have only if they are told."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(encoder, rate=FPS, options=QUIET.get(encoder, {}))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.gop_size, stream.codec_context.thread_count = 10, 1
+        stream.codec_context.color_range = color_range = ColorRange.JPEG.value
+        stream.codec_context.colorspace = matrix = Colorspace.ITU709.value
         for frame in sample_frames():
+            frame.color_range, frame.colorspace = color_range, matrix
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -205,8 +211,14 @@ def sample_frames(height: int = HEIGHT, width: int = WIDTH) -> Iterator[av.Video
 
 def _planes(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """All three planes, wherever the frame lies, (H * 3 / 2, W)."""
-    host = frame if frame.format.name == "yuv420p" else frame.reformat(format="yuv420p")
+    # Of "yuvj420p" PyAV below 18 would make limited range.
+    host = frame if frame.format.name in ("yuv420p", "yuvj420p") else frame.reformat(format="yuv420p")
     return np.asarray(host.to_ndarray(), dtype=np.uint8)
+
+
+def _colors(frame: av.VideoFrame) -> tuple[int, int]:
+    """Range and matrix, as H.273 counts them."""
+    return int(frame.color_range), int(frame.colorspace)
 
 
 def _psnr_db(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

@@ -2,8 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from engine.planning.planner import plan_parts
 from engine.planning.recipe import Recipe
 from engine.run import Rerun, Watch, run_plan, without_skipped
 from engine.summary import Estimate, Summary, summarize
-from engine.video.stages import CPU_STAGES
+from engine.video.stages import CPU_STAGES, Device, Stages
 from engine.workers import Workers
 
 __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_plan"]
@@ -70,21 +70,35 @@ def convert(
     begun = None if overwrite else begun_with(folders, recipe.device)
     plans = [made_with(plan, begun or CPU_STAGES) for plan in plans]
     parts = list(zip(plans, folders, strict=True))
-    todo = [part for part in parts if not is_finished(*part, rerun)]
-    for plan, folder in todo:
-        check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=overwrite)
     run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
-    is_shared = len(todo) > 1 or (bool(todo) and may_use_gpu(recipe.device, begun, workers))
-    with _one_connection(workers) if is_shared else nullcontext():
-        if todo:
-            stages, gpu = chosen(plans[0], recipe.device, begun, workers)
-            todo = [(made_with(plan, stages, gpu), folder) for plan, folder in todo]
+    with _on_device(_unfinished(parts, rerun), recipe.device, begun, workers) as todo:
         summaries = _run_all(todo, run)
     for plan, folder in parts:
         if plan.part not in summaries:
             summaries[plan.part] = _finished(plan, folder, rerun)
     first, *others = (summaries[plan.part] for plan in plans)
     return replace(first, held_out=others[0]) if others else first
+
+
+def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
+    """What is to be done; all folders are looked at before anything is."""
+    todo = [part for part in parts if not is_finished(*part, rerun)]
+    for plan, folder in todo:
+        check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=rerun.overwrite)
+    return todo
+
+
+@contextmanager
+def _on_device(
+    todo: list[OutputPart], device: Device, begun: Stages | None, workers: Workers
+) -> Iterator[list[OutputPart]]:
+    """What is to be done, with the way its pictures are made; within one Ray if a GPU or a second dataset needs it."""
+    is_shared = len(todo) > 1 or (bool(todo) and may_use_gpu(device, begun, workers))
+    with _one_connection(workers) if is_shared else nullcontext():
+        if todo:
+            stages, gpu = chosen(todo[0][0], device, begun, workers)
+            todo = [(made_with(plan, stages, gpu), folder) for plan, folder in todo]
+        yield todo
 
 
 def _run_all(todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summary]) -> dict[str | None, Summary]:

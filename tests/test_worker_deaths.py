@@ -32,8 +32,8 @@ from synthetic import write_dataset
 
 LENGTHS = (21, 21)
 SETTINGS = {"robot": "aloha", "horizon": 4}
-# A frame of these pictures is more than malloc keeps at hand: it has to ask the system.
-HEIGHT, WIDTH = 4320, 7680
+# A plane of these pictures is over 32 MiB: malloc keeps no such block at hand, it has to ask the system for each.
+HEIGHT, WIDTH = 4096, 8192
 DEADLY = (signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT)
 Deed = Callable[[int], None]  # to the process of a worker
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -64,9 +65,12 @@ class Picture:
         return PictureKind(frame.format.name, frame.width, frame.height, *tags)
 
     def rgb(self, reading: Reading) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB."""
+        """(H, W, 3) uint8 RGB, where libav wrote it: copied only where its rows are padded."""
         picture = self.reformatter.reformat(self.frame, format="rgb24", **_RANGES[reading])
-        return np.asarray(picture.to_ndarray(), dtype=np.uint8)
+        (plane,) = picture.planes
+        values: NDArray[np.uint8] = np.frombuffer(cast(memoryview, plane), np.uint8)
+        rows = values.reshape(picture.height, plane.line_size)
+        return rows[:, : picture.width * 3].reshape(picture.height, picture.width, 3)
 
 
 def decode_pictures(

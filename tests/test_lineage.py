@@ -9,6 +9,7 @@ import pytest
 
 from conftest import LOCAL, REPOSITORY, convert_here, files_of, video_path
 from engine.convert import convert
+from engine.output.published import MAX_LINE_BYTES
 from engine.planning.holdout import heldout_folder
 from engine.planning.planner import plan_parts
 from engine.planning.recipe import check_recipe
@@ -82,6 +83,17 @@ def test_a_manifest_that_says_nothing_of_origins_is_done_without(tmp_path: Path,
     convert_here(root / "aloha", tmp_path / "made", robot="aloha", horizon=4, episodes="0:2")
     manifest = tmp_path / "made/millrace.json"
     manifest.write_text(re.sub(r'"origin": \{[^}]*\}', f'"origin": {json.dumps(origin)}', manifest.read_text()))
+    convert_here(tmp_path / "made", tmp_path / "out", robot="aloha", horizon=4)
+    assert origins(tmp_path / "out") == [("made", 0), ("made", 1)]
+
+
+def test_a_manifest_is_not_read_past_a_line_without_end(tmp_path: Path, root: Path) -> None:
+    convert_here(root / "aloha", tmp_path / "made", robot="aloha", horizon=4, episodes="0:2")
+    manifest = tmp_path / "made/millrace.json"
+    ours = manifest.read_bytes()
+    with manifest.open("wb") as file:
+        file.seek(MAX_LINE_BYTES)  # what is skipped takes no space on the disk
+        file.write(b"\n" + ours)
     convert_here(tmp_path / "made", tmp_path / "out", robot="aloha", horizon=4)
     assert origins(tmp_path / "out") == [("made", 0), ("made", 1)]
 

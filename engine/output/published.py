@@ -136,7 +136,11 @@ def _is_as_written(path: Path, record: FileRecord | None) -> bool:
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    return iter(lambda: file.readline(MAX_LINE_BYTES), b"")
+    """Raises ValueError at a line that Millrace did not write: what follows may have no end."""
+    while line := file.readline(MAX_LINE_BYTES):
+        if len(line) == MAX_LINE_BYTES:
+            raise ValueError(f"a line of {MAX_LINE_BYTES} bytes or more")
+        yield line
 
 
 def _places(file: IO[bytes]) -> Iterator[tuple[int, int]]:

@@ -36,8 +36,8 @@ def probe_nodes(
         only_gpus: Leave out nodes that say of themselves that they have none.
         timeout_seconds: For all nodes together; one that has not answered by then is told as such.
     """
-    nodes = [node for node in _alive() if not only_gpus or _has(node, "GPU")]
-    shares = [gpu_share if _has(node, "GPU") else 0 for node in nodes]
+    nodes = [node for node in alive_nodes() if not only_gpus or has(node, "GPU")]
+    shares = [gpu_share if has(node, "GPU") else 0 for node in nodes]
     asked = [
         _ask(node, probe_gpu, settings, node=_name(node), num_gpus=share)
         for node, share in zip(nodes, shares, strict=True)
@@ -51,7 +51,7 @@ def probe_nodes(
 
 def torch_problem(*, timeout_seconds: float = TIMEOUT_SECONDS) -> str | None:
     """The first node that has cores for workers but cannot take area means, and why; None if all can."""
-    nodes = [node for node in _alive() if _has(node, "CPU")]
+    nodes = [node for node in alive_nodes() if has(node, "CPU")]
     answers = _answers([_ask(node, hardware.torch_problem) for node in nodes], timeout_seconds)
     for node, answer in zip(nodes, answers, strict=True):
         if answer is not None:
@@ -59,11 +59,13 @@ def torch_problem(*, timeout_seconds: float = TIMEOUT_SECONDS) -> str | None:
     return None
 
 
-def _alive() -> list[dict[str, Any]]:
+def alive_nodes() -> list[dict[str, Any]]:
+    """Of the Ray that this process is connected to."""
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _has(node: dict[str, Any], resource: str) -> bool:
+def has(node: dict[str, Any], resource: str) -> bool:
+    """Whether a node has a resource by its own account, be it taken."""
     return bool(node["Resources"].get(resource, 0) > 0)
 
 

@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,7 +14,7 @@ from engine.convert import convert, plan_conversion
 from engine.devices import begun_with, made_with
 from engine.errors import EpisodesFailed, OtherRecipe, RecipeError
 from engine.layout import LEDGER, MANIFEST
-from engine.output.record import LEDGER_LINE, RESULT, EpisodeRecord, EpisodeResult
+from engine.output.record import LEDGER_LINE, EpisodeRecord, EpisodeResult
 from engine.planning.plan import ConversionPlan
 from engine.progress import print_summary
 from engine.run import Watch, run_plan
@@ -59,66 +57,6 @@ def area(aloha: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byt
     out = tmp_path_factory.mktemp("area") / "out"
     run(planned(aloha, AREA), out)
     return files_of(out)
-
-
-@pytest.fixture
-def two_workers() -> Iterator[None]:
-    """A Ray of two cores and, as far as it knows, a GPU."""
-    import ray
-
-    ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-def test_both_kinds_of_workers_make_the_dataset_that_cores_alone_make(
-    aloha: Path, area: dict[str, bytes], tmp_path: Path, two_workers: None
-) -> None:
-    run(planned(aloha, AREA, Gpu(device="cpu")), tmp_path / "out", Workers(gpu_share=1))
-    assert files_of(tmp_path / "out") == area
-    assert [record.redone for record in records(tmp_path / "out")] == [{}] * 3
-
-
-@pytest.mark.parametrize(
-    ("total", "workers", "needs_gpu", "expected"),
-    [
-        ({"CPU": 16, "GPU": 1}, Workers(), False, (8, 8)),
-        ({"CPU": 16, "GPU": 1}, Workers(), True, (8, 0)),
-        ({"CPU": 4, "GPU": 2}, Workers(), False, (4, 0)),
-        ({"CPU": 16, "GPU": 1}, Workers(num=2, gpu_share=1), False, (1, 1)),
-        ({"CPU": 64, "GPU": 1}, Workers(), False, (8, 12)),
-        ({"CPU": 16, "GPU": 1, "memory": 10 << 30}, Workers(), False, (3, 1)),
-        ({"CPU": 2}, Workers(), False, (0, 2)),
-        ({"CPU": 2, "memory": 1}, Workers(), False, (0, 1)),
-        ({"CPU": 2}, Workers(), True, (0, 0)),
-    ],
-)
-def test_shares_and_memory_bound_the_workers(
-    total: dict[str, float], workers: Workers, needs_gpu: bool, expected: tuple[int, int]
-) -> None:
-    from engine.tickets import Pools, pools
-
-    assert pools(total, workers, num_plans=20, needs_gpu=needs_gpu) == Pools(*expected)
-
-
-def test_a_ticket_stands_for_the_same_episode_whoever_asks_again(
-    aloha: Path, area: dict[str, bytes], tmp_path: Path, two_workers: None
-) -> None:
-    import ray
-
-    from engine.tickets import Desk, TicketWorker
-
-    plan = planned(aloha, AREA, Gpu(device="cpu"))
-    out, scratch = tmp_path / "out", tmp_path / "out/.millrace"
-    scratch.mkdir(parents=True)
-    desk = ray.remote(Desk).options(num_cpus=0).remote(plan.episodes)
-    jobs = {"gpu": plan.job, "cpu": replace(plan.job, gpu=None)}
-    workers = {kind: TicketWorker(job, out, scratch, desk) for kind, job in jobs.items()}
-    taken = [("gpu", 0), ("cpu", 0), ("gpu", 0), ("gpu", 1), ("cpu", 0), ("cpu", 1)]
-    done = [workers[kind]({"kind": kind, "ticket": ticket})["result"] for kind, ticket in taken]
-    assert [RESULT.validate_json(result).index for result in done[:-1]] == [0, 1, 0, 2, 1]
-    assert done[-1] == b"", "all episodes were given"
-    assert files_of(out) == {name: content for name, content in area.items() if name.startswith(("data/", "videos/"))}
 
 
 @WITHOUT_GPU

@@ -1,16 +1,11 @@
 """Workers die, by the OOM killer, for want of memory or in a codec: the run goes on, what kills is set aside."""
 
-import fcntl
 import os
 import resource
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import av
@@ -29,78 +24,19 @@ from engine.video.gpu import hardware
 from engine.video.stages import NVENC, Stages
 from processes import CONTEXT, serve_forks
 from synthetic import write_dataset
+from waylaid import Deed, doing, kill, taken
 
 LENGTHS = (21, 21)
 SETTINGS = {"robot": "aloha", "horizon": 4}
 # A plane of these pictures is over 32 MiB: malloc keeps no such block at hand, it has to ask the system for each.
 HEIGHT, WIDTH = 4096, 8192
 DEADLY = (signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT)
-Deed = Callable[[int], None]  # to the process of a worker
-
-
-@contextmanager
-def doing(source: Path, out: Path, deeds: Sequence[Deed]) -> Iterator["SimpleQueue[int]"]:
-    """Do the next of the deeds to each worker that comes to episode 0; yields to which processes one was done.
-
-    A lease of its second video makes the system keep a worker waiting, as that opens it, until its deed is done.
-    """
-    serve_forks()
-    done: SimpleQueue[int] = CONTEXT.SimpleQueue()
-    is_ready = CONTEXT.Event()
-    arguments = (video_path(source, 0, "wrist"), out, list(deeds), done, is_ready)
-    waylayer = CONTEXT.Process(target=_waylay, args=arguments, daemon=True)
-    waylayer.start()
-    is_ready.wait()
-    try:
-        yield done
-    finally:
-        waylayer.kill()
-        waylayer.join()
-
-
-def _waylay(video: Path, out: Path, deeds: list[Deed], done: "SimpleQueue[int]", is_ready: Event) -> None:
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # how the system says that somebody waits
-    handle, known = os.open(video, os.O_RDWR), set()
-    while deeds:
-        _poll(partial(_has_leased, handle))
-        is_ready.set()
-        _poll(lambda: fcntl.fcntl(handle, fcntl.F_GETLEASE) != fcntl.F_WRLCK)
-        (note,) = out.glob(".millrace/run-*/0.attempts")
-        pid = int(note.read_text().split()[-1])
-        if pid not in known:  # it opens the video more than once
-            known.add(pid)
-            deeds.pop(0)(pid)
-            done.put(pid)
-        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-
-
-def _has_leased(handle: int) -> bool:
-    try:
-        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    except BlockingIOError:  # a worker has it open
-        return False
-    return True
-
-
-def _poll(is_so: Callable[[], bool]) -> None:
-    while not is_so():
-        time.sleep(0.001)
-
-
-def kill(number: signal.Signals, pid: int) -> None:
-    """As the OOM killer does, or as a codec crashes."""
-    os.kill(pid, number)
 
 
 def refuse_memory(pid: int) -> None:
     """From now on the system gives a process no more memory than it has, as under `ulimit -v`."""
     num_bytes = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
     resource.prlimit(pid, resource.RLIMIT_AS, (num_bytes, num_bytes))
-
-
-def taken(queue: "SimpleQueue[int]") -> list[int]:
-    """What lies in a queue."""
-    return list(iter(lambda: None if queue.empty() else queue.get(), None))
 
 
 @pytest.fixture(scope="module")

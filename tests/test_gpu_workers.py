@@ -1,0 +1,170 @@
+"""Workers with a GPU and workers with a core alone at one dataset: each has a part, and what is lost is done again."""
+
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from conftest import LOCAL, files_of, recipe_for
+from engine.convert import plan_conversion
+from engine.desk import Desk
+from engine.devices import made_with
+from engine.errors import GpuLost
+from engine.layout import LEDGER
+from engine.output.record import LEDGER_LINE, RESULT, EpisodeRecord
+from engine.planning.plan import ConversionPlan
+from engine.run import run_plan
+from engine.tickets import Pools, TicketWorker, pools
+from engine.video.gpu import hardware
+from engine.video.stages import Gpu, Stages
+from engine.workers import Workers
+from synthetic import write_dataset
+from waylaid import doing, end_node, kill, taken, wait_for
+
+if problem := hardware.torch_problem():
+    pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
+
+AREA = Stages(resize="area", card="NVIDIA H200", driver="570.86")
+NVENC = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
+ON_TENSORS = Gpu(device="cpu")
+NUM_EPISODES = 4
+# By default Ray waits 15 seconds before it gives a node up.
+NOTICING = {"health_check_period_ms": 500, "health_check_failure_threshold": 6}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("workers") / "source"
+    write_dataset(root, lengths=(21,) * NUM_EPISODES, cameras=("top", "wrist"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def area(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The dataset whose resize a GPU could do, made without one."""
+    out = tmp_path_factory.mktemp("area") / "out"
+    run(planned(source, AREA), out, LOCAL)
+    return files_of(out)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """The driver's node, which has a core."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": NOTICING})
+    ray.init(cluster.address, log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def raylet(cluster: Cluster) -> Iterator[int]:
+    """Ray's process on another node, which has a core and, as far as Ray knows, a GPU."""
+    node = cluster.add_node(num_cpus=1, num_gpus=1)
+    yield node.all_processes["raylet"][0].process.pid
+    if node in cluster.list_all_nodes():
+        cluster.remove_node(node)
+
+
+def planned(source: Path, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
+    recipe = recipe_for(source, robot="aloha", horizon=4, image_size=48)
+    return made_with(plan_conversion(recipe), stages, gpu)
+
+
+def run(plan: ConversionPlan, out: Path, workers: Workers) -> None:
+    run_plan(plan, out, workers=workers, started=perf_counter())
+
+
+def on_cluster(num_workers: int) -> Workers:
+    return Workers(num=num_workers, address="auto", gpu_share=1)
+
+
+def redone(out: Path) -> list[dict[str, str]]:
+    """Of each episode why its clips were not made on a GPU."""
+    lines = map(LEDGER_LINE.validate_json, (out / LEDGER).read_text().splitlines()[1:])
+    return [line.redone for line in lines if isinstance(line, EpisodeRecord)]
+
+
+@pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")
+def test_both_kinds_of_workers_have_a_part_in_the_dataset_that_cores_alone_make(
+    source: Path, area: dict[str, bytes], tmp_path: Path, raylet: int
+) -> None:
+    """Whoever begins episode 0 goes on only when the other has done one; without a GPU, NVDEC is refused and told."""
+    out = tmp_path / "out"
+    with doing(source, out, [partial(wait_for, out / LEDGER, 2)]):
+        run(planned(source, AREA, Gpu(codecs=("av1",))), out, on_cluster(2))
+    assert files_of(out) == area
+    assert {bool(why) for why in redone(out)} == {True, False}
+
+
+def test_the_ticket_of_a_worker_that_is_killed_is_done_by_the_next(
+    source: Path, area: dict[str, bytes], tmp_path: Path, raylet: int
+) -> None:
+    out = tmp_path / "out"
+    with doing(source, out, [partial(kill, signal.SIGKILL)]) as done:
+        run(planned(source, AREA, ON_TENSORS), out, on_cluster(1))
+    assert len(taken(done)) == 1
+    assert files_of(out) == area
+    assert redone(out) == [{}] * NUM_EPISODES
+
+
+def test_a_gpu_whose_node_leaves_midway_is_replaced_by_cores(
+    source: Path, area: dict[str, bytes], tmp_path: Path, raylet: int
+) -> None:
+    """The only worker has the GPU, and goes with it."""
+    out = tmp_path / "out"
+    with doing(source, out, [partial(end_node, raylet)]) as done:
+        run(planned(source, AREA, ON_TENSORS), out, on_cluster(1))
+    assert len(taken(done)) == 1
+    assert files_of(out) == area
+    assert redone(out) == [dict.fromkeys(("top", "wrist"), "no GPU was left for a worker")] * NUM_EPISODES
+
+
+def test_what_nvenc_began_ends_in_an_error_if_its_node_leaves(source: Path, tmp_path: Path, raylet: int) -> None:
+    out = tmp_path / "out"
+    told = rf"^{NUM_EPISODES} episodes are left, and Ray has no GPU.* h264_nvenc \(NVIDIA L4.*Run the same command"
+    with doing(source, out, [partial(end_node, raylet)], camera="top"), pytest.raises(GpuLost, match=told):
+        run(planned(source, NVENC, ON_TENSORS), out, on_cluster(1))
+    assert not (out / "meta").exists()
+
+
+def test_a_ticket_stands_for_the_same_episode_whoever_asks_again(
+    source: Path, area: dict[str, bytes], tmp_path: Path, cluster: Cluster
+) -> None:
+    plan = planned(source, AREA, ON_TENSORS)
+    out, scratch = tmp_path / "out", tmp_path / "out/.millrace"
+    scratch.mkdir(parents=True)
+    desk: Any = ray.remote(Desk).options(num_cpus=0).remote(plan.job, plan.episodes)
+    gpu, cpu = TicketWorker("gpu", out, scratch, desk), TicketWorker("cpu", out, scratch, desk)
+    assert (gpu.job.gpu, cpu.job.gpu) == (ON_TENSORS, None)
+    asked = [(gpu, 0), (cpu, 0), (gpu, 0), (gpu, 1), (cpu, 0), (cpu, 1), (cpu, 2)]
+    done = [worker.work(ticket) for worker, ticket in asked]
+    assert [RESULT.validate_json(result).index for result in done[:-1]] == [0, 1, 0, 2, 1, 3]
+    assert done[-1] == b"", "all episodes were given"
+    assert files_of(out) == {name: content for name, content in area.items() if name.startswith(("data/", "videos/"))}
+
+
+@pytest.mark.parametrize(
+    ("total", "workers", "needs_gpu", "expected"),
+    [
+        ({"CPU": 16, "GPU": 1}, Workers(), False, (8, 8)),
+        ({"CPU": 16, "GPU": 1}, Workers(), True, (8, 0)),
+        ({"CPU": 4, "GPU": 2}, Workers(), False, (4, 0)),
+        ({"CPU": 16, "GPU": 1}, Workers(num=2, gpu_share=1), False, (1, 1)),
+        ({"CPU": 64, "GPU": 1}, Workers(), False, (8, 12)),
+        ({"CPU": 16, "GPU": 1, "memory": 10 << 30}, Workers(), False, (3, 1)),
+        ({"CPU": 2}, Workers(), False, (0, 2)),
+        ({"CPU": 2, "memory": 1}, Workers(), False, (0, 1)),
+        ({"CPU": 2}, Workers(), True, (0, 0)),
+    ],
+)
+def test_shares_and_memory_bound_the_workers(
+    total: dict[str, float], workers: Workers, needs_gpu: bool, expected: tuple[int, int]
+) -> None:
+    assert pools(total, workers, num_plans=20, needs_gpu=needs_gpu) == Pools(*expected)

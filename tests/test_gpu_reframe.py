@@ -108,7 +108,7 @@ def test_nv12_for_nvenc_holds_the_same_pictures(crop: Any) -> None:
     np.testing.assert_array_equal(arrays(frame.reformat(format="yuv420p") for frame in frames), planar)
 
 
-@pytest.mark.skipif(not hardware.keeps_frames(), reason="frames over torch's memory need PyAV 18")
+@pytest.mark.skipif(not hardware.keeps_frames(), reason="frames over torch's memory need PyAV 18.1")
 def test_frames_in_place_are_one_surface_of_an_even_pitch() -> None:
     planar = arrays(AreaReframer(crop="center", image_size=200)(aloha_frames()))
     handover = Handover("nv12", stays=True)

@@ -12,8 +12,8 @@ DEVICE_NODES = ("nvidia[0-9]*", "nvhost-gpu", "dxg")
 NO_DEVICE = "no NVIDIA device (/dev/nvidia0)"
 DRIVER_VERSION = Path("/proc/driver/nvidia/version")
 EXTRA = "install Millrace's extra `gpu` in an environment of its own: pip install 'millrace[gpu]'"
-# Frames that stay on the card: is_hw_owned, and DLPack both ways.
-KEEPING_AV = 18
+# Frames that stay on the card: is_hw_owned, DLPack both ways, and CudaContext(current_ctx=True).
+KEEPING_AV = (18, 1)
 PACKAGES = ("millrace", "av", "torch", "torchvision", "ray")
 
 
@@ -45,7 +45,7 @@ def versions() -> dict[str, str | None]:
 
 def keeps_frames() -> bool:
     """Whether this PyAV can leave decoded frames on the card."""
-    return int((_version("av") or "0").split(".")[0]) >= KEEPING_AV
+    return tuple(map(int, re.findall(r"\d+", _version("av") or "")[:2])) >= KEEPING_AV
 
 
 def missing() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from av.video.stream import VideoStream
 
 from engine.errors import VideoError
 from engine.faults import FaultCode
+from engine.video.gpu.context import shared_context
 from engine.video.limits import CODEC_OPTIONS
 
 # libav's decoders that hand a codec's pictures to NVDEC. For AV1 it is not the one that libav prefers, dav1d.
@@ -23,7 +24,7 @@ COLOR_TAGS = ("color_range", "colorspace", "color_primaries", "color_trc")
 class Nvdec:
     """Opens decoders for streams: on the card for those codecs that it was seen to decode right, else as ever.
 
-    keeps_frames: frames stay on the card, of format "cuda" (PyAV 18); or else they are copied to the host, as NV12.
+    keeps_frames: frames stay on the card, of format "cuda" (PyAV 18.1); or else they are copied to the host, as NV12.
     index: of the card, among those that this process sees.
     """
 
@@ -37,7 +38,10 @@ class Nvdec:
         if codec not in self.codecs or not _is_suitable(software):
             return software
         try:
-            decoder: VideoCodecContext = av.CodecContext.create(DECODERS[codec], "r", hwaccel=self._hwaccel())
+            with shared_context(self.index) as context:
+                decoder: VideoCodecContext = av.CodecContext.create(
+                    DECODERS[codec], "r", hwaccel=self._hwaccel(context)
+                )
         except av.FFmpegError as error:
             raise VideoError(f"libav cannot use the GPU ({error.strerror})", FaultCode.GPU) from error
         if not decoder.is_hwaccel:
@@ -49,9 +53,8 @@ class Nvdec:
             setattr(decoder, tag, getattr(software, tag))
         return decoder if self.keeps_frames else cast(VideoCodecContext, Tagging(decoder))
 
-    def _hwaccel(self) -> HWAccel:
-        # The context that torch uses, too: a second one would take half a gigabyte of the card.
-        options: dict[str, Any] = {"options": {"primary_ctx": "1"}, "allow_software_fallback": False}
+    def _hwaccel(self, context: dict[str, str]) -> HWAccel:
+        options: dict[str, Any] = {"options": context, "allow_software_fallback": False}
         if self.keeps_frames:  # not in PyAV 15 and 16
             options["is_hw_owned"] = True
         return HWAccel("cuda", device=str(self.index), **options)

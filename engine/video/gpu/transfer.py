@@ -47,7 +47,7 @@ def _copy_stream(device_index: int) -> torch.cuda.Stream:
 
 
 def frames_in_place(planes: Planes) -> Iterator[av.VideoFrame]:
-    """NV12 frames over the pictures' memory, on the card for NVENC (PyAV 18).
+    """NV12 frames over the pictures' memory, on the card for NVENC (PyAV 18.1).
 
     NVENC takes a picture as one piece: chroma follows luma, in rows of the same pitch.
     """
@@ -65,7 +65,7 @@ def frames_in_place(planes: Planes) -> Iterator[av.VideoFrame]:
 
 @lru_cache
 def _cuda_context(device_index: int) -> Any:
-    """The one that torch is in; libav keeps what it needs for it."""
+    """torch's, which has just been at work in this thread; libav keeps what it needs for it."""
     from av.video.frame import CudaContext  # not in PyAV 15 and 16
 
-    return CudaContext(device_id=device_index, primary_ctx=True)
+    return CudaContext(device_id=device_index, primary_ctx=False, current_ctx=True)

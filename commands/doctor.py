@@ -62,14 +62,16 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
 
 
 def _on_gpu(report: GpuReport, stage: str) -> str:
-    return "no" if report.missing else report.problem(stage) or "yes"
+    return "no" if report.missing or report.failed else report.problem(stage) or "yes"
 
 
 def _about(report: GpuReport) -> Iterator[str]:
     """A node's card and what is installed there."""
-    card = "no GPU in use" if report.card is None else f"{report.card}, driver {report.driver}"
-    yield f"{report.node}: {card}"
+    nothing = "a GPU that cannot be used" if report.has_gpu else "no GPU in use"
+    yield f"{report.node}: {nothing if report.card is None else f'{report.card}, driver {report.driver}'}"
     yield ", ".join(f"{name} {version or NOT_INSTALLED}" for name, version in report.versions.items())
+    if report.failed is not None:
+        yield f"not tried: {report.failed}"
     yield from (f"missing: {what}" for what in report.missing)
     if report.card is not None and not report.keeps_frames:
-        yield "frames pass through the host between stages: PyAV 18 leaves them on the card"
+        yield "frames pass through the host between stages: PyAV 18.1 leaves them on the card"

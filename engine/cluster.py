@@ -43,10 +43,15 @@ def probe_nodes(
         for node, share in zip(nodes, shares, strict=True)
     ]
     answers = _answers(asked, timeout_seconds)
-    return [
-        GpuReport(node=_name(node), missing=(answer.why,)) if isinstance(answer, _NoAnswer) else answer
-        for node, answer in zip(nodes, answers, strict=True)
-    ]
+    return [_report(node, answer) for node, answer in zip(nodes, answers, strict=True)]
+
+
+def _report(node: dict[str, Any], answer: Any) -> GpuReport:
+    """Ray's account of a GPU counts: workers go where that has one."""
+    if isinstance(answer, _NoAnswer):
+        answer = GpuReport(node=_name(node), failed=answer.why)
+    report: GpuReport = answer.model_copy(update={"has_gpu": has(node, "GPU")})
+    return report
 
 
 def torch_problem(*, timeout_seconds: float = TIMEOUT_SECONDS) -> str | None:

@@ -89,9 +89,9 @@ def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
     if workers.local:
         if not hardware.may_have_gpu():
             return []
-        from engine.video.gpu.probe import probe_gpu
+        from engine.video.gpu.probe import probe_apart
 
-        return [probe_gpu(settings)]
+        return [probe_apart(settings)]
     from engine.cluster import probe_nodes
 
     return probe_nodes(settings, gpu_share=workers.gpu_share)

@@ -1,14 +1,12 @@
 """What the machines at hand can do with pictures, and what `--device auto` would choose there."""
 
 from collections.abc import Sequence
-from platform import node
 
 from pydantic import BaseModel, ConfigDict
 
 from engine.video.encode import library_versions, x264_version
 from engine.video.gpu import hardware
-from engine.video.gpu.apart import CRASHED, apart
-from engine.video.gpu.probe import DEFAULT_SETTINGS, probe_gpu
+from engine.video.gpu.probe import DEFAULT_SETTINGS, probe_apart, probe_gpu
 from engine.video.gpu.report import CODECS, GpuReport, choose
 from engine.workers import GPU_SHARE
 
@@ -47,19 +45,16 @@ def diagnose(address: str | None = None) -> Diagnosis:
 
 def auto_choices(nodes: Sequence[GpuReport]) -> tuple[AutoChoice, ...]:
     """For sources of each codec."""
-    with_cards = [report for report in nodes if report.checks]
     found = []
     for codec in CODECS:
-        stages, gpu = choose(with_cards, "auto", [codec])
+        stages, gpu = choose(nodes, "auto", [codec])
         places = ("GPU" if gpu and codec in gpu.codecs else "CPU", "CPU" if gpu is None else "GPU")
         found.append(AutoChoice(codec=codec, decode=places[0], resize=places[1], encoder=stages.encoder))
     return tuple(found)
 
 
 def _this_machine() -> GpuReport:
-    if not hardware.may_have_gpu():
-        return probe_gpu()
-    return apart(probe_gpu, GpuReport(node=node(), missing=(CRASHED,)))
+    return probe_apart() if hardware.may_have_gpu() else probe_gpu()
 
 
 def _cluster(address: str) -> list[GpuReport]:

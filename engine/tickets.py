@@ -5,6 +5,7 @@ beside it. All work off tickets, and a desk says which episode a ticket stands f
 that Ray hands out anew, as its worker died, stands for the same episode as before.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -24,7 +25,7 @@ from engine.errors import GpuLost
 from engine.output.record import RESULT, EpisodeFailure, EpisodeResult
 from engine.planning.plan import EpisodePlan, Job
 from engine.stream import AREA_MEMORY_BYTES, EpisodeWorker, connected, convert_in_parallel, finished, turn
-from engine.video.stages import NVENC
+from engine.video.stages import NVENC, Gpu
 from engine.workers import Workers
 
 # With torch beside a GPU.
@@ -65,6 +66,14 @@ def pools(total: Mapping[str, float], workers: Workers, *, num_plans: int, needs
     return Pools(num_gpu, num_cpu if num_gpu else max(1, num_cpu))
 
 
+def with_sessions(workers: Workers, gpu: Gpu | None) -> Workers:
+    """No more workers to a card than it has sessions of NVENC: the others would be refused an encoder."""
+    if gpu is None or not gpu.num_sessions:
+        return workers
+    share = math.floor(10_000 / gpu.num_sessions) / 10_000  # Ray counts in ten thousandths
+    return replace(workers, gpu_share=max(workers.gpu_share, share))
+
+
 class TicketWorker(EpisodeWorker):
     """A Ray actor that converts the episodes of its tickets."""
 
@@ -95,6 +104,7 @@ def convert_with_gpus(
     """
     with connected(workers.num, workers.address) as data:
         needs_gpu = job.video.stages.encoder == NVENC
+        workers = with_sessions(workers, job.gpu)
         sizes = pools(ray.cluster_resources(), workers, num_plans=len(plans), needs_gpu=needs_gpu)
         at_work = _BothKinds(data, plans, job, (out, scratch))
         if sizes != Pools(0, 0):

@@ -19,7 +19,7 @@ WITHOUT_GPU = pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines w
 def h200() -> GpuReport:
     problems = {"decode av1": "libav says: Function not implemented", "encode": "libav says: no device"}
     checks = tuple(Check(stage=stage, problem=problems.get(stage)) for stage in STAGES)
-    return GpuReport(node="node7", card="NVIDIA H200", driver="570.86", checks=checks)
+    return GpuReport(node="node7", has_gpu=True, card="NVIDIA H200", driver="570.86", checks=checks)
 
 
 @WITHOUT_GPU
@@ -62,6 +62,22 @@ def test_a_card_is_shown_with_what_it_cannot_do(capsys: pytest.CaptureFixture[st
     assert re.search(r"av1 +CPU +CPU +libx264", told)
 
 
+def test_a_node_whose_probe_failed_is_told_and_counts_as_it_does_for_a_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hung = GpuReport(node="node8", has_gpu=True, failed="no answer within 60 s: its GPU is taken, or the driver hangs")
+    bare = GpuReport(node="node9", missing=(hardware.NO_DEVICE,))
+    nodes = (h200(), hung, bare)
+    diagnosis = Diagnosis(nodes=nodes, auto=auto_choices(nodes), libraries={"libavcodec": "62.28.102"}, x264="165")
+    print_diagnosis(diagnosis, Console(width=120))
+    told = capsys.readouterr().out
+    assert "node8: a GPU that cannot be used" in told
+    assert "not tried: no answer within 60 s: its GPU is taken, or the driver hangs" in told
+    assert "node9: no GPU in use" in told
+    assert re.search(r"h264 +CPU +CPU +libx264", told), "a run would not use node7's GPU either"
+    assert {choice.decode for choice in auto_choices((h200(), bare))} == {"CPU", "GPU"}
+
+
 def test_every_node_of_a_cluster_is_asked() -> None:
     """A GPU that is there in name only is found out."""
     import ray
@@ -74,4 +90,5 @@ def test_every_node_of_a_cluster_is_asked() -> None:
         (report,) = probe_nodes(DEFAULT_SETTINGS, gpu_share=0.5)
     finally:
         ray.shutdown()
+    assert report.has_gpu, "Ray says so, and workers would go there"
     assert (report.card is None) == bool(report.missing)

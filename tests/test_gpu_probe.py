@@ -78,18 +78,6 @@ def test_libx264_passes_as_an_encoder(tmp_path: Path) -> None:
     check_encoder(SETTINGS, tmp_path, write=write_h264)
 
 
-def test_an_encoder_that_opens_but_fails_at_the_third_frame_is_found_out(tmp_path: Path) -> None:
-    def failing(path: Path, frames: Iterator[av.VideoFrame], settings: VideoSettings) -> int:
-        def until_the_third() -> Iterator[av.VideoFrame]:
-            yield from islice(frames, 2)
-            raise av.ExternalError(1, "the device is gone")
-
-        return write_h264(path, until_the_third(), settings)
-
-    with pytest.raises(av.FFmpegError, match="the device is gone"):
-        check_encoder(SETTINGS, tmp_path, write=failing)
-
-
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -142,9 +130,8 @@ def report_of(card: str, problems: dict[str, str], **changes: Any) -> GpuReport:
     """A machine whose card does everything but what has a problem."""
     stages = (*map(decoding, CODECS), "resize", "encode")
     checks = tuple(Check(stage=stage, problem=problems.get(stage)) for stage in stages)
-    return GpuReport(node="node1", card=card, driver="570.86", keeps_frames=True, checks=checks).model_copy(
-        update=changes
-    )
+    report = GpuReport(node="node1", has_gpu=True, card=card, driver="570.86", keeps_frames=True, checks=checks)
+    return report.model_copy(update={"num_sessions": 8, **changes})
 
 
 def l4(**changes: Any) -> GpuReport:
@@ -158,7 +145,7 @@ def h200(**changes: Any) -> GpuReport:
 def test_auto_takes_what_works() -> None:
     assert choose([], "auto", ["av1"]) == (CPU_STAGES, None)
     everything = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
-    assert choose([l4()], "auto", ["av1"]) == (everything, Gpu(codecs=("av1",), keeps_frames=True))
+    assert choose([l4()], "auto", ["av1"]) == (everything, Gpu(codecs=("av1",), keeps_frames=True, num_sessions=8))
     no_encoder = Stages(resize="area", encoder="libx264", card=H200, driver="570.86")
     assert choose([h200()], "auto", ["av1", "h264"]) == (no_encoder, Gpu(codecs=("h264",), keeps_frames=True))
 
@@ -175,13 +162,21 @@ def test_auto_asks_of_all_machines_what_is_shared() -> None:
 
 
 def test_a_machine_whose_gpu_does_nothing_keeps_auto_on_the_cpu() -> None:
-    broken = GpuReport(node="node2", missing=("no answer within 60 s",))
+    broken = GpuReport(node="node2", has_gpu=True, failed="no answer within 60 s")
     assert choose([l4(), broken], "auto", ["h264"]) == (CPU_STAGES, None)
     with pytest.raises(NoGpuStage, match=r"decode h264: no GPU of node2 cannot: no answer within 60 s\. Nearest"):
         choose([l4(), broken], "cuda", ["h264"])
     began = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
     with pytest.raises(NoGpuStage, match=r"here is NVIDIA L4 with .*, no GPU of node2 \(no answer within 60 s\)"):
         resumed(began, [l4(), broken], ["h264"])
+
+
+def test_a_machine_without_a_gpu_has_no_say() -> None:
+    bare = GpuReport(node="node2", missing=(hardware.NO_DEVICE,))
+    for device in ("auto", "cuda"):
+        assert choose([bare, l4()], device, ["av1"]) == choose([l4()], device, ["av1"])
+    began, gpu = choose([l4()], "auto", ["av1"])
+    assert resumed(began, [l4(), bare], ["av1"]) == gpu
 
 
 def test_cpu_is_the_cpu_whatever_there_is() -> None:
@@ -221,6 +216,15 @@ def test_what_nvenc_began_only_the_same_card_and_driver_continue() -> None:
     for reports, found in (([l4(driver="580.1")], "NVIDIA L4 with driver 580.1"), ([h200()], H200), ([], "no GPU")):
         with pytest.raises(NoGpuStage, match=f"was begun with area and h264_nvenc .* here is {found}"):
             resumed(began, reports, ["av1"])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not hardware.may_have_gpu(), reason="needs an NVIDIA GPU; untested on hardware where skipped")
+def test_nvdec_opens_where_torch_came_first(tmp_path: Path) -> None:
+    import torch
+
+    torch.zeros(1, device="cuda")
+    check_decoder("h264", Nvdec(["h264"], keeps_frames=hardware.keeps_frames()), tmp_path)
 
 
 @pytest.mark.gpu

@@ -20,7 +20,7 @@ from engine.layout import LEDGER
 from engine.output.record import LEDGER_LINE, RESULT, EpisodeRecord
 from engine.planning.plan import ConversionPlan
 from engine.run import run_plan
-from engine.tickets import Pools, TicketWorker, pools
+from engine.tickets import Pools, TicketWorker, pools, with_sessions
 from engine.video.gpu import hardware
 from engine.video.stages import Gpu, Stages
 from engine.workers import Workers
@@ -168,3 +168,12 @@ def test_shares_and_memory_bound_the_workers(
     total: dict[str, float], workers: Workers, needs_gpu: bool, expected: tuple[int, int]
 ) -> None:
     assert pools(total, workers, num_plans=20, needs_gpu=needs_gpu) == Pools(*expected)
+
+
+def test_sessions_of_nvenc_bound_the_workers_of_a_card() -> None:
+    assert with_sessions(Workers(), None) == with_sessions(Workers(), Gpu(num_sessions=8)) == Workers()
+    for num_sessions in range(1, 8):
+        bounded = with_sessions(Workers(), Gpu(num_sessions=num_sessions))
+        assert bounded.gpu_share * num_sessions <= 1
+        assert pools({"CPU": 16, "GPU": 1}, bounded, num_plans=20, needs_gpu=True) == Pools(num_sessions, 0)
+    assert with_sessions(Workers(gpu_share=0.5), Gpu(num_sessions=5)) == Workers(gpu_share=0.5)

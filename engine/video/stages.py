@@ -41,9 +41,11 @@ class Gpu:
     """How workers that have a GPU use it; of the output it decides nothing.
 
     device: torch's name of it. codecs: what is decoded on it. keeps_frames: decoded frames stay on the card until
-    they are small (PyAV 18), or else pass through the host.
+    they are small (PyAV 18.1), or else pass through the host. num_sessions: of NVENC, which a card opens at once; None
+    where it does not encode.
     """
 
     device: str = "cuda"
     codecs: tuple[str, ...] = ()
     keeps_frames: bool = False
+    num_sessions: int | None = None

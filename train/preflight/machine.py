@@ -12,7 +12,7 @@ from netrc import NetrcParseError, netrc
 from pathlib import Path
 from urllib.parse import urlparse
 
-from engine.video.gpu.apart import CRASHED, apart
+from engine.video.gpu.apart import apart
 from engine.video.gpu.probe import decoding_problem
 from train.errors import GrootMissing
 from train.groot import require_groot
@@ -81,7 +81,7 @@ def look_at_machine(output: Path, *, decoder: str | None = None) -> Machine:
 
 def _why_not_usable(decoder: str) -> str | None:
     if decoder == NVDEC:
-        return apart(partial(decoding_problem, "h264"), CRASHED)
+        return apart(partial(decoding_problem, "h264"), str)
     return why_not_importable(decoder)
 
 

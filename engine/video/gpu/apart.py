@@ -1,21 +1,63 @@
-"""Work in a process of its own: a driver that crashes takes that with it, and CUDA is not begun in this one."""
+"""Work in a process of its own: a driver that crashes or hangs takes that along, and CUDA is not begun in this one."""
 
+import os
+import pickle
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import suppress
 from typing import TypeVar
 
 Result = TypeVar("Result")
 Instead = TypeVar("Instead")
 
-CRASHED = "the process that tried it crashed: the driver or a library is broken"
+# torch alone may take half a minute to import from a slow disk.
+LIMIT_SECONDS = 120.0
+# A process that waits in the kernel does not die of it.
+DYING_SECONDS = 5.0
+# The modules of this process, but not its `__main__`, as multiprocessing would have it: that may begin to work.
+CODE = "import sys; sys.path[:] = {path!r}; from engine.video.gpu.apart import answer; answer()"
+BROKEN = "the driver or a library is broken"
 
 
-def apart(work: Callable[[], Result], crashed: Instead) -> Result | Instead:
-    """What `work` returns in another process, or `crashed` where that died."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            return pool.submit(work).result()
-        except BrokenProcessPool:
-            return crashed
+def apart(
+    work: Callable[[], Result], failed: Callable[[str], Instead], *, limit_seconds: float = LIMIT_SECONDS
+) -> Result | Instead:
+    """What `work`, which can be pickled, returns in another process; or of `failed`, which is told why it did not."""
+    quiet = {"SVT_LOG": "1"}  # of the encoder that makes samples: errors only
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE.format(path=sys.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=quiet | os.environ,
+    )
+    try:
+        told, errors = process.communicate(pickle.dumps(work), timeout=limit_seconds)
+    except subprocess.TimeoutExpired:
+        return failed(f"no answer within {limit_seconds:g} s: the driver hangs")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=DYING_SECONDS)
+    if process.returncode == 0:
+        result: Result = pickle.loads(told)
+        return result
+    return failed(f"the process that tried it {_end(process.returncode, errors)}: {BROKEN}")
+
+
+def _end(status: int, errors: bytes) -> str:
+    if status < 0:
+        return f"died of {signal.Signals(-status).name}"
+    last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+    return f"failed ({last or f'exit status {status}'})"
+
+
+def answer() -> None:
+    """Of the other process: do the work on standard input; what libraries print is no part of the answer."""
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)
+        work: Callable[[], object] = pickle.load(sys.stdin.buffer)
+        pickle.dump(work(), answers)

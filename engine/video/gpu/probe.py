@@ -1,16 +1,13 @@
 """Every stage tried on the card with a few frames, and held against the CPU's pixels: no card is judged by its name."""
 
-import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from engine.errors import VideoError
@@ -18,19 +15,17 @@ from engine.sources.episode import Clip
 from engine.video.decode import OpenDecoder, decode_frames, on_cpu
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.gpu import hardware
+from engine.video.gpu.apart import apart
 from engine.video.gpu.report import CODECS, ENCODE, RESIZE, Check, GpuReport, decoding
+from engine.video.gpu.sample import FPS, HEIGHT, NUM_FRAMES, SAMPLE_ENCODERS, encode_sample, sample_frames
 from engine.video.probe import probe_video
 from engine.video.stages import CPU_STAGES, NVENC, Stages
+from engine.workers import GPU_SHARE
 
-# Two groups of ten and one frame more: an encoder that gives up early, or mistimes key frames, is found out.
-NUM_FRAMES = 21
-HEIGHT, WIDTH = 240, 320
-FPS = Fraction(20)
-SAMPLE_ENCODERS = {"av1": "libsvtav1", "h264": "libx264", "hevc": "libx265"}
-QUIET = {"libsvtav1": {"preset": "8"}, "libx265": {"x265-params": "log-level=none"}}
 # Against libx264 with the same pictures.
 MAX_PSNR_LOSS_DB, MAX_TIMES_BYTES = 1.0, 3.0
 DEFAULT_SETTINGS = VideoSettings(FPS, 256)
+MAX_SESSIONS = round(1 / GPU_SHARE)
 
 WriteVideo = Callable[[Path, Iterator[av.VideoFrame], VideoSettings], int]
 
@@ -48,6 +43,7 @@ def probe_gpu(settings: VideoSettings = DEFAULT_SETTINGS, *, node: str | None = 
     """
     report = GpuReport(
         node=node or platform.node(),
+        has_gpu=hardware.may_have_gpu(),
         driver=hardware.driver_version(),
         keeps_frames=hardware.keeps_frames(),
         missing=hardware.missing(),
@@ -57,23 +53,50 @@ def probe_gpu(settings: VideoSettings = DEFAULT_SETTINGS, *, node: str | None = 
         return report
     import torch
 
-    return report.model_copy(update={"card": torch.cuda.get_device_name(0), "checks": run_checks(settings)})
+    return tried(report.model_copy(update={"card": torch.cuda.get_device_name(0)}), settings)
 
 
-def run_checks(settings: VideoSettings) -> tuple[Check, ...]:
-    """Each stage on the card."""
+def probe_apart(settings: VideoSettings = DEFAULT_SETTINGS) -> GpuReport:
+    """The same of a machine that has a GPU, in a process of its own."""
+    return apart(partial(probe_gpu, settings), lambda why: GpuReport(node=platform.node(), has_gpu=True, failed=why))
+
+
+def tried(report: GpuReport, settings: VideoSettings, *, device: str = "cuda") -> GpuReport:
+    """The report with what each stage did on the card, which is torch's `device`."""
     from engine.video.gpu.nvdec import Nvdec
 
     keeps = hardware.keeps_frames()
     nvenc = settings_with(settings, Stages(resize="area", encoder=NVENC))
+    write = partial(_write_from_card, device=device)
     with tempfile.TemporaryDirectory() as folder:
-        found = [
+        decoders = [
             _check(decoding(codec), partial(check_decoder, codec, Nvdec([codec], keeps_frames=keeps), Path(folder)))
             for codec in CODECS
         ]
-        found.append(_check(RESIZE, partial(check_resize, settings, device="cuda")))
-        found.append(_check(ENCODE, partial(check_encoder, nvenc, Path(folder), write=_write_from_card)))
-    return tuple(found)
+        resize = _check(RESIZE, partial(check_resize, settings, device=device))
+        encode = _check(ENCODE, partial(check_encoder, nvenc, Path(folder), write=write))
+    num_sessions = 0 if encode.problem else count_sessions(settings)
+    return report.model_copy(update={"checks": (*decoders, resize, encode), "num_sessions": num_sessions})
+
+
+def count_sessions(settings: VideoSettings) -> int:
+    """How many sessions of NVENC this process opens at once, of as many as there are workers to a card by default.
+
+    Drivers bound them on consumer cards, and answer "out of memory" beyond: NVIDIA's Video Encode and Decode Support
+    Matrix, "Max # of concurrent sessions".
+    """
+    nvenc = settings_with(settings, Stages(resize="area", encoder=NVENC))
+    sessions = []
+    for _ in range(MAX_SESSIONS):
+        encoder = av.CodecContext.create(NVENC, "w")
+        encoder.width = encoder.height = settings.image_size
+        encoder.pix_fmt, encoder.time_base, encoder.options = "nv12", 1 / settings.fps, nvenc.options
+        try:
+            encoder.open()
+        except av.FFmpegError:
+            break
+        sessions.append(encoder)
+    return len(sessions)
 
 
 def decoding_problem(codec: str) -> str | None:
@@ -174,39 +197,13 @@ def worst_psnr_db(path: Path, settings: VideoSettings) -> float:
     return min(_psnr_db(_planes(frame), _planes(picture)) for frame, picture in zip(written, given, strict=True))
 
 
-def _write_from_card(path: Path, frames: Iterator[av.VideoFrame], settings: VideoSettings) -> int:
+def _write_from_card(path: Path, frames: Iterator[av.VideoFrame], settings: VideoSettings, *, device: str) -> int:
     """As a worker does: the encoder takes what the resize left on the card."""
     from engine.video.gpu.reframe import AreaReframer, Handover
 
     handover = Handover("nv12", stays=hardware.keeps_frames())
-    reframer = AreaReframer(crop="center", image_size=settings.image_size, device="cuda", handover=handover)
+    reframer = AreaReframer(crop="center", image_size=settings.image_size, device=device, handover=handover)
     return write_h264(path, reframer(frames), settings)
-
-
-def encode_sample(path: Path, encoder: str) -> None:
-    """A video of any codec, by the CPU; of full range and BT.709, which frames have only if they are told."""
-    os.environ.setdefault("SVT_LOG", "1")  # errors only
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream(encoder, rate=FPS, options=QUIET.get(encoder, {}))
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.codec_context.gop_size, stream.codec_context.thread_count = 10, 1
-        stream.codec_context.color_range = color_range = ColorRange.JPEG.value
-        stream.codec_context.colorspace = matrix = Colorspace.ITU709.value
-        for frame in sample_frames():
-            frame.color_range, frame.colorspace = color_range, matrix
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-def sample_frames(height: int = HEIGHT, width: int = WIDTH) -> Iterator[av.VideoFrame]:
-    """Coloured waves that move: smooth, as cameras' pictures are, with every level in them."""
-    rows, columns = np.mgrid[0 : height * 3 // 2, 0:width]
-    for number in range(NUM_FRAMES):
-        waves = np.sin((rows + 2 * number) / 17) + np.cos((columns - 3 * number) / 23) + np.sin((rows + columns) / 41)
-        picture = (128 + 36 * waves).astype(np.uint8)
-        frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
-        frame.pts, frame.time_base = number, 1 / FPS
-        yield frame
 
 
 def _planes(frame: av.VideoFrame) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from engine.errors import RecipeError
-from engine.video.stages import CPU_STAGES, NVENC, X264, Device, Gpu, Stages
+from engine.video.stages import CPU_STAGES, NVENC, X264, Device, Encoder, Gpu, Stages
 
 # Codecs of LeRobot's datasets.
 CODECS = ("av1", "h264", "hevc")
@@ -28,24 +28,29 @@ class Check(BaseModel):
 class GpuReport(BaseModel):
     """One machine.
 
-    node: its name. card, driver: None where there is none. keeps_frames: see `Gpu`. checks: empty without a card.
-    missing: what is to be installed or mended before a card can be used.
+    node: its name. has_gpu: by its own account, be it broken or taken; workers that want one would go there. card,
+    driver: None where none could be used. keeps_frames: see `Gpu`. checks: empty where no card was tried.
+    num_sessions: of NVENC, which the card opened at once. failed: why the probe has not answered. missing: what is to
+    be installed or mended before a card can be used.
     """
 
     model_config = ConfigDict(frozen=True)
 
     node: str
+    has_gpu: bool = False
     card: str | None = None
     driver: str | None = None
     keeps_frames: bool = False
     checks: tuple[Check, ...] = ()
+    num_sessions: int = 0
+    failed: str | None = None
     missing: tuple[str, ...] = ()
     versions: dict[str, str | None] = {}
 
     def problem(self, stage: str) -> str | None:
         """Why a stage cannot be done on this machine's GPU; None if it can."""
         if not self.checks:
-            return "; ".join(self.missing) or "no GPU was found"
+            return self.failed or "; ".join(self.missing) or "no GPU was found"
         return next((check.problem for check in self.checks if check.stage == stage), "was not tried")
 
 
@@ -61,13 +66,14 @@ def choose(reports: Sequence[GpuReport], device: Device, codecs: Collection[str]
     cards if they decode or encode: to carry pictures there and back for the resize alone is not worth a card's memory.
 
     Args:
-        reports: Of the machines that have a card; on one without checks nothing works.
+        reports: Of machines; those without a GPU have no say, and on one whose GPU was not tried nothing works.
         device: The wish.
         codecs: Of the sources' videos, as libav names them.
 
     Raises:
         NoGpuStage: "cuda" was wished for, and some stage cannot be done so.
     """
+    reports = _with_gpu(reports)
     decoded = tuple(codec for codec in codecs if _works(reports, decoding(codec)))
     has_nvenc = _works(reports, ENCODE) and len({(report.card, report.driver) for report in reports}) == 1
     is_used = _works(reports, RESIZE) and bool(decoded or has_nvenc)
@@ -76,9 +82,9 @@ def choose(reports: Sequence[GpuReport], device: Device, codecs: Collection[str]
     if device == "cpu" or not is_used:
         return CPU_STAGES, None
     first = reports[0]
-    encoder = NVENC if has_nvenc else X264
+    encoder: Encoder = NVENC if has_nvenc else X264
     stages = Stages(resize="area", encoder=encoder, card=first.card, driver=first.driver)
-    return stages, Gpu(codecs=decoded, keeps_frames=all(report.keeps_frames for report in reports))
+    return stages, _used(reports, decoded, encoder)
 
 
 def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str]) -> Gpu | None:
@@ -87,6 +93,7 @@ def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str
     Raises:
         NoGpuStage: it was begun with NVENC, and the same card and driver are not here.
     """
+    reports = _with_gpu(reports)
     if stages.encoder == NVENC:
         here = {(report.card, report.driver) for report in reports}
         if not _works(reports, ENCODE) or here != {(stages.card, stages.driver)}:
@@ -100,7 +107,19 @@ def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str
     decoded = tuple(codec for codec in codecs if _works(reports, decoding(codec)))
     if not decoded and stages.encoder != NVENC:
         return None
-    return Gpu(codecs=decoded, keeps_frames=all(report.keeps_frames for report in reports))
+    return _used(reports, decoded, stages.encoder)
+
+
+def _with_gpu(reports: Sequence[GpuReport]) -> list[GpuReport]:
+    return [report for report in reports if report.has_gpu]
+
+
+def _used(reports: Sequence[GpuReport], decoded: tuple[str, ...], encoder: Encoder) -> Gpu:
+    return Gpu(
+        codecs=decoded,
+        keeps_frames=all(report.keeps_frames for report in reports),
+        num_sessions=min(report.num_sessions for report in reports) if encoder == NVENC else None,
+    )
 
 
 def _found(report: GpuReport) -> str:

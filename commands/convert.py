@@ -120,7 +120,8 @@ class Convert:
         console, workers = Console(), Workers(self.workers, self.address, self.local, self.gpu_share)
         if self.dry_run:
             num_workers = 1 if self.local else self.workers or os.cpu_count() or 1
-            print_estimate(estimate(recipe, out, overwrite=self.overwrite), num_workers, console)
+            found = estimate(recipe, out, workers=workers, overwrite=self.overwrite)
+            print_estimate(found, num_workers, console)
             return 0
         rerun = Rerun(overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad)
         convert_and_tell(recipe, out, workers, rerun)

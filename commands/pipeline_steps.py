@@ -14,12 +14,12 @@ from commands.pipeline_file import Kind, PipelineFile
 from commands.upload import Upload
 from embodiments.errors import MillraceError
 from embodiments.robot import is_path
-from engine.convert import Workers
 from engine.errors import SeveralProblems
 from engine.layout import META
 from engine.planning.holdout import heldout_folder
 from engine.planning.recipe import Recipe
 from engine.planning.recipe_file import read_recipe, recipe_in
+from engine.workers import GPU_SHARE, Workers
 from train.pipeline import Step
 from train.run_folder import COMPLETE, dataset_digest, newest_complete, step_of
 from train.settings import FinetuneSettings
@@ -40,6 +40,7 @@ class ConvertKeys:
     workers: int | None = None
     address: str | None = None
     local: bool = False
+    gpu_share: float = GPU_SHARE
 
 
 CONVERT = Kind(ConvertKeys, without=())
@@ -59,6 +60,7 @@ class Converted:
 
     recipe: Recipe
     keys: ConvertKeys
+    workers: Workers
 
     @property
     def heldout(self) -> Path | None:
@@ -92,10 +94,10 @@ def _converted(file: PipelineFile) -> Converted | None:
     keys = ConvertKeys(**values)
     settings = {} if keys.holdout is None else {"holdout": keys.holdout}
     try:
-        Workers(keys.workers, keys.address, keys.local)
+        workers = Workers(keys.workers, keys.address, keys.local, keys.gpu_share)
         if isinstance(keys.recipe, Path):
-            return Converted(read_recipe(keys.recipe, **settings), keys)
-        return Converted(recipe_in(file.part("convert", "recipe"), **settings), keys)
+            return Converted(read_recipe(keys.recipe, **settings), keys, workers)
+        return Converted(recipe_in(file.part("convert", "recipe"), **settings), keys, workers)
     except SeveralProblems as error:
         file.add_lines(error.lines)
     except MillraceError as error:
@@ -104,7 +106,7 @@ def _converted(file: PipelineFile) -> Converted | None:
 
 
 def _convert_step(converted: Converted) -> Step:
-    keys, recipe = converted.keys, converted.recipe
+    keys, recipe, workers = converted.keys, converted.recipe, converted.workers
     folders = [keys.out] if converted.heldout is None else [keys.out, converted.heldout]
     sources = ", ".join(str(source.path) for source in recipe.sources)
     files = [
@@ -112,7 +114,7 @@ def _convert_step(converted: Converted) -> Step:
     ]
 
     def run() -> int:
-        convert_and_tell(recipe, keys.out, Workers(keys.workers, keys.address, keys.local))
+        convert_and_tell(recipe, keys.out, workers)
         return 0
 
     return Step(

@@ -133,11 +133,19 @@ def _finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> Summary:
         return replace(summarize(plan, ledger, (), started=perf_counter()), was_finished=True)
 
 
-def estimate(recipe: Recipe, out: str | Path, *, overwrite: bool = False) -> Estimate:
-    """What `convert` would do, and at what cost; one episode of middle length is converted to find out."""
+def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), overwrite: bool = False) -> Estimate:
+    """What `convert` would do, and at what cost; one episode of middle length is converted to find out, on a core.
+
+    Raises what `convert` would before it begins.
+    """
     plans = plan_parts(recipe)
-    for place in part_folders(plans, Path(out)):
+    folders = part_folders(plans, Path(out))
+    for place in folders:
         check_output(place, [spec.path for spec in recipe.sources], overwrite=overwrite)
+    begun = None if overwrite else begun_with(folders, recipe.device)
+    if recipe.device == "cuda":
+        with _on_device(list(zip(plans, folders, strict=True)), recipe.device, begun, workers):
+            pass
     plan = plans[0]
     by_length = sorted(plan.episodes, key=lambda episode: episode.num_frames)
     sample = by_length[len(by_length) // 2]

@@ -1,13 +1,17 @@
 """Where a dataset's pictures are made: chosen once, by trying, and kept by every run that continues it."""
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from embodiments.errors import MillraceError
 from engine.errors import OtherRecipe
+from engine.hub.calls import quiet
 from engine.output.ledger import begun_stages
 from engine.planning.plan import ConversionPlan
+from engine.sources.episode import SourceEpisode
+from engine.sources.hub import NUM_CONNECTIONS
 from engine.video.codecs import codecs_of
 from engine.video.encode import VideoSettings
 from engine.video.gpu import hardware
@@ -55,7 +59,7 @@ def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: 
         NoGpuStage: the wish, or what an earlier run chose, cannot be done here.
     """
     reports = _probe(plan.job.video, workers) if may_use_gpu(device, begun, workers) else []
-    codecs = sorted(_codecs(plan)) if reports else []
+    codecs = sorted(source_codecs(plan)) if reports else []
     if begun is None:
         stages, gpu = choose(reports, device, codecs)
         return (CPU_STAGES, None) if lacks_torch(stages, gpu, workers) else (stages, gpu)
@@ -97,16 +101,19 @@ def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
     return probe_nodes(settings, gpu_share=workers.gpu_share)
 
 
-def _codecs(plan: ConversionPlan) -> set[str]:
-    """Of each source's first episode; one that cannot be read is told of when it is converted."""
+def source_codecs(plan: ConversionPlan) -> set[str]:
+    """Of each source's first episode, fetched at the same time where they lie on the Hub."""
     first = {episode.binding: episode.episode for episode in reversed(plan.episodes)}
-    found: set[str] = set()
-    for number, episode in first.items():
-        cameras = plan.job.bindings[number].cameras.values()
-        try:
-            if episode.repository is not None:
-                episode.fetch(cameras)
-            found |= codecs_of(episode.clips[camera] for camera in cameras if camera in episode.clips)
-        except (MillraceError, OSError):
-            continue
-    return found
+    cameras = [tuple(plan.job.bindings[number].cameras.values()) for number in first]
+    with quiet(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+        return set().union(*pool.map(_codecs, first.values(), cameras))
+
+
+def _codecs(episode: SourceEpisode, cameras: Sequence[str]) -> set[str]:
+    """None of an episode that cannot be read; that is told of when it is converted."""
+    try:
+        if episode.repository is not None:
+            episode.fetch(cameras)
+        return codecs_of(episode.clips[camera] for camera in cameras if camera in episode.clips)
+    except (MillraceError, OSError):
+        return set()

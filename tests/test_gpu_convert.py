@@ -2,20 +2,27 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Barrier
 from time import perf_counter
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+import millrace
+from commands.pipeline_file import PipelineFile
+from commands.pipeline_steps import steps_of
 from conftest import LOCAL, convert_here, files_of, read_table, recipe_for
-from engine.convert import convert, plan_conversion
-from engine.devices import begun_with, made_with
-from engine.errors import EpisodesFailed, OtherRecipe, RecipeError
+from engine.convert import convert, estimate, plan_conversion
+from engine.devices import begun_with, made_with, source_codecs
+from engine.errors import EpisodesFailed, OtherRecipe, RecipeError, RecipeProblems
 from engine.layout import LEDGER, MANIFEST
 from engine.output.record import LEDGER_LINE, EpisodeRecord, EpisodeResult
 from engine.planning.plan import ConversionPlan
+from engine.planning.recipe import Recipe
 from engine.progress import print_summary
 from engine.run import Watch, run_plan
 from engine.summary import Summary
@@ -106,10 +113,54 @@ def test_the_manifest_tells_what_a_gpu_had_to_do_with_it(area: dict[str, bytes],
 
 
 @WITHOUT_GPU
-def test_cuda_without_a_gpu_is_an_error_and_nothing_is_begun(aloha: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("work", [convert, estimate])
+def test_cuda_without_a_gpu_is_an_error_and_nothing_is_begun(work: Any, aloha: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"^--device cuda: no GPU was found, .*Nearest: --device cpu"):
-        convert(recipe_for(aloha, **SETTINGS, device="cuda"), tmp_path / "out", workers=LOCAL)
+        work(recipe_for(aloha, **SETTINGS, device="cuda"), tmp_path / "out", workers=LOCAL)
     assert not (tmp_path / "out").exists()
+
+
+@WITHOUT_GPU
+def test_a_dry_run_for_cuda_ends_as_the_run_would(
+    aloha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["convert", str(aloha), str(tmp_path / "out"), "--map", "aloha_to_gr1", "--device", "cuda", "--local"]
+    told = [(millrace.main([*flags, *more]), capsys.readouterr().err) for more in ([], ["--dry-run"])]
+    assert told[0] == told[1]
+    assert told[0][0] == 2
+
+
+def test_a_dry_run_says_that_another_device_began(aloha: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(planned(aloha, CPU_STAGES), tmp_path / "out", watch=Watch(on_result=stop))
+    with pytest.raises(OtherRecipe, match="which --device cuda would not give"):
+        estimate(recipe_for(aloha, **SETTINGS, device="cuda"), tmp_path / "out", workers=LOCAL)
+
+
+def test_a_pipeline_says_which_share_of_a_gpu_its_workers_take(aloha: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(f"convert: {{recipe: {{sources: [{{path: {aloha}, map: aloha_to_gr1}}]}}, out: out, gpu_share: 2}}")
+    with pytest.raises(RecipeProblems, match="gpu-share takes a part of a GPU, above 0 and at most 1, not 2"):
+        steps_of(PipelineFile(path))
+
+
+@dataclass(frozen=True)
+class MeetingPlace:
+    """A repository that answers when as many have asked as there are sources."""
+
+    barrier: Barrier
+
+    def fetch(self, paths: Iterable[Path]) -> None:
+        self.barrier.wait(timeout=20)
+
+
+def test_the_first_episodes_of_all_sources_are_fetched_at_once(aloha: Path) -> None:
+    sources = [{"path": str(aloha), "map": "aloha_to_gr1", "episodes": str(episode)} for episode in range(3)]
+    plan = plan_conversion(Recipe.model_validate({"sources": sources}))
+    place = MeetingPlace(Barrier(len(sources)))
+    episodes = [replace(episode, episode=replace(episode.episode, repository=place)) for episode in plan.episodes]
+    assert source_codecs(replace(plan, episodes=episodes)) == {"av1"}
+    assert not place.barrier.broken
 
 
 @WITHOUT_GPU

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from functools import partial
 
 import av
 import numpy as np
@@ -14,7 +13,7 @@ from engine.sources import Clip
 from engine.video.decode import OpenDecoder, decode_frames, on_cpu
 from engine.video.encode import write_h264
 from engine.video.gpu import hardware
-from engine.video.gpu.report import GpuReport
+from engine.video.gpu.report import ENCODE, RESIZE, GpuReport, decoding
 from engine.video.reframe import Reframer
 from engine.video.stages import CPU_STAGES, Stages
 
@@ -25,7 +24,7 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Quality:
-    """Something that has a bound; most: whether what is found must lie below it."""
+    """Something that has a bound; is_most: whether what is found must lie below it."""
 
     what: str
     found: float
@@ -43,39 +42,59 @@ class Quality:
         return self.found <= self.limit if self.is_most else self.found >= self.limit
 
 
-def qualities(setup: Setup, codec: str, report: GpuReport) -> Iterator[Quality]:
-    """Pixels of each stage that works here, and what its encoder keeps."""
-    if report.problem(f"decode {codec}") is None:
-        decoded = _pictures(_frames(setup))
-        found = _pictures(decode_frames(setup.clip, setup.frames, decoder=_nvdec(codec)))
-        yield Quality(f"NVDEC, {codec}: values that differ from the CPU's", float((found != decoded).sum()), 0)
-    if hardware.torch_problem() is not None:
-        return
-    area = _area(setup, "cpu")
+Check = Callable[[], list[Quality]]
+
+
+def checks(setup: Setup, codec: str, report: GpuReport) -> dict[str, Check]:
+    """Of each stage that works here, by what does it, and of the CPU's; none begins anything before it is called."""
+    found: dict[str, Check] = {
+        "area means": partial(area_pixels, setup),
+        "libx264": partial(encoded_pixels, setup, CPU_STAGES),
+    }
+    if report.problem(decoding(codec)) is None:
+        found["NVDEC"] = partial(nvdec_pixels, setup, codec)
+    if report.problem(RESIZE) is None:
+        found["CUDA"] = partial(cuda_pixels, setup)
+    if report.problem(ENCODE) is None:
+        found["h264_nvenc"] = partial(encoded_pixels, setup, AREA_NVENC)
+    return found
+
+
+def nvdec_pixels(setup: Setup, codec: str) -> list[Quality]:
+    """Every value is the CPU's."""
+    found = _pictures(decode_frames(setup.clip, setup.frames, decoder=_nvdec(codec)))
+    return [Quality("values that differ from the CPU's", float((found != _pictures(_frames(setup))).sum()), 0)]
+
+
+def area_pixels(setup: Setup) -> list[Quality]:
+    """None is far from libavfilter's."""
     filtered = _pictures(map(Reframer(crop=setup.job.crop, image_size=setup.size), _frames(setup)))
-    error = np.abs(area.astype(np.int64) - filtered)
-    yield Quality(f"area means, {codec}: luma off libavfilter's, mean", float(error[:, : setup.size].mean()), 1)
-    yield Quality(f"area means, {codec}: chroma off libavfilter's, mean", float(error[:, setup.size :].mean()), 1)
-    if report.problem("resize") is None:
-        differing = float((_area(setup, "cuda") != area).sum())
-        yield Quality(f"CUDA, {codec}: values that differ from area means on the CPU", differing, 0)
-    yield from _encoded(setup, codec, CPU_STAGES, area)
-    if report.problem("encode") is None:
-        yield from _encoded(setup, codec, AREA_NVENC, area)
+    error = np.abs(_area(setup, "cpu").astype(np.int64) - filtered)
+    return [
+        Quality("luma off libavfilter's, mean", float(error[:, : setup.size].mean()), 1),
+        Quality("chroma off libavfilter's, mean", float(error[:, setup.size :].mean()), 1),
+    ]
 
 
-def _encoded(setup: Setup, codec: str, stages: Stages, ideal: Pictures) -> Iterator[Quality]:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "encoded.mp4"
-        frames = (av.VideoFrame.from_ndarray(picture, "yuv420p") for picture in ideal)
-        write_h264(path, frames, replace(setup.job.video, stages=stages))
-        clip = Clip(path, len(ideal), setup.job.video.fps)
-        written = _pictures(decode_frames(clip, np.arange(len(ideal)))).astype(np.float64)
-        error = ((written - ideal)[:, : setup.size] ** 2).mean(axis=(1, 2))
-        psnr = float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-9))))
-        num_bytes = path.stat().st_size / len(ideal)
-    yield Quality(f"{stages.encoder}, {codec}: dB that luma keeps", psnr, MIN_PSNR_DB, is_most=False)
-    yield Quality(f"{stages.encoder}, {codec}: bytes a frame", num_bytes, MAX_BYTES)
+def cuda_pixels(setup: Setup) -> list[Quality]:
+    """Every value is the CPU's."""
+    differing = float((_area(setup, "cuda") != _area(setup, "cpu")).sum())
+    return [Quality("values that differ from area means on the CPU", differing, 0)]
+
+
+def encoded_pixels(setup: Setup, stages: Stages) -> list[Quality]:
+    """What an encoder keeps, and in how many bytes."""
+    ideal = _area(setup, "cpu")
+    frames = (av.VideoFrame.from_ndarray(picture, "yuv420p") for picture in ideal)
+    write_h264(setup.path, frames, replace(setup.job.video, stages=stages))
+    clip = Clip(setup.path, len(ideal), setup.job.video.fps)
+    written = _pictures(decode_frames(clip, np.arange(len(ideal)))).astype(np.float64)
+    error = ((written - ideal)[:, : setup.size] ** 2).mean(axis=(1, 2))
+    psnr = float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-9))))
+    return [
+        Quality("dB that luma keeps", psnr, MIN_PSNR_DB, is_most=False),
+        Quality("bytes a frame", setup.path.stat().st_size / len(ideal), MAX_BYTES),
+    ]
 
 
 def _area(setup: Setup, device: str) -> Pictures:

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from os import getpid
 from pathlib import Path
-from tempfile import mkdtemp
+from typing import Literal
 
 import av
 import numpy as np
+from gpu_card import Card
+from gpu_limits import Bound, decode_bound, encode_bound
 from numpy.typing import NDArray
 
 from engine.clock import StageClock
@@ -18,6 +21,8 @@ from engine.sources import Clip
 from engine.video.decode import decode_frames, on_cpu, open_video
 from engine.video.encode import write_h264
 from engine.video.gpu import hardware
+from engine.video.packets import PacketInfo, Use, plan_packets
+from engine.video.parts import clip_packets
 from engine.video.reframe import Reframer
 from engine.video.stages import CPU_STAGES, NVENC, Gpu, Stages
 
@@ -29,10 +34,11 @@ Step = Callable[[], int]
 
 @dataclass(frozen=True)
 class Setup:
-    """One camera's clip of an episode, and the output that is wanted of it."""
+    """One camera's clip of an episode, and the output that is wanted of it. folder: for what is written."""
 
     clip: Clip
     job: Job
+    folder: Path
 
     @property
     def frames(self) -> NDArray[np.int64]:
@@ -44,18 +50,26 @@ class Setup:
         """Side of the output's pictures."""
         return self.job.video.image_size
 
+    @property
+    def path(self) -> Path:
+        """Where this process writes a clip."""
+        return self.folder / f"{getpid()}.mp4"
+
 
 @dataclass(frozen=True)
 class Work:
     """One stage on one kind of hardware.
 
     begin: called in the process that does it. transfer_bytes: between host and card, for each output frame.
+    engine: the kind of the card's that does it all, whose speed is published; codec: what that decodes.
     """
 
     stage: str
     where: str
     begin: Callable[[Setup], Step]
     transfer_bytes: int = 0
+    engine: Literal["NVDEC", "NVENC"] | None = None
+    codec: str = ""
 
     @property
     def on_gpu(self) -> bool:
@@ -75,15 +89,13 @@ def works(setup: Setup, codec: str, working: Callable[[str], bool]) -> list[Work
     ]
     is_decoded, has_nvenc = working(f"decode {codec}"), working("encode")
     if is_decoded:
-        found.append(Work(f"decode {codec}", "NVDEC, to the host", partial(begin_nvdec, codec, keeps=False), picture))
-        if hardware.keeps_frames():
-            found.append(Work(f"decode {codec}", "NVDEC, stays", partial(begin_nvdec, codec, keeps=True)))
+        found += _nvdec_works(codec, picture)
     if working("resize"):
         crossing = picture + small
         found.append(Work("resize", "CUDA, from and to the host", partial(begin_area, device="cuda"), crossing))
     if has_nvenc:
         encode = partial(begin_encode, stages=AREA_NVENC)
-        found.append(Work("encode", "NVENC, from the host", encode, small))
+        found.append(Work("encode", "NVENC, from the host", encode, small, engine="NVENC"))
     if working("resize") and (is_decoded or has_nvenc):
         gpu = Gpu(codecs=(codec,) if is_decoded else (), keeps_frames=hardware.keeps_frames())
         stages = AREA_NVENC if has_nvenc else AREA_CPU
@@ -93,6 +105,33 @@ def works(setup: Setup, codec: str, working: Callable[[str], bool]) -> list[Work
         where = f"{'NVDEC' if is_decoded else 'CPU decode'}, CUDA, {stages.encoder}"
         found.append(Work(f"all, {codec}", where, partial(begin_all, stages=stages, gpu=gpu), crossing))
     return found
+
+
+def _nvdec_works(codec: str, picture: int) -> list[Work]:
+    stage, to_host = f"decode {codec}", partial(begin_nvdec, codec, keeps=False)
+    found = [Work(stage, "NVDEC, to the host", to_host, picture, engine="NVDEC", codec=codec)]
+    if hardware.keeps_frames():
+        stays = partial(begin_nvdec, codec, keeps=True)
+        found.append(Work(stage, "NVDEC, stays", stays, engine="NVDEC", codec=codec))
+    return found
+
+
+def published(work: Work, setup: Setup, card: Card) -> Bound | None:
+    """What the card's engines are said to do of it; None where several of its parts take turns, or nobody says."""
+    if work.engine == "NVENC":
+        return encode_bound(card, num_pixels=setup.size**2)
+    if work.engine == "NVDEC":
+        decoded = _num_bytes(setup.clip.path) / 1.5 * num_decoded(setup) / len(setup.frames)
+        return decode_bound(card, work.codec, num_pixels=decoded)
+    return None
+
+
+def num_decoded(setup: Setup) -> int:
+    """Frames that are decoded for the wanted ones."""
+    with open_video(setup.clip.path) as (container, stream):
+        packets = [PacketInfo(one.pts, one.is_keyframe) for one in clip_packets(container, stream, setup.clip)]
+    times = np.sort([packet.pts for packet in packets])[setup.frames]
+    return sum(use is not Use.SKIP for use in plan_packets(packets, set(times.tolist())))
 
 
 def _num_bytes(path: Path) -> int:
@@ -132,17 +171,16 @@ def begin_area(setup: Setup, *, device: str) -> Step:
 def begin_encode(setup: Setup, *, stages: Stages) -> Step:
     """Encode small pictures that lie in memory, into a file."""
     frames = list(map(Reframer(crop=setup.job.crop, image_size=setup.size), _decoded(setup)))
-    settings, path = replace(setup.job.video, stages=stages), Path(mkdtemp()) / "encoded.mp4"
-    return lambda: write_h264(path, _renewed(frames), settings)
+    settings = replace(setup.job.video, stages=stages)
+    return lambda: write_h264(setup.path, _renewed(frames), settings)
 
 
 def begin_all(setup: Setup, *, stages: Stages, gpu: Gpu | None) -> Step:
     """A clip as a worker makes it."""
     job = replace(setup.job, video=replace(setup.job.video, stages=stages), gpu=gpu)
-    path = Path(mkdtemp()) / "encoded.mp4"
 
     def step() -> int:
-        made = encode_clip(setup.clip, setup.frames, path, job, StageClock())
+        made = encode_clip(setup.clip, setup.frames, setup.path, job, StageClock())
         assert made.redone is None, made.redone
         return len(setup.frames)
 

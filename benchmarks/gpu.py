@@ -15,6 +15,7 @@ Needs Millrace with its extra `gpu`, and Linux.
 """
 
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -53,8 +54,13 @@ def main() -> None:
     from gpu_rates import Patience
 
     wish = Wish(Patience(options.seconds, options.limit_seconds), options.image_size)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        Benchmark(wish, options.json, Path(folder)).run()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended, too, it ends its processes
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            Benchmark(wish, options.json, Path(folder)).run()
+    except KeyboardInterrupt:
+        print(f"stopped; {options.json} has what was found until then", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

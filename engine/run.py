@@ -138,7 +138,7 @@ def _results(
         return
     # Ray takes a second to import; nothing else needs it.
     if plan.job.gpu is not None:
-        from engine.tickets import convert_with_gpus
+        from engine.mixed import convert_with_gpus
 
         yield from convert_with_gpus(todo, plan.job, out.absolute(), scratch.absolute(), workers=workers)
         return

@@ -18,7 +18,7 @@ LAYERS = (*PACKAGES, "millrace")
 IMPORTERS = {
     "ray": (
         "engine/stream.py",
-        "engine/tickets.py",
+        "engine/mixed.py",
         "engine/cluster.py",
         "train/cluster.py",
         "train/finetune.py",

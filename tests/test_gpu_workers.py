@@ -5,22 +5,21 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from conftest import LOCAL, files_of, recipe_for
+from engine import mixed
 from engine.convert import plan_conversion
-from engine.desk import Desk
 from engine.devices import made_with
 from engine.errors import GpuLost
 from engine.layout import LEDGER
-from engine.output.record import LEDGER_LINE, RESULT, EpisodeRecord
+from engine.mixed import LOST, Pools, pools, with_sessions
+from engine.output.record import LEDGER_LINE, EpisodeRecord
 from engine.planning.plan import ConversionPlan
 from engine.run import run_plan
-from engine.tickets import Pools, TicketWorker, pools, with_sessions
 from engine.video.gpu import hardware
 from engine.video.stages import Gpu, Stages
 from engine.workers import Workers
@@ -85,10 +84,10 @@ def on_cluster(num_workers: int) -> Workers:
     return Workers(num=num_workers, address="auto", gpu_share=1)
 
 
-def redone(out: Path) -> list[dict[str, str]]:
-    """Of each episode why its clips were not made on a GPU."""
+def redone(out: Path) -> dict[int, dict[str, str]]:
+    """By episode why its clips were not made on a GPU, in that order."""
     lines = map(LEDGER_LINE.validate_json, (out / LEDGER).read_text().splitlines()[1:])
-    return [line.redone for line in lines if isinstance(line, EpisodeRecord)]
+    return dict(sorted((line.index, line.redone) for line in lines if isinstance(line, EpisodeRecord)))
 
 
 @pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")
@@ -100,10 +99,10 @@ def test_both_kinds_of_workers_have_a_part_in_the_dataset_that_cores_alone_make(
     with doing(source, out, [partial(wait_for, out / LEDGER, 2)]):
         run(planned(source, AREA, Gpu(codecs=("av1",))), out, on_cluster(2))
     assert files_of(out) == area
-    assert {bool(why) for why in redone(out)} == {True, False}
+    assert {bool(why) for why in redone(out).values()} == {True, False}
 
 
-def test_the_ticket_of_a_worker_that_is_killed_is_done_by_the_next(
+def test_the_episode_of_a_worker_that_is_killed_is_done_by_the_next(
     source: Path, area: dict[str, bytes], tmp_path: Path, raylet: int
 ) -> None:
     out = tmp_path / "out"
@@ -111,7 +110,7 @@ def test_the_ticket_of_a_worker_that_is_killed_is_done_by_the_next(
         run(planned(source, AREA, ON_TENSORS), out, on_cluster(1))
     assert len(taken(done)) == 1
     assert files_of(out) == area
-    assert redone(out) == [{}] * NUM_EPISODES
+    assert list(redone(out).values()) == [{}] * NUM_EPISODES
 
 
 def test_a_gpu_whose_node_leaves_midway_is_replaced_by_cores(
@@ -123,31 +122,35 @@ def test_a_gpu_whose_node_leaves_midway_is_replaced_by_cores(
         run(planned(source, AREA, ON_TENSORS), out, on_cluster(1))
     assert len(taken(done)) == 1
     assert files_of(out) == area
-    assert redone(out) == [dict.fromkeys(("top", "wrist"), "no GPU was left for a worker")] * NUM_EPISODES
+    first, *others = redone(out).values()
+    assert first == dict.fromkeys(("top", "wrist"), LOST)
+    assert others == [{}] * (NUM_EPISODES - 1)
 
 
 def test_what_nvenc_began_ends_in_an_error_if_its_node_leaves(source: Path, tmp_path: Path, raylet: int) -> None:
     out = tmp_path / "out"
-    told = rf"^{NUM_EPISODES} episodes are left, and Ray has no GPU.* h264_nvenc \(NVIDIA L4.*Run the same command"
+    told = rf"^{NUM_EPISODES} episodes are left, and no worker .* h264_nvenc \(NVIDIA L4.*Run the same command"
     with doing(source, out, [partial(end_node, raylet)], camera="top"), pytest.raises(GpuLost, match=told):
         run(planned(source, NVENC, ON_TENSORS), out, on_cluster(1))
     assert not (out / "meta").exists()
 
 
-def test_a_ticket_stands_for_the_same_episode_whoever_asks_again(
-    source: Path, area: dict[str, bytes], tmp_path: Path, cluster: Cluster
+@ray.remote(num_cpus=0, num_gpus=1)
+class Tenant:
+    """Has the GPU, as others' work does."""
+
+    def begin(self) -> None:
+        """Returns once the GPU is taken."""
+
+
+def test_a_gpu_that_others_keep_is_not_waited_for_for_ever(
+    source: Path, tmp_path: Path, raylet: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = planned(source, AREA, ON_TENSORS)
-    out, scratch = tmp_path / "out", tmp_path / "out/.millrace"
-    scratch.mkdir(parents=True)
-    desk: Any = ray.remote(Desk).options(num_cpus=0).remote(plan.job, plan.episodes)
-    gpu, cpu = TicketWorker("gpu", out, scratch, desk), TicketWorker("cpu", out, scratch, desk)
-    assert (gpu.job.gpu, cpu.job.gpu) == (ON_TENSORS, None)
-    asked = [(gpu, 0), (cpu, 0), (gpu, 0), (gpu, 1), (cpu, 0), (cpu, 1), (cpu, 2)]
-    done = [worker.work(ticket) for worker, ticket in asked]
-    assert [RESULT.validate_json(result).index for result in done[:-1]] == [0, 1, 0, 2, 1, 3]
-    assert done[-1] == b"", "all episodes were given"
-    assert files_of(out) == {name: content for name, content in area.items() if name.startswith(("data/", "videos/"))}
+    monkeypatch.setattr(mixed, "PLACING_SECONDS", 1.0)
+    tenant = Tenant.remote()
+    ray.get(tenant.begin.remote())
+    with pytest.raises(GpuLost, match=rf"^{NUM_EPISODES} episodes are left, and no worker could have a GPU"):
+        run(planned(source, NVENC, ON_TENSORS), tmp_path / "out", on_cluster(1))
 
 
 @pytest.mark.parametrize(

@@ -69,11 +69,22 @@ def test_large_pictures_are_exact_in_whichever_precision(size: tuple[int, int], 
     np.testing.assert_array_equal(found.numpy(), (2 * sums + resize.total) // (2 * resize.total))
 
 
-def test_many_planes_are_resized_as_one_is() -> None:
-    planes = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 2, 30, 45), dtype=np.uint8))
-    resize = AreaResize((30, 45), (16, 18))
+@pytest.mark.parametrize("total", [8191, 8192, 8193])
+def test_means_next_to_a_border_fall_on_the_right_side_of_it(total: int) -> None:
+    """Of a row of pixels, at the largest total that float32 divides by and beside it."""
+    levels = np.arange(255)[:, None] * total + total // 2 + np.array([-1, 0, 1])
+    sums = np.concatenate([levels.ravel(), [0, 255 * total]])
+    rows = np.clip(sums[:, None] - 255 * np.arange(total), 0, 255).astype(np.uint8)
+    found = AreaResize((1, total), (1, 1))(torch.from_numpy(rows[:, None]))
+    np.testing.assert_array_equal(found.numpy().ravel(), (2 * sums + total) // (2 * total))
+
+
+@pytest.mark.parametrize(("size", "to_size"), [((30, 45), (16, 18)), ((400, 400), (256, 250))])
+def test_many_planes_are_resized_as_one_is(size: tuple[int, int], to_size: tuple[int, int]) -> None:
+    planes = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 2, *size), dtype=np.uint8))
+    resize = AreaResize(size, to_size)
     found = resize(planes)
-    assert found.shape == (3, 2, 16, 18)
+    assert found.shape == (3, 2, *to_size)
     for first, second in np.ndindex(3, 2):
         np.testing.assert_array_equal(found[first, second], resize(planes[first, second]))
 

@@ -15,6 +15,13 @@ from torch import Tensor
 MAX_LEVEL = 255
 # Integers that floating point holds without gaps.
 EXACT_FLOAT32, EXACT_FLOAT64 = 2**24, 2**53
+# Up to here float32 divides by the total without an error that could carry a mean over a border: two roundings of
+# 255.75, by half of 2**-16 each at most, are less than a quarter of 1 / total.
+MAX_FLOAT32_TOTAL = 2**13
+# Columns that a product on a CPU makes at once: a vector of float32.
+VECTOR_COLUMNS = 16
+# Pixels that a CPU takes at once, so that what is made of them stays in its caches, and in memory that malloc keeps.
+SLICE_PIXELS = 1 << 18
 
 
 class AreaResize:
@@ -35,20 +42,31 @@ class AreaResize:
         largest = MAX_LEVEL * self.total
         assert largest < EXACT_FLOAT64, "a picture has fewer pixels than that"
         self._float = torch.float32 if largest < EXACT_FLOAT32 else torch.float64
+        self._quotient = torch.float32 if self.total <= MAX_FLOAT32_TOTAL else torch.float64
         self._rows = rows.to(device, self._float)
-        self._columns = columns.T.contiguous().to(device, self._float)
+        several = _repeated(columns, most=gcd(size[1], to_size[1]))
+        self._columns = several.T.contiguous().to(device, self._float)
 
     def __call__(self, planes: Tensor) -> Tensor:
         """Resize; one plane or many."""
-        outer, (to_height, to_width) = planes.shape[:-2], self.to_size
         assert planes.shape[-2:] == self.size, f"planes of {tuple(planes.shape)} are not of {self.size}"
+        flat = planes.reshape(-1, *self.size)
+        num_at_once = max(1, SLICE_PIXELS // (self.size[0] * self.size[1])) if flat.device.type == "cpu" else len(flat)
+        small = torch.empty((len(flat), *self.to_size), dtype=torch.uint8, device=flat.device)
         with _exact_products():
-            by_column = planes.to(self._float).reshape(*outer, self.size[0], -1, len(self._columns)) @ self._columns
-            by_row = self._rows @ by_column.reshape(*outer, -1, self._rows.shape[1], to_width)
+            for some, made in zip(flat.split(num_at_once), small.split(num_at_once), strict=True):
+                made.copy_(self._means(some))
+        return small.reshape(*planes.shape[:-2], *self.to_size)
+
+    def _means(self, planes: Tensor) -> Tensor:
+        """(n, height, width) to (n, to_height, to_width); rows first, as fewer of them are left for the columns."""
+        num_planes, width, (to_height, to_width) = len(planes), self.size[1], self.to_size
+        by_row = self._rows @ planes.to(self._float).reshape(num_planes, -1, self._rows.shape[1], width)
+        sums = by_row.reshape(num_planes, to_height, -1, len(self._columns)) @ self._columns
+        means = sums.reshape(num_planes, to_height, to_width).to(self._quotient)
         # Means are multiples of 1 / total. A quarter of that keeps them off the border, so that no inexact last bit
         # carries one over it; the cast cuts the rest off.
-        means = by_row.reshape(*outer, to_height, to_width).double() / self.total
-        return (means + (0.5 + 0.25 / self.total)).to(torch.uint8)
+        return means.add_(0.5 * self.total + 0.25).div_(self.total).to(torch.uint8)
 
 
 def area_weights(size: int, to_size: int) -> Tensor:
@@ -65,6 +83,12 @@ def area_weights(size: int, to_size: int) -> Tensor:
     starts = torch.maximum(source_starts, target_starts)
     stops = torch.minimum(source_starts + target, target_starts + source)
     return (stops - starts).clamp(min=0)
+
+
+def _repeated(weights: Tensor, *, most: int) -> Tensor:
+    """The weights of several repetitions: the fewest that fill a vector, of those that divide all there are."""
+    fitting = (num for num in range(1, most) if most % num == 0 and num * len(weights) >= VECTOR_COLUMNS)
+    return torch.block_diag(*[weights] * next(fitting, most))
 
 
 @contextmanager

@@ -100,8 +100,9 @@ class _Child:
 
     def end(self) -> None:
         """Whatever it is at, and whatever it has started."""
+        assert self.process.pid is not None, "it was started"
         with suppress(ProcessLookupError):
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join(END_SECONDS)
         self.connection.close()

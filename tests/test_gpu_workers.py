@@ -102,15 +102,18 @@ def test_both_kinds_of_workers_have_a_part_in_the_dataset_that_cores_alone_make(
     assert {bool(why) for why in redone(out).values()} == {True, False}
 
 
-def test_the_episode_of_a_worker_that_is_killed_is_done_by_the_next(
+def test_what_a_worker_with_a_gpu_dies_over_is_left_to_cores(
     source: Path, area: dict[str, bytes], tmp_path: Path, raylet: int
 ) -> None:
+    """A core that is killed over it, too, is replaced."""
     out = tmp_path / "out"
-    with doing(source, out, [partial(kill, signal.SIGKILL)]) as done:
+    with doing(source, out, [partial(kill, signal.SIGKILL)] * 2) as done:
         run(planned(source, AREA, ON_TENSORS), out, on_cluster(1))
-    assert len(taken(done)) == 1
+    assert len(taken(done)) == 2
     assert files_of(out) == area
-    assert list(redone(out).values()) == [{}] * NUM_EPISODES
+    first, *others = redone(out).values()
+    assert first == dict.fromkeys(("top", "wrist"), LOST)
+    assert others == [{}] * (NUM_EPISODES - 1)
 
 
 def test_a_gpu_whose_node_leaves_midway_is_replaced_by_cores(
@@ -154,29 +157,33 @@ def test_a_gpu_that_others_keep_is_not_waited_for_for_ever(
 
 
 @pytest.mark.parametrize(
-    ("total", "workers", "needs_gpu", "expected"),
+    ("nodes", "workers", "needs_gpu", "expected"),
     [
-        ({"CPU": 16, "GPU": 1}, Workers(), False, (8, 8)),
-        ({"CPU": 16, "GPU": 1}, Workers(), True, (8, 0)),
-        ({"CPU": 4, "GPU": 2}, Workers(), False, (4, 0)),
-        ({"CPU": 16, "GPU": 1}, Workers(num=2, gpu_share=1), False, (1, 1)),
-        ({"CPU": 64, "GPU": 1}, Workers(), False, (8, 12)),
-        ({"CPU": 16, "GPU": 1, "memory": 10 << 30}, Workers(), False, (3, 1)),
-        ({"CPU": 2}, Workers(), False, (0, 2)),
-        ({"CPU": 2, "memory": 1}, Workers(), False, (0, 1)),
-        ({"CPU": 2}, Workers(), True, (0, 0)),
+        ([{"CPU": 16, "GPU": 1}], Workers(), False, (8, 8)),
+        ([{"CPU": 16, "GPU": 1}], Workers(), True, (8, 0)),
+        ([{"CPU": 4, "GPU": 2}], Workers(), False, (4, 0)),
+        ([{"CPU": 4, "GPU": 1}, {"CPU": 9}], Workers(), False, (4, 9)),
+        ([{"CPU": 4, "GPU": 1}, {"CPU": 64}], Workers(), False, (4, 16)),
+        ([{"CPU": 16, "GPU": 1}], Workers(num=2, gpu_share=1), False, (1, 1)),
+        ([{"CPU": 64, "GPU": 1}], Workers(), False, (8, 12)),
+        ([{"CPU": 16, "GPU": 1, "memory": 10 << 30}], Workers(), False, (3, 1)),
+        ([{"CPU": 2}], Workers(), False, (0, 2)),
+        ([{"CPU": 2, "memory": 1}], Workers(), False, (0, 1)),
+        ([{"CPU": 2}], Workers(), True, (0, 0)),
     ],
 )
-def test_shares_and_memory_bound_the_workers(
-    total: dict[str, float], workers: Workers, needs_gpu: bool, expected: tuple[int, int]
+def test_shares_cores_and_memory_of_each_node_bound_the_workers(
+    nodes: list[dict[str, float]], workers: Workers, needs_gpu: bool, expected: tuple[int, int]
 ) -> None:
-    assert pools(total, workers, num_plans=20, needs_gpu=needs_gpu) == Pools(*expected)
+    assert pools(nodes, workers, num_plans=20, needs_gpu=needs_gpu) == Pools(*expected)
 
 
 def test_sessions_of_nvenc_bound_the_workers_of_a_card() -> None:
     assert with_sessions(Workers(), None) == with_sessions(Workers(), Gpu(num_sessions=8)) == Workers()
+    assert with_sessions(Workers(gpu_share=0.05), Gpu(num_sessions=8)).gpu_share == 0.05, "no bound was found"
+    assert with_sessions(Workers(), Gpu(num_sessions=0)).gpu_share == 1
     for num_sessions in range(1, 8):
         bounded = with_sessions(Workers(), Gpu(num_sessions=num_sessions))
         assert bounded.gpu_share * num_sessions <= 1
-        assert pools({"CPU": 16, "GPU": 1}, bounded, num_plans=20, needs_gpu=True) == Pools(num_sessions, 0)
+        assert pools([{"CPU": 16, "GPU": 1}], bounded, num_plans=20, needs_gpu=True) == Pools(num_sessions, 0)
     assert with_sessions(Workers(gpu_share=0.5), Gpu(num_sessions=5)) == Workers(gpu_share=0.5)

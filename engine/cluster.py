@@ -9,11 +9,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from engine.video.encode import VideoSettings
 from engine.video.gpu import hardware
+from engine.video.gpu.apart import LIMIT_SECONDS
 from engine.video.gpu.probe import probe_gpu
 from engine.video.gpu.report import GpuReport
-
-# For all nodes together: a GPU that others have taken may stay taken for days.
-TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class _NoAnswer:
 
 
 def probe_nodes(
-    settings: VideoSettings, *, gpu_share: float, only_gpus: bool = True, timeout_seconds: float = TIMEOUT_SECONDS
+    settings: VideoSettings, *, gpu_share: float, only_gpus: bool = True, timeout_seconds: float = LIMIT_SECONDS
 ) -> list[GpuReport]:
     """A report of every node of the Ray that this process is connected to.
 
@@ -34,12 +32,13 @@ def probe_nodes(
         settings: Of the output.
         gpu_share: Of a GPU, as workers will have it: Ray shows a process no more of the machine.
         only_gpus: Leave out nodes that say of themselves that they have none.
-        timeout_seconds: For all nodes together; one that has not answered by then is told as such.
+        timeout_seconds: For all nodes together, as a GPU that others have taken may stay taken for days; one that has
+            not answered by then is told as such.
     """
     nodes = [node for node in alive_nodes() if not only_gpus or has(node, "GPU")]
     shares = [gpu_share if has(node, "GPU") else 0 for node in nodes]
     asked = [
-        _ask(node, probe_gpu, settings, node=_name(node), num_gpus=share)
+        ask_node(node, probe_gpu, settings, node=_name(node), num_gpus=share)
         for node, share in zip(nodes, shares, strict=True)
     ]
     answers = _answers(asked, timeout_seconds)
@@ -54,14 +53,24 @@ def _report(node: dict[str, Any], answer: Any) -> GpuReport:
     return report
 
 
-def torch_problem(*, timeout_seconds: float = TIMEOUT_SECONDS) -> str | None:
+def torch_problem(*, timeout_seconds: float = LIMIT_SECONDS) -> str | None:
     """The first node that has cores for workers but cannot take area means, and why; None if all can."""
     nodes = [node for node in alive_nodes() if has(node, "CPU")]
-    answers = _answers([_ask(node, hardware.torch_problem) for node in nodes], timeout_seconds)
+    answers = _answers([ask_node(node, hardware.torch_problem) for node in nodes], timeout_seconds)
     for node, answer in zip(nodes, answers, strict=True):
         if answer is not None:
             return f"{_name(node)}: {answer.why if isinstance(answer, _NoAnswer) else answer}"
     return None
+
+
+def ask_node(
+    where: dict[str, Any], question: Callable[..., Any], *args: Any, num_gpus: float = 0, **settings: Any
+) -> Any:
+    """Ray's reference to what a function returns there; its process ends with it, as it may hold memory of a card."""
+    there = NodeAffinitySchedulingStrategy(where["NodeID"], soft=False)
+    once = ray.remote(max_calls=1)(question)  # options() would drop it
+    task = once.options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there)
+    return task.remote(*args, **settings)
 
 
 def alive_nodes() -> list[dict[str, Any]]:
@@ -76,12 +85,6 @@ def has(node: dict[str, Any], resource: str) -> bool:
 
 def _name(node: dict[str, Any]) -> str:
     return str(node["NodeManagerHostname"])
-
-
-def _ask(where: dict[str, Any], question: Callable[..., Any], *args: Any, num_gpus: float = 0, **settings: Any) -> Any:
-    there = NodeAffinitySchedulingStrategy(where["NodeID"], soft=False)
-    task = ray.remote(question).options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there)
-    return task.remote(*args, **settings)
 
 
 def _answers(asked: Sequence[Any], timeout_seconds: float) -> list[Any]:

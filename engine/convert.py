@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from engine.copies import count_copies
-from engine.devices import begun_with, chosen, made_with, may_use_gpu
+from engine.devices import Choice, begun_with, chosen, made_with, may_use_gpu
 from engine.episode import convert_episode
 from engine.errors import EpisodesFailed
 from engine.faults import Quarantined
@@ -18,14 +18,14 @@ from engine.layout import WORK
 from engine.output.folder import check_output
 from engine.output.ledger import Ledger
 from engine.output.quarantine import failure_line
-from engine.output.record import EpisodeFailure, EpisodeResult
+from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from engine.parts import OutputPart, is_finished, part_folders
 from engine.planning.plan import ConversionPlan
 from engine.planning.planner import plan_parts
 from engine.planning.recipe import Recipe
 from engine.run import Rerun, Watch, run_plan, without_skipped
 from engine.summary import Estimate, Summary, summarize
-from engine.video.stages import CPU_STAGES, Device, Stages
+from engine.video.stages import CPU_STAGES, X264, Device, Stages
 from engine.workers import Workers
 
 __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_plan"]
@@ -65,19 +65,24 @@ def convert(
     """
     started = perf_counter()
     rerun, watch = Rerun(overwrite, verify, skip_bad), Watch(on_plan, on_result)
-    plans = plan_parts(recipe)
-    folders = part_folders(plans, Path(out))
-    begun = None if overwrite else begun_with(folders, recipe.device)
-    plans = [made_with(plan, begun or CPU_STAGES) for plan in plans]
-    parts = list(zip(plans, folders, strict=True))
+    parts, begun = _planned(recipe, Path(out), overwrite=overwrite)
     run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
     with _on_device(_unfinished(parts, rerun), recipe.device, begun, workers) as todo:
         summaries = _run_all(todo, run)
     for plan, folder in parts:
         if plan.part not in summaries:
             summaries[plan.part] = _finished(plan, folder, rerun)
-    first, *others = (summaries[plan.part] for plan in plans)
+    first, *others = (summaries[plan.part] for plan, _ in parts)
     return replace(first, held_out=others[0]) if others else first
+
+
+def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[OutputPart], Stages | None]:
+    """What a recipe makes, its pictures as an earlier run began them; and that, None where there was none."""
+    plans = plan_parts(recipe)
+    folders = part_folders(plans, out)
+    begun = None if overwrite else begun_with(folders, recipe.device)
+    plans = [made_with(plan, begun or CPU_STAGES) for plan in plans]
+    return list(zip(plans, folders, strict=True)), begun
 
 
 def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
@@ -96,9 +101,14 @@ def _on_device(
     is_shared = len(todo) > 1 or (bool(todo) and may_use_gpu(device, begun, workers))
     with _one_connection(workers) if is_shared else nullcontext():
         if todo:
-            stages, gpu = chosen(todo[0][0], device, begun, workers)
-            todo = [(made_with(plan, stages, gpu), folder) for plan, folder in todo]
+            choice = chosen(todo[0][0], device, begun, workers)
+            todo = [(_with_choice(plan, choice), folder) for plan, folder in todo]
         yield todo
+
+
+def _with_choice(plan: ConversionPlan, choice: Choice) -> ConversionPlan:
+    notes = () if choice.why_not is None else (f"pictures on the CPU: {choice.why_not}",)
+    return replace(made_with(plan, choice.stages, choice.gpu), notes=(*plan.notes, *notes))
 
 
 def _run_all(todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summary]) -> dict[str | None, Summary]:
@@ -138,27 +148,16 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
 
     Raises what `convert` would before it begins.
     """
-    plans = plan_parts(recipe)
-    folders = part_folders(plans, Path(out))
-    for place in folders:
-        check_output(place, [spec.path for spec in recipe.sources], overwrite=overwrite)
-    begun = None if overwrite else begun_with(folders, recipe.device)
-    if recipe.device == "cuda":
-        with _on_device(list(zip(plans, folders, strict=True)), recipe.device, begun, workers):
+    parts, begun = _planned(recipe, Path(out), overwrite=overwrite)
+    for _, folder in parts:
+        check_output(folder, [spec.path for spec in recipe.sources], overwrite=overwrite)
+    if recipe.device == "cuda" or begun not in (None, CPU_STAGES):
+        with _on_device(parts, recipe.device, begun, workers):
             pass
-    plan = plans[0]
-    by_length = sorted(plan.episodes, key=lambda episode: episode.num_frames)
-    sample = by_length[len(by_length) // 2]
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder) / WORK
-        scratch.mkdir()
-        started = perf_counter()
-        result = convert_episode(sample, plan.job, Path(folder), scratch)
-        seconds = perf_counter() - started
-    if isinstance(result, EpisodeFailure):
-        raise EpisodesFailed([failure_line(result, plan)])
+    plans = [plan for plan, _ in parts]
+    sample, seconds = _timed_sample(plans[0])
     num_frames = sum(plan.num_frames for plan in plans)
-    scale = num_frames / result.num_frames
+    scale = num_frames / sample.num_frames
     copies = [count_copies(plan) for plan in plans]
     return Estimate(
         num_episodes=sum(len(plan.episodes) for plan in plans),
@@ -166,12 +165,32 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
         num_copied_clips=None if None in copies else sum(count or 0 for count in copies),
         num_source_frames=sum(episode.episode.num_frames for plan in plans for episode in plan.episodes),
         num_frames=num_frames,
-        num_bytes=round(sum(file.num_bytes for file in result.files) * scale),
+        num_bytes=round(sum(file.num_bytes for file in sample.files) * scale),
         free_bytes=shutil.disk_usage(_existing_parent(Path(out))).free,
         core_seconds=seconds * scale,
-        dropped=plan.dropped,
-        notes=plan.notes,
+        dropped=plans[0].dropped,
+        notes=plans[0].notes,
     )
+
+
+def _timed_sample(plan: ConversionPlan) -> tuple[EpisodeRecord, float]:
+    """An episode of middle length, made on a core, and the seconds that took.
+
+    Raises:
+        EpisodesFailed: it could not be converted.
+    """
+    # NVENC's bytes are estimated by libx264's.
+    job = made_with(plan, plan.job.video.stages.model_copy(update={"encoder": X264})).job
+    by_length = sorted(plan.episodes, key=lambda episode: episode.num_frames)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder) / WORK
+        scratch.mkdir()
+        started = perf_counter()
+        result = convert_episode(by_length[len(by_length) // 2], job, Path(folder), scratch)
+        seconds = perf_counter() - started
+    if isinstance(result, EpisodeFailure):
+        raise EpisodesFailed([failure_line(result, plan)])
+    return result, seconds
 
 
 def _existing_parent(path: Path) -> Path:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embodiments.errors import MillraceError
-from engine.errors import OtherRecipe
+from engine.errors import HubError, OtherRecipe
 from engine.hub.calls import quiet
 from engine.output.ledger import begun_stages
 from engine.planning.plan import ConversionPlan
@@ -15,9 +15,18 @@ from engine.sources.hub import NUM_CONNECTIONS
 from engine.video.codecs import codecs_of
 from engine.video.encode import VideoSettings
 from engine.video.gpu import hardware
-from engine.video.gpu.report import GpuReport, NoGpuStage, choose, resumed
+from engine.video.gpu.report import ENCODE, RESIZE, GpuReport, NoGpuStage, choose, decoding, resumed
 from engine.video.stages import CPU_STAGES, NVENC, Device, Gpu, Stages
 from engine.workers import Workers
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a dataset's pictures are made, and how this run uses GPUs for it; why_not: why none of those there are."""
+
+    stages: Stages
+    gpu: Gpu | None
+    why_not: str | None
 
 
 def begun_with(folders: Iterable[Path], device: Device) -> Stages | None:
@@ -52,21 +61,49 @@ def may_use_gpu(device: Device, begun: Stages | None, workers: Workers) -> bool:
     return device == "cuda" or workers.address is not None or hardware.may_have_gpu()
 
 
-def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: Workers) -> tuple[Stages, Gpu | None]:
+def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: Workers) -> Choice:
     """How the pictures of a plan's dataset are made; Ray is connected to, unless workers are local.
 
     Raises:
         NoGpuStage: the wish, or what an earlier run chose, cannot be done here.
+        HubError: a source cannot be asked for its codec; a choice without that would stay.
     """
     reports = _probe(plan.job.video, workers) if may_use_gpu(device, begun, workers) else []
     codecs = sorted(source_codecs(plan)) if reports else []
     if begun is None:
-        stages, gpu = choose(reports, device, codecs)
-        return (CPU_STAGES, None) if lacks_torch(stages, gpu, workers) else (stages, gpu)
+        return first_choice(reports, device, codecs, workers)
     gpu = resumed(begun, reports, codecs)
     if problem := lacks_torch(begun, gpu, workers):
         raise NoGpuStage(f"this dataset was begun with {begun}, which without a GPU needs torch, too: {problem}")
-    return begun, gpu
+    return Choice(begun, gpu, _why_not(reports, codecs) if gpu is None else None)
+
+
+def first_choice(reports: Sequence[GpuReport], device: Device, codecs: Sequence[str], workers: Workers) -> Choice:
+    """Of a dataset that is not begun; Ray is connected to if workers are on a cluster.
+
+    Raises:
+        NoGpuStage: the wish cannot be done with these machines.
+    """
+    stages, gpu = choose(reports, device, codecs)
+    if problem := lacks_torch(stages, gpu, workers):
+        return Choice(CPU_STAGES, None, f"cores would need torch beside a GPU: {problem}")
+    return Choice(stages, gpu, _why_not(reports, codecs) if gpu is None else None)
+
+
+def _why_not(reports: Sequence[GpuReport], codecs: Sequence[str]) -> str | None:
+    """What GPUs that are there cannot do; without the resize nothing else counts."""
+    reports = [report for report in reports if report.has_gpu]
+    others = (_problem(reports, stage) for stage in (*map(decoding, codecs), ENCODE))
+    return _problem(reports, RESIZE) or "; ".join(filter(None, others)) or None
+
+
+def _problem(reports: Sequence[GpuReport], stage: str) -> str | None:
+    """Of the first machine that cannot do a stage; None if all can."""
+    for report in reports:
+        if (problem := report.problem(stage)) is not None:
+            where = f"{report.card or 'the GPU'} of {report.node}"
+            return f"{where}: {stage}: {problem}" if report.checks else f"{where}: {problem}"
+    return None
 
 
 def lacks_torch(stages: Stages, gpu: Gpu | None, workers: Workers) -> str | None:
@@ -110,10 +147,16 @@ def source_codecs(plan: ConversionPlan) -> set[str]:
 
 
 def _codecs(episode: SourceEpisode, cameras: Sequence[str]) -> set[str]:
-    """None of an episode that cannot be read; that is told of when it is converted."""
+    """None of an episode that cannot be read; that is told of when it is converted.
+
+    Raises:
+        HubError: it cannot be had, perhaps for a moment only.
+    """
     try:
         if episode.repository is not None:
             episode.fetch(cameras)
         return codecs_of(episode.clips[camera] for camera in cameras if camera in episode.clips)
+    except HubError:
+        raise
     except (MillraceError, OSError):
         return set()

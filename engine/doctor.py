@@ -1,14 +1,16 @@
 """What the machines at hand can do with pictures, and what `--device auto` would choose there."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from pydantic import BaseModel, ConfigDict
 
+from engine.devices import first_choice
 from engine.video.encode import library_versions, x264_version
 from engine.video.gpu import hardware
 from engine.video.gpu.probe import DEFAULT_SETTINGS, probe_apart, probe_gpu
-from engine.video.gpu.report import CODECS, GpuReport, choose
-from engine.workers import GPU_SHARE
+from engine.video.gpu.report import CODECS, GpuReport
+from engine.workers import Workers
 
 
 class AutoChoice(BaseModel):
@@ -39,17 +41,21 @@ def diagnose(address: str | None = None) -> Diagnosis:
     Raises:
         ConnectionError: no cluster answers at the address.
     """
-    nodes = [_this_machine()] if address is None else _cluster(address)
-    return Diagnosis(nodes=tuple(nodes), auto=auto_choices(nodes), libraries=library_versions(), x264=x264_version())
+    workers = Workers(address=address)
+    with _connection(address):
+        nodes = [_this_machine()] if address is None else _nodes(workers)
+        auto = auto_choices(nodes, workers)
+    return Diagnosis(nodes=tuple(nodes), auto=auto, libraries=library_versions(), x264=x264_version())
 
 
-def auto_choices(nodes: Sequence[GpuReport]) -> tuple[AutoChoice, ...]:
-    """For sources of each codec."""
+def auto_choices(nodes: Sequence[GpuReport], workers: Workers = Workers()) -> tuple[AutoChoice, ...]:
+    """For sources of each codec, as a run with these workers would choose."""
     found = []
     for codec in CODECS:
-        stages, gpu = choose(nodes, "auto", [codec])
+        choice = first_choice(nodes, "auto", [codec], workers)
+        gpu = choice.gpu
         places = ("GPU" if gpu and codec in gpu.codecs else "CPU", "CPU" if gpu is None else "GPU")
-        found.append(AutoChoice(codec=codec, decode=places[0], resize=places[1], encoder=stages.encoder))
+        found.append(AutoChoice(codec=codec, decode=places[0], resize=places[1], encoder=choice.stages.encoder))
     return tuple(found)
 
 
@@ -57,9 +63,15 @@ def _this_machine() -> GpuReport:
     return probe_apart() if hardware.may_have_gpu() else probe_gpu()
 
 
-def _cluster(address: str) -> list[GpuReport]:
-    from engine.cluster import probe_nodes
+def _connection(address: str | None) -> AbstractContextManager[object]:
+    if address is None:
+        return nullcontext()
     from engine.stream import connected
 
-    with connected(None, address):
-        return probe_nodes(DEFAULT_SETTINGS, gpu_share=GPU_SHARE, only_gpus=False)
+    return connected(None, address)
+
+
+def _nodes(workers: Workers) -> list[GpuReport]:
+    from engine.cluster import probe_nodes
+
+    return probe_nodes(DEFAULT_SETTINGS, gpu_share=workers.gpu_share, only_gpus=False)

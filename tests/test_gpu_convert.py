@@ -18,7 +18,7 @@ from commands.pipeline_steps import steps_of
 from conftest import LOCAL, convert_here, files_of, read_table, recipe_for
 from engine.convert import convert, estimate, plan_conversion
 from engine.devices import begun_with, made_with, source_codecs
-from engine.errors import EpisodesFailed, OtherRecipe, RecipeError, RecipeProblems
+from engine.errors import DatasetError, EpisodesFailed, HubError, OtherRecipe, RecipeError, RecipeProblems
 from engine.layout import LEDGER, MANIFEST
 from engine.output.record import LEDGER_LINE, EpisodeRecord, EpisodeResult
 from engine.planning.plan import ConversionPlan
@@ -85,8 +85,11 @@ def test_what_nvenc_began_nothing_else_ends(aloha: Path, tmp_path: Path) -> None
     with pytest.raises(EpisodesFailed, match=r"h264_nvenc failed .*no other encoder may continue its work") as failed:
         run(planned(aloha, NVENC, Gpu(codecs=("av1",))), out)
     assert {one.code.value for one in failed.value.quarantined} == {"gpu"}
-    with pytest.raises(NoGpuStage, match=r"was begun with area and h264_nvenc \(NVIDIA L4, driver 570.86\).*no GPU"):
-        convert_here(aloha, out, **SETTINGS)
+    for work in (convert, estimate):
+        with pytest.raises(
+            NoGpuStage, match=r"was begun with area and h264_nvenc \(NVIDIA L4, driver 570.86\).*no GPU"
+        ):
+            work(recipe_for(aloha, **SETTINGS), out, workers=LOCAL)
 
 
 def test_another_run_keeps_the_choice_of_the_first(aloha: Path, area: dict[str, bytes], tmp_path: Path) -> None:
@@ -95,6 +98,9 @@ def test_another_run_keeps_the_choice_of_the_first(aloha: Path, area: dict[str, 
         run(planned(aloha, AREA), out, watch=Watch(on_result=stop))
     with pytest.raises(OtherRecipe, match=r"was begun with area and libx264 \(NVIDIA H200.* --device cpu would not"):
         convert_here(aloha, out, **SETTINGS, device="cpu")
+    recipe = recipe_for(aloha, **SETTINGS)
+    sizes = [estimate(recipe, folder, workers=LOCAL).num_bytes for folder in (out, tmp_path / "fresh")]
+    assert sizes[0] != sizes[1], "an estimate is made with area means as well"
     convert_here(aloha, out, **SETTINGS)
     assert files_of(out) == area
     assert convert_here(aloha, out, **SETTINGS).was_finished
@@ -161,6 +167,28 @@ def test_the_first_episodes_of_all_sources_are_fetched_at_once(aloha: Path) -> N
     episodes = [replace(episode, episode=replace(episode.episode, repository=place)) for episode in plan.episodes]
     assert source_codecs(replace(plan, episodes=episodes)) == {"av1"}
     assert not place.barrier.broken
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One that gives nothing."""
+
+    error: Exception
+
+    def fetch(self, paths: Iterable[Path]) -> None:
+        raise self.error
+
+
+def test_a_hub_that_fails_for_a_moment_decides_nothing(aloha: Path) -> None:
+    plan = plan_conversion(recipe_for(aloha, **SETTINGS))
+
+    def with_error(error: Exception) -> ConversionPlan:
+        episodes = [replace(one, episode=replace(one.episode, repository=Repository(error))) for one in plan.episodes]
+        return replace(plan, episodes=tuple(episodes))
+
+    with pytest.raises(HubError, match="the Hub answered 503"):
+        source_codecs(with_error(HubError("the Hub answered 503")))
+    assert source_codecs(with_error(DatasetError("no such file"))) == set(), "told of when it is converted"
 
 
 @WITHOUT_GPU

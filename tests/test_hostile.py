@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import engine.sources.parquet
@@ -254,6 +255,21 @@ def write_huge_doubles(source: Path) -> None:
     edit_column(data_path(source, 1), "action", lambda rows: [[1e300] * 14 for _ in rows])
 
 
+def write_no_text(path: Path, text: bytes) -> None:
+    """A text in a parquet file, and each name that it stands in, is no UTF-8 any more."""
+    pq.write_table(pq.read_table(path), path, compression="none", use_dictionary=False, write_statistics=False)
+    assert text in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(text, b"\xf1" + text[1:]))
+
+
+def write_no_task(source: Path) -> None:
+    write_no_text(source / V3_EPISODES, b"Pick")
+
+
+def write_no_name(source: Path) -> None:
+    write_no_text(source / "data/train-00000-of-00001.parquet", b"observation.state")
+
+
 # What the fuzzer, or a look at the code, found to end in an internal error, a warning or an empty memory.
 MENDED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "an offset beyond libav's clock": ("v3.0", write_hostile_offset, "from_timestamp"),
@@ -261,6 +277,8 @@ MENDED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "files of one episode with other types": ("v3.0", write_other_types, "columns hold other types of values"),
     "a column twice": ("v3.0", write_tasks_twice, "names no tasks"),
     "the episodes' numbers twice": ("hybrid", write_index_twice, "has no one column episode_index"),
+    "a task that is no text": ("v3.0", write_no_task, "file-000.parquet is truncated or corrupt ('utf-8' codec"),
+    "a column's name that is no text": ("v1.6", write_no_name, "parquet is truncated or corrupt ('utf-8' codec"),
     "numbers beyond float32": ("v2.1", write_huge_doubles, "column 'action' has 168 values that are NaN or infinite"),
 }
 

@@ -265,6 +265,12 @@ def test_unusable_columns_are_named(column: str, message: str, table: Path) -> N
     assert column in str(raised.value)
 
 
+def test_a_column_whose_name_is_no_text_is_an_error(table: Path) -> None:
+    table.write_bytes(table.read_bytes().replace(b"scalar", b"\xf1calar"))
+    with pytest.raises(TrainingDataError, match=r"rows\.parquet is truncated or corrupt"):
+        read_columns(table, ["fixed"])
+
+
 def test_missing_rows_are_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match=r"no rows at .*rows\.parquet"):
         read_columns(tmp_path / "rows.parquet", ["x"])

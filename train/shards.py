@@ -81,7 +81,7 @@ def read_columns(path: Path, columns: Iterable[str]) -> dict[str, NDArray[np.gen
                 raise TrainingDataError(f"{path} has no column {', '.join(map(repr, missing))}. Known: {known}")
             # Arrow's threads do not live on in a forked process.
             table = file.read(names, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{path} is truncated or corrupt ({str(error).splitlines()[0]})") from error
     return {name: _to_array(table[name].combine_chunks(), f"{path}, column {name!r}") for name in names}
 

@@ -19,6 +19,8 @@ EPISODE_INDEX = "episode_index"
 # Of one column in one read, a gigabyte of float32: a footer may claim any number, and memory is taken for it.
 MAX_VALUES = 1 << 28
 MAX_COLUMN_BYTES = 1 << 31
+# Of pyarrow at a damaged file; texts and names that are no UTF-8, and times out of range, show as they become Python's.
+DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 
 
 class SharedRows:
@@ -64,13 +66,19 @@ def count_rows(paths: Sequence[Path]) -> dict[Path, int]:
 
 def read_schema(path: Path) -> pa.Schema:
     """The file's columns and their types."""
-    return _open(path).schema.to_arrow_schema()
+    metadata = _open(path)
+    try:
+        schema = metadata.schema.to_arrow_schema()
+        schema.to_string()  # every name in it is read
+    except DAMAGE as error:
+        raise _unreadable(path, error) from error
+    return schema
 
 
 def _open(path: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
 
 
@@ -90,9 +98,9 @@ def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] =
             if reason := why_too_large(file.metadata, range(file.num_row_groups), wanted):
                 raise DatasetError(f"{path} {reason}")
             table = file.read(wanted, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+        return {name: table.column(name).to_pylist() for name in wanted}
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
-    return {name: table.column(name).to_pylist() for name in wanted}
 
 
 def why_too_large(footer: pq.FileMetaData, groups: Iterable[int], columns: Sequence[str]) -> str | None:
@@ -119,9 +127,9 @@ def read_first_row(path: Path, columns: Sequence[str]) -> dict[str, Any]:
     try:
         with pq.ParquetFile(path) as file:
             batch = next(file.iter_batches(1, columns=list(columns), use_threads=False), None) if columns else None
-    except (pa.ArrowException, OSError) as error:
+        rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
-    rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
     return rows[0] if rows else {}
 
 
@@ -144,7 +152,7 @@ def _episode_indices(path: Path) -> NDArray[np.int64]:
                 raise DatasetError(f"{path} {reason}")
             values = file.read([EPISODE_INDEX], use_threads=False).column(EPISODE_INDEX)
         return np.asarray(np.from_dlpack(values.combine_chunks().cast(pa.int64())))
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
 
 

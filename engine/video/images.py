@@ -62,7 +62,10 @@ def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
 
 
 def _decode(picture: pa.Scalar, where: str) -> av.VideoFrame:
-    value = picture.as_py()
+    try:
+        value = picture.as_py()
+    except ValueError as error:  # the path beside it is no UTF-8
+        raise VideoError(f"{where} is corrupt ({error})") from error
     content = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(content, bytes):
         raise VideoError(f"{where} holds no picture", FaultCode.MISSING)

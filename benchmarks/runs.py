@@ -47,12 +47,17 @@ class Run:
 
 
 def repeated(plan: ConversionPlan, num_episodes: int) -> ConversionPlan:
-    """The plan with its episodes over and over, numbered anew."""
+    """The plan with its episodes over and over, as of a recipe that lists its sources again each time."""
+    num_bindings = len(plan.job.bindings)
+    num_rounds = -(-num_episodes // len(plan.episodes))
     episodes, first = [], 0
     for index, episode in enumerate(islice(cycle(plan.episodes), num_episodes)):
-        episodes.append(replace(episode, index=index, first_index=first))
+        binding = episode.binding + index // len(plan.episodes) * num_bindings
+        episodes.append(replace(episode, index=index, first_index=first, binding=binding))
         first += episode.num_frames
-    return replace(plan, episodes=tuple(episodes))
+    recipe = plan.recipe.model_copy(update={"sources": plan.recipe.sources * num_rounds})
+    job = replace(plan.job, bindings=plan.job.bindings * num_rounds)
+    return replace(plan, recipe=recipe, job=job, episodes=tuple(episodes))
 
 
 def run_local(plan: ConversionPlan) -> Run:

@@ -10,12 +10,14 @@ from time import process_time
 
 import pytest
 
-from conftest import REPOSITORY
+from conftest import LOCAL, REPOSITORY, recipe_for
 from engine.convert import plan_conversion
 from engine.episode import convert_episode
 from engine.output.record import EpisodeRecord
 from engine.planning.recipe import Recipe
+from engine.run import run_plan
 from engine.sources import Clip
+from engine.validate import validate
 from engine.video.encode import VideoSettings
 from engine.video.probe import probe_video
 
@@ -24,7 +26,7 @@ sys.path.append(str(REPOSITORY / "benchmarks"))
 from convert import num_distinct
 from floor import mean_floor
 from measure import Cost, typical
-from runs import steady_rate
+from runs import repeated, steady_rate
 
 EXAMPLE = REPOSITORY / "examples/aloha/videos/chunk-000/observation.images.top/episode_000000.mp4"
 CLIP = Clip(EXAMPLE, 400, Fraction(50))
@@ -54,6 +56,13 @@ def test_the_floor_is_below_what_a_conversion_takes(tmp_path: Path) -> None:
         conversions.append(process_time() - started)
     assert all(min(floor.decode, floor.reframe, floor.encode) > 0 for floor in floors)
     assert min(floor.total for floor in floors) < max(conversions)
+
+
+def test_what_is_repeated_is_a_dataset_of_so_many_episodes(aloha: Path, tmp_path: Path) -> None:
+    plan = repeated(repeated(plan_conversion(recipe_for(aloha, image_size=48)), 2), 5)
+    run_plan(plan, tmp_path / "out", workers=LOCAL, started=0.0)
+    report = validate(tmp_path / "out")
+    assert (report.is_valid, report.num_episodes) == (True, 5), report.problems
 
 
 def test_the_steady_rate_leaves_out_start_and_end() -> None:

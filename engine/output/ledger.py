@@ -41,6 +41,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.out, self.verify = out, verify
         self._planned = {episode.key: episode for episode in plan.episodes}
+        assert len(self._planned) == len(plan.episodes), "an episode of a source is in a dataset once"
         self._tasks = {text: index for index, text in enumerate(plan.tasks)}
         self._places: dict[int, tuple[int, Key]] = {}  # by number: where its line begins, and whose it is
         self._numbers: dict[Key, int] = {}  # under which number an episode lies

@@ -139,8 +139,10 @@ def _measure_round(few: ConversionPlan, options: Options, measured: Measured) ->
     episodes = _whole_clips(few)
     if episodes is not None:
         _measure_baselines(episodes, few.job.video, measured)
-        measured.floors.append(in_fresh_process(mean_floor, episodes, few.job.video, crop=few.job.crop))
+        _measure_floor(episodes, few, measured)
     local = run_local(few)
+    if episodes is not None:  # before and after what is held against it: the machine's speed drifts
+        _measure_floor(episodes, few, measured)
     measured.add(MILLRACE, local.cost)
     measured.stages.append(local.stage_seconds)
     many = repeated(few, options.episodes)
@@ -157,6 +159,10 @@ def _measure_round(few: ConversionPlan, options: Options, measured: Measured) ->
         measured.startups.append(run.first_record_seconds - local.cost.wall)
     if options.address is None:
         measured.bare_startups.append(bare_ray_seconds(options.worker_counts[0]))
+
+
+def _measure_floor(episodes: list[list[Clip]], plan: ConversionPlan, measured: Measured) -> None:
+    measured.floors.append(in_fresh_process(mean_floor, episodes, plan.job.video, crop=plan.job.crop))
 
 
 def _whole_clips(plan: ConversionPlan) -> list[list[Clip]] | None:

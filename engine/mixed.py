@@ -169,8 +169,8 @@ class _Crew:
         ray.kill(worker.actor)  # it may only be out of sight
         if worker.plan is None:
             self.death_at_start = error
-            if worker.kind == "cpu" and not self.at_work:
-                raise error  # nobody else will begin
+            if worker.kind == "cpu" and not self.at_work and (self.waiting or self.for_cores):
+                raise error  # nobody is left to do it
         elif worker.plan.index in self.lost or self._may_leave_to_cores(worker):
             self.lost.add(worker.plan.index)
             self.for_cores.append(worker.plan)

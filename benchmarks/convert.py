@@ -5,7 +5,8 @@
     python benchmarks/convert.py --workers 1,2,4 --json out/convert.json
 
 Up to 8 of the source's episodes are taken, so many that each comes equally often among --episodes: every
-method converts these. CPU seconds are of all processes. Ray's rate is held against that of one process alone,
+method converts these. CPU seconds are of all processes. The floor is measured between Millrace's own episodes, in
+one process, as a machine's speed drifts. Ray's rate is held against that of one process alone,
 times the workers, and beside it stands that of as many processes at once without Ray: what the machine itself
 loses when all cores are busy. startup_s: seconds from launching the process to the first record, less what one
 episode takes in a process alone, as that is work; beside it, a Ray Data pipeline that does nothing. A worker's
@@ -30,14 +31,13 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from floor import mean_floor  # noqa: E402
+from floor import whole_clips  # noqa: E402
 from measure import Cost, measure  # noqa: E402
 from report import FFMPEG_CORES, FFMPEG_ONE, MILLRACE, Measured, describe_peaks, figures, print_tables, workers  # noqa: E402
 from runs import (  # noqa: E402
     EXAMPLE,
     EXAMPLE_MAP,
     bare_ray_seconds,
-    in_fresh_process,
     rate_of_processes,
     repeated,
     run_local,
@@ -136,13 +136,12 @@ def num_distinct(num_available: int, num_episodes: int) -> int:
 
 def _measure_round(few: ConversionPlan, options: Options, measured: Measured) -> None:
     """Each method once, one after the other, so that a slow minute of the machine hits all alike."""
-    episodes = _whole_clips(few)
+    episodes = whole_clips(few)
     if episodes is not None:
         _measure_baselines(episodes, few.job.video, measured)
-        _measure_floor(episodes, few, measured)
-    local = run_local(few)
-    if episodes is not None:  # before and after what is held against it: the machine's speed drifts
-        _measure_floor(episodes, few, measured)
+    local = run_local(few, with_floor=episodes is not None)
+    if local.floor is not None:
+        measured.floors.append(local.floor)
     measured.add(MILLRACE, local.cost)
     measured.stages.append(local.stage_seconds)
     many = repeated(few, options.episodes)
@@ -159,23 +158,6 @@ def _measure_round(few: ConversionPlan, options: Options, measured: Measured) ->
         measured.startups.append(run.first_record_seconds - local.cost.wall)
     if options.address is None:
         measured.bare_startups.append(bare_ray_seconds(options.worker_counts[0]))
-
-
-def _measure_floor(episodes: list[list[Clip]], plan: ConversionPlan, measured: Measured) -> None:
-    measured.floors.append(in_fresh_process(mean_floor, episodes, plan.job.video, crop=plan.job.crop))
-
-
-def _whole_clips(plan: ConversionPlan) -> list[list[Clip]] | None:
-    """Each episode's clips that are converted; None where some are not an mp4 of their own."""
-    episodes = []
-    for planned in plan.episodes:
-        cameras = plan.job.bindings[planned.binding].cameras.values()
-        found = [planned.episode.clips[camera] for camera in cameras]
-        clips = [clip for clip in found if isinstance(clip, Clip) and clip.start_seconds is None]
-        if len(clips) < len(found):
-            return None
-        episodes.append(clips)
-    return episodes
 
 
 def _measure_baselines(episodes: list[list[Clip]], settings: VideoSettings, measured: Measured) -> None:

@@ -13,6 +13,7 @@ from time import process_time
 import av
 import numpy as np
 
+from engine.planning.plan import ConversionPlan
 from engine.resample import nearest
 from engine.sources import Clip
 from engine.video.decode import _feed, open_video
@@ -36,14 +37,35 @@ class Floor:
         return self.decode + self.reframe + self.encode
 
 
-def mean_floor(episodes: list[list[Clip]], settings: VideoSettings, *, crop: Crop) -> Floor:
-    """The mean over episodes of the sums over their clips, one for each camera; each clip has an mp4 of its own."""
-    _clip_floor(episodes[0][0], settings, crop)  # first use of each codec
-    floors = [_clip_floor(clip, settings, crop) for clips in episodes for clip in clips]
+def whole_clips(plan: ConversionPlan) -> list[list[Clip]] | None:
+    """Each episode's clips that are converted; None where some are not an mp4 of their own."""
+    episodes = []
+    for planned in plan.episodes:
+        cameras = plan.job.bindings[planned.binding].cameras.values()
+        found = [planned.episode.clips[camera] for camera in cameras]
+        clips = [clip for clip in found if isinstance(clip, Clip) and clip.start_seconds is None]
+        if len(clips) < len(found):
+            return None
+        episodes.append(clips)
+    return episodes
+
+
+def episode_floor(clips: list[Clip], settings: VideoSettings, *, crop: Crop) -> Floor:
+    """The sum over an episode's clips, one for each camera; each has an mp4 of its own."""
+    return _each_summed([_clip_floor(clip, settings, crop) for clip in clips])
+
+
+def mean_floor(floors: list[Floor]) -> Floor:
+    """The mean over episodes."""
+    summed = _each_summed(floors)
+    return Floor(summed.decode / len(floors), summed.reframe / len(floors), summed.encode / len(floors))
+
+
+def _each_summed(floors: list[Floor]) -> Floor:
     return Floor(
-        decode=sum(floor.decode for floor in floors) / len(episodes),
-        reframe=sum(floor.reframe for floor in floors) / len(episodes),
-        encode=sum(floor.encode for floor in floors) / len(episodes),
+        decode=sum(floor.decode for floor in floors),
+        reframe=sum(floor.reframe for floor in floors),
+        encode=sum(floor.encode for floor in floors),
     )
 
 

@@ -11,14 +11,16 @@ from pathlib import Path
 from time import perf_counter, process_time, time
 from typing import TypeVar
 
+from floor import Floor, episode_floor, mean_floor, whole_clips
 from lengthen import lengthened
 from measure import Cost, descendants_cpu_seconds, measure, worker_peaks_mb
 
 from engine.convert import Summary, Workers, plan_conversion, run_plan
 from engine.output.record import EpisodeRecord, EpisodeResult
-from engine.planning.plan import ConversionPlan
+from engine.planning.plan import ConversionPlan, Job
 from engine.planning.recipe import Recipe
 from engine.run import Watch
+from engine.sources import Clip
 from engine.stream import connected
 
 Result = TypeVar("Result")
@@ -27,6 +29,8 @@ EXAMPLE = Path(__file__).resolve().parent.parent / "examples/aloha"
 EXAMPLE_MAP = "aloha_to_gr1"
 # As many as Ray converts by default: what is done once for a dataset weighs the same.
 NUM_LOCAL_EPISODES = 64
+# Of the times that the episodes are gone through, those after which the floor is measured.
+FLOOR_EVERY = 4
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Run:
 
     rate: episodes a second of its steady part. first_record_seconds: with Ray, from the launch of the
     process on. ray_cores: cores that Ray and this process kept busy beside the workers, in the steady
-    part. peak_mb: of the largest Ray worker. None where they were not measured.
+    part. peak_mb: of the largest Ray worker. floor: of the same episodes, measured between them. None where
+    they were not measured.
     """
 
     cost: Cost
@@ -44,6 +49,7 @@ class Run:
     stage_seconds: dict[str, float] = field(default_factory=dict)
     ray_cores: float | None = None
     peak_mb: float | None = None
+    floor: Floor | None = None
 
 
 def repeated(plan: ConversionPlan, num_episodes: int) -> ConversionPlan:
@@ -60,10 +66,9 @@ def repeated(plan: ConversionPlan, num_episodes: int) -> ConversionPlan:
     return replace(plan, recipe=recipe, job=job, episodes=tuple(episodes))
 
 
-def run_local(plan: ConversionPlan) -> Run:
-    """This plan's episodes, all equally often, in one process without Ray."""
-    num_repetitions = -(-NUM_LOCAL_EPISODES // len(plan.episodes))
-    return in_fresh_process(_run_local, repeated(plan, num_repetitions * len(plan.episodes)))
+def run_local(plan: ConversionPlan, *, with_floor: bool = False) -> Run:
+    """This plan's episodes, all equally often, in one process without Ray; with_floor: see `whole_clips`."""
+    return in_fresh_process(_run_local, plan, with_floor=with_floor)
 
 
 def run_ray(plan: ConversionPlan, num_workers: int, address: str | None) -> Run:
@@ -109,29 +114,48 @@ def steady_rate(results: list[tuple[float, int]], *, num_workers: int) -> float:
     return num_frames / average / (results[last][0] - results[first][0])
 
 
+def less(cost: Cost, beside: list[Cost], *, num_episodes: int) -> Cost:
+    """An episode's cost without what was done beside the episodes."""
+    assert cost.cpu is not None
+    cpu, wall = sum(part.cpu or 0.0 for part in beside), sum(part.wall for part in beside)
+    return Cost(cost.cpu - cpu / num_episodes, cost.wall - wall / num_episodes)
+
+
 def in_fresh_process(work: Callable[..., Result], *arguments: object, **settings: object) -> Result:
     """Imports, codecs and Ray start as they do for a user, in memory that nothing has used before."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(work, *arguments, **settings).result()
 
 
-def _run_local(plan: ConversionPlan) -> Run:
-    _convert(repeated(plan, 1), Workers(local=True), lambda _: None)  # imports and first use of each codec
+def _run_local(few: ConversionPlan, *, with_floor: bool) -> Run:
+    _convert(few, Workers(local=True), lambda _: None)  # imports and first use of each codec
+    num_repetitions = -(-NUM_LOCAL_EPISODES // len(few.episodes))
+    plan = repeated(few, num_repetitions * len(few.episodes))
+    clips = whole_clips(plan) if with_floor else None
     results: list[tuple[float, int]] = []
     seconds: Counter[str] = Counter()
+    floors: list[Floor] = []
+    beside: list[Cost] = []
 
     def on_result(result: EpisodeResult) -> None:
-        results.append((time(), plan.episodes[result.index].num_frames))
         assert isinstance(result, EpisodeRecord), result
+        results.append((time() - sum(cost.wall for cost in beside), plan.episodes[result.index].num_frames))
         seconds.update(result.seconds)
+        if clips is not None and result.index // len(few.episodes) % FLOOR_EVERY == 0:
+            beside.append(measure(lambda: floors.append(_floor(clips[result.index], plan.job)), num_episodes=1))
 
     num_episodes = len(plan.episodes)
     cost = measure(lambda: _convert(plan, Workers(local=True), on_result), num_episodes=num_episodes)
     return Run(
-        cost,
+        less(cost, beside, num_episodes=num_episodes),
         rate=steady_rate(results, num_workers=1),
         stage_seconds={name: total / num_episodes for name, total in seconds.items()},
+        floor=mean_floor(floors) if floors else None,
     )
+
+
+def _floor(clips: list[Clip], job: Job) -> Floor:
+    return episode_floor(clips, job.video, crop=job.crop)
 
 
 def _run_ray(plan: ConversionPlan, num_workers: int, address: str | None, *, launched: float) -> Run:

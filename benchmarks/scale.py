@@ -1,4 +1,4 @@
-"""What the driver needs for datasets of up to 100,000 episodes: planning, ledger and commit, without videos.
+"""What the driver needs for datasets of up to 100,000 episodes: planning, handing to Ray, ledger, commit; no videos.
 
     python benchmarks/scale.py                                  # a table, and docs/scale.png
     python benchmarks/scale.py --episodes 1000,10000            # less
@@ -33,9 +33,11 @@ from engine.output.ledger import Ledger  # noqa: E402
 from engine.output.record import EpisodeRecord, FileRecord  # noqa: E402
 from engine.planning.plan import ConversionPlan  # noqa: E402
 from engine.planning.recipe import Recipe  # noqa: E402
+from engine.stream import connected, rows  # noqa: E402
 
 EXAMPLE = ROOT / "examples/aloha"
 MAP = "aloha_to_gr1"
+NUM_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Found:
 
     num_episodes: int
     plan_seconds: float
+    hand_over_seconds: float
     ledger_seconds: float
     commit_seconds: float
     planned_mb: float
@@ -65,7 +68,9 @@ class Found:
 def main() -> None:
     """Measure each size in a process of its own, print, plot."""
     options = tyro.cli(Options, description=__doc__)
-    table = Table("episodes", "plan, s", "ledger, s", "commit, s", "commit, ms per episode", "peak memory, MB")
+    table = Table(
+        "episodes", "plan, s", "hand over, s", "ledger, s", "commit, s", "commit, ms per episode", "peak memory, MB"
+    )
     for column in table.columns:
         column.justify = "right"
     found = []
@@ -74,7 +79,8 @@ def main() -> None:
             one = pool.submit(measure, num_episodes).result()
         print(one, file=sys.stderr)
         found.append(one)
-        times = (f"{seconds:.1f}" for seconds in (one.plan_seconds, one.ledger_seconds, one.commit_seconds))
+        seconds_each = (one.plan_seconds, one.hand_over_seconds, one.ledger_seconds, one.commit_seconds)
+        times = (f"{seconds:.1f}" for seconds in seconds_each)
         per_episode = f"{1000 * one.commit_seconds / num_episodes:.1f}"
         table.add_row(f"{num_episodes:,}", *times, per_episode, f"{one.peak_mb:.0f}")
     Console().print(table)
@@ -84,14 +90,19 @@ def main() -> None:
 
 
 def measure(num_episodes: int) -> Found:
-    """Plan that many episodes, record them, commit them."""
+    """Plan that many episodes, hand them to Ray, record them, commit them."""
     with tempfile.TemporaryDirectory() as folder:
         source, out, example = (Path(folder) / name for name in ("source", "out", "example"))
         _simulate_source(source, num_episodes)
         convert(Recipe.single(EXAMPLE, map=MAP), example, workers=Workers(local=True))
         started = perf_counter()
         plan = plan_conversion(Recipe.single(source, map=MAP))
-        planned, planned_mb = perf_counter(), _peak_mb()
+        plan_seconds, planned_mb = perf_counter() - started, _peak_mb()
+        with connected(NUM_WORKERS, None) as data:
+            started = perf_counter()
+            rows(data, plan.episodes, NUM_WORKERS)
+            hand_over_seconds = perf_counter() - started
+        started = perf_counter()
         (out / WORK).mkdir(parents=True)
         with Ledger(out, plan) as ledger:
             for record in _records(plan, example):
@@ -104,8 +115,9 @@ def measure(num_episodes: int) -> Found:
             commit(plan, ledger, out, scratch)
         return Found(
             num_episodes,
-            plan_seconds=planned - started,
-            ledger_seconds=recorded - planned,
+            plan_seconds=plan_seconds,
+            hand_over_seconds=hand_over_seconds,
+            ledger_seconds=recorded - started,
             commit_seconds=perf_counter() - linked,
             planned_mb=planned_mb,
             peak_mb=_peak_mb(),
@@ -157,6 +169,7 @@ def plot(found: list[Found], path: Path) -> None:
     figure, (time_axes, memory_axes) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for label, values in {
         "plan": [one.plan_seconds for one in found],
+        "hand over to Ray": [one.hand_over_seconds for one in found],
         "ledger": [one.ledger_seconds for one in found],
         "commit": [one.commit_seconds for one in found],
     }.items():

@@ -24,9 +24,9 @@ from engine.video.probe import probe_video
 sys.path.append(str(REPOSITORY / "benchmarks"))
 
 from convert import num_distinct
-from floor import mean_floor
+from floor import episode_floor
 from measure import Cost, typical
-from runs import repeated, steady_rate
+from runs import less, repeated, run_local, steady_rate
 
 EXAMPLE = REPOSITORY / "examples/aloha/videos/chunk-000/observation.images.top/episode_000000.mp4"
 CLIP = Clip(EXAMPLE, 400, Fraction(50))
@@ -46,7 +46,7 @@ def test_every_baseline_makes_the_same_clip(method: str, tmp_path: Path) -> None
 def test_the_floor_is_below_what_a_conversion_takes(tmp_path: Path) -> None:
     """The least of three against the most of three: other programs may take turns on this machine."""
     plan = plan_conversion(Recipe.single(REPOSITORY / "examples/aloha", map="aloha_to_gr1", task="Benchmark."))
-    floors = [mean_floor([[CLIP]], SETTINGS, crop="center") for _ in range(3)]
+    floors = [episode_floor([CLIP], SETTINGS, crop="center") for _ in range(3)]
     conversions = []
     for number in range(3):
         out = tmp_path / str(number)
@@ -56,6 +56,19 @@ def test_the_floor_is_below_what_a_conversion_takes(tmp_path: Path) -> None:
         conversions.append(process_time() - started)
     assert all(min(floor.decode, floor.reframe, floor.encode) > 0 for floor in floors)
     assert min(floor.total for floor in floors) < max(conversions)
+
+
+def test_the_floor_is_measured_between_episodes(aloha: Path) -> None:
+    run = run_local(plan_conversion(recipe_for(aloha, image_size=48)), with_floor=True)
+    assert run.floor is not None
+    assert min(run.floor.decode, run.floor.reframe, run.floor.encode) > 0
+    assert run.cost.cpu is not None
+    assert run.floor.total < run.cost.cpu
+
+
+def test_what_is_measured_between_episodes_is_not_of_their_cost() -> None:
+    beside = [Cost(3.0, 6.0), Cost(1.0, 2.0)]
+    assert less(Cost(1.0, 2.0), beside, num_episodes=8) == Cost(0.5, 1.0)
 
 
 def test_what_is_repeated_is_a_dataset_of_so_many_episodes(aloha: Path, tmp_path: Path) -> None:

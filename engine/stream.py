@@ -14,12 +14,13 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import ray
+from pydantic import ValidationError
 
 from engine.attempts import MAX_DEATHS, attempt
 from engine.episode import convert_episode
@@ -34,7 +35,7 @@ WORKER_MEMORY_BYTES = 400 << 20
 AREA_MEMORY_BYTES = WORKER_MEMORY_BYTES + (600 << 20)
 # Plans and records are all that Ray stores; pictures never go through it.
 OBJECT_STORE_BYTES = 256 << 20
-# What is begun anew where a worker dies.
+# Handed out at once: 100,000 take the driver 8 s, and what a slow worker was given is soon done.
 MAX_PART_EPISODES = 32
 # Of what a process holds already, or of its hold on a card: a new one may fare better.
 OF_PROCESS = (FaultCode.MEMORY, FaultCode.GPU)
@@ -47,7 +48,18 @@ ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of its own helpers, which it starts anew
-    "RAY_worker_niceness": "0",  # at 15 workers wait for Ray's other processes: a seventh of the startup
+    # At Ray's 15 workers wait for its other processes, a seventh of the startup; `nice millrace` still holds for all.
+    "RAY_worker_niceness": "0",
+}
+# Of ray.data, while it runs for us.
+SETTINGS = {
+    "enable_progress_bars": False,
+    "print_on_execution_start": False,
+    "target_max_block_size": 1,  # bytes: each result is handed on by itself
+    "_max_num_blocks_in_streaming_gen_buffer": MAX_PART_EPISODES,  # else copying waits for the driver
+    # What would be measured and divided is of no account with one operator, and costs the driver time.
+    "op_resource_reservation_enabled": False,
+    "memory_usage_poll_interval_s": None,
 }
 
 
@@ -59,13 +71,24 @@ class EpisodeWorker:
         self.reader = RowReader()
 
     def __call__(self, row: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
-        """{"plans": pickled EpisodePlans} -> {"result": EpisodeResult as JSON} of each, as soon as it is done."""
+        """{"plans": pickled EpisodePlans} -> {"result": EpisodeResult as JSON} of each, as soon as it is done.
+
+        Where a worker dies, Ray begins the row anew: what was done of it is not done again.
+        """
         plans: list[EpisodePlan] = pickle.loads(row["plans"])
+        kept = self.scratch / f"{plans[0].index}.results"
+        done = _results(kept)
         for plan in plans:
-            yield {"result": RESULT.dump_json(self.convert(plan))}
+            result = done.get((plan.index, plan.digest))
+            if result is None:
+                result = RESULT.dump_json(self.convert(plan))
+                with kept.open("ab") as file:
+                    file.write(b"\n" + result + b"\n")  # what a full disk cut off stays on a line of its own
+            yield {"result": result}
+        kept.unlink(missing_ok=True)  # another may have ended it, where this worker was given up for lost
 
     def convert(self, plan: EpisodePlan) -> EpisodeResult:
-        """Ray begins an episode anew, on a new worker, as often as one dies of it; here that ends."""
+        """Ray has a new worker try again as often as one dies of an episode; here that ends."""
         with attempt(plan.index, self.scratch) as num_deaths:
             if num_deaths == MAX_DEATHS:
                 return _killer(plan)
@@ -74,6 +97,16 @@ class EpisodeWorker:
             if is_of_process and num_deaths + 1 < MAX_DEATHS:
                 os._exit(1)
             return result
+
+
+def _results(path: Path) -> dict[tuple[int, str], bytes]:
+    """Results by their episode's number and plan."""
+    found = {}
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        with suppress(ValidationError):
+            result = RESULT.validate_json(line)
+            found[result.index, result.plan] = line
+    return found
 
 
 def _killer(plan: EpisodePlan) -> EpisodeFailure:
@@ -132,7 +165,7 @@ def in_parts(plans: Sequence[EpisodePlan], num_workers: int) -> list[list[Episod
     left, room = sum(plan.episode.num_frames for plan in plans), 0.0
     for plan in plans:
         num_frames = plan.episode.num_frames
-        if num_frames > room or len(parts[-1]) == MAX_PART_EPISODES:
+        if not parts or num_frames > room or len(parts[-1]) == MAX_PART_EPISODES:
             parts.append([])
             room = left / (4 * num_workers)
         parts[-1].append(plan)
@@ -171,22 +204,26 @@ def connected(num_workers: int | None, address: str | None) -> Iterator[ModuleTy
             _connect(num_workers, address)
         data: ModuleType = importing.result()
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, or recorded
-    _configure(data.DataContext.get_current())
     try:
-        yield data
+        with _configured(data):
+            yield data
     finally:
         if not was_connected:
             ray.shutdown()
 
 
-def _configure(context: Any) -> None:
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.target_max_block_size = 1  # bytes: each result is handed on by itself
-    context._max_num_blocks_in_streaming_gen_buffer = MAX_PART_EPISODES  # else copying waits for the driver
-    # What would be measured and divided is of no account with one operator, and costs the driver time.
-    context.op_resource_reservation_enabled = False
-    context.memory_usage_poll_interval_s = None
+@contextmanager
+def _configured(data: ModuleType) -> Iterator[None]:
+    """Whoever uses ray.data in this process afterwards finds it as it was."""
+    context = data.DataContext.get_current()
+    before = {name: getattr(context, name, None) for name in SETTINGS}
+    try:
+        for name, value in SETTINGS.items():
+            setattr(context, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(context, name, value)
 
 
 def _connect(num_workers: int | None, address: str | None) -> None:

@@ -1,20 +1,27 @@
 """What workers are given, and how it comes back: many episodes at once, and one by one."""
 
+import os
+import pickle
 import signal
 from dataclasses import replace
 from functools import partial
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.data import DataContext
 
 from conftest import LOCAL, files_of, recipe_for, video_path
+from engine import stream
+from engine.attempts import MAX_DEATHS
 from engine.convert import Workers, convert, plan_conversion
-from engine.output.record import EpisodeResult
-from engine.planning.plan import EpisodePlan
-from engine.stream import MAX_PART_EPISODES, in_parts
+from engine.output.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
+from engine.planning.plan import EpisodePlan, Job
+from engine.stream import MAX_PART_EPISODES, EpisodeWorker, in_parts
+from processes import CONTEXT, serve_forks
 from synthetic import write_dataset
 from waylaid import doing, kill, taken, wait_for
 
@@ -33,17 +40,19 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def plans(source: Path) -> list[EpisodePlan]:
     planned = plan_conversion(recipe_for(source, **SETTINGS)).episodes
-    ordered = sorted(planned, key=lambda plan: -plan.episode.num_frames)
-    assert [plan.index for plan in in_parts(ordered, 1)[0]] == [1, 0]
-    return ordered
+    return sorted(planned, key=lambda plan: -plan.episode.num_frames)
+
+
+def of_lengths(plan: EpisodePlan, lengths: list[int]) -> list[EpisodePlan]:
+    return [
+        replace(plan, index=index, episode=replace(plan.episode, num_frames=length))
+        for index, length in enumerate(lengths)
+    ]
 
 
 @given(lengths=st.lists(st.integers(1, 5000), max_size=400), num_workers=st.integers(1, 40))
 def test_parts_grow_smaller_and_lose_nothing(plans: list[EpisodePlan], lengths: list[int], num_workers: int) -> None:
-    wanted = [
-        replace(plans[0], index=index, episode=replace(plans[0].episode, num_frames=length))
-        for index, length in enumerate(lengths)
-    ]
+    wanted = of_lengths(plans[0], lengths)
     parts = in_parts(wanted, num_workers)
     assert [plan for part in parts for plan in part] == wanted
     left = sum(lengths)
@@ -54,16 +63,74 @@ def test_parts_grow_smaller_and_lose_nothing(plans: list[EpisodePlan], lengths: 
         left -= num_frames
 
 
+def test_parts_are_many_episodes_at_first_and_one_at_last(plans: list[EpisodePlan]) -> None:
+    sizes = [len(part) for part in in_parts(of_lengths(plans[0], [400] * 1000), 1)]
+    assert sizes[0] == MAX_PART_EPISODES
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1
+    assert len(sizes) < 60
+
+
 def test_one_huge_episode_is_a_part_of_its_own(plans: list[EpisodePlan]) -> None:
-    lengths = [100_000] * 3 + [100] * 97
-    wanted = [replace(plans[0], episode=replace(plans[0].episode, num_frames=length)) for length in lengths]
+    wanted = of_lengths(plans[0], [100_000] * 3 + [100] * 97)
     assert [len(part) for part in in_parts(wanted, 2)[:3]] == [1, 1, 1]
+
+
+def test_a_part_with_several_killers_ends_after_three_deaths_of_each(
+    source: Path, plans: list[EpisodePlan], tmp_path: Path
+) -> None:
+    """Each process dies of the next episode that kills, as in a codec; then the part is begun anew."""
+    job = plan_conversion(recipe_for(source, **SETTINGS)).job
+    row = {"plans": pickle.dumps(plans[:4])}
+    killers = {plans[1].index, plans[3].index}
+    serve_forks()
+    exits, told = [], CONTEXT.SimpleQueue()
+    while not exits or exits[-1]:
+        assert len(exits) <= len(killers) * MAX_DEATHS
+        worker = CONTEXT.Process(target=_work, args=(job, tmp_path, row, killers, told))
+        worker.start()
+        worker.join()
+        exits.append(worker.exitcode)
+    assert exits == [9] * len(killers) * MAX_DEATHS + [0]
+    results = [RESULT.validate_json(line) for line in taken(told)]
+    assert [result.index for result in results] == [plan.index for plan in plans[:4]]
+    assert {result.index for result in results if isinstance(result, EpisodeFailure)} == killers
+    assert not list(tmp_path.glob("*.results"))
+
+
+def _work(job: Job, out: Path, row: dict[str, bytes], killers: set[int], told: "SimpleQueue[bytes]") -> None:
+    """As Ray's worker does; what one that dies has yielded is yielded again."""
+    worker = EpisodeWorker(job, out, out)
+    convert_one = stream.convert_episode
+
+    def dying(plan: EpisodePlan, *args: Any, **settings: Any) -> EpisodeResult:
+        if plan.index in killers:
+            os._exit(9)
+        return convert_one(plan, *args, **settings)
+
+    stream.convert_episode = dying
+    for result in list(worker(row)):
+        told.put(result["result"])
+
+
+def test_what_is_no_result_is_not_taken_for_one(source: Path, plans: list[EpisodePlan], tmp_path: Path) -> None:
+    job = plan_conversion(recipe_for(source, **SETTINGS)).job
+    (tmp_path / f"{plans[0].index}.results").write_bytes(b'\n{"index": 1, "pl\n\nnull\n')
+    (given,) = EpisodeWorker(job, tmp_path, tmp_path)({"plans": pickle.dumps(plans[:1])})
+    assert isinstance(RESULT.validate_json(given["result"]), EpisodeRecord)
+
+
+def test_ray_data_is_left_as_it_was(source: Path, tmp_path: Path) -> None:
+    context = DataContext.get_current()
+    before = {name: getattr(context, name) for name in stream.SETTINGS}
+    convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(num=2))
+    assert {name: getattr(context, name) for name in stream.SETTINGS} == before
 
 
 def test_each_result_comes_before_the_rest_of_its_part_is_done(
     source: Path, plans: list[EpisodePlan], tmp_path: Path
 ) -> None:
-    first, second = plans[0].index, plans[1].index
+    first, second = (plan.index for plan in in_parts(plans, 1)[0])
     out, told, was_done = tmp_path / "out", tmp_path / "told", []
 
     def on_result(result: EpisodeResult) -> None:
@@ -71,6 +138,7 @@ def test_each_result_comes_before_the_rest_of_its_part_is_done(
             was_done.append(video_path(out, second).exists())
             told.write_text("\n")
 
+    # Were it not so, the system would let the worker go on all the same, after /proc/sys/fs/lease-break-time.
     with doing(source, out, [partial(wait_for, told, 1)], camera="top") as done:
         convert(recipe_for(source, **SETTINGS), out, workers=Workers(num=1), on_result=on_result)
     assert len(taken(done)) == 1

@@ -82,8 +82,8 @@ class EpisodeWorker:
             result = done.get((plan.index, plan.digest))
             if result is None:
                 result = RESULT.dump_json(self.convert(plan))
-                with kept.open("ab") as file:
-                    file.write(b"\n" + result + b"\n")  # what a full disk cut off stays on a line of its own
+                with suppress(OSError), kept.open("ab") as file:  # a full disk is told of by the result
+                    file.write(b"\n" + result + b"\n")  # what was cut off stays on a line of its own
             yield {"result": result}
         kept.unlink(missing_ok=True)  # another may have ended it, where this worker was given up for lost
 

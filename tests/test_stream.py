@@ -120,6 +120,15 @@ def test_what_is_no_result_is_not_taken_for_one(source: Path, plans: list[Episod
     assert isinstance(RESULT.validate_json(given["result"]), EpisodeRecord)
 
 
+def test_a_result_that_cannot_be_kept_is_given_all_the_same(
+    source: Path, plans: list[EpisodePlan], tmp_path: Path
+) -> None:
+    job = plan_conversion(recipe_for(source, **SETTINGS)).job
+    (tmp_path / f"{plans[0].index}.results").symlink_to("/dev/full")
+    given = list(EpisodeWorker(job, tmp_path, tmp_path)({"plans": pickle.dumps(plans[:2])}))
+    assert all(isinstance(RESULT.validate_json(row["result"]), EpisodeRecord) for row in given)
+
+
 def test_ray_data_is_left_as_it_was(source: Path, tmp_path: Path) -> None:
     context = DataContext.get_current()
     before = {name: getattr(context, name) for name in stream.SETTINGS}

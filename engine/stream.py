@@ -75,7 +75,7 @@ class EpisodeWorker:
         """
         plans: list[EpisodePlan] = pickle.loads(row["plans"])
         kept = self.scratch / f"{plans[0].index}.results"
-        done = _results(kept)
+        done = _kept_results(kept)
         for plan in plans:
             result = done.get((plan.index, plan.digest))
             if result is None:
@@ -97,8 +97,8 @@ class EpisodeWorker:
             return result
 
 
-def _results(path: Path) -> dict[tuple[int, str], bytes]:
-    """Results by their episode's number and plan."""
+def _kept_results(path: Path) -> dict[tuple[int, str], bytes]:
+    """Results as JSON by their episode's number and plan; a line that was cut off is none."""
     found = {}
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         with suppress(ValidationError):

@@ -20,7 +20,7 @@ from engine.attempts import MAX_DEATHS
 from engine.convert import Workers, convert, plan_conversion
 from engine.output.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
 from engine.planning.plan import EpisodePlan, Job
-from engine.stream import MAX_PART_EPISODES, EpisodeWorker, in_parts
+from engine.stream import MAX_PART_EPISODES, EpisodeWorker, in_parts, turn
 from processes import CONTEXT, serve_forks
 from synthetic import write_dataset
 from waylaid import doing, kill, taken, wait_for
@@ -40,7 +40,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def plans(source: Path) -> list[EpisodePlan]:
     planned = plan_conversion(recipe_for(source, **SETTINGS)).episodes
-    return sorted(planned, key=lambda plan: -plan.episode.num_frames)
+    return sorted(planned, key=turn)
 
 
 def of_lengths(plan: EpisodePlan, lengths: list[int]) -> list[EpisodePlan]:
@@ -116,8 +116,8 @@ def _work(job: Job, out: Path, row: dict[str, bytes], killers: set[int], told: "
 def test_what_is_no_result_is_not_taken_for_one(source: Path, plans: list[EpisodePlan], tmp_path: Path) -> None:
     job = plan_conversion(recipe_for(source, **SETTINGS)).job
     (tmp_path / f"{plans[0].index}.results").write_bytes(b'\n{"index": 1, "pl\n\nnull\n')
-    (given,) = EpisodeWorker(job, tmp_path, tmp_path)({"plans": pickle.dumps(plans[:1])})
-    assert isinstance(RESULT.validate_json(given["result"]), EpisodeRecord)
+    (row,) = EpisodeWorker(job, tmp_path, tmp_path)({"plans": pickle.dumps(plans[:1])})
+    assert isinstance(RESULT.validate_json(row["result"]), EpisodeRecord)
 
 
 def test_a_result_that_cannot_be_kept_is_given_all_the_same(
@@ -125,8 +125,9 @@ def test_a_result_that_cannot_be_kept_is_given_all_the_same(
 ) -> None:
     job = plan_conversion(recipe_for(source, **SETTINGS)).job
     (tmp_path / f"{plans[0].index}.results").symlink_to("/dev/full")
-    given = list(EpisodeWorker(job, tmp_path, tmp_path)({"plans": pickle.dumps(plans[:2])}))
-    assert all(isinstance(RESULT.validate_json(row["result"]), EpisodeRecord) for row in given)
+    rows = list(EpisodeWorker(job, tmp_path, tmp_path)({"plans": pickle.dumps(plans[:2])}))
+    assert [RESULT.validate_json(row["result"]).index for row in rows] == [plan.index for plan in plans[:2]]
+    assert all(isinstance(RESULT.validate_json(row["result"]), EpisodeRecord) for row in rows)
 
 
 def test_ray_data_is_left_as_it_was(source: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from engine.convert import Summary, Workers, convert
@@ -19,6 +20,9 @@ from engine.planning.recipe import Recipe
 from synthetic import write_dataset
 
 REPOSITORY = Path(__file__).parent.parent
+# Machines are shared and slow at times: no test fails for the time it took.
+settings.register_profile("millrace", deadline=None)
+settings.load_profile("millrace")
 LOCAL = Workers(local=True)
 LENGTHS = (41, 33, 17)
 # The side of the synthetic pictures' centre square: only cropped, so that barcodes stay sharp.

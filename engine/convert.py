@@ -19,6 +19,7 @@ from engine.output.folder import check_output
 from engine.output.ledger import Ledger
 from engine.output.quarantine import failure_line
 from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
+from engine.output.warned import sum_warnings
 from engine.parts import OutputPart, is_finished, part_folders
 from engine.planning.plan import ConversionPlan
 from engine.planning.planner import plan_parts
@@ -108,7 +109,7 @@ def _on_device(
 
 def _with_choice(plan: ConversionPlan, choice: Choice) -> ConversionPlan:
     notes = () if choice.why_not is None else (f"pictures on the CPU: {choice.why_not}",)
-    return replace(made_with(plan, choice.stages, choice.gpu), notes=(*plan.notes, *notes))
+    return replace(made_with(plan, choice.stages, choice.gpu), machine_notes=notes)
 
 
 def _run_all(todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summary]) -> dict[str | None, Summary]:
@@ -169,7 +170,7 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
         free_bytes=shutil.disk_usage(_existing_parent(Path(out))).free,
         core_seconds=seconds * scale,
         dropped=plans[0].dropped,
-        notes=plans[0].notes,
+        notes=(*plans[0].notes, *plans[0].machine_notes, *map(str, sum_warnings([sample], plans[0]))),
     )
 
 

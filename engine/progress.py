@@ -52,7 +52,9 @@ class ConversionProgress:
         self.started = self.last_line = perf_counter()
         what = plan.map.name if len(plan.recipe.sources) == 1 else f"{len(plan.recipe.sources)} sources"
         self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=what)
-        for note in plan.notes if plan.part != "held out" else ():  # told with those for training
+        for note in (
+            (*plan.notes, *plan.machine_notes) if plan.part != "held out" else ()
+        ):  # told with those for training
             self._print(f"note: {note}")
         if num_done:
             self._print(f"continuing: {num_done} of {self.num_episodes} episodes are done")
@@ -128,6 +130,8 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     if summary.quarantined:
         table.add_row("left out", f"{len(summary.quarantined):,} episodes that could not be converted")
     console.print(table)
+    for warning in summary.warnings:
+        console.print(f"warning: {escape(printable(str(warning)))}", soft_wrap=True, highlight=False)
     for folder in (out, str(heldout_folder(Path(out)))) if summary.held_out else (out,):
         console.print(f"wrote {escape(folder)}", soft_wrap=True, highlight=False)
 

@@ -8,16 +8,20 @@ from time import perf_counter
 from engine.faults import Quarantined
 from engine.output.ledger import Ledger
 from engine.output.quarantine import quarantined
+from engine.output.warned import WarningSum, sum_warnings
 from engine.planning.numbering import Key
 from engine.planning.plan import ConversionPlan
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a conversion did. source_seconds and stage_seconds (wall time over all workers):
-    of the episodes that this run converted. quarantined: what --skip-bad left out. was_finished: there was
-    nothing to do. redone: why clips that a GPU should have made were made on the CPU. held_out: the same of the
-    held-out episodes."""
+    """What a conversion did.
+
+    source_seconds and stage_seconds (wall time over all workers): of the episodes that this run converted.
+    quarantined: what --skip-bad left out. was_finished: there was nothing to do. redone: why clips that a GPU should
+    have made were made on the CPU. warnings: of all episodes, by source and kind. held_out: the same of the held-out
+    episodes.
+    """
 
     num_episodes: int
     num_clips: int
@@ -34,6 +38,7 @@ class Summary:
     quarantined: tuple[Quarantined, ...]
     was_finished: bool
     redone: tuple[str, ...] = ()
+    warnings: tuple[WarningSum, ...] = ()
     held_out: "Summary | None" = None
 
     @property
@@ -88,8 +93,9 @@ def summarize(plan: ConversionPlan, ledger: Ledger, done: Collection[Key], *, st
         wall_seconds=perf_counter() - started,
         stage_seconds=dict(seconds),
         dropped=plan.dropped,
-        notes=plan.notes,
+        notes=(*plan.notes, *plan.machine_notes),
         redone=tuple(redone),
+        warnings=sum_warnings(ledger.records(), plan),
         quarantined=quarantined(ledger.skipped, plan),
         was_finished=False,
     )

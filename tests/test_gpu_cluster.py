@@ -85,7 +85,7 @@ def test_a_probe_that_fails_says_why_and_so_does_a_run_that_uses_no_gpu(
     notes: list[str] = []
 
     def stop(plan: ConversionPlan, num_done: int) -> None:
-        notes.extend(plan.notes)
+        notes.extend(plan.machine_notes)
         raise Begun
 
     with nodes_without("av", tmp_path, monkeypatch):

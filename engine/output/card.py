@@ -1,11 +1,14 @@
 """The dataset card: README.md in the output's root."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
+from engine.output.warned import WarningSum
 from engine.planning.plan import ConversionPlan
 from engine.resample import format_fps
 from engine.sources.location import public_name
+from engine.text import printable
 
 CARD = """\
 ---
@@ -38,7 +41,7 @@ A LeRobot v2.1 dataset for NVIDIA GR00T N1.6, converted by Millrace.
 |---|---|---|---|
 {groups}
 
-{sources}## Tasks
+{sources}{warnings}## Tasks
 
 {tasks}
 
@@ -58,10 +61,16 @@ SOURCES = """\
 {rows}
 
 """
+WARNINGS = """\
+## Warnings
+
+{lines}
+
+"""
 MAX_TASKS = 20
 
 
-def dataset_card(plan: ConversionPlan) -> str:
+def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> str:
     """The card's text; the same for the same recipe and sources."""
     return CARD.format(
         robot=plan.target.name,
@@ -77,6 +86,7 @@ def dataset_card(plan: ConversionPlan) -> str:
         action=ACTION,
         groups="\n".join(_group_rows(plan)),
         sources=SOURCES.format(rows="\n".join(_source_rows(plan))) if len(plan.job.bindings) > 1 else "",
+        warnings=WARNINGS.format(lines="\n".join(_warning_lines(warnings))) if warnings else "",
         tasks="\n".join(_task_lines(plan.tasks)),
         config=MODALITY_CONFIG,
     )
@@ -105,6 +115,13 @@ def _source_rows(plan: ConversionPlan) -> list[str]:
         f"| {binding.map.name} |"
         for number, binding in enumerate(plan.job.bindings)
     ]
+
+
+def _warning_lines(warnings: Iterable[WarningSum]) -> Iterator[str]:
+    """As code, so that names from the source are not read as Markdown or HTML."""
+    for warning in warnings:
+        text = printable(str(warning)).replace("`", "'")
+        yield f"- `{text}`"
 
 
 def _task_lines(tasks: tuple[str, ...]) -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from engine.layout import (
 from engine.output.card import dataset_card
 from engine.output.ledger import Ledger
 from engine.output.quarantine import public_quarantine
+from engine.output.warned import WarningSum, public_warnings, sum_warnings, without_roots
 from engine.planning.plan import ConversionPlan
 from engine.sources.location import public_name
 from engine.video.encode import library_versions
@@ -51,12 +52,13 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     for name, lines in _meta_files(plan, ledger, out, scratch).items():
         _write(meta / name, lines)
     config = modality_config(plan.map, plan.cameras, plan.horizon)
-    beside = {CARD: dataset_card(plan), MODALITY_CONFIG: modality_config_source(config)}
+    warnings = tuple(public_warnings(sum_warnings(ledger.records(), plan), plan))
+    beside = {CARD: dataset_card(plan, warnings), MODALITY_CONFIG: modality_config_source(config)}
     for name, text in beside.items():
         _write(scratch / name, [text])
     written = {name: scratch / name for name in beside}
     written |= {f"{META}/{path.name}": path for path in sorted(meta.iterdir())}
-    _write(scratch / MANIFEST, _manifest(plan, ledger, written))
+    _write(scratch / MANIFEST, _manifest(plan, ledger, written, warnings))
     for name in (*beside, MANIFEST):
         (scratch / name).replace(out / name)
     # GR00T and LeRobot read meta/ first, so it appears last.
@@ -156,7 +158,9 @@ def _features(plan: ConversionPlan) -> dict[str, Any]:
     }
 
 
-def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path]) -> Iterator[str]:
+def _manifest(
+    plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path], warnings: Sequence[WarningSum]
+) -> Iterator[str]:
     """millrace.json, an episode a line: what made this dataset, of what, and every file's digest."""
     sources = [(public_name(binding.source.path, binding.revision), binding.revision) for binding in plan.job.bindings]
     origins = {episode.key: episode.origin.model_dump() for episode in plan.episodes}
@@ -172,6 +176,8 @@ def _manifest(plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path])
             "libraries": library_versions(),
             **_on_gpu(plan.job.video.stages),
         },
+        "notes": [without_roots(note, plan) for note in plan.notes],
+        "warnings": [one.model_dump(mode="json") for one in warnings],
         **({"quarantine": left_out} if left_out else {}),
         "files": [_digest(name, path) for name, path in written.items()],
     }

@@ -33,13 +33,27 @@ class Origin(BaseModel):
     episode: int
 
 
+class Warned(BaseModel):
+    """Something remarkable about a converted episode; it does not stop the conversion.
+
+    code: the kind, in the words of inspection's findings. camera: None where it concerns the whole episode.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    message: str
+    camera: str | None = None
+
+
 class EpisodeRecord(BaseModel):
     """A converted episode.
 
     plan: digest of its EpisodePlan. index, first_index, tasks: its numbers in the output, which may change while
     that is not finished; tasks: with their texts, in order of appearance. files: its rows, then its clips.
     copied: cameras whose clips were not encoded anew. redone: cameras whose clips a GPU should have made but the CPU
-    did, and why. stats: LeRobot's, by feature. seconds: wall time by stage.
+    did, and why. warnings: what is remarkable about its data. stats: LeRobot's, by feature. seconds: wall time by
+    stage.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +70,7 @@ class EpisodeRecord(BaseModel):
     files: tuple[FileRecord, ...]
     copied: tuple[str, ...] = ()
     redone: dict[str, str] = {}
+    warnings: tuple[Warned, ...] = ()
     stats: dict[str, Summary]
     seconds: dict[str, float]
 

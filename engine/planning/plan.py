@@ -66,7 +66,8 @@ class ConversionPlan:
 
     part: of the recipe's episodes; None: all of them. recipe: with the maps that were guessed.
     map: describes the output, whichever map an episode came by. dropped: source columns and cameras that
-    nothing asked for. notes: what the user should know.
+    nothing asked for. notes: what the user should know. machine_notes: the same of this
+    machine, which no record keeps.
     """
 
     part: Part | None
@@ -77,6 +78,7 @@ class ConversionPlan:
     episodes: tuple[EpisodePlan, ...]
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
+    machine_notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:

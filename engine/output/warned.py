@@ -1,0 +1,82 @@
+"""Warnings of converted episodes, summed up by source and kind."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.output.record import EpisodeRecord, Warned
+from engine.planning.plan import ConversionPlan
+from engine.sources.location import public_name
+
+
+class WarningSum(BaseModel):
+    """One kind of warning in one source.
+
+    source: the dataset as the recipe names it. num_episodes: how many have the warning. first_episode: the number
+    of the first of them in the source; message and camera are its own.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    source: Path
+    num_episodes: int
+    first_episode: int
+    camera: str | None
+    message: str
+
+    def __str__(self) -> str:
+        camera = f", camera {self.camera}" if self.camera else ""
+        what = f"episode {self.first_episode}{camera}: {self.message}"
+        if self.num_episodes == 1:
+            return f"{self.source}: {self.code}: {what}"
+        return f"{self.source}: {self.code} in {self.num_episodes:,} episodes; the first is {what}"
+
+
+def sum_warnings(records: Iterable[EpisodeRecord], plan: ConversionPlan) -> tuple[WarningSum, ...]:
+    """The warnings of all episodes, by source and code.
+
+    Args:
+        records: In the order of their numbers in the output, so that the result is the same for any workers.
+        plan: Names the sources.
+    """
+    firsts: dict[tuple[int, str], tuple[int, Warned]] = {}
+    counts: dict[tuple[int, str], int] = {}
+    for record in records:
+        for code, warned in {one.code: one for one in reversed(record.warnings)}.items():
+            key = record.binding, code
+            firsts.setdefault(key, (record.source_episode, warned))
+            counts[key] = counts.get(key, 0) + 1
+    return tuple(
+        WarningSum(
+            code=code,
+            source=plan.recipe.sources[binding].path,
+            num_episodes=counts[binding, code],
+            first_episode=episode,
+            camera=warned.camera,
+            message=warned.message,
+        )
+        for (binding, code), (episode, warned) in sorted(firsts.items(), key=lambda item: item[0])
+    )
+
+
+def public_warnings(found: Sequence[WarningSum], plan: ConversionPlan) -> Iterator[WarningSum]:
+    """The same for others to read: without the place of a source on this machine's disk."""
+    names = {binding.source.path: public_name(binding.source.path, binding.revision) for binding in plan.job.bindings}
+    for one in found:
+        source = Path(names[one.source])
+        yield one.model_copy(update={"source": source, "message": without_roots(one.message, plan)})
+
+
+def without_roots(text: str, plan: ConversionPlan) -> str:
+    """A text without the folders that the sources lie in on this machine; a source goes by its public name."""
+    for binding in plan.job.bindings:
+        name = public_name(binding.source.path, binding.revision)
+        for folder in sorted({str(binding.root), str(binding.source.path)}, key=len, reverse=True):
+            # Only where it stands as a path: a folder may be called "a".
+            before = rf"(?<![\w./~-]){re.escape(folder)}"
+            text = re.sub(rf"{before}/", "", text)
+            text = re.sub(rf"{before}(?![\w.-])", name.replace("\\", "\\\\"), text)
+    return text

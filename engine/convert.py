@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from engine.output.quarantine import failure_line
 from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from engine.output.warned import sum_warnings
 from engine.parts import OutputPart, is_finished, part_folders
-from engine.planning.plan import ConversionPlan
+from engine.planning.plan import ConversionPlan, first_fault
 from engine.planning.planner import plan_parts
 from engine.planning.recipe import Recipe
 from engine.run import Rerun, Watch, run_plan, without_skipped
@@ -170,8 +170,24 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
         free_bytes=shutil.disk_usage(_existing_parent(Path(out))).free,
         core_seconds=seconds * scale,
         dropped=plans[0].dropped,
-        notes=(*plans[0].notes, *plans[0].machine_notes, *map(str, sum_warnings([sample], plans[0]))),
+        notes=(
+            *plans[0].notes,
+            *plans[0].machine_notes,
+            *map(str, sum_warnings([sample], plans[0])),
+            *_known_failures(plans),
+        ),
     )
+
+
+def _known_failures(plans: Sequence[ConversionPlan]) -> Iterator[str]:
+    """What metadata alone shows to fail, in one line."""
+    lines = [failure_line(failure, plan) for plan in plans for failure in plan.rejected]
+    for plan in plans:
+        for episode in plan.episodes:
+            if fault := first_fault(episode, plan.job):
+                lines.append(f"episode {episode.episode.index}: {fault.reason}")
+    if lines:
+        yield f"{len(lines)} selected episodes cannot be converted; the first, {lines[0]}"
 
 
 def _timed_sample(plan: ConversionPlan) -> tuple[EpisodeRecord, float]:
@@ -182,7 +198,8 @@ def _timed_sample(plan: ConversionPlan) -> tuple[EpisodeRecord, float]:
     """
     # NVENC's bytes are estimated by libx264's.
     job = made_with(plan, plan.job.video.stages.model_copy(update={"encoder": X264})).job
-    by_length = sorted(plan.episodes, key=lambda episode: episode.num_frames)
+    sound = [episode for episode in plan.episodes if first_fault(episode, plan.job) is None] or plan.episodes
+    by_length = sorted(sound, key=lambda episode: episode.num_frames)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / WORK
         scratch.mkdir()

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from embodiments.errors import MillraceError
 from engine.clip import ClipSource, make_clip
 from engine.clock import StageClock
-from engine.errors import EpisodeError, RowsError, VideoError, fault_code
+from engine.errors import EpisodeDataError, EpisodeError, RowsError, VideoError, fault_code
 from engine.faults import FaultCode
 from engine.layout import EpisodePaths, camera_key
 from engine.output.finish import finish, writing_to
 from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord
 from engine.planning.binding import Binding
 from engine.planning.joint_columns import JointColumns
-from engine.planning.plan import EpisodePlan, Job, chosen_frames
-from engine.resample import resample_actions
+from engine.planning.plan import EpisodePlan, Job, chosen_frames, first_fault
 from engine.row_reader import RowReader
 from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
@@ -74,6 +73,7 @@ class _Conversion:
 
     def run(self) -> EpisodeRecord:
         """Raises EpisodeError, which names the camera where one is concerned."""
+        self._check_faults()
         with self._blaming(None):
             self._fetch()
             ranges, table = self._read()
@@ -98,6 +98,12 @@ class _Conversion:
             stats=self.stats,
             seconds=self.clock.seconds,
         )
+
+    def _check_faults(self) -> None:
+        """An episode that metadata alone shows to be wrong is not read."""
+        if fault := first_fault(self.plan, self.job):
+            cause = EpisodeDataError(fault.reason, fault.code)
+            raise EpisodeError(self.plan.episode.index, fault.camera, fault.reason) from cause
 
     @contextmanager
     def _blaming(self, camera: str | None) -> Iterator[None]:
@@ -134,11 +140,10 @@ class _Conversion:
         with self.clock.stage("map joints"):
             used = binding.map.state.gather, binding.map.action.gather
             state, action = (
-                _joints(table, wanted, joints, where)
+                _joints(table, wanted, joints, where)[frames]
                 for wanted, joints in zip((binding.state, binding.action), used, strict=True)
             )
-            kinds = binding.map.source.layout("action").action_kinds
-            state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds))
+            state, action = binding.map.apply(state, action)
         return EpisodeRows(
             episode_index=plan.index,
             first_index=plan.first_index,

@@ -86,7 +86,7 @@ class _Run:
         while True:
             with Ledger(self.out, plan, verify=self.rerun.verify) as ledger:
                 failures = self._convert(plan, ledger)
-                if not failures:
+                if not failures and (self.rerun.skip_bad or not plan.rejected):
                     return self._commit(plan, ledger)
                 rest = self._without(failures, plan)
                 ledger.skip(failures)
@@ -112,12 +112,13 @@ class _Run:
         return sorted(failures, key=lambda failure: failure.index)
 
     def _without(self, failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> ConversionPlan:
+        told = sorted((*plan.rejected, *failures), key=lambda failure: failure.key)
         if not self.rerun.skip_bad:
-            raise set_aside(failures, plan, self.out, self.scratch)
+            raise set_aside(told, plan, self.out, self.scratch)
         try:
             return without_failed(plan, failures)
         except MillraceError as why:
-            failed = set_aside(failures, plan, self.out, self.scratch)
+            failed = set_aside(told, plan, self.out, self.scratch)
             raise EpisodesFailed([*failed.lines, f"nothing was left out: {why}"], failed.quarantined) from why
 
     def _commit(self, plan: ConversionPlan, ledger: Ledger) -> Summary:

@@ -125,7 +125,19 @@ def test_every_fault_has_its_code_and_says_what_is_wrong(tmp_path: Path, fault: 
 def test_codes_are_words_that_stay() -> None:
     assert {
         *("missing", "truncated", "corrupt", "unreadable", "frame-count", "row-count", "row-order", "not-finite"),
-        *("not-numbers", "width", "task", "picture-size", "worker-died", "memory", "internal", "gpu", "hub", "output"),
+        *(
+            "not-numbers",
+            "width",
+            "metadata",
+            "task",
+            "picture-size",
+            "worker-died",
+            "memory",
+            "internal",
+            "gpu",
+            "hub",
+            "output",
+        ),
     } == CODES
 
 

@@ -16,6 +16,7 @@ from engine.inspection.facts import (
     count_tasks,
     describe,
     measure_files,
+    metadata_findings,
     read_claims,
     task_findings,
 )
@@ -100,6 +101,7 @@ def _summarize(
     claims = read_claims(dataset.root)
     findings = [
         *claim_findings(dataset, claims),
+        *metadata_findings(dataset),
         *task_findings(dataset),
         *files.findings,
         *rows.findings,

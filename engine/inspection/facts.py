@@ -122,17 +122,28 @@ def claim_findings(dataset: SourceDataset, claims: Claims) -> Iterator[Finding]:
     version = claims.codebase_version
     if version is not None and not str(version).startswith(layout):
         yield found("version-mismatch", f"info.json says {version}, but the files are laid out as {layout}")
-    totals = {"total_episodes": len(dataset.episodes), "total_frames": _num_frames(dataset)}
+    totals = {"total_episodes": len(dataset.episodes) + len(dataset.bad)}
+    if not dataset.bad:  # whose lengths are not known
+        totals["total_frames"] = _num_frames(dataset)
     for name, number in totals.items():
         claimed = getattr(claims, name)
         if claimed is not None and claimed != number:
             yield found("total-mismatch", f"info.json says {name} is {claimed}, but there are {number}")
-    if not dataset.episodes:
+    if not dataset.episodes and not dataset.bad:
         yield found("no-episode", "the dataset has no episode")
 
 
 def _num_frames(dataset: SourceDataset) -> int:
     return sum(episode.num_frames for episode in dataset.episodes)
+
+
+def metadata_findings(dataset: SourceDataset) -> Iterator[Finding]:
+    """Episodes that metadata alone shows to be wrong, all of them or one camera."""
+    for bad in dataset.bad:
+        yield found("bad-metadata", bad.fault.reason, episode=bad.index, camera=bad.fault.camera)
+    for episode in dataset.episodes:
+        for fault in episode.faults:
+            yield found("bad-metadata", fault.reason, episode=episode.index, camera=fault.camera)
 
 
 def task_findings(dataset: SourceDataset) -> Iterator[Finding]:

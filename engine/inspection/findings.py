@@ -20,6 +20,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     # metadata and files
     "no-episode": Kind("error", "The dataset has no episode."),
+    "bad-metadata": Kind("error", "What meta/ says of an episode is missing, malformed or contradicts itself."),
     "missing-file": Kind("error", "A parquet file or video that an episode needs is not there."),
     "version-mismatch": Kind("info", "info.json claims another layout than the files have."),
     "total-mismatch": Kind("warning", "info.json counts other episodes or frames than there are."),

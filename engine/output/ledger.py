@@ -48,6 +48,7 @@ class Ledger:
         self._misplaced: set[Key] = set()
         self._written: set[int] = set()  # numbers under which files may lie, of whichever episode
         self._skipped: tuple[EpisodeFailure, ...] = ()
+        self._rejected = plan.rejected
         self._file = path.open("a+b")
         try:
             self._begin_or_continue(_header(plan))
@@ -134,18 +135,23 @@ class Ledger:
 
     def skip(self, failures: Sequence[EpisodeFailure]) -> None:
         """Note for later runs that these are left out, beside those that are."""
-        self._skipped = (*self.skipped, *failures)
+        self._skipped = (*self._still_skipped, *failures)
         self._write(Skipped(episodes=self._skipped).model_dump_json().encode())
 
     @property
     def skipped(self) -> tuple[EpisodeFailure, ...]:
-        """What --skip-bad left out, in the recipe's order, but for what was mended since and is planned again."""
-        known = [
+        """What --skip-bad skipped and what the plan rejects, in the recipe's order."""
+        by_key = {failure.key: failure for failure in (*self._still_skipped, *self._rejected)}
+        return tuple(by_key[key] for key in sorted(by_key))
+
+    @property
+    def _still_skipped(self) -> tuple[EpisodeFailure, ...]:
+        """Without what was fixed since and is planned again."""
+        return tuple(
             failure
             for failure in self._skipped
             if (planned := self._planned.get(failure.key)) is None or planned.digest == failure.plan
-        ]
-        return tuple(sorted(known, key=lambda failure: failure.key))
+        )
 
     def _write(self, line: bytes) -> int:
         place = self._file.seek(0, 2)

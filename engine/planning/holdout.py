@@ -11,7 +11,7 @@ from engine.planning.prepare import PreparedSource
 from engine.planning.problems import Problems
 from engine.planning.recipe import NONE
 from engine.sources import SourceEpisode
-from engine.sources.selection import select_episodes
+from engine.sources.selection import select
 
 HELD_OUT = "_heldout"
 
@@ -57,7 +57,12 @@ def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpis
         return []
     if source.spec.holdout is not None:
         selected = {episode.index for episode in source.episodes}
-        listed = select_episodes(source.dataset, source.spec.holdout, option="--holdout")
+        listed, rejected = select(source.dataset, source.spec.holdout, option="--holdout")
+        if rejected and not listed:  # beside others, it is a failed episode like any
+            raise RecipeError(
+                f"{source.spec.path}: episode {rejected[0].index} cannot be held out, for it cannot be read: "
+                f"{rejected[0].fault.reason}"
+            )
         for episode in listed:
             if episode.index not in selected:
                 raise RecipeError(f"{source.spec.path}: episode {episode.index} cannot be held out: it is not selected")

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodiments import CompiledMap, Robot
-from engine.output.record import Origin
+from engine.output.record import EpisodeFailure, Origin
 from engine.planning.binding import Binding
 from engine.planning.recipe import Recipe
 from engine.resample import Resampler, frame_indices
 from engine.sources import SourceEpisode
+from engine.sources.episode import SourceFault
 from engine.video.encode import VideoSettings
 from engine.video.reframe import Crop
 from engine.video.stages import Gpu
@@ -67,7 +68,8 @@ class ConversionPlan:
     part: of the recipe's episodes; None: all of them. recipe: with the maps that were guessed.
     map: describes the output, whichever map an episode came by. dropped: source columns and cameras that
     nothing asked for. notes: what the user should know. machine_notes: the same of this
-    machine, which no record keeps.
+    machine, which no record keeps. rejected: selected episodes that the metadata does not describe well enough to
+    plan them; they have failed before a run begins.
     """
 
     part: Part | None
@@ -79,6 +81,7 @@ class ConversionPlan:
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
     machine_notes: tuple[str, ...] = ()
+    rejected: tuple[EpisodeFailure, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -99,6 +102,13 @@ class ConversionPlan:
     def cameras(self) -> tuple[str, ...]:
         """Cameras of the output."""
         return self.job.cameras
+
+
+def first_fault(plan: EpisodePlan, job: Job) -> SourceFault | None:
+    """What metadata alone shows to be wrong with an episode or with a camera that the output uses."""
+    cameras = job.bindings[plan.binding].cameras
+    used = {None, *(cameras.get(camera) for camera in job.cameras)}
+    return next((fault for fault in plan.episode.faults if fault.camera in used), None)
 
 
 def chosen_frames(

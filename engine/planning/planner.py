@@ -7,6 +7,7 @@ from fractions import Fraction
 from embodiments import CompiledMap
 from embodiments.yaml_file import Key
 from engine.errors import RecipeError
+from engine.output.record import EpisodeFailure
 from engine.planning.binding import Binding, dropped, notes
 from engine.planning.cameras import check_cameras, output_cameras
 from engine.planning.holdout import split
@@ -127,7 +128,23 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
         episodes=tuple(number_episodes(sources, bindings, selected, tasks)),
         dropped=tuple(dict.fromkeys(name for dataset, binding in bound for name in dropped(dataset, binding))),
         notes=tuple(dict.fromkeys([*told, *_untrained(prepared)])),
+        rejected=() if part == "held out" else tuple(_rejected(sources)),
     )
+
+
+def _rejected(sources: Sequence[PreparedSource]) -> Iterable[EpisodeFailure]:
+    """The selected episodes that cannot be planned, in the recipe's order; they have no number in the output."""
+    for number, source in enumerate(sources):
+        for bad in sorted(source.rejected, key=lambda bad: bad.index):
+            yield EpisodeFailure(
+                index=-1,
+                plan="",
+                binding=number,
+                source_episode=bad.index,
+                camera=bad.fault.camera,
+                code=bad.fault.code,
+                reason=bad.fault.reason,
+            )
 
 
 def _untrained(prepared: _Prepared) -> Iterable[str]:

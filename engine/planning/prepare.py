@@ -18,8 +18,9 @@ from engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
 from engine.planning.tasks import check_tasks
 from engine.resample import frame_indices
 from engine.sources import SourceDataset, SourceEpisode, open_source
+from engine.sources.episode import BadEpisode
 from engine.sources.location import pinned
-from engine.sources.selection import select_episodes
+from engine.sources.selection import select
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +28,8 @@ class PreparedSource:
     """A source that fits its map.
 
     key: its place in the recipe. spec: with the map that was guessed. cameras: target camera -> source
-    camera. episodes: those that the recipe selects. num_frames: of the output, by episode index. origins: by
-    episode index. notes: what the user should know.
+    camera. episodes: those that the recipe selects. rejected: of these, what cannot be read. num_frames: of the
+    output, by episode index. origins: by episode index. notes: what the user should know.
     """
 
     key: Key
@@ -39,6 +40,7 @@ class PreparedSource:
     action: JointColumns
     cameras: Mapping[str, str]
     episodes: tuple[SourceEpisode, ...]
+    rejected: tuple[BadEpisode, ...]
     num_frames: Mapping[int, int]
     origins: Mapping[int, Origin]
     notes: tuple[str, ...]
@@ -67,7 +69,8 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
             problems.collect((*key, "map"), maps.compiled, spec)
         return None
     spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
-    episodes = problems.collect((*key, "episodes"), select_episodes, dataset, spec.episodes)
+    selected = problems.collect((*key, "episodes"), _select, dataset, spec)
+    episodes, rejected = selected or (None, [])
     num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
     problems.collect((*key, "task"), check_tasks, dataset, episodes or (), spec)
     chosen = _choose(maps, spec, dataset, key, problems) if is_mapped else None
@@ -88,10 +91,24 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
         action=columns[1],
         cameras=cameras,
         episodes=tuple(episodes),
+        rejected=tuple(rejected),
         num_frames=num_frames or {},
         origins=origins(spec.path, dataset),
         notes=notes,
     )
+
+
+def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisode], list[BadEpisode]]:
+    """The selected episodes, of which at least one can be read, and those that cannot."""
+    episodes, rejected = select(dataset, spec.episodes)
+    if not episodes:
+        first = rejected[0]
+        which = "selected episodes" if spec.episodes is not None else "episodes"
+        raise DatasetError(
+            f"none of the {len(rejected)} {which} of {spec.path} can be read; episode {first.index}: "
+            f"{first.fault.reason}. Fix the dataset's metadata, or select others with --episodes"
+        )
+    return episodes, rejected
 
 
 def _own_fps(spec: SourceSpec, dataset: SourceDataset) -> Fraction:

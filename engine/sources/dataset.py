@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.errors import DatasetError
 from engine.layout import CAMERA_PREFIX
-from engine.sources.episode import SourceEpisode
+from engine.sources.episode import BadEpisode, SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
 
 # Of a column or picture: lists of names are made for what the metadata says.
@@ -38,6 +38,7 @@ class SourceDataset:
 
     tasks: text by task index. Cameras are named by their feature without "observation.images.".
     revision: which state of the dataset this is, where its name has several. files: wherever they lie.
+    bad: episodes that cannot be read, by number; none of them is among the episodes.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class SourceDataset:
     episodes: Sequence[SourceEpisode]
     revision: str | None = None
     files: SourceFiles = LOCAL
+    bad: tuple[BadEpisode, ...] = ()
 
     @property
     def cameras(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.errors import DatasetError
+from engine.faults import FaultCode
 
 # Two days at 50 Hz: metadata that says more is wrong, and memory is taken for what it says.
 MAX_FRAMES = 10_000_000
@@ -72,12 +73,30 @@ class Repository(Protocol):
 
 
 @dataclass(frozen=True)
+class SourceFault:
+    """What metadata alone shows to be wrong with an episode; camera None: it concerns all of it."""
+
+    code: FaultCode
+    reason: str
+    camera: str | None = None
+
+
+@dataclass(frozen=True)
+class BadEpisode:
+    """An episode that the metadata lists but does not describe well enough to read it."""
+
+    index: int
+    fault: SourceFault
+
+
+@dataclass(frozen=True)
 class SourceEpisode:
     """Where one episode's rows and pictures lie, and what is known of it before they are read.
 
     search: the folder of parquet files shared by several episodes, where the rows are looked for should
     `rows` turn out to be another episode's; None where the episode has a file of its own.
     repository: what its files are fetched from; None where they are here.
+    faults: what metadata alone shows to be wrong; a camera with a fault may have no clip.
     """
 
     index: int
@@ -87,6 +106,7 @@ class SourceEpisode:
     tasks: tuple[str, ...]
     search: Path | None = None
     repository: Repository | None = None
+    faults: tuple[SourceFault, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= MAX_FRAMES:

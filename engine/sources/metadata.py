@@ -7,12 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from engine.errors import DatasetError
 from engine.lfs import ADVICE, is_lfs_pointer
 from engine.resample import parse_fps
 from engine.sources.dataset import Feature
+from engine.sources.listing import MAX_INDEX
 from engine.templates import why_not_fillable
 
 # A line of episodes.jsonl takes some 150 bytes.
@@ -82,6 +83,14 @@ class Info(BaseModel):
         return chunks_size
 
 
+class Totals(BaseModel):
+    """What info.json counts, where it is a number; it may be wrong."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    total_episodes: Annotated[int | None, BeforeValidator(lambda value: value if type(value) is int else None)] = None
+
+
 class TaskLine(BaseModel):
     """A line of tasks.jsonl."""
 
@@ -91,14 +100,24 @@ class TaskLine(BaseModel):
     task: Text
 
 
+def _listed_tasks(tasks: object) -> object:
+    """One task may stand alone, and null is none."""
+    listed = [tasks] if isinstance(tasks, str) else tasks
+    return tuple(task for task in listed if task is not None) if isinstance(listed, (list, tuple)) else listed or ()
+
+
+Index = Annotated[int, Field(ge=0, le=MAX_INDEX)]
+Tasks = Annotated[tuple[Text, ...], BeforeValidator(_listed_tasks)]
+
+
 class EpisodeLine(BaseModel):
     """A line of episodes.jsonl."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    episode_index: int
+    episode_index: Index
     length: int
-    tasks: tuple[Text, ...] = ()
+    tasks: Tasks = ()
 
 
 def read_json(path: Path, model: type[Model]) -> Model:
@@ -107,22 +126,31 @@ def read_json(path: Path, model: type[Model]) -> Model:
     Raises:
         DatasetError: missing, an LFS pointer, no JSON, or not what the model demands.
     """
-    return _parse(_read_text(path), model, str(path))
+    text = _read_text(path)
+    if not text.strip():
+        raise DatasetError(f"{path} is empty")
+    return check(parse_json(text, str(path)), model, str(path))
 
 
 def read_jsonl(path: Path, model: type[Model]) -> Iterator[Model]:
     """A checked model for each line that is not blank."""
+    for place, line in read_lines(path):
+        yield check(parse_json(line, place), model, place)
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Where each line stands that is not blank, and its text; what is no UTF-8 becomes halves of characters."""
     # Not splitlines: texts may hold other line separators than \n.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    for number, line in enumerate(_read_text(path, errors="surrogateescape").split("\n"), start=1):
         if line.strip():
-            yield _parse(line, model, f"{path}:{number}")
+            yield f"{path}:{number}", line
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, *, errors: str = "strict") -> str:
     try:
         if (num_bytes := path.stat().st_size) > MAX_BYTES:
             raise DatasetError(f"{path} is {num_bytes} bytes, too large to be metadata")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig", errors=errors)  # editors on Windows begin a file with a mark
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -132,12 +160,16 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _parse(text: str, model: type[Model], where: str) -> Model:
+def parse_json(text: str, where: str) -> object:
+    """The value that a text holds.
+
+    Raises:
+        DatasetError: it is not JSON; names the place.
+    """
     try:
-        values = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where} is not JSON ({error})") from error
-    return check(values, model, where)
 
 
 def check(values: object, model: type[Model], where: str) -> Model:

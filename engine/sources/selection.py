@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine.errors import DatasetError, RecipeError
 from engine.sources.dataset import SourceDataset
-from engine.sources.episode import SourceEpisode
+from engine.sources.episode import BadEpisode, SourceEpisode
 
 
 def parse_selection(text: str) -> list[slice | int]:
@@ -27,7 +27,14 @@ def parse_selection(text: str) -> list[slice | int]:
 def select_episodes(
     dataset: SourceDataset, selection: str | None, *, option: str = "--episodes"
 ) -> list[SourceEpisode]:
-    """The episodes that a selection names, in its order; None names all.
+    """The episodes that a selection names and that can be read, in its order; see `select`."""
+    return select(dataset, selection, option=option)[0]
+
+
+def select(
+    dataset: SourceDataset, selection: str | None, *, option: str = "--episodes"
+) -> tuple[list[SourceEpisode], list[BadEpisode]]:
+    """The episodes that a selection names, in its order, and the bad ones among them; None names all.
 
     Unlike Python's, its ranges may not reach past the end: whoever asks for 100 episodes should hear that there
     are 50. Within them, numbers that the dataset leaves out are no error.
@@ -42,22 +49,30 @@ def select_episodes(
         RecipeError: the selection is malformed, names an episode that does not exist or one twice, or has a part
             that names none.
     """
-    by_index = {episode.index: episode for episode in dataset.episodes}
-    if not by_index:
+    if not dataset.episodes and not dataset.bad:
         raise DatasetError(f"{dataset.root} has no episodes")
     if selection is None:
-        return list(dataset.episodes)
+        return list(dataset.episodes), list(dataset.bad)
+    chosen = _chosen(dataset, selection, option)
+    by_index = {episode.index: episode for episode in dataset.episodes}
+    bad = {episode.index: episode for episode in dataset.bad}
+    return [by_index[index] for index in chosen if index in by_index], [bad[index] for index in chosen if index in bad]
+
+
+def _chosen(dataset: SourceDataset, selection: str, option: str) -> list[int]:
+    """The numbers that a selection names, in its order."""
     try:
         parts = parse_selection(selection)
     except ValueError as error:
         raise RecipeError(f"{option}: {error}") from None
-    chosen: dict[int, SourceEpisode] = {}
+    known = {episode.index for episode in dataset.episodes} | {bad.index for bad in dataset.bad}
+    chosen: dict[int, None] = {}
     for text, part in zip(selection.split(","), parts, strict=True):
-        for index in _indices(part, dataset.root, by_index, where=f"{option} {text.strip()}"):
+        for index in _indices(part, dataset.root, known, where=f"{option} {text.strip()}"):
             if index in chosen:
                 raise RecipeError(f"{option} {selection} names episode {index} twice")
-            chosen[index] = by_index[index]
-    return list(chosen.values())
+            chosen[index] = None
+    return list(chosen)
 
 
 def _indices(part: slice | int, root: Path, known: Collection[int], *, where: str) -> list[int]:

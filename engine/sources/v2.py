@@ -8,7 +8,18 @@ from engine.sources.containment import own
 from engine.sources.dataset import SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
-from engine.sources.metadata import EpisodeLine, Info, TaskLine, inside, read_json, read_jsonl
+from engine.sources.listing import EpisodeList, number_of, why_no_length
+from engine.sources.metadata import (
+    EpisodeLine,
+    Info,
+    TaskLine,
+    check,
+    inside,
+    parse_json,
+    read_json,
+    read_jsonl,
+    read_lines,
+)
 
 
 def fits(root: Path) -> bool:
@@ -25,11 +36,7 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     info = read_json(own(root / "meta/info.json", root), Info)
     tasks_path = own(root / "meta/tasks.jsonl", root)
     tasks = {line.task_index: line.task for line in read_jsonl(tasks_path, TaskLine)} if tasks_path.is_file() else {}
-    episodes: dict[int, SourceEpisode] = {}
-    for line in read_jsonl(own(root / "meta/episodes.jsonl", root), EpisodeLine):
-        if line.episode_index in episodes:
-            raise DatasetError(f"{root}/meta/episodes.jsonl lists episode {line.episode_index} twice")
-        episodes[line.episode_index] = _episode(root, info, line)
+    listed = _list_episodes(own(root / "meta/episodes.jsonl", root))
     return SourceDataset(
         root=root,
         layout=f"LeRobot {info.codebase_version or 'v2'}",
@@ -37,9 +44,28 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         robot_type=info.robot_type,
         features={name: feature.to_feature() for name, feature in info.features.items()},
         tasks=tasks,
-        episodes=[episodes[index] for index in sorted(episodes)],
+        episodes=[_episode(root, info, line) for _, line in listed.sound()],
         files=files,
+        bad=listed.bad(),
     )
+
+
+def _list_episodes(path: Path) -> EpisodeList[EpisodeLine]:
+    listed: EpisodeList[EpisodeLine] = EpisodeList()
+    for place, text in read_lines(path):
+        index = None
+        try:
+            values = parse_json(text, place)
+            index = number_of(values)
+            line = check(values, EpisodeLine, place)
+        except DatasetError as error:
+            listed.reject(index, str(error))
+            continue
+        if reason := why_no_length(line.length):
+            listed.reject(line.episode_index, f"{place}: {reason}")
+        else:
+            listed.add(line.episode_index, line, place=place)
+    return listed
 
 
 def _episode(root: Path, info: Info, line: EpisodeLine) -> SourceEpisode:

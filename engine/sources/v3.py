@@ -4,19 +4,22 @@ Of each episode's place in data/ only its length is believed: LeRobot's converte
 wrong file for the first episode of each new one, and indices may be missing or local to the file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine.damage import damage
 from engine.errors import DatasetError
+from engine.faults import FaultCode
 from engine.sources.containment import all_own, own
 from engine.sources.dataset import SourceDataset, camera_name
-from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, SourceFault
 from engine.sources.files import LOCAL, SourceFiles
-from engine.sources.metadata import Info, Text, check, inside, read_json
+from engine.sources.listing import EpisodeList, number_of, why_no_length
+from engine.sources.metadata import Index, Info, Tasks, Totals, check, inside, read_json
 from engine.sources.parquet import SharedRows, numbered, read_columns
 
 # Thirty years: no file is longer, and libav counts ticks in 64 bits.
@@ -36,11 +39,11 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     info = read_json(own(root / "meta/info.json", root), Info)
-    listed = sorted(_episode_rows(root, info), key=lambda row: row.episode_index)
+    listed = _list_episodes(root, info)
     rows = SharedRows(files.count_rows(root, "data/*/*.parquet"), root)
     episodes = []
     start = 0
-    for row in listed:
+    for _, row in listed.sound():
         episodes.append(_episode(root, info, row, rows.slice(start, start + row.length)))
         start += row.length
     return SourceDataset(
@@ -52,6 +55,7 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         tasks=_tasks(own(root / "meta/tasks.parquet", root)),
         episodes=episodes,
         files=files,
+        bad=listed.bad(read_json(root / "meta/info.json", Totals).total_episodes),
     )
 
 
@@ -66,35 +70,72 @@ class _Place(BaseModel):
 
 
 class _EpisodeRow(BaseModel):
-    """A row of meta/episodes; places by camera key."""
+    """A row of meta/episodes; places by camera key, and why a camera has none."""
 
     model_config = ConfigDict(frozen=True)
 
-    episode_index: int = Field(ge=0)
+    episode_index: Index
     length: int
-    tasks: tuple[Text, ...] = ()
-    places: dict[str, _Place]
+    tasks: Tasks = ()
+    places: dict[str, _Place] = Field(default_factory=dict)
+    faults: tuple[SourceFault, ...] = ()
 
 
-def _episode_rows(root: Path, info: Info) -> Iterator[_EpisodeRow]:
+def _list_episodes(root: Path, info: Info) -> EpisodeList[_EpisodeRow]:
+    """The rows of all files of meta/episodes.
+
+    Raises:
+        DatasetError: none of the files can be read.
+    """
+    listed: EpisodeList[_EpisodeRow] = EpisodeList()
     cameras = [key for key, feature in info.features.items() if feature.dtype == "video"]
     columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
-    needed = ["episode_index", "length", *(column for names in columns.values() for column in names.values())]
-    own_names = set(_EpisodeRow.model_fields) - {"places"}
-    seen: set[int] = set()
-    for path in all_own(numbered(root.glob("meta/episodes/*/*.parquet")), root):
-        values = read_columns(path, needed, optional=["tasks"])
-        for number in range(len(values["episode_index"])):
-            places = {
-                key: {name: values[column][number] for name, column in names.items()} for key, names in columns.items()
-            }
-            own: dict[str, Any] = {name: values[name][number] for name in own_names if name in values}
-            own |= {"tasks": own.get("tasks") or (), "places": places}
-            row = check(own, _EpisodeRow, f"{path}, row {number}")
-            if row.episode_index in seen:
-                raise DatasetError(f"{path} lists episode {row.episode_index} twice")
-            seen.add(row.episode_index)
-            yield row
+    wanted = ["tasks", *(column for names in columns.values() for column in names.values())]
+    paths = all_own(numbered(root.glob("meta/episodes/*/*.parquet")), root)
+    for path in paths:
+        try:
+            values = read_columns(path, ["episode_index", "length"], optional=wanted)
+        except DatasetError as error:
+            if path == paths[-1] and listed.is_empty:
+                raise
+            listed.lose(str(error), damage(path))
+            continue
+        for number, row in enumerate(_rows(values)):
+            _take(listed, row, columns, place=f"{path}, row {number}")
+    return listed
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Columns as rows; what pandas wrote as a list of one value is that value."""
+    names = list(columns)
+    for values in zip(*columns.values(), strict=True):
+        yield {
+            name: value[0] if isinstance(value, list) and len(value) == 1 else value
+            for name, value in zip(names, values, strict=True)
+        }
+
+
+def _take(
+    listed: EpisodeList[_EpisodeRow], values: dict[str, Any], columns: Mapping[str, Mapping[str, str]], *, place: str
+) -> None:
+    """One row of meta/episodes; a camera without a place is a fault of that camera alone."""
+    places: dict[str, _Place] = {}
+    faults: list[SourceFault] = []
+    for key, names in columns.items():
+        try:
+            places[key] = check({name: values.get(column) for name, column in names.items()}, _Place, place)
+        except DatasetError as error:
+            reason = str(error).replace(f"{place}: ", f"{place}: videos/{key}/", 1)
+            faults.append(SourceFault(FaultCode.METADATA, reason, camera_name(key)))
+    try:
+        row = check({**values, "places": places, "faults": tuple(faults)}, _EpisodeRow, place)
+    except DatasetError as error:
+        listed.reject(number_of(values), str(error))
+        return
+    if why := why_no_length(row.length):
+        listed.reject(row.episode_index, f"{place}: {why}")
+    else:
+        listed.add(row.episode_index, row, place=place)
 
 
 def _episode(root: Path, info: Info, row: _EpisodeRow, rows: tuple[RowRange, ...]) -> SourceEpisode:
@@ -106,7 +147,8 @@ def _episode(root: Path, info: Info, row: _EpisodeRow, rows: tuple[RowRange, ...
     for key, feature in info.features.items():
         if feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, row.length)
-    return SourceEpisode(row.episode_index, row.length, rows, clips, row.tasks, search=root / "data")
+    data = root / "data"
+    return SourceEpisode(row.episode_index, row.length, rows, clips, row.tasks, search=data, faults=row.faults)
 
 
 # Hundreds of episodes share a file, and then its path in memory as well.

@@ -1,0 +1,174 @@
+"""One bad line of the metadata costs its own episode: it is named, skipped where asked, the others converted."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import LOCAL, convert_here, files_of, recipe_for
+from engine.convert import convert, estimate, plan_conversion
+from engine.errors import EpisodesFailed, MillraceError, OutputExists
+from engine.inspection import inspect_dataset
+from engine.planning.recipe import check_recipe
+from engine.sources import open_source
+from synthetic import SyntheticVideo, edit_column, edit_jsonl, write_dataset
+
+SMALL = SyntheticVideo(codec="libx264", gop=10, bframes=0)
+LENGTHS = (12, 9, 11, 8)
+SETTINGS: dict[str, Any] = {"robot": "aloha", "horizon": 4}
+META = "meta/episodes/chunk-000/file-000.parquet"
+PLACE = "videos/observation.images.{}/from_timestamp"
+
+
+def edit_line(number: int, **values: object) -> Callable[[Path], None]:
+    """Change a line of episodes.jsonl."""
+
+    def change(lines: list[Any]) -> list[Any]:
+        return [{**line, **values} if place == number else line for place, line in enumerate(lines)]
+
+    return lambda root: edit_jsonl(root / "meta/episodes.jsonl", change)
+
+
+def replace_line(number: int, text: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        path = root / "meta/episodes.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        lines[number] = text
+        path.write_bytes("\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
+
+    return change
+
+
+def repeat_line(number: int, **values: object) -> Callable[[Path], None]:
+    return lambda root: edit_jsonl(root / "meta/episodes.jsonl", lambda lines: [*lines, {**lines[number], **values}])
+
+
+def edit_cell(column: str, number: int, value: object) -> Callable[[Path], None]:
+    """Change one row of a column of meta/episodes."""
+
+    def change(values: list[Any]) -> list[Any]:
+        return [value if place == number else kept for place, kept in enumerate(values)]
+
+    return lambda root: edit_column(root / META, column, change)
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """What to spoil, the episode that suffers, and what the message says."""
+
+    version: str
+    spoil: Callable[[Path], None]
+    episode: int
+    message: str
+    camera: str | None = None
+
+
+BAD_LINES = {
+    "length 0": BadLine("v2.1", edit_line(1, length=0), 1, "episodes.jsonl:2: length is 0, expected 1 to"),
+    "length negative": BadLine("v2.1", edit_line(1, length=-3), 1, "length is -3"),
+    "length null": BadLine("v2.1", edit_line(1, length=None), 1, "episodes.jsonl:2: length: "),
+    "length endless": BadLine("v2.1", edit_line(1, length=10**12), 1, "length is 1000000000000"),
+    "tasks of numbers": BadLine("v2.1", edit_line(1, tasks=[{}]), 1, "episodes.jsonl:2: tasks.0: "),
+    "half a character": BadLine("v2.1", edit_line(1, tasks=["\ud800"]), 1, "holds half a character"),
+    "no number": BadLine("v2.1", edit_line(1, episode_index=None), 1, "by its place in the list it is episode 1"),
+    "no JSON": BadLine("v2.1", replace_line(1, '{"episode_index": 1, '), 1, "episodes.jsonl:2 is not JSON"),
+    "no object": BadLine("v2.1", replace_line(3, "7"), 3, "episodes.jsonl:4: "),
+    "no UTF-8": BadLine("v2.1", replace_line(1, '{"episode_index": 1, "length": 9, "tasks": ["\udcff"]}'), 1, "half a"),
+    "listed twice": BadLine("v2.1", repeat_line(1, length=8), 1, "episodes.jsonl:2 and "),
+    "length 0, v3.0": BadLine("v3.0", edit_cell("length", 1, 0), 1, "file-000.parquet, row 1: length is 0"),
+    "length null, v3.0": BadLine("v3.0", edit_cell("length", 3, None), 3, "row 3: length: "),
+    "number null, v3.0": BadLine("v3.0", edit_cell("episode_index", 1, None), 1, "by its place in the list"),
+    "listed twice, v3.0": BadLine("v3.0", edit_cell("episode_index", 1, 2), 2, "row 1 and "),
+    "null place, v3.0": BadLine("v3.0", edit_cell(PLACE.format("wrist"), 1, None), 1, "from_timestamp: ", "wrist"),
+}
+
+
+@pytest.fixture
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Four episodes of two cameras, one of them spoilt."""
+    bad = BAD_LINES[request.param]
+    write_dataset(tmp_path / "source", lengths=LENGTHS, cameras=("top", "wrist"), version=bad.version, video=SMALL)
+    bad.spoil(tmp_path / "source")
+    return tmp_path / "source"
+
+
+def with_names(names: dict[str, BadLine]) -> Any:
+    return pytest.mark.parametrize(("source", "bad"), list(names.items()), ids=list(names), indirect=["source"])
+
+
+@with_names(BAD_LINES)
+def test_a_bad_line_is_the_fault_of_its_own_episode(source: Path, bad: BadLine) -> None:
+    dataset = open_source(source)
+    told = [(one.index, one.fault) for one in dataset.bad]
+    told += [(episode.index, fault) for episode in dataset.episodes for fault in episode.faults]
+    ((index, fault),) = told
+    assert (index, fault.camera) == (bad.episode, bad.camera)
+    assert bad.message in fault.reason
+    expected = {0, 1, 2, 3} - {bad.episode} - ({1} if bad.message == "row 1 and " else set())
+    assert {episode.index for episode in dataset.episodes if not episode.faults} == expected
+
+
+FEW = {name: BAD_LINES[name] for name in ("length 0", "no JSON", "listed twice, v3.0", "null place, v3.0")}
+
+
+@with_names(FEW)
+def test_it_is_named_quarantined_and_skipped(source: Path, bad: BadLine, tmp_path: Path) -> None:
+    out, recipe = tmp_path / "out", recipe_for(source, **SETTINGS)
+    with pytest.raises(EpisodesFailed) as caught:
+        convert(recipe, out, workers=LOCAL)
+    (line,) = [json.loads(line) for line in (out / "quarantine.jsonl").read_text().splitlines()]
+    assert (line["code"], line["episode"], line["camera"]) == ("metadata", bad.episode, bad.camera)
+    assert bad.message in line["reason"]
+    assert [one.reason for one in caught.value.quarantined] == [line["reason"]]
+    summary = convert(recipe, out, workers=LOCAL, skip_bad=True)
+    assert [one.episode for one in summary.quarantined] == [bad.episode]
+    assert [one["episode"] for one in json.loads((out / "millrace.json").read_text())["quarantine"]] == [bad.episode]
+    assert convert(recipe, out, workers=LOCAL, skip_bad=True).was_finished
+    with pytest.raises(OutputExists, match="is finished, but for 1 episodes"):
+        convert(recipe, out, workers=LOCAL)
+    good = ",".join(str(episode.index) for episode in open_source(source).episodes if not episode.faults)
+    convert_here(source, tmp_path / "good", **SETTINGS, episodes=good)
+    ours, theirs = files_of(out), files_of(tmp_path / "good")
+    assert [name for name in theirs if ours.get(name) != theirs[name]] == ["millrace.json"]
+
+
+@with_names(FEW)
+def test_inspect_names_it_and_goes_on(source: Path, bad: BadLine) -> None:
+    inspection = inspect_dataset(source)
+    (finding,) = [finding for finding in inspection.findings if finding.code == "bad-metadata"]
+    assert (finding.severity, finding.episode, finding.camera) == ("error", bad.episode, bad.camera)
+    assert inspect_dataset(source, episodes=str(bad.episode)).num_inspected == (0 if bad.camera is None else 1)
+
+
+@with_names({"length 0": BAD_LINES["length 0"]})
+def test_a_dry_run_says_so_and_once_fixed_it_is_converted(source: Path, bad: BadLine, tmp_path: Path) -> None:
+    recipe = recipe_for(source, **SETTINGS)
+    notes = estimate(recipe, tmp_path / "out").notes
+    assert "1 selected episodes cannot be converted; the first, episode 1: " in "".join(notes)
+    with pytest.raises(EpisodesFailed):
+        convert(recipe, tmp_path / "out", workers=LOCAL)
+    edit_line(1, length=LENGTHS[1])(source)
+    assert convert(recipe, tmp_path / "out", workers=LOCAL, skip_bad=True).num_episodes == len(LENGTHS)
+
+
+@with_names({"length 0": BAD_LINES["length 0"]})
+def test_selections_count_it_among_the_episodes(source: Path, bad: BadLine) -> None:
+    plan = plan_conversion(recipe_for(source, **SETTINGS, episodes="1:3"))
+    assert [episode.episode.index for episode in plan.episodes] == [2]
+    assert [failure.source_episode for failure in plan.rejected] == [1]
+    with pytest.raises(MillraceError, match=r"has no episode 4; it has 4, the last is 3"):
+        plan_conversion(recipe_for(source, **SETTINGS, episodes="0,4"))
+    with pytest.raises(MillraceError, match=r"none of the 1 selected episodes .* episode 1: .* length is 0"):
+        plan_conversion(recipe_for(source, **SETTINGS, episodes="1"))
+    with pytest.raises(MillraceError, match=r"episode 1 cannot be held out, for it cannot be read: .* length is 0"):
+        plan_conversion(recipe_for(source, **SETTINGS, holdout="1"))
+    assert plan_conversion(recipe_for(source, **SETTINGS, episodes="0,2,3")).rejected == ()
+
+
+@with_names({"null place, v3.0": BAD_LINES["null place, v3.0"]})
+def test_a_camera_that_is_not_wanted_hurts_nobody(source: Path, bad: BadLine, tmp_path: Path) -> None:
+    values = {"sources": [{"path": source}], "cameras": ["top"], "image_size": 64, **SETTINGS}
+    assert convert(check_recipe(values), tmp_path / "out", workers=LOCAL).num_episodes == len(LENGTHS)

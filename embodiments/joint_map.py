@@ -22,6 +22,8 @@ class JointMap:
         driven: Target column of each driven joint, shape (K,) int64, none twice.
         scale: Shape (K,) float64, target unit per source unit.
         offset: Shape (K,) float64, target unit.
+        limits: [low, high] that each driven joint's source is expected in, shape (K, 2) float64, source
+            unit; infinite where nothing is known.
         rest: Target values of the joints that nothing drives, shape (D',).
     """
 
@@ -29,13 +31,14 @@ class JointMap:
     driven: NDArray[np.int64]
     scale: NDArray[np.float64]
     offset: NDArray[np.float64]
+    limits: NDArray[np.float64]
     rest: NDArray[np.float32]
 
     def __post_init__(self) -> None:
         shapes = ", ".join(f"{field.name} {getattr(self, field.name).shape}" for field in fields(self))
-        per_joint = {self.gather.shape, self.driven.shape, self.scale.shape, self.offset.shape}
+        per_joint = {self.gather.shape, self.driven.shape, self.scale.shape, self.offset.shape, self.limits.shape[:1]}
         if self.driven.ndim != 1 or self.rest.ndim != 1 or len(per_joint) > 1:
-            raise ValueError(f"gather, driven, scale and offset must be (K,) and rest (D',), got {shapes}")
+            raise ValueError(f"gather, driven, scale and offset must be (K,), limits (K, 2), rest (D',), got {shapes}")
         columns = set(self.driven.tolist())
         if len(columns) < len(self.driven) or not columns <= set(range(len(self.rest))):
             raise ValueError(f"driven must be distinct columns of [0, {len(self.rest)}), got {self.driven}")

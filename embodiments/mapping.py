@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from embodiments.errors import MapError, RuleError, UnknownName, WrongField, check_name
 from embodiments.joint_map import CompiledMap, JointMap
 from embodiments.robot import (
+    NO_LIMITS,
     VECTORS,
     Layout,
     Robot,
@@ -156,6 +157,7 @@ def compile_map(embodiment_map: EmbodimentMap) -> CompiledMap:
 def _compile(embodiment_map: EmbodimentMap) -> CompiledMap:
     source, target = embodiment_map.source, embodiment_map.target
     state, action = (_wiring(embodiment_map, vector) for vector in VECTORS)
+    _check_kinds(embodiment_map, action)
     observed = {wire.target for group in state.values() for wire in group if wire.scale}
     trained = {
         "state": _trained(embodiment_map, state, held=set()),
@@ -190,6 +192,34 @@ def _wiring(embodiment_map: EmbodimentMap, vector: Vector) -> Wiring:
         except WrongField as problem:
             raise problem.under(*key) from None
     return wiring
+
+
+def _check_kinds(embodiment_map: EmbodimentMap, action: Wiring) -> None:
+    """Deltas and velocities stay what they are: no rule can turn them into targets, or shift their zero."""
+    layout = embodiment_map.source.layout("action")
+    kinds = dict(zip(layout.joints, layout.action_kinds, strict=True))
+    for group, driven in action.items():
+        ours = embodiment_map.target.groups[group].action_kind
+        for wire in driven:
+            theirs = "target" if wire.held else kinds.get(wire.source, ours)
+            if not wire.scale or (theirs == ours and (ours == "target" or abs(wire.offset) < 1e-9)):
+                continue
+            _, key = embodiment_map.rule(group, "action")
+            raise WrongField(key, _misfit_of_kind(embodiment_map, group, wire, theirs))
+
+
+def _misfit_of_kind(embodiment_map: EmbodimentMap, group: str, wire: Wire, theirs: str) -> str:
+    ours = embodiment_map.target.groups[group].action_kind
+    if theirs == ours:
+        return (
+            f"rescale moves the zero of {wire.target!r}, a {ours}, to {wire.offset:g}; "
+            "take ranges that are symmetric about 0."
+        )
+    source = f"the observed state of {wire.source!r}" if wire.held else repr(wire.source)
+    return (
+        f"the action of {source} is a {theirs}, that of {wire.target!r} in {group!r} a {ours}; under `action:` give "
+        f"this group a rule without it, such as rest, or set the same `action_kind` in both robots' files."
+    )
 
 
 def _trained(embodiment_map: EmbodimentMap, wiring: Wiring, *, held: set[str]) -> tuple[str, ...]:
@@ -228,11 +258,16 @@ def _joint_map(wiring: Wiring, source: Layout, target: Layout, observed: Layout 
     columns = {(joint, False): column for column, joint in enumerate(source.joints)}
     columns |= {(joint, True): source.width + i for i, joint in enumerate(observed.joints if observed else ())}
     ours = {joint: column for column, joint in enumerate(target.joints)}
+    limits = [*source.limits, *([NO_LIMITS] * (observed.width if observed else 0))]
+    gather = [columns[wire.source, wire.held] for wire in moving]
     return JointMap(
-        gather=np.array([columns[wire.source, wire.held] for wire in moving], dtype=np.int64),
+        gather=np.array(gather, dtype=np.int64),
         driven=np.array([ours[wire.target] for wire in moving], dtype=np.int64),
         scale=np.array([wire.scale for wire in moving], dtype=np.float64),
         offset=np.array([wire.offset for wire in moving], dtype=np.float64),
+        limits=np.array(
+            [wire.expected or limits[column] for wire, column in zip(moving, gather, strict=True)], dtype=np.float64
+        ).reshape(-1, 2),
         rest=np.array(
             [constant.get(joint, rest) for joint, rest in zip(target.joints, target.rest, strict=True)],
             dtype=np.float32,

@@ -1,38 +1,53 @@
 """The range of one robot's joint onto that of another's."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from embodiments.errors import WrongField
-from embodiments.yaml_file import FileModel, Number
+from embodiments.ranges import Range, Ranges
+from embodiments.yaml_file import FileModel
 
-Range = tuple[Number, Number]
+Polarity = Literal["same", "inverted"]
+Item = TypeVar("Item")
+
+
+class Scale(NamedTuple):
+    """target = source * factor + summand, where the source is expected in a range."""
+
+    factor: float
+    summand: float
+    expected: Range
 
 
 class Rescale(FileModel):
     """From the source's range onto the target's; linear, also outside of it: nothing is clipped.
 
+    Each field holds one value for all joints, or one for each joint of the target group.
+
     Args:
         source: [low, high], in the source group's unit.
-        target: The same in the target's unit, or one such pair for each joint of the target group.
-            Low may equal high: that joint is constant.
+        target: The same in the target's unit. Low may equal high: that joint is constant.
         polarity: Whether the source's low is the target's low or its high.
     """
 
-    source: Range
-    target: Annotated[tuple[Range, ...], BeforeValidator(lambda ranges: _pairs(ranges)), Field(min_length=1)]
-    polarity: Literal["same", "inverted"] = "same"
+    source: Ranges
+    target: Ranges
+    polarity: Annotated[
+        tuple[Polarity, ...],
+        BeforeValidator(lambda polarity: (polarity,) if isinstance(polarity, str) else polarity),
+        Field(min_length=1),
+    ] = ("same",)
 
     @model_validator(mode="after")
     def _is_sound(self) -> "Rescale":
-        low, high = self.source
-        if not low < high:
-            raise WrongField(
-                ("source",),
-                f"source range [{low:g}, {high:g}] must rise; `polarity` turns it round.",
-            )
+        for low, high in self.source:
+            if not low < high:
+                raise WrongField(
+                    ("source",),
+                    f"source range [{low:g}, {high:g}] must rise; `polarity` turns it round.",
+                )
         for low, high in self.target:
             if low > high:
                 raise WrongField(
@@ -41,24 +56,26 @@ class Rescale(FileModel):
                 )
         return self
 
-    def scales(self, joints: Sequence[str]) -> dict[str, tuple[float, float]]:
-        """Factor and summand by joint of the target group."""
-        if len(self.target) not in (1, len(joints)):
+    def scales(self, joints: Sequence[str]) -> dict[str, Scale]:
+        """The scale of each joint of the target group."""
+        sources = self._each("source", self.source, joints)
+        targets = self._each("target", self.target, joints)
+        polarities = self._each("polarity", self.polarity, joints)
+        ends = zip(sources, targets, polarities, strict=True)
+        return {joint: _scale(*end) for joint, end in zip(joints, ends, strict=True)}
+
+    def _each(self, field: str, values: tuple[Item, ...], joints: Sequence[str]) -> tuple[Item, ...]:
+        if len(values) not in (1, len(joints)):
+            kind = "polarities" if field == "polarity" else f"{field} ranges"
             raise WrongField(
-                ("rescale", "target"),
-                f"rescale has {len(self.target)} target ranges for {len(joints)} joints: {', '.join(joints)}.",
+                ("rescale", field),
+                f"rescale has {len(values)} {kind} for {len(joints)} joints: {', '.join(joints)}.",
             )
-        ranges = self.target if len(self.target) > 1 else self.target * len(joints)
-        return {joint: self._scale(*ends) for joint, ends in zip(joints, ranges, strict=True)}
-
-    def _scale(self, at_low: float, at_high: float) -> tuple[float, float]:
-        if self.polarity == "inverted":
-            at_low, at_high = at_high, at_low
-        low, high = self.source
-        scale = (at_high - at_low) / (high - low)
-        return scale, at_low - low * scale
+        return values if len(values) > 1 else values * len(joints)
 
 
-def _pairs(ranges: object) -> object:
-    one = isinstance(ranges, Sequence) and not any(isinstance(item, Sequence) for item in ranges)
-    return (ranges,) if one else ranges
+def _scale(source: Range, target: Range, polarity: Polarity) -> Scale:
+    at_low, at_high = reversed(target) if polarity == "inverted" else target
+    low, high = source
+    factor = (at_high - at_low) / (high - low)
+    return Scale(factor, at_low - low * factor, source)

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
 from embodiments.matching import spellings
+from embodiments.ranges import Range, Ranges
 from embodiments.yaml_file import FileModel, Name, Number, parse, read_yaml
 
 ROBOTS = Path(__file__).parent / "robots"
@@ -21,6 +22,10 @@ VECTORS: tuple[Vector, Vector] = ("state", "action")
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # GR00T: "state.left_arm"
 Columns = Annotated[dict[str, Names], Field(min_length=1)]
+ActionKind = Literal["target", "delta", "velocity"]
+RADIANS = ("rad", "radian", "radians")
+TWO_TURNS: Range = (-2 * np.pi, 2 * np.pi)  # no joint of these robots turns further
+NO_LIMITS: Range = (-np.inf, np.inf)
 
 
 class JointGroup(FileModel):
@@ -30,8 +35,13 @@ class JointGroup(FileModel):
         joints: Names, in the robot's order.
         action_joints: The same in the order of the action, where that is another one.
         unit: Of every joint, e.g. "rad".
+        limits: [low, high] that sound data keep to, in unit; one for all, or one each. Values beyond
+            them are reported, never clipped. Without it, radians are expected within two turns.
         rest: Value of a joint that nothing drives, in unit; one for all, or one each.
         action: Whether GR00T learns the action itself, or its difference from the state.
+        action_kind: What the dataset's action holds, which decides what becomes of it at a lower rate:
+            a target is kept with its frame, a delta (a step) is summed, a velocity averaged over the
+            frames that one output frame stands for.
     """
 
     joints: Names
@@ -41,7 +51,9 @@ class JointGroup(FileModel):
         tuple[Number, ...],
         BeforeValidator(lambda rest: rest if isinstance(rest, (list, tuple)) else (rest,)),
     ] = (0.0,)
+    limits: Ranges | None = None
     action: Literal["absolute", "relative"] = "absolute"
+    action_kind: ActionKind = "target"
     description: str = ""
 
     @model_validator(mode="after")
@@ -52,7 +64,20 @@ class JointGroup(FileModel):
             raise WrongField(("rest",), f"rest has {len(self.rest)} values for {len(self.joints)} joints.")
         if self.action_joints is not None:
             self._check_action_joints(self.action_joints)
+        if self.action == "relative" and self.action_kind != "target":
+            raise WrongField(
+                ("action",), f"GR00T makes an action relative from a target, not from a {self.action_kind}; drop one."
+            )
+        self._check_limits()
         return self
+
+    def _check_limits(self) -> None:
+        limits = self.limits or ()
+        if len(limits) not in (0, 1, len(self.joints)):
+            raise WrongField(("limits",), f"limits has {len(limits)} ranges for {len(self.joints)} joints.")
+        for low, high in limits:
+            if not low < high:
+                raise WrongField(("limits",), f"limits [{low:g}, {high:g}] must rise.")
 
     def _check_action_joints(self, order: tuple[str, ...]) -> None:
         if sorted(order) != sorted(self.joints):
@@ -72,6 +97,13 @@ class JointGroup(FileModel):
         rest = self.rest if len(self.rest) > 1 else self.rest * len(self.joints)
         return dict(zip(self.joints, rest, strict=True))
 
+    @property
+    def joint_limits(self) -> dict[str, Range]:
+        """[low, high] by joint, in unit; infinite where nothing is known."""
+        default = TWO_TURNS if self.unit.casefold() in RADIANS else NO_LIMITS
+        limits = self.limits or (default,)
+        return dict(zip(self.joints, limits if len(limits) > 1 else limits * len(self.joints), strict=True))
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -81,11 +113,15 @@ class Layout:
         columns: The joints that each dataset column holds; the vector is the columns side by side.
         slices: Where each group lies in the vector, half-open.
         rest: Rest pose, shape (D,), in each group's unit.
+        limits: [low, high] of each value, shape (D, 2) float64, likewise; infinite where nothing is known.
+        action_kinds: Of an action, what each value is, D of them; of a state, all "target".
     """
 
     columns: Mapping[str, tuple[str, ...]]
     slices: Mapping[str, slice]
     rest: NDArray[np.float32]
+    limits: NDArray[np.float64]
+    action_kinds: tuple[ActionKind, ...]
 
     @cached_property
     def joints(self) -> tuple[str, ...]:
@@ -139,7 +175,21 @@ class Robot(FileModel):
                 for name, group, end in zip(self.groups_of(vector), groups, ends, strict=True)
             },
             rest=np.array([group.rest_pose[joint] for group in groups for joint in group.order(vector)], np.float32),
+            limits=np.array(
+                [limits for name in self.groups_of(vector) for limits in self._limits(name, vector)], np.float64
+            ),
+            action_kinds=tuple(
+                "target" if vector == "state" else group.action_kind for group in groups for _ in group.joints
+            ),
         )
+
+    def _limits(self, name: str, vector: Vector) -> list[Range]:
+        """Of a group's joints in a vector; those of a state are no limits of its steps and velocities."""
+        group = self.groups[name]
+        is_rate = vector == "action" and group.action_kind != "target"
+        if is_rate and (group.limits is None or name in self.groups_of("state")):
+            return [NO_LIMITS] * len(group.joints)
+        return [group.joint_limits[joint] for joint in group.order(vector)]
 
     def find_column(self, column: str, known: Container[str]) -> str | None:
         """What a dataset that has the known columns calls a source column; None if it lacks it."""

@@ -105,8 +105,8 @@ class Broadcast(FileModel):
 class JointTable(FileModel):
     """Joint by joint as written out: each of the target's with the source's that drives it.
 
-    rescale: one range for all, or one for each line of the table. others: what becomes of the
-    joints that are not in it.
+    rescale: its ranges and polarities are one for all, or one for each line of the table.
+    others: what becomes of the joints that are not in it.
     """
 
     joints: Annotated[dict[str, str], Field(min_length=1)]
@@ -151,7 +151,10 @@ def _wires(pairs: Iterable[tuple[str, str]], rescale: Rescale | None, joints: Se
     if rescale is None:
         return [Wire(ours, theirs) for ours, theirs in pairs]
     scales = rescale.scales(joints)
-    return [Wire(ours, theirs, *scales[ours]) for ours, theirs in pairs]
+    return [
+        Wire(ours, theirs, scales[ours].factor, scales[ours].summand, expected=scales[ours].expected)
+        for ours, theirs in pairs
+    ]
 
 
 _MODELS = {

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from embodiments.errors import WrongField, check_name
+from embodiments.ranges import Range
 from embodiments.robot import Robot, Vector
 
 Others = Literal["rest", "hold"]
@@ -13,7 +14,7 @@ Others = Literal["rest", "hold"]
 class Wire(NamedTuple):
     """target = source * scale + offset, for one joint; scale 0 makes it a constant.
 
-    held: source is a joint of the target's own state.
+    held: source is a joint of the target's own state. expected: the range of the source that a rescale names.
     """
 
     target: str
@@ -21,6 +22,7 @@ class Wire(NamedTuple):
     scale: float = 1.0
     offset: float = 0.0
     held: bool = False
+    expected: Range | None = None
 
 
 @dataclass(frozen=True)

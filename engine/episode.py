@@ -21,6 +21,7 @@ from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult, F
 from engine.planning.binding import Binding
 from engine.planning.joint_columns import JointColumns
 from engine.planning.plan import EpisodePlan, Job, chosen_frames, first_fault
+from engine.resample import resample_actions
 from engine.row_reader import RowReader
 from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
@@ -140,10 +141,11 @@ class _Conversion:
         with self.clock.stage("map joints"):
             used = binding.map.state.gather, binding.map.action.gather
             state, action = (
-                _joints(table, wanted, joints, where)[frames]
+                _joints(table, wanted, joints, where)
                 for wanted, joints in zip((binding.state, binding.action), used, strict=True)
             )
-            state, action = binding.map.apply(state, action)
+            kinds = binding.map.source.layout("action").action_kinds
+            state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds))
         return EpisodeRows(
             episode_index=plan.index,
             first_index=plan.first_index,

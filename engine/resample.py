@@ -1,12 +1,14 @@
 """Which source frame becomes each output frame."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embodiments.robot import ActionKind
 from engine.errors import CannotUpsample, RecipeError
 
 Resampler = Literal["nearest", "linspace"]
@@ -103,6 +105,33 @@ def linspace(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> 
         Indices into [0, T), shape (int(T * target / source),); empty for an episode too short.
     """
     return np.linspace(0, num_frames - 1, num_frames * target_fps // source_fps).astype(np.int64)
+
+
+def resample_actions(
+    action: NDArray[np.floating], frames: NDArray[np.int64], kinds: Sequence[ActionKind]
+) -> NDArray[np.floating]:
+    """The actions of the kept frames: targets as they are, deltas summed, velocities averaged.
+
+    Kept frame k stands for the source frames [frames[k], frames[k + 1]), the last one for all that
+    follow. So the deltas' sum over an episode does not change.
+
+    Args:
+        action: Source actions, shape (T, D).
+        frames: Kept source frames, rising, the first of them 0; shape (T',).
+        kinds: What each column of the action is, D of them.
+
+    Returns:
+        Shape (T', D), dtype as given.
+    """
+    kept = action[frames]
+    rates = np.flatnonzero(np.array(kinds) != "target")
+    if not len(rates) or not len(frames):
+        return kept
+    sums = np.add.reduceat(action[:, rates].astype(np.float64), frames, axis=0)
+    lengths = np.diff(frames, append=len(action))[:, np.newaxis]
+    is_velocity = np.array(kinds)[rates] == "velocity"
+    kept[:, rates] = np.where(is_velocity, sums / lengths, sums)
+    return kept
 
 
 def format_fps(fps: Fraction) -> str:

@@ -26,7 +26,7 @@ def test_an_episode_of_another_shape_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("gather", [0], r"gather \(1,\), driven \(2,\), scale \(2,\), offset \(2,\), rest \(3,\)"),
+        ("gather", [0], r"gather \(1,\), driven \(2,\), scale \(2,\), offset \(2,\), limits \(2, 2\), rest \(3,\)"),
         ("rest", [[0.0]], r"rest \(1, 1\)"),
         ("driven", [1, 1], "distinct columns"),
         ("driven", [1, 3], r"columns of \[0, 3\)"),
@@ -35,6 +35,7 @@ def test_an_episode_of_another_shape_is_refused(folder: Path) -> None:
 )
 def test_a_joint_map_checks_its_shapes(field: str, value: list[float], says: str) -> None:
     fields: dict[str, object] = {"gather": [0, 1], "driven": [0, 2], "scale": [1, 1], "offset": [0, 0]}
+    fields["limits"] = [[-1, 1], [-1, 1]]
     fields |= {"rest": [0, 0, 0], field: value}
     with pytest.raises(ValueError, match=says):
         JointMap(**{name: np.array(value) for name, value in fields.items()})

@@ -1,6 +1,7 @@
 """Random maps against a slow reference."""
 
 import math
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -34,6 +35,11 @@ def robots(draw: st.DrawFn, prefix: str) -> Robot:
     return Robot.model_validate({"name": prefix, "groups": groups, **layouts})
 
 
+def each(values: st.SearchStrategy[Any], num_lines: int) -> st.SearchStrategy[Any]:
+    """One value for all lines of a rule, or one each."""
+    return values | st.lists(values, min_size=num_lines, max_size=num_lines)
+
+
 @st.composite
 def rules(draw: st.DrawFn, source: Robot, target: Robot, group: str, vector: Vector) -> object:
     still = ["rest", "hold"] if vector == "action" else ["rest"]
@@ -54,10 +60,11 @@ def rules(draw: st.DrawFn, source: Robot, target: Robot, group: str, vector: Vec
     if draw(st.booleans()):
         num_lines = len(table) if kind == "joints" else len(joints)
         ranges = st.tuples(FINITE, FINITE).map(sorted)
+        rising = ranges.filter(lambda ends: ends[0] + 0.1 < ends[1])
         rule["rescale"] = {
-            "source": draw(ranges.filter(lambda ends: ends[0] + 0.1 < ends[1])),
-            "target": draw(st.lists(ranges, min_size=num_lines, max_size=num_lines)),
-            "polarity": draw(st.sampled_from(["same", "inverted"])),
+            "source": draw(each(rising, num_lines)),
+            "target": draw(each(ranges, num_lines)),
+            "polarity": draw(each(st.sampled_from(["same", "inverted"]), num_lines)),
         }
     return rule
 
@@ -114,9 +121,10 @@ def driven(rule: Rule, line: int, value: float) -> float:
     rescale = getattr(rule, "rescale", None)
     if rescale is None:
         return value
-    low, high = rescale.source
-    start, end = rescale.target[line]
-    if rescale.polarity == "inverted":
+    (low, high), (start, end), polarity = (
+        values[line] if len(values) > 1 else values[0] for values in (rescale.source, rescale.target, rescale.polarity)
+    )
+    if polarity == "inverted":
         start, end = end, start
     return start if start == end else start + (value - low) / (high - low) * (end - start)
 

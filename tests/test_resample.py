@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from conftest import REPOSITORY
 from engine.errors import CannotUpsample, RecipeError
-from engine.resample import RESAMPLERS, frame_indices, linspace, nearest, parse_fps
+from engine.resample import RESAMPLERS, frame_indices, linspace, nearest, parse_fps, resample_actions
 
 RATES = st.one_of(
     st.sampled_from([Fraction(50), Fraction(30), Fraction(20), Fraction(30000, 1001), Fraction(60000, 1001)]),
@@ -150,3 +150,21 @@ def test_an_absurd_rate_is_refused_at_once() -> None:
     code = "from engine.resample import parse_fps; parse_fps('1e999999999')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, cwd=REPOSITORY)
     assert "ValueError: a frame rate" in done.stderr
+
+
+def test_the_sum_of_deltas_is_kept_at_any_rate() -> None:
+    steps = np.random.default_rng(0).normal(size=(401, 2)).astype(np.float32)
+    for target in (20, 10, 50, 17):
+        frames = frame_indices(401, source_fps=Fraction(50), target_fps=Fraction(target))
+        kept = resample_actions(steps, frames, ("delta", "delta"))
+        assert kept.shape == (len(frames), 2)
+        np.testing.assert_allclose(kept.astype(np.float64).sum(axis=0), steps.astype(np.float64).sum(axis=0), atol=1e-4)
+
+
+def test_each_kind_of_action_is_resampled_in_its_own_way() -> None:
+    action = np.arange(10, dtype=np.float32)[:, np.newaxis] * np.array([1, 10, 100], np.float32)
+    kept = resample_actions(action, np.array([0, 2, 5]), ("target", "delta", "velocity"))
+    np.testing.assert_array_equal(kept, [[0, 10, 50], [2, 90, 300], [5, 350, 700]])
+    np.testing.assert_array_equal(action[0], [0, 0, 0])
+    same = resample_actions(action, np.arange(10), ("target", "delta", "velocity"))
+    np.testing.assert_array_equal(same, action)

@@ -1,0 +1,18 @@
+"""Ranges of joint values as files give them: one for all joints, or one each."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from embodiments.yaml_file import Number
+
+Range = tuple[Number, Number]
+
+
+def _pairs(ranges: object) -> object:
+    one = isinstance(ranges, Sequence) and not any(isinstance(item, Sequence) for item in ranges)
+    return (ranges,) if one else ranges
+
+
+Ranges = Annotated[tuple[Range, ...], BeforeValidator(_pairs), Field(min_length=1)]

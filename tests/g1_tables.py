@@ -96,7 +96,7 @@ left_pinky_intermediate      0
 left_ring_proximal           kLeftGripper    0->0 5.4->1.7
 left_ring_intermediate       0
 left_thumb_proximal_yaw      0
-left_thumb_proximal_pitch    kLeftGripper    0->0 5.4->1.7
+left_thumb_proximal_pitch    kLeftGripper    0->0 5.4->0.6
 left_thumb_intermediate      0
 left_thumb_distal            0
 right_index_proximal         kRightGripper   0->0 5.4->1.7
@@ -108,35 +108,35 @@ right_pinky_intermediate     0
 right_ring_proximal          kRightGripper   0->0 5.4->1.7
 right_ring_intermediate      0
 right_thumb_proximal_yaw     0
-right_thumb_proximal_pitch   kRightGripper   0->0 5.4->1.7
+right_thumb_proximal_pitch   kRightGripper   0->0 5.4->0.6
 right_thumb_intermediate     0
 right_thumb_distal           0
 """
 HANDS_FROM_DEX3 = """
-left_index_proximal          kLeftHandIndex0
-left_index_intermediate      kLeftHandIndex1
-left_middle_proximal         kLeftHandMiddle0
-left_middle_intermediate     kLeftHandMiddle1
+left_index_proximal          kLeftHandIndex0    -1.5708->1.7 0->0
+left_index_intermediate      kLeftHandIndex1    -1.7453->1.7 0->0
+left_middle_proximal         kLeftHandMiddle0   -1.5708->1.7 0->0
+left_middle_intermediate     kLeftHandMiddle1   -1.7453->1.7 0->0
 left_pinky_proximal          0
 left_pinky_intermediate      0
 left_ring_proximal           0
 left_ring_intermediate       0
 left_thumb_proximal_yaw      0
-left_thumb_proximal_pitch    kLeftHandThumb0
-left_thumb_intermediate      kLeftHandThumb1
-left_thumb_distal            kLeftHandThumb2
-right_index_proximal         kRightHandIndex0
-right_index_intermediate     kRightHandIndex1
-right_middle_proximal        kRightHandMiddle0
-right_middle_intermediate    kRightHandMiddle1
+left_thumb_proximal_pitch    kLeftHandThumb1    -0.6109->0 1.0472->0.6
+left_thumb_intermediate      kLeftHandThumb2    0->0 1.7453->0.8
+left_thumb_distal            kLeftHandThumb2    0->0 1.7453->1.2
+right_index_proximal         kRightHandIndex0    0->0 1.5708->1.7
+right_index_intermediate     kRightHandIndex1    0->0 1.7453->1.7
+right_middle_proximal        kRightHandMiddle0   0->0 1.5708->1.7
+right_middle_intermediate    kRightHandMiddle1   0->0 1.7453->1.7
 right_pinky_proximal         0
 right_pinky_intermediate     0
 right_ring_proximal          0
 right_ring_intermediate      0
 right_thumb_proximal_yaw     0
-right_thumb_proximal_pitch   kRightHandThumb0
-right_thumb_intermediate     kRightHandThumb1
-right_thumb_distal           kRightHandThumb2
+right_thumb_proximal_pitch   kRightHandThumb1    -1.0472->0.6 0.6109->0
+right_thumb_intermediate     kRightHandThumb2    -1.7453->0.8 0->0
+right_thumb_distal           kRightHandThumb2    -1.7453->1.2 0->0
 """
 HANDS_FROM_SDK = """
 left_index_proximal          kLeftHandIndex           0->1.7 1->0
@@ -148,9 +148,9 @@ left_pinky_intermediate      kLeftHandPinky           0->1.7 1->0
 left_ring_proximal           kLeftHandRing            0->1.7 1->0
 left_ring_intermediate       kLeftHandRing            0->1.7 1->0
 left_thumb_proximal_yaw      kLeftHandThumbRotation   0->1.3 1->0
-left_thumb_proximal_pitch    kLeftHandThumbBend       0->1.7 1->0
-left_thumb_intermediate      kLeftHandThumbBend       0->1.7 1->0
-left_thumb_distal            kLeftHandThumbBend       0->1.7 1->0
+left_thumb_proximal_pitch    kLeftHandThumbBend       0->0.6 1->0
+left_thumb_intermediate      kLeftHandThumbBend       0->0.8 1->0
+left_thumb_distal            kLeftHandThumbBend       0->1.2 1->0
 right_index_proximal         kRightHandIndex          0->1.7 1->0
 right_index_intermediate     kRightHandIndex          0->1.7 1->0
 right_middle_proximal        kRightHandMiddle         0->1.7 1->0
@@ -160,9 +160,9 @@ right_pinky_intermediate     kRightHandPinky          0->1.7 1->0
 right_ring_proximal          kRightHandRing           0->1.7 1->0
 right_ring_intermediate      kRightHandRing           0->1.7 1->0
 right_thumb_proximal_yaw     kRightHandThumbRotation  0->1.3 1->0
-right_thumb_proximal_pitch   kRightHandThumbBend      0->1.7 1->0
-right_thumb_intermediate     kRightHandThumbBend      0->1.7 1->0
-right_thumb_distal           kRightHandThumbBend      0->1.7 1->0
+right_thumb_proximal_pitch   kRightHandThumbBend      0->0.6 1->0
+right_thumb_intermediate     kRightHandThumbBend      0->0.8 1->0
+right_thumb_distal           kRightHandThumbBend      0->1.2 1->0
 """
 GRIPPERS = """
 left_gripper    kLeftGripper

@@ -34,7 +34,8 @@ def match_joints(
 ) -> Match:
     """Find a robot's joints in a source vector: by name, or by position where names say nothing.
 
-    Names match by their `spelling`. Columns that are no joint of the robot are ignored if all of its joints are found.
+    Names match exactly, else by their `spelling`. Columns that are no joint of the robot are ignored if all of its
+    joints are found.
 
     Args:
         names: The source's name of each column; None, none at all and counted ones (motor_0,
@@ -45,17 +46,17 @@ def match_joints(
         by_position: Whether joints without names may be taken by position.
 
     Raises:
-        JointMismatch: A joint is missing, a name stands twice, the width is wrong, or only the position could tell.
+        JointMismatch: A joint is missing or named twice, the width is wrong, or only the position could tell.
     """
     if names and len(names) != width:
         raise _mismatch(f"{len(names)} names for a vector of {width}", names, joints)
-    columns = {spelling(name): column for column, name in enumerate(names or ())}
-    if names and len(columns) < width:
-        raise _mismatch(f"it names {_doubles(names)} twice", names, joints)
-    found = [_column(joint, columns, aliases) for joint in joints]
-    missing = [joint for joint, column in zip(joints, found, strict=True) if column is None]
+    places = _Places.of(names or ())
+    found = {joint: places.find(joint, aliases.get(joint, ())) for joint in joints}
+    if doubles := [joint for joint, columns in found.items() if len(columns) > 1]:
+        raise _mismatch(f"it names {', '.join(map(repr, map(spelling, doubles)))} twice", names, joints)
+    missing = [joint for joint, columns in found.items() if not columns]
     if names and not missing:
-        return Match(np.array(found, dtype=np.int64), "name")
+        return Match(_distinct(found, names), "name")
     if names and not _anonymous(names):
         lacks = ", ".join(missing) if len(missing) < len(joints) else "every joint"
         raise _mismatch(f"it lacks {lacks}", names, joints)
@@ -82,12 +83,46 @@ def spellings(joint: str, aliases: Mapping[str, Sequence[str]]) -> set[str]:
     return {spelling(name) for name in (joint, *aliases.get(joint, ()))}
 
 
-def _column(joint: str, columns: Mapping[str, int], aliases: Mapping[str, Sequence[str]]) -> int | None:
-    own = columns.get(spelling(joint))
-    if own is not None:
-        return own
-    called = {columns[name] for name in spellings(joint, aliases) if name in columns}
-    return called.pop() if len(called) == 1 else None
+Columns = frozenset[int]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The columns that carry each name, as it is written and by its spelling."""
+
+    written: Mapping[str, Columns]
+    spelt: Mapping[str, Columns]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> "_Places":
+        return cls(_columns(names), _columns([spelling(name) for name in names]))
+
+    def find(self, joint: str, aliases: Sequence[str]) -> Columns:
+        """The columns that a joint can be: as written before as spelt, by its own name before its aliases."""
+        own, others = spelling(joint), map(spelling, aliases)
+        tiers = (
+            self.written.get(joint, Columns()),
+            Columns().union(*(self.written.get(name, Columns()) for name in aliases)),
+            self.spelt.get(own, Columns()),
+            Columns().union(*(self.spelt.get(name, Columns()) for name in others)),
+        )
+        return next((columns for columns in tiers if columns), Columns())
+
+
+def _columns(names: Sequence[str]) -> dict[str, Columns]:
+    columns: dict[str, set[int]] = {}
+    for column, name in enumerate(names):
+        columns.setdefault(name, set()).add(column)
+    return {name: Columns(found) for name, found in columns.items()}
+
+
+def _distinct(found: Mapping[str, Columns], names: Sequence[str]) -> NDArray[np.int64]:
+    """One column for each joint; two joints may not be read from one."""
+    owner: dict[int, str] = {}
+    for joint, (column,) in found.items():
+        if owner.setdefault(column, joint) != joint:
+            raise _mismatch(f"{names[column]!r} could be {owner[column]!r} or {joint!r}", names, found)
+    return np.array(list(owner), dtype=np.int64)
 
 
 def _anonymous(names: Sequence[str]) -> bool:
@@ -97,14 +132,9 @@ def _anonymous(names: Sequence[str]) -> bool:
     return counted == [(prefix, start + i) for i in range(len(names))]
 
 
-def _doubles(names: Sequence[str]) -> str:
-    seen = [spelling(name) for name in names]
-    return ", ".join(sorted({repr(name) for name in seen if seen.count(name) > 1}))
-
-
-def _mismatch(what: str, names: Iterable[str] | None, joints: Iterable[str]) -> JointMismatch:
+def _mismatch(what: str, names: Sequence[str] | None, joints: Iterable[str]) -> JointMismatch:
     return JointMismatch(
         f"the source vector does not fit the robot: {what}. "
         f"Source: {', '.join(names) if names else 'no names'}. Robot: {', '.join(joints)}. "
-        "Name the right robot, or give a robot file whose aliases hold these names."
+        "Name the right robot, or give a robot file whose aliases hold these names; `millrace robots new` drafts one."
     )

@@ -1,6 +1,6 @@
 """What a robot is: named joints in groups, and the layout of its vectors. One YAML file each."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
-from embodiments.matching import spellings
+from embodiments.matching import spelling
 from embodiments.ranges import Range, Ranges
 from embodiments.yaml_file import FileModel, Name, Number, parse, read_yaml
 
@@ -19,6 +19,18 @@ ROBOTS = Path(__file__).parent / "robots"
 
 Vector = Literal["state", "action"]
 VECTORS: tuple[Vector, Vector] = ("state", "action")
+# What else LeRobot datasets call the two vectors: openpi's converters, robomimic's and ALOHA's HDF5 in their wake.
+COMMON_ALIASES = {
+    "observation.state": (
+        "state",
+        "observation/state",
+        "observation.qpos",
+        "observations.qpos",
+        "observations/qpos",
+        "qpos",
+    ),
+    "action": ("actions",),
+}
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # GR00T: "state.left_arm"
 Columns = Annotated[dict[str, Names], Field(min_length=1)]
@@ -143,8 +155,11 @@ class Robot(FileModel):
         action: The same for the action; it may hold other groups than the state.
         aliases: Other names under which datasets know a joint.
         column_aliases: Other names under which datasets know a source column.
+        column_names: By source column, the names that datasets give its values where these do not tell joints apart
+            (one name for all, a name twice, labels of groups): a column with exactly these is read by position.
         by_position: Whether joints without names stand in the order told here.
-        cameras: Names without "observation.images.".
+        cameras: Names without "observation.images.". Of a robot file, these and no others are converted.
+        camera_aliases: Other names under which datasets know a camera: names of cameras or of whole features.
         horizon: Steps of an action chunk.
         tag: GR00T's embodiment tag for this robot, where GR00T has a modality config of its own for it.
     """
@@ -156,8 +171,10 @@ class Robot(FileModel):
     action: Columns
     aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     column_aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    column_names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     by_position: Annotated[bool, Strict()] = True
     cameras: tuple[Name, ...] = ()
+    camera_aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     horizon: Annotated[int, Field(gt=0, strict=True)] = 16
     tag: Name | None = None
 
@@ -193,7 +210,12 @@ class Robot(FileModel):
 
     def find_column(self, column: str, known: Container[str]) -> str | None:
         """What a dataset that has the known columns calls a source column; None if it lacks it."""
-        names = (column, *self.column_aliases.get(column, ()))
+        names = (column, *self.column_aliases.get(column, ()), *COMMON_ALIASES.get(column, ()))
+        return next((name for name in names if name in known), None)
+
+    def find_camera(self, camera: str, known: Container[str]) -> str | None:
+        """What a dataset that has the known cameras calls a camera; None if it lacks it."""
+        names = (camera, *self.camera_aliases.get(camera, ()))
         return next((name for name in names if name in known), None)
 
     def groups_of(self, vector: Vector) -> tuple[str, ...]:
@@ -219,12 +241,16 @@ class Robot(FileModel):
         joints = sorted({joint for group in self.groups.values() for joint in group.joints})
         for joint in self.aliases:
             check_name(joint, f"joint of {self.name!r}", joints, key=("aliases", joint))
-        columns = [*self.state, *self.action]
-        for column in self.column_aliases:
-            check_name(column, f"column of {self.name!r}", columns, key=("column_aliases", column))
+        self._check_keys("column_aliases", f"column of {self.name!r}", [*self.state, *self.action])
+        self._check_keys("column_names", f"column of {self.name!r}", [*self.state, *self.action])
+        self._check_keys("camera_aliases", f"camera of {self.name!r}", self.cameras)
         if double := _first_double(self.cameras):
             raise WrongField(("cameras",), f"camera {double!r} stands twice.")
         return self
+
+    def _check_keys(self, field: str, kind: str, known: Iterable[str]) -> None:
+        for name in getattr(self, field):
+            check_name(name, kind, known, key=(field, name))
 
     def _check_layout(self, vector: Vector) -> None:
         kind = f"joint group of {self.name!r}"
@@ -241,14 +267,16 @@ class Robot(FileModel):
 
     def _check_spellings(self, vector: Vector, column: str, joints: tuple[str, ...]) -> None:
         # Only within a column: per-part columns may call both arms' joints by the same names.
-        owner: dict[str, str] = {}
+        # Joints may be spelt alike (joint_1_0 and joint_10), as they are found as written first; an alias may not be
+        # another joint's name in any spelling.
+        owner = {spelling(joint): joint for joint in joints}
+        written: dict[str, str] = {}
         for joint in joints:
-            for name in sorted(spellings(joint, self.aliases)):
-                if owner.setdefault(name, joint) != joint:
-                    raise WrongField(
-                        ("aliases", joint) if joint in self.aliases else ("aliases", owner[name]),
-                        f"{name!r} could be {owner[name]!r} or {joint!r} in {column!r}.",
-                    )
+            for name in self.aliases.get(joint, ()):
+                rivals = {owner.get(spelling(name), joint), written.setdefault(name, joint), joint}
+                if len({spelling(rival) for rival in rivals}) > 1 or written[name] != joint:
+                    either = " or ".join(repr(rival) for rival in sorted(rivals, key=joints.index))
+                    raise WrongField(("aliases", joint), f"{spelling(name)!r} could be {either} in {column!r}.")
 
 
 def load_robot(name_or_path: str | Path) -> Robot:

@@ -18,7 +18,7 @@ from engine.layout import ACTION, STATE
 def vectors(
     table: pa.Table, column: str, *, where: Path | str, used: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
-    """A numeric column as (T, D) float32; scalars count as D = 1.
+    """A numeric column as (T, D) float32; scalars count as D = 1, truth values as 0 and 1, lists of lists row by row.
 
     Args:
         table: Rows.
@@ -58,19 +58,29 @@ def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[Any]:
     array = table.column(column).combine_chunks()
     if array.null_count:
         raise RowsError(f"column '{column}' has {array.null_count} null rows in {where}", FaultCode.NOT_NUMBERS)
-    width = 1
-    if _is_list(array.type):
-        lengths = pc.unique(pc.list_value_length(array)).to_pylist()
-        if len(lengths) > 1:
-            raise RowsError(f"column '{column}' has rows of {sorted(lengths)} values in {where}", FaultCode.WIDTH)
-        width = lengths[0] if lengths else 0
-        array = array.flatten()
+    array, width = _flatten(array, column, where)
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
     if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
         raise RowsError(f"column '{column}' holds {array.type} in {where}, not numbers", FaultCode.NOT_NUMBERS)
     if array.null_count:
         raise RowsError(f"column '{column}' has {array.null_count} null values in {where}", FaultCode.NOT_NUMBERS)
     # Not to_numpy: it imports pandas, a second and 60 MB in each worker.
     return np.from_dlpack(array).reshape(len(table), width)
+
+
+def _flatten(array: pa.Array, column: str, where: Path | str) -> tuple[pa.Array, int]:
+    """The values of lists, and of lists of lists, one after the other, and how many a row has."""
+    width = 1
+    while _is_list(array.type):
+        lengths = pc.unique(pc.list_value_length(array)).to_pylist()
+        if None in lengths:
+            raise RowsError(f"column '{column}' has null rows within its lists in {where}", FaultCode.NOT_NUMBERS)
+        if len(lengths) > 1:
+            raise RowsError(f"column '{column}' has rows of {sorted(lengths)} values in {where}", FaultCode.WIDTH)
+        width *= lengths[0] if lengths else 0
+        array = array.flatten()
+    return array, width
 
 
 def _is_list(kind: pa.DataType) -> bool:

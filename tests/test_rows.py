@@ -47,6 +47,24 @@ def test_a_whole_file_is_read(stored: Path) -> None:
     np.testing.assert_array_equal(vectors(table, "state", where=stored), STATE)
 
 
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([True, False], pa.bool_(), [[1], [0]]),
+        ([[True, False], [True, True]], pa.list_(pa.bool_()), [[1, 0], [1, 1]]),
+        ([3, -4], pa.int64(), [[3], [-4]]),
+        ([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], pa.list_(pa.list_(pa.float32(), 2), 2), [[1, 2, 3, 4], [5, 6, 7, 8]]),
+        ([[[1], [2]], [[3], [4]]], pa.large_list(pa.list_(pa.int8())), [[1, 2], [3, 4]]),
+    ],
+)
+def test_truth_values_whole_numbers_and_lists_of_lists_are_vectors(
+    values: Any, kind: pa.DataType, expected: Any
+) -> None:
+    found = vectors(one_column(values, kind), "x", where=WHERE)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+
+
 @given(bounds=st.tuples(st.integers(0, NUM_ROWS), st.integers(0, NUM_ROWS)).filter(lambda pair: pair[0] < pair[1]))
 def test_any_range_of_rows_is_those_rows(bounds: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "ranges.parquet"
@@ -95,7 +113,8 @@ def test_a_column_in_pieces_is_read_like_one_in_one(name: str) -> None:
         ([[1.0, None]], pa.list_(pa.float32(), 2), "'x' has 1 null values in a.parquet"),
         ([[1.0, 2.0], [1.0]], pa.list_(pa.float32()), r"'x' has rows of \[1, 2\] values in a.parquet"),
         (["left"], pa.string(), "'x' holds string in a.parquet, not numbers"),
-        ([[True]], pa.list_(pa.bool_()), "'x' holds bool in a.parquet, not numbers"),
+        ([[[1.0], [2.0, 3.0]]], pa.list_(pa.list_(pa.float32())), r"rows of \[1, 2\] values"),
+        ([[[1.0], None]], pa.list_(pa.list_(pa.float32())), "null rows within its lists"),
         ([[0.0, 1.0], [np.nan, np.inf]], pa.list_(pa.float32()), "2 values that are NaN or infinite.*row 1, value 0"),
         ([1e300], pa.float64(), "NaN or infinite"),
     ],

@@ -7,6 +7,7 @@ from functools import cached_property
 from embodiments import Robot
 from embodiments.matching import spelling
 from engine.layout import ACTION, STATE
+from engine.planning.binding import BOOKKEEPING
 from engine.planning.joint_columns import width_of
 from engine.sources import Feature
 
@@ -27,7 +28,8 @@ class Pair:
 class Columns:
     """What of each episode's rows is looked at.
 
-    floats: columns of real numbers, each checked. numbered: LeRobot's own columns, those that exist.
+    floats: columns of real numbers, and of numbers of any type that are joints, each checked.
+    numbered: LeRobot's own columns, those that exist.
     motion: the columns whose joints tell whether the robot moves. pairs: joints both commanded and observed.
     """
 
@@ -53,7 +55,7 @@ class Columns:
 
 def choose_columns(features: Mapping[str, Feature], robot: Robot | None) -> Columns:
     """The columns of a dataset; a robot, where it is known, tells which of them are its state."""
-    floats = {name: feature for name, feature in features.items() if is_vector(feature) and name not in NUMBERED}
+    floats = {name: feature for name, feature in features.items() if is_vector(name, feature)}
     observed = [name for name in floats if name.startswith("observation.")]
     commanded = [name for name in floats if name == ACTION or name.startswith(f"{ACTION}.")]
     motion = [STATE] if STATE in observed else observed or commanded
@@ -68,9 +70,12 @@ def choose_columns(features: Mapping[str, Feature], robot: Robot | None) -> Colu
     )
 
 
-def is_vector(feature: Feature) -> bool:
-    """Whether a column holds one real number, or one list of them, a row."""
-    return feature.dtype.startswith(FLOATS) and len(feature.shape) <= 1
+def is_vector(name: str, feature: Feature) -> bool:
+    """Whether a column holds real numbers, or numbers of any type that observe or command joints."""
+    if name in BOOKKEEPING or not feature.is_numbers:
+        return False
+    is_joints = name.startswith(("observation.", f"{ACTION}.")) or name == ACTION
+    return is_joints or feature.dtype.startswith(FLOATS)
 
 
 def joint_names(name: str, feature: Feature) -> list[str]:

@@ -136,14 +136,15 @@ def _numbers(column: pa.ChunkedArray) -> Floats:
     """A column as (T, D) float64, NaN for what is missing."""
     array = column.combine_chunks()
     num_rows, num_values = len(array), 1
-    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
+    while pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
         lengths = pc.unique(pc.list_value_length(array)).to_pylist()
         if len(lengths) > 1 or None in lengths:
             raise RowsError(f"has rows of {some([str(length) for length in lengths])} values")
-        num_values = lengths[0] if lengths else 0
+        num_values *= lengths[0] if lengths else 0
         array = array.flatten()
-    if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
+    if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type) or pa.types.is_boolean(array.type)):
         raise RowsError(f"holds {array.type}, not numbers")
+    array = pc.cast(array, pa.uint8()) if pa.types.is_boolean(array.type) else array
     doubles = pc.cast(array, pa.float64(), safe=False)
     # Neither this without need nor to_numpy: they import pandas, which takes a second.
     doubles = pc.fill_null(doubles, float("nan")) if doubles.null_count else doubles

@@ -1,15 +1,18 @@
 """Which columns of a source dataset hold a robot's state or action, and in what order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments import JointMismatch, Robot, match_joints
+from embodiments import JointMismatch, Match, Robot, match_joints
 from embodiments.robot import Vector
 from engine.errors import DatasetError
 from engine.sources import Feature, SourceDataset
+
+DRAFT = "`millrace robots new` drafts a robot file for this dataset"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +54,7 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
         feature = source.features[column]
         width = width_of(feature)
         try:
-            match = match_joints(
-                feature.names, joints, width=width, aliases=robot.aliases, by_position=robot.by_position
-            )
+            match = _match(feature, wanted, joints, robot)
         except JointMismatch as error:
             message = f"{source.root}, column '{column}' against robot '{robot.name}': {error}"
             raise ColumnMisfit(message, _misfit(column, feature, len(joints))) from error
@@ -64,25 +65,39 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
     return JointColumns(tuple(columns), tuple(widths), np.concatenate(gather), tuple(matched))
 
 
+def _match(feature: Feature, column: str, joints: Sequence[str], robot: Robot) -> Match:
+    """By name, or by position where nothing is named, or where the robot file lists exactly what stands there."""
+    width, stated = width_of(feature), feature.stated_names
+    if stated and robot.column_names.get(column) == stated and width == len(joints):
+        return Match(np.arange(width, dtype=np.int64), "name")
+    if feature.unread_names is not None:
+        raise JointMismatch(
+            f"its names are not understood: {feature.unread_names}. Expected a list of {width} joint names in the "
+            f"order of the values, or their places, {{joint: 0, ...}}. Correct them in meta/info.json; {DRAFT}"
+        )
+    return match_joints(feature.names, joints, width=width, aliases=robot.aliases, by_position=robot.by_position)
+
+
 def width_of(feature: Feature) -> int:
     """Values a row, as the metadata says."""
-    return feature.shape[0] if feature.shape else 1
+    return feature.num_values
 
 
 def _find(source: SourceDataset, robot: Robot, wanted: str, vector: Vector) -> str:
-    known = [name for name, feature in source.features.items() if not feature.is_camera and len(feature.shape) <= 1]
+    known = [name for name, feature in source.features.items() if not feature.is_camera]
     column = robot.find_column(wanted, known)
     if column is not None:
         return column
     near = "".join(f" Did you mean {name!r}?" for name in get_close_matches(wanted, known, n=1))
+    # A camera of that name is no column of joints, and is not listed as one.
     raise ColumnMisfit(
         f"{source.root} has no column '{wanted}' of joints, which robot '{robot.name}' reads its {vector} from.{near} "
-        f"Known: {', '.join(source.features)}. A robot file can name others under `column_aliases:`",
+        f"Known: {', '.join(known) or 'none'}. A robot file can name others under `column_aliases:`; {DRAFT}",
         f"no column '{wanted}' of joints",
     )
 
 
 def _misfit(column: str, feature: Feature, num_joints: int) -> str:
-    if width_of(feature) != num_joints and not feature.names:
+    if width_of(feature) != num_joints and not feature.stated_names:
         return f"'{column}' is {width_of(feature)} wide, not {num_joints}"
-    return f"'{column}' names {'other' if feature.names else 'no'} joints"
+    return f"'{column}' names {'other' if feature.stated_names else 'no'} joints"

@@ -1,8 +1,10 @@
 """An opened source dataset: everything that conversion needs to know before it reads a row."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from pathlib import Path
 
 from engine.errors import DatasetError
@@ -12,15 +14,21 @@ from engine.sources.files import LOCAL, SourceFiles
 
 # Of a column or picture: lists of names are made for what the metadata says.
 MAX_SIZE = 1 << 20
+NUMBERS = re.compile(r"(torch\.|np\.|numpy\.)?(float|double|half|u?int|bool)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A column or camera as the metadata describes it; names None when it names no joints."""
+    """A column or camera as the metadata describes it.
+
+    names: of its values, as far as they were understood; None: it names none. unread_names: what stands in place of
+    names that were not understood, as JSON.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] | None
+    unread_names: str | None = None
 
     def __post_init__(self) -> None:
         if not all(0 <= size <= MAX_SIZE for size in self.shape):
@@ -30,6 +38,21 @@ class Feature:
     def is_camera(self) -> bool:
         """Whether it is pictures rather than numbers."""
         return self.dtype in ("video", "image")
+
+    @property
+    def is_numbers(self) -> bool:
+        """Whether each row holds numbers, truth values among them: one, a list, or lists of lists."""
+        return NUMBERS.match(self.dtype) is not None and 0 < self.num_values <= MAX_SIZE
+
+    @property
+    def num_values(self) -> int:
+        """Values a row; those of lists of lists lie one list after the other."""
+        return prod(self.shape)
+
+    @property
+    def stated_names(self) -> tuple[str, ...]:
+        """All that is said of the names of its values, understood or not."""
+        return self.names or (() if self.unread_names is None else (self.unread_names,))
 
 
 @dataclass(frozen=True)

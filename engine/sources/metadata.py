@@ -20,6 +20,8 @@ from engine.templates import why_not_fillable
 MAX_BYTES = 256 << 20
 # Of names within lists within lists: real ones lie two deep.
 MAX_DEPTH = 16
+# Characters kept of names that are not understood.
+MAX_UNREAD = 1000
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,8 +55,11 @@ class FeatureInfo(BaseModel):
         return () if shape is None else shape
 
     def to_feature(self) -> Feature:
-        """The feature with its names flattened."""
-        return Feature(self.dtype, self.shape, flatten_names(self.names))
+        """The feature with its names flattened; what stands there in place of names is kept as text."""
+        names = flatten_names(self.names)
+        if says_nothing(self.names) or (names is not None and all(map(is_unicode, names))):
+            return Feature(self.dtype, self.shape, names)
+        return Feature(self.dtype, self.shape, None, unread_names=json.dumps(self.names)[:MAX_UNREAD])
 
 
 class Info(BaseModel):
@@ -187,15 +192,63 @@ def check(values: object, model: type[Model], where: str) -> Model:
 
 
 def flatten_names(names: object, *, depth: int = 0) -> tuple[str, ...] | None:
-    """Joint names from {"motors": [...]}, [[...]], [...] or null; depth: of what holds them."""
+    """Joint names from {"motors": [...]}, [[...]], [...], {joint: place} or {place: joint}.
+
+    None where there are none (null, empty lists, blank names) or where what stands there is no list of names. Lists of
+    whole numbers name by number. depth: of what holds them.
+    """
     if isinstance(names, str):
         return (names,)
+    if isinstance(names, int) and not isinstance(names, bool):
+        return (str(names),)
     if isinstance(names, dict):
-        names = list(names.values())
+        return _table_of_places(names) or _flatten_labelled(names, depth)
     if not isinstance(names, list) or depth > MAX_DEPTH:
         return None
-    flat = [name for part in names for name in (flatten_names(part, depth=depth + 1) or ())]
-    return tuple(flat) or None
+    parts = [flatten_names(part, depth=depth + 1) for part in names if not says_nothing(part) or isinstance(part, str)]
+    if any(part is None for part in parts):
+        return None
+    flat = tuple(name for part in parts for name in part or ())
+    return flat if any(name.strip() for name in flat) else None
+
+
+def says_nothing(names: object, *, depth: int = 0) -> bool:
+    """Whether names are null, blank, or lists of such."""
+    if isinstance(names, str):
+        return not names.strip()
+    if isinstance(names, dict):
+        names = list(names.values())
+    if isinstance(names, list):
+        return depth <= MAX_DEPTH and all(says_nothing(part, depth=depth + 1) for part in names)
+    return names is None
+
+
+def _table_of_places(names: dict[str, object]) -> tuple[str, ...] | None:
+    """{joint: place} or {place: joint} in the order of the places, where these are 0, 1, ... without a gap."""
+    for table in (names, _inverted(names)):
+        places = {_place(place): name for name, place in table.items()}
+        if table and set(places) == set(range(len(table))):
+            return tuple(places[place] for place in range(len(table)))
+    return None
+
+
+def _inverted(names: dict[str, object]) -> dict[str, object]:
+    inverted: dict[str, object] = {name: place for place, name in names.items() if isinstance(name, str)}
+    return inverted if len(inverted) == len(names) else {}
+
+
+def _place(value: object) -> int | None:
+    """A whole number, also one written as text."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _flatten_labelled(names: dict[str, object], depth: int) -> tuple[str, ...] | None:
+    """The names under labels, such as motors; numbers there are no names, but places or widths that do not add up."""
+    if any(isinstance(part, int) or _place(part) is not None for part in names.values()):
+        return None
+    return flatten_names(list(names.values()), depth=depth)
 
 
 def inside(root: Path, template: str, where: str, **fields: object) -> Path:

@@ -10,24 +10,34 @@ from tyro.conf import arg
 
 from commands.flags import Flag
 from engine.progress import stage_progress
-from engine.validate import format_report, validate
+from engine.validate import VideoBackend, format_report, to_json, validate
 
 
 @dataclass(frozen=True)
 class Validate:
     """Check that a dataset is what GR00T N1.6 and LeRobot expect; any GR00T dataset, not only Millrace's.
 
-    Exit code 0, or 1 with the list of what is wrong. Examples:
+    Exit code 0, or 1 with the list of what is wrong; warnings alone are 0, unless --strict. Examples:
 
     millrace validate out/aloha_gr1
 
     millrace validate out/aloha_gr1 --deep
+
+    millrace validate out/aloha_gr1 --json --strict
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
     """Folder of the dataset."""
     deep: Flag = False
     """Also decode every frame."""
+    video_backend: VideoBackend | None = None
+    """The decoder that GR00T is to use: videos that it cannot read are errors."""
+    strict: Flag = False
+    """Exit with 1 for warnings, too."""
+    json: Flag = False
+    """Print JSON instead of text."""
+    temp: Annotated[Path | None, arg(metavar="DIR")] = None
+    """A folder for temporary files, 4 bytes for each number of the rows; by default the system's."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -36,6 +46,12 @@ class Validate:
     def run(self) -> int:
         """Validate and print what is wrong; 1 if anything is."""
         with stage_progress(Console(stderr=True)) as on_progress:
-            report = validate(self.dataset, deep=self.deep, on_progress=on_progress)
-        print(format_report(report))
-        return 0 if report.is_valid else 1
+            report = validate(
+                self.dataset,
+                deep=self.deep,
+                video_backend=self.video_backend,
+                scratch=self.temp,
+                on_progress=on_progress,
+            )
+        print(to_json(report) if self.json else format_report(report))
+        return 0 if report.is_valid and not (self.strict and report.warnings) else 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments.robot import VECTORS, Robot
+from embodiments.robot import VECTORS, Robot, Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +91,23 @@ class CompiledMap:
     def trained(self) -> tuple[str, ...]:
         """Groups that the policy sees or learns, in the target's order; none that merely rests."""
         return tuple(dict.fromkeys((*self.trained_state, *self.trained_action)))
+
+    @property
+    def at_rest(self) -> Mapping[Vector, frozenset[str]]:
+        """Joints of the target by vector that nothing drives; an action that holds such a state rests with it."""
+        moving = set(self.state.driven.tolist())
+        width = self.source.layout("action").width
+        pairs = zip(self.action.gather.tolist(), self.action.driven.tolist(), strict=True)
+        driven = {
+            "state": moving,
+            "action": {column for theirs, column in pairs if theirs < width or theirs - width in moving},
+        }
+        return {
+            vector: frozenset(
+                joint for column, joint in enumerate(self.target.layout(vector).joints) if column not in driven[vector]
+            )
+            for vector in VECTORS
+        }
 
     @property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from engine.episode import convert_episode
 from engine.errors import EpisodesFailed
 from engine.faults import Quarantined
 from engine.layout import WORK
+from engine.output.commit import statistics_bytes
 from engine.output.folder import check_output
 from engine.output.ledger import Ledger
 from engine.output.quarantine import failure_line
@@ -167,6 +168,7 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
         num_source_frames=sum(episode.episode.num_frames for plan in plans for episode in plan.episodes),
         num_frames=num_frames,
         num_bytes=round(sum(file.num_bytes for file in sample.files) * scale),
+        num_scratch_bytes=max(statistics_bytes(plan) for plan in plans),
         free_bytes=shutil.disk_usage(_existing_parent(Path(out))).free,
         core_seconds=seconds * scale,
         dropped=plans[0].dropped,

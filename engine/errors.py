@@ -33,6 +33,10 @@ class OutputFailed(MillraceError):
     """The output folder cannot be written to: the disk is full, or the folder is gone or closed."""
 
 
+class NoScratchSpace(MillraceError):
+    """The machine's folder for temporary files is too small, or cannot be written to."""
+
+
 class GpuLost(MillraceError):
     """No GPU is there, or none any more, that a dataset's encoder needs."""
 

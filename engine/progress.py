@@ -159,6 +159,7 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
         rest = f"{estimate.num_clips - num_copied:,} encoded, {num_copied:,} copied as they are"
         table.add_row("clips", f"about {rest} (judged by one episode of each source)")
     table.add_row("size", f"about {decimal(estimate.num_bytes)}, of {decimal(estimate.free_bytes)} free")
+    table.add_row("", f"and {decimal(estimate.num_scratch_bytes)} while statistics are computed at the end")
     wall = timedelta(seconds=round(estimate.core_seconds / num_workers))
     table.add_row("time", f"about {wall} on {num_workers} cores (measured on one episode)")
     _add_remarks(table, estimate.dropped)

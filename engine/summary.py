@@ -52,6 +52,7 @@ class Estimate:
     """What a conversion would do, measured on one episode. core_seconds: of one core.
 
     num_copied_clips: judged by one episode of each source; None where that would have to be downloaded.
+    num_scratch_bytes: in OUT/.millrace while statistics are computed, beside num_bytes.
     """
 
     num_episodes: int
@@ -60,6 +61,7 @@ class Estimate:
     num_source_frames: int
     num_frames: int
     num_bytes: int
+    num_scratch_bytes: int
     free_bytes: int
     core_seconds: float
     dropped: tuple[str, ...]

@@ -1,5 +1,6 @@
 """A sound dataset, and for each check of validate() a way to break just what that notices."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from conftest import IMAGE_SIZE, convert_here, data_path, matrix, read_meta, read_table, video_path
 from engine.groot_stats import RelativeGroup, groot_statistics
+from engine.output.published import sha256
 from engine.validate.report import Report
 from synthetic import (
     SyntheticVideo,
@@ -28,6 +30,7 @@ from synthetic import (
 # Longer than N1.6's longest action chunk, so that only what a test shortens is short.
 LENGTHS = (55, 53, 52)
 FPS = 50
+OTHER_TASK = "Open the drawer."
 H264 = SyntheticVideo(codec="libx264", height=IMAGE_SIZE, width=IMAGE_SIZE, gop=10)
 
 
@@ -91,6 +94,13 @@ def drop_config(root: Path) -> None:
 def rename_task(root: Path, task: str) -> None:
     edit_jsonl(root / "meta/tasks.jsonl", lambda lines: lines[0].update(task=task))
     episodes(root, lambda lines: [line.update(tasks=[task]) for line in lines] and None)
+
+
+def add_task(root: Path, listed: list[str]) -> None:
+    """One more task, and these for the first episode, whose rows stay as they are."""
+    append(root / "meta/tasks.jsonl", json.dumps({"task_index": 1, "task": OTHER_TASK}) + "\n")
+    info(root, lambda content: content.update(total_tasks=2))
+    episodes(root, lambda lines: lines[0].update(tasks=listed))
 
 
 def column(root: Path, name: str, values: Callable[[NDArray[Any]], Any], kind: pa.DataType | None = None) -> None:
@@ -216,6 +226,21 @@ def set_gripper(root: Path, values: Callable[[int], NDArray[Any]]) -> None:
     refresh_statistics(root)
 
 
+def rest_gripper(root: Path) -> None:
+    """As a map does whose source has none."""
+    set_gripper(root, lambda num_frames: np.full(num_frames, 0.25))
+    paths = [
+        path.relative_to(root)
+        for folder in ("data", "videos")
+        for path in (root / folder).rglob("*.*")
+        if path.is_file()
+    ]
+    files = [
+        {"path": str(path), "num_bytes": (root / path).stat().st_size, "sha256": sha256(root / path)} for path in paths
+    ]
+    (root / "millrace.json").write_text(json.dumps({"files": files, "at_rest": {"action": ["left_gripper"]}}))
+
+
 def set_nan(root: Path) -> None:
     def change(rows: NDArray[Any]) -> NDArray[Any]:
         rows[3, 2] = np.nan
@@ -311,6 +336,8 @@ BREAKS: dict[str, Callable[[Path], Any]] = {
     "task-placeholder": lambda root: rename_task(root, "Valid."),
     "episode-tasks": lambda root: episodes(root, lambda lines: lines[0].update(tasks=[])),
     "task-unresolved": lambda root: column(root, "task_index", lambda old: old + 7),
+    "tasks-differ": lambda root: add_task(root, [OTHER_TASK]),
+    "task-unused": lambda root: add_task(root, [read_meta(root, "tasks.jsonl")[0]["task"], OTHER_TASK]),
     "rows-missing": lambda root: data_path(root, 1).unlink(),
     "rows-orphan": lambda root: shutil.copy(data_path(root, 1), data_path(root, 99)),
     "rows-unreadable": lambda root: truncate_file(data_path(root, 1), 0.5),
@@ -329,6 +356,7 @@ BREAKS: dict[str, Callable[[Path], Any]] = {
     "video-unreadable": lambda root: truncate_file(video_path(root, 1), 0.5),
     "video-frames": lambda root: encode(root, num_frames=LENGTHS[0] - 1),
     "video-codec": lambda root: encode(root, codec="libx265"),
+    "video-decoder": lambda root: encode(root, codec="libsvtav1"),
     "video-pixels": lambda root: encode(root, pix_fmt="yuv444p"),
     "video-size": lambda root: encode(root, width=96),
     "video-rate": lambda root: encode(root, fps=25),
@@ -341,6 +369,7 @@ BREAKS: dict[str, Callable[[Path], Any]] = {
     "stats-order": lambda root: stats(root, swap_extremes),
     "stats-values": lambda root: set_mean(root, 0.01),
     "stats-constant": lambda root: set_gripper(root, lambda num_frames: np.full(num_frames, 0.25)),
+    "stats-at-rest": rest_gripper,
     "stats-tiny-range": lambda root: set_gripper(root, lambda num_frames: np.arange(num_frames) * 1e-6),
     "relative-groups": lambda root: relative_stats(root, lambda content: content.update(tail=content["left_arm"])),
     "relative-horizon": cut_horizon,

@@ -294,3 +294,13 @@ def test_sources_with_different_cameras_are_an_error(tmp_path: Path) -> None:
     sources = [{"path": tmp_path / name} for name in ("a", "b")]
     with pytest.raises(MillraceError, match="wrist"):
         plan_conversion(check_recipe({"sources": sources, "robot": "aloha"}))
+
+
+def test_episode_too_long_for_lerobots_timestamps_is_noted(tmp_path: Path) -> None:
+    """float32 is coarser than LeRobot's tolerance from 2048 s on; GR00T reads no timestamps."""
+    write_dataset(tmp_path, lengths=(30, 30, 30), fps=20)
+    edit_jsonl(tmp_path / "meta/episodes.jsonl", lambda lines: lines[1].update(length=50_000))
+    (note,) = (note for note in plan_for(tmp_path).notes if "LeRobot" in note)
+    assert "1 episodes are longer than 2048 s (of the source: 1 (2500 s))" in note
+    assert "tolerance_s=1e-3, or leave them out by --episodes" in note
+    assert not any("LeRobot" in note for note in plan_for(tmp_path, episodes="0,2").notes)

@@ -13,10 +13,10 @@ from conftest import video_path
 from engine.validate import CHECKS as DATA_CHECKS
 from engine.validate import validate
 from engine.validate.config import read_config
+from engine.validate.remedies import REMEDIES
 from synthetic import edit_jsonl
 from train.preflight import CHECKS, Machine, preflight
 from train.preflight.machine import Gpu
-from train.preflight.remedies import REMEDIES
 from training_setups import (
     CONFIG,
     EVERYTHING,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from embodiments.modality import modality_config, modality_config_source, modality_json
-from embodiments.robot import is_path
-from engine.groot_stats import RelativeGroup, groot_statistics
+from embodiments.robot import VECTORS, is_path
+from engine.groot_stats import RelativeGroup, column_store_bytes, groot_statistics
 from engine.layout import (
     ACTION,
     CARD,
@@ -63,6 +63,12 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
         (scratch / name).replace(out / name)
     # GR00T and LeRobot read meta/ first, so it appears last.
     meta.rename(out / META)
+
+
+def statistics_bytes(plan: ConversionPlan) -> int:
+    """Room that `commit` needs in its scratch folder, and gives back."""
+    num_values = plan.target.layout("state").width + plan.target.layout("action").width + 1
+    return column_store_bytes(plan.num_frames, num_values)
 
 
 def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> dict[str, Iterable[str]]:
@@ -169,6 +175,7 @@ def _manifest(
         "recipe": _public_recipe(plan),
         "part": plan.part,
         "map": plan.map.name,
+        "at_rest": _at_rest(plan),
         "versions": {name: version(name) for name in ("millrace", "av", "numpy", "pyarrow")},
         "encoder": {
             "name": plan.job.video.stages.encoder,
@@ -195,6 +202,15 @@ def _manifest(
         }
         yield (",\n" if number else "") + "    " + json.dumps(lineage)
     yield "\n  ]\n}\n"
+
+
+def _at_rest(plan: ConversionPlan) -> dict[str, list[str]]:
+    """Joints of the output that no source drives, by vector, in the robot's order."""
+    maps = [binding.map.at_rest for binding in plan.job.bindings]
+    return {
+        vector: [joint for joint in plan.target.layout(vector).joints if all(joint in rests[vector] for rests in maps)]
+        for vector in VECTORS
+    }
 
 
 def _public_recipe(plan: ConversionPlan) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from engine.output.record import EpisodeFailure
 from engine.planning.binding import Binding, dropped, notes
 from engine.planning.cameras import check_cameras, output_cameras
 from engine.planning.holdout import split
+from engine.planning.long_episodes import long_episode_notes
 from engine.planning.map_choice import combined
 from engine.planning.numbering import Episodes, number_episodes, number_tasks
 from engine.planning.plan import ConversionPlan, Job, Part
@@ -111,6 +112,7 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
     bound = [(source.dataset, binding) for source, binding in zip(sources, bindings, strict=True)]
     told = [note for source in sources for note in source.notes]
     told += [note for dataset, binding in bound for note in notes(dataset, binding)]
+    episodes = tuple(number_episodes(sources, bindings, selected, tasks))
     return ConversionPlan(
         part=part,
         recipe=recipe,
@@ -125,9 +127,9 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
         ),
         map=prepared.map,
         horizon=recipe.horizon or prepared.map.target.horizon,
-        episodes=tuple(number_episodes(sources, bindings, selected, tasks)),
+        episodes=episodes,
         dropped=tuple(dict.fromkeys(name for dataset, binding in bound for name in dropped(dataset, binding))),
-        notes=tuple(dict.fromkeys([*told, *_untrained(prepared)])),
+        notes=tuple(dict.fromkeys([*told, *_untrained(prepared), *long_episode_notes(episodes, prepared.fps)])),
         rejected=() if part == "held out" else tuple(_rejected(sources)),
     )
 

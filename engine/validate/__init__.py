@@ -4,26 +4,29 @@ It judges any GR00T dataset, not only Millrace's. What needs a model or a machin
 facts/gr00t.md: a checkpoint's own tags and limits, batch and memory) is left to train/preflight.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from engine.sources.location import parse_hub_id
 from engine.validate.checks import CHECKS, Check, Severity
 from engine.validate.config import GrootConfig
 from engine.validate.episode_statistics import episode_statistics_problems
-from engine.validate.files import why_no_folder
+from engine.validate.files import is_file, why_no_folder
 from engine.validate.info import info_problems, template_problems
-from engine.validate.manifest import manifest_problems
+from engine.validate.manifest import joints_at_rest, manifest_problems
 from engine.validate.metadata import Metadata
 from engine.validate.modality import modality_problems
 from engine.validate.reading import read_metadata
-from engine.validate.report import Problem, Report, format_report, problem
+from engine.validate.report import Problem, Report, format_report, problem, to_json
 from engine.validate.rows import UNSOUND_ROWS, orphan_rows, row_problems
 from engine.validate.statistics import spread_problems, value_problems
 from engine.validate.stored_statistics import read_relative_stats, read_stats
 from engine.validate.training import training_problems
-from engine.validate.videos import orphan_videos, video_problems
+from engine.validate.videos import VideoBackend, orphan_videos, video_problems
 
-__all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "format_report", "validate"]
+__all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "format_report", "to_json", "validate"]
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -33,30 +36,63 @@ def validate(
     *,
     deep: bool = False,
     config: GrootConfig | None = None,
+    video_backend: VideoBackend | None = None,
+    scratch: str | Path | None = None,
     on_progress: Progress = lambda stage, num_done, num_all: None,
 ) -> Report:
-    """Judge a dataset; whatever is wrong with it becomes a Problem, nothing is raised.
+    """Judge a dataset; whatever is wrong with it becomes a Problem.
 
     Args:
         dataset: Its folder; nothing in it is written or run.
         deep: Also decode every frame.
         config: The modality config to judge it by; None for its own modality_config.py.
+        video_backend: The decoder of GR00T's that must read the videos; None: a warning where one of them cannot.
+        scratch: A folder for temporary files, 4 bytes for each float of the rows; None for the system's.
         on_progress: Told the stage ("files", "episodes", "statistics"), how much of it is done, and of how much, where
             that is known.
+
+    Raises:
+        NoScratchSpace: that folder has too little room. It says nothing about the dataset.
     """
     root = Path(dataset)
-    num_checks = sum(deep or not check.is_deep for check in CHECKS.values())
+    asked = {None, *(["deep"] if deep else []), *(["video_backend"] if video_backend else [])}
+    num_checks = sum(check.needs in asked for check in CHECKS.values())
     if reason := why_no_folder(root):
-        return Report((problem("dataset-missing", None, f"the folder {root} {reason}"),), 0, 0, num_checks)
+        return Report((problem("dataset-missing", None, _why_none(root, reason)),), 0, 0, num_checks)
     metadata, problems = read_metadata(root, config)
     problems += manifest_problems(root, lambda num_done: on_progress("files", num_done, None))
     if metadata is None:
         return Report(tuple(problems), 0, 0, num_checks)
-    problems += _judge(metadata, deep, on_progress)
+    job = _Job(deep, video_backend, Path(scratch or tempfile.gettempdir()), on_progress)
+    problems += _judge(metadata, job)
     return Report(tuple(problems), metadata.num_episodes, metadata.num_frames, num_checks)
 
 
-def _judge(metadata: Metadata, deep: bool, on_progress: Progress) -> Iterator[Problem]:
+def _why_none(root: Path, reason: str) -> str:
+    """Why there is no dataset at a path, and where it may be instead."""
+    if is_file(root):
+        return f"{root} is a file; name the folder of the dataset, the one that holds meta/"
+    hub_id = parse_hub_id(root)
+    if hub_id is None:
+        return f"the folder {root} {reason}"
+    where = f"--local-dir DIR{'' if hub_id.revision is None else f' --revision {hub_id.revision}'}"
+    return (
+        f"the folder {root} {reason}. A dataset on the Hub must be downloaded to be validated: "
+        f"hf download {hub_id.repo} --repo-type dataset {where}"
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """How a dataset is judged; see `validate`."""
+
+    deep: bool
+    video_backend: VideoBackend | None
+    scratch: Path
+    on_progress: Progress
+
+
+def _judge(metadata: Metadata, job: _Job) -> Iterator[Problem]:
     """All that can be said once info.json and episodes.jsonl are read."""
     yield from info_problems(metadata)
     yield from modality_problems(metadata)
@@ -65,27 +101,28 @@ def _judge(metadata: Metadata, deep: bool, on_progress: Progress) -> Iterator[Pr
     yield from unfillable
     has_sound_rows = not unfillable
     if not unfillable:
-        for found in _file_problems(metadata, deep, on_progress):
+        for found in _file_problems(metadata, job):
             has_sound_rows &= found.code not in UNSOUND_ROWS
             yield found
     stats, relative = read_stats(metadata), read_relative_stats(metadata)
     yield from (*stats.problems, *relative.problems)
-    yield from spread_problems(metadata, stats.entries)
+    yield from spread_problems(metadata, stats.entries, joints_at_rest(metadata.root))
     yield from training_problems(metadata, stored_horizon=relative.horizon)
     if has_sound_rows and (stats.entries or relative.entries):
         yield from value_problems(
             metadata,
             stats.entries,
             relative.entries,
-            on_episode=lambda num_done: on_progress("statistics", num_done, metadata.num_episodes),
+            scratch=job.scratch,
+            on_episode=lambda num_done: job.on_progress("statistics", num_done, metadata.num_episodes),
         )
 
 
-def _file_problems(metadata: Metadata, deep: bool, on_progress: Progress) -> Iterator[Problem]:
+def _file_problems(metadata: Metadata, job: _Job) -> Iterator[Problem]:
     """Every episode's files, and those that are no episode's."""
     yield from orphan_rows(metadata)
     yield from orphan_videos(metadata)
     for num_done, episode in enumerate(metadata.episodes(), start=1):
         yield from row_problems(metadata, episode)
-        yield from video_problems(metadata, episode, deep=deep)
-        on_progress("episodes", num_done, metadata.num_episodes)
+        yield from video_problems(metadata, episode, deep=job.deep, video_backend=job.video_backend)
+        job.on_progress("episodes", num_done, metadata.num_episodes)

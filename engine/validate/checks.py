@@ -1,22 +1,22 @@
 """Every check of `validate`: its stable code, how bad it is when broken, and what it promises.
 
 An error: GR00T N1.6 or LeRobot fails on the dataset or reads something else than was recorded, or its files contradict
-each other. A warning: readers get by, but it costs something or was probably not meant.
+each other. A warning: readers get by, but it costs something or was probably not meant. A note: it was meant so.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of a good dataset; is_deep: only judged by `--deep`."""
+    """One promise of a good dataset; needs: the flag without which it is not judged."""
 
     severity: Severity
     promise: str
-    is_deep: bool = False
+    needs: Literal["deep", "video_backend"] | None = None
 
 
 CHECKS: dict[str, Check] = {
@@ -49,6 +49,8 @@ CHECKS: dict[str, Check] = {
     "task-placeholder": Check("warning", "Every task is an instruction, no mere label such as 'valid'."),
     "episode-tasks": Check("error", "Every episode lists tasks, and tasks.jsonl holds them."),
     "task-unresolved": Check("error", "Every task index in the rows is in tasks.jsonl."),
+    "tasks-differ": Check("error", "An episode's rows and episodes.jsonl name the same tasks."),
+    "task-unused": Check("warning", "The rows name every task that episodes.jsonl lists for their episode."),
     # data/
     "rows-missing": Check("error", "Every episode has its parquet file."),
     "rows-orphan": Check("error", "No parquet in data/*/ lacks an episode: GR00T's statistics would include it."),
@@ -63,20 +65,21 @@ CHECKS: dict[str, Check] = {
     "lerobot-columns": Check("warning", "timestamp, frame_index, episode_index, index and task_index are there."),
     "timestamps": Check("error", "Timestamps begin at 0 and step by 1 / fps."),
     "timestamps-float32": Check(
-        "error", "Timestamps as float32 keep LeRobot's tolerance of 1e-4 s, which long episodes exceed by rounding."
+        "warning", "Timestamps as float32 keep LeRobot's tolerance of 1e-4 s, which long episodes exceed by rounding."
     ),
     # videos/
     "video-missing": Check("error", "Every episode has its video of every camera."),
     "video-orphan": Check("warning", "No mp4 in videos/ lacks an episode and camera."),
     "video-unreadable": Check("error", "Every video can be opened and holds whole packets."),
     "video-frames": Check("error", "Every video holds as many frames as its episode has rows."),
-    "video-codec": Check("error", "Every video is H.264, which all of GR00T's decoders read."),
-    "video-pixels": Check("error", "Every video is yuv420p."),
+    "video-codec": Check("warning", "Every video is H.264, which all of GR00T's decoders read."),
+    "video-decoder": Check("error", "The decoder that is asked for reads every video.", needs="video_backend"),
+    "video-pixels": Check("warning", "Every video is yuv420p."),
     "video-size": Check("error", "Every video's frames have the size that info.json says."),
     "video-rate": Check("error", "Every video plays at info.json's fps."),
     "video-constant-rate": Check("error", "The frames of every video are equally far apart in time."),
     "video-start": Check("error", "Every video's first frame is shown at 0 s."),
-    "video-decode": Check("error", "Every frame of every video decodes undamaged.", is_deep=True),
+    "video-decode": Check("error", "Every frame of every video decodes undamaged.", needs="deep"),
     # statistics
     "stats-missing": Check("warning", "The statistics that GR00T needs are there; it computes missing ones slowly."),
     "stats-complete": Check("error", "Statistics have mean, std, min, max, q01 and q99 of every float feature."),
@@ -84,6 +87,7 @@ CHECKS: dict[str, Check] = {
     "stats-order": Check("error", "min <= q01 <= q99 <= max, min <= mean <= max and std >= 0."),
     "stats-values": Check("error", "Statistics are those of the rows, up to float32 rounding."),
     "stats-constant": Check("warning", "Trained values change; GR00T makes 0 of those that never do."),
+    "stats-at-rest": Check("note", "Trained values change, but for joints that the dataset's own map rests."),
     "stats-tiny-range": Check(
         "warning", "Trained values change by more than noise, which GR00T would scale to [-1, 1]."
     ),

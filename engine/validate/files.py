@@ -136,6 +136,8 @@ def why_no_file(root: Path, name: Path | str) -> str | None:
 
 def why_no_folder(path: Path) -> str | None:
     """Likewise of a folder."""
+    if is_file(path):
+        return "is a file, not a folder"
     return _why_not(path, S_ISDIR)
 
 

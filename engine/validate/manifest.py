@@ -1,10 +1,10 @@
 """millrace.json: is every file that Millrace wrote still as it wrote it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from engine.layout import MANIFEST
 from engine.output.published import sha256
@@ -32,6 +32,7 @@ class Manifest(BaseModel):
 
     files: tuple[FileRecord, ...]
     episodes: tuple[Lineage, ...] = ()
+    at_rest: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Problem]:
@@ -54,25 +55,39 @@ def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Pr
                 yield problem("files-unlisted", relative, "is not listed in millrace.json; Millrace did not write it")
 
 
+def joints_at_rest(root: Path) -> Mapping[str, tuple[str, ...]]:
+    """Joints by modality that no source of the conversion drives; none where millrace.json does not say."""
+    if not is_file(root / MANIFEST):
+        return {}
+    try:
+        return _read_head(read_lines(root, MANIFEST))[0].at_rest
+    except Unreadable:
+        return {}  # manifest_problems says so
+
+
 def _listed_files(root: Path) -> Iterator[FileRecord]:
     """Every file of millrace.json, which engine/output/commit.py writes an episode a line: one is held at a time."""
     lines = read_lines(root, MANIFEST)
-    head = ""
-    for _, line in lines:
-        if line.strip() == EPISODES_BEGIN:
-            break
-        head += line
-        if len(head) > MAX_HEAD_CHARS:
-            raise Unreadable(problem("meta-parse", MANIFEST, "is not laid out as Millrace writes it"))
-    else:
-        yield from _files_of(parse(head, Manifest, MANIFEST))
-        return
-    yield from parse(head.rstrip().removesuffix(",") + "}", Manifest, MANIFEST).files
+    head, is_by_line = _read_head(lines)
+    yield from _files_of(head)
     for number, line in lines:
         if line.strip() == "]":
             return
         yield from parse(line.strip().removesuffix(","), Lineage, MANIFEST, line=number).files
-    raise Unreadable(problem("meta-parse", MANIFEST, "is cut short"))
+    if is_by_line:
+        raise Unreadable(problem("meta-parse", MANIFEST, "is cut short"))
+
+
+def _read_head(lines: Iterator[tuple[int, str]]) -> tuple[Manifest, bool]:
+    """All before the first episode's line, True; all of a file that is laid out otherwise, False."""
+    head = ""
+    for _, line in lines:
+        if line.strip() == EPISODES_BEGIN:
+            return parse(head.rstrip().removesuffix(",") + "}", Manifest, MANIFEST), True
+        head += line
+        if len(head) > MAX_HEAD_CHARS:
+            raise Unreadable(problem("meta-parse", MANIFEST, "is not laid out as Millrace writes it"))
+    return parse(head, Manifest, MANIFEST), False
 
 
 def _files_of(manifest: Manifest) -> Iterator[FileRecord]:

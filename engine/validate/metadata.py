@@ -158,18 +158,20 @@ class ModalityFile(_FileModel):
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode as episodes.jsonl tells it; first_row: rows of those before it."""
+    """One episode as episodes.jsonl tells it; first_row: rows of those before it. tasks: their texts."""
 
     index: int
     length: int
     first_row: int
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Metadata:
     """What could be read of a dataset; None for a file that could not.
 
-    indices, lengths: (num_episodes,), of the episodes in the order of episodes.jsonl.
+    indices, lengths: (num_episodes,), of the episodes in the order of episodes.jsonl. episode_tasks: what that lists
+    for each, texts of tasks.jsonl.
     """
 
     root: Path
@@ -179,6 +181,7 @@ class Metadata:
     tasks: Mapping[int, str] | None
     modality: ModalityFile | None
     config: GrootConfig | None
+    episode_tasks: tuple[tuple[str, ...], ...] = ()
 
     @property
     def num_episodes(self) -> int:
@@ -206,8 +209,9 @@ class Metadata:
     def episodes(self) -> Iterator[Episode]:
         """Every episode, in the order of episodes.jsonl."""
         starts = self.lengths.cumsum() - self.lengths
-        for index, length, start in zip(self.indices, self.lengths, starts, strict=True):
-            yield Episode(int(index), int(length), int(start))
+        tasks = self.episode_tasks or ((),) * self.num_episodes
+        for index, length, start, listed in zip(self.indices, self.lengths, starts, tasks, strict=True):
+            yield Episode(int(index), int(length), int(start), listed)
 
     def data_path(self, index: int) -> Path:
         """An episode's parquet, relative to the dataset; the template has been checked."""

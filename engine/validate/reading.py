@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.layout import MODALITY_CONFIG
+from engine.sources import v1, v3
 from engine.validate.config import GrootConfig, read_config
 from engine.validate.files import Unreadable, blank_lines, is_file, read_json, read_jsonl, why_no_file, why_no_folder
 from engine.validate.metadata import (
@@ -54,20 +55,31 @@ def read_metadata(root: Path, config: GrootConfig | None = None) -> tuple[Metada
     problems += [found for name in (EPISODES, TASKS) for found in blank_lines(root, name)]
     if info is None or episodes is None:
         return None, problems
-    indices, lengths = episodes
-    return Metadata(root, info, indices, lengths, tasks, modality, config), problems
+    indices, lengths, listed = episodes
+    return Metadata(root, info, indices, lengths, tasks, modality, config, listed), problems
 
 
 def _missing(root: Path) -> list[Problem]:
+    layout = _source_layout(root)
+    if layout is not None:
+        message = f"{root} is a LeRobot {layout} dataset, which GR00T does not read: millrace convert {root} OUT"
+        return [problem("meta-missing", "meta", message)]
     if reason := why_no_folder(root / "meta"):
         message = f"{reason}: no GR00T dataset, or a conversion that has not finished (run it again)"
         return [problem("meta-missing", "meta", message)]
     hint = {
-        EPISODES: "; GR00T reads LeRobot v2 only, `millrace convert` makes that of v1 and v3",
         MODALITY: ", which tells GR00T what the values are; `millrace convert` makes a GR00T dataset",
     }
     reasons = {name: why_no_file(root, name) for name in REQUIRED}
     return [problem("meta-missing", name, f"{why}{hint.get(name, '')}") for name, why in reasons.items() if why]
+
+
+def _source_layout(root: Path) -> str | None:
+    """The version of a source whose layout alone keeps GR00T from reading it."""
+    if is_file(root / EPISODES):
+        return None
+    layouts = {"v3": v3, "v1": v1}
+    return next((name for name, layout in layouts.items() if layout.fits(root)), None)
 
 
 def _read_tasks(root: Path, report: Callable[[Problem], None]) -> dict[int, str]:
@@ -81,13 +93,17 @@ def _read_tasks(root: Path, report: Callable[[Problem], None]) -> dict[int, str]
 
 def _read_episodes(
     root: Path, tasks: Mapping[int, str] | None, report: Callable[[Problem], None]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[tuple[str, ...], ...]]:
+    """Numbers, lengths and tasks of the episodes; all that have the same tasks share one tuple of them."""
     known = None if tasks is None else set(tasks.values())
     lengths: dict[int, int] = {}
+    listed: dict[int, tuple[str, ...]] = {}
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for line in read_jsonl(root, EPISODES, EpisodeLine):
         if line.episode_index in lengths:
             report(problem("index-unique", EPISODES, f"lists episode_index {line.episode_index} twice"))
         lengths.setdefault(line.episode_index, line.length)
+        listed.setdefault(line.episode_index, shared.setdefault(line.tasks, line.tasks))
         unknown = [task for task in line.tasks if known is not None and task not in known]
         if unknown:
             message = f"episode {line.episode_index} has the task {unknown[0]!r}, which {TASKS} lacks"
@@ -96,4 +112,5 @@ def _read_episodes(
             report(problem("episode-tasks", EPISODES, f"episode {line.episode_index} lists no task"))
     if not lengths:
         raise Unreadable(problem("meta-parse", EPISODES, "lists no episode"))
-    return np.array(list(lengths), dtype=np.int64), np.array(list(lengths.values()), dtype=np.int64)
+    indices = np.array(list(lengths), dtype=np.int64)
+    return indices, np.array(list(lengths.values()), dtype=np.int64), tuple(listed.values())

@@ -1,12 +1,14 @@
 """What `validate` found, and how it is printed."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.text import printable
 from engine.validate.checks import CHECKS, Severity
+from engine.validate.remedies import REMEDIES
 
 MAX_MESSAGE = 600
 
@@ -45,6 +47,11 @@ class Report:
         return tuple(problem for problem in self.problems if problem.severity == "warning")
 
     @property
+    def notes(self) -> tuple[Problem, ...]:
+        """What is as it was meant."""
+        return tuple(problem for problem in self.problems if problem.severity == "note")
+
+    @property
     def is_valid(self) -> bool:
         """Whether there is no error."""
         return not self.errors
@@ -52,7 +59,7 @@ class Report:
     @property
     def verdict(self) -> str:
         """The last line: "valid: 8 episodes, 1280 frames, 74 checks"."""
-        counts = [count(self.errors, "error"), count(self.warnings, "warning")]
+        counts = [count(self.errors, "error"), count(self.warnings, "warning"), count(self.notes, "note")]
         found = ", ".join(counted for counted in counts if not counted.startswith("0 "))
         if not self.is_valid:
             return f"invalid: {found}"
@@ -60,14 +67,23 @@ class Report:
         return f"valid: {sizes}" + (f", {found}" if found else "")
 
     def lines(self, limit_per_code: int = 5) -> Iterator[str]:
-        """A line for each problem, errors first, the first few of each code."""
+        """A line for each problem, errors first, the first few of each code, and what to do about it."""
         by_code: dict[str, list[Problem]] = defaultdict(list)
-        for problem in (*self.errors, *self.warnings):
+        for problem in (*self.errors, *self.warnings, *self.notes):
             by_code[problem.code].append(problem)
         for code, problems in by_code.items():
             yield from map(str, problems[:limit_per_code])
             if len(problems) > limit_per_code:
                 yield f"{problems[0].severity:7}  {code}  and {len(problems) - limit_per_code} more of this kind"
+            if problems[0].severity != "note":
+                yield f"{'':7}  {REMEDIES[code]}"
+
+
+def to_json(report: Report) -> str:
+    """All of it as JSON, ASCII only, each problem with its remedy."""
+    problems = [{**asdict(found), "remedy": REMEDIES[found.code]} for found in report.problems]
+    sizes = {name: getattr(report, name) for name in ("num_episodes", "num_frames", "num_checks")}
+    return json.dumps({"is_valid": report.is_valid, **sizes, "problems": problems}, default=str, indent=2)
 
 
 def problem(code: str, path: str | Path | None, message: str) -> Problem:

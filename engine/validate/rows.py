@@ -17,8 +17,9 @@ from engine.sources.episode import RowRange
 from engine.sources.parquet import read_schema
 from engine.text import some
 from engine.validate.files import why_no_file
-from engine.validate.metadata import INFO, TASKS, Episode, FeatureInfo, Metadata
+from engine.validate.metadata import INFO, Episode, FeatureInfo, Metadata
 from engine.validate.report import Problem, problem
+from engine.validate.tasks import task_problems
 
 # LeRobot 0.3.3's tolerance_s, seconds (datasets/utils.py, check_timestamps_sync).
 TOLERANCE_SECONDS = 1e-4
@@ -63,7 +64,7 @@ def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
     sound = {name: feature for name, feature in features.items() if name not in unsound}
     if len(table):
         yield from _index_problems(table, sound, metadata, episode)
-        yield from _task_problems(table, sound, metadata, path)
+        yield from task_problems(table, sound, metadata, episode)
         if "timestamp" in sound and sound["timestamp"].is_float and sound["timestamp"].width == 1:
             yield from _timestamp_problems(vectors(table, "timestamp", where=path)[:, 0], metadata.info.fps, path)
 
@@ -155,21 +156,6 @@ def _index_problems(
             yield problem("rows-index", path, f"{name} is {found} in row {row}, expected {right[row]}")
 
 
-def _task_problems(table: pa.Table, sound: dict[str, FeatureInfo], metadata: Metadata, path: Path) -> Iterator[Problem]:
-    annotations = () if metadata.modality is None else metadata.modality.annotations.values()
-    for name in dict.fromkeys(("task_index", *annotations)):
-        if metadata.tasks is None or name not in sound or "int" not in sound[name].dtype:
-            continue
-        try:
-            found = np.unique(integers(table, name, where=path)).tolist()
-        except RowsError as error:
-            yield problem("task-unresolved", path, str(error))
-            continue
-        unknown = [str(index) for index in found if index not in metadata.tasks]
-        if unknown:
-            yield problem("task-unresolved", path, f"{name} holds {some(unknown)}, which {TASKS} lacks")
-
-
 def _timestamp_problems(seconds: NDArray[np.float32], fps: Fraction, path: Path) -> Iterator[Problem]:
     """seconds: (T,), as LeRobot reads them."""
     due = np.arange(len(seconds)) / float(fps)
@@ -186,7 +172,7 @@ def _timestamp_problems(seconds: NDArray[np.float32], fps: Fraction, path: Path)
         row = int(off[0])
         message = (
             f"from row {row} ({due[row]:.0f} s) on, float32 timestamps step by more than {TOLERANCE_SECONDS:g} s off "
-            f"1 / {float(fps):g}, more than LeRobot takes. A shorter episode would pass"
+            f"1 / {float(fps):g}: LeRobot 0.3.3 refuses the dataset by its default tolerance_s, GR00T reads it"
         )
         yield problem("timestamps-float32", path, message)
 

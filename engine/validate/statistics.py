@@ -1,53 +1,86 @@
 """Statistics against the rows: are they theirs, and what will GR00T's normalisation make of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.filesize import decimal
 
 from embodiments.errors import MillraceError
-from engine.groot_stats import RelativeGroup, groot_statistics
+from engine.errors import NoScratchSpace
+from engine.groot_stats import RelativeGroup, column_store_bytes, float32_moments, groot_statistics
 from engine.stats import Statistics
 from engine.text import some
 from engine.validate.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
 from engine.validate.report import Problem, problem
-from engine.validate.stored_statistics import NAMES, TOLERANCE, Stored, relative_group
+from engine.validate.stored_statistics import MEAN_DRIFT, NAMES, Stored, relative_group
 from engine.validate.training import MAX_HORIZON, Trained
 
 # GR00T adds up float32 in float32: its mean and std of many rows may be off by this part of max - min.
 MOMENTS_TOLERANCE = 1e-3
+MOMENTS = ("mean", "std")
 # In rad, m or a share, as a part of the larger of 1 and the magnitude; sensors resolve little more.
 TINY_RANGE = 1e-3
 # Position and rot6d (gr00t/data/stats.py): the difference of poses is not that of their numbers.
 POSE_WIDTH = 9
+OTHER = "name another folder with --temp DIR, or in the environment as TMPDIR"
 
 
 def value_problems(
     metadata: Metadata,
     stats: Mapping[str, Stored],
     relative: Mapping[str, Stored],
+    *,
+    scratch: Path,
     on_episode: Callable[[int], None],
 ) -> Iterator[Problem]:
-    """The statistics computed anew, by the code that the converter uses; all rows must be sound."""
-    paths = _paths(metadata, on_episode)
+    """The statistics computed again, by the code that the converter uses; all rows must be sound.
+
+    Raises:
+        NoScratchSpace: the scratch folder has no room for a copy of the rows.
+    """
     groups = _recomputable(metadata, relative)
     if not (stats or groups):
         return
+    paths = [metadata.root / metadata.data_path(index) for index in metadata.indices.tolist()]
+    _check_scratch(metadata, {*stats, *(name for group in groups.values() for name in group.columns)}, scratch)
     horizon = next((len(relative[name].values["mean"]) for name in groups), 1)
     try:
-        found, relative_found = groot_statistics(paths, list(stats), groups, horizon=horizon)
-    except (MillraceError, OSError) as error:
+        found, relative_found = groot_statistics(
+            _told(paths, on_episode), list(stats), groups, horizon=horizon, scratch=scratch
+        )
+        for name, entry in stats.items():
+            yield from _difference(entry, found[name], STATS, name, paths)
+    except MillraceError as error:
         yield problem("stats-values", STATS, f"cannot be compared with the rows: {error}")
         return
-    for name, entry in stats.items():
-        yield from _difference(entry, found[name], STATS, name)
+    except OSError as error:  # reading the rows raises MillraceError
+        raise NoScratchSpace(
+            f"statistics cannot be computed in {scratch} ({error.strerror or error}); {OTHER}"
+        ) from error
     for name, right in relative_found.items():
         yield from _difference(relative[name], right, RELATIVE_STATS, name)
 
 
-def _paths(metadata: Metadata, on_episode: Callable[[int], None]) -> Iterator[Path]:
-    for number, index in enumerate(metadata.indices.tolist(), start=1):
-        yield metadata.root / metadata.data_path(index)
+def _check_scratch(metadata: Metadata, columns: Collection[str], scratch: Path) -> None:
+    """Whether there is room for what is kept of the rows; these are as many as the metadata says."""
+    num_values = sum(metadata.info.features[name].width for name in columns)
+    needed = column_store_bytes(metadata.num_frames, num_values)
+    try:
+        free = shutil.disk_usage(scratch).free
+    except OSError as error:
+        raise NoScratchSpace(f"the temporary folder {scratch} cannot be used ({error.strerror}); {OTHER}") from error
+    if needed > free:
+        raise NoScratchSpace(
+            f"the temporary folder {scratch} has {decimal(free)} free, but comparing statistics of "
+            f"{metadata.num_frames:,} rows of {num_values} values needs {decimal(needed)}; {OTHER}"
+        )
+
+
+def _told(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[Path]:
+    for number, path in enumerate(paths, start=1):
+        yield path
         on_episode(number)
 
 
@@ -81,25 +114,40 @@ def _fits(metadata: Metadata, group: RelativeGroup) -> bool:
     )
 
 
-def _difference(stored: Stored, right: Statistics, name: str, key: str) -> Iterator[Problem]:
-    spread = np.asarray(right.max, np.float64) - right.min
+def _difference(
+    stored: Stored, right: Statistics, name: str, key: str, paths: Sequence[Path] = ()
+) -> Iterator[Problem]:
+    """The first number that is not the rows'; paths: of the rows, where GR00T's own sums can be repeated."""
+    exact = {stat: np.asarray(getattr(right, stat), np.float64) for stat in NAMES}
+    spread = exact["max"] - exact["min"]
+    slack = Stored(exact).slack
+    moments = slack + MOMENTS_TOLERANCE * spread
+    # Of what never changes GR00T's own mean drifts with the number of rows, and its std with that.
+    drift = np.where(spread <= slack, MEAN_DRIFT * Stored(exact).magnitude, 0.0) if not paths else 0.0
+    allowed = {stat: moments + drift if stat in MOMENTS else slack for stat in NAMES}
+    is_off = {stat: np.abs(stored.values[stat] - exact[stat]) > allowed[stat] for stat in NAMES}
+    if paths and any(is_off[stat].any() for stat in MOMENTS):
+        for stat, rounded in zip(MOMENTS, float32_moments(paths, key), strict=True):
+            is_off[stat] &= np.abs(stored.values[stat] - rounded) > moments
     for stat in NAMES:
-        expected = np.asarray(getattr(right, stat), np.float64)
-        slack = TOLERANCE * stored.magnitude + (MOMENTS_TOLERANCE * spread if stat in ("mean", "std") else 0.0)
-        bad = np.argwhere(np.abs(stored.values[stat] - expected) > slack)
-        if len(bad):
-            place = tuple(bad[0].tolist())
+        for place in map(tuple, np.argwhere(is_off[stat])[:1].tolist()):
             message = (
                 f"{stat} of {key!r} is {stored.values[stat][place]:g} at {list(place)}, but the rows give "
-                f"{expected[place]:g}: stale or damaged. Delete the file, and GR00T computes it anew"
+                f"{exact[stat][place]:g}: stale or damaged. Delete the file, and GR00T computes it again"
             )
             yield problem("stats-values", name, message)
             return
 
 
-def spread_problems(metadata: Metadata, stats: Mapping[str, Stored]) -> Iterator[Problem]:
-    """Trained values that never change, or hardly, in one line each."""
+def spread_problems(
+    metadata: Metadata, stats: Mapping[str, Stored], at_rest: Mapping[str, Collection[str]]
+) -> Iterator[Problem]:
+    """Trained values that never change, or hardly, in one line each.
+
+    at_rest: joints by modality that the maps of the conversion leave at rest, as millrace.json names them.
+    """
     constant: list[str] = []
+    resting: list[str] = []
     tiny: list[str] = []
     for modality, groups in Trained.of(metadata).groups.items():
         for name, group in groups.items():
@@ -108,9 +156,13 @@ def spread_problems(metadata: Metadata, stats: Mapping[str, Stored]) -> Iterator
                     metadata.info.features[group.column(modality)].value_name(index) or f"{name}[{index - group.start}]"
                 )
                 if spread == 0:
-                    constant.append(f"{modality} {label}")
+                    found = resting if label in at_rest.get(modality, ()) else constant
+                    found.append(f"{modality} {label}")
                 elif spread < TINY_RANGE:
                     tiny.append(f"{modality} {label}")
+    if resting:
+        message = f"{len(resting)} trained values rest, as no source of the conversion drives them: {some(resting)}"
+        yield problem("stats-at-rest", STATS, message)
     if constant:
         message = f"{len(constant)} trained values never change, which GR00T makes 0: {some(constant)}"
         yield problem("stats-constant", STATS, message)
@@ -123,5 +175,5 @@ def _spreads(stored: Stored | None, group: JointSlice) -> list[tuple[int, float]
     """max - min of each value of a group, as a part of its magnitude, by its index in the column."""
     if stored is None or not 0 <= group.start < group.end <= len(stored.magnitude):
         return []
-    spreads = (stored.values["max"] - stored.values["min"]) / stored.magnitude
+    spreads = (stored.values["max"] - stored.values["min"]) / np.maximum(1.0, stored.magnitude)
     return list(enumerate(spreads[group.start : group.end].tolist(), start=group.start))

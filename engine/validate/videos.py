@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from engine.video.look import picture_size
 from engine.video.probe import VideoFacts, probe_video
 
 CODEC, PIXELS = "h264", "yuv420p"
+# What GR00T's decoders cannot read: facts of torchcodec 0.4 (reads whatever its FFmpeg does) and decord 0.6.
+VideoBackend = Literal["torchcodec", "decord"]
+UNREAD_CODECS: dict[VideoBackend, frozenset[str]] = {"torchcodec": frozenset(), "decord": frozenset({"av1"})}
 # Two ticks of the coarsest time base in use, Matroska's.
 SPAN_TOLERANCE_SECONDS = 2e-3
 # PyAV gives an unknown codec no context, and refuses container tags that are no UTF-8.
@@ -36,7 +40,9 @@ def orphan_videos(metadata: Metadata) -> Iterator[Problem]:
             yield problem("video-orphan", relative, "belongs to no episode and camera; nothing reads it")
 
 
-def video_problems(metadata: Metadata, episode: Episode, *, deep: bool) -> Iterator[Problem]:
+def video_problems(
+    metadata: Metadata, episode: Episode, *, deep: bool, video_backend: VideoBackend | None
+) -> Iterator[Problem]:
     """Everything about one episode's videos; packets are read, and decoded too where deep."""
     for camera in metadata.cameras:
         path = metadata.video_path(episode.index, camera)
@@ -48,18 +54,28 @@ def video_problems(metadata: Metadata, episode: Episode, *, deep: bool) -> Itera
         except UNREADABLE as error:
             yield problem("video-unreadable", path, _without_path(error, metadata.root / path))
             continue
-        yield from _stream_problems(facts, metadata.info.features[camera], path)
+        yield from _codec_problems(facts, path, video_backend)
+        yield from _size_problems(facts, metadata.info.features[camera], path)
         yield from _time_problems(facts, metadata.info.fps, episode, path)
         if deep:
             yield from _decode_problems(facts, metadata, path)
 
 
-def _stream_problems(facts: VideoFacts, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
-    if facts.codec != CODEC:
-        message = f"is {facts.codec}, expected {CODEC}: not every decoder of GR00T reads it. Convert the dataset anew"
+def _codec_problems(facts: VideoFacts, path: Path, backend: VideoBackend | None) -> Iterator[Problem]:
+    """A codec that some decoders cannot read; an error where one of these is asked for, no matter where another is."""
+    if backend is not None:
+        if facts.codec in UNREAD_CODECS[backend]:
+            yield problem("video-decoder", path, f"is {facts.codec}, which {backend} cannot read")
+    elif facts.codec != CODEC:
+        unable = [name for name, codecs in UNREAD_CODECS.items() if facts.codec in codecs]
+        others = f"{', '.join(unable)} cannot" if unable else "not every decoder does"
+        message = f"is {facts.codec}: GR00T N1.6's default decoder, torchcodec, reads it, {others}"
         yield problem("video-codec", path, message)
     if facts.pix_fmt != PIXELS:
-        yield problem("video-pixels", path, f"is {facts.pix_fmt}, expected {PIXELS}")
+        yield problem("video-pixels", path, f"is {facts.pix_fmt}, expected {PIXELS}, which every decoder reads")
+
+
+def _size_problems(facts: VideoFacts, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
     said = picture_size(feature.shape, feature.names)
     if said not in (None, (facts.height, facts.width)):
         found = f"{facts.height}x{facts.width} (height x width)"

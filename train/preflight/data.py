@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from engine.layout import MODALITY_CONFIG
 from engine.validate import Problem as Found
-from engine.validate import Progress, validate
+from engine.validate import Progress, VideoBackend, validate
 from engine.validate.config import GrootConfig
 from engine.validate.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
 from engine.validate.reading import read_metadata
+from engine.validate.remedies import REMEDIES
 from engine.validate.training import DEFAULT_HORIZON
 from train.preflight.base_model import BaseCheckpoint
 from train.preflight.checks import Problem, problem
-from train.preflight.remedies import REMEDIES
 from train.preflight.robot import TrainedConfig
 from train.preflight.shards import trainable_steps
 
@@ -64,10 +64,16 @@ def open_dataset(path: Path, config: TrainedConfig) -> TrainedDataset | None:
     return None if metadata is None else TrainedDataset(path, metadata, config.config)
 
 
-def data_problems(path: Path, config: TrainedConfig, *, on_progress: Progress) -> Iterator[Problem]:
-    """Everything that engine.validate finds, one problem for each check."""
+def data_problems(
+    path: Path, config: TrainedConfig, *, video_backend: VideoBackend | None, on_progress: Progress
+) -> Iterator[Problem]:
+    """Everything that engine.validate finds but notes, one problem for each check.
+
+    video_backend: the decoder of GR00T's own loader, where that is asked for.
+    """
     by_code: dict[str, list[Found]] = defaultdict(list)
-    for found in validate(path, config=config.config, on_progress=on_progress).problems:
+    report = validate(path, config=config.config, video_backend=video_backend, on_progress=on_progress)
+    for found in (*report.errors, *report.warnings):
         is_elsewhere = found.code in JUDGED_HERE or (config.config is None and found.code.startswith("config-"))
         is_rewritten = found.code == "digests" and found.path in REWRITTEN
         if not is_elsewhere and not is_rewritten:

@@ -12,9 +12,9 @@ from engine.layout import MODALITY_CONFIG
 from engine.validate.config import GrootConfig, GrootModality, read_config
 from engine.validate.files import Unreadable
 from engine.validate.modality import FREE_TAGS, TAKEN_TAGS
+from engine.validate.remedies import REMEDIES
 from train.preflight.base_model import BaseCheckpoint
 from train.preflight.checks import Problem, problem
-from train.preflight.remedies import REMEDIES
 from train.settings import FinetuneSettings
 
 DESCRIBE_SECONDS = 120

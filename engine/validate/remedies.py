@@ -1,13 +1,14 @@
 """What to do about each broken check of engine.validate."""
 
 AGAIN = "Convert its source again: millrace convert SOURCE OUT --overwrite"
-INFO = "Mend meta/info.json, or convert the source again"
-MODALITY = "Mend meta/modality.json so that it names what meta/info.json has"
-CONFIG = "Mend the modality config; the one that `millrace convert` writes fits its dataset"
-STATISTICS = "Delete the file: GR00T computes it anew before training; `millrace convert` writes exact ones"
+INFO = "Fix meta/info.json, or convert the source again"
+MODALITY = "Fix meta/modality.json so that it names what meta/info.json has"
+CONFIG = "Fix the modality config; the one that `millrace convert` writes fits its dataset"
+STATISTICS = "Delete the file: GR00T computes it again before training; `millrace convert` writes exact ones"
 VIDEO = "Re-encode it as H.264 with yuv420p at the dataset's rate, a frame for each row: millrace convert does"
-ROWS = "Mend the episode's parquet file or leave the episode out: millrace convert SOURCE OUT --episodes LIST"
-TASKS = "Mend meta/tasks.jsonl, or convert again with --task 'WHAT THE ROBOT DOES'"
+BACKEND = "Keep GR00T's default decoder; for others re-encode it: `millrace convert` writes H.264 with yuv420p"
+ROWS = "Fix the episode's parquet file or leave the episode out: millrace convert SOURCE OUT --episodes LIST"
+TASKS = "Fix meta/tasks.jsonl, or convert again with --task 'WHAT THE ROBOT DOES'"
 FILES = "Copy the dataset again, as a whole, or convert its source again"
 HARMLESS = "Training goes on without"
 
@@ -34,6 +35,8 @@ REMEDIES: dict[str, str] = {
     "task-placeholder": TASKS,
     "episode-tasks": TASKS,
     "task-unresolved": TASKS,
+    "tasks-differ": "Write the tasks of the episode's rows into meta/episodes.jsonl, or convert the source again",
+    "task-unused": HARMLESS,
     "rows-missing": FILES,
     "rows-orphan": "Remove the files that belong to no episode",
     "rows-unreadable": FILES,
@@ -46,13 +49,14 @@ REMEDIES: dict[str, str] = {
     "columns-shape": "Convert it again, so that every row holds as many values as meta/info.json says",
     "lerobot-columns": HARMLESS,
     "timestamps": AGAIN,
-    "timestamps-float32": "Cut the episode shorter",
+    "timestamps-float32": "Pass tolerance_s=1e-3 to LeRobotDataset, or record shorter episodes",
     "video-missing": FILES,
     "video-orphan": HARMLESS,
     "video-unreadable": VIDEO,
     "video-frames": VIDEO,
-    "video-codec": VIDEO,
-    "video-pixels": VIDEO,
+    "video-codec": BACKEND,
+    "video-decoder": VIDEO,
+    "video-pixels": BACKEND,
     "video-size": INFO,
     "video-rate": VIDEO,
     "video-constant-rate": VIDEO,
@@ -64,6 +68,7 @@ REMEDIES: dict[str, str] = {
     "stats-order": STATISTICS,
     "stats-values": STATISTICS,
     "stats-constant": "Leave such groups out of the modality config, unless they are meant to rest",
+    "stats-at-rest": HARMLESS,
     "stats-tiny-range": "Leave such groups out of the modality config, or check that the joint was recorded",
     "relative-groups": STATISTICS,
     "relative-horizon": STATISTICS,

@@ -6,7 +6,7 @@ JOBS ?= 2
 # What the tests of training need; one release, as any other may bring gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-gpu test-pins fuzz lint format judge clean
+.PHONY: demo test test-gpu test-newest test-pins fuzz lint format judge clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1 --overwrite
@@ -19,17 +19,33 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(JOBS)
 
-# What GR00T N1.6 pins, so that one environment serves both; needs Python 3.10.
-PYTHON310 ?= python3.10
-PINS := numpy==1.26.4 pandas==2.2.3 tyro==0.9.17 huggingface_hub==0.36.2
-test-pins: .venv-av15.0.0/installed .venv-av16.1.0/installed
-	.venv-av15.0.0/bin/python -m pytest -n $(JOBS)
-	.venv-av16.1.0/bin/python -m pytest -n $(JOBS)
+# Every supported Python, each with the PyAV that fits it; `millrace doctor` and the README name the same.
+TESTED := 3.10-av15.0.0 3.10-av16.1.0 3.11-av18.1.0 3.12-av19.0.2 3.13-av19.0.2
+test-pins: $(TESTED:%=test-py%)
 
-.venv-av%/installed: pyproject.toml
-	$(PYTHON310) -m venv .venv-av$*
-	.venv-av$*/bin/python -m pip install --quiet --upgrade pip
-	.venv-av$*/bin/python -m pip install --quiet --editable '.[dev]' av==$* $(PINS)
+test-py%: .venv-py%/installed
+	.venv-py$*/bin/python -m pytest -n $(JOBS)
+
+# What GR00T N1.6 pins, so that one environment serves both; it needs Python 3.10.
+PINS_3.10 := numpy==1.26.4 pandas==2.2.3 tyro==0.9.17 huggingface_hub==0.36.2
+.venv-py%/installed: pyproject.toml
+	python$(firstword $(subst -av, ,$*)) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade pip
+	$(@D)/bin/python -m pip install --quiet --editable '.[dev]' av==$(lastword $(subst -av, ,$*)) $(PINS_$(firstword $(subst -av, ,$*)))
+	touch $@
+
+# A few minutes on the newest Python that runs here, with what pip takes for it: no Ray, no torch, no damage by the thousand.
+NEWEST ?= $(shell for python in python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[23].*/bin/python); \
+	do $$python -c 'import sys; assert sys.version_info >= (3, 12)' 2>/dev/null && echo $$python && break; done)
+NEWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,decode encode copy reframe stored_pictures episode rows resample \
+	source_v2 source_v3 source_oddities inspection inspection_facts contact_sheet validate positionals new_robot about))
+test-newest: $(if $(NEWEST),.venv-newest/installed)
+	$(if $(NEWEST),.venv-newest/bin/python -m pytest -n $(JOBS) $(NEWEST_TESTS),@echo 'NOT TESTED on Python 3.12 or 3.13: neither runs on this machine')
+
+.venv-newest/installed: pyproject.toml
+	$(NEWEST) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade pip
+	.venv-newest/bin/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 # On a machine with an NVIDIA GPU, in an environment of its own: GR00T pins an older PyAV and torch.

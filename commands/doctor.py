@@ -10,6 +10,7 @@ from tyro.conf import arg
 
 from commands.flags import Flag
 from commands.listing import listing
+from engine.about import environments_tested, untested
 from engine.doctor import Diagnosis, diagnose
 from engine.text import printable
 from engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decoding
@@ -20,7 +21,7 @@ NOT_INSTALLED = "not installed"
 
 @dataclass(frozen=True)
 class Doctor:
-    """Say what this machine, or each node of a cluster, can do on a GPU, what is missing, and what auto chooses.
+    """Show the installed versions, what this machine or each node of a cluster can do on a GPU, and what auto chooses.
 
     Each stage is tried with a few frames, and its pixels are held against the CPU's. Examples:
 
@@ -70,6 +71,10 @@ def _about(report: GpuReport) -> Iterator[str]:
     nothing = "a GPU that cannot be used" if report.has_gpu else "no GPU in use"
     yield f"{report.node}: {nothing if report.card is None else f'{report.card}, driver {report.driver}'}"
     yield ", ".join(f"{name} {version or NOT_INSTALLED}" for name, version in report.versions.items())
+    if new := untested(report.versions):
+        yield f"untested: {', '.join(new)}; the tests run on {environments_tested()}"
+    else:
+        yield f"tested: {environments_tested()}"
     if report.failed is not None:
         yield f"not tried: {report.failed}"
     yield from (f"missing: {what}" for what in report.missing)

@@ -74,6 +74,15 @@ def decode_fully(path: Path) -> list[str]:
         return [digest(frame) for frame in container.decode(video=0)]
 
 
+def test_texts_in_a_container_need_not_be_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    write_video(path, num_frames=4, fps=50, episode=0, video=VIDEOS["h264-intra"])
+    content = path.read_bytes()
+    assert b"VideoHandler" in content
+    path.write_bytes(content.replace(b"VideoHandler", b"Video\xff\xfeHndlr"))
+    assert len(decode_some(Clip(path, 4, FPS), [0, 3])) == 2
+
+
 def decode_some(clip: Clip, indices: Sequence[int]) -> list[str]:
     return [digest(frame) for frame in decode_frames(clip, np.array(indices, dtype=np.int64))]
 

@@ -48,7 +48,7 @@ def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.skipif(hardware.torch_problem() is None, reason="for environments without torch or torchvision")
 def test_without_torch_it_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
     assert millrace.main(["doctor"]) == 0
-    assert "pip install 'millrace[gpu]'" in capsys.readouterr().out
+    assert "pip install '.[gpu]'" in capsys.readouterr().out
 
 
 def test_a_card_is_shown_with_what_it_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from train.progress import Reading, Saved, Started
 from train.run_folder import RunIdentity, complete_checkpoints
 from train.settings import FinetuneSettings
 
-torch = pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: pip install 'millrace[train]'")
+torch = pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: pip install '.[train]'")
 
 from small_training import train_apart, train_small  # noqa: E402
 from train.finetune import finetune  # noqa: E402

@@ -11,9 +11,10 @@ import pytest
 
 from conftest import IMAGE_SIZE, convert_here
 from embodiments.errors import MillraceError
+from engine.errors import DatasetError
 from engine.hub.calls import HubName, explain
 from engine.sources import open_source
-from engine.sources.location import locate, parse_hub_id, pinned
+from engine.sources.location import hub_id_of, locate, parse_hub_id, pinned, public_name
 from hub_client import SECRETS, HubUser, content_of, finish, wait_until
 from hub_protocol import READ_TOKEN
 from hub_repository import files_below
@@ -40,6 +41,11 @@ def reference(local: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     out = tmp_path_factory.mktemp("reference") / "out"
     convert_here(local, out)
     return content_of(out)
+
+
+def source_line(hub: HubServer) -> str:
+    """What is printed before anything is downloaded."""
+    return f"source: org/aloha@{hub.repositories['dataset', 'org/aloha'].branches['main']} on the Hub"
 
 
 def cached(user: HubUser) -> set[str]:
@@ -90,7 +96,7 @@ def test_what_passes_is_tried_again(
         hub.fail(method, path, status=status, headers={"Retry-After": "1"})
     done = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS)
     assert done.exit_code == 0
-    assert [line for line in done.err.splitlines() if " episodes, " not in line] == []  # but how far it is
+    assert [line for line in done.err.splitlines() if " episodes, " not in line] == [source_line(hub)]
     assert [fault for fault in hub.faults if fault.times] == []
     assert content_of(tmp_path / "out") == reference
 
@@ -143,7 +149,8 @@ def test_an_episode_that_is_refused_is_named_and_goes_on_later(
     hub.fail("HEAD", "top/episode_000001.mp4", status=status, times=1000, headers={"X-Error-Code": code})
     refused = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS)
     assert refused.exit_code == 1
-    assert refused.err.startswith("episode 1: ")
+    assert refused.err.splitlines()[0] == source_line(hub)
+    assert refused.err.splitlines()[1].startswith("episode 1: ")
     assert expected in refused.err
     assert not (tmp_path / "out/meta").exists()
     hub.faults.clear()
@@ -177,7 +184,7 @@ def test_what_is_nowhere_names_both_places(hub: HubServer, user: HubUser, tmp_pa
         refused = who.run("inspect", source)
         assert (refused.exit_code, refused.out) == (1, "")
         assert message in refused.err
-        assert len(refused.err.splitlines()) == 1
+        assert len([line for line in refused.err.splitlines() if not line.startswith("source: ")]) == 1
 
 
 def test_a_token_that_is_wrong_is_told_from_a_wrong_name(hub: HubServer, tmp_path: Path, local: Path) -> None:
@@ -337,16 +344,46 @@ def test_hub_ids_are_read(name: str, repo: str, revision: str | None) -> None:
     assert (found.repo, found.revision, str(found)) == (repo, revision, name)
 
 
+def test_a_name_with_the_hubs_scheme_is_always_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org").mkdir()
+    for name in ("hf://org/name@main", Path("hf://org/name@main"), locate("hf://org/name@main", tmp_path)):
+        found = hub_id_of(name)
+        assert (found.repo, found.revision) == ("org/name", "main")
+    assert pinned(Path("hf://org/name"), "0123") == Path("org/name@0123")
+    assert public_name(Path("hf://org/name@0123"), "0123") == "org/name@0123"
+
+
+def test_a_misspelt_folder_is_never_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/aloha_v21").mkdir(parents=True)
+    message = r"no dataset at data/aloha_v22: .* Did you mean data/aloha_v21\?; for .* write hf://data/aloha_v22"
+    with pytest.raises(DatasetError, match=message):
+        hub_id_of("data/aloha_v22")
+    with pytest.raises(DatasetError, match=r"Folders in data: aloha_v21"):
+        hub_id_of("data/x")
+    (tmp_path / "data/info.json").write_text("{}")
+    with pytest.raises(DatasetError, match="it is a file"):
+        hub_id_of("data/info.json")
+    assert hub_id_of("org/name").repo == "org/name"
+
+
 @pytest.mark.parametrize("name", ["name", "/org/name", "./org/name", "../org/name", "a/b/c", "org/name@", "org/na me"])
 def test_other_names_are_no_hub_ids(name: str) -> None:
     assert parse_hub_id(name) is None
     assert locate(name, Path("/recipes")) == Path("/recipes") / name
 
 
-def test_a_recipe_finds_its_folders_before_the_hub(tmp_path: Path) -> None:
-    assert locate("org/name", tmp_path) == Path("org/name")
-    (tmp_path / "org/name").mkdir(parents=True)
-    assert locate("org/name", tmp_path) == tmp_path / "org/name"
+def test_a_recipe_means_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere/org/name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    assert hub_id_of(locate("org/name", recipes)).repo == "org/name", "the folder of that name is not the recipe's"
+    (recipes / "org").mkdir()
+    assert locate("org/name", recipes) == recipes / "org/name", "misspelt, as org/ is there"
+    (recipes / "org/name").mkdir()
+    assert locate("org/name", recipes) == recipes / "org/name"
 
 
 def test_a_pinned_name_keeps_its_repository() -> None:
@@ -362,7 +399,7 @@ def test_a_disk_that_is_full_stops_downloads_until_it_is_not(
     (small_disk / "another").write_bytes(bytes(40 << 10))
     full = user.run("convert", "org/aloha", tmp_path / "out", *FLAGS)
     assert full.exit_code == 1
-    assert {line.partition(": ")[2].partition(";")[0] for line in full.err.splitlines()} == {
+    assert {line.partition(": ")[2].partition(";")[0] for line in full.err.splitlines()[1:]} == {
         f"no space is left on the disk of {user.home / 'hub'}"
     }
     assert not (tmp_path / "out/meta").exists()

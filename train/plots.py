@@ -27,7 +27,7 @@ class PlotFolder:
 
     def __init__(self, folder: Path, dataset: TrainingDataset) -> None:
         if find_spec("matplotlib") is None:
-            raise SettingsError("--plots needs matplotlib: pip install 'millrace[plots]'")
+            raise SettingsError("--plots needs matplotlib: pip install matplotlib")
         self.folder, self.dataset = folder, dataset
 
     def draw(self, name: str, trace: Trace) -> Path:

@@ -4,12 +4,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from embodiments.modality import modality_config, modality_config_source, modality_json
 from embodiments.robot import VECTORS, is_path
+from engine.about import VERSION, installed_version
 from engine.groot_stats import RelativeGroup, column_store_bytes, groot_statistics
 from engine.layout import (
     ACTION,
@@ -176,7 +176,7 @@ def _manifest(
         "part": plan.part,
         "map": plan.map.name,
         "at_rest": _at_rest(plan),
-        "versions": {name: version(name) for name in ("millrace", "av", "numpy", "pyarrow")},
+        "versions": {"millrace": VERSION, **{name: installed_version(name) for name in ("av", "numpy", "pyarrow")}},
         "encoder": {
             "name": plan.job.video.stages.encoder,
             **plan.job.video.options,

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from engine.errors import DatasetError, HubError, UnknownLayout
+from engine.errors import HubError, UnknownLayout
 from engine.sources import v1, v2, v3
 from engine.sources.dataset import Feature, SourceDataset
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
 from engine.sources.hub import open_repo
-from engine.sources.location import HubId, locate, parse_hub_id
+from engine.sources.location import HubId, hub_id_of, locate
 
 __all__ = ["Clip", "Feature", "ImageColumn", "RowRange", "SourceDataset", "SourceEpisode", "locate", "open_source"]
 
@@ -21,7 +21,7 @@ def open_source(path: str | Path) -> SourceDataset:
     """Open a dataset by the files found, not by the version that it claims.
 
     Args:
-        path: Its folder, or where there is no such folder, org/name[@revision] on the Hub.
+        path: Its folder, or hf://org/name[@revision] on the Hub; plain org/name where there is no folder org.
 
     Raises:
         DatasetError: there is neither, or its metadata is malformed.
@@ -30,13 +30,11 @@ def open_source(path: str | Path) -> SourceDataset:
     root = Path(path)
     if root.is_dir():
         return _open_folder(root, LOCAL)
-    hub_id = parse_hub_id(path)
-    if hub_id is None:
-        raise DatasetError(f"no dataset at {root}: there is no such folder, and it is no Hub id (org/name[@revision])")
+    hub_id = hub_id_of(path)
     try:
         return _open_on_hub(hub_id)
     except HubError as error:
-        raise HubError(f"no dataset at {root}: there is no such folder, and {error}") from error
+        raise HubError(f"no dataset at {hub_id}: there is no such folder, and {error}") from error
 
 
 def _open_on_hub(hub_id: HubId) -> SourceDataset:

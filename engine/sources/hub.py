@@ -4,6 +4,7 @@ Files lie in the cache that huggingface_hub shares between all programs; it lock
 what was interrupted.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from engine.hub.calls import HubName, ask, list_files, quiet
 from engine.layout import MANIFEST, META, MODALITY_CONFIG
 from engine.sources.location import HubId
 from engine.sources.parquet import numbered
+
+# Without handlers of an application's own, a warning is a bare line on standard error.
+LOGGER = logging.getLogger("millrace")
 
 # Footers are small, and asking for one after the other would take its time.
 NUM_CONNECTIONS = 16
@@ -123,6 +127,7 @@ def open_repo(hub_id: HubId) -> HubFiles:
         name = HubName("dataset", hub_id.repo, hub_id.revision)
         commit = ask(lambda: HfApi().dataset_info(hub_id.repo, revision=hub_id.revision).sha, name)
         assert commit is not None, "the Hub names the commit of every revision"
+        LOGGER.warning("source: %s@%s on the Hub", hub_id.repo, commit)
         name = HubName("dataset", hub_id.repo, commit)
         sizes = ask(lambda: list_files(name), name)
         wanted = [path for path in sizes if _is_metadata(PurePosixPath(path))]

@@ -2,9 +2,18 @@
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
-HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^\s@]+))?", re.ASCII)
+from engine.errors import DatasetError
+from engine.text import some
+
+HUB = "hf://"
+# A Path keeps only one of the two slashes.
+HUB_ID = re.compile(
+    r"(?P<scheme>hf://?)?(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^\s@]+))?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -19,15 +28,39 @@ class HubId:
 
 
 def parse_hub_id(name: str | Path) -> HubId | None:
-    """A name as a Hub id; None where it cannot be one."""
+    """A name as a Hub id, with hf:// or without; None where it cannot be one."""
     found = HUB_ID.fullmatch(str(name))
     return None if found is None else HubId(found["repo"], found["revision"])
 
 
 def locate(name: str, folder: Path = Path()) -> Path:
-    """What `name` means, seen from `folder`: a folder, or else a Hub id as it is; `open_source` opens it."""
-    path = folder / Path(name).expanduser()
-    return path if path.is_dir() or parse_hub_id(name) is None else Path(name)
+    """What `name` means, seen from `folder` alone: a folder, or else hf://org/name; `open_source` opens it.
+
+    Without hf:// only a name whose first part is no folder is a Hub id: data/alhoa is a misspelt folder where data/ is.
+    """
+    path, hub_id = folder / Path(name).expanduser(), parse_hub_id(name)
+    if hub_id is None or path.is_dir():
+        return path
+    is_misspelt = not _is_explicit(name) and (folder / hub_id.repo).parent.is_dir()
+    return path if is_misspelt else Path(f"{HUB}{hub_id}")
+
+
+def hub_id_of(path: str | Path) -> HubId:
+    """The dataset on the Hub that is meant by a path at which there is no folder.
+
+    Raises:
+        DatasetError: none is meant; names the folders that are there.
+    """
+    hub_id = parse_hub_id(path)
+    if Path(path).is_file():
+        raise DatasetError(f"no dataset at {path}: it is a file; name the dataset's folder, which holds meta/")
+    if hub_id is None:
+        neither = "there is no such folder, and it is no Hub id (org/name[@revision])"
+        raise DatasetError(f"no dataset at {path}: {neither}{_nearest(Path(path))}")
+    if not _is_explicit(path) and Path(hub_id.repo).parent.is_dir():
+        advice = f"for a dataset on the Hub write {HUB}{hub_id}"
+        raise DatasetError(f"no dataset at {path}: there is no such folder{_nearest(Path(path))}; {advice}")
+    return hub_id
 
 
 def pinned(path: Path, revision: str | None) -> Path:
@@ -39,5 +72,20 @@ def pinned(path: Path, revision: str | None) -> Path:
 def public_name(path: Path, revision: str | None) -> str:
     """A source's name for others: where a folder lies on somebody's disk is nobody's business."""
     if revision is not None:
-        return str(path)
+        return str(parse_hub_id(path) or path)
     return (path if path.name not in ("", "..") else path.resolve()).name
+
+
+def _is_explicit(name: str | Path) -> bool:
+    return str(name).startswith("hf:/")
+
+
+def _nearest(path: Path) -> str:
+    """Folders beside a missing one: the one whose name is nearest, or all."""
+    parent = path.parent
+    if not parent.is_dir():
+        return ""
+    names = sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if close := get_close_matches(path.name, names, n=1):
+        return f". Did you mean {parent / close[0]}?"
+    return f". Folders in {parent}: {some(names)}" if names else ""

@@ -25,6 +25,8 @@ from engine.video.parts import clip_bounds, clip_packets
 
 # A video file is untrusted: no network protocols, no playlists that open other files.
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi", **CODEC_OPTIONS}
+# Texts in a container need not be UTF-8. PyAV 19 reads them when they are asked for, earlier ones while opening.
+METADATA = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # Of a clip's packets: to open and read a small file once more costs a fifth of what decoding some of its frames does.
 MAX_HELD_BYTES = 4 << 20
 # Decoders that may be fed the next key frame without being drained and flushed in between.
@@ -103,7 +105,7 @@ def open_video(path: Path, root: Path | None = None) -> Iterator[tuple[InputCont
     if not path.is_file():
         raise VideoError(f"no video at {path}", FaultCode.MISSING)
     try:
-        with av.open(str(path), options=OPEN_OPTIONS, metadata_errors="replace") as container:
+        with av.open(str(path), options=OPEN_OPTIONS, **METADATA) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:
                 raise VideoError(f"{path} holds no video stream that can be decoded")

@@ -1,20 +1,20 @@
 """What can be known of a machine's GPU without using it: cheap, and safe where there is none."""
 
 import importlib
-import platform
 import re
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from engine.about import environment_versions, how_to_install, installed_version
 
 # Of NVIDIA's driver, of its Jetsons', and of Windows' subsystem for Linux.
 DEVICE_NODES = ("nvidia[0-9]*", "nvhost-gpu", "dxg")
 NO_DEVICE = "no NVIDIA device (/dev/nvidia0)"
 DRIVER_VERSION = Path("/proc/driver/nvidia/version")
-EXTRA = "install Millrace's extra `gpu` in an environment of its own: pip install 'millrace[gpu]'"
+EXTRA = f"install Millrace with its extra `gpu`, in a separate environment: {how_to_install('gpu')}"
 # Frames that stay on the card: is_hw_owned, DLPack both ways, and CudaContext(current_ctx=True).
 KEEPING_AV = (18, 1)
-PACKAGES = ("millrace", "av", "torch", "torchvision", "ray")
+PACKAGES = ("torch", "torchvision")
 
 
 def may_have_gpu(folder: Path = Path("/dev")) -> bool:
@@ -39,13 +39,13 @@ def driver_version() -> str | None:
 
 
 def versions() -> dict[str, str | None]:
-    """Installed packages, and Python; None: not installed."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+    """Python and the installed packages; None: not installed."""
+    return environment_versions() | {name: installed_version(name) for name in PACKAGES}
 
 
 def keeps_frames() -> bool:
     """Whether this PyAV can leave decoded frames on the card."""
-    return tuple(map(int, re.findall(r"\d+", _version("av") or "")[:2])) >= KEEPING_AV
+    return tuple(map(int, re.findall(r"\d+", installed_version("av") or "")[:2])) >= KEEPING_AV
 
 
 def missing() -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def torch_problem() -> str | None:
 
 
 def _import_problem(name: str) -> str | None:
-    if _version(name) is None:
+    if installed_version(name) is None:
         return f"{name} is not installed: {EXTRA}"
     try:
         importlib.import_module(name)
@@ -77,10 +77,3 @@ def _cuda_problem() -> tuple[str, ...]:
     if torch.version.cuda is None:
         return (f"torch {torch.__version__} is built without CUDA: {EXTRA}",)
     return () if torch.cuda.is_available() else (f"torch {torch.__version__} sees no GPU: is the driver too old?",)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

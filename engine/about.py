@@ -1,0 +1,74 @@
+"""Millrace itself: its version, how it is installed, and the environments that its tests run in."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+VERSION = "0.1.0"
+# The import name and the command are `millrace`; that distribution name belongs to another project.
+DISTRIBUTION = "millrace-robotics"
+PACKAGES = ("av", "numpy", "pyarrow", "ray", "huggingface_hub")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A release of Python (major.minor) with one of PyAV, as `make test-pins` installs them."""
+
+    python: str
+    av: str
+
+
+# The Makefile, the README and the classifiers name the same; a test compares them.
+TESTED = (
+    Environment("3.10", "15.0.0"),
+    Environment("3.10", "16.1.0"),
+    Environment("3.11", "18.1.0"),
+    Environment("3.12", "19.0.2"),
+    Environment("3.13", "19.0.2"),
+)
+
+
+def how_to_install(extra: str) -> str:
+    """The commands that install Millrace with an extra; it is on no package index."""
+    return f"pip install '.[{extra}]' in a clone of Millrace, or pip install '{DISTRIBUTION}[{extra}] @ git+URL'"
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package; None: not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def environment_versions() -> dict[str, str | None]:
+    """Millrace, Python and the libraries whose versions matter most; None: not installed."""
+    found = {"millrace": VERSION, "python": platform.python_version()}
+    return found | {name: installed_version(name) for name in PACKAGES}
+
+
+def environments_tested() -> str:
+    """All of `TESTED` in one line: "Python 3.10 with PyAV 15.0.0 and 16.1.0, ..."."""
+    pythons = dict.fromkeys(environment.python for environment in TESTED)
+    return ", ".join(f"Python {python} with PyAV {' and '.join(_av_of(python))}" for python in pythons)
+
+
+def untested(versions: Mapping[str, str | None]) -> tuple[str, ...]:
+    """What differs from all environments that were tested: Python's minor release, or PyAV's major one.
+
+    Args:
+        versions: As `environment_versions` gives them.
+    """
+    python, av = versions.get("python") or "", versions.get("av") or ""
+    is_python = any(python.startswith(f"{environment.python}.") for environment in TESTED)
+    is_av = any(_major(av) == _major(environment.av) for environment in TESTED)
+    return (*(() if is_python else (f"Python {python}",)), *(() if is_av else (f"PyAV {av or 'missing'}",)))
+
+
+def _av_of(python: str) -> list[str]:
+    return [environment.av for environment in TESTED if environment.python == python]
+
+
+def _major(release: str) -> str:
+    return release.partition(".")[0]

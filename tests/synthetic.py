@@ -18,7 +18,15 @@ from synthetic_spec import ALOHA_JOINTS, DEFAULT_TASK, ExtraColumn, SyntheticDat
 from synthetic_v1 import write_hybrid, write_v1
 from synthetic_v2 import write_v2
 from synthetic_v3 import write_v3
-from synthetic_video import SyntheticVideo, encode, encode_picture, read_stamps, read_video, write_video
+from synthetic_video import (
+    SyntheticVideo,
+    cut_by_edit_list,
+    encode,
+    encode_picture,
+    read_stamps,
+    read_video,
+    write_video,
+)
 
 __all__ = [
     "ALOHA_JOINTS",
@@ -30,6 +38,7 @@ __all__ = [
     "SyntheticVideo",
     "blank_columns",
     "corrupt_bytes",
+    "cut_by_edit_list",
     "edit_column",
     "edit_json",
     "edit_jsonl",

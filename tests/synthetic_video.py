@@ -135,3 +135,20 @@ def _to_yuv(image: NDArray[np.uint8], video: SyntheticVideo) -> av.VideoFrame:
     if tag:
         frame.colorspace = tag
     return frame
+
+
+def cut_by_edit_list(path: Path, num_frames: int) -> None:
+    """Hides the first frames of an H.264 mp4 as `ffmpeg -ss TIME -c copy` does: an edit list cuts off their packets."""
+    new_path = path.with_suffix(".new.mp4")
+    with av.open(str(path)) as old, av.open(str(new_path), "w") as new:
+        stream = old.streams.video[0]
+        out = new.add_stream_from_template(stream)
+        packets = [packet for packet in old.demux(stream) if packet.size]
+        times = sorted(packet.pts for packet in packets if packet.pts is not None)
+        for packet in packets:
+            assert packet.pts is not None
+            assert packet.dts is not None
+            packet.pts, packet.dts = packet.pts - times[num_frames], packet.dts - times[num_frames]
+            packet.stream = out
+            new.mux(packet)
+    new_path.replace(path)

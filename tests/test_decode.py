@@ -19,11 +19,14 @@ from barcode import Stamp, draw, read
 from engine.errors import FrameCountMismatch, VideoError
 from engine.resample import frame_indices
 from engine.sources.episode import Clip
+from engine.video.copy import how_to_copy
 from engine.video.decode import decode_frames
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.packets import PacketInfo, Use, plan_packets
+from engine.video.probe import probe_video
 from synthetic import (
     SyntheticVideo,
+    cut_by_edit_list,
     encode,
     replace_with_lfs_pointer,
     truncate_file,
@@ -316,3 +319,17 @@ def test_a_playlist_opens_no_other_file(tmp_path: Path, playlist: str, videos: V
     (tmp_path / "a.mp4").write_text(playlist.format(videos["h264-gop-250"].path))
     with pytest.raises(VideoError, match=r"a\.mp4 is truncated or corrupt"):
         decode_some(Clip(tmp_path / "a.mp4", NUM_FRAMES, FPS), [0])
+
+
+@pytest.mark.parametrize("bframes", [0, 2])
+def test_frames_that_an_edit_list_cuts_off_are_not_counted(bframes: int, tmp_path: Path) -> None:
+    """As in what `ffmpeg -ss TIME -c copy` writes: the packets since the last key frame stay, but are not shown."""
+    path = tmp_path / "cut.mp4"
+    write_video(path, num_frames=43, fps=50, video=SyntheticVideo(codec="libx264", gop=10, bframes=bframes))
+    cut_by_edit_list(path, 3)
+    facts = probe_video(path)
+    assert (facts.num_frames, facts.first_pts, facts.is_constant_rate) == (40, 0, True)
+    assert stamps(Clip(path, 40, FPS), np.arange(0, 40, 2)) == [Stamp(frame) for frame in range(3, 43, 2)]
+    assert how_to_copy(Clip(path, 40, FPS), VideoSettings(FPS, 96, 10)) is None
+    with pytest.raises(FrameCountMismatch):
+        stamps(Clip(path, 43, FPS), np.arange(43))

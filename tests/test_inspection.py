@@ -30,13 +30,16 @@ from faulty_datasets import (
     held_at_the_end,
     move,
     noise,
+    pictures,
     shown,
     with_nan,
+    write_pictures,
 )
 from synthetic import (
     ALOHA_JOINTS,
     ExtraColumn,
     corrupt_bytes,
+    cut_by_edit_list,
     replace_with_lfs_pointer,
     rewrite_parquet,
     truncate_file,
@@ -180,6 +183,12 @@ def test_spoilt_file_becomes_a_finding(
     findings = [finding for finding in inspect_dataset(root).findings if finding.severity == "error"]
     assert findings
     assert {finding.episode for finding in findings} == {1}
+
+
+def test_video_cut_by_an_edit_list_is_no_finding(root: Path) -> None:
+    write_pictures(video_path(root, 1), [pictures()[0]] * 3 + pictures())
+    cut_by_edit_list(video_path(root, 1), 3)
+    assert not codes(inspect_dataset(root)) - LAGS
 
 
 def test_unchecked_columns_do_no_harm(tmp_path: Path) -> None:

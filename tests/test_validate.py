@@ -30,7 +30,7 @@ from broken_datasets import (
     shift_relative_mean,
     stats,
 )
-from conftest import convert_here, data_path, matrix, read_meta, read_table
+from conftest import convert_here, data_path, matrix, read_meta, read_table, video_path
 from engine.errors import NoScratchSpace
 from engine.groot_stats import float32_moments
 from engine.stats import Statistics
@@ -39,6 +39,7 @@ from engine.validate.report import Report, problem
 from engine.validate.statistics import _difference
 from engine.validate.stored_statistics import Stored
 from synthetic import (
+    cut_by_edit_list,
     edit_json,
     edit_jsonl,
     rewrite_parquet,
@@ -124,6 +125,12 @@ def test_stale_relative_statistics_are_noticed(dataset: Path) -> None:
 def test_a_b_frame_video_with_an_edit_list_is_fine(dataset: Path) -> None:
     encode(dataset, bframes=2)
     assert validate(dataset).problems == ()
+
+
+def test_a_video_cut_by_an_edit_list_is_fine(dataset: Path) -> None:
+    encode(dataset, num_frames=LENGTHS[0] + 3)
+    cut_by_edit_list(video_path(dataset, 0), 3)
+    assert validate(dataset, deep=True).problems == ()
 
 
 def test_float64_rows_are_fine_where_info_says_so(dataset: Path) -> None:

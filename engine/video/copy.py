@@ -31,7 +31,7 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
     """How a clip can be taken over; None where it must be encoded, or something is wrong with it.
 
     A clip that can has the codec, pixel format, size and rate of the settings, a key frame every `gop`
-    frames and nowhere else, and no B-frames. Its packets are read, nothing is decoded.
+    frames and nowhere else, no B-frames, and no edit list that cuts frames off. Its packets are read, nothing is decoded.
 
     Raises:
         VideoError: the file is missing or corrupt.
@@ -40,13 +40,16 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
         if not _has_format(stream, settings):
             return None
         is_alone = len(container.streams) == 1 and "mp4" in container.format.name.split(",")
-        packets = [(packet.pts, packet.dts, packet.is_keyframe) for packet in _own_packets(container, stream, clip)]
+        packets = [
+            (packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
+            for packet in _own_packets(container, stream, clip)
+        ]
         assert stream.time_base is not None
         time_base = stream.time_base
-    if len(packets) != clip.num_frames or any(pts is None or pts != dts for pts, dts, _ in packets):
+    if len(packets) != clip.num_frames or any(pts is None or pts != dts or is_cut for pts, dts, _, is_cut in packets):
         return None
     times = np.array([pts for pts, *_ in packets], dtype=np.int64)
-    keys = np.flatnonzero([is_keyframe for *_, is_keyframe in packets])
+    keys = np.flatnonzero([is_keyframe for _, _, is_keyframe, _ in packets])
     if not np.array_equal(keys, np.arange(0, len(packets), settings.gop)):
         return None
     if not _is_regular(times, 1 / (settings.fps * time_base)):

@@ -135,7 +135,7 @@ def _scan_packets(
     for packet in clip_packets(container, stream, clip):
         if packet.is_corrupt:
             raise VideoError(f"{clip.path} is truncated or corrupt at packet {len(packets)}", damage(clip.path))
-        packets.append(PacketInfo(packet.pts, packet.is_keyframe))
+        packets.append(PacketInfo(packet.pts, packet.is_keyframe, packet.is_discard))
         num_bytes += packet.size
         if num_bytes <= MAX_HELD_BYTES:
             held.append(packet)
@@ -155,7 +155,7 @@ def _frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> 
     """The clip's presentation times, shape (num_frames,); None where packets do not tell its frames."""
     if not is_one_to_one(packets):
         return None
-    times = np.sort(np.array([packet.pts for packet in packets], dtype=np.int64))
+    times = np.sort(np.array([packet.pts for packet in packets if not packet.is_discard], dtype=np.int64))
     if clip.start_seconds is not None:
         start, stop = clip_bounds(clip, stream)
         times = times[(times >= start) & (times < stop)]

@@ -10,10 +10,14 @@ from enum import Enum
 
 @dataclass(frozen=True)
 class PacketInfo:
-    """What a container says of one packet; pts in the stream's time base."""
+    """What a container says of one packet; pts in the stream's time base.
+
+    is_discard: an edit list cuts its frame off; others may refer to it.
+    """
 
     pts: int | None
     is_keyframe: bool
+    is_discard: bool = False
 
 
 class Use(Enum):

@@ -1,4 +1,7 @@
-"""What an mp4 holds, told by its packets; nothing is decoded and no header count is trusted."""
+"""What an mp4 holds, told by its packets; nothing is decoded and no header count is trusted.
+
+Frames that an edit list cuts off, as `ffmpeg -ss -c copy` does, are not shown and do not count.
+"""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -40,23 +43,25 @@ def probe_video(path: Path) -> VideoFacts:
     """
     with open_video(path) as (container, stream):
         packets = [
-            (packet.pts, packet.dts, packet.is_keyframe, packet.is_corrupt)
+            (packet.pts, packet.dts, packet.is_keyframe, packet.is_corrupt, packet.is_discard)
             for packet in container.demux(stream)
             if packet.size
         ]
-        if not packets or any(is_corrupt or pts is None for pts, _, _, is_corrupt in packets):
+        if not packets or any(is_corrupt or pts is None for pts, _, _, is_corrupt, _ in packets):
             raise VideoError(f"{path} is truncated or corrupt", damage(path))
+        shown = np.sort(np.array([pts for pts, *_, is_discard in packets if not is_discard], dtype=np.int64))
+        if not len(shown):
+            raise VideoError(f"{path} shows no frame: its edit list cuts off all of them")
         codec = stream.codec_context
-        shown = np.sort(np.array([pts for pts, *_ in packets], dtype=np.int64))
         steps = np.diff(shown)
-        keys = np.flatnonzero([is_keyframe for _, _, is_keyframe, _ in packets])
+        keys = np.flatnonzero([is_keyframe for _, _, is_keyframe, *_ in packets])
         assert stream.time_base is not None
         return VideoFacts(
             codec=codec.codec.canonical_name,
             pix_fmt=(codec.pix_fmt or "unknown").replace("yuvj", "yuv"),  # yuvj: full range
             width=codec.width,
             height=codec.height,
-            num_frames=len(packets),
+            num_frames=len(shown),
             fps=Fraction(len(steps)) / (int(steps.sum()) * stream.time_base) if steps.sum() else None,
             first_pts=int(shown[0]),
             is_constant_rate=bool(len(steps) == 0 or np.ptp(steps) <= 1),

@@ -31,7 +31,8 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
     """How a clip can be taken over; None where it must be encoded, or something is wrong with it.
 
     A clip that can has the codec, pixel format, size and rate of the settings, a key frame every `gop`
-    frames and nowhere else, no B-frames, and no edit list that cuts frames off. Its packets are read, nothing is decoded.
+    frames and nowhere else, no B-frames, and no edit list that cuts frames off. Its packets are read,
+    nothing is decoded.
 
     Raises:
         VideoError: the file is missing or corrupt.

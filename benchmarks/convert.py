@@ -86,7 +86,7 @@ def main() -> None:
         print(f"benchmarks/convert.py: {problem}", file=sys.stderr)
         sys.exit(2)
     _allow_bytecode()
-    plan = plan_conversion(Recipe.single(options.source, map=options.map, task="Benchmark."))
+    plan = plan_conversion(Recipe.single(options.source, map=options.map, task="Benchmark.", task_all=True))
     few = repeated(plan, num_distinct(len(plan.episodes), options.episodes))
     measured = Measured()
     for number in range(options.rounds):

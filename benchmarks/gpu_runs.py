@@ -65,7 +65,9 @@ class RunAttempt:
 
 def plans(image_size: int, folder: Path) -> dict[str, ConversionPlan]:
     """The examples by codec: AV1, as they are, and the same pictures in H.264, written to `folder`."""
-    recipe = Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark.", fps=Fraction(20), image_size=image_size)
+    recipe = Recipe.single(
+        EXAMPLE, map=EXAMPLE_MAP, task="Benchmark.", task_all=True, fps=Fraction(20), image_size=image_size
+    )
     plan = plan_conversion(recipe)
     episodes = []
     for planned in plan.episodes:

@@ -80,7 +80,7 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     num_available = len(open_source(options.source).episodes)
     num_repetitions = -(-options.episodes // num_available)
-    sources = [{"path": options.source, "map": options.map, "task": "Benchmark."}] * num_repetitions
+    sources = [{"path": options.source, "map": options.map, "task": "Benchmark.", "task_all": True}] * num_repetitions
     recipe = check_recipe({"sources": sources})
     costs: dict[str, list[Cost]] = {}
     for number in range(options.rounds):

@@ -89,7 +89,7 @@ def bare_ray_seconds(num_workers: int) -> float:
 
 def worker_peak_mb(num_frames: int) -> float:
     """Peak memory of a Ray worker that converts ALOHA episodes of that many frames."""
-    plan = plan_conversion(Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark."))
+    plan = plan_conversion(Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark.", task_all=True))
     with tempfile.TemporaryDirectory() as folder:
         long = lengthened(plan, num_frames, Path(folder))
         peak = run_ray(repeated(long, 4), 1, None).peak_mb

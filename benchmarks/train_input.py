@@ -107,7 +107,7 @@ def _convert_examples(folder: Path) -> tuple[Path, ...]:
     """The examples' episodes over and over, in one dataset for each GOP."""
     made = []
     for gop in GOPS:
-        recipe = Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark.", gop=gop)
+        recipe = Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark.", task_all=True, gop=gop)
         plan = repeated(plan_conversion(recipe), NUM_EPISODES)
         out = folder / f"gop{gop}"
         run_plan(plan, out, workers=Workers(local=True), started=perf_counter())

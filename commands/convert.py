@@ -29,6 +29,7 @@ IN_RECIPE = (
     "resample",
     "episodes",
     "task",
+    "task_all",
     "camera",
     "horizon",
     "gop",
@@ -72,7 +73,9 @@ class Convert:
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
     """Some episodes only: A:B, or a list such as 0,3,10:20."""
     task: Annotated[str | None, arg(metavar="TEXT")] = None
-    """What the robot does, for all episodes, in place of what the source says."""
+    """What the robot does in episodes whose source does not say so."""
+    task_all: Flag = False
+    """The text of --task for all episodes, in place of what the source says."""
     camera: Annotated[tuple[str, ...], arg(metavar="TARGET=SOURCE ...")] = ()
     """Cameras by another name than the map's, for example ego_view=cam_high."""
     horizon: Annotated[int | None, arg(metavar="STEPS")] = None
@@ -147,6 +150,7 @@ class Convert:
             cameras=dict(_assignment(text) for text in self.camera),
             episodes=self.episodes,
             task=self.task,
+            task_all=self.task_all,
             holdout=self.holdout,
             fps=self.fps,
             image_size=self.image_size,

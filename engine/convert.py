@@ -25,7 +25,7 @@ from engine.parts import OutputPart, is_finished, part_folders
 from engine.planning.plan import ConversionPlan, first_fault
 from engine.planning.planner import plan_parts
 from engine.planning.recipe import Recipe
-from engine.run import Rerun, Watch, run_plan, without_skipped
+from engine.run import Rerun, Watch, as_left, run_plan
 from engine.summary import Estimate, Summary, summarize
 from engine.video.stages import CPU_STAGES, X264, Device, Stages
 from engine.workers import Workers
@@ -140,7 +140,7 @@ def _one_connection(workers: Workers) -> AbstractContextManager[object]:
 
 def _finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> Summary:
     """The summary of a dataset that an earlier run made."""
-    plan = without_skipped(plan, folder) if rerun.skip_bad else plan
+    plan = as_left(plan, folder, rerun)
     with Ledger(folder, plan) as ledger:
         return replace(summarize(plan, ledger, (), started=perf_counter()), was_finished=True)
 

@@ -227,7 +227,9 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
     theirs, inverse = np.unique(integers(table, "task_index", where=where), return_inverse=True)
     unknown = [index for index in theirs.tolist() if index not in binding.tasks]
     if unknown:
-        raise RowsError(f"task_index {unknown} in {where} names no task of the dataset's metadata", FaultCode.TASK)
+        raise RowsError(
+            f"task_index {unknown} in {where} names no task of the dataset's metadata, or an empty one", FaultCode.TASK
+        )
     ours = np.array([binding.tasks[index] for index in theirs.tolist()], dtype=np.int64)
     return ours[inverse]
 

@@ -9,7 +9,7 @@ from engine.layout import LEDGER, MANIFEST, META
 from engine.output.ledger import PART, Ledger
 from engine.planning.holdout import heldout_folder
 from engine.planning.plan import ConversionPlan
-from engine.run import Rerun, without_skipped
+from engine.run import Rerun, as_left
 
 OutputPart = tuple[ConversionPlan, Path]  # what one of a recipe's datasets holds, and where it goes
 
@@ -55,7 +55,7 @@ def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
             f"{folder} is finished, but for {num_skipped} episodes that could not be converted ({MANIFEST} says why). "
             "Pass --skip-bad to leave it so, or --overwrite to make it anew"
         )
-    plan = without_skipped(plan, folder) if rerun.skip_bad else plan
+    plan = as_left(plan, folder, rerun)
     with Ledger(folder, plan, verify=rerun.verify) as ledger:
         changed = [episode.index for episode in plan.episodes if episode not in ledger]
     if changed:

@@ -16,7 +16,7 @@ from engine.output.ledger import Ledger
 from engine.output.quarantine import set_aside, without_failed
 from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from engine.output.renumber import renumber
-from engine.planning.numbering import Key, without
+from engine.planning.numbering import Key, without, without_unused_tasks
 from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.row_reader import RowReader
 from engine.summary import Summary, summarize
@@ -67,6 +67,13 @@ def run_plan(
         return _Run(out, scratch, workers, started, rerun, watch).finish(plan)
 
 
+def as_left(plan: ConversionPlan, out: Path, rerun: Rerun) -> ConversionPlan:
+    """The plan as an earlier run finished it: without what that skipped, and without tasks that no row names."""
+    plan = without_skipped(plan, out) if rerun.skip_bad else plan
+    with Ledger(out, plan) as ledger:
+        return without_unused_tasks(plan, ledger.records())
+
+
 def without_skipped(plan: ConversionPlan, out: Path) -> ConversionPlan:
     """The plan but for what an earlier run with --skip-bad left out, and what was not mended since."""
     with Ledger(out, plan) as ledger:
@@ -87,9 +94,12 @@ class _Run:
             with Ledger(self.out, plan, verify=self.rerun.verify) as ledger:
                 failures = self._convert(plan, ledger)
                 if not failures and (self.rerun.skip_bad or not plan.rejected):
-                    return self._commit(plan, ledger)
-                rest = self._without(failures, plan)
-                ledger.skip(failures)
+                    rest = without_unused_tasks(plan, ledger.records())
+                    if rest is plan:
+                        return self._commit(plan, ledger)
+                else:
+                    rest = self._without(failures, plan)
+                    ledger.skip(failures)
             plan = rest
 
     def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:

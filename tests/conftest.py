@@ -37,9 +37,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def recipe_for(source: Path, **settings: Any) -> Recipe:
-    """ALOHA onto GR1 in small pictures, unless the settings say otherwise."""
+    """ALOHA onto GR1 in small pictures, unless the settings say otherwise; a task replaces all of the source's."""
     target = {} if "robot" in settings else {"map": "aloha_to_gr1"}
-    return Recipe.single(source, **{**target, "image_size": IMAGE_SIZE, **settings})
+    replaced = {"task_all": True} if isinstance(settings.get("task"), str) else {}
+    return Recipe.single(source, **{**target, **replaced, "image_size": IMAGE_SIZE, **settings})
 
 
 def convert_here(source: Path, out: Path, **settings: Any) -> Summary:

@@ -16,7 +16,7 @@ def write_many(root: Path, num_sources: int) -> Path:
     for number in range(num_sources):
         version, fps = LAYOUTS[number % len(LAYOUTS)], RATES[number % len(RATES)]
         write_dataset(root / f"{number:03d}", version=version, lengths=LENGTHS[: num_episodes(number)], fps=fps)
-        lines.append(f"  - {{path: '{number:03d}', task: Task {number % 7}.}}")
+        lines.append(f"  - {{path: '{number:03d}', task: Task {number % 7}., task_all: true}}")
     (root / "many.yaml").write_text("\n".join(lines))
     return root / "many.yaml"
 

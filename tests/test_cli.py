@@ -74,7 +74,7 @@ def test_every_flag_reaches_the_dataset(tmp_path: Path, capsys: Any) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     write_dataset(source, lengths=(41, 33, 30), cameras=("cam_low", "cam_high"), fps=30)
     flags = ["--fps", "15", "--image-size", "32", "--crop", "pad", "--resample", "linspace", "--episodes", "0,2"]
-    flags += ["--task", "Tidy up.", "--camera", "ego_view=cam_high", "--horizon", "7", "--gop", "5"]
+    flags += ["--task", "Tidy up.", "--task-all", "--camera", "ego_view=cam_high", "--horizon", "7", "--gop", "5"]
     assert convert(source, out, *flags, "--chunks-size", "1", "--map", "aloha_to_gr1") == 0
     info, facts = read_meta(out, "info.json"), probe_video(video_path(out, 1, "ego_view", chunk=1))
     assert (info["fps"], info["total_episodes"], info["total_chunks"], info["chunks_size"]) == (15, 2, 2, 1)
@@ -224,14 +224,14 @@ BAD_DATA: dict[str, tuple[Callable[[Path], object], str]] = {
     "names": (lambda source: edit_json(source / "meta/info.json", other_names), "{source}, column 'action'"),
     "no JSON": (lambda source: (source / "meta/info.json").write_text("{"), "{source}/meta/info.json is not JSON"),
     "twice": (
-        lambda source: edit_jsonl(source / "meta/episodes.jsonl", lambda rows: [*rows, rows[0]]),
-        "{source}/meta/episodes.jsonl lists episode 0 twice",
+        lambda source: edit_jsonl(source / "meta/episodes.jsonl", lambda rows: [*rows, {**rows[1], "length": 9}]),
+        "episode 1: {source}/meta/episodes.jsonl:2 and {source}/meta/episodes.jsonl:4 list the episode",
     ),
     "no camera": (
         lambda source: edit_json(source / "meta/info.json", no_camera),
         "'top' is not a camera of {source}",
     ),
-    "no text": (half_a_character, "{source}/meta/"),
+    "no text": (half_a_character, "none of the 3 episodes of {source} can be read; episode 0: {source}/meta/"),
 }
 
 

@@ -26,7 +26,7 @@ sources:
     cameras: {{cam_left_high: observation.images.cam_left_high}}
     episodes: "0:3"
   - {{path: {datasets}/g1_dex3_v30, map: g1_dex3_to_inspire,
-     cameras: {{cam_left_high: observation.images.cam_left_high}}, task: "Stack the blocks."}}
+     cameras: {{cam_left_high: observation.images.cam_left_high}}, task: "Stack the blocks.", task_all: true}}
 """
 
 

@@ -45,7 +45,7 @@ H200 = Card("NVIDIA H200", "9.0", 930)
 
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
-    recipe = Recipe.single(REPOSITORY / "examples/aloha", map="aloha_to_gr1", task="Benchmark.")
+    recipe = Recipe.single(REPOSITORY / "examples/aloha", map="aloha_to_gr1", task="Benchmark.", task_all=True)
     plan = plan_conversion(recipe)
     (camera,) = plan.job.bindings[0].cameras.values()
     clip = plan.episodes[0].episode.clips[camera]

@@ -288,7 +288,7 @@ def test_what_was_found_is_now_an_error_of_ours(name: str, tmp_path: Path, capfd
     version, damage, message = MENDED[name]
     source = write_small(tmp_path / "source", version, rows_per_data_file=8 if version == "v3.0" else None)
     damage(source)
-    flags = ["--local", "--robot", "aloha", "--task", "Pick.", "--horizon", "4"]
+    flags = ["--local", "--robot", "aloha", "--task", "Pick.", "--task-all", "--horizon", "4"]
     assert main(["convert", str(source), str(tmp_path / "out"), *flags]) == 1
     printed = capfd.readouterr().err
     assert message in printed

@@ -62,7 +62,7 @@ def test_only_the_wanted_episodes_and_cameras_are_downloaded(
     write_dataset(source, version=version, lengths=LENGTHS, cameras=("top", "wrist"), **shared)
     convert_here(source, tmp_path / "reference", episodes="0:2", task=TASK)
     commit = hub.add("org/aloha", files_below(source)).branches["main"]
-    done = user.run("convert", "org/aloha", out, *FLAGS, "--episodes", "0:2", "--task", TASK)
+    done = user.run("convert", "org/aloha", out, *FLAGS, "--episodes", "0:2", "--task", TASK, "--task-all")
     assert done.exit_code == 0, done.err
     assert content_of(out) == content_of(tmp_path / "reference")
     videos = [path for path in cached(user) if path.endswith(".mp4")]

@@ -54,7 +54,7 @@ def test_a_drafted_robot_converts_its_dataset(tmp_path: Path, options: dict[str,
     source, out, robot = tmp_path / "source", tmp_path / "out", tmp_path / "mine.yaml"
     write_dataset(source, lengths=(41,), **options)
     assert run("robots", "new", "--from", source, "--out", robot) == 0
-    flags = ["--robot", robot, "--image-size", IMAGE_SIZE, "--task", "Move.", "--local"]
+    flags = ["--robot", robot, "--image-size", IMAGE_SIZE, "--task", "Move.", "--task-all", "--local"]
     assert run("convert", source, out, *flags) == 0
     assert validate(out).is_valid
     assert set(load_robot(robot).cameras) == set(options.get("cameras", ("top",)))

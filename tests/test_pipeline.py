@@ -166,7 +166,7 @@ def test_what_is_done_is_skipped_and_what_has_changed_is_not(
     assert told_by([str(path), "--dry-run"], capfd) == (0, [f"convert: to do: {what}"])
     (tmp_path / "info.json").rename(out / "meta/info.json")
     assert told_by([str(path), "--dry-run"], capfd) == (0, [f"convert: done: {what}"])
-    changed = write(CONVERT + "        task: fold it\n")
+    changed = write(CONVERT + "        task: fold it\n        task_all: true\n")
     assert told_by([str(changed), "--dry-run"], capfd) == (0, [f"convert: to do: {what}"])
 
 

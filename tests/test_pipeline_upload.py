@@ -78,7 +78,9 @@ def test_a_refused_upload_is_tried_again_and_nothing_before_it(hub: HubServer, u
 def test_a_dataset_that_has_changed_is_uploaded_again(hub: HubServer, user: HubUser) -> None:
     assert user.run("pipeline", "aloha.yaml").exit_code == 0
     recipe = user.home / "aloha.yaml"
-    recipe.write_text(recipe.read_text().replace("out/gr1", "out/folded").replace("}\n", ", task: Fold it}\n"))
+    recipe.write_text(
+        recipe.read_text().replace("out/gr1", "out/folded").replace("}\n", ", task: Fold it, task_all: true}\n")
+    )
     done = user.run("pipeline", "aloha.yaml")
     assert told(done) == {"convert": "", "upload": ""}
     assert arrived(hub) == files_of(user.home / "out/folded")

@@ -61,6 +61,7 @@ sources:
     cameras: {ego_view: observation.images.top}
     episodes: "0:2"
     task: Fold it.
+    task_all: true
     fps: 29.97
   - path: /elsewhere/data
     map: ./mine.yaml

@@ -139,6 +139,8 @@ def _num_frames(dataset: SourceDataset) -> int:
 
 def metadata_findings(dataset: SourceDataset) -> Iterator[Finding]:
     """Episodes that metadata alone shows to be wrong, all of them or one camera."""
+    for problem in dataset.task_problems:
+        yield found("bad-metadata", problem)
     for bad in dataset.bad:
         yield found("bad-metadata", bad.fault.reason, episode=bad.index, camera=bad.fault.camera)
     for episode in dataset.episodes:

@@ -7,10 +7,11 @@ from itertools import accumulate
 from pathlib import Path
 
 from engine.layout import MANIFEST
+from engine.output.record import EpisodeRecord
 from engine.planning.binding import Binding
 from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.planning.prepare import PreparedSource
-from engine.planning.tasks import episode_tasks, rewritten
+from engine.planning.tasks import episode_tasks, rewritten, row_tasks
 from engine.sources import SourceDataset, SourceEpisode
 
 Episodes = tuple[SourceEpisode, ...]
@@ -18,11 +19,14 @@ Key = tuple[int, int]  # see EpisodePlan.key
 
 
 def number_tasks(sources: Sequence[PreparedSource], selected: Sequence[Episodes]) -> dict[str, int]:
-    """Output task indices in order of first appearance, each text once."""
+    """Output task indices, each text once: those that metadata lists for the episodes in order of appearance,
+    then those that rows may name besides; see `without_unused_tasks`."""
     texts: dict[str, None] = {}
     for source, episodes in zip(sources, selected, strict=True):
         for episode in episodes:
             texts.update(dict.fromkeys(episode_tasks(source.dataset, episode, source.spec)))
+    for source, episodes in zip(sources, selected, strict=True):
+        texts.update(dict.fromkeys(row_tasks(source.dataset, source.spec).values() if episodes else ()))
     return {text: index for index, text in enumerate(texts)}
 
 
@@ -58,14 +62,33 @@ def without(plan: ConversionPlan, left_out: Collection[Key]) -> ConversionPlan:
     What is held out stays held out: the split was made before.
     """
     episodes = [episode for episode in plan.episodes if episode.key not in left_out]
-    tasks = {text: index for index, text in enumerate(dict.fromkeys(text for e in episodes for text in e.tasks))}
+    texts = dict.fromkeys(text for episode in episodes for text in episode.tasks)
+    for number in sorted({episode.binding for episode in episodes}):
+        in_rows = plan.job.bindings[number].tasks or {}
+        texts.update(dict.fromkeys(plan.tasks[in_rows[index]] for index in sorted(in_rows)))
     first_indices = accumulate((episode.num_frames for episode in episodes), initial=0)
     renumbered = tuple(
-        replace(episode, index=index, first_index=first_index, task_index=tasks[episode.tasks[0]])
+        replace(episode, index=index, first_index=first_index)
         for index, (episode, first_index) in enumerate(zip(episodes, first_indices, strict=False))
     )
+    return _with_tasks(replace(plan, episodes=renumbered), texts)
+
+
+def without_unused_tasks(plan: ConversionPlan, records: Iterable[EpisodeRecord]) -> ConversionPlan:
+    """The plan without tasks that rows might have named but none does, once all of its episodes are converted."""
+    listed = {text for episode in plan.episodes for text in episode.tasks}
+    if listed.issuperset(plan.tasks):
+        return plan
+    used = listed | {text for record in records for _, text in record.tasks}
+    return plan if used.issuperset(plan.tasks) else _with_tasks(plan, [text for text in plan.tasks if text in used])
+
+
+def _with_tasks(plan: ConversionPlan, texts: Iterable[str]) -> ConversionPlan:
+    """The plan with these tasks, in this order."""
+    tasks = {text: index for index, text in enumerate(texts)}
     bindings = tuple(_renumber_tasks(binding, plan.tasks, tasks) for binding in plan.job.bindings)
-    return replace(plan, job=replace(plan.job, bindings=bindings, tasks=tuple(tasks)), episodes=renumbered)
+    episodes = tuple(replace(episode, task_index=tasks[episode.tasks[0]]) for episode in plan.episodes)
+    return replace(plan, job=replace(plan.job, bindings=bindings, tasks=tuple(tasks)), episodes=episodes)
 
 
 def _renumber_tasks(binding: Binding, before: Sequence[str], tasks: dict[str, int]) -> Binding:

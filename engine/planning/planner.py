@@ -18,7 +18,7 @@ from engine.planning.plan import ConversionPlan, Job, Part
 from engine.planning.prepare import PreparedSource, prepare_sources
 from engine.planning.problems import Problems
 from engine.planning.recipe import SOURCE_RATE, Recipe
-from engine.planning.tasks import rewritten, told_by_rows
+from engine.planning.tasks import row_tasks, told_by_rows
 from engine.video.encode import VideoSettings
 
 
@@ -157,8 +157,7 @@ def _untrained(prepared: _Prepared) -> Iterable[str]:
 
 
 def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:
-    texts = {index: rewritten(text, source.spec) for index, text in source.dataset.tasks.items()}
-    known = {index: tasks[text] for index, text in texts.items() if text in tasks}
+    known = {index: tasks[text] for index, text in row_tasks(source.dataset, source.spec).items() if text in tasks}
     return Binding(
         source=source.spec,
         root=source.dataset.root,

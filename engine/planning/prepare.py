@@ -1,6 +1,6 @@
 """A recipe's sources, opened and held against their maps; what does not fit is gathered, not raised."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -15,7 +15,7 @@ from engine.planning.lineage import origins
 from engine.planning.map_choice import Choice, Maps
 from engine.planning.problems import Problems
 from engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
-from engine.planning.tasks import check_tasks
+from engine.planning.tasks import check_tasks, task_notes
 from engine.resample import frame_indices
 from engine.sources import SourceDataset, SourceEpisode, open_source
 from engine.sources.episode import BadEpisode
@@ -72,7 +72,7 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
     selected = problems.collect((*key, "episodes"), _select, dataset, spec)
     episodes, rejected = selected or (None, [])
     num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
-    problems.collect((*key, "task"), check_tasks, dataset, episodes or (), spec)
+    about_tasks = problems.collect((*key, "task"), _check_tasks, dataset, episodes or (), spec)
     chosen = _choose(maps, spec, dataset, key, problems) if is_mapped else None
     if chosen is None:
         problems.collect((*key, "cameras"), check_named, dataset, spec)
@@ -94,7 +94,7 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
         rejected=tuple(rejected),
         num_frames=num_frames or {},
         origins=origins(spec.path, dataset),
-        notes=notes,
+        notes=(*notes, *(about_tasks or ())),
     )
 
 
@@ -109,6 +109,12 @@ def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisod
             f"{first.fault.reason}. Fix the dataset's metadata, or select others with --episodes"
         )
     return episodes, rejected
+
+
+def _check_tasks(dataset: SourceDataset, episodes: Sequence[SourceEpisode], spec: SourceSpec) -> tuple[str, ...]:
+    """What the user should know of the tasks, where nothing is wrong with them."""
+    check_tasks(dataset, episodes, spec)
+    return tuple(task_notes(dataset, episodes, spec))
 
 
 def _own_fps(spec: SourceSpec, dataset: SourceDataset) -> Fraction:

@@ -59,4 +59,9 @@ def cited_problems(found: Iterable[tuple[Key, str]], file: YamlFile) -> RecipePr
 def _as_fields(message: str) -> str:
     """Flags that a message advises, as a recipe's file writes them: --camera top=NAME, --fps 20."""
     message = re.sub(r"--camera (\S+)=(\S+)", r"cameras: {\1: \2}", message)
-    return re.sub(r"--(\w+)( (?=\S))?", lambda flag: f"{flag[1]}: " if flag[2] else flag[1], message)
+
+    def as_field(flag: re.Match[str]) -> str:
+        name = flag[1].replace("-", "_")
+        return f"{name}: " if flag[2] else name
+
+    return re.sub(r"--(\w[\w-]*)( (?=\S))?", as_field, message)

@@ -16,6 +16,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     field_serializer,
+    model_validator,
 )
 
 from embodiments import Rule, unknown_name
@@ -93,7 +94,7 @@ class SourceSpec(BaseModel):
     rules: for groups of the target, in place of the map's.
     cameras: target camera -> source camera, where they differ from what the map says.
     black_cameras: target cameras that it lacks; their pictures are black.
-    task: in place of all of its own, or by the text that is replaced.
+    task: where it names none, or new texts by those that they replace. task_all: the task replaces all of its own.
     fps: in place of what it says itself, where that is wrong.
     holdout: episodes for the held-out dataset, in place of the recipe's share, or "none".
     """
@@ -107,8 +108,15 @@ class SourceSpec(BaseModel):
     black_cameras: tuple[str, ...] = ()
     episodes: Selection | None = None
     task: Task | None = None
+    task_all: bool = False
     fps: Fps | None = None
     holdout: HeldOut | None = None
+
+    @model_validator(mode="after")
+    def _one_task_for_all(self) -> "SourceSpec":
+        if self.task_all and not isinstance(self.task, str):
+            raise ValueError("task_all replaces every task by the one text of `task`, which is not given")
+        return self
 
     @field_serializer("rules")
     def _rules_as_written(self, rules: dict[str, Rule]) -> dict[str, object]:
@@ -169,7 +177,8 @@ class Recipe(BaseModel):
         map: str | None = None,
         cameras: Mapping[str, str] | None = None,
         episodes: str | None = None,
-        task: str | None = None,
+        task: str | Mapping[str, str] | None = None,
+        task_all: bool = False,
         holdout: str | float | None = None,
         **settings: Any,
     ) -> "Recipe":
@@ -182,7 +191,7 @@ class Recipe(BaseModel):
         """
         path = source.root if isinstance(source, SourceDataset) else Path(source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
-        spec |= {"task": task, "holdout": None if is_share(holdout) else holdout}
+        spec |= {"task": task, "task_all": task_all, "holdout": None if is_share(holdout) else holdout}
         return check_recipe({"sources": [spec], "holdout": holdout if is_share(holdout) else None, **settings})
 
 

@@ -1,49 +1,79 @@
 """What the robot is told to do: texts of the sources, of the recipe, and their numbers in the output."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from embodiments import unknown_name
 from engine.errors import RecipeError
 from engine.planning.recipe import SourceSpec
 from engine.sources import SourceDataset, SourceEpisode
+from engine.text import some
+from engine.validate.info import is_placeholder
 
 
 def rewritten(text: str, spec: SourceSpec) -> str:
-    """A source's task as the output has it."""
+    """A source's task as the output has it; empty where nothing says what the robot does."""
     if isinstance(spec.task, str):
-        return spec.task
+        return spec.task if spec.task_all or not text.strip() or is_placeholder(text) else text
     return (spec.task or {}).get(text, text)
 
 
 def episode_tasks(source: SourceDataset, episode: SourceEpisode, spec: SourceSpec) -> tuple[str, ...]:
-    """The output's tasks of an episode, as far as metadata tells; those of its rows are among them.
+    """The output's tasks of an episode as far as metadata tells: at least one, and one alone where no row tells.
 
     Raises:
         RecipeError: nothing says which.
     """
+    if isinstance(spec.task, str) and spec.task_all:
+        return (spec.task,)
+    texts = [rewritten(text, spec) for text in _listed(source, episode)]
+    is_told = told_by_rows(source, spec)
+    if texts and all(text.strip() for text in texts):
+        tasks = _instructions(texts)
+        if is_told or len(tasks) == 1:
+            return tasks
     if isinstance(spec.task, str):
         return (spec.task,)
-    named = episode.tasks or tuple(source.tasks.values())
-    is_ambiguous = not episode.tasks and len(named) > 1 and not told_by_rows(source, spec)
-    if not named or is_ambiguous or not all(task.strip() for task in named):
+    several = [repr(text) for text in _instructions(texts) if text.strip()]
+    if len(several) > 1 and not is_told:
         raise RecipeError(
-            f"{source.root} names no task for episode {episode.index}; "
-            'say what the robot does there: --task "Pick up the cube."'
+            f"{source.root} lists {len(several)} tasks for episode {episode.index}, {some(several)}, and no column "
+            'task_index says which row has which; say what the robot does there: --task "Pick up the cube."'
         )
-    return tuple(dict.fromkeys(rewritten(text, spec) for text in named))
+    raise RecipeError(
+        f"{source.root} names no task for episode {episode.index}; "
+        'say what the robot does there: --task "Pick up the cube."'
+    )
+
+
+def _listed(source: SourceDataset, episode: SourceEpisode) -> Sequence[str]:
+    return episode.tasks or tuple(source.tasks.values())
+
+
+def _instructions(texts: Iterable[str]) -> tuple[str, ...]:
+    """Each text once; labels such as 'valid' only where there is nothing else."""
+    distinct = tuple(dict.fromkeys(texts))
+    return tuple(text for text in distinct if not is_placeholder(text)) or distinct
 
 
 def told_by_rows(source: SourceDataset, spec: SourceSpec) -> bool:
     """Whether the tasks of an episode are those that its rows name."""
-    return not isinstance(spec.task, str) and "task_index" in source.features
+    return not spec.task_all and bool(source.tasks) and "task_index" in source.features
 
 
-def check_tasks(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: SourceSpec) -> None:
-    """Whether every episode has a task, and every text that is to be replaced is one.
+def row_tasks(source: SourceDataset, spec: SourceSpec) -> dict[int, str]:
+    """The output's text of every task that rows may name, by its number in the source; none is empty."""
+    if not told_by_rows(source, spec):
+        return {}
+    texts = {index: rewritten(source.tasks[index], spec) for index in sorted(source.tasks)}
+    return {index: text for index, text in texts.items() if text.strip()}
+
+
+def check_tasks(source: SourceDataset, episodes: Sequence[SourceEpisode], spec: SourceSpec) -> None:
+    """Whether every episode has a task, and what the recipe says of tasks is of use.
 
     Raises:
-        RecipeError: an episode has none.
-        UnknownName: a text is none of the source's.
+        RecipeError: an episode has none, or no task is missing that `task` could fill in.
+        UnknownName: a text that is to be replaced is none of the source's.
     """
     known = dict.fromkeys(source.tasks.values())
     for episode in episodes:
@@ -52,3 +82,31 @@ def check_tasks(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: 
     for old in spec.task if isinstance(spec.task, Mapping) else ():
         if old not in known:
             raise unknown_name(old, f"task of {source.root}", known)
+    if isinstance(spec.task, str) and not spec.task_all and episodes and not needs_task(source, episodes):
+        example = _instructions(_listed(source, episodes[0]))[0]
+        raise RecipeError(
+            f"every episode of {source.root} has a task already, such as {example!r}, and task {spec.task!r} would "
+            "only fill in what is missing. Leave it out, or replace all of them by it: --task-all"
+        )
+
+
+def needs_task(source: SourceDataset, episodes: Iterable[SourceEpisode]) -> bool:
+    """Whether an episode, or a row, has a task that says nothing, or nothing says which of several it has."""
+    is_told = bool(source.tasks) and "task_index" in source.features
+    if is_told and not all(text.strip() for text in source.tasks.values()):
+        return True
+    for episode in episodes:
+        texts = _instructions(_listed(source, episode))
+        says_nothing = not texts or not all(text.strip() for text in texts) or is_placeholder(texts[0])
+        if says_nothing or (len(texts) > 1 and not is_told):
+            return True
+    return False
+
+
+def task_notes(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: SourceSpec) -> Iterator[str]:
+    """What the user should know of a source's tasks."""
+    for problem in source.task_problems:
+        yield f"{problem}; rows that name the task cannot be converted"
+    labels = {episode_tasks(source, episode, spec) for episode in episodes}
+    for text in sorted(text for (text, *_) in labels if is_placeholder(text)):
+        yield f"{source.root}: the task {text!r} says nothing of what the robot does; give one with --task"

@@ -62,6 +62,7 @@ class SourceDataset:
     tasks: text by task index. Cameras are named by their feature without "observation.images.".
     revision: which state of the dataset this is, where its name has several. files: wherever they lie.
     bad: episodes that cannot be read, by number; none of them is among the episodes.
+    task_problems: lines of the list of tasks that are malformed or contradict each other; tasks lacks them.
     """
 
     root: Path
@@ -74,6 +75,7 @@ class SourceDataset:
     revision: str | None = None
     files: SourceFiles = LOCAL
     bad: tuple[BadEpisode, ...] = ()
+    task_problems: tuple[str, ...] = ()
 
     @property
     def cameras(self) -> tuple[str, ...]:

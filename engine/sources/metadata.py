@@ -96,15 +96,6 @@ class Totals(BaseModel):
     total_episodes: Annotated[int | None, BeforeValidator(lambda value: value if type(value) is int else None)] = None
 
 
-class TaskLine(BaseModel):
-    """A line of tasks.jsonl."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    task_index: int
-    task: Text
-
-
 def _listed_tasks(tasks: object) -> object:
     """One task may stand alone, and null is none."""
     listed = [tasks] if isinstance(tasks, str) else tasks
@@ -113,6 +104,15 @@ def _listed_tasks(tasks: object) -> object:
 
 Index = Annotated[int, Field(ge=0, le=MAX_INDEX)]
 Tasks = Annotated[tuple[Text, ...], BeforeValidator(_listed_tasks)]
+
+
+class TaskLine(BaseModel):
+    """A line of tasks.jsonl."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task_index: Index
+    task: Annotated[Text, BeforeValidator(lambda text: "" if text is None else text)]
 
 
 class EpisodeLine(BaseModel):
@@ -135,12 +135,6 @@ def read_json(path: Path, model: type[Model]) -> Model:
     if not text.strip():
         raise DatasetError(f"{path} is empty")
     return check(parse_json(text, str(path)), model, str(path))
-
-
-def read_jsonl(path: Path, model: type[Model]) -> Iterator[Model]:
-    """A checked model for each line that is not blank."""
-    for place, line in read_lines(path):
-        yield check(parse_json(line, place), model, place)
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -175,6 +169,11 @@ def parse_json(text: str, where: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where} is not JSON ({error})") from error
+
+
+def alone(value: object) -> object:
+    """A value that was stored as a list of one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def check(values: object, model: type[Model], where: str) -> Model:

@@ -12,14 +12,13 @@ from engine.sources.listing import EpisodeList, number_of, why_no_length
 from engine.sources.metadata import (
     EpisodeLine,
     Info,
-    TaskLine,
     check,
     inside,
     parse_json,
     read_json,
-    read_jsonl,
     read_lines,
 )
+from engine.sources.task_list import read_task_lines
 
 
 def fits(root: Path) -> bool:
@@ -34,8 +33,7 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     info = read_json(own(root / "meta/info.json", root), Info)
-    tasks_path = own(root / "meta/tasks.jsonl", root)
-    tasks = {line.task_index: line.task for line in read_jsonl(tasks_path, TaskLine)} if tasks_path.is_file() else {}
+    tasks = read_task_lines(own(root / "meta/tasks.jsonl", root))
     listed = _list_episodes(own(root / "meta/episodes.jsonl", root))
     return SourceDataset(
         root=root,
@@ -43,10 +41,11 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         fps=info.fps,
         robot_type=info.robot_type,
         features={name: feature.to_feature() for name, feature in info.features.items()},
-        tasks=tasks,
+        tasks=tasks.texts,
         episodes=[_episode(root, info, line) for _, line in listed.sound()],
         files=files,
         bad=listed.bad(),
+        task_problems=tuple(tasks.problems),
     )
 
 

@@ -19,8 +19,9 @@ from engine.sources.dataset import SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, SourceFault
 from engine.sources.files import LOCAL, SourceFiles
 from engine.sources.listing import EpisodeList, number_of, why_no_length
-from engine.sources.metadata import Index, Info, Tasks, Totals, check, inside, read_json
+from engine.sources.metadata import Index, Info, Tasks, Totals, alone, check, inside, read_json
 from engine.sources.parquet import SharedRows, numbered, read_columns
+from engine.sources.task_list import read_task_table
 
 # Thirty years: no file is longer, and libav counts ticks in 64 bits.
 MAX_SECONDS = 1e9
@@ -39,6 +40,7 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     info = read_json(own(root / "meta/info.json", root), Info)
+    tasks = read_task_table(own(root / "meta/tasks.parquet", root))
     listed = _list_episodes(root, info)
     rows = SharedRows(files.count_rows(root, "data/*/*.parquet"), root)
     episodes = []
@@ -52,9 +54,10 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         fps=info.fps,
         robot_type=info.robot_type,
         features={name: feature.to_feature() for name, feature in info.features.items()},
-        tasks=_tasks(own(root / "meta/tasks.parquet", root)),
+        tasks=tasks.texts,
         episodes=episodes,
         files=files,
+        task_problems=tuple(tasks.problems),
         bad=listed.bad(read_json(root / "meta/info.json", Totals).total_episodes),
     )
 
@@ -109,10 +112,7 @@ def _rows(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """Columns as rows; what pandas wrote as a list of one value is that value."""
     names = list(columns)
     for values in zip(*columns.values(), strict=True):
-        yield {
-            name: value[0] if isinstance(value, list) and len(value) == 1 else value
-            for name, value in zip(names, values, strict=True)
-        }
+        yield dict(zip(names, map(alone, values), strict=True))
 
 
 def _take(
@@ -156,15 +156,3 @@ def _episode(root: Path, info: Info, row: _EpisodeRow, rows: tuple[RowRange, ...
 def _video(root: Path, template: str, key: str, chunk_index: int, file_index: int) -> Path:
     where = f"{root}/meta/info.json"
     return inside(root, template, where, video_key=key, chunk_index=chunk_index, file_index=file_index)
-
-
-def _tasks(path: Path) -> dict[int, str]:
-    """Text by index; the text is the index of the pandas frame that was written, named or not."""
-    if not path.is_file():
-        return {}
-    columns = read_columns(path, ["task_index"], optional=["task", "__index_level_0__"])
-    texts = columns.get("task") or columns.get("__index_level_0__")
-    is_sound = all(isinstance(index, int) for index in columns["task_index"])
-    if texts is None or not is_sound or not all(isinstance(text, str) for text in texts):
-        raise DatasetError(f"{path} names no tasks: expected text in column 'task' or in its index")
-    return dict(zip(columns["task_index"], texts, strict=True))

@@ -72,13 +72,21 @@ def _total_problems(metadata: Metadata) -> Iterator[Problem]:
             yield problem("info-file-totals", INFO, f"{name} is {said}, but there are {found}")
 
 
+def is_placeholder(task: str) -> bool:
+    """Whether a task is a mere label, such as 'valid'."""
+    return _heard(task) in PLACEHOLDERS
+
+
+def _heard(task: str) -> str:
+    """What the model hears: source gr00t/model/gr00t_n1d6/processing_gr00t_n1d6.py, formalize_language."""
+    return re.sub(r"[^\w\s]", "", task.lower()).strip()
+
+
 def _task_problems(metadata: Metadata) -> Iterator[Problem]:
     for index, task in (metadata.tasks or {}).items():
-        # What the model hears: source gr00t/model/gr00t_n1d6/processing_gr00t_n1d6.py, formalize_language.
-        heard = re.sub(r"[^\w\s]", "", task.lower()).strip()
-        if not heard:
+        if not _heard(task):
             yield problem("task-text", TASKS, f"task {index} is {task!r}, which says nothing without its punctuation")
-        elif heard in PLACEHOLDERS:
+        elif is_placeholder(task):
             yield problem(
                 "task-placeholder", TASKS, f"task {index} is {task!r}, no instruction; the policy may hear it"
             )

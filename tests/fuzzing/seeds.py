@@ -17,7 +17,7 @@ AV1 = SyntheticVideo(height=SIDE, width=SIDE)
 # Stands for the dataset's folder and the one to write to.
 SOURCE, OUT = "{source}", "{out}"
 
-SETTINGS = ("--local", "--robot", "aloha", "--image-size", str(SIDE), "--horizon", "4", "--task", "Pick.")
+SETTINGS = ("--local", "--robot", "aloha", "--image-size", str(SIDE), "--horizon", "4", "--task", "Pick.", "--task-all")
 CONVERT = ("convert", SOURCE, OUT, *SETTINGS)
 INSPECT = ("inspect", SOURCE)
 VALIDATE = ("validate", SOURCE, "--deep")

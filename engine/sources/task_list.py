@@ -1,0 +1,96 @@
+"""The list of tasks of a dataset: tasks.jsonl (v2) or tasks.parquet (v3). A wrong line costs its own task only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from engine.errors import DatasetError
+from engine.sources.metadata import TaskLine, alone, check, parse_json, read_lines
+from engine.sources.parquet import read_columns, read_schema
+
+TASK_INDEX = "task_index"
+# How pandas names an index that has no name.
+UNNAMED_INDEX = "__index_level_0__"
+
+
+@dataclass
+class TaskList:
+    """texts: by task index. problems: lines that are malformed, or that give a task several texts."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    _places: dict[int, list[str]] = field(default_factory=dict)
+
+    def add(self, line: TaskLine, place: str) -> None:
+        """Take in a line; the same text twice is taken once."""
+        places = self._places.setdefault(line.task_index, [])
+        if not places:
+            self.texts[line.task_index] = line.task
+        elif self.texts.get(line.task_index) != line.task:
+            self.texts.pop(line.task_index, None)
+            self.problems.append(f"{places[0]} and {place} give task {line.task_index} different texts")
+        places.append(place)
+
+
+def read_task_lines(path: Path) -> TaskList:
+    """tasks.jsonl; empty where there is none.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    tasks = TaskList()
+    for place, text in read_lines(path) if path.is_file() else ():
+        try:
+            tasks.add(check(parse_json(text, place), TaskLine, place), place)
+        except DatasetError as error:
+            tasks.problems.append(str(error))
+    return tasks
+
+
+def read_task_table(path: Path) -> TaskList:
+    """tasks.parquet, with its texts in a column or in whichever index pandas wrote; empty where there is none.
+
+    Raises:
+        DatasetError: the file cannot be read, or no column holds texts.
+    """
+    tasks = TaskList()
+    if not path.is_file():
+        return tasks
+    for row, (index, text) in enumerate(_pairs(path)):
+        place = f"{path}, row {row}"
+        try:
+            tasks.add(check({"task_index": index, "task": text}, TaskLine, place), place)
+        except DatasetError as error:
+            tasks.problems.append(str(error))
+    return tasks
+
+
+def _pairs(path: Path) -> Iterable[tuple[Any, Any]]:
+    """Task index and text of each row; rows without a number are numbered in their order."""
+    schema = read_schema(path)
+    text = _column(schema, ("task", UNNAMED_INDEX), _is_text)
+    if text is None:
+        raise DatasetError(
+            f"{path} names no tasks: expected text in column 'task' or in its index. Known: {', '.join(schema.names)}"
+        )
+    is_named = schema.names.count(TASK_INDEX) == 1
+    index = TASK_INDEX if is_named else _column(schema, (UNNAMED_INDEX,), pa.types.is_integer)
+    columns = read_columns(path, [name for name in (index, text) if name is not None])
+    texts = columns[text]
+    return zip(range(len(texts)) if index is None else map(alone, columns[index]), texts, strict=True)
+
+
+def _column(schema: pa.Schema, preferred: Iterable[str], is_kind: Any) -> str | None:
+    """The column of a kind: one of the preferred names, or the only one."""
+    found = [name for name, kind in zip(schema.names, schema.types, strict=True) if is_kind(kind)]
+    unique = [name for name in found if schema.names.count(name) == 1]
+    named = next((name for name in preferred if name in unique), None)
+    return named or (unique[0] if len(found) == len(unique) == 1 else None)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(value) or pa.types.is_large_string(value))

@@ -19,7 +19,7 @@ from engine.text import printable
 class Inspect:
     """Show what a dataset holds, which robot it is of, and what is wrong with it.
 
-    Exit code 0 whatever is found, 1 if it cannot be opened. Examples:
+    Exit code 0 whatever is found, unless --strict; 1 if the folder is no dataset that can be opened. Examples:
 
     millrace inspect data/aloha
 
@@ -38,6 +38,8 @@ class Inspect:
     """Look into these episodes only: A:B, or a list such as 0,3,10:20."""
     sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None
     """Also draw a contact sheet: a row of pictures for each of some episodes."""
+    strict: Flag = False
+    """Exit with 1 for errors and warnings."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -51,8 +53,10 @@ class Inspect:
             print(inspection.to_json())
         else:
             print_inspection(inspection, Console())
+        if not inspection.is_open:
+            return 1
         if self.sheet is not None:
             drawn = contact_sheet(self.dataset, self.sheet, episodes=self.episodes)
             episodes, cameras = ", ".join(map(str, drawn.episodes)), printable(", ".join(drawn.cameras))
             print(f"wrote {self.sheet}: episodes {episodes}, each with {cameras}", file=sys.stderr)
-        return 0
+        return int(self.strict and any(finding.severity != "info" for finding in inspection.findings))

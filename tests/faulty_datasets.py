@@ -126,6 +126,12 @@ def have_no_episode(root: Path) -> None:
     edit_json(root / "meta/info.json", forget_totals)
 
 
+def spoil_other_info(root: Path) -> None:
+    """A v1 folder beside the v2 one."""
+    (root / "meta_data").mkdir()
+    (root / "meta_data/info.json").write_text("[")
+
+
 def name_no_task(root: Path) -> None:
     edit_jsonl(root / "meta/episodes.jsonl", lambda rows: [{**row, "tasks": []} for row in rows])
     (root / "meta/tasks.jsonl").unlink()
@@ -206,6 +212,9 @@ def pause_video(root: Path) -> None:
 
 EVERY = (0, 1, 2)
 BREAKS: dict[str, Callable[[Path], object]] = {
+    "not-opened": lambda root: (root / "meta/info.json").write_bytes(b""),
+    "not-inspected": spoil_other_info,
+    "bad-metadata": lambda root: edit_jsonl(root / "meta/episodes.jsonl", lambda rows: rows[1].update(length=0)),
     "no-episode": have_no_episode,
     "missing-file": lambda root: data_path(root, 1).unlink(),
     "version-mismatch": lambda root: edit_json(

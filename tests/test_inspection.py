@@ -1,5 +1,8 @@
 """`millrace inspect` tells what is wrong with a dataset, whatever is wrong with it."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+import millrace
 from conftest import data_path, video_path
 from engine.errors import DatasetError, RecipeError
 from engine.inspection import (
@@ -154,7 +158,55 @@ def test_noise_of_a_parked_joint_is_no_motion(root: Path) -> None:
 # Bad data never ends in a traceback.
 
 
-def test_dataset_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("files", "layout", "next_step"),
+    [
+        ({"meta/info.json": ""}, "unknown", "fix what the error names, or download the dataset again"),
+        ({"meta/info.json": "{}", "meta/episodes.jsonl": ""}, "LeRobot v2, by its files", "fix what the error names"),
+        ({"episode_0.hdf5": "x", "episode_1.hdf5": "x"}, "unknown", "these are HDF5 episodes, as ACT"),
+        ({"a/meta/info.json": "{}", "a/meta/episodes.jsonl": ""}, "unknown", "millrace inspect "),
+        ({}, "unknown", "name the folder that holds meta/info.json"),
+    ],
+)
+def test_folder_that_cannot_be_opened_gets_a_report(
+    files: dict[str, str], layout: str, next_step: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    inspection = inspect_dataset(tmp_path)
+    assert [(finding.code, finding.severity) for finding in inspection.findings] == [("not-opened", "error")]
+    assert sum(facts.num_files for facts in inspection.files) == len(files)
+    assert inspection.layout == layout
+    assert (inspection.next_step or "").startswith(next_step)
+    assert not json.loads(inspection.to_json())["is_open"]
+    assert millrace.main(["inspect", str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "not-opened" in printed
+    assert f"next: {next_step}" in printed.replace("\n", " ")
+
+
+def test_strict_fails_on_what_is_wrong(root: Path) -> None:
+    BREAKS["version-mismatch"](root)
+    assert millrace.main(["inspect", str(root), "--strict", "--json"]) == 0
+    BREAKS["empty-task"](root)
+    assert millrace.main(["inspect", str(root), "--json"]) == 0
+    assert millrace.main(["inspect", str(root), "--strict", "--json"]) == 1
+
+
+CASES = Path(__file__).parent.parent.parent / "shared/cases"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="NO ../shared/cases HERE: inputs that users reported are not tried")
+@pytest.mark.parametrize("case", ["empty_info", "v2_zero_length", "v3_null_camera", "numbers_as_names", "depth_png16"])
+def test_case_that_users_reported_ends_in_a_report(case: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, CASES / f"{case}.py", tmp_path / case], check=True, capture_output=True)
+    inspection = inspect_dataset(tmp_path / case)
+    assert inspection.findings
+    assert inspection.is_open == (case != "empty_info")
+
+
+def test_dataset_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such folder"):
         inspect_dataset(tmp_path / "nowhere")
 

@@ -4,13 +4,18 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from embodiments import load_robot
 from embodiments.errors import MillraceError
 from engine.errors import RecipeError
+from engine.inspection.columns import Columns
+from engine.inspection.episode_rows import RowChecks
 from engine.inspection.facts import (
+    Claims,
     Files,
     Inspection,
+    MotionFacts,
     by_severity,
     claim_findings,
     count_tasks,
@@ -20,9 +25,11 @@ from engine.inspection.facts import (
     read_claims,
     task_findings,
 )
+from engine.inspection.findings import Finding, found
 from engine.inspection.guess import RobotGuess, guess_robot
 from engine.inspection.pictures import located
 from engine.inspection.rows import RowsResult, evenly, inspect_rows
+from engine.inspection.unopened import inspect_unopened
 from engine.inspection.videos import VideosResult, inspect_videos
 from engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source
 from engine.sources.selection import select_episodes
@@ -35,6 +42,7 @@ MAX_HUB_EPISODES = 4
 
 OnProgress = Callable[[str, int, int], None]
 OnStep = Callable[[int, int], None]
+Result = TypeVar("Result")
 
 
 def inspect_dataset(
@@ -58,20 +66,37 @@ def inspect_dataset(
         on_progress: Told the stage ("download", "rows", "videos"), what of it is done and what there is in all.
 
     Raises:
-        MillraceError: the dataset cannot be opened; anything less is a finding.
+        MillraceError: there is no such folder or repository, or no such episode; anything less is a finding.
     """
-    dataset = open_source(path)
+    try:
+        dataset = open_source(path)
+    except MillraceError as error:
+        if not Path(path).is_dir():
+            raise
+        return inspect_unopened(Path(path), error)
     chosen = _choose(dataset, episodes, max_episodes)
     files = measure_files(dataset)
     _fetch(chosen, files.missing, partial(on_progress, "download"))
-    guess = guess_robot(dataset)
+    failed: list[Finding] = []
+    guess = _attempt(partial(guess_robot, dataset), RobotGuess(None, "it cannot be told"), failed)
     robot = None if guess.name is None else load_robot(guess.name)
     with_rows = [episode for episode in chosen if not any(rows.path in files.missing for rows in episode.rows)]
-    rows = inspect_rows(dataset, with_rows, robot, on_progress=partial(on_progress, "rows"))
-    videos = inspect_videos(
-        dataset, chosen, rows.checks, missing=files.missing, on_progress=partial(on_progress, "videos")
-    )
-    return _summarize(dataset, guess, files, rows, videos, num_inspected=len(chosen))
+    look = partial(inspect_rows, dataset, with_rows, robot, on_progress=partial(on_progress, "rows"))
+    unread = RowChecks(Columns({}, (), (), ()), dataset.fps, frozenset(), {})
+    rows = _attempt(look, RowsResult(unread, MotionFacts(), ()), failed)
+    watch = partial(inspect_videos, missing=files.missing, on_progress=partial(on_progress, "videos"))
+    videos = _attempt(partial(watch, dataset, chosen, rows.checks), VideosResult((), 0, ()), failed)
+    claims = _attempt(partial(read_claims, dataset.root), Claims(), failed)
+    return _summarize(dataset, guess, claims, files, rows, videos, tuple(failed), num_inspected=len(chosen))
+
+
+def _attempt(work: Callable[[], Result], otherwise: Result, failed: list[Finding]) -> Result:
+    """A part of the inspection; what keeps it from being done becomes a finding, and the others go on."""
+    try:
+        return work()
+    except (MillraceError, OSError) as error:
+        failed.append(found("not-inspected", str(error)))
+        return otherwise
 
 
 def _choose(dataset: SourceDataset, selection: str | None, max_episodes: int) -> list[SourceEpisode]:
@@ -92,14 +117,16 @@ def _fetch(episodes: Sequence[SourceEpisode], missing: Container[Path], on_progr
 def _summarize(
     dataset: SourceDataset,
     robot: RobotGuess,
+    claims: Claims,
     files: Files,
     rows: RowsResult,
     videos: VideosResult,
+    failed: tuple[Finding, ...],
     *,
     num_inspected: int,
 ) -> Inspection:
-    claims = read_claims(dataset.root)
     findings = [
+        *failed,
         *claim_findings(dataset, claims),
         *metadata_findings(dataset),
         *task_findings(dataset),

@@ -67,11 +67,21 @@ class MotionFacts:
 
 
 @dataclass(frozen=True)
+class FileFacts:
+    """Files of one suffix, ".mp4", with the bytes of all of them."""
+
+    suffix: str
+    num_files: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
 class Inspection:
     """All that `inspect_dataset` finds out.
 
     num_inspected: episodes whose rows and video headers were read. num_watched: those of them of whose
-    videos some pictures were decoded.
+    videos some pictures were decoded. fps: None where is_open is False: the folder cannot be opened as a
+    dataset, and files and next_step are all that is known beside the finding that says why.
     """
 
     root: Path
@@ -79,7 +89,7 @@ class Inspection:
     codebase_version: str | None
     robot_type: str | None
     robot: RobotGuess
-    fps: float
+    fps: float | None
     num_episodes: int
     num_frames: int
     duration_seconds: float
@@ -94,6 +104,9 @@ class Inspection:
     num_inspected: int
     num_watched: int
     findings: tuple[Finding, ...]
+    files: tuple[FileFacts, ...] = ()
+    is_open: bool = True
+    next_step: str | None = None
 
     def to_json(self) -> str:
         """All of it as JSON, ASCII only."""

@@ -19,6 +19,8 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     # metadata and files
+    "not-opened": Kind("error", "The folder cannot be opened as a dataset."),
+    "not-inspected": Kind("error", "A part of the inspection could not be done."),
     "no-episode": Kind("error", "The dataset has no episode."),
     "bad-metadata": Kind("error", "What meta/ says of an episode is missing, malformed or contradicts itself."),
     "missing-file": Kind("error", "A parquet file or video that an episode needs is not there."),

@@ -25,6 +25,9 @@ CAMERAS = ("video", "image")
 
 def print_inspection(inspection: Inspection, console: Console) -> None:
     """Facts, cameras, columns, findings, and what to type next."""
+    if not inspection.is_open:
+        _print_unopened(inspection, console)
+        return
     console.print(_facts(inspection))
     if inspection.cameras:
         console.print(_cameras(inspection.cameras))
@@ -36,7 +39,23 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
             _print_line(f"maps from '{inspection.robot.name}': {', '.join(inspection.robot.maps)}", console)
 
 
+def _print_unopened(inspection: Inspection, console: Console) -> None:
+    """A folder that is no dataset: what is in it, and why it is none."""
+    table = _table(show_header=False)
+    table.add_row("folder", _safe(inspection.root))
+    table.add_row("layout", _safe(inspection.layout))
+    for facts in inspection.files:
+        table.add_row(_safe(facts.suffix), f"{facts.num_files:,} files, {decimal(facts.num_bytes)}")
+    if not inspection.files:
+        table.add_row("files", "none")
+    console.print(table)
+    for finding in inspection.findings:
+        _print_line(_line(finding), console)
+    _print_line(f"\nnext: {_safe(inspection.next_step)}", console)
+
+
 def _facts(inspection: Inspection) -> Table:
+    assert inspection.fps is not None, "an opened dataset has a rate"
     table = _table(show_header=False)
     shortest, longest = (frames / inspection.fps for frames in (inspection.shortest_frames, inspection.longest_frames))
     frames = f"{inspection.num_frames:,}, {_hours(inspection.duration_seconds)}"

@@ -1,0 +1,103 @@
+"""A folder that cannot be opened as a dataset: the files in it, why it is none, and what to do next."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from embodiments.errors import MillraceError
+from engine.inspection.facts import FileFacts, Inspection, MotionFacts
+from engine.inspection.findings import found
+from engine.inspection.guess import RobotGuess
+from engine.sources import LAYOUTS
+
+# A folder may hold anything, the user's home among them.
+MAX_FILES = 200_000
+MAX_SUFFIXES = 8
+RECORDINGS = {
+    ".hdf5": "HDF5 episodes, as ACT and Isaac Lab record them",
+    ".h5": "HDF5 episodes",
+    ".bag": "ROS bags",
+    ".mcap": "ROS bags",
+    ".tfrecord": "RLDS episodes",
+}
+
+
+def inspect_unopened(root: Path, error: MillraceError) -> Inspection:
+    """What is there, with the reason why it is no dataset as its only finding."""
+    files = _count_files(root)
+    return Inspection(
+        root=root,
+        layout=_layout(root),
+        codebase_version=None,
+        robot_type=None,
+        robot=RobotGuess(None, "the dataset cannot be opened"),
+        fps=None,
+        num_episodes=0,
+        num_frames=0,
+        duration_seconds=0.0,
+        shortest_frames=0,
+        longest_frames=0,
+        num_rows_bytes=sum(facts.num_bytes for facts in files if facts.suffix == ".parquet"),
+        num_video_bytes=sum(facts.num_bytes for facts in files if facts.suffix == ".mp4"),
+        features=(),
+        cameras=(),
+        tasks=(),
+        motion=MotionFacts(),
+        num_inspected=0,
+        num_watched=0,
+        findings=(found("not-opened", str(error)),),
+        files=files,
+        is_open=False,
+        next_step=_next_step(root, files),
+    )
+
+
+def _count_files(root: Path) -> tuple[FileFacts, ...]:
+    """Number and size by suffix, the most frequent first; no link is followed."""
+    numbers: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for path in islice(_walk(root), MAX_FILES):
+        suffix = path.suffix or "without suffix"
+        numbers[suffix] += 1
+        try:
+            sizes[suffix] += path.lstat().st_size
+        except OSError:
+            continue  # gone meanwhile, or not for us to see
+    return tuple(FileFacts(suffix, number, sizes[suffix]) for suffix, number in numbers.most_common(MAX_SUFFIXES))
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(root):
+        yield from (Path(folder) / name for name in names)
+
+
+def _layout(root: Path) -> str:
+    """The layout that the files look like."""
+    fitting = (layout.__name__.rpartition(".")[2] for layout, _ in LAYOUTS if layout.fits(root))
+    name = next(fitting, None)
+    return "unknown" if name is None else f"LeRobot {name}, by its files"
+
+
+def _next_step(root: Path, files: tuple[FileFacts, ...]) -> str:
+    """What leads on from here."""
+    datasets = _datasets_below(root)
+    if datasets:
+        others = f"; there are {len(datasets)} datasets in this folder" if len(datasets) > 1 else ""
+        return f"millrace inspect {datasets[0]}{others}"
+    recordings = next((RECORDINGS[facts.suffix] for facts in files if facts.suffix in RECORDINGS), None)
+    if recordings is not None:
+        return f"these are {recordings}: make a LeRobot dataset of them first, Millrace reads LeRobot v1 to v3"
+    if any((root / folder / "info.json").exists() for folder in ("meta", "meta_data")):
+        return "fix what the error names, or download the dataset again: hf download ORG/NAME --repo-type dataset"
+    return "name the folder that holds meta/info.json and data/"
+
+
+def _datasets_below(root: Path) -> list[Path]:
+    """Folders of this folder that are datasets."""
+    try:
+        folders = sorted(path for path in islice(root.iterdir(), MAX_FILES) if path.is_dir() and path.name[0] != ".")
+    except OSError:
+        return []
+    return [folder for folder in folders if any(layout.fits(folder) for layout, _ in LAYOUTS)]

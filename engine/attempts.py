@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine.damage import naming
+
 MAX_DEATHS = 3
 
 
@@ -20,7 +22,7 @@ def attempt(index: int, scratch: Path) -> Iterator[int]:
         How many processes died over this episode in this run.
     """
     note = scratch / f"{index}.attempts"
-    with note.open("a+") as file:
+    with naming(note), note.open("a+") as file:
         file.seek(0)
         num_deaths = len(file.readlines())
         file.write(f"{os.getpid()}\n")

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from engine.clock import StageClock
 from engine.encoding import check_written, encode_clip, sampling_step
-from engine.errors import VideoError
+from engine.errors import VideoError, causes
+from engine.faults import system_errno
 from engine.output.published import published_clips
 from engine.planning.plan import Job
 from engine.sources.episode import Clip, ImageColumn
@@ -70,7 +71,9 @@ def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageC
     try:
         check_written(path, len(source.frames), settings, clock)
         return _decoded_statistics(replace(source.clip, path=path, start_seconds=None, root=None), source.frames, clock)
-    except VideoError:  # encoding decodes the source itself, and tells what is wrong with it
+    except VideoError as error:  # encoding decodes the source itself, and tells what is wrong with it
+        if any(system_errno(cause) is not None for cause in causes(error)):  # a copy may come to pass another time
+            raise
         return None
 
 

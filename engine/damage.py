@@ -1,15 +1,69 @@
-"""How a file that cannot be read is damaged, told from its first and last bytes."""
+"""What is wrong with a file that cannot be read: the system's fault, or its content's, as its two ends tell."""
 
+import errno
 import os
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.faults import FaultCode
-from engine.lfs import is_lfs_pointer
+from engine.faults import OF_SYSTEM, FaultCode, system_errno
+from engine.lfs import ADVICE, is_lfs_pointer
 
 PARQUET = b"PAR1"  # begins and ends a parquet file
 # Real mp4 files have a handful of boxes; a hostile one could have a billion.
 MAX_BOXES = 10_000
+BLOCK_BYTES = 1 << 20
+# Of a file that is only read to see whether the disk gives it.
+MAX_BYTES = 4 << 30
+
+
+def diagnose(path: Path, error: BaseException, *, certain: Container[int] = OF_SYSTEM) -> tuple[FaultCode, str]:
+    """The kind of fault of a file that a library could not read, and what to say of it after its path.
+
+    Args:
+        path: Of the file.
+        error: The library's.
+        certain: Error numbers that the library takes from the system alone, and not for damage of its own finding.
+    """
+    number = system_errno(error)
+    if number is not None:
+        refused = error if number in certain else first_refused([path])
+        if refused is not None:
+            return FaultCode.UNREADABLE, f"cannot be read ({os.strerror(system_errno(refused) or number)})"
+    if is_lfs_pointer(path):
+        return FaultCode.MISSING, ADVICE
+    reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
+    return damage(path), f"is truncated or corrupt ({reason})"
+
+
+def first_refused(paths: Iterable[Path]) -> OSError | None:
+    """The system's error at the first of some files that it does not give to the end; None where it gives all."""
+    for path in paths:
+        try:
+            with path.open("rb", buffering=0) as file:
+                while file.tell() < MAX_BYTES and file.read(BLOCK_BYTES):
+                    pass
+        except OSError as error:
+            if system_errno(error) is not None:
+                return error if error.filename else OSError(error.errno, os.strerror(error.errno or 0), str(path))
+    return None
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What fails of the system's names the file that it concerns, be the error a library's.
+
+    Raises:
+        OSError: with a filename, in place of one without.
+    """
+    try:
+        yield
+    except OSError as error:
+        is_known = error.errno in OF_SYSTEM or error.errno == errno.ENOENT
+        if not is_known or isinstance(error.filename, (str, bytes, Path)):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
 
 
 def damage(path: Path) -> FaultCode:

@@ -1,6 +1,7 @@
 """An output clip made anew: decoded, made square, encoded; on a GPU where the run has one, or else on the CPU."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from embodiments.errors import MillraceError
 from engine.clock import StageClock
-from engine.errors import FrameCountMismatch, VideoError
+from engine.damage import naming
+from engine.errors import VideoError
 from engine.faults import FaultCode
 from engine.output.finish import OF_WRITING
 from engine.planning.plan import Job
@@ -82,7 +84,8 @@ def _encode(
         decoded = clock.iterate("decode", decode_clip(clip, frames, decoder=_decoder(job.gpu)))
         pictures = clock.iterate("crop and scale", _reframed(decoded, job))
     counted = clock.iterate("image statistics", sampled(pictures, histogram, every=sampling_step(frames)))
-    with clock.stage("encode"):
+    is_nvenc = job.video.stages.encoder == NVENC  # its driver gives numbers of the system, too
+    with clock.stage("encode"), nullcontext() if is_nvenc else naming(path):
         write_h264(path, counted, job.video, color_tags=tags)
     check_written(path, len(frames), job.video, clock)
     return histogram.summary()
@@ -115,9 +118,16 @@ def sampling_step(frames: NDArray[np.int64]) -> int:
 
 
 def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: StageClock) -> None:
-    """The written file is what the dataset will promise."""
-    with clock.stage("probe"):
-        facts = probe_video(path)
+    """The written file is what the dataset will promise.
+
+    Raises:
+        VideoError: it is not, or cannot be read back; which is not the source's fault.
+    """
+    try:
+        with clock.stage("probe"):
+            facts = probe_video(path)
+    except VideoError as error:
+        raise VideoError(f"what was written cannot be read back: {error}", FaultCode.INTERNAL) from error
     size = settings.image_size
     expected = ("h264", "yuv420p", size, size, num_frames, 0, True, False)
     found = (
@@ -131,4 +141,5 @@ def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: S
         facts.has_b_frames,
     )
     if found != expected or facts.fps not in (settings.fps, None):
-        raise FrameCountMismatch(f"wrote {facts.describe()}, expected {num_frames} frames at {settings.fps} fps")
+        message = f"wrote {facts.describe()}, expected {num_frames} frames at {settings.fps} fps"
+        raise VideoError(message, FaultCode.INTERNAL)

@@ -1,10 +1,11 @@
 """What can be wrong with a recipe, a dataset or an episode. Each message is one line for the user."""
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
 
 from embodiments.errors import MillraceError
 from engine.faults import FaultCode, Quarantined
-from engine.memory import is_memory_left
+from engine.memory import AMPLE_BYTES, is_memory_left
 
 
 class RecipeError(MillraceError):
@@ -124,6 +125,13 @@ class EpisodeError(MillraceError):
         return f"episode {self.episode}{camera}: {self.reason}"
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was raised from, one after the other."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
 def fault_code(error: BaseException) -> FaultCode:
     """What kind of fault an error of an episode's conversion is."""
     if _is_for_want_of_memory(error):
@@ -141,13 +149,14 @@ def fault_code(error: BaseException) -> FaultCode:
     return FaultCode.UNREADABLE if isinstance(error, OSError) else FaultCode.INTERNAL
 
 
-def _is_for_want_of_memory(error: BaseException | None) -> bool:
+def _is_for_want_of_memory(error: BaseException) -> bool:
     """Also what says otherwise: a thread that cannot be started, a library that cannot be loaded.
 
-    libav and pyarrow are refused memory, too, where a damaged file makes them ask for far too much.
+    But not where a damaged file makes libav or pyarrow ask for far more than any healthy one needs.
     """
     if not is_memory_left():
         return True
-    while error is not None and not isinstance(error, MemoryError):
-        error = error.__cause__
-    return error is not None
+    if any(isinstance(cause, OSError) and cause.errno == errno.ENOMEM for cause in causes(error)):
+        return True
+    is_refused = any(isinstance(cause, MemoryError) for cause in causes(error))
+    return is_refused and not (isinstance(error, EpisodeDataError) and is_memory_left(AMPLE_BYTES))

@@ -1,9 +1,25 @@
 """What can be wrong with an episode, in words that stay the same from version to version."""
 
+import errno
 from enum import Enum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
+
+# Errors of a disk, a network, permissions or a machine; no content of a file causes them. Not every system has all.
+_OF_SYSTEM = (
+    *("EIO", "ESTALE", "ETIMEDOUT", "EACCES", "EPERM", "ENOMEM", "EROFS", "ENOSPC", "EDQUOT", "EFBIG", "EMFILE"),
+    *("ENFILE", "ENODEV", "ENXIO", "EBUSY", "EAGAIN", "EINTR", "ENOTCONN", "ECONNRESET", "ECONNABORTED"),
+    *("ECONNREFUSED", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "EREMOTEIO", "ENOLINK", "ECOMM"),
+    *("EPROTO", "ENOLCK", "ENOKEY", "EKEYEXPIRED", "EKEYREVOKED", "EUCLEAN", "ESHUTDOWN", "EBADFD"),
+)
+OF_SYSTEM = frozenset(number for name in _OF_SYSTEM if (number := getattr(errno, name, None)) is not None)
+
+
+def system_errno(error: BaseException | None) -> int | None:
+    """The number of a system's error that says nothing about a file's content; None for all other errors."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number if number in OF_SYSTEM else None
 
 
 class FaultCode(str, Enum):
@@ -12,7 +28,9 @@ class FaultCode(str, Enum):
     MISSING = "missing"  # a file, a column or rows that the metadata names
     TRUNCATED = "truncated"  # a file shorter than it says itself
     CORRUPT = "corrupt"  # a file that cannot be read or decoded
-    UNREADABLE = "unreadable"  # a file that the system does not let us read
+    UNREADABLE = "unreadable"  # a file that the disk, the network or permissions do not let us read
+    FOREIGN = "foreign"  # a path that leads out of the dataset, or to no file
+    CHANGED = "changed"  # a file that is another than the one planned: changed since, or another on that node
     FRAME_COUNT = "frame-count"  # a clip of more or fewer frames than rows
     ROW_COUNT = "row-count"  # more or fewer rows than the metadata says
     ROW_ORDER = "row-order"  # frame_index does not increase
@@ -31,8 +49,21 @@ class FaultCode(str, Enum):
 
     @property
     def is_of_episode(self) -> bool:
-        """Whether the episode's data is to blame; another run meets the same fault until the data is mended."""
-        return self not in (FaultCode.GPU, FaultCode.HUB, FaultCode.OUTPUT)
+        """Whether the episode's data is to blame; another run meets the same fault until the data is fixed."""
+        return self not in NOT_OF_DATA
+
+
+# Of disk, network, memory, machines, or our own: the episode may be as good as any.
+NOT_OF_DATA = (
+    FaultCode.UNREADABLE,
+    FaultCode.CHANGED,
+    FaultCode.WORKER_DIED,
+    FaultCode.MEMORY,
+    FaultCode.INTERNAL,
+    FaultCode.GPU,
+    FaultCode.HUB,
+    FaultCode.OUTPUT,
+)
 
 
 class Quarantined(BaseModel):

@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from engine.damage import damage
+from engine.damage import diagnose
 from engine.errors import RowsError
 from engine.faults import FaultCode
-from engine.lfs import ADVICE, is_lfs_pointer
 from engine.sources.containment import why_foreign
 from engine.sources.episode import RowRange, SourceEpisode
 from engine.sources.parquet import episode_ranges, numbered, why_too_large
@@ -94,9 +93,9 @@ class RowReader:
 
     def _read(self, rows: RowRange, columns: tuple[str, ...], optional: Sequence[str]) -> pa.Table:
         _check_own(rows.path, rows.root)
-        if not rows.path.is_file():
-            raise RowsError(f"no rows at {rows.path}", FaultCode.MISSING)
         try:
+            if not rows.path.is_file():
+                raise RowsError(f"no rows at {rows.path}", FaultCode.MISSING)
             file = self._open(rows.path)
             _check_columns(file, rows.path, columns)
             known = file.schema_arrow.names
@@ -106,7 +105,8 @@ class RowReader:
                 return file.read(list(columns), use_threads=False)
             return self._slice(file, rows, columns)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise RowsError(f"{rows.path} {_diagnosis(rows.path, error)}", damage(rows.path)) from error
+            code, what = diagnose(rows.path, error)
+            raise RowsError(f"{rows.path} {what}", code) from error
 
     def _open(self, path: Path) -> pq.ParquetFile:
         if self._file is None or self._path != path:
@@ -137,7 +137,7 @@ class RowReader:
 
 def _check_own(path: Path, root: Path | None) -> None:
     if root is not None and (reason := why_foreign(path, root)):
-        raise RowsError(f"{path} {reason}", FaultCode.UNREADABLE)
+        raise RowsError(f"{path} {reason}", FaultCode.FOREIGN)
 
 
 def _check_size(file: pq.ParquetFile, path: Path, groups: Iterable[int], columns: Sequence[str]) -> None:
@@ -151,10 +151,3 @@ def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str]) -> 
     if missing:
         named = ", ".join(map(repr, missing))
         raise RowsError(f"{path} has no column {named}. Known: {', '.join(known)}", FaultCode.MISSING)
-
-
-def _diagnosis(path: Path, error: Exception) -> str:
-    if is_lfs_pointer(path):
-        return ADVICE
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"is truncated or corrupt ({reason})"

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from engine.damage import naming
 from engine.errors import RowsError
 from engine.faults import FaultCode
 from engine.layout import ACTION, STATE
@@ -119,7 +120,8 @@ class EpisodeRows:
 def write_rows(path: Path, rows: EpisodeRows) -> None:
     """Write the columns as parquet; vectors as fixed-size lists of float32."""
     arrays = {name: _arrow(values) for name, values in rows.columns().items()}
-    pq.write_table(pa.table(arrays), path)
+    with naming(path):
+        pq.write_table(pa.table(arrays), path)
 
 
 def _arrow(values: NDArray[Any]) -> pa.Array:

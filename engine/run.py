@@ -1,5 +1,6 @@
 """One dataset's conversion: episodes, in whatever process, then meta/."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from engine.output.renumber import renumber
 from engine.planning.numbering import Key, without, without_unused_tasks
 from engine.planning.plan import ConversionPlan, EpisodePlan
+from engine.retry import retry
 from engine.row_reader import RowReader
 from engine.summary import Summary, summarize
 from engine.workers import Workers
@@ -62,8 +64,6 @@ def run_plan(
     sources = [spec.path for spec in plan.recipe.sources]
     with writing_to(out), output_folder(out, sources, overwrite=rerun.overwrite) as scratch:
         (out / QUARANTINE).unlink(missing_ok=True)
-        if rerun.skip_bad:
-            plan = without_skipped(plan, out)
         return _Run(out, scratch, workers, started, rerun, watch).finish(plan)
 
 
@@ -75,7 +75,7 @@ def as_left(plan: ConversionPlan, out: Path, rerun: Rerun) -> ConversionPlan:
 
 
 def without_skipped(plan: ConversionPlan, out: Path) -> ConversionPlan:
-    """The plan but for what an earlier run with --skip-bad left out, and what was not mended since."""
+    """The plan but for what an earlier run with --skip-bad skipped, and what was not fixed since."""
     with Ledger(out, plan) as ledger:
         return without(plan, {failure.key for failure in ledger.skipped})
 
@@ -89,7 +89,10 @@ class _Run:
         self.converted: set[Key] = set()
 
     def finish(self, plan: ConversionPlan) -> Summary:
-        """With --skip-bad, what fails is left out of the plan, until nothing fails."""
+        """With --skip-bad, what fails is skipped, until nothing fails."""
+        if self.rerun.skip_bad:
+            self._retry_skipped(plan)
+            plan = without_skipped(plan, self.out)
         while True:
             with Ledger(self.out, plan, verify=self.rerun.verify) as ledger:
                 failures = self._convert(plan, ledger)
@@ -109,17 +112,41 @@ class _Run:
         for episode in todo:
             ledger.vacate(episode.index)
         self.watch.on_plan(plan, len(plan.episodes) - len(todo))
-        failures: list[EpisodeFailure] = []
-        for result in _results(todo, plan, self.out, self.scratch, self.workers):
-            if isinstance(result, EpisodeFailure) and result.code is FaultCode.OUTPUT:
-                raise OutputFailed(result.reason)
-            ledger.append(result)
-            self.watch.on_result(result)
-            if isinstance(result, EpisodeRecord):
-                self.converted.add(result.key)
-            else:
-                failures.append(result)
+        results = _results(todo, plan, self.out, self.scratch, self.workers)
+        failed = [failure for result in results if (failure := self._take(result, ledger))]
+        again = self._retry(failed, plan, self.out)
+        failures = [failure for result in again if (failure := self._take(result, ledger))]
+        for failure in failures:
+            ledger.append(failure)
+            self.watch.on_result(failure)
         return sorted(failures, key=lambda failure: failure.index)
+
+    def _take(self, result: EpisodeResult, ledger: Ledger) -> EpisodeFailure | None:
+        """Record a converted episode; a failure is returned, as it may be tried again."""
+        if isinstance(result, EpisodeFailure):
+            if result.code is FaultCode.OUTPUT:
+                raise OutputFailed(result.reason)
+            return result
+        ledger.append(result)
+        self.watch.on_result(result)
+        self.converted.add(result.key)
+        return None
+
+    def _retry(self, failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path) -> Iterator[EpisodeResult]:
+        folders = out.absolute(), self.scratch.absolute()
+        return retry(failures, plan.episodes, plan.job, *folders, is_local=self.workers.local)
+
+    def _retry_skipped(self, plan: ConversionPlan) -> None:
+        """What an earlier run skipped may be readable by now; it is only tried, as numbers change if it is."""
+        with Ledger(self.out, plan) as ledger:
+            planned = {episode.key: episode for episode in plan.episodes}
+            skipped = [failure for failure in ledger.skipped if failure.key in planned]
+            now = [failure.model_copy(update={"index": planned[failure.key].index}) for failure in skipped]
+            tried = self.scratch / "tried"
+            readable = {result.key for result in self._retry(now, plan, tried) if isinstance(result, EpisodeRecord)}
+            shutil.rmtree(tried, ignore_errors=True)
+            if readable:
+                ledger.take_back(readable)
 
     def _without(self, failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> ConversionPlan:
         told = sorted((*plan.rejected, *failures), key=lambda failure: failure.key)
@@ -129,7 +156,7 @@ class _Run:
             return without_failed(plan, failures)
         except MillraceError as why:
             failed = set_aside(told, plan, self.out, self.scratch)
-            raise EpisodesFailed([*failed.lines, f"nothing was left out: {why}"], failed.quarantined) from why
+            raise EpisodesFailed([*failed.lines, f"nothing was skipped: {why}"], failed.quarantined) from why
 
     def _commit(self, plan: ConversionPlan, ledger: Ledger) -> Summary:
         remove_strays(self.out, plan)

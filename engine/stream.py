@@ -24,7 +24,9 @@ from pydantic import ValidationError
 
 from engine.attempts import MAX_DEATHS, attempt
 from engine.episode import convert_episode
+from engine.errors import OutputFailed
 from engine.faults import FaultCode
+from engine.output.finish import writing_to
 from engine.output.record import RESULT, EpisodeFailure, EpisodeResult
 from engine.planning.plan import EpisodePlan, Job
 from engine.row_reader import RowReader
@@ -87,14 +89,21 @@ class EpisodeWorker:
 
     def convert(self, plan: EpisodePlan) -> EpisodeResult:
         """Ray has a new worker try again as often as one dies of an episode; here that ends."""
-        with attempt(plan.index, self.scratch) as num_deaths:
-            if num_deaths == MAX_DEATHS:
-                return _killer(plan)
-            result = convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
-            is_of_process = isinstance(result, EpisodeFailure) and result.code in OF_PROCESS
-            if is_of_process and num_deaths + 1 < MAX_DEATHS:
-                os._exit(1)
-            return result
+        try:
+            with writing_to(self.out), attempt(plan.index, self.scratch) as num_deaths:
+                return self._attempt(plan, num_deaths)
+        except OutputFailed as error:
+            return _failure(plan, FaultCode.OUTPUT, str(error))
+
+    def _attempt(self, plan: EpisodePlan, num_deaths: int) -> EpisodeResult:
+        if num_deaths == MAX_DEATHS:
+            reason = f"{MAX_DEATHS} workers died over it: a codec crashed, or memory ran out"
+            return _failure(plan, FaultCode.WORKER_DIED, reason)
+        result = convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
+        is_of_process = isinstance(result, EpisodeFailure) and result.code in OF_PROCESS
+        if is_of_process and num_deaths + 1 < MAX_DEATHS:
+            os._exit(1)
+        return result
 
 
 def _kept_results(path: Path) -> dict[tuple[int, str], bytes]:
@@ -107,16 +116,16 @@ def _kept_results(path: Path) -> dict[tuple[int, str], bytes]:
     return found
 
 
-def _killer(plan: EpisodePlan) -> EpisodeFailure:
-    """What is told of an episode whose workers all died."""
+def _failure(plan: EpisodePlan, code: FaultCode, reason: str) -> EpisodeFailure:
+    """What is reported of an episode that a worker did not come to convert."""
     return EpisodeFailure(
         index=plan.index,
         plan=plan.digest,
         binding=plan.binding,
         source_episode=plan.episode.index,
         camera=None,
-        code=FaultCode.WORKER_DIED,
-        reason=f"{MAX_DEATHS} workers died over it: a codec crashed, or memory ran out",
+        code=code,
+        reason=reason,
     )
 
 

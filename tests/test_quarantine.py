@@ -126,6 +126,8 @@ def test_codes_are_words_that_stay() -> None:
     assert {
         *("missing", "truncated", "corrupt", "unreadable", "frame-count", "row-count", "row-order", "not-finite"),
         *(
+            "foreign",
+            "changed",
             "not-numbers",
             "width",
             "metadata",

@@ -150,7 +150,7 @@ def test_a_source_of_which_nothing_is_left_is_an_error(source: Path, tmp_path: P
     with pytest.raises(EpisodesFailed) as caught:
         skip_bad(recipe, tmp_path / "out")
     assert len(caught.value.lines) == 4
-    assert caught.value.lines[-1].startswith(f"nothing was left out: no episode of {tmp_path / 'other'} can be")
+    assert caught.value.lines[-1].startswith(f"nothing was skipped: no episode of {tmp_path / 'other'} can be")
     assert not (tmp_path / "out/meta").exists()
 
 
@@ -161,7 +161,7 @@ def test_a_source_that_is_gone_is_not_bad_data(source: Path, tmp_path: Path) -> 
         if moving.exists():
             moving.rename(tmp_path / "elsewhere")
 
-    with pytest.raises(EpisodesFailed, match=f"nothing was left out: {moving} itself is gone"):
+    with pytest.raises(EpisodesFailed, match=f"nothing was skipped: {moving} itself is gone"):
         convert(recipe_for(moving, **SETTINGS), tmp_path / "out", workers=LOCAL, skip_bad=True, on_result=unplug)
     (tmp_path / "elsewhere").rename(moving)
     skip_bad(recipe_for(moving, **SETTINGS), tmp_path / "out")

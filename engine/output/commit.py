@@ -10,6 +10,7 @@ from typing import Any
 from embodiments.modality import modality_config, modality_config_source, modality_json
 from embodiments.robot import VECTORS, is_path
 from engine.about import VERSION, installed_version
+from engine.damage import naming
 from engine.groot_stats import RelativeGroup, column_store_bytes, groot_statistics
 from engine.layout import (
     ACTION,
@@ -233,7 +234,8 @@ def _on_gpu(stages: Stages) -> dict[str, Any]:
 
 
 def _digest(name: str, path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
+    with naming(path):
+        content = path.read_bytes()
     return {"path": name, "num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
@@ -250,7 +252,7 @@ def _lines(values: Iterable[object]) -> Iterator[str]:
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+    with naming(path), path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())

@@ -4,25 +4,29 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.damage import naming
 from engine.errors import OutputFailed
 from engine.output.record import FileRecord
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What only writing can fail with, whatever file an error names.
 OF_WRITING = (*FULL, errno.EROFS)
+# Of file systems that cannot sync a folder.
+CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
 def finish(unfinished: Path, out: Path, relative: Path) -> FileRecord:
     """Move a complete file to its place in `out`, and describe it."""
     digest = hashlib.sha256()
-    with unfinished.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-        os.fsync(file.fileno())
-    num_bytes = unfinished.stat().st_size
+    with naming(unfinished):
+        with unfinished.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+            os.fsync(file.fileno())
+        num_bytes = unfinished.stat().st_size
     move(unfinished, out / relative)
     return FileRecord(path=relative, num_bytes=num_bytes, sha256=digest.hexdigest())
 
@@ -31,6 +35,20 @@ def move(path: Path, final: Path) -> None:
     """Rename a file, into a folder that may not be there yet."""
     final.parent.mkdir(parents=True, exist_ok=True)
     path.replace(final)
+
+
+def sync_folder(folder: Path) -> None:
+    """See that a power cut does not undo the renames in a folder, where its file system can."""
+    with naming(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in CANNOT_SYNC:
+                raise
+        finally:
+            with suppress(OSError):
+                os.close(handle)
 
 
 @contextmanager

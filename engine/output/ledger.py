@@ -4,12 +4,13 @@ Records stay on disk: of 100,000 episodes the driver keeps only where each line 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from engine.damage import naming
 from engine.errors import OtherRecipe
 from engine.layout import LEDGER
 from engine.output.published import sha256
@@ -37,8 +38,8 @@ class Ledger:
         Raises:
             OtherRecipe: it was begun with other settings or another map, or is damaged.
         """
-        path = out / LEDGER
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = out / LEDGER
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.out, self.verify = out, verify
         self._planned = {episode.key: episode for episode in plan.episodes}
         assert len(self._planned) == len(plan.episodes), "an episode of a source is in a dataset once"
@@ -49,9 +50,10 @@ class Ledger:
         self._written: set[int] = set()  # numbers under which files may lie, of whichever episode
         self._skipped: tuple[EpisodeFailure, ...] = ()
         self._rejected = plan.rejected
-        self._file = path.open("a+b")
+        self._file = self.path.open("a+b")
         try:
-            self._begin_or_continue(_header(plan))
+            with naming(self.path):
+                self._begin_or_continue(_header(plan))
         except BaseException:
             self._file.close()
             raise
@@ -134,8 +136,13 @@ class Ledger:
             self._written.discard(index)
 
     def skip(self, failures: Sequence[EpisodeFailure]) -> None:
-        """Note for later runs that these are left out, beside those that are."""
+        """Note for later runs that these are skipped, beside those that are."""
         self._skipped = (*self._still_skipped, *failures)
+        self._write(Skipped(episodes=self._skipped).model_dump_json().encode())
+
+    def take_back(self, keys: Collection[Key]) -> None:
+        """Note for later runs that these are skipped no longer."""
+        self._skipped = tuple(failure for failure in self._still_skipped if failure.key not in keys)
         self._write(Skipped(episodes=self._skipped).model_dump_json().encode())
 
     @property
@@ -146,17 +153,18 @@ class Ledger:
 
     @property
     def _still_skipped(self) -> tuple[EpisodeFailure, ...]:
-        """Without what was fixed since and is planned again."""
-        return tuple(
-            failure
-            for failure in self._skipped
-            if (planned := self._planned.get(failure.key)) is None or planned.digest == failure.plan
-        )
+        """Without what was fixed or converted since."""
+        return tuple(failure for failure in self._skipped if self._is_skipped(failure))
+
+    def _is_skipped(self, failure: EpisodeFailure) -> bool:
+        planned = self._planned.get(failure.key)
+        return planned is None or (planned.digest == failure.plan and failure.key not in self._numbers)
 
     def _write(self, line: bytes) -> int:
-        place = self._file.seek(0, 2)
-        self._file.write(line + b"\n")
-        self._file.flush()
+        with naming(self.path):
+            place = self._file.seek(0, 2)
+            self._file.write(line + b"\n")
+            self._file.flush()
         return place
 
     def __contains__(self, episode: EpisodePlan) -> bool:
@@ -176,8 +184,9 @@ class Ledger:
             yield self._read(index)
 
     def _read(self, index: int) -> EpisodeRecord:
-        self._file.seek(self._places[index][0])
-        record = _parse(self._file.readline())
+        with naming(self.path):
+            self._file.seek(self._places[index][0])
+            record = _parse(self._file.readline())
         assert isinstance(record, EpisodeRecord), "places hold records only"
         return record
 

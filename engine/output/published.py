@@ -10,6 +10,8 @@ from typing import IO, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from engine.errors import DatasetError
+from engine.faults import system_errno
 from engine.layout import MANIFEST, META, camera_key
 from engine.output.record import FileRecord, Origin
 from engine.sources.containment import why_foreign
@@ -94,7 +96,13 @@ def published_origins(root: Path) -> dict[int, Origin]:
     """Where a dataset of ours says that its episodes come from; nothing of others, or if it cannot be understood."""
     try:
         return dict(_origins(root))
-    except (OSError, ValueError):
+    except OSError as error:
+        if system_errno(error) is None:
+            return {}
+        raise DatasetError(
+            f"{root / MANIFEST} cannot be read ({error.strerror}); once it can, run this again"
+        ) from error
+    except ValueError:
         return {}
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from engine.damage import naming
 from engine.errors import CannotSkip, EpisodesFailed
 from engine.faults import Quarantined
 from engine.layout import QUARANTINE
@@ -41,12 +42,24 @@ def public_quarantine(failures: Sequence[EpisodeFailure], plan: ConversionPlan) 
 def set_aside(failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path, scratch: Path) -> EpisodesFailed:
     """Write OUT/quarantine.jsonl; the error to raise has the same episodes, a line each."""
     found = quarantined(failures, plan)
-    with (scratch / QUARANTINE).open("w", encoding="utf-8", newline="\n") as file:
+    unfinished = scratch / QUARANTINE
+    with naming(unfinished), unfinished.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(one.model_dump(mode="json"), ensure_ascii=False) + "\n" for one in found)
         file.flush()
         os.fsync(file.fileno())
-    move(scratch / QUARANTINE, out / QUARANTINE)
-    return EpisodesFailed([failure_line(failure, plan) for failure in failures], found)
+    move(unfinished, out / QUARANTINE)
+    return EpisodesFailed([*(failure_line(failure, plan) for failure in failures), *_advice(failures)], found)
+
+
+def _advice(failures: Sequence[EpisodeFailure]) -> Iterator[str]:
+    """What to do about failures that are not the data's."""
+    codes = [failure.code.value for failure in failures if not failure.code.is_of_episode]
+    if codes:
+        kinds = ", ".join(dict.fromkeys(codes))
+        yield (
+            f"{len(codes)} of these failures do not come from the data ({kinds}): once the cause is fixed, the same "
+            "command converts these episodes; --episodes leaves them out"
+        )
 
 
 def failure_line(failure: EpisodeFailure, plan: ConversionPlan) -> str:
@@ -62,7 +75,7 @@ def without_failed(plan: ConversionPlan, failures: Sequence[EpisodeFailure]) -> 
         MillraceError: they cannot be left out; says why.
     """
     if passing := next((failure for failure in failures if not failure.code.is_of_episode), None):
-        raise CannotSkip(f"what is wrong with episode {passing.source_episode} may pass, its data is not to blame")
+        raise CannotSkip(f"episode {passing.source_episode} failed, but not for its data ({passing.code.value})")
     roots = {plan.job.bindings[failure.binding].root for failure in failures}
     if gone := next((root for root in roots if not root.is_dir()), None):
         raise CannotSkip(f"{gone} itself is gone")

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from enum import Enum
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -12,8 +13,9 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from engine.damage import naming
 from engine.sources.episode import Clip
-from engine.video.decode import open_video
+from engine.video.decode import open_video, readable
 from engine.video.encode import VideoSettings
 from engine.video.parts import clip_bounds, clip_packets
 
@@ -63,17 +65,24 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
 def copy_clip(clip: Clip, path: Path, how: Copy, settings: VideoSettings) -> None:
     """Write a clip that `how_to_copy` allows to `path`; packets of their own are timed anew, from 0."""
     if how is Copy.FILE:
-        shutil.copyfile(clip.path, path)
+        with naming(path):
+            shutil.copyfile(clip.path, path)
         return
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    written = av.open(str(path), "w", format="mp4", options=options)
-    with open_video(clip.path, clip.root) as (container, stream), written as out:
+    written = partial(av.open, str(path), "w", format="mp4", options=options)
+    with open_video(clip.path, clip.root) as (container, stream), naming(path), written() as out:
         copy = out.add_stream_from_template(stream)
         copy.time_base = 1 / settings.fps
-        for number, packet in enumerate(_own_packets(container, stream, clip)):
+        for number, packet in enumerate(_read(container, stream, clip)):
             packet.stream, packet.time_base = copy, 1 / settings.fps
             packet.pts, packet.dts, packet.duration = number, number, 1
             out.mux(packet)
+
+
+def _read(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:
+    """The clip's packets; what fails of reading is told apart from what fails of writing."""
+    with readable(clip.path):
+        yield from _own_packets(container, stream, clip)
 
 
 def _has_format(stream: VideoStream, settings: VideoSettings) -> bool:

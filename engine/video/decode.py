@@ -1,5 +1,6 @@
 """The wanted frames of a clip, decoded from no more packets than they need, one frame in memory at a time."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from engine.damage import damage
+from engine.damage import damage, diagnose
 from engine.errors import FrameCountMismatch, VideoError
 from engine.faults import FaultCode
-from engine.lfs import ADVICE, is_lfs_pointer
 from engine.sources.containment import why_foreign
 from engine.sources.episode import Clip, ImageColumn
 from engine.video.images import decode_images
@@ -27,6 +27,8 @@ from engine.video.parts import clip_bounds, clip_packets
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi", **CODEC_OPTIONS}
 # Texts in a container need not be UTF-8. PyAV 19 reads them when they are asked for, earlier ones while opening.
 METADATA = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+# libav gives other numbers of the system, EIO above all, to what it finds damaged itself.
+CERTAIN = (errno.ESTALE, errno.ETIMEDOUT, errno.EACCES, errno.EMFILE, errno.ENFILE)
 # Of a clip's packets: to open and read a small file once more costs a fifth of what decoding some of its frames does.
 MAX_HELD_BYTES = 4 << 20
 # Decoders that may be fed the next key frame without being drained and flushed in between.
@@ -101,28 +103,33 @@ def open_video(path: Path, root: Path | None = None) -> Iterator[tuple[InputCont
         root: The dataset that it must lie in; None where that is known.
     """
     if root is not None and (reason := why_foreign(path, root)):
-        raise VideoError(f"{path} {reason}", FaultCode.UNREADABLE)
+        raise VideoError(f"{path} {reason}", FaultCode.FOREIGN)
     if not path.is_file():
         raise VideoError(f"no video at {path}", FaultCode.MISSING)
+    with readable(path), av.open(str(path), options=OPEN_OPTIONS, **METADATA) as container:
+        stream = next(iter(container.streams.video), None)
+        if stream is None or stream.codec_context is None:
+            raise VideoError(f"{path} holds no video stream that can be decoded")
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = CODEC_OPTIONS
+        check_size(stream.codec_context, path)
+        yield container, stream
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Errors of libav while a video is read become ours, naming it.
+
+    Raises:
+        VideoError: in place of such an error.
+    """
     try:
-        with av.open(str(path), options=OPEN_OPTIONS, **METADATA) as container:
-            stream = next(iter(container.streams.video), None)
-            if stream is None or stream.codec_context is None:
-                raise VideoError(f"{path} holds no video stream that can be decoded")
-            stream.codec_context.thread_count = 1
-            stream.codec_context.options = CODEC_OPTIONS
-            check_size(stream.codec_context, path)
-            yield container, stream
+        yield
     except (av.FFmpegError, UnknownCodecError) as error:
-        raise VideoError(f"{path} {_diagnosis(path, error)}", damage(path)) from error
-
-
-def _diagnosis(path: Path, error: Exception) -> str:
-    if is_lfs_pointer(path):
-        return ADVICE
-    if path.is_file() and path.stat().st_size == 0:
-        return "is empty"
-    return f"is truncated or corrupt ({getattr(error, 'strerror', None) or error})"
+        code, what = diagnose(path, error, certain=CERTAIN)
+        if code is FaultCode.TRUNCATED and path.stat().st_size == 0:
+            what = "is empty"
+        raise VideoError(f"{path} {what}", code) from error
 
 
 def _scan_packets(

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from av.codec import CodecContext
 from numpy.typing import NDArray
 
-from engine.damage import damage
+from engine.damage import diagnose
 from engine.errors import FrameCountMismatch, VideoError
 from engine.faults import FaultCode
 from engine.sources.containment import why_foreign
@@ -43,7 +43,7 @@ def decode_images(images: ImageColumn, indices: NDArray[np.int64]) -> Iterator[a
 def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
     """The column's values of a range of rows, a batch in memory at a time."""
     if rows.root is not None and (reason := why_foreign(rows.path, rows.root)):
-        raise VideoError(f"{rows.path} {reason}", FaultCode.UNREADABLE)
+        raise VideoError(f"{rows.path} {reason}", FaultCode.FOREIGN)
     try:
         with pq.ParquetFile(rows.path) as file:
             stop = file.metadata.num_rows if rows.stop is None else rows.stop
@@ -58,7 +58,8 @@ def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
                 else:
                     place += size
     except (pa.ArrowException, OSError, LookupError) as error:
-        raise VideoError(f"'{column}' of {rows} cannot be read ({error})", damage(rows.path)) from error
+        code, what = diagnose(rows.path, error)
+        raise VideoError(f"'{column}' of {rows} {what}", code) from error
 
 
 def _decode(picture: pa.Scalar, where: str) -> av.VideoFrame:

@@ -1,0 +1,115 @@
+"""Failed episodes, tried once more before that is final: what a disk, network or worker did may have passed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from engine.damage import first_refused
+from engine.episode import convert_episode
+from engine.faults import FaultCode
+from engine.output.record import RESULT, EpisodeFailure, EpisodeResult
+from engine.planning.plan import EpisodePlan, Job
+from engine.row_reader import RowReader
+from engine.video.gpu.apart import apart
+from engine.video.stages import NVENC
+
+# Handed to one process: results are reported as often as that, and a crash costs a new process.
+BATCH_EPISODES = 32
+# Far more than any episode takes.
+START_SECONDS, SECONDS_PER_FRAME = 600.0, 1.0
+
+
+def retry(
+    failures: Sequence[EpisodeFailure],
+    episodes: Sequence[EpisodePlan],
+    job: Job,
+    out: Path,
+    scratch: Path,
+    *,
+    is_local: bool,
+) -> Iterator[EpisodeResult]:
+    """Convert failed episodes once more, on this machine, and yield what became of each.
+
+    A new process does it, so that neither a worker's state nor another node's disks count. Without Ray, this process
+    looks again at what only data explains, with nothing remembered.
+
+    Args:
+        failures: What became of them the first time.
+        episodes: The plan's, in the order of their numbers.
+        job: What they share.
+        out: The dataset's folder.
+        scratch: The run's own folder.
+        is_local: Whether all was done in this process.
+    """
+    # A card may be on other machines only; but for NVENC, the CPU makes the same bytes.
+    job = job if job.video.stages.encoder == NVENC else replace(job, gpu=None)
+    here = [failure for failure in failures if is_local and failure.code.is_of_episode]
+    for failure in here:
+        yield _convert(episodes[failure.index], job, out, scratch)
+    apart_from_here = [failure for failure in failures if failure not in here]
+    for start in range(0, len(apart_from_here), BATCH_EPISODES):
+        batch = apart_from_here[start : start + BATCH_EPISODES]
+        yield from _in_children(batch, [episodes[failure.index] for failure in batch], job, (out, scratch))
+
+
+def _convert(plan: EpisodePlan, job: Job, out: Path, scratch: Path) -> EpisodeResult:
+    """A second failure is the data's fault only if the system gives all of the episode's files."""
+    result = convert_episode(plan, job, out, scratch, reader=RowReader())
+    if not isinstance(result, EpisodeFailure) or not result.code.is_of_episode:
+        return result
+    refused = first_refused(plan.episode.paths)
+    if refused is None:
+        return result
+    reason = f"{refused.filename} cannot be read ({refused.strerror})"
+    return result.model_copy(update={"code": FaultCode.UNREADABLE, "reason": reason})
+
+
+def _in_children(
+    failures: Sequence[EpisodeFailure], plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path]
+) -> Iterator[EpisodeResult]:
+    """Convert in processes of their own, as many as die of it."""
+    first = dict(zip((plan.index for plan in plans), failures, strict=True))
+    left = list(plans)
+    while left:
+        kept = folders[1] / f"{left[0].index}.again"
+        limit = START_SECONDS + SECONDS_PER_FRAME * sum(plan.episode.num_frames for plan in left)
+        died = apart(partial(_convert_all, left, job, folders, kept), str, limit_seconds=limit)
+        results = _read(kept)
+        for result in results:
+            yield _better(first[result.index], result)
+        left = left[len(results) :]
+        if died is not None and left:
+            yield _died(first[left.pop(0).index], died)
+
+
+def _better(before: EpisodeFailure, now: EpisodeResult) -> EpisodeResult:
+    """A machine without a GPU cannot say more of what was encoded on one."""
+    is_blind = isinstance(now, EpisodeFailure) and now.code is FaultCode.GPU
+    return before if is_blind else now
+
+
+def _died(before: EpisodeFailure, why: str) -> EpisodeFailure:
+    if not before.code.is_of_episode:
+        return before
+    return before.model_copy(update={"code": FaultCode.WORKER_DIED, "reason": f"{before.reason}; tried again, {why}"})
+
+
+def _convert_all(plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path], kept: Path) -> None:
+    """In the other process: append each result to a file, so that a crash loses none."""
+    with kept.open("ab") as file:
+        for plan in plans:
+            file.write(RESULT.dump_json(_convert(plan, job, *folders)) + b"\n")
+            file.flush()
+
+
+def _read(kept: Path) -> list[EpisodeResult]:
+    results: list[EpisodeResult] = []
+    for line in kept.read_bytes().splitlines() if kept.is_file() else []:
+        with suppress(ValidationError):  # cut off as its process died
+            results.append(RESULT.validate_json(line))
+    kept.unlink(missing_ok=True)
+    return results

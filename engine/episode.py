@@ -11,13 +11,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embodiments.errors import MillraceError
+from embodiments.robot import VECTORS
 from engine.clip import ClipSource, make_clip
 from engine.clock import StageClock
 from engine.errors import EpisodeDataError, EpisodeError, RowsError, VideoError, fault_code
 from engine.faults import FaultCode
 from engine.layout import EpisodePaths, camera_key
+from engine.limits import warn_beyond
 from engine.output.finish import finish, writing_to
-from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord
+from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord, Warned
 from engine.planning.binding import Binding
 from engine.planning.joint_columns import JointColumns
 from engine.planning.plan import EpisodePlan, Job, chosen_frames, first_fault
@@ -70,6 +72,7 @@ class _Conversion:
         self.files: list[FileRecord] = []
         self.copied: list[str] = []
         self.redone: dict[str, str] = {}
+        self.warnings: list[Warned] = []
         self.stats: dict[str, Summary] = {}
 
     def run(self) -> EpisodeRecord:
@@ -96,6 +99,7 @@ class _Conversion:
             files=tuple(self.files),
             copied=tuple(self.copied),
             redone=self.redone,
+            warnings=tuple(self.warnings),
             stats=self.stats,
             seconds=self.clock.seconds,
         )
@@ -145,6 +149,7 @@ class _Conversion:
                 for wanted, joints in zip((binding.state, binding.action), used, strict=True)
             )
             kinds = binding.map.source.layout("action").action_kinds
+            self._check_limits(state, action)
             state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds))
         return EpisodeRows(
             episode_index=plan.index,
@@ -154,6 +159,13 @@ class _Conversion:
             action=action,
             task_index=_task_index(table, plan, binding, where)[frames],
         )
+
+    def _check_limits(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:
+        """Values in other units than the source robot's are converted all the same, and said."""
+        mapping = self.binding.map
+        for vector, values, joint_map in zip(VECTORS, (state, action), (mapping.state, mapping.action), strict=True):
+            for message in warn_beyond(vector, values, joint_map, mapping.source.layout(vector).joints):
+                self.warnings.append(Warned(code="beyond-limits", message=message))
 
     def _write_rows(self, rows: EpisodeRows) -> None:
         unfinished = self.unfinished.with_suffix(".rows")

@@ -371,6 +371,7 @@ BREAKS: dict[str, Callable[[Path], Any]] = {
     "stats-constant": lambda root: set_gripper(root, lambda num_frames: np.full(num_frames, 0.25)),
     "stats-at-rest": rest_gripper,
     "stats-tiny-range": lambda root: set_gripper(root, lambda num_frames: np.arange(num_frames) * 1e-6),
+    "beyond-limits": lambda root: set_gripper(root, lambda num_frames: np.linspace(0, 100, num_frames)),
     "relative-groups": lambda root: relative_stats(root, lambda content: content.update(tail=content["left_arm"])),
     "relative-horizon": cut_horizon,
     "episode-stats-missing": lambda root: (root / "meta/episodes_stats.jsonl").unlink(),

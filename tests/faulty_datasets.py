@@ -60,7 +60,8 @@ def joints(episode: int, num_frames: int, *, start: int = 0) -> NDArray[np.float
     """A robot in constant, smooth motion, each joint in its own way, (T, 14)."""
     seconds = (np.arange(num_frames) + start)[:, None] / FPS + 10 * episode
     speed = 1 + 0.25 * np.arange(len(ALOHA_JOINTS))
-    return (np.sin(speed * seconds) + 0.3 * np.sin(2.7 * speed * seconds + 1)).astype(np.float32)
+    waves = np.sin(speed * seconds) + 0.3 * np.sin(2.7 * speed * seconds + 1)
+    return (0.5 + 0.38 * waves).astype(np.float32)  # in [0, 1], which any joint and gripper reaches
 
 
 def with_columns(table: pa.Table, **columns: NDArray[Any]) -> pa.Table:
@@ -181,7 +182,7 @@ def copy_state(root: Path, shift: int) -> None:
 
 
 def noise(values: NDArray[Any]) -> NDArray[Any]:
-    return np.random.default_rng(len(values)).normal(size=values.shape)
+    return np.random.default_rng(len(values)).uniform(size=values.shape)
 
 
 def set_size(info: dict[str, Any]) -> None:
@@ -234,6 +235,7 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "timestamp-gap": lambda root: change(root, timestamp=lambda seconds: seconds + 0.5 * (np.arange(70) >= 40)),
     "frame-index-jump": lambda root: change(root, frame_index=lambda frames: frames + 3 * (frames >= 40)),
     "constant-joint": lambda root: change(root, episodes=EVERY, state=without_gripper),
+    "beyond-limits": lambda root: change(root, state=np.rad2deg),
     "idle": lambda root: change(root, state=held_at_the_end),
     "idle-episode": lambda root: change(root, state=held),
     "action-lag": lambda root: None,

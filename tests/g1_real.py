@@ -4,6 +4,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,6 +28,19 @@ def kept_rows(source: Path, episode: int) -> pa.Table:
     assert len(own) == LENGTHS[episode]
     due = (round(Fraction(k * 30, 20)) for k in range(len(own)))
     return own.take([frame for frame in due if frame < len(own)])
+
+
+def mean_velocities(source: Path, episode: int) -> Values:
+    """The base's velocity commands, over the source frames that each kept one stands for."""
+    rows = source_rows(source)
+    own = rows.filter(pc.equal(rows["episode_index"], episode))
+    due = [frame for frame in (round(Fraction(k * 30, 20)) for k in range(len(own))) if frame < len(own)]
+    values = values_of(source, "action", own)
+    stretches = list(zip(due, [*due[1:], len(own)], strict=True))
+    return {
+        joint: np.array([values[name][start:stop].mean() for start, stop in stretches], np.float32)
+        for joint, name in (("vx", "VX"), ("vy", "VY"), ("angular_z", "AngularZ"))
+    }
 
 
 def values_of(source: Path, kind: str, rows: pa.Table) -> Values:

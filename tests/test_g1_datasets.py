@@ -15,7 +15,7 @@ from engine.inspection.guess import guess_robot
 from engine.planning.recipe import Recipe
 from engine.sources import open_source
 from engine.validate import validate
-from g1_real import DATASETS, LENGTHS, kept_rows, source_rows, values_of
+from g1_real import DATASETS, LENGTHS, kept_rows, mean_velocities, source_rows, values_of
 from g1_tables import Values, expected
 
 CASES = (
@@ -48,22 +48,26 @@ def episodes(case: Case) -> Iterator[tuple[pa.Table, pa.Table]]:
 
 def test_every_value_is_the_sources_by_name(case: Case) -> None:
     source, name, out = case
-    for rows, made in episodes(case):
+    for episode, (rows, made) in enumerate(episodes(case)):
         observed: Values = {}
         columns = zip(VECTORS, ("observation.state", "action"), ("observation", "action"), strict=True)
         for vector, column, kind in columns:
             wanted = expected(name, vector, values_of(source, kind, rows), observed)
             assert read_meta(out, "info.json")["features"][column]["names"] == list(wanted)
+            velocities = mean_velocities(source, episode) if "vx" in wanted else {}
+            wanted = {**wanted, **velocities}
             for joint, values in zip(wanted, matrix(made, column).T, strict=True):
                 np.testing.assert_allclose(values, wanted[joint], rtol=1e-6, atol=1e-6, err_msg=f"{vector} {joint}")
             observed = wanted
 
 
 def test_the_result_is_valid(case: Case) -> None:
-    _, _, out = case
+    _, name, out = case
     report = validate(out, deep=True)
     assert report.is_valid
-    assert {problem.code for problem in report.problems} <= {"stats-constant"}
+    # The hands of the simulated Dex3 sample do not move as Unitree's do.
+    hands = {"beyond-limits"} if name == "g1_dex3_to_inspire" else set()
+    assert {problem.code for problem in report.problems} - {"stats-constant"} == hands
 
 
 def test_the_result_is_known_for_its_robot(case: Case) -> None:

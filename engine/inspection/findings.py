@@ -41,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "frame-index-jump": Kind("warning", "frame_index does not count 0, 1, 2, ..."),
     # motion
     "constant-joint": Kind("warning", "Values never change in any episode inspected."),
+    "beyond-limits": Kind("warning", "Joints go beyond the limits of the robot: another unit, or another robot."),
     "idle": Kind("info", "The robot stands still for a second or more."),
     "idle-episode": Kind("warning", "The robot stands still for a whole episode."),
     "action-lag": Kind("info", "How long the state takes to follow the action."),

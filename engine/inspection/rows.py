@@ -12,6 +12,7 @@ from engine.inspection.columns import Columns, choose_columns
 from engine.inspection.episode_rows import Extent, RowChecks, check_rows, measure_extents, read_values
 from engine.inspection.facts import MotionFacts
 from engine.inspection.findings import Finding, found
+from engine.inspection.limits import limit_checks
 from engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
 from engine.layout import ACTION
 from engine.row_reader import RowReader
@@ -53,12 +54,14 @@ def inspect_rows(
     features, findings = _stored_features(dataset, episodes)
     reader = RowReader()
     checks = _make_checks(dataset, choose_columns(features, robot), episodes, reader)
+    limits = limit_checks(dataset, robot)
     extents: dict[str, Extent] = {}
     lag: LagSums | None = None
     num_frames = num_idle = 0
     for number, episode in enumerate(episodes, start=1):
         report = check_rows(episode, checks, reader)
         findings += report.findings
+        findings += [] if limits is None else limits.findings(episode, report.extents)
         extents = _widen(extents, report.extents)
         if report.lag is not None:
             lag = report.lag if lag is None else lag + report.lag

@@ -15,6 +15,7 @@ from engine.validate.config import GrootConfig
 from engine.validate.episode_statistics import episode_statistics_problems
 from engine.validate.files import is_file, why_no_folder
 from engine.validate.info import info_problems, template_problems
+from engine.validate.limits import limit_problems
 from engine.validate.manifest import joints_at_rest, manifest_problems
 from engine.validate.metadata import Metadata
 from engine.validate.modality import modality_problems
@@ -107,6 +108,7 @@ def _judge(metadata: Metadata, job: _Job) -> Iterator[Problem]:
     stats, relative = read_stats(metadata), read_relative_stats(metadata)
     yield from (*stats.problems, *relative.problems)
     yield from spread_problems(metadata, stats.entries, joints_at_rest(metadata.root))
+    yield from limit_problems(metadata, stats.entries)
     yield from training_problems(metadata, stored_horizon=relative.horizon)
     if has_sound_rows and (stats.entries or relative.entries):
         yield from value_problems(

@@ -91,6 +91,9 @@ CHECKS: dict[str, Check] = {
     "stats-tiny-range": Check(
         "warning", "Trained values change by more than noise, which GR00T would scale to [-1, 1]."
     ),
+    "beyond-limits": Check(
+        "warning", "No joint goes beyond its limits, where the robot is one that ships: degrees are no radians."
+    ),
     "relative-groups": Check(
         "error", "Every group of relative_stats.json is an action group with a state of its width."
     ),

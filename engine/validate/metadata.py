@@ -80,6 +80,7 @@ class InfoFile(_FileModel):
     video_path: StrictStr | None = None
     chunks_size: Annotated[int, Field(strict=True, ge=1, le=2**53)]
     codebase_version: StrictStr | None = None
+    robot_type: object = None
     total_episodes: Count | None = None
     total_frames: Count | None = None
     total_tasks: Count | None = None

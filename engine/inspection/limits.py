@@ -1,0 +1,45 @@
+"""Which joints of a dataset go beyond the limits of the robot that it was taken for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from embodiments import Robot
+from embodiments.robot import VECTORS, Vector
+from engine.inspection.episode_rows import Extent
+from engine.inspection.findings import Finding, found
+from engine.limits import describe_beyond, find_beyond
+from engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
+from engine.sources import SourceDataset, SourceEpisode
+
+
+@dataclass(frozen=True, eq=False)
+class LimitChecks:
+    """A robot, and where a dataset holds its joints."""
+
+    robot: Robot
+    columns: Mapping[Vector, JointColumns]
+
+    def findings(self, episode: SourceEpisode, extents: Mapping[str, Extent]) -> Iterator[Finding]:
+        """What one episode shows; extents: of its columns, those that are sound."""
+        for vector, wanted in self.columns.items():
+            if not all(name in extents for name in wanted.columns):
+                continue
+            low, high = (
+                np.concatenate([extents[name][end] for name in wanted.columns])[wanted.gather] for end in (0, 1)
+            )
+            layout = self.robot.layout(vector)
+            if beyond := find_beyond(low, high, layout.limits, layout.joints):
+                message = f"{describe_beyond(vector, beyond)}; limits of robot '{self.robot.name}'"
+                yield found("beyond-limits", message, episode=episode.index)
+
+
+def limit_checks(dataset: SourceDataset, robot: Robot | None) -> LimitChecks | None:
+    """None where no robot is known, or the dataset turns out to be of another."""
+    if robot is None:
+        return None
+    try:
+        return LimitChecks(robot, {vector: match_columns(dataset, robot, vector) for vector in VECTORS})
+    except ColumnMisfit:
+        return None

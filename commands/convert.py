@@ -31,6 +31,8 @@ IN_RECIPE = (
     "task",
     "task_all",
     "camera",
+    "cameras",
+    "source_fps",
     "horizon",
     "gop",
     "chunks_size",
@@ -76,8 +78,12 @@ class Convert:
     """What the robot does in episodes whose source does not say so."""
     task_all: Flag = False
     """The text of --task for all episodes, in place of what the source says."""
-    camera: Annotated[tuple[str, ...], arg(metavar="TARGET=SOURCE ...")] = ()
-    """Cameras by another name than the map's, for example ego_view=cam_high."""
+    camera: Annotated[tuple[str, ...], arg(metavar="TARGET=SOURCE|-NAME ...")] = ()
+    """Cameras by another name than the map's, for example ego_view=cam_high; -NAME leaves one out."""
+    cameras: Annotated[str | None, arg(metavar="NAME,NAME")] = None
+    """Only these cameras of the output, in this order; by default all that there are."""
+    source_fps: Annotated[str | None, arg(metavar="HZ")] = None
+    """The source's rate, where what its metadata says of it is wrong."""
     horizon: Annotated[int | None, arg(metavar="STEPS")] = None
     """Steps in an action chunk; by default the robot's."""
     gop: Annotated[int, arg(metavar="FRAMES")] = 10
@@ -147,7 +153,8 @@ class Convert:
             self.source,
             map=self.map,
             robot=self.robot,
-            cameras=dict(_assignment(text) for text in self.camera),
+            cameras=dict(_assignment(text) for text in self.camera if not _left_out(text)),
+            source_fps=self.source_fps,
             episodes=self.episodes,
             task=self.task,
             task_all=self.task_all,
@@ -159,8 +166,15 @@ class Convert:
             gop=self.gop,
             horizon=self.horizon,
             chunks_size=self.chunks_size,
+            **self._kept_cameras(),
             **self._device(),
         )
+
+    def _kept_cameras(self) -> dict[str, tuple[str, ...]]:
+        """Which cameras the output has, as far as flags say."""
+        found = {} if self.cameras is None else {"only_cameras": _names(self.cameras)}
+        without = tuple(name for text in self.camera if (name := _left_out(text)))
+        return {**found, "without_cameras": without} if without else found
 
     def _device(self) -> dict[str, Device]:
         return {} if self.device is None else {"device": self.device}
@@ -178,10 +192,22 @@ class Convert:
         return read_recipe(path, **holdout, **self._device())
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise RecipeError(f"--cameras takes names such as ego_view,wrist, not {text!r}")
+    return names
+
+
+def _left_out(text: str) -> str | None:
+    """The camera that -NAME leaves out; NAME= is the same, for shells and parsers that take -NAME for a flag."""
+    return text[1:] if text.startswith("-") else text[:-1] if text.endswith("=") else None
+
+
 def _assignment(text: str) -> tuple[str, str]:
     target, separator, source = text.partition("=")
     if not (target and separator and source):
-        raise RecipeError(f"--camera takes TARGET=SOURCE, for example ego_view=cam_high, not {text!r}")
+        raise RecipeError(f"--camera takes TARGET=SOURCE, for example ego_view=cam_high, or -NAME, not {text!r}")
     return target, source
 
 

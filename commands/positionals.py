@@ -19,14 +19,17 @@ def positionals_first(words: Sequence[str], command: type) -> list[str]:
     counts = _value_counts(command)
     first: list[str] = []
     flags: list[str] = []
-    num_values = 0  # that the last flag still takes
+    num_values, is_camera = 0, False  # what the last flag still takes, and whether -NAME may be among it
     for number, word in enumerate(words):
         if word == "--":  # no flag comes any more
             return [*first, *flags, *words[number:]]
         if num_values != 1 and word.startswith("--"):
             name, _, value = word.removeprefix("--").partition("=")
             num_values = 0 if value else counts.get(name.replace("_", "-"), 1)
+            is_camera = name == "camera"
             flags.append(word)
+        elif num_values and is_camera and word.startswith("-") and len(word) > 1:
+            flags.append(f"{word[1:]}=")  # a parser would take -NAME for a flag; see commands/convert.py
         elif num_values:
             num_values = SEVERAL if num_values == SEVERAL else 0
             flags.append(word)

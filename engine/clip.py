@@ -1,24 +1,32 @@
 """One camera's clip of one output episode: copied where it may be, else encoded, or black."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.clock import StageClock
+from engine.data_checks import SourceRate, is_same_rate, step_rate
 from engine.encoding import check_written, encode_clip, sampling_step
 from engine.errors import VideoError, causes
-from engine.faults import system_errno
+from engine.faults import FaultCode, system_errno
 from engine.output.published import published_clips
+from engine.output.record import Warned
 from engine.planning.plan import Job
+from engine.resample import format_fps
 from engine.sources.episode import Clip, ImageColumn
 from engine.stats import Summary
 from engine.video.copy import Copy, copy_clip, how_to_copy
-from engine.video.decode import decode_clip
+from engine.video.decode import decode_clip, frame_seconds
 from engine.video.encode import VideoSettings
 from engine.video.histogram import RgbHistogram, sampled
+
+# Fewer are shown too short for a rate to be told.
+MIN_TIMED_FRAMES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +34,7 @@ class ClipSource:
     """Where an output clip comes from.
 
     clip: None for black pictures. frames: those that are kept, (T',), increasing. root, episode, camera: the
-    source's own, by which a dataset of ours knows the clip.
+    source's own, by which a dataset of ours knows the clip. rate: of the episode's rows.
     """
 
     clip: Clip | ImageColumn | None
@@ -34,15 +42,17 @@ class ClipSource:
     root: Path
     episode: int
     camera: str
+    rate: SourceRate
 
 
 @dataclass(frozen=True)
 class MadeClip:
-    """What was written. stats: LeRobot's. redone: see `EncodedClip`."""
+    """What was written. stats: LeRobot's. redone, warnings: see `EncodedClip`."""
 
     stats: Summary
     is_copied: bool
     redone: str | None = None
+    warnings: tuple[Warned, ...] = ()
 
 
 def make_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> MadeClip:
@@ -54,7 +64,31 @@ def make_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> Ma
     if (copied := _copy(source, path, job.video, clock)) is not None:
         return MadeClip(copied, is_copied=True)
     encoded = encode_clip(source.clip, source.frames, path, job, clock)
-    return MadeClip(encoded.stats, is_copied=False, redone=encoded.redone)
+    warnings = (*_check_rate(source, encoded.mean_fps), *encoded.warnings)
+    return MadeClip(encoded.stats, is_copied=False, redone=encoded.redone, warnings=warnings)
+
+
+def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Warned]:
+    """Whether a video plays at the rate of its rows; frames that merely come late do not change its middle step.
+
+    Raises:
+        VideoError: it plays at another, and the user does not say which is right.
+    """
+    clip, fps = source.clip, source.rate.fps
+    if not isinstance(clip, Clip) or mean_fps is None or clip.num_frames < MIN_TIMED_FRAMES:
+        return
+    if is_same_rate(mean_fps, fps):
+        return
+    found = step_rate(frame_seconds(clip))
+    if found is None:
+        return
+    if is_same_rate(found, fps):
+        yield Warned(code="video-gap", message=f"{clip.path} plays at {float(mean_fps):.4g} fps on average, not {fps}")
+        return
+    message = f"{clip.path} plays at {found:.4g} fps, not {format_fps(fps)}"
+    if not source.rate.is_sure:
+        raise VideoError(f"{message} as info.json says. {source.rate.advice(found)}", FaultCode.RATE)
+    yield Warned(code="video-fps", message=message)
 
 
 def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> Summary | None:

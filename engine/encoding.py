@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from engine.damage import naming
 from engine.errors import VideoError
 from engine.faults import FaultCode
 from engine.output.finish import OF_WRITING
+from engine.output.record import Warned
+from engine.picture_warnings import PictureWatch, is_plain
 from engine.planning.plan import Job
 from engine.sources.episode import Clip, ImageColumn
 from engine.stats import Summary
 from engine.video.black import black_frames
-from engine.video.decode import Frame, OpenDecoder, color_tags, decode_clip, on_cpu
+from engine.video.decode import Frame, OpenDecoder, StreamFacts, decode_clip, on_cpu, stream_facts
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.histogram import RgbHistogram, sampled
 from engine.video.probe import probe_video
@@ -31,10 +34,16 @@ NUM_SAMPLED_FRAMES = 4
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """What was written. stats: LeRobot's. redone: why a GPU did not do what it should, and the CPU did."""
+    """What was written.
+
+    stats: LeRobot's. redone: why a GPU did not do what it should, and the CPU did. warnings: what is remarkable about
+    the source's pictures. mean_fps: of the source's video, frames by duration; None where nothing says.
+    """
 
     stats: Summary
     redone: str | None = None
+    warnings: tuple[Warned, ...] = ()
+    mean_fps: Fraction | None = None
 
 
 def encode_clip(
@@ -51,11 +60,11 @@ def encode_clip(
     redone = None
     if job.gpu is not None:
         try:
-            return EncodedClip(_encode(clip, frames, path, job, clock))
+            return _encode(clip, frames, path, job, clock)
         except Exception as error:  # of torch, libav or the driver; if the clip is to blame, the CPU says so
             redone = f"{type(error).__name__}: {error}"
     try:
-        return EncodedClip(_encode(clip, frames, path, replace(job, gpu=None), clock), redone)
+        return replace(_encode(clip, frames, path, replace(job, gpu=None), clock), redone=redone)
     except MillraceError:
         raise
     except Exception as error:
@@ -74,21 +83,29 @@ def _gone(error: Exception) -> VideoError:
 
 def _encode(
     clip: Clip | ImageColumn | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock
-) -> Summary:
-    histogram = RgbHistogram()
+) -> EncodedClip:
+    histogram, facts = RgbHistogram(), StreamFacts()
+    watch = PictureWatch()
     if clip is None:
-        tags: dict[str, int] = {}
         pictures = black_frames(len(frames), job.video.image_size)
     else:
-        tags = color_tags(clip)
-        decoded = clock.iterate("decode", decode_clip(clip, frames, decoder=_decoder(job.gpu)))
-        pictures = clock.iterate("crop and scale", _reframed(decoded, job))
+        facts = stream_facts(clip)
+        job = job if is_plain(clip, facts) else _by_libavfilter(job)
+        decoded = watch.stored(clock.iterate("decode", decode_clip(clip, frames, decoder=_decoder(job.gpu))))
+        pictures = clock.iterate("crop and scale", _reframed(decoded, job, facts.pixel_aspect))
     counted = clock.iterate("image statistics", sampled(pictures, histogram, every=sampling_step(frames)))
     is_nvenc = job.video.stages.encoder == NVENC  # its driver gives numbers of the system, too
     with clock.stage("encode"), nullcontext() if is_nvenc else naming(path):
-        write_h264(path, counted, job.video, color_tags=tags)
+        write_h264(path, counted, job.video, color_tags=facts.color_tags)
     check_written(path, len(frames), job.video, clock)
-    return histogram.summary()
+    warnings = () if clip is None else watch.warnings(facts, histogram)
+    return EncodedClip(histogram.summary(), warnings=warnings, mean_fps=facts.mean_fps)
+
+
+def _by_libavfilter(job: Job) -> Job:
+    """What pictures need that are to be turned, or whose pixels are not square, only libavfilter does here."""
+    stages = job.video.stages.model_copy(update={"resize": "libavfilter"})
+    return replace(job, gpu=None, video=replace(job.video, stages=stages))
 
 
 def _decoder(gpu: Gpu | None) -> OpenDecoder:
@@ -99,10 +116,10 @@ def _decoder(gpu: Gpu | None) -> OpenDecoder:
     return Nvdec(gpu.codecs, keeps_frames=gpu.keeps_frames)
 
 
-def _reframed(decoded: Iterable[Frame], job: Job) -> Iterator[Frame]:
+def _reframed(decoded: Iterable[Frame], job: Job, pixel_aspect: Fraction) -> Iterator[Frame]:
     size, gpu = job.video.image_size, job.gpu
     if job.video.stages.resize == "libavfilter":
-        return map(Reframer(crop=job.crop, image_size=size), decoded)
+        return map(Reframer(crop=job.crop, image_size=size, pixel_aspect=pixel_aspect), decoded)
     # torch takes seconds to import, and is not there without the extra `gpu`.
     from engine.video.gpu.reframe import AreaReframer, Handover
 

@@ -25,11 +25,10 @@ from engine.planning.joint_columns import JointColumns
 from engine.planning.plan import EpisodePlan, Job, chosen_frames, first_fault
 from engine.resample import resample_actions
 from engine.row_reader import RowReader
+from engine.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
 from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.stats import Summary, summarize
-
-FRAME_INDEX = "frame_index"
 
 
 def convert_episode(
@@ -130,12 +129,13 @@ class _Conversion:
         task = [] if binding.tasks is None else ["task_index"]
         with self.clock.stage("read rows"):
             columns = [*binding.state.columns, *binding.action.columns, *task]
-            ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX])
+            ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX, TIMESTAMP])
         where = ", ".join(map(str, ranges))
         if len(table) != episode.num_frames:
             message = f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}"
             raise RowsError(message, FaultCode.ROW_COUNT)
         _check_order(table, where)
+        self.warnings += row_warnings(table, binding.rate, where=where)
         return ranges, table
 
     def _make_rows(self, ranges: tuple[RowRange, ...], table: pa.Table) -> EpisodeRows:
@@ -182,6 +182,7 @@ class _Conversion:
             root=self.binding.root,
             episode=self.plan.episode.index,
             camera=source_camera or camera,
+            rate=self.binding.rate,
         )
         unfinished = self.unfinished.with_suffix(f".{camera}")
         made = make_clip(source, unfinished, self.job, self.clock)
@@ -192,6 +193,7 @@ class _Conversion:
             self.copied.append(camera)
         if made.redone is not None:
             self.redone[camera] = made.redone
+        self.warnings += (warned.model_copy(update={"camera": source.camera}) for warned in made.warnings)
 
 
 def _reason(error: Exception) -> str:

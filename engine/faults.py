@@ -38,6 +38,8 @@ class FaultCode(str, Enum):
     NOT_NUMBERS = "not-numbers"  # nulls, or values of another kind
     WIDTH = "width"  # more or fewer joints a row than the metadata says
     METADATA = "metadata"  # what meta/ says of the episode is missing, malformed or contradicts itself
+    PLACE = "place"  # a clip's place in a shared video contradicts its length, or another episode's place
+    RATE = "rate"  # metadata, timestamps and video run at different rates
     TASK = "task"  # a task that the metadata does not name
     PICTURE_SIZE = "picture-size"  # pictures that change within a clip
     WORKER_DIED = "worker-died"  # killed, or crashed in a codec, each time

@@ -54,6 +54,18 @@ def integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.i
     return values[:, 0].astype(np.int64)
 
 
+def scalars(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.float64]:
+    """A column of one number a row as (T,) float64, NaN and infinity as they are.
+
+    Raises:
+        RowsError: nulls, lists of several values, values that are no numbers.
+    """
+    values = _numbers(table, column, where)
+    if values.shape[1] != 1:
+        raise RowsError(f"column '{column}' holds {values.shape[1]} values a row in {where}, not one", FaultCode.WIDTH)
+    return values[:, 0].astype(np.float64)
+
+
 def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[Any]:
     """A column as (T, D), in the file's own type."""
     array = table.column(column).combine_chunks()

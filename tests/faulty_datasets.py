@@ -27,6 +27,7 @@ from synthetic import (
     edit_jsonl,
     rewrite_parquet,
     truncate_file,
+    turn_video,
     write_dataset,
 )
 
@@ -97,13 +98,19 @@ def move(root: Path, *, lag: int = LAG) -> None:
 
 
 def write_pictures(
-    path: Path, images: list[NDArray[np.uint8]], *, fps: int = FPS, times: list[int] | None = None
+    path: Path,
+    images: list[NDArray[np.uint8]],
+    *,
+    fps: int = FPS,
+    times: list[int] | None = None,
+    pixel_aspect: Fraction = Fraction(1),
 ) -> None:
     """One mp4 of the images, (H, W, 3) uint8 RGB; times in frames."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "18", "g": "10", "bf": "0"})
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         stream.codec_context.time_base = Fraction(1, fps)
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
         for place, image in zip(times or range(len(images)), images, strict=True):
             frame = av.VideoFrame.from_ndarray(image, "rgb24")
             frame.pts, frame.time_base = place, Fraction(1, fps)
@@ -232,6 +239,7 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "nan": lambda root: change(root, state=with_nan),
     "unknown-task": lambda root: change(root, task_index=lambda indices: indices + 7),
     "wrong-rate": lambda root: change(root, timestamp=lambda seconds: seconds * 2),
+    "no-rate": lambda root: change(root, timestamp=lambda seconds: 0 * seconds),
     "timestamp-gap": lambda root: change(root, timestamp=lambda seconds: seconds + 0.5 * (np.arange(70) >= 40)),
     "frame-index-jump": lambda root: change(root, frame_index=lambda frames: frames + 3 * (frames >= 40)),
     "constant-joint": lambda root: change(root, episodes=EVERY, state=without_gripper),
@@ -248,6 +256,8 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "video-fps": lambda root: write_pictures(video_path(root, 1), pictures(), fps=2 * FPS),
     "video-gap": pause_video,
     "video-size": lambda root: edit_json(root / "meta/info.json", set_size),
+    "turned-video": lambda root: turn_video(video_path(root, 1), (0, 1, -1, 0)),
+    "pixel-aspect": lambda root: write_pictures(video_path(root, 1), pictures(), pixel_aspect=Fraction(4, 3)),
     "black-video": blacken,
     "frozen-video": freeze,
     "still-video": stand_still,

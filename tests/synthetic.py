@@ -25,6 +25,7 @@ from synthetic_video import (
     encode_picture,
     read_stamps,
     read_video,
+    turn_video,
     write_video,
 )
 
@@ -51,6 +52,7 @@ __all__ = [
     "replace_with_lfs_pointer",
     "rewrite_parquet",
     "truncate_file",
+    "turn_video",
     "write_dataset",
     "write_video",
 ]

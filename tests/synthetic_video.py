@@ -1,6 +1,7 @@
 """Videos whose every frame says which one it is."""
 
 import os
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -100,6 +101,15 @@ def encode(path: Path, stamps: Iterable[Stamp], *, fps: Fraction | int, video: S
             frame.pts, frame.time_base = position, 1 / Fraction(fps)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def turn_video(path: Path, turn: tuple[int, int, int, int]) -> None:
+    """Gives an mp4 a display matrix (a, b, c, d), which players apply as (x, y) -> (ax + cy, bx + dy)."""
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 44  # version 0: flags, times, number, duration, layer and volume
+    a, b, c, d = (part << 16 for part in turn)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
 
 
 def read_video(path: Path) -> list[NDArray[np.uint8]]:

@@ -14,7 +14,7 @@ from barcode import Stamp, draw
 from conftest import REPOSITORY, video_path
 from engine.errors import VideoError
 from engine.sources import Clip
-from engine.video.decode import color_tags, decode_frames
+from engine.video.decode import decode_frames, stream_facts
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.probe import VideoFacts, probe_video
 from engine.video.reframe import Reframer
@@ -189,8 +189,8 @@ def test_primaries_and_transfer_are_those_of_the_source(tmp_path: Path) -> None:
         for _ in range(20):
             container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
         container.mux(stream.encode(None))
-    tags = color_tags(Clip(source, 20, Fraction(50)))
+    tags = stream_facts(Clip(source, 20, Fraction(50))).color_tags
     assert tags == {"color_primaries": 9, "color_trc": 16}
     shown = map(Reframer(crop="center", image_size=64), decode_frames(Clip(source, 20, Fraction(50)), np.arange(20)))
     write_h264(tmp_path / "out.mp4", shown, VideoSettings(Fraction(50), 64), color_tags=tags)
-    assert color_tags(Clip(tmp_path / "out.mp4", 20, Fraction(50))) == tags
+    assert stream_facts(Clip(tmp_path / "out.mp4", 20, Fraction(50))).color_tags == tags

@@ -131,6 +131,8 @@ def test_codes_are_words_that_stay() -> None:
             "not-numbers",
             "width",
             "metadata",
+            "place",
+            "rate",
             "task",
             "picture-size",
             "worker-died",

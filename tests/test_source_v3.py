@@ -118,8 +118,8 @@ def test_rows_that_are_nowhere_are_named(make: Make, tmp_path: Path) -> None:
 
 def test_clip_that_runs_past_its_file_is_named(make: Make, tmp_path: Path) -> None:
     source = make()
-    column = "videos/observation.images.top/from_timestamp"
-    edit_column(source / META, column, lambda values: [seconds + 0.1 for seconds in values])
+    for column in ("from_timestamp", "to_timestamp"):
+        edit_column(source / META, f"videos/observation.images.top/{column}", lambda values: [s + 0.1 for s in values])
     with pytest.raises(EpisodesFailed, match=r"episode 4, camera top: 10 rows, but 5 frames in .*\.mp4 from 0\.9"):
         convert_here(source, tmp_path / "out", episodes="4", horizon=4)
 
@@ -127,7 +127,8 @@ def test_clip_that_runs_past_its_file_is_named(make: Make, tmp_path: Path) -> No
 def test_length_that_is_too_short_is_named(make: Make, tmp_path: Path) -> None:
     source = make()
     edit_column(source / META, "length", lambda lengths: [*lengths[:1], lengths[1] - 3, *lengths[2:]])
-    with pytest.raises(EpisodesFailed, match=r"^episode 1: 9 rows in .*, but the metadata says 6$"):
+    told = r"^episode 1, camera top: .* which is 9\.0 frames at 50 Hz, but it has 6 rows$"
+    with pytest.raises(EpisodesFailed, match=told):
         convert_here(source, tmp_path / "out", horizon=3)
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embodiments.errors import MillraceError
+from engine.data_checks import check_frame_index, check_timestamps
 from engine.errors import RowsError
 from engine.inspection.columns import Columns
 from engine.inspection.findings import Finding, found
@@ -22,12 +23,6 @@ from engine.text import some
 IDLE_SECONDS = 1.0
 MAX_LAG_SECONDS = 0.5
 STEP_SECONDS = 0.1
-# LeRobot's own tolerance for the spacing of timestamps, seconds (tolerance_s of LeRobotDataset).
-TOLERANCE_SECONDS = 1e-4
-# Timestamps whose middle step is off by more are of another rate, not late.
-RATE_SHARE = 0.02
-# Thirty thousand years: numbers beyond are no times, and their differences no float32.
-LATEST_SECONDS = 1e12
 
 Extent = tuple[Floats, Floats]
 
@@ -167,42 +162,15 @@ def _bookkeeping_findings(
         message = f"{num_rows} rows, but the metadata says {episode.num_frames}"
         yield found("row-count", message, episode=episode.index, path=episode.rows[0].path)
     if "timestamp" in values:
-        yield from _timestamp_findings(episode, values["timestamp"][:, 0], checks.fps)
+        for code, message in check_timestamps(values["timestamp"][:, 0], checks.fps):
+            yield found(code, message, episode=episode.index)
     if "frame_index" in values:
-        with np.errstate(invalid="ignore", over="ignore"):  # from infinity to infinity is a jump
-            jumps = np.flatnonzero(np.diff(values["frame_index"][:, 0]) != 1) + 1
-        if len(jumps):
-            row = int(jumps[0])
-            before, after = values["frame_index"][row - 1 : row + 1, 0]
-            message = f"frame_index goes from {before:g} to {after:g} in row {row}" + _more(len(jumps))
-            yield found("frame-index-jump", message, episode=episode.index)
+        for code, message in check_frame_index(values["frame_index"][:, 0]):
+            yield found(code, message, episode=episode.index)
     if "task_index" in values and checks.tasks:
         unknown = [f"{index:g}" for index in np.unique(values["task_index"]) if index not in checks.tasks]
         if unknown:
             yield found("unknown-task", f"no task has the index {some(unknown)}", episode=episode.index)
-
-
-def _timestamp_findings(episode: SourceEpisode, seconds: Floats, fps: Fraction) -> Iterator[Finding]:
-    if not np.isfinite(seconds).all():  # told as a gap
-        return
-    seconds, due = np.clip(seconds, -LATEST_SECONDS, LATEST_SECONDS), float(1 / fps)
-    steps = np.diff(seconds)
-    if len(steps) and abs(float(np.median(steps)) - due) > RATE_SHARE * due:
-        middle = float(np.median(steps))
-        rate = f"{1 / middle:.4g} Hz" if middle > 0 else "no rate at all"
-        message = f"timestamps step by {middle:.4g} s, which is {rate}, but info.json says {float(fps):.4g} fps"
-        yield found("wrong-rate", message, episode=episode.index)
-    else:
-        # Timestamps are stored as float32, which is coarse late in a long episode.
-        slack = TOLERANCE_SECONDS + np.spacing(np.abs(seconds[1:]).astype(np.float32))
-        gaps = np.flatnonzero(np.abs(steps - due) > slack)
-        if len(gaps):
-            widest = int(gaps[np.argmax(np.abs(steps[gaps] - due))])
-            message = (
-                f"steps between timestamps other than {due:.4g} s: {len(gaps)} of {len(steps)}; "
-                f"the worst is {steps[widest]:+.4g} s, to row {widest + 1}"
-            )
-            yield found("timestamp-gap", message, episode=episode.index)
 
 
 def _is_idle(values: Mapping[str, Floats], checks: RowChecks) -> NDArray[np.bool_] | None:
@@ -239,7 +207,3 @@ def _lag(values: Mapping[str, Floats], checks: RowChecks) -> LagSums | None:
     return lag_sums(
         action, state, max_lag=max(1, round(MAX_LAG_SECONDS * rate)), step=max(1, round(STEP_SECONDS * rate))
     )
-
-
-def _more(count: int) -> str:
-    return f", and {count - 1} more such rows" if count > 1 else ""

@@ -37,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "nan": Kind("error", "Values are missing, NaN or infinite."),
     "unknown-task": Kind("error", "Rows carry a task index that names no task."),
     "wrong-rate": Kind("error", "Timestamps run at another rate than info.json's fps."),
+    "no-rate": Kind("warning", "Timestamps do not increase: they tell no rate."),
     "timestamp-gap": Kind("warning", "Timestamps do not step by 1 / fps: frames were dropped or came late."),
     "frame-index-jump": Kind("warning", "frame_index does not count 0, 1, 2, ..."),
     # motion
@@ -52,9 +53,11 @@ KINDS: dict[str, Kind] = {
     # video
     "unreadable-video": Kind("error", "A video is no video, truncated or corrupt."),
     "frame-count": Kind("error", "A video has more or fewer frames than its episode has rows."),
-    "video-fps": Kind("warning", "A video plays at another rate than info.json's fps."),
+    "video-fps": Kind("error", "A video plays at another rate than info.json's fps."),
     "video-gap": Kind("warning", "A video's frames do not lie where a constant rate would put them."),
     "video-size": Kind("warning", "A video's pictures have another size than info.json says."),
+    "turned-video": Kind("info", "A display matrix turns or mirrors the pictures."),
+    "pixel-aspect": Kind("info", "Pixels are not square; pictures are scaled until they are."),
     "black-video": Kind("warning", "Pictures are black."),
     "frozen-video": Kind("error", "The picture stands still while the robot moves."),
     "still-video": Kind("info", "The picture stands still for a whole episode, and so does the robot."),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodiments.errors import MillraceError
+from engine.data_checks import is_same_rate
 from engine.errors import FrameCountMismatch
 from engine.inspection.findings import Finding, found
 from engine.inspection.motion import Floats, runs
@@ -23,7 +24,6 @@ STILL_LEVELS = 10
 FREEZE_SECONDS = 1.0
 # The share of its way that a joint must move for a picture to have to change.
 MOVED_SHARE = 0.2
-RATE_SHARE = 0.01
 
 PICTURES_PER_SECOND = 2
 MIN_PICTURES, MAX_PICTURES = 24, 96
@@ -68,10 +68,14 @@ def header_findings(shot: Shot, header: VideoHeader, feature: Feature, fps: Frac
         height, width = size
         message = f"pictures of {header.width}x{header.height}, but info.json says {width}x{height}"
         yield shot.found("video-size", message)
+    if header.is_turned:
+        yield shot.found("turned-video", f"pictures of {header.width}x{header.height} are turned by a display matrix")
+    if header.pixel_aspect != 1:
+        yield shot.found("pixel-aspect", f"pixels of {header.pixel_aspect} of their height; they are made square")
     mean = header.mean_fps
     if not mean or has_even_rate(header, fps):
         return
-    if header.step_fps is not None and _is_rate(header.step_fps, fps):
+    if header.step_fps is not None and is_same_rate(header.step_fps, fps):
         seconds = header.num_frames / float(mean), header.num_frames / float(fps)
         yield shot.found("video-gap", f"{header.num_frames} frames take {seconds[0]:.2f} s, not {seconds[1]:.2f} s")
     else:
@@ -80,7 +84,7 @@ def header_findings(shot: Shot, header: VideoHeader, feature: Feature, fps: Frac
 
 def has_even_rate(header: VideoHeader, fps: Fraction) -> bool:
     """Whether frames come at the dataset's rate, as far as a header tells."""
-    return header.num_frames == 1 or (header.mean_fps is not None and _is_rate(header.mean_fps, fps))
+    return header.num_frames == 1 or (header.mean_fps is not None and is_same_rate(header.mean_fps, fps))
 
 
 def look(shot: Shot, *, num_pictures: int) -> tuple[NDArray[np.int64], Pictures | Finding]:
@@ -171,7 +175,3 @@ def time_findings(shot: Shot, indices: NDArray[np.int64], pictures: Pictures, fp
     if len(late) and not np.isnan(shown).any():
         frame, when, expected = indices[late[0]], shown[late[0]], due[late[0]]
         yield shot.found("video-gap", f"frame {frame} is shown at {when:.3f} s, not at {expected:.3f} s")
-
-
-def _is_rate(found_fps: Fraction, fps: Fraction) -> bool:
-    return abs(float(found_fps / fps) - 1) <= RATE_SHARE

@@ -7,10 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from embodiments import CompiledMap
-from engine.layout import camera_key
+from engine.data_checks import SourceRate
 from engine.planning.joint_columns import JointColumns
 from engine.planning.recipe import SourceSpec
 from engine.sources import SourceDataset
+from engine.sources.places import place_notes
 
 # Columns that every LeRobot dataset has, made anew.
 BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
@@ -36,27 +37,37 @@ class Binding:
     tasks: Mapping[int, int] | None
 
     @property
+    def rate(self) -> SourceRate:
+        """Of its rows."""
+        return SourceRate(self.fps, is_sure=self.source.fps is not None)
+
+    @property
     def digest(self) -> str:
         """Of everything that decides an episode's content beside its files, its tasks and the recipe."""
         columns = [(vector.columns, vector.widths, vector.gather.tolist()) for vector in (self.state, self.action)]
-        facts = (self.fps, columns, self.map.digest, dict(self.cameras), self.tasks is None)
+        facts = (self.rate, columns, self.map.digest, dict(self.cameras), self.tasks is None)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def dropped(source: SourceDataset, binding: Binding) -> Iterable[str]:
     """Columns and cameras of the source that nothing asked for."""
-    cameras = {camera_key(camera) for camera in binding.cameras.values()}
+    keys = source.camera_features
+    cameras = (key for camera in binding.cameras.values() for key in keys.get(camera, ()))
     used = {*binding.state.columns, *binding.action.columns, *cameras, *BOOKKEEPING}
     return (name for name in source.features if name not in used)
 
 
 def notes(source: SourceDataset, binding: Binding) -> Iterable[str]:
-    """What the user should know of how joints were matched."""
+    """What the user should know of what was matched and what was left out."""
     robot = binding.map.source.name
     for vector in (binding.state, binding.action):
         for column, how in zip(vector.columns, vector.by, strict=True):
             if how == "position":
                 order = f"in the order of robot '{robot}'"
                 yield f"{source.root}: '{column}' names no joints; they were taken by position, {order}"
+    for key, feature in source.features.items():
+        if feature.content is not None:
+            yield f"{source.root}: '{key}' holds {feature.content}, which GR00T does not take; it is left out"
+    yield from place_notes(source)
     if binding.map.unused:
         yield f"{source.root}: the map leaves {', '.join(binding.map.unused)} unused"

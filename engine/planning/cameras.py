@@ -1,7 +1,7 @@
 """Which of a source's cameras becomes which of the output's."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from embodiments import CompiledMap, unknown_name
 from engine.errors import DatasetError, RecipeError
@@ -14,7 +14,12 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def bind_cameras(
-    source: SourceDataset, spec: SourceSpec, compiled: CompiledMap, wanted: Sequence[str] | None
+    source: SourceDataset,
+    spec: SourceSpec,
+    compiled: CompiledMap,
+    wanted: Sequence[str] | None,
+    *,
+    without: Collection[str] = (),
 ) -> dict[str, str]:
     """Target camera -> source camera; a source of the target's own robot keeps the cameras that it has.
 
@@ -23,6 +28,7 @@ def bind_cameras(
         spec: What the recipe says of it.
         compiled: Its map.
         wanted: The output's cameras, None: whichever there are.
+        without: Cameras that are left out, by the output's name or the source's.
 
     Raises:
         UnknownName: the recipe names a camera that the target robot lacks.
@@ -36,7 +42,11 @@ def bind_cameras(
     if spec.map is None:  # a renamed camera is not kept under its old name as well
         named = {target: camera for target, camera in named.items() if camera not in renamed.values()}
     cameras = {**{target: camera for target, camera in named.items() if target not in spec.black_cameras}, **renamed}
-    cameras = {target: camera for target, camera in cameras.items() if wanted is None or target in wanted}
+    cameras = {
+        target: camera
+        for target, camera in cameras.items()
+        if (wanted is None or target in wanted) and not {target, camera} & set(without)
+    }
     for target, camera in cameras.items():
         if not SAFE_NAME.fullmatch(target):
             raise DatasetError(f"{source.root}: {target!r} cannot name a camera: it becomes a folder")
@@ -55,9 +65,30 @@ def check_named(source: SourceDataset, spec: SourceSpec) -> None:
 
 
 def _check_exists(source: SourceDataset, camera: str, target: str) -> None:
-    if camera not in source.cameras:
+    known = source.camera_features
+    if camera not in known:
         problem = unknown_name(camera, f"camera of {source.root}", source.cameras)
-        raise DatasetError(f"{problem}. Say which one becomes '{target}': --camera {target}=NAME")
+        raise DatasetError(
+            f"{problem}. Say which one becomes '{target}': --camera {target}=NAME, or leave it out: --camera -{target}"
+        )
+    if len(known[camera]) > 1:
+        features = " and ".join(map(repr, known[camera]))
+        raise DatasetError(
+            f"{source.root}: the features {features} are both camera {camera!r}, and their pictures cannot be told "
+            f"apart. Rename one in meta/info.json and videos/, or leave the camera out: --camera -{camera}"
+        )
+
+
+def check_without(without: Collection[str], sources: Sequence[tuple[SourceDataset, CompiledMap]]) -> None:
+    """Whether every camera that is left out is one of a source or of the output's robot.
+
+    Raises:
+        UnknownName: one is not.
+    """
+    known = dict.fromkeys(name for source, compiled in sources for name in (*source.cameras, *compiled.target.cameras))
+    for name in without:
+        if name not in known:
+            raise unknown_name(name, "camera that could be left out", known)
 
 
 def output_cameras(wanted: Sequence[str] | None, given: Sequence[Mapping[str, str]]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -12,7 +13,7 @@ from engine.planning.binding import Binding
 from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.planning.prepare import PreparedSource
 from engine.planning.tasks import episode_tasks, rewritten, row_tasks
-from engine.sources import SourceDataset, SourceEpisode
+from engine.sources import Clip, RowRange, SourceDataset, SourceEpisode
 
 Episodes = tuple[SourceEpisode, ...]
 Key = tuple[int, int]  # see EpisodePlan.key
@@ -49,7 +50,7 @@ def number_episodes(
         for episode in episodes:
             told = episode_tasks(source.dataset, episode, source.spec)
             num_frames = source.num_frames[episode.index]
-            facts = (known, episode.index, num_frames, told, _state_of_files(episode))
+            facts = (known, num_frames, told, _facts_of(episode, source.dataset.root), _state_of_files(episode))
             digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
             told_of = digest, source.origins[episode.index]
             yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], *told_of)
@@ -106,7 +107,26 @@ def _state_of_files(episode: SourceEpisode) -> Sequence[object]:
     """What stands for the content of the files that an episode is read from; not where a cache keeps them."""
     if episode.repository is not None:
         return [episode.repository.state_of(path) for path in episode.paths]
-    return [(str(path.absolute()), _state_of(path)) for path in episode.paths]
+    return [_state_of(path) for path in episode.paths]
+
+
+def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
+    """All that decides what is read of an episode: which rows, and where in which files its clips lie."""
+    prefix = f"{root}/"
+
+    def place(path: Path | None) -> str:
+        return str(path).removeprefix(prefix)
+
+    def rows(ranges: Iterable[RowRange]) -> list[object]:
+        return [(place(part.path), part.start, part.stop) for part in ranges]
+
+    clips: list[object] = []
+    for camera, clip in sorted(episode.clips.items()):
+        fields = {field.name: getattr(clip, field.name) for field in fields_of(clip) if field.compare}
+        fields |= {"path": place(clip.path)} if isinstance(clip, Clip) else {"rows": rows(clip.rows)}
+        clips.append((camera, type(clip).__name__, sorted(fields.items())))
+    own = (episode.index, episode.num_frames, episode.tasks, place(episode.search), episode.faults)
+    return [own, rows(episode.rows), clips]
 
 
 def _state_of(path: Path) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from embodiments.yaml_file import Key
 from engine.errors import RecipeError
 from engine.output.record import EpisodeFailure
 from engine.planning.binding import Binding, dropped, notes
-from engine.planning.cameras import check_cameras, output_cameras
+from engine.planning.cameras import check_cameras, check_without, output_cameras
 from engine.planning.holdout import split
 from engine.planning.long_episodes import long_episode_notes
 from engine.planning.map_choice import combined
@@ -19,6 +19,7 @@ from engine.planning.prepare import PreparedSource, prepare_sources
 from engine.planning.problems import Problems
 from engine.planning.recipe import SOURCE_RATE, Recipe
 from engine.planning.tasks import row_tasks, told_by_rows
+from engine.sources.dataset import camera_name
 from engine.video.encode import VideoSettings
 
 
@@ -80,6 +81,9 @@ def _cameras(recipe: Recipe, sources: Sequence[PreparedSource], problems: Proble
     if len(sources) < len(recipe.sources):
         return None
     given = [source.cameras for source in sources]
+    known = [(source.dataset, source.map) for source in sources]
+    without = [camera_name(camera) for camera in recipe.without_cameras]
+    problems.collect(("without_cameras",), check_without, without, known)
     cameras = problems.collect(("cameras",), output_cameras, recipe.cameras, given)
     for source in sources if cameras is not None else ():
         problems.collect((*source.key, "cameras"), check_cameras, source.spec, source.cameras, cameras or ())

@@ -18,8 +18,10 @@ from engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
 from engine.planning.tasks import check_tasks, task_notes
 from engine.resample import frame_indices
 from engine.sources import SourceDataset, SourceEpisode, open_source
+from engine.sources.dataset import camera_name
 from engine.sources.episode import BadEpisode
 from engine.sources.location import pinned
+from engine.sources.places import check_places
 from engine.sources.selection import select
 
 
@@ -69,6 +71,8 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
             problems.collect((*key, "map"), maps.compiled, spec)
         return None
     spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
+    if spec.fps is not None:
+        dataset = check_places(dataset, spec.fps)
     selected = problems.collect((*key, "episodes"), _select, dataset, spec)
     episodes, rejected = selected or (None, [])
     num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
@@ -79,7 +83,7 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
         return None
     spec, compiled, notes = chosen
     columns = problems.collect((*key, "map"), _match, dataset, compiled.source)
-    cameras = problems.collect((*key, "cameras"), bind_cameras, dataset, spec, compiled, recipe.cameras)
+    cameras = problems.collect((*key, "cameras"), _bind, recipe, dataset, spec, compiled)
     if episodes is None or columns is None or cameras is None:
         return None
     return PreparedSource(
@@ -96,6 +100,11 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
         origins=origins(spec.path, dataset),
         notes=(*notes, *(about_tasks or ())),
     )
+
+
+def _bind(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, compiled: CompiledMap) -> dict[str, str]:
+    without = {camera_name(camera) for camera in recipe.without_cameras}
+    return bind_cameras(dataset, spec, compiled, recipe.cameras, without=without)
 
 
 def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisode], list[BadEpisode]]:

@@ -58,7 +58,9 @@ def cited_problems(found: Iterable[tuple[Key, str]], file: YamlFile) -> RecipePr
 
 def _as_fields(message: str) -> str:
     """Flags that a message advises, as a recipe's file writes them: --camera top=NAME, --fps 20."""
-    message = re.sub(r"--camera (\S+)=(\S+)", r"cameras: {\1: \2}", message)
+    message = re.sub(r"--camera -([^\s,;]+)", r"without_cameras: [\1]", message)
+    message = re.sub(r"--camera ([^\s=]+)=([^\s,;]+)", r"cameras: {\1: \2}", message)
+    message = re.sub(r"--source-fps (?=\S)", "fps: ", message)
 
     def as_field(flag: re.Match[str]) -> str:
         name = flag[1].replace("-", "_")

@@ -1,6 +1,6 @@
 """What to make, and from which sources: a recipe file or the flags of `convert`, as one checked value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -141,7 +141,8 @@ class Recipe(BaseModel):
     """Everything that decides the bytes of the output, and where it is to be made.
 
     robot: the target; each source either has a map onto it or is of that robot.
-    cameras: of the output, by default all that the sources give.
+    cameras: of the output, by default all that the sources give. without_cameras: those that are left out of it, by
+    their names in the output or in a source.
     fps: target rate in Hz, or "source". horizon: steps in an action chunk, by default the robot's.
     holdout: share of each source's episodes that becomes a dataset of its own.
     device: a wish, which the machine may not be able to grant: no part of what is recorded and compared, as the
@@ -153,6 +154,7 @@ class Recipe(BaseModel):
     sources: Annotated[tuple[SourceSpec, ...], AfterValidator(_some)]
     robot: str | None = None
     cameras: tuple[str, ...] | None = None
+    without_cameras: tuple[str, ...] = ()
     fps: TargetFps = Fraction(20)
     image_size: int = Field(default=256, ge=MIN_IMAGE_SIZE, le=4096, multiple_of=2)
     crop: Crop = "center"
@@ -180,18 +182,23 @@ class Recipe(BaseModel):
         task: str | Mapping[str, str] | None = None,
         task_all: bool = False,
         holdout: str | float | None = None,
+        source_fps: str | float | Fraction | None = None,
+        only_cameras: Sequence[str] | None = None,
         **settings: Any,
     ) -> "Recipe":
         """The recipe for one source; settings are the other fields of Recipe.
 
-        holdout: a share of the episodes such as 0.05, or the episodes themselves.
+        holdout: a share of the episodes such as 0.05, or the episodes themselves. source_fps: the source's rate, in
+        place of what it says itself. only_cameras: the output's, by default all.
 
         Raises:
             RecipeError: a setting is unknown or out of range.
         """
         path = source.root if isinstance(source, SourceDataset) else Path(source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
-        spec |= {"task": task, "task_all": task_all, "holdout": None if is_share(holdout) else holdout}
+        spec |= {"task": task, "task_all": task_all, "fps": source_fps}
+        spec |= {"holdout": None if is_share(holdout) else holdout}
+        settings |= {} if only_cameras is None else {"cameras": tuple(only_cameras)}
         return check_recipe({"sources": [spec], "holdout": holdout if is_share(holdout) else None, **settings})
 
 

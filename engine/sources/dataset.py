@@ -11,7 +11,9 @@ from engine.errors import DatasetError
 from engine.layout import CAMERA_PREFIX
 from engine.sources.episode import BadEpisode, SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
+from engine.sources.pictures import Content
 
+PICTURES = ("video", "image")
 # Of a column or picture: lists of names are made for what the metadata says.
 MAX_SIZE = 1 << 20
 NUMBERS = re.compile(r"(torch\.|np\.|numpy\.)?(float|double|half|u?int|bool)", re.IGNORECASE)
@@ -22,13 +24,15 @@ class Feature:
     """A column or camera as the metadata describes it.
 
     names: of its values, as far as they were understood; None: it names none. unread_names: what stands in place of
-    names that were not understood, as JSON.
+    names that were not understood, as JSON. content: what pictures show that is no colour; None: colours, or no
+    pictures.
     """
 
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] | None
     unread_names: str | None = None
+    content: Content | None = None
 
     def __post_init__(self) -> None:
         if not all(0 <= size <= MAX_SIZE for size in self.shape):
@@ -36,8 +40,8 @@ class Feature:
 
     @property
     def is_camera(self) -> bool:
-        """Whether it is pictures rather than numbers."""
-        return self.dtype in ("video", "image")
+        """Whether it is pictures of a camera rather than numbers, depth or masks."""
+        return self.dtype in PICTURES and self.content is None
 
     @property
     def is_numbers(self) -> bool:
@@ -79,8 +83,17 @@ class SourceDataset:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras, in the order of the metadata."""
-        return tuple(camera_name(key) for key, feature in self.features.items() if feature.is_camera)
+        """Names of the cameras, each once, in the order of the metadata."""
+        return tuple(self.camera_features)
+
+    @property
+    def camera_features(self) -> dict[str, tuple[str, ...]]:
+        """The features of each camera's name; more than one where names differ by "observation.images." only."""
+        found: dict[str, tuple[str, ...]] = {}
+        for key, feature in self.features.items():
+            if feature.is_camera:
+                found[camera_name(key)] = (*found.get(camera_name(key), ()), key)
+        return found
 
 
 def camera_name(key: str) -> str:

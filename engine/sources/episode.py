@@ -39,7 +39,8 @@ class RowRange:
 class Clip:
     """One camera's pictures of one episode: a whole mp4, or a part of one.
 
-    start_seconds None: the file holds this clip alone, so every frame in it counts.
+    fps: of the file, which says where in it the clip ends. start_seconds None: the file holds this clip alone, so every
+    frame in it counts. stop_seconds: where the metadata says that the clip ends; None where it does not.
     root: the dataset that the file must lie in; None where that is known.
     """
 
@@ -47,6 +48,7 @@ class Clip:
     num_frames: int
     fps: Fraction
     start_seconds: float | None = None
+    stop_seconds: float | None = None
     root: Path | None = field(default=None, compare=False, repr=False)
 
 

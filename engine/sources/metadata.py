@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from engine.errors import DatasetError
 from engine.lfs import ADVICE, is_lfs_pointer
 from engine.resample import parse_fps
-from engine.sources.dataset import Feature
+from engine.sources.dataset import PICTURES, Feature
 from engine.sources.listing import MAX_INDEX
+from engine.sources.pictures import picture_content
 from engine.templates import why_not_fillable
 
 # A line of episodes.jsonl takes some 150 bytes.
@@ -48,18 +49,36 @@ class FeatureInfo(BaseModel):
     dtype: str
     shape: tuple[int, ...] = ()
     names: Any = None
+    info: Any = None
+    video_info: Any = None
 
     @field_validator("shape", mode="before")
     @classmethod
     def _none_is_empty(cls, shape: object) -> object:
         return () if shape is None else shape
 
-    def to_feature(self) -> Feature:
-        """The feature with its names flattened; what stands there in place of names is kept as text."""
+    def to_feature(self, key: str) -> Feature:
+        """The feature with its names flattened; what stands there in place of names is kept as text.
+
+        Args:
+            key: What info.json calls it.
+        """
         names = flatten_names(self.names)
+        content = picture_content(key, self.shape, names, self._facts) if self.dtype in PICTURES else None
         if says_nothing(self.names) or (names is not None and all(map(is_unicode, names))):
-            return Feature(self.dtype, self.shape, names)
-        return Feature(self.dtype, self.shape, None, unread_names=json.dumps(self.names)[:MAX_UNREAD])
+            return Feature(self.dtype, self.shape, names, content=content)
+        unread = json.dumps(self.names)[:MAX_UNREAD]
+        return Feature(self.dtype, self.shape, None, unread_names=unread, content=content)
+
+    @property
+    def _facts(self) -> dict[str, object]:
+        """What is said of a camera's video, without the prefixes that its names have in some versions."""
+        parts = [part for part in (self.video_info, self.info) if isinstance(part, dict)]
+        return {
+            str(name).removeprefix("video.").removeprefix("image."): value
+            for part in parts
+            for name, value in part.items()
+        }
 
 
 class Info(BaseModel):
@@ -79,6 +98,11 @@ class Info(BaseModel):
     @classmethod
     def _exact(cls, fps: object) -> Fraction:
         return parse_fps(fps)
+
+    @cached_property
+    def known_features(self) -> dict[str, Feature]:
+        """Every feature by its key."""
+        return {key: feature.to_feature(key) for key, feature in self.features.items()}
 
     @field_validator("chunks_size")
     @classmethod

@@ -38,7 +38,7 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     is_hub = (root / INFO_PATHS[0]).is_file()
     info = read_json(own(root / next(path for path in INFO_PATHS if (root / path).is_file()), root), Info)
     parquets = all_own(numbered(root.glob("data/*.parquet")), root)
-    features = {name: feature.to_feature() for name, feature in info.features.items()}
+    features = info.known_features
     features = features or _features(parquets[0])
     ranges: dict[int, list[RowRange]] = {}
     for path in parquets:
@@ -63,17 +63,17 @@ def _episode(
     num_frames = sum(part.num_rows for part in rows)
     clips: dict[str, Clip | ImageColumn] = {}
     for key, feature in features.items():
-        if feature.dtype == "video":
+        if feature.is_camera and feature.dtype == "video":
             path = root / video_path.format(video_key=key, episode_index=index)
             clips[camera_name(key)] = Clip(path, num_frames, info.fps, root=root)
-        elif feature.dtype == "image":
+        elif feature.is_camera:
             clips[camera_name(key)] = ImageColumn(rows, key, num_frames)
     return SourceEpisode(index, num_frames, rows, clips, tasks=())
 
 
 def _video_path(root: Path, features: dict[str, Feature], ranges: dict[int, list[RowRange]], files: SourceFiles) -> str:
     """The template that fits the first video found; all of a dataset's are named alike."""
-    for key in (key for key, feature in features.items() if feature.dtype == "video"):
+    for key in (key for key, feature in features.items() if feature.is_camera and feature.dtype == "video"):
         for index in ranges:
             for template in VIDEO_PATHS:
                 if files.size(root / template.format(video_key=key, episode_index=index)) is not None:

@@ -40,7 +40,7 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         layout=f"LeRobot {info.codebase_version or 'v2'}",
         fps=info.fps,
         robot_type=info.robot_type,
-        features={name: feature.to_feature() for name, feature in info.features.items()},
+        features=info.known_features,
         tasks=tasks.texts,
         episodes=[_episode(root, info, line) for _, line in listed.sound()],
         files=files,
@@ -75,10 +75,10 @@ def _episode(root: Path, info: Info, line: EpisodeLine) -> SourceEpisode:
     }
     rows = (RowRange(inside(root, info.data_path or DATA_PATH, where, **fields), root=root),)
     clips: dict[str, Clip | ImageColumn] = {}
-    for key, feature in info.features.items():
-        if feature.dtype == "video":
+    for key, feature in info.known_features.items():
+        if feature.is_camera and feature.dtype == "video":
             path = inside(root, info.video_path or VIDEO_PATH, where, video_key=key, **fields)
             clips[camera_name(key)] = Clip(path, line.length, info.fps, root=root)
-        elif feature.dtype == "image":
+        elif feature.is_camera:
             clips[camera_name(key)] = ImageColumn(rows, key, line.length)
     return SourceEpisode(line.episode_index, line.length, rows, clips, line.tasks)

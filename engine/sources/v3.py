@@ -21,6 +21,7 @@ from engine.sources.files import LOCAL, SourceFiles
 from engine.sources.listing import EpisodeList, number_of, why_no_length
 from engine.sources.metadata import Index, Info, Tasks, Totals, alone, check, inside, read_json
 from engine.sources.parquet import SharedRows, numbered, read_columns
+from engine.sources.places import check_places
 from engine.sources.task_list import read_task_table
 
 # Thirty years: no file is longer, and libav counts ticks in 64 bits.
@@ -48,28 +49,30 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     for _, row in listed.sound():
         episodes.append(_episode(root, info, row, rows.slice(start, start + row.length)))
         start += row.length
-    return SourceDataset(
+    dataset = SourceDataset(
         root=root,
         layout=f"LeRobot {info.codebase_version or 'v3'}",
         fps=info.fps,
         robot_type=info.robot_type,
-        features={name: feature.to_feature() for name, feature in info.features.items()},
+        features=info.known_features,
         tasks=tasks.texts,
         episodes=episodes,
         files=files,
         task_problems=tuple(tasks.problems),
         bad=listed.bad(read_json(root / "meta/info.json", Totals).total_episodes),
     )
+    return check_places(dataset)
 
 
 class _Place(BaseModel):
-    """Where one camera's clip of an episode begins."""
+    """Where one camera's clip of an episode begins, and where it ends if that is said."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     chunk_index: int = Field(ge=0)
     file_index: int = Field(ge=0)
     from_timestamp: float = Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)
+    to_timestamp: float | None = Field(default=None, ge=0, le=MAX_SECONDS, allow_inf_nan=False)
 
 
 class _EpisodeRow(BaseModel):
@@ -91,7 +94,8 @@ def _list_episodes(root: Path, info: Info) -> EpisodeList[_EpisodeRow]:
         DatasetError: none of the files can be read.
     """
     listed: EpisodeList[_EpisodeRow] = EpisodeList()
-    cameras = [key for key, feature in info.features.items() if feature.dtype == "video"]
+    features = info.known_features
+    cameras = [key for key, feature in features.items() if feature.is_camera and feature.dtype == "video"]
     columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
     wanted = ["tasks", *(column for names in columns.values() for column in names.values())]
     paths = all_own(numbered(root.glob("meta/episodes/*/*.parquet")), root)
@@ -143,9 +147,9 @@ def _episode(root: Path, info: Info, row: _EpisodeRow, rows: tuple[RowRange, ...
     clips: dict[str, Clip | ImageColumn] = {}
     for key, place in row.places.items():
         path = _video(root, template, key, place.chunk_index, place.file_index)
-        clips[camera_name(key)] = Clip(path, row.length, info.fps, place.from_timestamp, root)
-    for key, feature in info.features.items():
-        if feature.dtype == "image":
+        clips[camera_name(key)] = Clip(path, row.length, info.fps, place.from_timestamp, place.to_timestamp, root=root)
+    for key, feature in info.known_features.items():
+        if feature.is_camera and feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, row.length)
     data = root / "data"
     return SourceEpisode(row.episode_index, row.length, rows, clips, row.tasks, search=data, faults=row.faults)

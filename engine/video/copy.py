@@ -15,11 +15,27 @@ from numpy.typing import NDArray
 
 from engine.damage import naming
 from engine.sources.episode import Clip
+from engine.video.boxes import read_boxes
 from engine.video.decode import open_video, readable
 from engine.video.encode import VideoSettings
 from engine.video.parts import clip_bounds, clip_packets
 
 CODEC, PIXELS = "h264", ("yuv420p", "yuvj420p")
+
+# What an encoder writes; anything else, such as a place or a date, stays behind.
+PLAIN_METADATA = {
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "language",
+    "handler_name",
+    "vendor_id",
+}
+PLAIN_BOXES = {
+    *("ftyp", "free", "mdat", "moov", "moov/mvhd", "moov/udta", "moov/trak", "moov/trak/tkhd", "moov/trak/edts"),
+    *("moov/trak/mdia", "moov/trak/mdia/mdhd", "moov/trak/mdia/hdlr", "moov/trak/mdia/minf"),
+}
 
 
 class Copy(Enum):
@@ -47,6 +63,7 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
             (packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
             for packet in _own_packets(container, stream, clip)
         ]
+        has_plain_metadata = container.metadata.keys() | stream.metadata.keys() <= PLAIN_METADATA
         assert stream.time_base is not None
         time_base = stream.time_base
     if len(packets) != clip.num_frames or any(pts is None or pts != dts or is_cut for pts, dts, _, is_cut in packets):
@@ -58,8 +75,11 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
     if not _is_regular(times, 1 / (settings.fps * time_base)):
         return None
     span = int(times[-1] - times[0]) * time_base
+    if not (boxes := read_boxes(clip.path)).is_upright:
+        return None
+    is_plain = boxes.names <= PLAIN_BOXES and has_plain_metadata
     is_exact = times[0] == 0 and span * settings.fps == len(packets) - 1
-    return Copy.FILE if is_exact and is_alone and clip.start_seconds is None else Copy.PACKETS
+    return Copy.FILE if is_exact and is_alone and is_plain and clip.start_seconds is None else Copy.PACKETS
 
 
 def copy_clip(clip: Clip, path: Path, how: Copy, settings: VideoSettings) -> None:

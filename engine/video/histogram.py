@@ -10,15 +10,22 @@ from numpy.typing import NDArray
 from engine.stats import Summary
 from engine.video.reframe import filter_graph
 
+# Of the pixels that are counted, every how many are compared with the frame before.
+GRID = 4
 LEVELS = np.arange(256) / 255
 
 
 class RgbHistogram:
-    """Counts of each level of each channel, shape (3, 256)."""
+    """Counts of each level of each channel, shape (3, 256).
+
+    largest_change: of any level at the same place from one counted frame to the next, in a sparse grid of places.
+    """
 
     def __init__(self) -> None:
         self.counts: NDArray[np.int64] = np.zeros((3, len(LEVELS)), dtype=np.int64)
         self.num_frames = 0
+        self.largest_change = 0
+        self._seen: NDArray[np.int16] | None = None
         self._graph: Graph | None = None
 
     def add(self, frame: av.VideoFrame) -> None:
@@ -32,6 +39,14 @@ class RgbHistogram:
         for channel, counts in enumerate(self.counts):
             counts += np.bincount(image[..., channel].ravel(), minlength=len(LEVELS))
         self.num_frames += 1
+        seen = image[::GRID, ::GRID, 1].astype(np.int16)
+        if self._seen is not None:
+            self.largest_change = max(self.largest_change, int(np.abs(seen - self._seen).max(initial=0)))
+        self._seen = seen
+
+    def mean_level(self) -> float:
+        """Mean of all channels, 0 black to 1 white."""
+        return float((self.counts / self.counts.sum(axis=1, keepdims=True) @ LEVELS).mean())
 
     def summary(self) -> Summary:
         """min, max, mean and std of each channel, levels scaled to 0..1; each shape (3, 1, 1)."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.errors import VideoError
 from engine.sources.episode import Clip, ImageColumn
+from engine.video.boxes import read_boxes
 from engine.video.decode import decode_clip, open_video
 
 # Cells of a grey picture: small enough to average noise away, large enough for a moving hand to fill one.
@@ -25,6 +26,7 @@ class VideoHeader:
     """What a container says of its video; num_frames 0 and rates None where it does not.
 
     mean_fps: frames by duration. step_fps: of the smallest step between frames, the same if there is no gap.
+    pixel_aspect: width of a pixel by its height. is_turned: whether players turn or mirror the pictures.
     """
 
     codec: str
@@ -36,6 +38,8 @@ class VideoHeader:
     step_fps: Fraction | None
     num_frames: int
     num_bytes: int
+    pixel_aspect: Fraction = Fraction(1)
+    is_turned: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +92,8 @@ def read_header(clip: Clip) -> VideoHeader:
             step_fps=stream.base_rate,
             num_frames=stream.frames,
             num_bytes=clip.path.stat().st_size,
+            pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
+            is_turned=not read_boxes(clip.path).is_upright,
         )
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import av
+import numpy as np
 from av.filter import Graph
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange
 
 from engine.errors import VideoError
@@ -13,6 +16,18 @@ from engine.faults import FaultCode
 
 Crop = Literal["center", "pad"]
 
+UPRIGHT = (1, 0, 0, 1)
+# libavfilter's way to each of the eight positions of a picture.
+TURNS: dict[tuple[int, ...], tuple[tuple[str, str | None], ...]] = {
+    UPRIGHT: (),
+    (0, 1, -1, 0): (("transpose", "clock"),),
+    (-1, 0, 0, -1): (("hflip", None), ("vflip", None)),
+    (0, -1, 1, 0): (("transpose", "cclock"),),
+    (-1, 0, 0, 1): (("hflip", None),),
+    (1, 0, 0, -1): (("vflip", None),),
+    (0, 1, 1, 0): (("transpose", "cclock_flip"),),
+    (0, -1, -1, 0): (("transpose", "clock_flip"),),
+}
 # The area mean of the source pixels, exact on every machine.
 SCALE_FLAGS = "area+accurate_rnd+bitexact"
 
@@ -29,17 +44,37 @@ class Box:
     to_height: int
 
 
-def crop_box(width: int, height: int, *, crop: Crop, image_size: int) -> Box:
+def crop_box(width: int, height: int, *, crop: Crop, image_size: int, pixel_aspect: Fraction = Fraction(1)) -> Box:
     """Centre square of the source ("center"), or all of it, fitted into the target ("pad").
 
-    Sizes and offsets in pixels; offsets are even, as 4:2:0 chroma demands.
+    Sizes and offsets in pixels; offsets are even, as 4:2:0 chroma demands. pixel_aspect: width of a source pixel by
+    its height; pixels of the target are square.
     """
+    shown = float(width * pixel_aspect), float(height)
     if crop == "center":
-        side = min(width, height)
-        return Box(_even((width - side) / 2), _even((height - side) / 2), side, side, image_size, image_size)
-    scale = image_size / max(width, height)
-    fitted = (min(image_size, max(2, _even(side * scale))) for side in (width, height))
+        side = min(shown)
+        across = max(1, min(width, round(side / pixel_aspect)))
+        down = int(side)
+        return Box(_even((width - across) / 2), _even((height - down) / 2), across, down, image_size, image_size)
+    scale = image_size / max(shown)
+    fitted = (min(image_size, max(2, _even(side * scale))) for side in shown)
     return Box(0, 0, width, height, *fitted)
+
+
+def turn_of(frame: av.VideoFrame) -> tuple[int, ...]:
+    """How a frame is to be turned for display, as the signs of a, b, c, d in (x, y) -> (ax + cy, bx + dy).
+
+    Raises:
+        VideoError: by an angle that is no quarter turn.
+    """
+    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    if data is None:
+        return UPRIGHT
+    matrix = np.frombuffer(memoryview(data), "<i4")
+    found = tuple(int(np.sign(matrix[place])) for place in (0, 1, 3, 4))
+    if found not in TURNS:
+        raise VideoError(f"the picture is to be turned by {frame.rotation} degrees, expected quarter turns")
+    return found
 
 
 def _even(value: float) -> int:
@@ -49,12 +84,14 @@ def _even(value: float) -> int:
 class Reframer:
     """Turns decoded frames into (image_size, image_size) yuv420p, range and matrix of YUV as they came.
 
-    One libavfilter graph per clip, built for its first frame; one thread.
+    Pictures stand upright as their display matrix says, and pixels become square. One libavfilter graph per clip,
+    built for its first frame; one thread. turn: of that frame, once it came; see `turn_of`.
     """
 
-    def __init__(self, *, crop: Crop, image_size: int) -> None:
+    def __init__(self, *, crop: Crop, image_size: int, pixel_aspect: Fraction = Fraction(1)) -> None:
         self.crop: Crop = crop
-        self.image_size = image_size
+        self.image_size, self.pixel_aspect = image_size, pixel_aspect
+        self.turn: tuple[int, ...] = UPRIGHT
         self._graph: Graph | None = None
         self._input: tuple[int, int, str] | None = None
 
@@ -73,11 +110,15 @@ class Reframer:
         return reframed
 
     def _build(self, frame: av.VideoFrame) -> Graph:
-        size = self.image_size
-        box = crop_box(frame.width, frame.height, crop=self.crop, image_size=size)
+        size, self.turn = self.image_size, turn_of(frame)
+        width, height, aspect = frame.width, frame.height, self.pixel_aspect
+        if self.turn[0] == 0:  # turned on its side
+            width, height, aspect = height, width, 1 / aspect
+        box = crop_box(width, height, crop=self.crop, image_size=size, pixel_aspect=aspect)
         source = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1000"
         steps = [
             ("buffer", f"{source}:colorspace={frame.colorspace:d}:range={frame.color_range:d}"),
+            *TURNS[self.turn],
             ("crop", f"{box.width}:{box.height}:{box.left}:{box.top}"),
             ("scale", f"{box.to_width}:{box.to_height}:flags={SCALE_FLAGS}:{_colors(frame)}"),
             ("format", "yuv420p"),

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.damage import diagnose
-from engine.errors import RowsError
+from engine.errors import DatasetError, RowsError
 from engine.faults import FaultCode
 from engine.sources.containment import why_foreign
 from engine.sources.episode import RowRange, SourceEpisode
-from engine.sources.parquet import episode_ranges, numbered, why_too_large
+from engine.sources.parquet import episode_ranges, parquet_files, why_too_large
 
 
 def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
@@ -36,6 +36,7 @@ class RowReader:
         self._table: pa.Table | None = None
         self._ranges: dict[Path, dict[int, list[RowRange]]] = {}  # of each shared file, by episode
         self._paths: dict[Path, list[Path]] = {}  # of each folder that was searched
+        self._broken: dict[Path, DatasetError] = {}  # files in which rows cannot be looked for
 
     def read(
         self, episode: SourceEpisode, columns: Sequence[str], *, optional: Sequence[str] = ()
@@ -52,19 +53,33 @@ class RowReader:
         return ranges, self.read_ranges(ranges, columns, optional=optional)
 
     def _locate(self, episode: SourceEpisode, folder: Path) -> tuple[RowRange, ...]:
-        expected = dict.fromkeys((rows.path, rows.root) for rows in episode.rows)
-        found = [rows for path, root in expected for rows in self._ranges_in(path, root, episode.index)]
+        root = episode.rows[0].root
+        found = self._search([rows.path for rows in episode.rows], root, episode.index)
         if sum(rows.num_rows for rows in found) != episode.num_frames:
             if folder not in self._paths:
                 if episode.repository is not None:
                     episode.repository.fetch_rows(folder)
                 self._ranges.clear()  # what was not there may have come
-                self._paths[folder] = numbered(folder.rglob("*.parquet"))
-            root = episode.rows[0].root
-            found = [rows for path in self._paths[folder] for rows in self._ranges_in(path, root, episode.index)]
+                self._paths[folder] = parquet_files(folder, "**/*.parquet")
+            found = self._search(self._paths[folder], root, episode.index)
+        if self._broken and sum(rows.num_rows for rows in found) != episode.num_frames:
+            path, error = next(iter(self._broken.items()))
+            elsewhere = sum(rows.num_rows for rows in found)
+            reason = f"{error}; other files hold {elsewhere} of the episode's {episode.num_frames} rows"
+            raise RowsError(reason, diagnose(path, error.__cause__ or error)[0])
         if not found:
             raise RowsError(f"no rows of episode {episode.index} below {folder}", FaultCode.MISSING)
         return tuple(found)
+
+    def _search(self, paths: Iterable[Path], root: Path | None, episode: int) -> list[RowRange]:
+        """The episode's rows in those of the files that can be read."""
+        found: list[RowRange] = []
+        for path in dict.fromkeys(paths):
+            try:
+                found += self._ranges_in(path, root, episode)
+            except DatasetError as error:
+                self._broken[path] = error
+        return found
 
     def _ranges_in(self, path: Path, root: Path | None, episode: int) -> Sequence[RowRange]:
         """The rows of a shared file that carry the episode's index."""

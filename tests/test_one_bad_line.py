@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import LOCAL, convert_here, files_of, recipe_for
@@ -14,7 +15,7 @@ from engine.errors import EpisodesFailed, MillraceError, OutputExists
 from engine.inspection import inspect_dataset
 from engine.planning.recipe import check_recipe
 from engine.sources import open_source
-from synthetic import SyntheticVideo, edit_column, edit_jsonl, write_dataset
+from synthetic import SyntheticVideo, edit_column, edit_json, edit_jsonl, truncate_file, write_dataset
 
 SMALL = SyntheticVideo(codec="libx264", gop=10, bframes=0)
 LENGTHS = (12, 9, 11, 8)
@@ -172,3 +173,127 @@ def test_selections_count_it_among_the_episodes(source: Path, bad: BadLine) -> N
 def test_a_camera_that_is_not_wanted_hurts_nobody(source: Path, bad: BadLine, tmp_path: Path) -> None:
     values = {"sources": [{"path": source}], "cameras": ["top"], "image_size": 64, **SETTINGS}
     assert convert(check_recipe(values), tmp_path / "out", workers=LOCAL).num_episodes == len(LENGTHS)
+
+
+BROKEN_FILES = {
+    "v3.0, list": ("v3.0", "meta/episodes/chunk-000/file-001.parquet", {2, 3}),
+    "v3.0, rows": ("v3.0", "data/chunk-000/file-001.parquet", {2, 3}),
+    "v1.6, rows": ("v1.6", "data/train-00001-of-00002.parquet", {2, 3}),
+}
+
+
+def split_file(path: Path, rest: Path, *, start: int) -> None:
+    """Move the rows of a parquet file from `start` on into another."""
+    table = pq.read_table(path)
+    rest.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.slice(start), rest)
+    pq.write_table(table.slice(0, start), path)
+
+
+@pytest.fixture(params=BROKEN_FILES)
+def half_broken(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path, set[int]]:
+    """A dataset, one of its two parquet files cut short, and the episodes in that."""
+    version, name, lost = BROKEN_FILES[request.param]
+    root = tmp_path / "source"
+    write_dataset(root, lengths=LENGTHS, version=version, video=SMALL)
+    path = root / name
+    if not path.exists():
+        first = next(path.parent.glob("*.parquet"))
+        split_file(first, path, start=2 if "meta" in name else LENGTHS[0] + LENGTHS[1])
+    truncate_file(path, 0.5)
+    for info in root.glob("meta*/info.json"):
+        edit_json(info, lambda values: {**values, "total_episodes": len(LENGTHS)})
+    return root, path, lost
+
+
+def test_a_broken_file_of_many_costs_the_episodes_in_it(
+    half_broken: tuple[Path, Path, set[int]], tmp_path: Path
+) -> None:
+    root, path, lost = half_broken
+    recipe = recipe_for(root, **SETTINGS, task="Pick.")
+    with pytest.raises(EpisodesFailed) as caught:
+        convert(recipe, tmp_path / "out", workers=LOCAL)
+    assert {one.episode for one in caught.value.quarantined} == lost
+    assert {one.code.value for one in caught.value.quarantined} == {"truncated"}
+    assert all(str(path) in one.reason for one in caught.value.quarantined)
+    assert convert(recipe, tmp_path / "out", workers=LOCAL, skip_bad=True).num_episodes == 2
+    findings = [finding for finding in inspect_dataset(root).findings if str(path) in finding.message]
+    assert {finding.episode for finding in findings} == lost
+
+
+def test_a_broken_file_that_no_episode_needs_hurts_nobody(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "source", lengths=LENGTHS, version="v3.0", video=SMALL)
+    (tmp_path / "source/data/chunk-000/file-009.parquet").write_bytes(b"PAR1")
+    assert convert_here(tmp_path / "source", tmp_path / "out", **SETTINGS).num_episodes == len(LENGTHS)
+
+
+def test_where_nothing_says_how_many_episodes_a_broken_file_lists_it_fails_as_one(tmp_path: Path) -> None:
+    write_dataset(tmp_path, lengths=LENGTHS, version="v3.0", video=SMALL)
+    split_file(tmp_path / META, tmp_path / META.replace("000.p", "001.p"), start=2)
+    truncate_file(tmp_path / META.replace("000.p", "001.p"), 0.5)
+    edit_json(tmp_path / "meta/info.json", lambda info: {**info, "total_episodes": None})
+    (bad,) = open_source(tmp_path).bad
+    assert (bad.index, bad.fault.code.value) == (2, "truncated")
+    assert bad.fault.reason.endswith("how many episodes it lists is not known")
+
+
+HIDDEN = ("._file-000.parquet", ".ipynb_checkpoints/file-000.parquet")
+
+
+@pytest.mark.parametrize("version", ["v3.0", "v1.6", "v2.1"])
+def test_hidden_files_are_ignored(version: str, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    write_dataset(root, lengths=LENGTHS, version=version, video=SMALL)
+    for folder in {path.parent for path in root.rglob("*.parquet")}:
+        for name in HIDDEN:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    if version == "v3.0":  # so that rows are looked for in all files
+        edit_column(root / META, "length", lambda values: [values[0] + 1, values[1] - 1, *values[2:]])
+    settings = {**SETTINGS, "episodes": "2,3", "task": "Pick."}
+    assert convert_here(root, tmp_path / "out", **settings).num_episodes == 2
+    assert not [finding for finding in inspect_dataset(root).findings if finding.code == "unreadable-rows"]
+
+
+@pytest.mark.parametrize("chunk", ["{chunk_index:03d}", "{chunk:03d}"])
+@pytest.mark.parametrize("episode", ["{episode_id:06d}", "{file_index:06d}"])
+def test_path_templates_may_call_their_fields_otherwise(chunk: str, episode: str, tmp_path: Path) -> None:
+    write_dataset(tmp_path, lengths=LENGTHS, video=SMALL, chunks_size=2)
+
+    def rename(template: str) -> str:
+        return template.replace("{episode_chunk:03d}", chunk).replace("{episode_index:06d}", episode)
+
+    paths = [episode.paths for episode in open_source(tmp_path).episodes]
+    edit_json(
+        tmp_path / "meta/info.json",
+        lambda info: {**info, "data_path": rename(info["data_path"]), "video_path": rename(info["video_path"])},
+    )
+    assert [episode.paths for episode in open_source(tmp_path).episodes] == paths
+
+
+def test_files_numbered_from_0_in_each_folder_are_found(tmp_path: Path) -> None:
+    write_dataset(tmp_path, lengths=LENGTHS, video=SMALL, chunks_size=2)
+    template = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+    for index in range(4):
+        old = tmp_path / f"data/chunk-{index // 2:03d}/episode_{index:06d}.parquet"
+        old.rename(tmp_path / template.format(chunk_index=index // 2, file_index=index % 2))
+    edit_json(tmp_path / "meta/info.json", lambda info: {**info, "data_path": template})
+    assert all(episode.rows[0].path.is_file() for episode in open_source(tmp_path).episodes)
+
+
+def test_metadata_may_begin_with_a_mark_and_have_lines_of_windows(tmp_path: Path) -> None:
+    write_dataset(tmp_path, lengths=LENGTHS, video=SMALL)
+    before = open_source(tmp_path)
+    for path in [*tmp_path.glob("meta/*.json"), *tmp_path.glob("meta/*.jsonl")]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    after = open_source(tmp_path)
+    assert (after.episodes, after.tasks, after.bad) == (before.episodes, before.tasks, ())
+
+
+def test_numbers_in_lists_of_one_are_numbers(tmp_path: Path) -> None:
+    write_dataset(tmp_path, lengths=LENGTHS, version="v3.0", video=SMALL)
+    before = open_source(tmp_path)
+    for column in ("episode_index", "length", PLACE.format("top")):
+        edit_column(tmp_path / META, column, lambda values: [[value] for value in values])
+    after = open_source(tmp_path)
+    assert (after.episodes, after.bad) == (before.episodes, ())

@@ -162,11 +162,7 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "odd template": (
         change_info(lambda info: {**info, "data_path": "data/{episode}.parquet"}),
-        r"meta/info\.json: path template 'data/{episode}\.parquet' has the field 'episode'\. Known: episode_chunk, ",
-    ),
-    "odd task": (
-        lambda root: (root / "meta/tasks.jsonl").write_text('{"task_index": "a", "task": 5}'),
-        r"tasks\.jsonl:1: ",
+        r"meta/info\.json: path template 'data/{episode}\.parquet' has the field 'episode'\. Known: chunk, ",
     ),
 }
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Protocol
 
+from engine.errors import DatasetError
 from engine.sources.containment import all_own
-from engine.sources.parquet import count_rows, numbered
+from engine.sources.parquet import count_rows, parquet_files
 
 
 class SourceFiles(Protocol):
@@ -13,11 +14,13 @@ class SourceFiles(Protocol):
     def size(self, path: Path) -> int | None:
         """Bytes of a file; None where there is none."""
 
-    def count_rows(self, root: Path, pattern: str) -> dict[Path, int]:
+    def count_rows(self, root: Path, pattern: str) -> dict[Path, int | DatasetError]:
         """Rows of each parquet file below the dataset's root that fits the pattern, in the order of their numbers.
 
+        A file that is no parquet has an error in place of a number.
+
         Raises:
-            MillraceError: there is no such file, or one is no parquet.
+            MillraceError: there is no such file.
         """
 
 
@@ -31,9 +34,9 @@ class LocalFiles:
         except (OSError, ValueError):  # ValueError: no path at all, by its characters
             return None
 
-    def count_rows(self, root: Path, pattern: str) -> dict[Path, int]:
+    def count_rows(self, root: Path, pattern: str) -> dict[Path, int | DatasetError]:
         """Rows of each parquet file, read from its footer."""
-        return count_rows(all_own(numbered(root.glob(pattern)), root))
+        return count_rows(all_own(parquet_files(root, pattern), root))
 
 
 LOCAL = LocalFiles()

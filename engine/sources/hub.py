@@ -16,7 +16,7 @@ from engine.errors import DatasetError
 from engine.hub.calls import HubName, ask, list_files, quiet
 from engine.layout import MANIFEST, META, MODALITY_CONFIG
 from engine.sources.location import HubId
-from engine.sources.parquet import numbered
+from engine.sources.parquet import DAMAGE, count_rows, is_hidden, numbered
 
 # Without handlers of an application's own, a warning is a bare line on standard error.
 LOGGER = logging.getLogger("millrace")
@@ -89,10 +89,10 @@ class HubFiles:
         """Bytes of a file; None where there is none."""
         return self.sizes.get(path.relative_to(self.repo.root).as_posix())
 
-    def count_rows(self, root: Path, pattern: str) -> dict[Path, int]:
+    def count_rows(self, root: Path, pattern: str) -> dict[Path, int | DatasetError]:
         """Rows of each parquet file; of those that are not here, only the footer is downloaded."""
         depth = len(PurePosixPath(pattern).parts)
-        names = [PurePosixPath(name) for name in self.sizes]
+        names = [name for name in map(PurePosixPath, self.sizes) if not is_hidden(name)]
         paths = numbered(root / name for name in names if len(name.parts) == depth and name.match(pattern))
         if not paths:
             raise DatasetError(f"{self.repo.name.repo} on the Hub has no parquet file below data/")
@@ -100,18 +100,21 @@ class HubFiles:
             counts = pool.map(self._count_rows, paths)
             return dict(zip(paths, counts, strict=True))
 
-    def _count_rows(self, path: Path) -> int:
+    def _count_rows(self, path: Path) -> int | DatasetError:
         from huggingface_hub import HfFileSystem
 
         if path.is_file():
-            return int(pq.read_metadata(path).num_rows)
+            return count_rows([path])[path]
         name = f"datasets/{self.repo.name.repo}@{self.repo.commit}/{path.relative_to(self.repo.root).as_posix()}"
 
         def read_footer() -> int:
             with HfFileSystem().open(name, "rb", block_size=FOOTER_BYTES) as file:
                 return int(pq.read_metadata(file).num_rows)
 
-        return ask(read_footer, self.repo.name)
+        try:
+            return ask(read_footer, self.repo.name)
+        except DAMAGE as error:
+            return DatasetError(f"{path} on the Hub is truncated or corrupt ({error})")
 
 
 def open_repo(hub_id: HubId) -> HubFiles:
@@ -155,5 +158,7 @@ def download(name: HubName, path: str, cache: Path) -> Path:
 
 def _is_metadata(path: PurePosixPath) -> bool:
     """What layouts read when they are opened; v1 has no more metadata than its rows."""
+    if is_hidden(path):
+        return False
     is_v1_rows = path.match("data/*.parquet") and len(path.parts) == 2
     return path.parts[0] in ("meta", "meta_data") or is_v1_rows or str(path) in (MANIFEST, MODALITY_CONFIG)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from engine.damage import diagnose
 from engine.errors import DatasetError
+from engine.faults import FaultCode
 from engine.lfs import ADVICE, is_lfs_pointer
 from engine.sources.episode import RowRange
 
@@ -26,7 +28,24 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 class SharedRows:
     """Files whose rows, one after the other, are the dataset's."""
 
-    def __init__(self, num_rows: Mapping[Path, int], root: Path) -> None:
+    def __init__(self, counts: Mapping[Path, int | DatasetError], root: Path, *, num_listed: int) -> None:
+        """Take in files with their rows, or why they cannot be read.
+
+        Args:
+            counts: The files, in order.
+            root: The folder that they must lie in.
+            num_listed: Rows that the metadata lists; those that the readable files lack lie in the broken one.
+
+        Raises:
+            DatasetError: no file can be read.
+        """
+        self.broken = {path: error for path, error in counts.items() if isinstance(error, DatasetError)}
+        if len(self.broken) == len(counts):
+            raise next(iter(self.broken.values()))
+        num_read = sum(count for count in counts.values() if isinstance(count, int))
+        num_rows = {path: count for path, count in counts.items() if isinstance(count, int)}
+        if len(self.broken) == 1:
+            num_rows = {path: num_rows.get(path, max(0, num_listed - num_read)) for path in counts}
         self._root = root
         self._paths = list(num_rows)
         self._ends = np.cumsum(list(num_rows.values()), dtype=np.int64)
@@ -44,6 +63,16 @@ class SharedRows:
         return tuple(ranges)
 
 
+def parquet_files(root: Path, pattern: str) -> list[Path]:
+    """Files below a dataset's root that fit a pattern, in the order of the numbers in them; hidden ones are ignored."""
+    return numbered(path for path in root.glob(pattern) if not is_hidden(path.relative_to(root)))
+
+
+def is_hidden(relative: PurePath) -> bool:
+    """Whether a system or an editor left a file: ._NAME beside NAME of macOS, .ipynb_checkpoints/."""
+    return any(part.startswith(".") for part in relative.parts)
+
+
 def numbered(paths: Iterable[Path]) -> list[Path]:
     """Paths in the order of the numbers in them: file-2 before file-10."""
     return sorted(paths, key=lambda path: [int(part) if part.isdigit() else part for part in _parts(path)])
@@ -53,15 +82,35 @@ def _parts(path: Path) -> list[str]:
     return re.split(r"(\d+)", str(path))
 
 
-def count_rows(paths: Sequence[Path]) -> dict[Path, int]:
-    """Rows of each file, read from its footer.
+def count_rows(paths: Sequence[Path]) -> dict[Path, int | DatasetError]:
+    """Rows of each file, read from its footer, or why it cannot be read.
 
     Raises:
-        DatasetError: there is no file, or one is no parquet.
+        DatasetError: there is no file.
     """
     if not paths:
         raise DatasetError("the dataset has no parquet file below data/")
-    return {path: _open(path).num_rows for path in paths}
+    return {path: _count(path) for path in paths}
+
+
+def _count(path: Path) -> int | DatasetError:
+    try:
+        return int(_open(path).num_rows)
+    except DatasetError as error:
+        damage_of(path, error)
+        return error
+
+
+def damage_of(path: Path, error: DatasetError) -> FaultCode:
+    """How a file is damaged that could not be read.
+
+    Raises:
+        DatasetError: the error itself, where the system refuses the file; that may pass, and is no damage.
+    """
+    code, _ = diagnose(path, error.__cause__ or error)
+    if code is FaultCode.UNREADABLE:
+        raise error
+    return code
 
 
 def read_schema(path: Path) -> pa.Schema:

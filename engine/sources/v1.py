@@ -3,27 +3,31 @@
 Neither says where its episodes begin, so the column episode_index is read; neither names tasks.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
+from engine.errors import DatasetError
 from engine.sources.containment import all_own, own
 from engine.sources.dataset import Feature, SourceDataset, camera_name
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
-from engine.sources.metadata import Info, read_json
-from engine.sources.parquet import episode_ranges, numbered, read_first_row, read_schema
+from engine.sources.listing import EpisodeList
+from engine.sources.metadata import Info, Totals, read_json
+from engine.sources.parquet import damage_of, episode_ranges, parquet_files, read_first_row, read_schema
 
 VIDEO_PATHS = (
     "videos/{video_key}_episode_{episode_index:06d}.mp4",  # v1.x
     "videos/{video_key}/episode_{episode_index:06d}.mp4",  # the guide's tree
 )
+ROWS = "data/*.parquet"
 INFO_PATHS = ("meta_data/info.json", "meta/info.json")
 
 
 def fits(root: Path) -> bool:
     """Whether the files of these layouts are there."""
-    return any((root / path).is_file() for path in INFO_PATHS) and any(root.glob("data/*.parquet"))
+    return any((root / path).is_file() for path in INFO_PATHS) and bool(parquet_files(root, ROWS))
 
 
 def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
@@ -36,14 +40,17 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     is_hub = (root / INFO_PATHS[0]).is_file()
-    info = read_json(own(root / next(path for path in INFO_PATHS if (root / path).is_file()), root), Info)
-    parquets = all_own(numbered(root.glob("data/*.parquet")), root)
+    info_path = own(root / next(path for path in INFO_PATHS if (root / path).is_file()), root)
+    info = read_json(info_path, Info)
+    parquets = all_own(parquet_files(root, ROWS), root)
     features = info.known_features
-    features = features or _features(parquets[0])
-    ranges: dict[int, list[RowRange]] = {}
-    for path in parquets:
-        for index, rows in episode_ranges(path, root):
-            ranges.setdefault(index, []).append(rows)
+    ranges, broken = _ranges(parquets, root)
+    features = features or _features(next(path for path in parquets if path not in broken))
+    listed: EpisodeList[tuple[RowRange, ...]] = EpisodeList()
+    for index, parts in ranges.items():
+        listed.add(index, tuple(parts), place=str(parts[0]))
+    for path, error in broken.items():
+        listed.lose(str(error), damage_of(path, error))
     video_path = _video_path(root, features, ranges, files)
     return SourceDataset(
         root=root,
@@ -54,7 +61,29 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         tasks={},
         episodes=[_episode(root, info, features, video_path, index, tuple(ranges[index])) for index in sorted(ranges)],
         files=files,
+        bad=listed.bad(read_json(info_path, Totals).total_episodes),
     )
+
+
+def _ranges(paths: Sequence[Path], root: Path) -> tuple[dict[int, list[RowRange]], dict[Path, DatasetError]]:
+    """The rows of each episode, and the files that cannot be read.
+
+    Raises:
+        DatasetError: none can.
+    """
+    ranges: dict[int, list[RowRange]] = {}
+    broken: dict[Path, DatasetError] = {}
+    for path in paths:
+        try:
+            found = list(episode_ranges(path, root))
+        except DatasetError as error:
+            broken[path] = error
+            continue
+        for index, rows in found:
+            ranges.setdefault(index, []).append(rows)
+    if len(broken) == len(paths):
+        raise next(iter(broken.values()))
+    return ranges, broken
 
 
 def _episode(

@@ -42,7 +42,7 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         robot_type=info.robot_type,
         features=info.known_features,
         tasks=tasks.texts,
-        episodes=[_episode(root, info, line) for _, line in listed.sound()],
+        episodes=[_episode(root, info, line, files) for _, line in listed.sound()],
         files=files,
         bad=listed.bad(),
         task_problems=tuple(tasks.problems),
@@ -67,18 +67,26 @@ def _list_episodes(path: Path) -> EpisodeList[EpisodeLine]:
     return listed
 
 
-def _episode(root: Path, info: Info, line: EpisodeLine) -> SourceEpisode:
-    where = f"{root}/meta/info.json"
-    fields = {
-        "episode_index": line.episode_index,
-        "episode_chunk": line.episode_index // info.chunks_size,
-    }
-    rows = (RowRange(inside(root, info.data_path or DATA_PATH, where, **fields), root=root),)
+def _episode(root: Path, info: Info, line: EpisodeLine, files: SourceFiles) -> SourceEpisode:
+    index = line.episode_index
+    rows = (RowRange(_path(root, info, info.data_path or DATA_PATH, index, files), root=root),)
     clips: dict[str, Clip | ImageColumn] = {}
     for key, feature in info.known_features.items():
         if feature.is_camera and feature.dtype == "video":
-            path = inside(root, info.video_path or VIDEO_PATH, where, video_key=key, **fields)
+            path = _path(root, info, info.video_path or VIDEO_PATH, index, files, video_key=key)
             clips[camera_name(key)] = Clip(path, line.length, info.fps, root=root)
         elif feature.is_camera:
             clips[camera_name(key)] = ImageColumn(rows, key, line.length)
-    return SourceEpisode(line.episode_index, line.length, rows, clips, line.tasks)
+    return SourceEpisode(index, line.length, rows, clips, line.tasks)
+
+
+def _path(root: Path, info: Info, template: str, index: int, files: SourceFiles, **fields: int | str) -> Path:
+    """A file of an episode; exporters name the fields of path templates in their own ways."""
+    where = f"{root}/meta/info.json"
+    chunk, place = divmod(index, info.chunks_size)
+    fields |= dict.fromkeys(("episode_index", "episode_id", "file_index", "file"), index)
+    fields |= dict.fromkeys(("episode_chunk", "chunk_index", "chunk"), chunk)
+    path = inside(root, template, where, **fields)
+    if "{file" in template and place != index and files.size(path) is None:  # some count anew in each folder
+        return inside(root, template, where, **{**fields, "file_index": place, "file": place})
+    return path

@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.damage import damage
 from engine.errors import DatasetError
 from engine.faults import FaultCode
 from engine.sources.containment import all_own, own
@@ -20,18 +19,19 @@ from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, S
 from engine.sources.files import LOCAL, SourceFiles
 from engine.sources.listing import EpisodeList, number_of, why_no_length
 from engine.sources.metadata import Index, Info, Tasks, Totals, alone, check, inside, read_json
-from engine.sources.parquet import SharedRows, numbered, read_columns
+from engine.sources.parquet import SharedRows, damage_of, parquet_files, read_columns
 from engine.sources.places import check_places
 from engine.sources.task_list import read_task_table
 
 # Thirty years: no file is longer, and libav counts ticks in 64 bits.
 MAX_SECONDS = 1e9
+EPISODES = "meta/episodes/*/*.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 
 
 def fits(root: Path) -> bool:
     """Whether the files of this layout are there."""
-    return (root / "meta/info.json").is_file() and any(root.glob("meta/episodes/*/*.parquet"))
+    return (root / "meta/info.json").is_file() and bool(parquet_files(root, EPISODES))
 
 
 def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
@@ -43,11 +43,13 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     info = read_json(own(root / "meta/info.json", root), Info)
     tasks = read_task_table(own(root / "meta/tasks.parquet", root))
     listed = _list_episodes(root, info)
-    rows = SharedRows(files.count_rows(root, "data/*/*.parquet"), root)
+    lines = listed.sound()
+    num_listed = sum(row.length for _, row in lines)
+    rows = SharedRows(files.count_rows(root, "data/*/*.parquet"), root, num_listed=num_listed)
     episodes = []
     start = 0
-    for _, row in listed.sound():
-        episodes.append(_episode(root, info, row, rows.slice(start, start + row.length)))
+    for _, row in lines:
+        episodes.append(_episode(root, info, row, rows, start))
         start += row.length
     dataset = SourceDataset(
         root=root,
@@ -98,14 +100,14 @@ def _list_episodes(root: Path, info: Info) -> EpisodeList[_EpisodeRow]:
     cameras = [key for key, feature in features.items() if feature.is_camera and feature.dtype == "video"]
     columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
     wanted = ["tasks", *(column for names in columns.values() for column in names.values())]
-    paths = all_own(numbered(root.glob("meta/episodes/*/*.parquet")), root)
+    paths = all_own(parquet_files(root, EPISODES), root)
     for path in paths:
         try:
             values = read_columns(path, ["episode_index", "length"], optional=wanted)
         except DatasetError as error:
             if path == paths[-1] and listed.is_empty:
                 raise
-            listed.lose(str(error), damage(path))
+            listed.lose(str(error), damage_of(path, error))
             continue
         for number, row in enumerate(_rows(values)):
             _take(listed, row, columns, place=f"{path}, row {number}")
@@ -142,7 +144,8 @@ def _take(
         listed.add(row.episode_index, row, place=place)
 
 
-def _episode(root: Path, info: Info, row: _EpisodeRow, rows: tuple[RowRange, ...]) -> SourceEpisode:
+def _episode(root: Path, info: Info, row: _EpisodeRow, shared: SharedRows, start: int) -> SourceEpisode:
+    rows, broken = shared.slice(start, start + row.length), shared.broken
     template = info.video_path or VIDEO_PATH
     clips: dict[str, Clip | ImageColumn] = {}
     for key, place in row.places.items():
@@ -152,11 +155,19 @@ def _episode(root: Path, info: Info, row: _EpisodeRow, rows: tuple[RowRange, ...
         if feature.is_camera and feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, row.length)
     data = root / "data"
-    return SourceEpisode(row.episode_index, row.length, rows, clips, row.tasks, search=data, faults=row.faults)
+    faults = (*row.faults, *_row_faults(rows, broken))
+    return SourceEpisode(row.episode_index, row.length, rows, clips, row.tasks, search=data, faults=faults)
+
+
+def _row_faults(rows: tuple[RowRange, ...], broken: Mapping[Path, DatasetError]) -> Iterator[SourceFault]:
+    """Files that cannot be read in which an episode's rows should lie."""
+    for path in (part.path for part in rows if part.path in broken):
+        yield SourceFault(damage_of(path, broken[path]), str(broken[path]))
 
 
 # Hundreds of episodes share a file, and then its path in memory as well.
 @lru_cache(maxsize=64)
 def _video(root: Path, template: str, key: str, chunk_index: int, file_index: int) -> Path:
     where = f"{root}/meta/info.json"
-    return inside(root, template, where, video_key=key, chunk_index=chunk_index, file_index=file_index)
+    places = {"chunk_index": chunk_index, "chunk": chunk_index, "file_index": file_index, "file": file_index}
+    return inside(root, template, where, video_key=key, **places)

@@ -158,6 +158,7 @@ class Robot(FileModel):
         column_names: By source column, the names that datasets give its values where these do not tell joints apart
             (one name for all, a name twice, labels of groups): a column with exactly these is read by position.
         by_position: Whether joints without names stand in the order told here.
+        robot_types: What info.json's robot_type calls it beside its name; decides between robots of the same joints.
         cameras: Names without "observation.images.". Of a robot file, these and no others are converted.
         camera_aliases: Other names under which datasets know a camera: names of cameras or of whole features.
         horizon: Steps of an action chunk.
@@ -173,6 +174,7 @@ class Robot(FileModel):
     column_aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     column_names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     by_position: Annotated[bool, Strict()] = True
+    robot_types: tuple[str, ...] = ()
     cameras: tuple[Name, ...] = ()
     camera_aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     horizon: Annotated[int, Field(gt=0, strict=True)] = 16
@@ -207,6 +209,11 @@ class Robot(FileModel):
         if is_rate and (group.limits is None or name in self.groups_of("state")):
             return [NO_LIMITS] * len(group.joints)
         return [group.joint_limits[joint] for joint in group.order(vector)]
+
+    def is_called(self, robot_type: str | None) -> bool:
+        """Whether a dataset that says this robot_type says that it is of this robot."""
+        names = {name.casefold() for name in (self.name, *self.robot_types)}
+        return robot_type is not None and robot_type.casefold() in names
 
     def find_column(self, column: str, known: Container[str]) -> str | None:
         """What a dataset that has the known columns calls a source column; None if it lacks it."""

@@ -64,14 +64,16 @@ def guess_robot(dataset: SourceDataset) -> RobotGuess:
     if not fits:
         misfits = "; ".join(f"{name}: {misfit}" for name, misfit in tried.items())
         return RobotGuess(None, f"none of the shipped robots fits: {misfits}")
-    claimed = (dataset.robot_type or "").casefold()
-    best = max(fits, key=lambda fit: (not fit.anonymous, fit.robot.name.casefold() == claimed, len(fit.joints)))
+    claimed = {fit.robot.name for fit in fits if fit.robot.is_called(dataset.robot_type)}
+    best = max(fits, key=lambda fit: (not fit.anonymous, fit.robot.name in claimed, len(fit.joints), fit.robot.name))
     rivals = [
         fit
         for fit in fits
         if fit is not best
         and bool(fit.anonymous) == bool(best.anonymous)
         and (best.anonymous or not fit.joints < best.joints)
+        # SO-100, SO-101 and Koch have the same joints: where info.json says which, that is which.
+        and not (best.robot.name in claimed and fit.robot.name not in claimed and fit.joints == best.joints)
     ]
     from_best = tuple(embodiment_map for embodiment_map in maps if embodiment_map.source == best.robot)
     return RobotGuess(

@@ -2,7 +2,7 @@
 
 import millrace
 source = millrace.open_source("data/aloha")
-millrace.convert(millrace.Recipe.single(source, map="aloha_to_gr1"), "out/aloha_gr1")
+millrace.convert(millrace.Recipe.single(source, map="aloha_to_gr1_rescaled"), "out/aloha_gr1")
 millrace.validate("out/aloha_gr1")
 """
 
@@ -27,10 +27,12 @@ from commands.pipeline import Pipeline
 from commands.positionals import positionals_first
 from commands.robots import Robots
 from commands.serve import Serve
+from commands.unknown_flags import check_flags
 from commands.upload import Upload
 from commands.validate import Validate
 from embodiments import load_map, load_robot, map_names, robot_names
-from embodiments.errors import MillraceError
+from embodiments.errors import MillraceError, unknown_name
+from engine.about import VERSION
 from engine.convert import Workers, convert
 from engine.errors import SeveralProblems
 from engine.inspection import inspect_dataset
@@ -39,6 +41,8 @@ from engine.planning.recipe_file import read_recipe
 from engine.sources import open_source
 from engine.text import printable
 from engine.validate import validate
+
+__version__ = VERSION
 
 __all__ = [
     "MillraceError",
@@ -56,6 +60,7 @@ __all__ = [
 ]
 
 STOPPED = 130  # as shells report a Ctrl-C
+VERSION_WORDS = ("version", "--version", "-V")
 
 COMMANDS = {
     "inspect": Inspect,
@@ -74,7 +79,14 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """The command `millrace`; returns its exit code: 0, 1 for bad data, 2 for a bad command, map or recipe."""
-    command = _parse(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and words[0] in VERSION_WORDS:
+        print(f"millrace {VERSION}")
+        return 0
+    try:
+        command = _parse(_help_first(words))
+    except MillraceError as error:
+        return _report(error)
     try:
         with _terminated_as_interrupted():
             return command.run()
@@ -87,10 +99,20 @@ def main(arguments: list[str] | None = None) -> int:
         return _report(error)
 
 
+def _help_first(words: list[str]) -> list[str]:
+    """`millrace help convert` as `millrace convert --help`, `millrace` and `millrace help` as `millrace --help`."""
+    if not words or words[0] == "help":
+        return [*words[1:2], "--help"]
+    return words
+
+
 def _parse(arguments: list[str]) -> Any:
     """The command that the arguments name, each with a page of its own; the overview has a line for each."""
-    name = arguments[0] if arguments else None
+    name = arguments[0]
+    if not name.startswith("-") and name not in COMMANDS:
+        raise unknown_name(name, "command of millrace", COMMANDS)
     if name in COMMANDS:
+        check_flags(arguments[1:], COMMANDS[name], name=name)
         words = positionals_first(arguments[1:], COMMANDS[name])
         return tyro.cli(COMMANDS[name], prog=f"millrace {name}", args=words)
     overview = {name: tyro.conf.subcommand(name, description=_title(command)) for name, command in COMMANDS.items()}

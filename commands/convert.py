@@ -1,6 +1,7 @@
 """`millrace convert`."""
 
 import os
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,24 +20,10 @@ from engine.run import Rerun
 from engine.video.stages import Device
 from engine.workers import GPU_SHARE, Workers
 
+# Flags of what is the same for all sources; None: as the recipe has it.
+SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size")
 # Flags of what a recipe's file says itself.
-IN_RECIPE = (
-    "map",
-    "robot",
-    "fps",
-    "image_size",
-    "crop",
-    "resample",
-    "episodes",
-    "task",
-    "task_all",
-    "camera",
-    "cameras",
-    "source_fps",
-    "horizon",
-    "gop",
-    "chunks_size",
-)
+IN_RECIPE = (*SETTINGS, "map", "episodes", "task", "task_all", "camera", "cameras", "source_fps")
 
 
 @dataclass(frozen=True)
@@ -45,17 +32,17 @@ class Convert:
 
     The same command again continues a run that was stopped. Clips that already are as wanted are copied. Examples:
 
-    millrace convert data/aloha out/aloha_gr1 --map aloha_to_gr1
+    millrace convert data/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled
 
     millrace convert data/aloha out/aloha_224 --robot aloha --image-size 224
 
-    millrace convert data/aloha out/few --map aloha_to_gr1 --episodes 0:10 --dry-run
+    millrace convert data/aloha out/few --map aloha_to_gr1_rescaled --episodes 0:10 --dry-run
 
-    millrace convert --recipe recipes/g1_inspire.yaml out/g1 --holdout 0.05
+    millrace convert --recipe g1.yaml out/g1 --holdout 0.05
     """
 
     source: Annotated[Path, tyro.conf.Positional, arg(metavar="[SOURCE]")]
-    """Source dataset: a folder, or org/name[@revision] on the Hub; with --recipe there is none."""
+    """Source dataset: a folder, or hf://org/name[@revision] on the Hub; with --recipe there is none."""
     out: Annotated[Path | None, tyro.conf.Positional, arg(metavar="OUT", help_behavior_hint="(required)")] = None
     """Folder of the new dataset."""
     recipe: Annotated[Path | None, arg(metavar="FILE")] = None
@@ -64,14 +51,14 @@ class Convert:
     """How joints become joints: a shipped map, or a map file of your own; by default the only one that fits."""
     robot: Annotated[str | None, arg(metavar="NAME|FILE")] = None
     """What to convert to: a shipped robot, or a robot file of your own. Data of that robot keeps its joints."""
-    fps: Annotated[str, arg(metavar="HZ|source")] = "20"
-    """Target rate: 20, 30000/1001, or "source" to keep the source's."""
-    image_size: Annotated[int, arg(metavar="PIXELS")] = 256
-    """Side of the square output pictures."""
-    crop: Literal["center", "pad"] = "center"
+    fps: Annotated[str | None, arg(metavar="HZ|source")] = None
+    """Target rate: 20 by default, 30000/1001, or "source" to keep the source's."""
+    image_size: Annotated[str | None, arg(metavar="PIXELS")] = None
+    """Side of the square output images, 256 by default; 224x224 is 224."""
+    crop: Annotated[Literal["center", "pad"] | None, arg(metavar="center|pad")] = None
     """The centre square of each picture, or all of it with black bars."""
-    resample: Literal["nearest", "linspace"] = "nearest"
-    """The frame nearest in time, or the ALOHA guide's stretched choice."""
+    resample: Annotated[Literal["nearest", "linspace"] | None, arg(metavar="nearest|linspace")] = None
+    """The frame nearest in time (default), or the ALOHA guide's stretched choice."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
     """Some episodes only: A:B, or a list such as 0,3,10:20."""
     task: Annotated[str | None, arg(metavar="TEXT")] = None
@@ -86,10 +73,10 @@ class Convert:
     """The source's rate, where what its metadata says of it is wrong."""
     horizon: Annotated[int | None, arg(metavar="STEPS")] = None
     """Steps in an action chunk; by default the robot's."""
-    gop: Annotated[int, arg(metavar="FRAMES")] = 10
-    """Frames from key frame to key frame of the output videos."""
-    chunks_size: Annotated[int, arg(metavar="EPISODES")] = 1000
-    """Episodes in a folder."""
+    gop: Annotated[int | None, arg(metavar="FRAMES")] = None
+    """Frames from key frame to key frame of the output videos, 10 by default."""
+    chunks_size: Annotated[int | None, arg(metavar="EPISODES")] = None
+    """Episodes in a folder, 1000 by default."""
     holdout: Annotated[str | None, arg(metavar="SHARE|LIST")] = None
     """Put some episodes into OUT_heldout, for evaluation: a share such as 0.05 or 1/20, or a list such as 3,7."""
     workers: Annotated[int | None, arg(metavar="CORES")] = None
@@ -129,6 +116,8 @@ class Convert:
         console, workers = Console(), Workers(self.workers, self.address, self.local, self.gpu_share)
         if self.dry_run:
             num_workers = 1 if self.local else self.workers or os.cpu_count() or 1
+            if self.address is None:
+                num_workers = min(num_workers, os.cpu_count() or 1)
             found = estimate(recipe, out, workers=workers, overwrite=self.overwrite)
             print_estimate(found, num_workers, console)
             return 0
@@ -149,26 +138,25 @@ class Convert:
     def _recipe(self) -> Recipe:
         if self.recipe is not None:
             return self._from_file(self.recipe)
-        return Recipe.single(
-            self.source,
-            map=self.map,
-            robot=self.robot,
-            cameras=dict(_assignment(text) for text in self.camera if not _left_out(text)),
-            source_fps=self.source_fps,
-            episodes=self.episodes,
-            task=self.task,
-            task_all=self.task_all,
-            holdout=self.holdout,
-            fps=self.fps,
-            image_size=self.image_size,
-            crop=self.crop,
-            resample=self.resample,
-            gop=self.gop,
-            horizon=self.horizon,
-            chunks_size=self.chunks_size,
-            **self._kept_cameras(),
-            **self._device(),
-        )
+        settings = {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
+        if self.image_size is not None:
+            settings["image_size"] = _side(self.image_size)
+        try:
+            return Recipe.single(
+                self.source,
+                map=self.map,
+                cameras=dict(_assignment(text) for text in self.camera if not _left_out(text)),
+                source_fps=self.source_fps,
+                episodes=self.episodes,
+                task=self.task,
+                task_all=self.task_all,
+                holdout=self.holdout,
+                **settings,
+                **self._kept_cameras(),
+                **self._device(),
+            )
+        except RecipeError as error:
+            raise RecipeError(_with_flags(str(error))) from None
 
     def _kept_cameras(self) -> dict[str, tuple[str, ...]]:
         """Which cameras the output has, as far as flags say."""
@@ -181,11 +169,10 @@ class Convert:
 
     def _from_file(self, path: Path) -> Recipe:
         """The file says everything but what is held out and where to work, which may be said here too."""
-        in_recipe = [field for field in fields(self) if field.name in IN_RECIPE]
-        given = [field.name for field in in_recipe if getattr(self, field.name) != field.default]
-        if given:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise RecipeError(f"{flags}: with --recipe, say it in {path}")
+        # None, () or False; a 0 or an empty text is given.
+        unset = {field.name: field.default for field in fields(self) if field.name in IN_RECIPE}
+        if given := [name for name in IN_RECIPE if getattr(self, name) is not unset[name]]:
+            raise RecipeError(f"{', '.join(map(_flag, given))}: with --recipe, say it in {path}")
         if self.holdout is not None and not is_share(self.holdout):
             raise RecipeError(f"--holdout {self.holdout}: list episodes under `holdout:` of a source in {path}")
         holdout = {} if self.holdout is None else {"holdout": self.holdout}
@@ -202,6 +189,26 @@ def _names(text: str) -> tuple[str, ...]:
 def _left_out(text: str) -> str | None:
     """The camera that -NAME leaves out; NAME= is the same, for shells and parsers that take -NAME for a flag."""
     return text[1:] if text.startswith("-") else text[:-1] if text.endswith("=") else None
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _with_flags(message: str) -> str:
+    """A recipe's error with flags in place of the names of fields."""
+    return re.sub(r"(?:(?<=^)|(?<=; ))[a-z_]+(?=: )", lambda name: _flag(name[0]), message)
+
+
+def _side(text: str) -> int:
+    """The side of square images: 224, or 224x224."""
+    width, separator, height = text.lower().partition("x")
+    if not width.isdecimal() or (separator and not height.isdecimal()):
+        raise RecipeError(f"--image-size takes the side of the output images in pixels, such as 256, not {text!r}")
+    if separator and int(width) != int(height):
+        one = min(width, height, key=int)
+        raise RecipeError(f"--image-size {text}: output images are square, so give one side, such as {one}")
+    return int(width)
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -231,5 +238,6 @@ def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun =
         raise
     except EpisodesFailed as error:
         print_quarantine(error.quarantined, Console())
-        raise
+        advice = progress.what_now(out, skips_bad=rerun.skip_bad)
+        raise EpisodesFailed([*error.lines, advice], error.quarantined) from error
     print_summary(summary, str(out), Console())

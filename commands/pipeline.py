@@ -23,8 +23,8 @@ from train.pipeline import outlook, run_steps
 class Pipeline:
     """Convert, finetune, evaluate and upload as one file says, each once.
 
-    All of the file is checked first. The same command again skips what is done and continues what was stopped; a step
-    is done again where the file, or what it works on, has changed. Examples:
+    The whole file is checked first. The same command again skips what is done and continues what was stopped; a step
+    runs again where the file, or what it works on, has changed. examples/pipeline.yaml shows all sections. Examples:
 
     millrace pipeline aloha.yaml --dry-run
 
@@ -32,7 +32,8 @@ class Pipeline:
     """
 
     file: Annotated[Path, tyro.conf.Positional, arg(metavar="FILE.yaml")]
-    """Sections convert, finetune, evaluate and upload, those that are wanted; their keys are the commands' flags."""
+    """Any of the sections convert (recipe, out, holdout, workers, address, local, gpu_share, skip_bad, verify),
+    finetune, evaluate and upload (keys: the flags of these commands); paths are relative to the file."""
     dry_run: Flag = False
     """Only check the file, and list the steps."""
     debug: Flag = False

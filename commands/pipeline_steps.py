@@ -19,6 +19,7 @@ from engine.layout import META
 from engine.planning.holdout import heldout_folder
 from engine.planning.recipe import Recipe
 from engine.planning.recipe_file import read_recipe, recipe_in
+from engine.run import Rerun
 from engine.workers import GPU_SHARE, Workers
 from train.pipeline import Step
 from train.run_folder import COMPLETE, dataset_digest, newest_complete, step_of
@@ -41,6 +42,8 @@ class ConvertKeys:
     address: str | None = None
     local: bool = False
     gpu_share: float = GPU_SHARE
+    skip_bad: bool = False
+    verify: bool = False
 
 
 CONVERT = Kind(ConvertKeys, without=())
@@ -114,7 +117,7 @@ def _convert_step(converted: Converted) -> Step:
     ]
 
     def run() -> int:
-        convert_and_tell(recipe, keys.out, workers)
+        convert_and_tell(recipe, keys.out, workers, Rerun(verify=keys.verify, skip_bad=keys.skip_bad))
         return 0
 
     return Step(
@@ -123,6 +126,7 @@ def _convert_step(converted: Converted) -> Step:
         _text({"recipe": recipe.model_dump_json(), "out": keys.out}, files),
         run,
         lambda: _all(_dataset_made(folder) for folder in folders),
+        checks_itself=True,  # only convert sees that a source has changed
     )
 
 

@@ -7,6 +7,7 @@ from typing import get_args, get_origin, get_type_hints
 from tyro.conf import UseAppendAction
 
 SEVERAL = 2
+ASSIGNING = ("camera",)  # flags whose values are NAME=VALUE or -NAME: any other word but the first is a positional
 
 
 def positionals_first(words: Sequence[str], command: type) -> list[str]:
@@ -26,14 +27,15 @@ def positionals_first(words: Sequence[str], command: type) -> list[str]:
         if num_values != 1 and word.startswith("--"):
             name, _, value = word.removeprefix("--").partition("=")
             num_values = 0 if value else counts.get(name.replace("_", "-"), 1)
-            is_camera = name == "camera"
+            is_camera = name in ASSIGNING
             flags.append(word)
         elif num_values and is_camera and word.startswith("-") and len(word) > 1:
             flags.append(f"{word[1:]}=")  # a parser would take -NAME for a flag; see commands/convert.py
-        elif num_values:
+        elif num_values and not (is_camera and "=" not in word and flags[-1] != f"--{name}"):
             num_values = SEVERAL if num_values == SEVERAL else 0
             flags.append(word)
         else:
+            num_values = 0
             first.append(word)
     return [*first, *flags]
 

@@ -1,5 +1,6 @@
 """`millrace robots`."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +13,7 @@ from tyro.conf import arg
 from commands.flags import Flag
 from commands.listing import listing
 from embodiments import load_robot, robot_names
-from embodiments.robot import is_path
+from embodiments.robot import VECTORS, is_path
 from engine.errors import OutputExists, RecipeError
 from engine.new_robot import draft_robot
 from engine.sources import locate, open_source
@@ -35,6 +36,8 @@ class Robots:
     """A dataset of the new robot: its columns, joints and cameras are taken from there."""
     out: Annotated[Path, arg(metavar="FILE")] = Path("robot.yaml")
     """The new robot's file."""
+    json: Flag = False
+    """Print the list as JSON instead of text."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -43,6 +46,9 @@ class Robots:
     def run(self) -> int:
         """Print the list, or write the file."""
         console = Console()
+        if self.what == "list" and self.json:
+            print(json.dumps([_facts(name) for name in robot_names()], indent=2))
+            return 0
         if self.what == "list":
             console.print(listing(("robot", "state", "action", "cameras", ""), map(_row, robot_names())))
             return 0
@@ -57,6 +63,12 @@ class Robots:
         for line in (f"wrote {self.out}: look through it, then", f"millrace convert {self.source} OUT --robot {file}"):
             console.print(escape(line), soft_wrap=True, highlight=False)
         return 0
+
+
+def _facts(name: str) -> dict[str, object]:
+    robot = load_robot(name)
+    joints: dict[str, object] = {vector: list(robot.layout(vector).joints) for vector in VECTORS}
+    return {"robot": name, "description": robot.description, "cameras": list(robot.cameras), **joints}
 
 
 def _row(name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from time import perf_counter
 from engine.copies import count_copies
 from engine.devices import Choice, begun_with, chosen, made_with, may_use_gpu
 from engine.episode import convert_episode
-from engine.errors import EpisodesFailed
+from engine.errors import EpisodesFailed, RecipeError
 from engine.faults import Quarantined
 from engine.layout import WORK
 from engine.output.commit import statistics_bytes
@@ -26,7 +26,7 @@ from engine.planning.plan import ConversionPlan, first_fault
 from engine.planning.planner import plan_parts
 from engine.planning.recipe import Recipe
 from engine.run import Rerun, Watch, as_left, run_plan
-from engine.summary import Estimate, Summary, summarize
+from engine.summary import Estimate, Summary, held_out_episodes, summarize
 from engine.video.stages import CPU_STAGES, X264, Device, Stages
 from engine.workers import Workers
 
@@ -65,6 +65,8 @@ def convert(
         EpisodesFailed: some episodes could not be converted; the others are done, meta/ is not written.
         MillraceError: anything else that is wrong with recipe, source or output folder.
     """
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"convert takes a recipe, such as Recipe.single({str(recipe)!r}, map=...), not {recipe!r}")
     started = perf_counter()
     rerun, watch = Rerun(overwrite, verify, skip_bad), Watch(on_plan, on_result)
     parts, begun = _planned(recipe, Path(out), overwrite=overwrite)
@@ -178,6 +180,7 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
             *map(str, sum_warnings([sample], plans[0])),
             *_known_failures(plans),
         ),
+        held_out=held_out_episodes(plans[-1]),
     )
 
 

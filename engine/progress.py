@@ -1,9 +1,11 @@
 """What a terminal shows while episodes are converted, and afterwards."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 from time import perf_counter
 
 from rich import box
@@ -14,11 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from engine.faults import Quarantined
+from engine.layout import CARD, QUARANTINE
 from engine.output.record import EpisodeFailure, EpisodeResult
 from engine.planning.holdout import heldout_folder
 from engine.planning.plan import ConversionPlan
 from engine.summary import Estimate, Summary
-from engine.text import printable, some
+from engine.text import counted, printable, some
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -41,6 +44,7 @@ class ConversionProgress:
         )
         self.task = self.bar.add_task("", total=None, rate=0.0)
         self.num_frames = self.num_done = self.num_resumed = self.num_failed = self.num_episodes = 0
+        self.planned, self.kept = Counter[str](), Counter[str]()  # of training and held out
         self.part = ""
         self.started = self.last_line = perf_counter()
 
@@ -48,6 +52,7 @@ class ConversionProgress:
         """Show what is to be done, and that an earlier run is continued."""
         self.num_episodes, self.num_resumed = len(plan.episodes), num_done
         self.part = "" if plan.part is None else f" ({plan.part})"
+        self.planned[self.part], self.kept[self.part] = self.num_episodes + len(plan.rejected), num_done
         self.num_frames = self.num_done = self.num_failed = 0
         self.started = self.last_line = perf_counter()
         what = plan.map.name if len(plan.recipe.sources) == 1 else f"{len(plan.recipe.sources)} sources"
@@ -65,11 +70,21 @@ class ConversionProgress:
             self.num_failed += 1
         else:
             self.num_frames += result.num_frames
+            self.kept[self.part] += 1
         self.num_done += 1
         self.bar.update(self.task, advance=1, rate=self._rate(), description=self._failed())
         if not self.console.is_terminal and perf_counter() - self.last_line > SECONDS_BETWEEN_LINES:
             self.last_line = perf_counter()
             self._print(self.line())
+
+    def what_now(self, out: Path, *, skips_bad: bool) -> str:
+        """What was kept of a run in which episodes failed, and how to go on."""
+        kept, planned = sum(self.kept.values()), sum(self.planned.values())
+        skip = "" if skips_bad else ", or pass --skip-bad to finish without them"
+        return (
+            f"{kept:,} of {counted(planned, 'episode')} are converted and kept; {out / QUARANTINE} lists the others: "
+            f"fix them and run the same command again{skip}"
+        )
 
     def stopped(self) -> None:
         """Say how far it came, for a run that ends before it is done."""
@@ -118,22 +133,24 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     copied, encoded = summary.num_copied_clips, summary.num_clips - summary.num_copied_clips
     table.add_row("clips", f"{encoded:,} encoded, {copied:,} copied as they were")
     table.add_row("size", decimal(summary.num_bytes))
-    table.add_row("time", f"{summary.wall_seconds:.1f} s, {summary.realtime_factor:.0f} x realtime")
+    table.add_row("time", f"{summary.wall_seconds:.1f} s, {_factor(summary.realtime_factor)} x realtime")
     stages = sorted(summary.stage_seconds.items(), key=lambda stage: -stage[1])
     table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))
     _add_remarks(table, summary.dropped)
     if (held := summary.held_out) is not None:
-        table.add_row("held out", f"{held.num_episodes:,} episodes, {held.num_frames:,} frames")
+        table.add_row("held out", f"{counted(held.num_episodes, 'episode')}, {counted(held.num_frames, 'frame')}")
     if summary.redone:
         clips = f"{len(summary.redone):,} clips on the CPU, as the GPU did not; the first: {summary.redone[0]}"
         table.add_row("made again", escape(printable(clips)))
     if summary.quarantined:
-        table.add_row("left out", f"{len(summary.quarantined):,} episodes that could not be converted")
+        table.add_row("left out", f"{counted(len(summary.quarantined), 'episode')} that could not be converted")
     console.print(table)
     for warning in summary.warnings:
         console.print(f"warning: {escape(printable(str(warning)))}", soft_wrap=True, highlight=False)
     for folder in (out, str(heldout_folder(Path(out)))) if summary.held_out else (out,):
         console.print(f"wrote {escape(folder)}", soft_wrap=True, highlight=False)
+    advice = f"next: millrace validate {quote(out)}; {Path(out) / CARD} says how to train on it"
+    console.print(escape(printable(advice)), soft_wrap=True, highlight=False)
 
 
 def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
@@ -160,13 +177,27 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
         table.add_row("clips", f"about {rest} (judged by one episode of each source)")
     table.add_row("size", f"about {decimal(estimate.num_bytes)}, of {decimal(estimate.free_bytes)} free")
     table.add_row("", f"and {decimal(estimate.num_scratch_bytes)} while statistics are computed at the end")
-    wall = timedelta(seconds=round(estimate.core_seconds / num_workers))
-    table.add_row("time", f"about {wall} on {num_workers} cores (measured on one episode)")
+    table.add_row("time", f"{_wall(estimate, num_workers)} on {counted(num_workers, 'core')} (measured on one episode)")
+    for source, episodes in estimate.held_out.items():
+        held = f"{counted(len(episodes), 'episode')} of {source}: {some(list(map(str, episodes)))}"
+        table.add_row("would hold out", escape(printable(held)))
     _add_remarks(table, estimate.dropped)
     console.print(table)
     for note in estimate.notes:
         console.print(f"note: {escape(printable(note))}", soft_wrap=True, highlight=False)
+    if (needed := estimate.num_bytes + estimate.num_scratch_bytes) > estimate.free_bytes:
+        short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"
+        console.print(f"warning: {short}", soft_wrap=True, highlight=False)
     console.print("dry run: nothing was written")
+
+
+def _wall(estimate: Estimate, num_workers: int) -> str:
+    seconds = round(estimate.core_seconds / num_workers)
+    return f"about {timedelta(seconds=seconds)}" if seconds else "less than a second"
+
+
+def _factor(factor: float) -> str:
+    return f"{factor:.2g}" if factor < 1 else f"{factor:.0f}"
 
 
 def _table() -> Table:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from engine.faults import Quarantined
@@ -52,7 +52,8 @@ class Estimate:
     """What a conversion would do, measured on one episode. core_seconds: of one core.
 
     num_copied_clips: judged by one episode of each source; None where that would have to be downloaded.
-    num_scratch_bytes: in OUT/.millrace while statistics are computed, beside num_bytes.
+    num_scratch_bytes: in OUT/.millrace while statistics are computed, beside num_bytes. held_out: see
+    `held_out_episodes`.
     """
 
     num_episodes: int
@@ -66,6 +67,16 @@ class Estimate:
     core_seconds: float
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
+    held_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def held_out_episodes(plan: ConversionPlan) -> dict[str, tuple[int, ...]]:
+    """Episodes that are held out, as their sources number them, by the source's path; none where none are."""
+    found: dict[str, tuple[int, ...]] = {}
+    for episode in plan.episodes if plan.part == "held out" else ():
+        name = str(plan.recipe.sources[episode.binding].path)
+        found[name] = (*found.get(name, ()), episode.episode.index)
+    return found
 
 
 def summarize(plan: ConversionPlan, ledger: Ledger, done: Collection[Key], *, started: float) -> Summary:

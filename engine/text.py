@@ -8,6 +8,11 @@ def printable(text: object) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 episode", "1,200 episodes"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def some(names: Sequence[str], limit: int = 8) -> str:
     """A list of names, cut short: "a, b, c and 20 more"."""
     shown = ", ".join(names[:limit])

@@ -161,6 +161,7 @@ def test_what_failed_is_in_a_table(tmp_path: Path, capsys: Any, monkeypatch: pyt
         "episode 0, camera top",
         "episode 1",
         "episode 2, camera top",
+        f"0 of 3 episodes are converted and kept; {tmp_path / 'out/quarantine.jsonl'} lists the others",
     ]
     rows = [line.split() for line in shown.out.splitlines()]
     assert ["missing", "2", "0,", "2", "no", "video", "at"] in [row[:7] for row in rows]
@@ -188,9 +189,11 @@ def test_a_faulty_video_is_one_unwrapped_line(tmp_path: Path, capsys: Any, fault
     write_dataset(source, lengths=LENGTHS, video=B_FRAMES)
     VIDEO_FAULTS[fault](source)
     assert convert(source, tmp_path / "out") == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.startswith("episode 1, camera top: ") for line in lines] == [True]
-    assert str(video_path(source, 1)) in lines[0]
+    line, advice = capsys.readouterr().err.splitlines()
+    assert line.startswith("episode 1, camera top: ")
+    assert str(video_path(source, 1)) in line
+    assert advice.startswith("2 of 3 episodes are converted and kept; ")
+    assert advice.endswith("fix them and run the same command again, or pass --skip-bad to finish without them")
     assert not (tmp_path / "out/meta").exists()
 
 
@@ -242,7 +245,7 @@ def test_bad_data_is_exit_code_1(tmp_path: Path, capsys: Any, fault: str) -> Non
     spoil, told = BAD_DATA[fault]
     spoil(source)
     assert convert(source, tmp_path / "out") == 1
-    lines = capsys.readouterr().err.splitlines()
+    lines = [line for line in capsys.readouterr().err.splitlines() if " are converted and kept; " not in line]
     assert len(lines) == 1
     assert lines[0].startswith(told.format(source=source))
 
@@ -263,8 +266,11 @@ def test_a_missing_source_is_exit_code_1(tmp_path: Path, capsys: Any) -> None:
         (["--fps", "60"], "cannot make 60 Hz from 50 Hz"),
         (["--fps", "fast"], "fps: a frame rate is a number"),
         (["--fps", "0"], "fps: a frame rate lies above 0"),
-        (["--image-size", "15"], "image_size: "),
-        (["--gop", "0"], "gop: "),
+        (["--image-size", "15"], "--image-size: Input should be a multiple of 2, got 15"),
+        (["--image-size", "big"], "--image-size takes the side of the output images in pixels, such as 256"),
+        (["--image-size", "320x180"], "--image-size 320x180: output images are square, so give one side, such as 180"),
+        (["--gop", "0"], "--gop: "),
+        (["--holdout", "0"], "--holdout: 0 is ambiguous: give no holdout to hold out nothing, or 0:1"),
         (["--episodes", "first"], "episodes: episodes are given as A:B"),
         (["--episodes", "7"], "--episodes 7: "),
         (["--episodes", "2:1"], "--episodes 2:1 selects none"),
@@ -287,17 +293,83 @@ def test_a_wrong_command_is_exit_code_2(aloha: Path, tmp_path: Path, capsys: Any
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["convert"],
         ["transform", "a", "b"],
         ["convert", "a", "b", "--robot", "aloha", "--colour", "blue"],
         ["convert", "a", "b", "--robot", "aloha", "--crop", "left"],
-        ["convert", "a", "b", "--robot", "aloha", "--image-size", "big"],
+        ["convert", "a", "b", "--robot", "aloha", "--crop"],
     ],
 )
 def test_what_is_no_command_is_exit_code_2(arguments: list[str], capsys: Any) -> None:
     assert run(*arguments) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["convret", "a", "b"], "'convret' is not a command of millrace. Did you mean 'convert'? Known: inspect, "),
+        (["convert", "--hlp"], "--hlp is not a flag of `millrace convert`. Did you mean --help?"),
+        (["convert", "a", "b", "--mapp", "x"], "--mapp is not a flag of `millrace convert`. Did you mean --map?"),
+        (["convert", "a", "b", "--target-fps", "20"], "--target-fps is not a flag of `millrace convert`. Use --fps"),
+        (["convert", "--out", "b"], "--out is not a flag of `millrace convert`. Give it without a flag"),
+        (["convert", "a", "b", "--xyzzy"], "`millrace convert --help` lists its flags"),
+        (["maps", "aloha_to_gr1"], "millrace maps takes no names: it lists all maps. The file of 'aloha_to_gr1' is "),
+        (["maps", "show", "aloha_to_gr"], "'aloha_to_gr' is not a map. Did you mean 'aloha_to_gr1'?"),
+    ],
+)
+def test_a_misspelt_word_is_one_line_with_what_was_meant(arguments: list[str], told: str, capsys: Any) -> None:
+    assert run(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"], ["--help"]])
+def test_the_overview_is_shown_to_who_asks_for_nothing(arguments: list[str], capsys: Any) -> None:
+    assert run(*arguments) == 0
+    assert "Convert LeRobot datasets" in capsys.readouterr().out
+
+
+def test_version_and_help_are_commands_too(capsys: Any) -> None:
+    for word in ("version", "--version", "-V"):
+        assert run(word) == 0
+        assert capsys.readouterr().out == f"millrace {millrace.__version__}\n"
+    assert run("help", "convert") == 0
+    assert "millrace convert" in capsys.readouterr().out
+
+
+def test_a_flag_that_equals_the_default_is_not_ignored_beside_a_recipe(
+    aloha: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "mine.yaml").write_text(f"fps: 10\nsources: [{{path: {aloha}, map: aloha_to_gr1}}]\n")
+    flags = ["--fps", "20", "--image-size", "256", "--crop", "pad", "--gop", "10", "--chunks-size", "1000"]
+    flags += ["--resample", "nearest"]
+    assert run("convert", "--recipe", tmp_path / "mine.yaml", tmp_path / "out", *flags) == 2
+    told = "--fps, --image-size, --crop, --resample, --gop, --chunks-size: with --recipe, say it in "
+    assert told in capsys.readouterr().err
+
+
+def test_a_dry_run_names_what_would_be_held_out(
+    aloha: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    flags = ["--dry-run", "--holdout", "1:2", "--horizon", "4", "--image-size", "64x64"]
+    assert convert(aloha, tmp_path / "out", *flags) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "would hold out" in line]
+    assert row.split() == f"would hold out 1 episode of {aloha}: 1".split()
+
+
+def test_an_output_within_its_source_is_refused(tmp_path: Path, capsys: Any) -> None:
+    write_dataset(tmp_path / "source", lengths=(41,))
+    assert convert(tmp_path / "source", tmp_path / "source/out") == 2
+    assert "source/out lies within the source " in capsys.readouterr().err
+
+
+def test_python_that_names_no_recipe_is_told_what_to_write(aloha: Path, tmp_path: Path) -> None:
+    with pytest.raises(MillraceError, match=r"convert takes a recipe, such as Recipe\.single\('data/aloha'"):
+        millrace.convert("data/aloha", tmp_path / "out")  # type: ignore[arg-type]
+    with pytest.raises(MillraceError, match=r"'mapp' is not a setting of a recipe\. Did you mean 'map'\?"):
+        millrace.Recipe.single(aloha, mapp="aloha_to_gr1")
 
 
 def test_where_several_maps_can_be_meant_one_must_be_named(aloha: Path, tmp_path: Path, capsys: Any) -> None:

@@ -1,5 +1,6 @@
 """A pipeline's file is checked as a whole; its steps are done once, and again where what they work on has changed."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import millrace
 from commands.pipeline_file import PipelineFile
 from commands.pipeline_steps import steps_of
-from conftest import IMAGE_SIZE, LENGTHS, read_meta
+from conftest import IMAGE_SIZE, LENGTHS, REPOSITORY, data_path, read_meta, video_path
 from engine.errors import RecipeProblems
 from synthetic import write_dataset
 from train.errors import SettingsError, TrainError
@@ -161,13 +162,33 @@ def test_what_is_done_is_skipped_and_what_has_changed_is_not(
     assert told_by([str(path)], capfd) == (0, [f"convert: {what}"])
     assert len(read_meta(out, "episodes.jsonl")) == len(LENGTHS)
     assert told_by([str(path), "--dry-run"], capfd) == (0, [f"convert: done: {what}"])
-    assert told_by([str(path)], capfd) == (0, [f"convert: done before, skipped: {what}"])
+    assert told_by([str(path)], capfd) == (0, [f"convert: {what}"]), "convert itself looks for changes"
     (out / "meta/info.json").rename(tmp_path / "info.json")
     assert told_by([str(path), "--dry-run"], capfd) == (0, [f"convert: to do: {what}"])
     (tmp_path / "info.json").rename(out / "meta/info.json")
     assert told_by([str(path), "--dry-run"], capfd) == (0, [f"convert: done: {what}"])
     changed = write(CONVERT + "        task: fold it\n        task_all: true\n")
     assert told_by([str(changed), "--dry-run"], capfd) == (0, [f"convert: to do: {what}"])
+
+
+def test_a_changed_source_or_a_bad_episode_is_not_passed_over(
+    write: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(CONVERT)
+    assert told_by([str(path)], capfd)[0] == 0
+    os.utime(data_path(tmp_path / "data/aloha", 1))
+    assert millrace.main(["pipeline", str(path)]) == 2
+    assert "1 of its 3 episodes" in capfd.readouterr().err
+    video_path(tmp_path / "data/aloha", 1).unlink()
+    bad = CONVERT.replace("out/gr1", "out/rest")
+    assert millrace.main(["pipeline", str(write(bad))]) == 1
+    assert millrace.main(["pipeline", str(write(bad.replace("local: true", "local: true\n  skip-bad: true")))]) == 0
+    assert len(read_meta(tmp_path / "out/rest", "episodes.jsonl")) == len(LENGTHS) - 1
+
+
+def test_the_example_is_a_pipeline() -> None:
+    steps = steps_of(PipelineFile(REPOSITORY / "examples/pipeline.yaml"))
+    assert [step.name for step in steps] == ["convert", "finetune", "evaluate", "upload"]
 
 
 def test_a_map_of_the_users_own_is_part_of_what_is_done(

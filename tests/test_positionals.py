@@ -20,6 +20,8 @@ from commands.positionals import positionals_first
         (Convert, "--fps 10 IN --local OUT", "IN OUT --fps 10 --local"),
         (Convert, "IN --fps=10 OUT --image_size 64", "IN OUT --fps=10 --image_size 64"),
         (Convert, "IN OUT --camera a=b c=d --task x", "IN OUT --camera a=b c=d --task x"),
+        (Convert, "--camera a=b IN OUT", "IN OUT --camera a=b"),
+        (Convert, "--camera a=b -wrist IN OUT --fps 3", "IN OUT --camera a=b wrist= --fps 3"),
         (Convert, "IN --task --odd OUT", "IN OUT --task --odd"),
         (Convert, "--recipe FILE OUT", "OUT --recipe FILE"),
         (Convert, "IN --no-such 3 OUT", "IN OUT --no-such 3"),

@@ -73,7 +73,10 @@ def test_an_opened_source_stands_for_its_folder(tmp_path: Path) -> None:
         ({"chunks_size": 0}, r"^chunks_size: .*greater than or equal to 1"),
         ({"episodes": "first"}, r"^episodes: episodes are given as A:B or as a list such as 0,3,10:20, not 'first'"),
         ({"task": "  "}, r"^task: a task is a sentence, not an empty text"),
-        ({"imagesize": 64}, r"^'imagesize' is not a field of a recipe\. Did you mean 'image_size'\? Known: sources, "),
+        (
+            {"imagesize": 64},
+            r"^'imagesize' is not a setting of a recipe\. Did you mean 'image_size'\? Known: cameras, ",
+        ),
         ({"holdout": 1.5}, r"^holdout: a share of the episodes lies between 0 and 1"),
         ({"holdout": "5%"}, r"^holdout: a share of the episodes lies between 0 and 1, such as 0\.05 or 1/20, not '5%'"),
         ({"holdout": "1,x"}, r"^holdout: episodes are given as A:B"),

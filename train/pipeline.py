@@ -21,6 +21,7 @@ class Step:
         settings: All that decides what it makes, but for what the steps before it have made.
         run: Does it, going on where it was stopped; returns an exit code.
         made: Tells what it has made from anything else that it might have made; None while that is not there.
+        checks_itself: Run it even where it was done before: it sees changed inputs itself, and else does nothing.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Step:
     settings: str
     run: Callable[[], int]
     made: Callable[[], str | None]
+    checks_itself: bool = False
 
 
 class Done(BaseModel):
@@ -60,7 +62,7 @@ def run_steps(steps: Sequence[Step], record: Path, *, tell: Callable[[str], None
     done, inputs = _read(record), ""
     for step in steps:
         key, made = _key(step, inputs), step.made()
-        if made is None or done.get(step.name) != Done(key=key, made=made):
+        if step.checks_itself or made is None or done.get(step.name) != Done(key=key, made=made):
             tell(f"{step.name}: {step.summary}")
             if code := step.run():
                 return code

@@ -66,6 +66,10 @@ def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None
     for source in sources:
         if source.exists() and source.resolve().is_relative_to(out.resolve()):  # else it is on the Hub
             raise OutputExists(f"{out} is, or holds, the source {source}. Choose another folder")
+        if source.exists() and out.resolve().is_relative_to(source.resolve()):
+            raise OutputExists(
+                f"{out} lies within the source {source}, which must stay as it is. Choose another folder"
+            )
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file, not a folder")
     found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []

@@ -34,6 +34,7 @@ from engine.video.stages import Device
 SOURCE_RATE = "source"
 NONE = "none"
 MIN_IMAGE_SIZE = 16
+OF_ONE_SOURCE = ("map", "cameras", "episodes", "task", "task_all", "holdout")  # settings of `Recipe.single`
 
 
 def _selection(value: object) -> object:
@@ -47,6 +48,8 @@ def _selection(value: object) -> object:
 
 
 def _held_out(value: object) -> object:
+    if str(value) == "0":
+        raise ValueError("0 is ambiguous: give no holdout to hold out nothing, or 0:1 to hold out episode 0 alone")
     return value if value == NONE else _selection(value)
 
 
@@ -194,6 +197,9 @@ class Recipe(BaseModel):
         Raises:
             RecipeError: a setting is unknown or out of range.
         """
+        if unknown := settings.keys() - cls.model_fields.keys():
+            known = sorted({*OF_ONE_SOURCE, *cls.model_fields} - {"sources"})
+            raise RecipeError(str(unknown_name(min(unknown), "setting of a recipe", known)))
         path = source.root if isinstance(source, SourceDataset) else Path(source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
         spec |= {"task": task, "task_all": task_all, "fps": source_fps}
@@ -240,5 +246,7 @@ def _problem(problem: dict[str, Any]) -> tuple[Key, str]:
         "model_type": "a source has fields, such as path: data/aloha",
         "tuple_type": "must be a list",
     }
-    message = messages.get(problem["type"], str(problem["msg"]).removeprefix("Value error, "))
+    told = str(problem["msg"]).removeprefix("Value error, ")
+    got = "" if cause is not None else f", got {problem.get('input')!r}"
+    message = messages.get(problem["type"], told + got)
     return key, f"{name}: {message}" if name else message

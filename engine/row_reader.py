@@ -1,19 +1,18 @@
 """Reading rows from parquet files of one episode, or of thousands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from engine.damage import diagnose
 from engine.errors import DatasetError, RowsError
 from engine.faults import FaultCode
+from engine.sources.checked_parquet import DAMAGE, CheckedParquet, TooLarge
 from engine.sources.containment import why_foreign
 from engine.sources.episode import RowRange, SourceEpisode
-from engine.sources.parquet import episode_ranges, parquet_files, why_too_large
+from engine.sources.parquet import episode_ranges, parquet_files
+from engine.sources.row_stream import RowStream
 
 
 def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
@@ -30,8 +29,8 @@ class RowReader:
 
     def __init__(self) -> None:
         self._path: Path | None = None
-        self._file: pq.ParquetFile | None = None
-        self._ends: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # rows up to and with each row group
+        self._file: CheckedParquet | None = None
+        self._stream: RowStream | None = None  # of row groups that are too large to be held
         self._held: tuple[Sequence[int], tuple[str, ...]] | None = None
         self._table: pa.Table | None = None
         self._ranges: dict[Path, dict[int, list[RowRange]]] = {}  # of each shared file, by episode
@@ -113,41 +112,42 @@ class RowReader:
                 raise RowsError(f"no rows at {rows.path}", FaultCode.MISSING)
             file = self._open(rows.path)
             _check_columns(file, rows.path, columns)
-            known = file.schema_arrow.names
-            columns += tuple(name for name in optional if known.count(name) == 1 and name not in columns)
-            if rows.start == 0 and rows.stop is None:
-                _check_size(file, rows.path, range(file.num_row_groups), columns)
-                return file.read(list(columns), use_threads=False)
+            columns += tuple(name for name in optional if file.names.count(name) == 1 and name not in columns)
             return self._slice(file, rows, columns)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except DAMAGE as error:
             code, what = diagnose(rows.path, error)
             raise RowsError(f"{rows.path} {what}", code) from error
 
-    def _open(self, path: Path) -> pq.ParquetFile:
+    def _open(self, path: Path) -> CheckedParquet:
         if self._file is None or self._path != path:
             if self._file is not None:
                 self._file.close()
-            self._path = self._file = self._held = self._table = None
-            file = pq.ParquetFile(path)
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            self._path, self._file, self._ends = path, file, np.cumsum(sizes, dtype=np.int64)
+            self._path = self._file = self._held = self._table = self._stream = None
+            self._path, self._file = path, CheckedParquet(path)
         return self._file
 
-    def _slice(self, file: pq.ParquetFile, rows: RowRange, columns: tuple[str, ...]) -> pa.Table:
-        num_rows = int(self._ends[-1]) if len(self._ends) else 0  # the footer may give another sum
+    def _slice(self, file: CheckedParquet, rows: RowRange, columns: tuple[str, ...]) -> pa.Table:
+        num_rows = int(file.ends[-1]) if len(file.ends) else 0  # the footer may give another sum
         stop = num_rows if rows.stop is None else rows.stop
         if stop > num_rows:
             raise RowsError(
                 f"{rows.path} has {num_rows} rows, expected rows [{rows.start}, {stop})", FaultCode.ROW_COUNT
             )
-        starts = np.concatenate([[0], self._ends[:-1]])
-        groups = np.flatnonzero((starts < stop) & (self._ends > rows.start)).tolist()
-        if self._table is None or self._held != (groups, columns):
-            self._table = None  # not two tables at a time
-            _check_size(file, rows.path, groups, columns)
-            self._table = file.read_row_groups(groups, list(columns), use_threads=False)
-            self._held = groups, columns
-        return self._table.slice(rows.start - int(starts[groups[0]]), stop - rows.start)
+        groups = file.groups_of(rows.start, stop)
+        if self._held != (groups, columns):
+            self._table = self._held = None  # not two tables at a time
+            try:
+                self._table, self._held = file.read(groups, columns), (groups, columns)
+            except TooLarge:
+                return self._read_stream(file, columns).read(rows.start, stop)
+        assert self._table is not None, "a table is held"
+        first = int(file.ends[groups[0] - 1]) if groups and groups[0] else 0
+        return self._table.slice(rows.start - first, stop - rows.start)
+
+    def _read_stream(self, file: CheckedParquet, columns: tuple[str, ...]) -> RowStream:
+        if self._stream is None or self._stream.columns != columns:
+            self._stream = RowStream(file, columns)
+        return self._stream
 
 
 def _check_own(path: Path, root: Path | None) -> None:
@@ -155,13 +155,8 @@ def _check_own(path: Path, root: Path | None) -> None:
         raise RowsError(f"{path} {reason}", FaultCode.FOREIGN)
 
 
-def _check_size(file: pq.ParquetFile, path: Path, groups: Iterable[int], columns: Sequence[str]) -> None:
-    if reason := why_too_large(file.metadata, groups, columns):
-        raise RowsError(f"{path} {reason}")
-
-
-def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str]) -> None:
-    known = file.schema_arrow.names
+def _check_columns(file: CheckedParquet, path: Path, columns: Sequence[str]) -> None:
+    known = file.names
     missing = [name for name in columns if known.count(name) != 1]
     if missing:
         named = ", ".join(map(repr, missing))

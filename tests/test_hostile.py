@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import engine.sources.parquet
+import engine.sources.checked_parquet
+import engine.sources.row_stream
 from conftest import REPOSITORY, convert_here, data_path, files_of
 from embodiments import load_robot
 from embodiments.errors import MillraceError
@@ -179,12 +180,11 @@ def test_metadata_without_end_is_not_read(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["v2.1", "v3.0", "v1.6"])
-def test_columns_too_large_for_memory_are_not_read(
-    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_too_large_for_memory_are_not_read(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_small(tmp_path / "source", version)
-    monkeypatch.setattr(engine.sources.parquet, "MAX_VALUES", 11)
-    with pytest.raises(MillraceError, match=r"values, \d+ bytes, in column .* are read at a time"):
+    monkeypatch.setattr(engine.sources.checked_parquet, "MAX_READ_BYTES", 11)
+    monkeypatch.setattr(engine.sources.row_stream, "MAX_READ_BYTES", 11)
+    with pytest.raises(MillraceError, match=r"take (more than )?\d+ bytes in memory"):
         convert_small(source, tmp_path / "out")
 
 

@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import pyarrow.parquet as pq
-
 from engine.errors import DatasetError
 from engine.hub.calls import HubName, ask, list_files, quiet
 from engine.layout import MANIFEST, META, MODALITY_CONFIG
+from engine.sources.footer import read_num_rows
 from engine.sources.location import HubId
 from engine.sources.parquet import DAMAGE, count_rows, is_hidden, numbered
 
@@ -109,7 +108,7 @@ class HubFiles:
 
         def read_footer() -> int:
             with HfFileSystem().open(name, "rb", block_size=FOOTER_BYTES) as file:
-                return int(pq.read_metadata(file).num_rows)
+                return read_num_rows(file)
 
         try:
             return ask(read_footer, self.repo.name)

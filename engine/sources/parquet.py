@@ -2,27 +2,23 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.damage import diagnose
 from engine.errors import DatasetError
 from engine.faults import FaultCode
 from engine.lfs import ADVICE, is_lfs_pointer
+from engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from engine.sources.episode import RowRange
+from engine.sources.footer import read_num_rows
 
 EPISODE_INDEX = "episode_index"
-# Of one column in one read, a gigabyte of float32: a footer may claim any number, and memory is taken for it.
-MAX_VALUES = 1 << 28
-MAX_COLUMN_BYTES = 1 << 31
-# Of pyarrow at a damaged file; texts and names that are no UTF-8, and times out of range, show as they become Python's.
-DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
+BATCH_ROWS = 1 << 16
 
 
 class SharedRows:
@@ -83,7 +79,7 @@ def _parts(path: Path) -> list[str]:
 
 
 def count_rows(paths: Sequence[Path]) -> dict[Path, int | DatasetError]:
-    """Rows of each file, read from its footer, or why it cannot be read.
+    """Rows of each file, or why they cannot be read; what else its footer says is checked by whoever reads the rows.
 
     Raises:
         DatasetError: there is no file.
@@ -95,7 +91,7 @@ def count_rows(paths: Sequence[Path]) -> dict[Path, int | DatasetError]:
 
 def _count(path: Path) -> int | DatasetError:
     try:
-        return int(_open(path).num_rows)
+        return _read_num_rows(path)
     except DatasetError as error:
         damage_of(path, error)
         return error
@@ -113,20 +109,20 @@ def damage_of(path: Path, error: DatasetError) -> FaultCode:
     return code
 
 
-def read_schema(path: Path) -> pa.Schema:
-    """The file's columns and their types."""
-    metadata = _open(path)
+def _read_num_rows(path: Path) -> int:
     try:
-        schema = metadata.schema.to_arrow_schema()
-        schema.to_string()  # every name in it is read
+        with path.open("rb") as file:
+            return read_num_rows(file)
     except DAMAGE as error:
         raise _unreadable(path, error) from error
-    return schema
 
 
-def _open(path: Path) -> pq.FileMetaData:
+def read_schema(path: Path) -> pa.Schema:
+    """The file's columns and their types."""
     try:
-        return pq.read_metadata(path)
+        with CheckedParquet(path) as file:
+            file.schema.to_string()  # every name in it is read
+            return file.schema
     except DAMAGE as error:
         raise _unreadable(path, error) from error
 
@@ -137,46 +133,22 @@ def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] =
     Raises:
         DatasetError: the file or a column is missing, or it is no parquet.
     """
-    known = read_schema(path).names
-    missing = [name for name in needed if known.count(name) != 1]
-    if missing:
-        raise DatasetError(f"{path} has no column {', '.join(missing)}. Known: {', '.join(known)}")
-    wanted = [*needed, *(name for name in optional if known.count(name) == 1)]
     try:
-        with pq.ParquetFile(path) as file:
-            if reason := why_too_large(file.metadata, range(file.num_row_groups), wanted):
-                raise DatasetError(f"{path} {reason}")
-            table = file.read(wanted, use_threads=False)
-        return {name: table.column(name).to_pylist() for name in wanted}
+        with CheckedParquet(path) as file:
+            known = file.names
+            missing = [name for name in needed if known.count(name) != 1]
+            if missing:
+                raise DatasetError(f"{path} has no column {', '.join(missing)}. Known: {', '.join(known)}")
+            return file.read_lists([*needed, *(name for name in optional if known.count(name) == 1)])
     except DAMAGE as error:
         raise _unreadable(path, error) from error
-
-
-def why_too_large(footer: pq.FileMetaData, groups: Iterable[int], columns: Sequence[str]) -> str | None:
-    """Why columns of some row groups must not be read into memory, told by the footer; None where they may."""
-    num_values, num_bytes = dict.fromkeys(columns, 0), dict.fromkeys(columns, 0)
-    for group in groups:
-        chunks = footer.row_group(group)
-        for chunk in map(chunks.column, range(chunks.num_columns)):
-            name = next((name for name in columns if f"{chunk.path_in_schema}.".startswith(f"{name}.")), None)
-            if name is not None:
-                num_values[name] += chunk.num_values
-                num_bytes[name] += chunk.total_uncompressed_size
-    for name in columns:
-        if num_values[name] > MAX_VALUES or num_bytes[name] > MAX_COLUMN_BYTES:
-            return (
-                f"holds {num_values[name]} values, {num_bytes[name]} bytes, in column {name!r}; "
-                f"at most {MAX_VALUES} and {MAX_COLUMN_BYTES} are read at a time"
-            )
-    return None
 
 
 def read_first_row(path: Path, columns: Sequence[str]) -> dict[str, Any]:
     """The first row of a file by column; empty for a file without rows."""
     try:
-        with pq.ParquetFile(path) as file:
-            batch = next(file.iter_batches(1, columns=list(columns), use_threads=False), None) if columns else None
-        rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
+        with CheckedParquet(path) as file:
+            rows = file.read_head(columns)
     except DAMAGE as error:
         raise _unreadable(path, error) from error
     return rows[0] if rows else {}
@@ -184,23 +156,31 @@ def read_first_row(path: Path, columns: Sequence[str]) -> dict[str, Any]:
 
 def episode_ranges(path: Path, root: Path | None = None) -> Iterator[tuple[int, RowRange]]:
     """Which rows of a shared file are which episode's; an episode may go on in the next file."""
-    indices = _episode_indices(path)
-    bounds = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
-    for start, stop in pairwise(bounds):
-        if stop > start:
-            yield int(indices[start]), RowRange(path, start, stop, root)
+    start, index = 0, None
+    for first, indices in _episode_indices(path):
+        for place in [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist()] if len(indices) else ():
+            if indices[place] != index:
+                if index is not None:
+                    yield index, RowRange(path, start, first + place, root)
+                start, index = first + place, int(indices[place])
+        stop = first + len(indices)
+    if index is not None:
+        yield index, RowRange(path, start, stop, root)
 
 
-def _episode_indices(path: Path) -> NDArray[np.int64]:
-    known = read_schema(path).names
-    if known.count(EPISODE_INDEX) != 1:
-        raise DatasetError(f"{path} has no one column {EPISODE_INDEX}. Known: {', '.join(known)}")
+def _episode_indices(path: Path) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """The column episode_index, a batch of rows at a time, and the number of each batch's first row."""
     try:
-        with pq.ParquetFile(path) as file:
-            if reason := why_too_large(file.metadata, range(file.num_row_groups), [EPISODE_INDEX]):
-                raise DatasetError(f"{path} {reason}")
-            values = file.read([EPISODE_INDEX], use_threads=False).column(EPISODE_INDEX)
-        return np.asarray(np.from_dlpack(values.combine_chunks().cast(pa.int64())))
+        with CheckedParquet(path) as file:
+            known = file.names
+            if known.count(EPISODE_INDEX) != 1:
+                raise DatasetError(f"{path} has no one column {EPISODE_INDEX}. Known: {', '.join(known)}")
+            first = 0
+            for group in file.all_groups:
+                for batch in file.batches(group, [EPISODE_INDEX], BATCH_ROWS):
+                    values = batch.column(0).combine_chunks().cast(pa.int64())
+                    yield first, np.asarray(np.from_dlpack(values))
+                    first += len(batch)
     except DAMAGE as error:
         raise _unreadable(path, error) from error
 

@@ -5,21 +5,21 @@ from collections.abc import Iterator
 import av
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from av.codec import CodecContext
 from numpy.typing import NDArray
 
 from engine.damage import diagnose
 from engine.errors import FrameCountMismatch, VideoError
 from engine.faults import FaultCode
+from engine.sources.checked_parquet import DAMAGE
 from engine.sources.containment import why_foreign
 from engine.sources.episode import ImageColumn, RowRange
+from engine.sources.row_stream import picture_stream
 from engine.video.limits import CODEC_OPTIONS
+from engine.video.picture_files import bare_jpeg, bare_png
 
 JPEG_END = b"\xff\xd9"
 DECODERS = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg"}
-# A picture of 480x640 may take half a megabyte: few rows in memory at a time.
-BATCH_ROWS = 16
 
 
 def decode_images(images: ImageColumn, indices: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
@@ -41,23 +41,15 @@ def decode_images(images: ImageColumn, indices: NDArray[np.int64]) -> Iterator[a
 
 
 def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
-    """The column's values of a range of rows, a batch in memory at a time."""
+    """The column's values of a range of rows, a batch in memory at a time; rows beyond are not read."""
     if rows.root is not None and (reason := why_foreign(rows.path, rows.root)):
         raise VideoError(f"{rows.path} {reason}", FaultCode.FOREIGN)
     try:
-        with pq.ParquetFile(rows.path) as file:
-            stop = file.metadata.num_rows if rows.stop is None else rows.stop
-            place = 0
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                if place < stop and place + size > rows.start:
-                    for batch in file.iter_batches(BATCH_ROWS, [group], [column], use_threads=False):
-                        inside = slice(max(rows.start - place, 0), max(stop - place, 0))
-                        yield from batch.column(0)[inside]
-                        place += len(batch)
-                else:
-                    place += size
-    except (pa.ArrowException, OSError, LookupError) as error:
+        with picture_stream(rows.path, column) as stream:
+            stop = stream.num_rows if rows.stop is None else min(rows.stop, stream.num_rows)
+            for part in stream.parts(rows.start, stop) if rows.start < stop else ():
+                yield from part.column(0)
+    except (*DAMAGE, LookupError) as error:
         code, what = diagnose(rows.path, error)
         raise VideoError(f"'{column}' of {rows} {what}", code) from error
 
@@ -79,9 +71,12 @@ def _decode(picture: pa.Scalar, where: str) -> av.VideoFrame:
         context = CodecContext.create(decoder, "r")
         context.thread_count = 1
         context.options = CODEC_OPTIONS
-        frames = [*context.decode(av.Packet(content)), *context.decode(None)]
+        bare = bare_png(content) if decoder == "png" else bare_jpeg(content)
+        frames = [*context.decode(av.Packet(bare)), *context.decode(None)]
     except av.FFmpegError as error:
         raise VideoError(f"{where} is corrupt ({error.strerror})") from error
+    except ValueError as error:
+        raise VideoError(f"{where} is corrupt ({error})") from error
     if len(frames) != 1 or frames[0].is_corrupt:
         raise VideoError(f"{where} is corrupt")
     return frames[0]

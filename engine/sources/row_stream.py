@@ -1,0 +1,118 @@
+"""Rows of row groups that are too large to be held, read forwards a batch at a time."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from engine.sources.checked_parquet import MAX_READ_BYTES, CheckedParquet
+from engine.sources.thrift import Malformed
+
+BATCH_ROWS = 1 << 12
+# A picture of 480x640 may take half a megabyte: few rows in memory at a time.
+PICTURE_ROWS, PICTURE_BUFFER_BYTES = 16, 1 << 20
+# Cameras of one robot. A kept stream holds a page, which a thousand pictures may share.
+MAX_KEPT, MAX_KEPT_BYTES = 8, 32 << 20
+
+
+class RowStream:
+    """Reads ranges of rows, which cost nothing but themselves while they follow one another.
+
+    Args:
+        file: The open file.
+        columns: What is read.
+        batch_rows: So many rows are in memory at a time, and those asked for.
+    """
+
+    def __init__(self, file: CheckedParquet, columns: Sequence[str], *, batch_rows: int = BATCH_ROWS) -> None:
+        self.columns = columns
+        self._file, self._batch_rows = file, batch_rows
+        self._batches: Iterator[pa.Table] = iter(())
+        self._group = -1
+        self._batch: pa.Table | None = None
+        self._start = 0  # the batch's first row
+
+    @property
+    def num_rows(self) -> int:
+        """Of the file."""
+        return int(self._file.ends[-1]) if len(self._file.ends) else 0
+
+    @property
+    def held_bytes(self) -> int:
+        """About what it holds in memory between reads."""
+        return 0 if self._batch is None else self._file.largest_page(self._group, self.columns)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._batches, self._batch = iter(()), None
+        self._file.close()
+
+    def read(self, start: int, stop: int) -> pa.Table:
+        """Rows [start, stop) as one table.
+
+        Raises:
+            Malformed, pa.ArrowException: the file is damaged, or they take too much memory.
+        """
+        parts, num_bytes = [], 0
+        for part in self.parts(start, stop):
+            num_bytes += part.nbytes
+            if num_bytes > MAX_READ_BYTES:
+                raise Malformed(f"rows [{start}, {stop}) take more than {MAX_READ_BYTES} bytes in memory")
+            parts.append(part)
+        return pa.concat_tables(parts)
+
+    def parts(self, start: int, stop: int) -> Iterator[pa.Table]:
+        """Rows [start, stop), a batch at a time; at least one, which may be empty."""
+        while True:
+            batch = self._find(start)
+            part = batch.slice(start - self._start, stop - start)
+            yield part
+            start += len(part)
+            if start >= stop:
+                return
+
+    def _find(self, row: int) -> pa.Table:
+        """The batch that a row lies in."""
+        group = min(int(np.searchsorted(self._file.ends, row, side="right")), len(self._file.ends) - 1)
+        if self._batch is None or group != self._group or row < self._start:
+            self._batches = self._file.batches(group, self.columns, self._batch_rows)
+            self._group, self._batch = group, None
+            self._start = int(self._file.ends[group - 1]) if group else 0
+        while self._batch is None or row >= self._start + len(self._batch):
+            self._start += 0 if self._batch is None else len(self._batch)
+            self._batch = next(self._batches, None)
+            if self._batch is None:
+                raise Malformed(f"row group {group} ends before row {row}")
+        return self._batch
+
+
+_Key = tuple[Path, int, int, str]
+_kept: dict[_Key, RowStream] = {}  # of this process, the last used last
+
+
+@contextmanager
+def picture_stream(path: Path, column: str) -> Iterator[RowStream]:
+    """A stream of a column of pictures, where the one of the episode before stopped, if it is kept.
+
+    Raises:
+        Malformed, OSError, pa.ArrowException: the file is no parquet, or damaged.
+    """
+    state = path.stat()
+    key = (path, state.st_size, state.st_mtime_ns, column)
+    stream = _kept.pop(key, None)
+    if stream is None:
+        file = CheckedParquet(path, buffer_size=PICTURE_BUFFER_BYTES)
+        stream = RowStream(file, [column], batch_rows=PICTURE_ROWS)
+    try:
+        yield stream
+    except BaseException:
+        stream.close()
+        raise
+    if stream.held_bytes > MAX_KEPT_BYTES:
+        stream.close()
+        return
+    _kept[key] = stream
+    while len(_kept) > MAX_KEPT:
+        _kept.pop(next(iter(_kept))).close()

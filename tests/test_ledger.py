@@ -83,7 +83,7 @@ def test_resume_of_a_resumed_run(aloha: Path, aloha_gr1: Path, tmp_path: Path) -
 
 def test_a_stopped_run_leaves_no_half_written_file(aloha: Path, tmp_path: Path) -> None:
     stopped(aloha, tmp_path, 2)
-    assert sorted(path.name for path in (tmp_path / ".millrace").iterdir()) == ["ledger.jsonl", "lock"]
+    assert sorted(path.name for path in (tmp_path / ".millrace").iterdir()) == [".gitignore", "ledger.jsonl", "lock"]
     assert len(list(tmp_path.rglob("*.mp4"))) == len(list(tmp_path.rglob("*.parquet"))) == 2
 
 

@@ -66,7 +66,7 @@ def test_row_groups_too_large_to_be_held_are_read_in_part(tmp_path: Path, monkey
     path = write(tmp_path / "a.parquet")
     monkeypatch.setattr("engine.sources.checked_parquet.MAX_READ_BYTES", 100)
     reader = RowReader()
-    for start, stop in [(10, 20), (20, 30), (5, 7)]:
+    for start, stop in [(10, 20), (20, 30), (5, 7), (0, 50)]:
         assert reader.read_ranges([RowRange(path, start, stop)], ["state"]).equals(TABLE.select(["state"])[start:stop])
 
 
@@ -95,7 +95,7 @@ def test_a_file_cut_short_is_no_parquet(cut: int, tmp_path: Path) -> None:
 
 # Each reader of the engine on each file; all in one process, whose memory is that of the worst.
 READ = """
-import resource, sys
+import sys
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
 from embodiments.errors import MillraceError
@@ -115,7 +115,7 @@ for name in ("texts", "lists", "numbers", "packed"):
     attempt(lambda: read_columns(path, ["task_index"], optional=["task"]))
     attempt(lambda: RowReader().read_ranges([RowRange(path)], ["task_index"], optional=["task"]))
     attempt(lambda: [*episode_ranges(path)])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
@@ -143,4 +143,4 @@ def test_small_files_take_little_memory(tmp_path: Path) -> None:
     *said, kilobytes = done.stdout.splitlines()
     assert int(kilobytes) < 400_000, said
     assert "claims to unpack to 300000004" in done.stdout
-    assert "take more than" in done.stdout or "bytes in memory" in done.stdout
+    assert done.stdout.count("bytes in memory") == 4  # texts and lists as rows, lists as metadata, numbers as rows

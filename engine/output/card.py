@@ -1,5 +1,6 @@
 """The dataset card: README.md in the output's root."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -87,7 +88,7 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         fps=format_fps(plan.job.video.fps),
         cameras=", ".join(f"`{camera_key(camera)}`" for camera in plan.cameras) or "none",
         size=plan.job.video.image_size,
-        map=plan.map.name,
+        map=_cell(plan.map.name),
         horizon=plan.horizon,
         state=STATE,
         action=ACTION,
@@ -120,19 +121,28 @@ def _source_rows(plan: ConversionPlan) -> list[str]:
         num_episodes[episode.binding] += 1
         num_frames[episode.binding] += episode.num_frames
     return [
-        f"| {public_name(binding.source.path, binding.revision)} | {num_episodes[number]} | {num_frames[number]} "
-        f"| {binding.map.name} |"
+        f"| {_cell(public_name(binding.source.path, binding.revision))} | {num_episodes[number]} "
+        f"| {num_frames[number]} | {_cell(binding.map.name)} |"
         for number, binding in enumerate(plan.job.bindings)
     ]
 
 
 def _warning_lines(warnings: Iterable[WarningSum]) -> Iterator[str]:
-    """As code, so that names from the source are not read as Markdown or HTML."""
-    for warning in warnings:
-        text = printable(str(warning)).replace("`", "'")
-        yield f"- `{text}`"
+    return (f"- {_code(str(warning))}" for warning in warnings)
+
+
+def _code(text: str) -> str:
+    """A text from the source as a code span of one line, so that it is not read as Markdown or HTML."""
+    text = printable(" ".join(text.split()))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text or not text else f"{fence}{text}{fence}"
+
+
+def _cell(text: str) -> str:
+    """Likewise within a table, where a pipe ends a cell in code, too."""
+    return _code(text).replace("|", "\\|")
 
 
 def _task_lines(tasks: tuple[str, ...]) -> list[str]:
-    shown = [f"- {' '.join(task.split())}" for task in tasks[:MAX_TASKS]]
+    shown = [f"- {_code(task)}" for task in tasks[:MAX_TASKS]]
     return shown if len(tasks) <= MAX_TASKS else [*shown, f"- and {len(tasks) - MAX_TASKS} more"]

@@ -45,6 +45,7 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Ite
     except OSError as error:
         raise OutputExists(f"{out} cannot be made: {error.strerror}") from error
     with writing_to(out), (out / LOCK).open("a") as lock:
+        (out / WORK / ".gitignore").write_text("*\n")  # the ledger names folders of this machine
         try:
             # The lock goes with the process: a killed run leaves none behind.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

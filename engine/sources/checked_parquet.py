@@ -16,7 +16,7 @@ from engine.sources.pages import DELTAS, Bounds, decoded_bytes, read_pages
 from engine.sources.thrift import Malformed
 
 # Of all columns of one read, as they lie in memory: an hour at 50 Hz of 43 joints and as many actions takes 124 MB.
-MAX_READ_BYTES = 256 << 20
+MAX_READ_BYTES = 192 << 20
 # Of metadata as Python's values, 40 bytes each: a hundred thousand episodes of twelve cameras have as many.
 MAX_LISTED_VALUES = 1 << 22
 # Of lists of texts, which are Python's values one slice at a time until equal ones are found.

@@ -55,13 +55,12 @@ class RowStream:
         Raises:
             Malformed, pa.ArrowException: the file is damaged, or they take too much memory.
         """
-        parts, num_bytes = [], 0
-        for part in self.parts(start, stop):
-            num_bytes += part.nbytes
-            if num_bytes > MAX_READ_BYTES:
-                raise Malformed(f"rows [{start}, {stop}) take more than {MAX_READ_BYTES} bytes in memory")
-            parts.append(part)
-        return pa.concat_tables(parts)
+        groups = self._file.groups_of(start, stop)
+        num_rows = sum(self._file.footer.groups[group].num_rows for group in groups)
+        num_bytes = self._file.num_bytes(groups, self.columns) * (stop - start) // max(num_rows, 1)
+        if num_bytes > MAX_READ_BYTES:
+            raise Malformed(f"rows [{start}, {stop}) take {num_bytes} bytes in memory, at most {MAX_READ_BYTES}")
+        return pa.concat_tables(self.parts(start, stop))
 
     def parts(self, start: int, stop: int) -> Iterator[pa.Table]:
         """Rows [start, stop), a batch at a time; at least one, which may be empty."""

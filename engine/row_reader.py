@@ -1,6 +1,6 @@
 """Reading rows from parquet files of one episode, or of thousands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa

@@ -21,7 +21,7 @@ from engine.video.stages import Device
 from engine.workers import GPU_SHARE, Workers
 
 # Flags of what is the same for all sources; None: as the recipe has it.
-SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size")
+SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
 # Flags of what a recipe's file says itself.
 IN_RECIPE = (*SETTINGS, "map", "episodes", "task", "task_all", "camera", "cameras", "source_fps")
 
@@ -56,7 +56,8 @@ class Convert:
     image_size: Annotated[str | None, arg(metavar="PIXELS")] = None
     """Side of the square output images, 256 by default; 224x224 is 224."""
     crop: Annotated[Literal["center", "pad"] | None, arg(metavar="center|pad")] = None
-    """The centre square of each picture, or all of it with black bars."""
+    """All of each picture with black bars (pad), as GR00T makes live ones square, or its centre square (center). By
+    default pad, unless the map follows a guide that crops, as aloha_to_gr1 does."""
     resample: Annotated[Literal["nearest", "linspace"] | None, arg(metavar="nearest|linspace")] = None
     """The frame nearest in time (default), or the ALOHA guide's stretched choice."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
@@ -71,6 +72,8 @@ class Convert:
     """Only these cameras of the output, in this order; by default all that there are."""
     source_fps: Annotated[str | None, arg(metavar="HZ")] = None
     """The source's rate, where what its metadata says of it is wrong."""
+    trim_mismatch: Annotated[int | None, arg(metavar="FRAMES")] = None
+    """Frames or rows that may be dropped at the end of an episode where its rows and videos differ in length."""
     horizon: Annotated[int | None, arg(metavar="STEPS")] = None
     """Steps in an action chunk; by default the robot's."""
     gop: Annotated[int | None, arg(metavar="FRAMES")] = None

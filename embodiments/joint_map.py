@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,7 @@ class CompiledMap:
         trained_state: Groups of the target whose state the policy sees, in the target's order.
         trained_action: Groups of the target whose action the policy learns, in the target's order.
         unused: Groups of the source that drive nothing.
+        crop: How pictures are made square unless a recipe says otherwise; None: the map does not say.
     """
 
     name: str
@@ -86,6 +88,7 @@ class CompiledMap:
     trained_state: tuple[str, ...]
     trained_action: tuple[str, ...]
     unused: tuple[str, ...]
+    crop: Literal["center", "pad"] | None = None
 
     @property
     def trained(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -36,6 +36,7 @@ class EmbodimentMap(FileModel):
         action: Rules for the action only, in place of those.
         cameras: The source's camera for each camera of the target.
         also_train: Groups to train on though the map drives none of their joints.
+        crop: How its guide makes pictures square; None: it does not say.
     """
 
     name: Name
@@ -47,6 +48,7 @@ class EmbodimentMap(FileModel):
     state: dict[str, Rule] = Field(default_factory=dict)
     action: dict[str, Rule] = Field(default_factory=dict)
     also_train: tuple[str, ...] = ()
+    crop: Literal["center", "pad"] | None = None
 
     def rule(self, group: str, vector: Vector) -> tuple[Rule, tuple[str, str]]:
         """The rule of a target group in the state or the action, and its key in the file."""
@@ -177,6 +179,7 @@ def _compile(embodiment_map: EmbodimentMap) -> CompiledMap:
         trained_state=trained["state"],
         trained_action=trained["action"],
         unused=tuple(name for name, group in source.groups.items() if used.isdisjoint(group.joints)),
+        crop=embodiment_map.crop,
     )
 
 

@@ -14,9 +14,8 @@ from embodiments.errors import MillraceError
 from embodiments.robot import VECTORS
 from engine.clip import ClipSource, make_clip
 from engine.clock import StageClock
-from engine.errors import EpisodeDataError, EpisodeError, RowsError, VideoError, fault_code
+from engine.errors import EpisodeDataError, EpisodeError, RowsError, VideoError, fault_code, why_unequal
 from engine.faults import FaultCode
-from engine.jumps import check_jumps
 from engine.layout import EpisodePaths, camera_key
 from engine.limits import warn_beyond
 from engine.output.finish import finish, writing_to
@@ -116,7 +115,10 @@ class _Conversion:
             with writing_to(self.out):
                 yield
         except Exception as error:  # be it a fault of ours, or of a codec: the other episodes need not suffer from it
-            raise EpisodeError(self.plan.episode.index, camera, _reason(error)) from error
+            reason = _reason(error)
+            if camera is not None and fault_code(error) is FaultCode.MISSING:
+                reason += f"; to do without this camera, pass --camera -{camera}"
+            raise EpisodeError(self.plan.episode.index, camera, reason) from error
 
     def _fetch(self) -> None:
         """Of a source on the Hub only what this episode needs is downloaded, while others are converted."""
@@ -132,9 +134,16 @@ class _Conversion:
             columns = [*binding.state.columns, *binding.action.columns, *task]
             ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX, TIMESTAMP])
         where = ", ".join(map(str, ranges))
-        if len(table) != episode.num_frames:
-            message = f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}"
+        if not episode.num_frames <= len(table) <= episode.num_frames + episode.max_spare:
+            advice = why_unequal(len(table), episode.num_frames)
+            message = f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}; {advice}"
             raise RowsError(message, FaultCode.ROW_COUNT)
+        trimmed = episode.trimmed
+        if len(table) > episode.num_frames:
+            trimmed = trimmed or f"cut to {episode.num_frames} frames: the rows are {len(table)}"
+            table = table.slice(0, episode.num_frames)
+        if trimmed is not None:
+            self.warnings.append(Warned(code="trimmed", message=trimmed))
         _check_order(table, where)
         self.warnings += row_warnings(table, binding.rate, where=where)
         return ranges, table
@@ -151,7 +160,6 @@ class _Conversion:
             )
             kinds = binding.map.source.layout("action").action_kinds
             self._check_limits(state, action)
-            self._check_jumps(state)
             state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds))
         return EpisodeRows(
             episode_index=plan.index,
@@ -168,13 +176,6 @@ class _Conversion:
         for vector, values, joint_map in zip(VECTORS, (state, action), (mapping.state, mapping.action), strict=True):
             for message in warn_beyond(vector, values, joint_map, mapping.source.layout(vector).joints):
                 self.warnings.append(Warned(code="beyond-limits", message=message))
-
-    def _check_jumps(self, state: NDArray[np.float32]) -> None:
-        """Of the observed joints that are used: actions may be steps, which jump by nature."""
-        joints = self.binding.map.source.layout("state").joints
-        used = np.unique(self.binding.map.state.gather)
-        for code, message in check_jumps(state[:, used], [joints[place] for place in used.tolist()]):
-            self.warnings.append(Warned(code=code, message=message))
 
     def _write_rows(self, rows: EpisodeRows) -> None:
         unfinished = self.unfinished.with_suffix(".rows")

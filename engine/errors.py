@@ -7,6 +7,9 @@ from embodiments.errors import MillraceError
 from engine.faults import FaultCode, Quarantined
 from engine.memory import AMPLE_BYTES, is_memory_left
 
+# More than a few frames are no slip at the end of a recording.
+MAX_ADVISED_TRIM = 10
+
 
 class RecipeError(MillraceError):
     """The command line or the recipe asks for something impossible."""
@@ -76,6 +79,14 @@ class FrameCountMismatch(VideoError):
     """A clip holds another number of frames than its episode has rows."""
 
     code = FaultCode.FRAME_COUNT
+
+
+def why_unequal(num_rows: int, num_frames: int) -> str:
+    """What to do about rows and frames, or two counts of either, that differ."""
+    gap = abs(num_rows - num_frames)
+    if gap > MAX_ADVISED_TRIM:
+        return "they must be equal"
+    return f"they must be equal, unless --trim-mismatch {gap} drops what is too much at the end"
 
 
 class RowsError(EpisodeDataError):

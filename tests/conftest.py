@@ -40,7 +40,7 @@ def recipe_for(source: Path, **settings: Any) -> Recipe:
     """ALOHA onto GR1 in small pictures, unless the settings say otherwise; a task replaces all of the source's."""
     target = {} if "robot" in settings else {"map": "aloha_to_gr1"}
     replaced = {"task_all": True} if isinstance(settings.get("task"), str) else {}
-    return Recipe.single(source, **{**target, **replaced, "image_size": IMAGE_SIZE, **settings})
+    return Recipe.single(source, **{**target, **replaced, "image_size": IMAGE_SIZE, "crop": "center", **settings})
 
 
 def convert_here(source: Path, out: Path, **settings: Any) -> Summary:

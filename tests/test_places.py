@@ -107,7 +107,7 @@ def test_a_faulty_merge_fails_and_the_other_camera_converts(tmp_path: Path) -> N
     assert {(one.code, one.camera) for one in failed.value.quarantined} == {(FaultCode.PLACE, "wrist")}
     assert len(failed.value.quarantined) == len(LENGTHS)
     recipe = Recipe.model_validate({"sources": [{"path": tmp_path / "source"}], "cameras": ("top",), **settings})
-    convert(recipe.model_copy(update={"image_size": 64}), tmp_path / "top", workers=LOCAL)
+    convert(recipe.model_copy(update={"image_size": 64, "crop": "center"}), tmp_path / "top", workers=LOCAL)
     assert_converted(tmp_path / "top", LENGTHS)
 
 
@@ -176,7 +176,7 @@ def variants() -> dict[str, SourceEpisode]:
             if part.compare:
                 other: Any = replace(clip, **{part.name: changed(getattr(clip, part.name))})
                 found[f"{type(clip).__name__}.{part.name}"] = replace(EPISODE, clips={**EPISODE.clips, camera: other})
-    for name in ("index", "num_frames", "rows", "tasks", "search", "faults"):
+    for name in ("index", "num_frames", "rows", "tasks", "search", "faults", "max_spare", "trimmed"):
         found[f"SourceEpisode.{name}"] = replace(EPISODE, **{name: changed(getattr(EPISODE, name))})
     found["SourceEpisode.clips"] = replace(EPISODE, clips={"top": CLIP})
     return found

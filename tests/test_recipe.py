@@ -25,7 +25,7 @@ def test_the_defaults_are_those_of_the_guide() -> None:
     assert (made.fps, made.image_size, made.crop, made.resample, made.gop, made.chunks_size, made.horizon) == (
         Fraction(20),
         256,
-        "center",
+        None,
         "nearest",
         10,
         1000,

@@ -223,7 +223,7 @@ def test_what_does_not_hang_on_a_wrong_robot_or_map_is_told_with_it(write: Calla
 
 def test_advice_is_written_as_the_file_would_have_it(write: Callable[[str], Path]) -> None:
     (line,) = problems(write("robot: aloha\nsources:\n  - path: ../data/other\n    cameras: {top: tip}\n"))
-    assert line.endswith("Say which one becomes 'top': cameras: {top: NAME}")
+    assert line.endswith("Say which one becomes 'top': cameras: {top: NAME}, or leave it out: without_cameras: [top]")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ A LeRobot v2.1 dataset for NVIDIA GR00T N1.6, converted by Millrace.
 | robot | {robot} |
 | episodes, frames | {num_episodes}, {num_frames} at {fps} Hz |
 | cameras | {cameras}, {size}x{size} H.264 |
+| pictures | {pictures} |
 | map | {map} |
 | action chunk | {horizon} steps |
 
@@ -48,19 +49,12 @@ A LeRobot v2.1 dataset for NVIDIA GR00T N1.6, converted by Millrace.
 
 ## Train
 
-{own_tag}With NVIDIA's launcher, from a checkout of Isaac-GR00T:
+With NVIDIA's launcher, from a checkout of Isaac-GR00T:
 
     python -m gr00t.experiment.launch_finetune --base-model-path nvidia/GR00T-N1.6-3B \\
         --dataset-path DATASET --embodiment-tag NEW_EMBODIMENT \\
         --modality-config-path DATASET/{config}
 """
-OWN_TAG = """\
-GR00T knows this robot under its own tag, with a modality config of its own, so that none is given:
-
-    python -m gr00t.experiment.launch_finetune --base-model-path nvidia/GR00T-N1.6-3B \\
-        --dataset-path DATASET --embodiment-tag {tag}
-
-Or as a new embodiment. """
 SOURCES = """\
 ## Sources
 
@@ -75,6 +69,10 @@ WARNINGS = """\
 {lines}
 
 """
+PICTURES = {
+    "center": "the centre square of each (`--crop center`): crop live pictures likewise, as GR00T would pad them",
+    "pad": "all of each, with black bars where it is not square (`--crop pad`), as GR00T makes live ones",
+}
 MAX_TASKS = 20
 
 
@@ -88,6 +86,7 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         fps=format_fps(plan.job.video.fps),
         cameras=", ".join(f"`{camera_key(camera)}`" for camera in plan.cameras) or "none",
         size=plan.job.video.image_size,
+        pictures=PICTURES[plan.job.crop],
         map=_cell(plan.map.name),
         horizon=plan.horizon,
         state=STATE,
@@ -96,15 +95,13 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         sources=SOURCES.format(rows="\n".join(_source_rows(plan))) if len(plan.job.bindings) > 1 else "",
         warnings=WARNINGS.format(lines="\n".join(_warning_lines(warnings))) if warnings else "",
         tasks="\n".join(_task_lines(plan.tasks)),
-        own_tag="" if plan.target.tag is None else OWN_TAG.format(tag=plan.target.tag),
         config=MODALITY_CONFIG,
     )
 
 
 def _group_rows(plan: ConversionPlan) -> list[str]:
     state, action = plan.target.layout("state").slices, plan.target.layout("action").slices
-    trained = dict.fromkeys(plan.map.trained_state, "state only")
-    trained |= {group: plan.target.groups[group].action for group in plan.map.trained_action}
+    trained = {group: plan.target.groups[group].action for group in plan.map.trained}
     return [
         f"| {group} | {_slice(state.get(group))} | {_slice(action.get(group))} | {trained.get(group, 'no')} |"
         for group in plan.target.groups

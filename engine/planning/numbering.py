@@ -125,7 +125,8 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
         fields = {field.name: getattr(clip, field.name) for field in fields_of(clip) if field.compare}
         fields |= {"path": place(clip.path)} if isinstance(clip, Clip) else {"rows": rows(clip.rows)}
         clips.append((camera, type(clip).__name__, sorted(fields.items())))
-    own = (episode.index, episode.num_frames, episode.tasks, place(episode.search), episode.faults)
+    own: tuple[object, ...] = (episode.index, episode.num_frames, episode.tasks, place(episode.search), episode.faults)
+    own += (episode.max_spare, episode.trimmed)
     return [own, rows(episode.rows), clips]
 
 

@@ -14,6 +14,7 @@ from engine.planning.holdout import split
 from engine.planning.long_episodes import long_episode_notes
 from engine.planning.map_choice import combined
 from engine.planning.numbering import Episodes, number_episodes, number_tasks
+from engine.planning.picture_notes import DEFAULT_CROP, chosen_crop, crop_notes, step_notes
 from engine.planning.plan import ConversionPlan, Job, Part
 from engine.planning.prepare import PreparedSource, prepare_sources
 from engine.planning.problems import Problems
@@ -73,7 +74,9 @@ def _prepare(recipe: Recipe, problems: Problems) -> _Prepared | None:
     if compiled is None or fps is None or cameras is None:
         return None
     specs = tuple(source.spec for source in sources)
-    return _Prepared(recipe.model_copy(update={"sources": specs}), sources, compiled, cameras, fps)
+    crop = chosen_crop(recipe, [source.map for source in sources])
+    recipe = recipe.model_copy(update={"sources": specs, "crop": crop})
+    return _Prepared(recipe, sources, compiled, cameras, fps)
 
 
 def _cameras(recipe: Recipe, sources: Sequence[PreparedSource], problems: Problems) -> tuple[str, ...] | None:
@@ -116,6 +119,9 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
     bound = [(source.dataset, binding) for source, binding in zip(sources, bindings, strict=True)]
     told = [note for source in sources for note in source.notes]
     told += [note for dataset, binding in bound for note in notes(dataset, binding)]
+    crop, size = recipe.crop or DEFAULT_CROP, recipe.image_size
+    told += [n for bind in bound for n in crop_notes(*bind, crop=crop, image_size=size)]
+    told += [n for bind in bound for n in step_notes(*bind, prepared.fps)]
     episodes = tuple(number_episodes(sources, bindings, selected, tasks))
     return ConversionPlan(
         part=part,
@@ -125,7 +131,7 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
             tasks=tuple(tasks),
             cameras=prepared.cameras,
             video=VideoSettings(prepared.fps, recipe.image_size, recipe.gop),
-            crop=recipe.crop,
+            crop=crop,
             resample=recipe.resample,
             chunks_size=recipe.chunks_size,
         ),
@@ -154,24 +160,10 @@ def _rejected(sources: Sequence[PreparedSource]) -> Iterable[EpisodeFailure]:
 
 
 def _untrained(prepared: _Prepared) -> Iterable[str]:
-    """Groups that some sources move and others let rest: the sources that switch their training off."""
+    """Groups that only some sources move."""
     for source in prepared.sources:
-        lacking = [
-            group
-            for group in prepared.map.target.groups
-            if any(_trains(other, group) and not _trains(source, group) for other in prepared.sources)
-        ]
-        if lacking:
-            yield (
-                f"warning: {source.spec.path} does not move {', '.join(lacking)}, which other sources do: "
-                "nothing trains on these groups. Leave this source out of the recipe, or give it a map that drives them"
-            )
-
-
-def _trains(source: PreparedSource, group: str) -> bool:
-    """Whether all of the group that the target has is trained: where it has an action, that."""
-    trained = source.map.trained_action if group in source.map.target.groups_of("action") else source.map.trained_state
-    return group in trained
+        if left := [group for group in source.map.trained if group not in prepared.map.trained]:
+            yield f"{source.spec.path} moves {', '.join(left)}, other sources do not: nothing trains on it"
 
 
 def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:

@@ -16,6 +16,7 @@ from engine.planning.map_choice import Choice, Maps
 from engine.planning.problems import Problems
 from engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
 from engine.planning.tasks import check_tasks, task_notes
+from engine.planning.trim import trim_episodes
 from engine.resample import frame_indices
 from engine.sources import SourceDataset, SourceEpisode, open_source
 from engine.sources.dataset import camera_name
@@ -71,8 +72,9 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
             problems.collect((*key, "map"), maps.compiled, spec)
         return None
     spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
-    if spec.fps is not None:
-        dataset = check_places(dataset, spec.fps)
+    max_trim = recipe.trim_mismatch if spec.trim_mismatch is None else spec.trim_mismatch
+    if spec.fps is not None or max_trim:
+        dataset = check_places(dataset, spec.fps, max_trim=max_trim)
     selected = problems.collect((*key, "episodes"), _select, dataset, spec)
     episodes, rejected = selected or (None, [])
     num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
@@ -86,6 +88,11 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
     cameras = problems.collect((*key, "cameras"), _bind, recipe, dataset, spec, compiled)
     if episodes is None or columns is None or cameras is None:
         return None
+    if max_trim:
+        used = frozenset(cameras.values())
+        trimmed = problems.collect((*key, "trim_mismatch"), trim_episodes, episodes, used, max_trim=max_trim)
+        episodes = [*(trimmed or episodes)]
+        num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes)
     return PreparedSource(
         key=key,
         spec=spec,

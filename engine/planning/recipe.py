@@ -34,7 +34,17 @@ from engine.video.stages import Device
 SOURCE_RATE = "source"
 NONE = "none"
 MIN_IMAGE_SIZE = 16
-OF_ONE_SOURCE = ("map", "cameras", "episodes", "task", "task_all", "holdout")  # settings of `Recipe.single`
+OF_ONE_SOURCE = (
+    "map",
+    "cameras",
+    "episodes",
+    "task",
+    "task_all",
+    "holdout",
+    "source_fps",
+    "only_cameras",
+)  # settings of `Recipe.single`
+MAX_TRIM = 1000
 
 
 def _selection(value: object) -> object:
@@ -99,6 +109,7 @@ class SourceSpec(BaseModel):
     black_cameras: target cameras that it lacks; their pictures are black.
     task: where it names none, or new texts by those that they replace. task_all: the task replaces all of its own.
     fps: in place of what it says itself, where that is wrong.
+    trim_mismatch: in place of the recipe's.
     holdout: episodes for the held-out dataset, in place of the recipe's share, or "none".
     """
 
@@ -113,6 +124,7 @@ class SourceSpec(BaseModel):
     task: Task | None = None
     task_all: bool = False
     fps: Fps | None = None
+    trim_mismatch: int | None = Field(default=None, ge=0, le=MAX_TRIM)
     holdout: HeldOut | None = None
 
     @model_validator(mode="after")
@@ -145,7 +157,9 @@ class Recipe(BaseModel):
 
     robot: the target; each source either has a map onto it or is of that robot.
     cameras: of the output, by default all that the sources give. without_cameras: those that are left out of it, by
-    their names in the output or in a source.
+    their names in the output or in a source. trim_mismatch: frames or rows that may be dropped at the end of an episode
+    where they are not equally many.
+    crop: None: as its maps say, or "pad".
     fps: target rate in Hz, or "source". horizon: steps in an action chunk, by default the robot's.
     holdout: share of each source's episodes that becomes a dataset of its own.
     device: a wish, which the machine may not be able to grant: no part of what is recorded and compared, as the
@@ -158,9 +172,10 @@ class Recipe(BaseModel):
     robot: str | None = None
     cameras: tuple[str, ...] | None = None
     without_cameras: tuple[str, ...] = ()
+    trim_mismatch: int = Field(default=0, ge=0, le=MAX_TRIM)
     fps: TargetFps = Fraction(20)
     image_size: int = Field(default=256, ge=MIN_IMAGE_SIZE, le=4096, multiple_of=2)
-    crop: Crop = "center"
+    crop: Crop | None = None
     resample: Resampler = "nearest"
     gop: int = Field(default=DEFAULT_GOP, ge=1, le=250)
     horizon: int | None = Field(default=None, ge=1)

@@ -41,6 +41,7 @@ class Clip:
 
     fps: of the file, which says where in it the clip ends. start_seconds None: the file holds this clip alone, so every
     frame in it counts. stop_seconds: where the metadata says that the clip ends; None where it does not.
+    max_spare: frames that may follow in a file of its own, and are left out.
     root: the dataset that the file must lie in; None where that is known.
     """
 
@@ -49,16 +50,21 @@ class Clip:
     fps: Fraction
     start_seconds: float | None = None
     stop_seconds: float | None = None
+    max_spare: int = 0
     root: Path | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class ImageColumn:
-    """One camera's pictures of one episode, PNG or JPEG files inside its rows."""
+    """One camera's pictures of one episode, PNG or JPEG files inside its rows.
+
+    max_spare: rows that may follow, and are left out.
+    """
 
     rows: tuple[RowRange, ...]
     column: str
     num_frames: int
+    max_spare: int = 0
 
 
 class Repository(Protocol):
@@ -98,6 +104,7 @@ class SourceEpisode:
     search: the folder of parquet files shared by several episodes, where the rows are looked for should
     `rows` turn out to be another episode's; None where the episode has a file of its own.
     repository: what its files are fetched from; None where they are here.
+    max_spare: rows that may follow at its end, and are left out. trimmed: what was left out, in words.
     faults: what metadata alone shows to be wrong; a camera with a fault may have no clip.
     """
 
@@ -109,6 +116,8 @@ class SourceEpisode:
     search: Path | None = None
     repository: Repository | None = None
     faults: tuple[SourceFault, ...] = ()
+    max_spare: int = 0
+    trimmed: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= MAX_FRAMES:

@@ -48,18 +48,19 @@ class _Places:
         return np.nan_to_num((self.stop - self.start) * float(fps) - self.num_frames, nan=0.0)
 
 
-def check_places(dataset: SourceDataset, fps: Fraction | None = None) -> SourceDataset:
+def check_places(dataset: SourceDataset, fps: Fraction | None = None, *, max_trim: int = 0) -> SourceDataset:
     """The dataset with its clips timed at a rate that their places agree with, and with what contradicts as faults.
 
     Args:
         dataset: As its layout was read, or as this function returned it.
         fps: The rate that the user says it has; None: info.json is right. Where the places agree with info.json and
             not with this, its videos were merely written at the wrong rate, and clips stay where they are.
+        max_trim: By how many frames a clip may be longer or shorter than its rows.
     """
     rates = (dataset.fps,) if fps is None else (fps, dataset.fps)
     episodes = [_without_place_faults(episode) for episode in dataset.episodes]
     for places in _shared_places(episodes):
-        wrong = _check_camera(episodes, places, rates)
+        wrong = _check_camera(episodes, places, rates, max_trim=max_trim)
         for number, reason in wrong.items():
             fault = SourceFault(FaultCode.PLACE, reason, places.camera)
             episodes[number] = replace(episodes[number], faults=(*episodes[number].faults, fault))
@@ -116,7 +117,9 @@ def _sorted_places(camera: str, clips: Sequence[tuple[int, Clip]]) -> _Places:
     )
 
 
-def _check_camera(episodes: list[SourceEpisode], places: _Places, rates: Sequence[Fraction]) -> dict[int, str]:
+def _check_camera(
+    episodes: list[SourceEpisode], places: _Places, rates: Sequence[Fraction], *, max_trim: int
+) -> dict[int, str]:
     """Sets the rate of each clip in `episodes`; returns why places are wrong, by place in the list."""
     fps = next((rate for rate in rates if not _is_too_long_or_short(places, rate).any()), rates[0])
     for number in places.episodes.tolist():
@@ -124,10 +127,11 @@ def _check_camera(episodes: list[SourceEpisode], places: _Places, rates: Sequenc
         if isinstance(clip, Clip) and clip.fps != fps:
             clips = {**episodes[number].clips, places.camera: replace(clip, fps=fps)}
             episodes[number] = replace(episodes[number], clips=clips)
-    is_wrong = _is_too_long_or_short(places, fps)
+    is_wrong = np.abs(places.errors(fps)) >= TOLERANCE + max_trim
+    shorter = np.minimum(np.round(places.errors(fps)), 0).astype(np.int64) if max_trim else 0
     advice = _advice(places, is_wrong)
     reasons = {int(places.episodes[k]): _length_reason(places, int(k), fps, advice) for k in np.flatnonzero(is_wrong)}
-    for one, other in _overlaps(places, ~is_wrong, fps):
+    for one, other in _overlaps(replace(places, num_frames=places.num_frames + shorter), ~is_wrong, fps):
         with_index = episodes[int(places.episodes[other])].index
         reasons[int(places.episodes[one])] = _overlap_reason(places, one, other, with_index, fps)
     return reasons

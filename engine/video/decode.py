@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from engine.damage import damage, diagnose
-from engine.errors import FrameCountMismatch, VideoError
+from engine.errors import FrameCountMismatch, VideoError, why_unequal
 from engine.faults import FaultCode
 from engine.sources.containment import why_foreign
 from engine.sources.episode import Clip, ImageColumn
@@ -200,7 +200,13 @@ def _frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> 
     if clip.start_seconds is not None:
         start, stop = clip_bounds(clip, stream)
         times = times[(times >= start) & (times < stop)]
-    return times if len(times) == clip.num_frames else None
+    return times[: clip.num_frames] if _is_as_long(clip, len(times)) else None
+
+
+def _is_as_long(clip: Clip, num_frames: int) -> bool:
+    """Whether so many frames are the clip's, and no more to spare than it may have in a file of its own."""
+    max_spare = clip.max_spare if clip.start_seconds is None else 0
+    return clip.num_frames <= num_frames <= clip.num_frames + max_spare
 
 
 def _decode_planned(
@@ -259,10 +265,10 @@ def _counted(
         if number in wanted:
             yield frame
         number += 1
-    if number != clip.num_frames:
+    if not _is_as_long(clip, number):
         where = "" if clip.start_seconds is None else f" from {clip.start_seconds:.3f} s on"
         raise FrameCountMismatch(
-            f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; they must be equal"
+            f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; {why_unequal(clip.num_frames, number)}"
         )
 
 

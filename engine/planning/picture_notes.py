@@ -1,0 +1,55 @@
+"""What becomes of pictures and of time, in words, as far as metadata tells; and which crop a recipe means."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from embodiments import CompiledMap
+from engine.planning.binding import Binding
+from engine.planning.recipe import Recipe
+from engine.resample import format_fps
+from engine.sources import SourceDataset
+from engine.video.look import picture_size
+from engine.video.reframe import Crop, crop_box
+
+DEFAULT_CROP: Crop = "pad"
+
+
+def chosen_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
+    """The recipe's; or that of the maps, where all want the same one; or all of each picture, as GR00T has it."""
+    if recipe.crop is not None:
+        return recipe.crop
+    wanted = {compiled.crop for compiled in maps}
+    agreed = wanted.pop() if len(wanted) == 1 else None
+    return agreed or DEFAULT_CROP
+
+
+def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[str]:
+    """What a centre crop drops of a source's pictures; info.json may have their sizes wrong."""
+    if crop != "center":
+        return
+    for camera in dict.fromkeys(binding.cameras.values()):
+        feature = source.features[source.camera_features[camera][0]]
+        size = picture_size(feature.shape, feature.names)
+        if size is None or size[0] == size[1] or 0 in size:
+            continue
+        height, width = size
+        box = crop_box(width, height, crop=crop, image_size=image_size)
+        sides = f"{box.left} px left and right" if width > height else f"{box.top} px at top and bottom"
+        yield (
+            f"{source.root}, camera '{camera}': center crop drops {sides} of {width}x{height}; GR00T pads live "
+            "pictures, so crop a robot's likewise, or pass --crop pad"
+        )
+
+
+def step_notes(source: SourceDataset, binding: Binding, target_fps: Fraction) -> Iterator[str]:
+    """That frames lie unevenly in time where a rate does not divide the source's."""
+    step = binding.fps / target_fps
+    if step.denominator == 1:
+        return
+    short, long = (1000 * whole / float(binding.fps) for whole in (int(step), int(step) + 1))
+    divisors = (binding.fps / whole for whole in (int(step) + 1, int(step)))
+    even = " or ".join(dict.fromkeys(format_fps(fps) for fps in divisors))
+    yield (
+        f"{source.root}: {format_fps(binding.fps)} to {format_fps(target_fps)} Hz is uneven, steps of {long:.0f} and "
+        f"{short:.0f} ms; {even} Hz would be even"
+    )

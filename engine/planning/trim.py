@@ -1,0 +1,98 @@
+"""Frames or rows too many at the end of episodes, left out where the user says how many may be."""
+
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+
+from embodiments.errors import MillraceError
+from engine.errors import RecipeError
+from engine.sources.episode import Clip, ImageColumn, SourceEpisode
+from engine.sources.parquet import count_rows
+from engine.video.look import read_header
+
+METADATA, ROWS = "the metadata", "the rows"
+
+
+def trim_episodes(
+    episodes: Sequence[SourceEpisode], cameras: Collection[str], *, max_trim: int
+) -> tuple[SourceEpisode, ...]:
+    """The episodes, each as long as the shortest of its rows and clips where these differ by at most `max_trim`.
+
+    Headers of videos and footers of rows are read; what they say wrongly fails the episode when it is converted.
+
+    Args:
+        episodes: Of one source.
+        cameras: Of the source, those that are used.
+        max_trim: Frames or rows that may be dropped at the end of each.
+
+    Raises:
+        RecipeError: the source is on the Hub, where that would download all of it.
+    """
+    if max_trim == 0:
+        return tuple(episodes)
+    if any(episode.repository is not None for episode in episodes):
+        raise RecipeError("--trim-mismatch looks into every video: download the dataset first, and name its folder")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(pool.map(partial(_trim, cameras=frozenset(cameras), max_trim=max_trim), episodes))
+
+
+def _trim(episode: SourceEpisode, *, cameras: Collection[str], max_trim: int) -> SourceEpisode:
+    """What is too long by more stays as it is, and fails when it is converted."""
+    counts = _counts(episode, cameras)
+    shortest = min(counts.values())
+    is_within = shortest > 0 and max(counts.values()) - shortest <= max_trim
+    num_frames = shortest if is_within else episode.num_frames
+    clips = {
+        camera: replace(clip, num_frames=num_frames, max_spare=max_trim) if camera in cameras else clip
+        for camera, clip in episode.clips.items()
+    }
+    explained = is_within and max(counts.values()) > shortest
+    told = f"cut to {shortest} frames: " + ", ".join(f"{name} have {number}" for name, number in counts.items())
+    return replace(
+        episode,
+        num_frames=num_frames,
+        clips=clips,
+        max_spare=max_trim,
+        trimmed=told.replace("metadata have", "metadata says") if explained else None,
+    )
+
+
+def _counts(episode: SourceEpisode, cameras: Collection[str]) -> dict[str, int]:
+    """How long an episode is by each that tells: its metadata, its rows, its clips."""
+    counts = {METADATA: episode.num_frames}
+    if (num_rows := _num_rows(episode)) is not None:
+        counts[ROWS] = num_rows
+    for camera in sorted(cameras):
+        clip = episode.clips.get(camera)
+        number = None if clip is None else _num_frames(clip)
+        if number:
+            counts[f"frames of '{camera}'"] = number
+    return counts
+
+
+def _num_rows(episode: SourceEpisode) -> int | None:
+    """Rows of files of its own; of shared ones those that carry its number are counted as it is converted."""
+    paths = [rows.path for rows in episode.rows if rows.stop is None]
+    if len(paths) != len(episode.rows):
+        return None
+    try:
+        counts = list(count_rows(paths).values())
+    except MillraceError:
+        return None
+    # What cannot be read fails the episode when it is converted.
+    numbers = [count for count in counts if isinstance(count, int)]
+    return sum(numbers) if len(numbers) == len(counts) else None
+
+
+def _num_frames(clip: Clip | ImageColumn) -> int | None:
+    if isinstance(clip, ImageColumn):
+        return None
+    if clip.start_seconds is not None:
+        seconds = None if clip.stop_seconds is None else clip.stop_seconds - clip.start_seconds
+        return None if seconds is None else round(seconds * float(clip.fps))
+    try:
+        return read_header(clip).num_frames
+    except (MillraceError, OSError):
+        return None

@@ -120,7 +120,9 @@ CHECKS: dict[str, Check] = {
     "episodes-untrained": Check(
         "warning", "No episode is shorter than an action chunk; GR00T trains on none of its steps."
     ),
-    "shards": Check("warning", "Episodes are enough for GR00T's default shards, or it stops with 'All shards must ...'."),
+    "shards": Check(
+        "warning", "Episodes are enough for GR00T's default shards, or it stops with 'All shards must ...'."
+    ),
     # millrace.json
     "digests": Check("error", "Every file that millrace.json lists has its size and SHA-256."),
     "files-unlisted": Check("warning", "millrace.json lists every file in data/ and videos/."),

@@ -70,6 +70,7 @@ REMEDIES: dict[str, str] = {
     "stats-constant": "Leave such groups out of the modality config, unless they are meant to rest",
     "stats-at-rest": HARMLESS,
     "stats-tiny-range": "Leave such groups out of the modality config, or check that the joint was recorded",
+    "beyond-limits": "Check the source's unit, degrees or radians, and its robot; fix both in its robot file or map",
     "relative-groups": STATISTICS,
     "relative-horizon": STATISTICS,
     "episode-stats-missing": HARMLESS,

@@ -1,17 +1,61 @@
 """What the nodes of a Ray cluster can do, each tried where it is."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from engine.errors import NodesDiffer
+from engine.node import node_problems, shared_by
+from engine.planning.plan import EpisodePlan
 from engine.video.encode import VideoSettings
 from engine.video.gpu import hardware
 from engine.video.gpu.apart import LIMIT_SECONDS
 from engine.video.gpu.probe import probe_gpu
 from engine.video.gpu.report import GpuReport
+
+# Libraries of a node may take half a minute to import from a slow disk.
+NODE_SECONDS = 120.0
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+LACKS = re.compile(r"No module named '([^']+)'")
+
+
+def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds: float = NODE_SECONDS) -> None:
+    """See that every node with cores shares sources, output folder and libraries with the driver.
+
+    Args:
+        plans: What is to be converted.
+        scratch: The run's own folder, below the output.
+        timeout_seconds: For all nodes together.
+
+    Raises:
+        NodesDiffer: a line for each node that does not, and why.
+    """
+    nodes = [node for node in alive_nodes() if has(node, "CPU")]
+    shared = shared_by(plans, scratch)
+    answers = _answers([ask_node(node, node_problems, shared) for node in nodes], timeout_seconds)
+    lines = [
+        f"node {_name(node)} ({node['NodeManagerAddress']}) {answer.why if isinstance(answer, _NoAnswer) else problem}"
+        for node, answer in zip(nodes, answers, strict=True)
+        for problem in ([""] if isinstance(answer, _NoAnswer) else answer)
+    ]
+    if lines:
+        raise NodesDiffer([*lines, "nothing was converted: fix these nodes, or remove them from the cluster"])
+
+
+def explain(error: BaseException) -> str:
+    """An error of Ray's in one line without escapes: what it comes from, and what to do."""
+    text = ESCAPES.sub("", str(error))
+    if lacks := LACKS.search(text):
+        package = lacks[1].partition(".")[0]
+        return f"a node of the cluster lacks the Python module {package}: install the same Millrace on every node"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    cause = lines[-1] if lines else type(error).__name__
+    return f"Ray stopped with {type(error).__name__.partition('(')[0]}: {cause[:300]}; the same command goes on"
 
 
 @dataclass(frozen=True)
@@ -102,6 +146,8 @@ def _answer(task: Any, *, is_late: bool, timeout_seconds: float) -> Any:
     try:
         return ray.get(task)
     except ray.exceptions.RayTaskError as error:
+        if lacks := LACKS.search(str(error)):
+            return _NoAnswer(f"lacks the Python module {lacks[1]}: install the same Millrace on every node")
         told = " ".join(str(error.cause).split())
         return _NoAnswer(f"the probe failed with {type(error.cause).__name__}: {told}")
     except ray.exceptions.RayError as error:  # its process died

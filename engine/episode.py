@@ -1,5 +1,6 @@
 """All the work on one episode: its plan becomes its files and a record. Free of Ray."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from engine.clip import ClipSource, make_clip
 from engine.clock import StageClock
 from engine.errors import EpisodeDataError, EpisodeError, RowsError, VideoError, fault_code, why_unequal
 from engine.faults import FaultCode
+from engine.file_state import why_changed
 from engine.layout import EpisodePaths, camera_key
 from engine.limits import warn_beyond
 from engine.output.finish import finish, writing_to
@@ -78,6 +80,7 @@ class _Conversion:
         """Raises EpisodeError, which names the camera where one is concerned."""
         self._check_faults()
         with self._blaming(None):
+            self._check_states()
             self._fetch()
             ranges, table = self._read()
             rows = self._make_rows(ranges, table)
@@ -108,6 +111,12 @@ class _Conversion:
         if fault := first_fault(self.plan, self.job):
             cause = EpisodeDataError(fault.reason, fault.code)
             raise EpisodeError(self.plan.episode.index, fault.camera, fault.reason) from cause
+
+    def _check_states(self) -> None:
+        """Another node may see other files than the driver."""
+        if reason := why_changed(zip(self.plan.episode.paths, self.plan.states, strict=False)):
+            message = f"{socket.gethostname()} {reason}; the same command plans it again"
+            raise EpisodeDataError(message, FaultCode.CHANGED)
 
     @contextmanager
     def _blaming(self, camera: str | None) -> Iterator[None]:

@@ -41,6 +41,10 @@ class NoScratchSpace(MillraceError):
     """The machine's folder for temporary files is too small, or cannot be written to."""
 
 
+class ClusterFailed(MillraceError):
+    """Ray, or a node of its cluster, cannot do the work."""
+
+
 class GpuLost(MillraceError):
     """No GPU is there, or none any more, that a dataset's encoder needs."""
 
@@ -102,6 +106,10 @@ class SeveralProblems(MillraceError):
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+
+class NodesDiffer(SeveralProblems):
+    """Nodes of a cluster that see other files or have other libraries than the driver, a line each."""
 
 
 class EpisodesFailed(SeveralProblems):

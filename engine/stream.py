@@ -14,17 +14,21 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import ray
 from pydantic import ValidationError
+from ray._private import ray_constants
+from ray.exceptions import RayError
 
 from engine.attempts import MAX_DEATHS, attempt
+from engine.cluster import check_nodes, explain
 from engine.episode import convert_episode
-from engine.errors import OutputFailed
+from engine.errors import ClusterFailed, OutputFailed
 from engine.faults import FaultCode
 from engine.output.finish import writing_to
 from engine.output.record import RESULT, EpisodeFailure, EpisodeResult
@@ -53,6 +57,9 @@ ENVIRONMENT = {
     # At Ray's 15 workers wait for its other processes, a seventh of the startup; `nice millrace` still holds for all.
     "RAY_worker_niceness": "0",
 }
+# What Ray says where its processes do not come up within its half minute, on a busy machine.
+STARTED_LATE = "timed out during startup"
+TOO_SLOW = "Ray did not start within its 30 s on this busy machine; run the same command again, or with --local"
 # Of ray.data, while it runs for us.
 SETTINGS = {
     "enable_progress_bars": False,
@@ -149,6 +156,8 @@ def convert_in_parallel(
         address: A running Ray cluster; None: an embedded Ray.
     """
     with connected(num_workers, address) as data:
+        if address is not None:
+            check_nodes(plans, scratch)
         num_workers = min(len(plans), num_workers or int(ray.cluster_resources().get("CPU", 1)))
         results = rows(data, plans, num_workers).flat_map(
             EpisodeWorker,
@@ -214,6 +223,8 @@ def connected(num_workers: int | None, address: str | None) -> Iterator[ModuleTy
     try:
         with _configured(data):
             yield data
+    except RayError as error:
+        raise ClusterFailed(explain(error)) from error
     finally:
         if not was_connected:
             ray.shutdown()
@@ -241,9 +252,53 @@ def _connect(num_workers: int | None, address: str | None) -> None:
         "object_store_memory": OBJECT_STORE_BYTES,
         "include_dashboard": False,
     }
-    settings = {} if address else embedded
-    with _held_back_stderr(), _kept_sigterm():
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
+    if address:
+        _use_token()
+    with _held_back_stderr(), _kept_sigterm(), nullcontext() if address else _on_loopback():
+        start = partial(ray.init, address or "local", log_to_driver=False, logging_level=logging.ERROR)
+        for is_last in (False, True):
+            try:
+                start(**({} if address else embedded))
+                return
+            except Exception as error:  # Ray's own has no type
+                if address:
+                    raise ClusterFailed(_unreachable(address, error)) from error
+                if STARTED_LATE not in str(error):
+                    raise
+                ray.shutdown()
+                if is_last:
+                    raise ClusterFailed(TOO_SLOW) from error
+
+
+def _token_path() -> Path:
+    """Where Ray looks for the token of a cluster."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+
+
+def _use_token() -> None:
+    """Ray sends the token that it has only to a cluster that it finds by itself."""
+    if "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    has_token = "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file()
+    advice = f"check that Ray {ray.__version__} runs there, and RAY_AUTH_MODE=token where it wants one"
+    if not has_token:
+        advice += f"; there is no token here: copy {_token_path()} from the cluster's head, or set RAY_AUTH_TOKEN"
+    return f"no Ray cluster can be used at {address} ({reason}); {advice}"
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """An embedded Ray listens to this machine alone; `_node_ip_address` would be resolved to an outer one."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager
@@ -266,6 +321,8 @@ def _held_back_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
+        except ClusterFailed:
+            raise  # it says all in one line
         except BaseException:
             os.dup2(stderr, 2)
             held.seek(0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
+from engine.file_state import FileState
 from engine.layout import MANIFEST
 from engine.output.record import EpisodeRecord
 from engine.planning.binding import Binding
@@ -50,10 +51,11 @@ def number_episodes(
         for episode in episodes:
             told = episode_tasks(source.dataset, episode, source.spec)
             num_frames = source.num_frames[episode.index]
-            facts = (known, num_frames, told, _facts_of(episode, source.dataset.root), _state_of_files(episode))
+            states = _states(episode)
+            facts = (known, num_frames, told, _facts_of(episode, source.dataset.root), _state_of_files(episode, states))
             digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
             told_of = digest, source.origins[episode.index]
-            yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], *told_of)
+            yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], *told_of, states)
             index, first_index = index + 1, first_index + num_frames
 
 
@@ -100,14 +102,19 @@ def _renumber_tasks(binding: Binding, before: Sequence[str], tasks: dict[str, in
 
 
 def _state_of_manifest(source: SourceDataset) -> object:
-    return _state_of(source.root / MANIFEST) if source.revision is None else source.revision
+    return FileState.of(source.root / MANIFEST) if source.revision is None else source.revision
 
 
-def _state_of_files(episode: SourceEpisode) -> Sequence[object]:
+def _states(episode: SourceEpisode) -> tuple[FileState, ...]:
+    """Of the files that an episode is read from; where they are on the Hub, its commit stands for them."""
+    return tuple(map(FileState.of, episode.paths)) if episode.repository is None else ()
+
+
+def _state_of_files(episode: SourceEpisode, states: Sequence[FileState]) -> Sequence[object]:
     """What stands for the content of the files that an episode is read from; not where a cache keeps them."""
     if episode.repository is not None:
         return [episode.repository.state_of(path) for path in episode.paths]
-    return [_state_of(path) for path in episode.paths]
+    return states
 
 
 def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
@@ -128,12 +135,3 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
     own: tuple[object, ...] = (episode.index, episode.num_frames, episode.tasks, place(episode.search), episode.faults)
     own += (episode.max_spare, episode.trimmed)
     return [own, rows(episode.rows), clips]
-
-
-def _state_of(path: Path) -> tuple[int, int]:
-    """Size and time of a file; a missing one has neither."""
-    try:
-        state = path.stat()
-    except OSError:
-        return -1, -1
-    return state.st_size, state.st_mtime_ns

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodiments import CompiledMap, Robot
+from engine.file_state import FileState
 from engine.output.record import EpisodeFailure, Origin
 from engine.planning.binding import Binding
 from engine.planning.recipe import Recipe
@@ -42,7 +43,7 @@ class EpisodePlan:
     tasks: as far as metadata tells. first_index: the global index of its first frame. task_index: its first
     task's. digest: of its source's files and of all else that decides its content beside the recipe, but not of
     its numbers: a stopped run may be continued, and a finished episode get another number. origin: where it was
-    recorded.
+    recorded. states: of the files of `episode.paths`, as the plan saw them; none where they lie on the Hub.
     """
 
     index: int
@@ -54,6 +55,7 @@ class EpisodePlan:
     task_index: int
     digest: str
     origin: Origin
+    states: tuple[FileState, ...] = ()
 
     @property
     def key(self) -> tuple[int, int]:

@@ -29,7 +29,8 @@ def open_source(path: str | Path) -> SourceDataset:
     """
     root = Path(path)
     if root.is_dir():
-        return _open_folder(root, LOCAL)
+        # Absolute, as workers have other working folders.
+        return _open_folder(root.absolute(), LOCAL)
     hub_id = hub_id_of(path)
     try:
         return _open_on_hub(hub_id)

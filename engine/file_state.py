@@ -1,0 +1,49 @@
+"""What stands for a file's content: its size and its time of change."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+# File systems round times, to two seconds at most.
+ROUNDING_NS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Size and time of change of a file; -1 for both: it cannot be seen."""
+
+    num_bytes: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileState":
+        """The file's now."""
+        try:
+            state = path.stat()
+        except OSError:
+            return cls(-1, -1)
+        return cls(state.st_size, state.st_mtime_ns)
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether there is such a file."""
+        return self.num_bytes >= 0
+
+    def __str__(self) -> str:
+        when = datetime.fromtimestamp(self.mtime_ns / 1e9)
+        return f"{self.num_bytes} bytes of {when:%Y-%m-%d %H:%M:%S}"
+
+
+def why_changed(files: Iterable[tuple[Path, FileState]]) -> str | None:
+    """The first file that is another than it was, in words; None where all are the same, or cannot be seen."""
+    for path, planned in files:
+        now = FileState.of(path)
+        if not (now.is_seen and planned.is_seen):
+            continue  # whoever reads it says what is missing
+        if now.num_bytes != planned.num_bytes or abs(now.mtime_ns - planned.mtime_ns) > ROUNDING_NS:
+            return (
+                f"sees {path} with {now}, where the plan saw {planned}: it was changed since, or is another file on "
+                "this machine"
+            )
+    return None

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from engine.faults import Quarantined
 from engine.layout import WORK
 from engine.output.commit import statistics_bytes
 from engine.output.folder import check_output
+from engine.output.header import begun_commits
 from engine.output.ledger import Ledger
 from engine.output.quarantine import failure_line
 from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
@@ -26,6 +27,7 @@ from engine.planning.plan import ConversionPlan, first_fault
 from engine.planning.planner import plan_parts
 from engine.planning.recipe import Recipe
 from engine.run import Rerun, Watch, as_left, run_plan
+from engine.sources.location import parse_hub_id
 from engine.summary import Estimate, Summary, held_out_episodes, summarize
 from engine.video.stages import CPU_STAGES, X264, Device, Stages
 from engine.workers import Workers
@@ -82,11 +84,22 @@ def convert(
 
 def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[OutputPart], Stages | None]:
     """What a recipe makes, its pictures as an earlier run began them; and that, None where there was none."""
-    plans = plan_parts(recipe)
+    plans = plan_parts(recipe if overwrite else _at_commits(recipe, begun_commits(out)))
     folders = part_folders(plans, out)
     begun = None if overwrite else begun_with(folders, recipe.device)
     plans = [made_with(plan, begun or CPU_STAGES) for plan in plans]
     return list(zip(plans, folders, strict=True)), begun
+
+
+def _at_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
+    """The recipe with the commits that OUT was begun with, where it names none: a branch may have moved since."""
+    specs = []
+    for spec in recipe.sources:
+        hub_id = parse_hub_id(spec.path)
+        is_free = hub_id is not None and hub_id.revision is None and not spec.path.is_dir()
+        path = commits.get(hub_id.repo) if hub_id is not None and is_free else None
+        specs.append(spec if path is None else spec.model_copy(update={"path": path}))
+    return recipe.model_copy(update={"sources": tuple(specs)})
 
 
 def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
@@ -143,7 +156,7 @@ def _one_connection(workers: Workers) -> AbstractContextManager[object]:
 def _finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> Summary:
     """The summary of a dataset that an earlier run made."""
     plan = as_left(plan, folder, rerun)
-    with Ledger(folder, plan) as ledger:
+    with Ledger(folder, plan, is_read_only=True) as ledger:
         return replace(summarize(plan, ledger, (), started=perf_counter()), was_finished=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from embodiments.errors import MillraceError
 from engine.errors import HubError, OtherRecipe
 from engine.hub.calls import quiet
-from engine.output.ledger import begun_stages
+from engine.output.header import begun_stages
 from engine.planning.plan import ConversionPlan
 from engine.sources.episode import SourceEpisode
 from engine.sources.hub import NUM_CONNECTIONS

@@ -1,12 +1,12 @@
 """The datasets that one recipe makes: for training, and what is held out of it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import OutputExists
 from engine.layout import LEDGER, MANIFEST, META
-from engine.output.ledger import PART, Ledger
+from engine.output.header import begun_part
+from engine.output.ledger import Ledger
 from engine.planning.holdout import heldout_folder
 from engine.planning.plan import ConversionPlan
 from engine.run import Rerun, as_left
@@ -31,12 +31,7 @@ def part_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
 
 def _is_held_out(folder: Path) -> bool:
     """Whether a run made it, or began to, of what it held out."""
-    try:
-        with (folder / LEDGER).open("rb") as file:
-            begun = json.loads(file.readline())
-    except (OSError, ValueError):
-        return False
-    return isinstance(begun, dict) and begun.get(PART) == "held out"
+    return begun_part(folder) == "held out"
 
 
 def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
@@ -48,15 +43,15 @@ def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
     """
     if rerun.overwrite or not (folder / META).is_dir() or not (folder / LEDGER).is_file():
         return False
-    with Ledger(folder, plan) as ledger:
+    with Ledger(folder, plan, is_read_only=True) as ledger:
         num_skipped = len(ledger.skipped)
     if num_skipped and not rerun.skip_bad:
         raise OutputExists(
             f"{folder} is finished, but for {num_skipped} episodes that could not be converted ({MANIFEST} says why). "
-            "Pass --skip-bad to leave it so, or --overwrite to make it anew"
+            "Pass --skip-bad to leave it so, or --overwrite to make it again"
         )
     plan = as_left(plan, folder, rerun)
-    with Ledger(folder, plan, verify=rerun.verify) as ledger:
+    with Ledger(folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
         changed = [episode.index for episode in plan.episodes if episode not in ledger]
     if changed:
         raise OutputExists(

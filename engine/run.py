@@ -70,13 +70,13 @@ def run_plan(
 def as_left(plan: ConversionPlan, out: Path, rerun: Rerun) -> ConversionPlan:
     """The plan as an earlier run finished it: without what that skipped, and without tasks that no row names."""
     plan = without_skipped(plan, out) if rerun.skip_bad else plan
-    with Ledger(out, plan) as ledger:
+    with Ledger(out, plan, is_read_only=True) as ledger:
         return without_unused_tasks(plan, ledger.records())
 
 
 def without_skipped(plan: ConversionPlan, out: Path) -> ConversionPlan:
     """The plan but for what an earlier run with --skip-bad skipped, and what was not fixed since."""
-    with Ledger(out, plan) as ledger:
+    with Ledger(out, plan, is_read_only=True) as ledger:
         return without(plan, {failure.key for failure in ledger.skipped})
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import ray
 from pydantic import ValidationError
 from ray._private import ray_constants
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 
 from engine.attempts import MAX_DEATHS, attempt
 from engine.cluster import check_nodes, explain
@@ -158,15 +158,30 @@ def convert_in_parallel(
     with connected(num_workers, address) as data:
         if address is not None:
             check_nodes(plans, scratch)
-        num_workers = min(len(plans), num_workers or int(ray.cluster_resources().get("CPU", 1)))
-        results = rows(data, plans, num_workers).flat_map(
-            EpisodeWorker,
-            fn_constructor_args=(job, out, scratch),
-            compute=data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=2),
-            num_cpus=1,
-            memory=memory_bytes(job),
-        )
-        yield from map(RESULT.validate_json, finished(results))
+        left = {plan.index: plan for plan in plans}
+        for has_tried in (False, True):
+            try:
+                for result in _streamed(data, list(left.values()), job, (out, scratch), num_workers):
+                    del left[result.index]
+                    yield result
+                return
+            except RayActorError:  # Ray Data gives up for an actor whose node left before it began
+                if has_tried or not left:
+                    raise
+
+
+def _streamed(
+    data: ModuleType, plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path], num_workers: int | None
+) -> Iterator[EpisodeResult]:
+    num_workers = min(len(plans), num_workers or int(ray.cluster_resources().get("CPU", 1)))
+    results = rows(data, plans, num_workers).flat_map(
+        EpisodeWorker,
+        fn_constructor_args=(job, *folders),
+        compute=data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=2),
+        num_cpus=1,
+        memory=memory_bytes(job),
+    )
+    yield from map(RESULT.validate_json, finished(results))
 
 
 def rows(data: ModuleType, plans: Sequence[EpisodePlan], num_workers: int) -> Any:

@@ -124,7 +124,7 @@ def test_the_same_command_continues_a_stopped_run(aloha: Path, aloha_gr1: Path, 
 def test_overwrite_replaces_a_finished_dataset(aloha: Path, tmp_path: Path, capsys: Any) -> None:
     assert convert(aloha, tmp_path / "out") == 0
     assert convert(aloha, tmp_path / "out", "--fps", "10", "--horizon", "4") == 2
-    assert "was begun with fps=20, not 10; horizon=None, not 4" in capsys.readouterr().err
+    assert "Changed: fps: 20 -> 10; horizon: none -> 4" in capsys.readouterr().err
     assert convert(aloha, tmp_path / "out", "--fps", "10", "--horizon", "4", "--overwrite") == 0
     assert read_meta(tmp_path / "out", "info.json")["fps"] == 10
 
@@ -422,7 +422,7 @@ def test_another_recipe_is_exit_code_2(tmp_path: Path, capsys: Any) -> None:
     assert convert(tmp_path / "source", tmp_path / "out") == 1
     capsys.readouterr()
     assert convert(tmp_path / "source", tmp_path / "out", "--crop", "pad") == 2
-    assert "was begun with crop=center, not pad" in capsys.readouterr().err
+    assert "Changed: crop: center -> pad" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(aloha: Path, tmp_path: Path) -> None:

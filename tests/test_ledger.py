@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,10 +179,11 @@ def test_failed_episodes_are_tried_again(aloha_gr1: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"fps": 25}, "fps=20, not 25"),
-        ({"image_size": 32}, "image_size=64, not 32"),
-        ({"crop": "pad", "gop": 5}, "crop=center, not pad; gop=10, not 5"),
-        ({"task": "Fold."}, "sources="),
+        ({"fps": 25}, "fps: 20 -> 25"),
+        ({"image_size": 32}, "image-size: 64 -> 32"),
+        ({"crop": "pad", "gop": 5}, "crop: center -> pad; gop: 10 -> 5"),
+        ({"task": "Fold."}, "task: none -> Fold."),
+        ({"map": "aloha_to_gr1_rescaled"}, "map: aloha_to_gr1 -> aloha_to_gr1_rescaled"),
     ],
 )
 def test_another_recipe_into_the_same_folder_is_refused(
@@ -191,8 +193,8 @@ def test_another_recipe_into_the_same_folder_is_refused(
     before = places(tmp_path)
     with pytest.raises(OtherRecipe) as caught:
         continued(aloha, tmp_path, **settings)
-    assert str(caught.value).startswith(f"{tmp_path} was begun with {told}")
-    assert "Choose another folder, or pass --overwrite" in str(caught.value)
+    advice = "choose another folder, or pass --overwrite to replace what is there"
+    assert str(caught.value) == f"{tmp_path} was created with other settings: {advice}. Changed: {told}"
     assert caught.value.exit_code == 2
     assert places(tmp_path) == before
     continued(aloha, tmp_path)
@@ -232,6 +234,58 @@ def test_a_source_that_was_mended_in_between_gives_what_a_fresh_run_gives(tmp_pa
     convert_here(source, tmp_path / "fresh")
     ours, fresh = files_of(tmp_path / "out"), files_of(tmp_path / "fresh")
     assert [name for name in fresh if ours[name] != fresh[name]] == []
+
+
+def edit_header(out: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    first, *lines = (out / LEDGER).read_text().splitlines()
+    header = json.loads(first)
+    change(header)
+    (out / LEDGER).write_text("".join(f"{line}\n" for line in [json.dumps(header), *lines]))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda header: header.pop("output version"), "was created by Millrace 0.1.0, which may write other bytes"),
+        (lambda header: header.update({"output version": 1}), "was created by Millrace of another version, which may"),
+        (lambda header: header["libraries"].update(numpy="0.1"), r"Changed: numpy: 0\.1 -> \d"),
+        (lambda header: header["libraries"].update(x264="1"), r"Changed: x264: 1 -> \d"),
+    ],
+)
+def test_a_version_that_may_write_other_bytes_does_not_continue_a_run(
+    aloha: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str
+) -> None:
+    stopped(aloha, tmp_path, 1)
+    edit_header(tmp_path, change)
+    with pytest.raises(OtherRecipe, match=told):
+        continued(aloha, tmp_path)
+
+
+def test_a_source_may_be_spelt_otherwise(aloha: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(aloha, tmp_path, 1)
+    monkeypatch.chdir(aloha.parent)
+    assert continued(Path(aloha.name), tmp_path)[1:] == (1, [1, 2])
+    monkeypatch.chdir(aloha)
+    assert convert_here(Path(f"../{aloha.name}"), tmp_path).was_finished
+
+
+def test_a_finished_dataset_is_looked_at_without_writing(aloha: Path, tmp_path: Path) -> None:
+    convert_here(aloha, tmp_path)
+    before = (tmp_path / LEDGER).stat()
+    (tmp_path / LEDGER).chmod(0o400)
+    modes: list[str] = []
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if is_watched and event == "open" and str(arguments[0]).startswith(str(tmp_path)):
+            modes.append(arguments[1])
+
+    is_watched = True
+    sys.addaudithook(note)
+    summary = convert_here(aloha, tmp_path)
+    is_watched = False
+    assert summary.was_finished
+    assert set(modes) == {"rb"}
+    assert (tmp_path / LEDGER).stat().st_mtime_ns == before.st_mtime_ns
 
 
 def test_overwrite_begins_another_recipe_anew(aloha: Path, tmp_path: Path) -> None:

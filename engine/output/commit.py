@@ -20,6 +20,7 @@ from engine.layout import (
     MANIFEST,
     META,
     MODALITY_CONFIG,
+    OUTPUT_VERSION,
     STATE,
     VIDEO_PATH,
     EpisodePaths,
@@ -177,6 +178,7 @@ def _manifest(
         "part": plan.part,
         "map": plan.map.name,
         "at_rest": _at_rest(plan),
+        "output_version": OUTPUT_VERSION,
         "versions": {"millrace": VERSION, **{name: installed_version(name) for name in ("av", "numpy", "pyarrow")}},
         "encoder": {
             "name": plan.job.video.stages.encoder,

@@ -11,18 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.damage import naming
-from engine.errors import OtherRecipe
 from engine.layout import LEDGER
+from engine.output.header import check_same, header_of
 from engine.output.published import sha256
 from engine.output.record import LEDGER_LINE, EpisodeFailure, EpisodeRecord, EpisodeResult, LedgerLine, Skipped, Vacated
 from engine.planning.numbering import Key
 from engine.planning.plan import ConversionPlan, EpisodePlan
-from engine.video.encode import library_versions
-from engine.video.stages import CPU_STAGES, Stages
-
-STAGES = "stages"
-PART = "part of the episodes"
-MAPS = "content of the map's and its robots' files"
 
 
 class Ledger:
@@ -32,15 +26,20 @@ class Ledger:
     to a number before its record is vacated: whenever a run is killed, no record tells of files that are not its own.
     """
 
-    def __init__(self, out: Path, plan: ConversionPlan, *, verify: bool = False) -> None:
-        """Continue the ledger of `out`, or begin it; verify: finished files must have the recorded digest, too.
+    def __init__(self, out: Path, plan: ConversionPlan, *, verify: bool = False, is_read_only: bool = False) -> None:
+        """Continue the ledger of `out`, or begin it.
+
+        Args:
+            out: The dataset's folder.
+            plan: Of the dataset.
+            verify: Finished files must have the recorded digest, too.
+            is_read_only: Only look at a ledger that is there; its disk may not be writable.
 
         Raises:
             OtherRecipe: it was begun with other settings or another map, or is damaged.
         """
         self.path = out / LEDGER
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.out, self.verify = out, verify
+        self.out, self.verify, self.is_read_only = out, verify, is_read_only
         self._planned = {episode.key: episode for episode in plan.episodes}
         assert len(self._planned) == len(plan.episodes), "an episode of a source is in a dataset once"
         self._tasks = {text: index for index, text in enumerate(plan.tasks)}
@@ -50,10 +49,12 @@ class Ledger:
         self._written: set[int] = set()  # numbers under which files may lie, of whichever episode
         self._skipped: tuple[EpisodeFailure, ...] = ()
         self._rejected = plan.rejected
-        self._file = self.path.open("a+b")
+        if not is_read_only:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("rb" if is_read_only else "a+b")
         try:
             with naming(self.path):
-                self._begin_or_continue(_header(plan))
+                self._begin_or_continue(header_of(plan))
         except BaseException:
             self._file.close()
             raise
@@ -61,8 +62,8 @@ class Ledger:
     def _begin_or_continue(self, header: dict[str, Any]) -> None:
         self._file.seek(0)
         begun = self._file.readline()
-        if begun.endswith(b"\n"):
-            _check_same(begun, header, self.out)
+        if begun.endswith(b"\n") or self.is_read_only:
+            check_same(begun, header, self.out)
             self._read_lines()
         else:
             self._file.truncate(0)
@@ -73,7 +74,8 @@ class Ledger:
         place = self._file.tell()
         for line in iter(self._file.readline, b""):
             if not line.endswith(b"\n"):
-                self._file.truncate(place)
+                if not self.is_read_only:
+                    self._file.truncate(place)
                 break
             self._take(_parse(line), place)
             place += len(line)
@@ -197,50 +199,8 @@ class Ledger:
         self._file.close()
 
 
-def _header(plan: ConversionPlan) -> dict[str, Any]:
-    """What the output's bytes depend on beside the sources' files; maps and robots may be files that are edited."""
-    maps = [binding.map.digest for binding in plan.job.bindings]
-    return {
-        **plan.recipe.model_dump(mode="json"),
-        PART: plan.part,
-        MAPS: maps,
-        STAGES: plan.job.video.stages.model_dump(mode="json"),
-        "libraries": library_versions(),
-    }
-
-
-def begun_stages(out: Path) -> Stages | None:
-    """How the pictures of an earlier run were made; None where there was none."""
-    try:
-        with (out / LEDGER).open("rb") as file:
-            begun = json.loads(file.readline())
-        return Stages.model_validate(begun.get(STAGES, CPU_STAGES))
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
 def _parse(line: bytes) -> LedgerLine | None:
     try:
         return LEDGER_LINE.validate_json(line)
     except ValidationError:
         return None
-
-
-def _check_same(begun: bytes, header: dict[str, Any], out: Path) -> None:
-    advice = "Choose another folder, or pass --overwrite to start anew"
-    try:
-        before = json.loads(begun)
-    except ValueError:
-        before = None
-    if isinstance(before, dict):
-        before = {STAGES: CPU_STAGES.model_dump(mode="json"), **before}  # before there was a choice
-    if not isinstance(before, dict) or not before.keys() >= header.keys():
-        raise OtherRecipe(f"{out}/{LEDGER} is damaged, so it cannot be continued. {advice}")
-    keys = [key for key in header if before[key] != header[key]]
-    changed = [f"{key}={_brief(before[key])}, not {_brief(header[key])}" for key in keys]
-    if changed:
-        raise OtherRecipe(f"{out} was begun with {'; '.join(changed)}. {advice}")
-
-
-def _brief(value: object) -> str:
-    return json.dumps(value) if isinstance(value, (list, dict)) else str(value)

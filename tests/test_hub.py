@@ -237,20 +237,19 @@ def test_a_dataset_of_ours_is_copied_from_the_hub_as_from_a_folder(
     assert "3 copied" in done.out
 
 
-def test_revisions_are_never_mixed(
+def test_a_branch_that_moves_does_not_stop_a_run_and_revisions_are_never_mixed(
     hub: HubServer, user: HubUser, local: Path, reference: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     repository = hub.add("org/aloha", files_below(local))
     begun = repository.branches["main"]
-    hub.fail("HEAD", "top/episode_000002.mp4", status=404, times=1, headers={"X-Error-Code": "EntryNotFound"})
+    hub.fail("HEAD", "top/episode_000002.mp4", status=404, times=2, headers={"X-Error-Code": "EntryNotFound"})
     assert user.run("convert", "org/aloha", out, *FLAGS).exit_code == 1
     moved = repository.commit({**repository.files, "README.md": b"news"})
-    other = user.run("convert", "org/aloha", out, *FLAGS)
+    other = user.run("convert", f"org/aloha@{moved}", out, *FLAGS)
     assert other.exit_code == 2
-    assert f"org/aloha@{begun}" in other.err
-    assert f"org/aloha@{moved}" in other.err
-    done = user.run("convert", f"org/aloha@{begun}", out, *FLAGS)
+    assert f"source: org/aloha@{begun} -> org/aloha@{moved}" in other.err
+    done = user.run("convert", "org/aloha", out, *FLAGS)
     assert done.exit_code == 0, done.err
     assert "continuing: 2 of 3 episodes are done" in done.err
     assert content_of(out) == reference
@@ -259,7 +258,7 @@ def test_revisions_are_never_mixed(
 
 def test_an_emptied_cache_undoes_nothing(hub: HubServer, user: HubUser, local: Path, tmp_path: Path) -> None:
     hub.add("org/aloha", files_below(local))
-    hub.fail("HEAD", "top/episode_000002.mp4", status=404, times=1, headers={"X-Error-Code": "EntryNotFound"})
+    hub.fail("HEAD", "top/episode_000002.mp4", status=404, times=2, headers={"X-Error-Code": "EntryNotFound"})
     assert user.run("convert", "org/aloha", tmp_path / "out", *FLAGS).exit_code == 1
     done = HubUser(hub, tmp_path / "elsewhere").run("convert", "org/aloha", tmp_path / "out", *FLAGS)
     assert "continuing: 2 of 3 episodes are done" in done.err

@@ -129,7 +129,7 @@ def test_what_the_system_never_gives_is_not_skipped(
     video, opened = video_path(source, 1), io.open
 
     def refusing(file: Any, *args: Any, **kwargs: Any) -> Any:
-        if file == video:
+        if file == video and 0 in args:  # not buffered, as one reads that only asks whether a disk gives it
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return opened(file, *args, **kwargs)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.damage import naming
 from engine.errors import CannotSkip, EpisodesFailed
-from engine.faults import Quarantined
+from engine.faults import FaultCode, Quarantined
 from engine.layout import QUARANTINE
 from engine.output.finish import move
 from engine.output.record import EpisodeFailure
@@ -53,7 +53,8 @@ def set_aside(failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Pat
 
 def _advice(failures: Sequence[EpisodeFailure]) -> Iterator[str]:
     """What to do about failures that are not the data's."""
-    codes = [failure.code.value for failure in failures if not failure.code.is_of_episode]
+    told = (FaultCode.HUB, FaultCode.GPU)  # these say it themselves
+    codes = [one.code.value for one in failures if not one.code.is_of_episode and one.code not in told]
     if codes:
         kinds = ", ".join(dict.fromkeys(codes))
         yield (

@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 .PHONY: demo test test-gpu test-newest test-pins fuzz lint format judge clean
 
 demo: .venv/installed
-	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1 --overwrite
+	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled --overwrite
 	$(BIN)/millrace validate out/aloha_gr1
 	@printf '\nout/aloha_gr1 is ready for GR00T. Next:\n'
 	@printf '  your own data:  .venv/bin/millrace convert DATASET OUT --map aloha_to_gr1_rescaled\n'

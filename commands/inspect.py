@@ -10,6 +10,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from commands.flags import Flag
+from engine.errors import RecipeError
 from engine.inspection import contact_sheet, inspect_dataset, print_inspection
 from engine.progress import stage_progress
 from engine.text import printable
@@ -27,11 +28,11 @@ class Inspect:
 
     millrace inspect data/aloha --json
 
-    millrace inspect lerobot/aloha_sim_transfer_cube_human
+    millrace inspect hf://lerobot/aloha_sim_transfer_cube_human
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
-    """Folder of the dataset, of any LeRobot layout, or org/name[@revision] on the Hub."""
+    """Folder of the dataset, of any LeRobot layout, or hf://org/name[@revision] on the Hub."""
     json: Flag = False
     """Print JSON instead of text."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
@@ -47,6 +48,9 @@ class Inspect:
 
     def run(self) -> int:
         """Inspect and print; draw the sheet if one is wanted."""
+        if self.sheet is not None and self.sheet.suffix.lower() != ".png":
+            png = self.sheet.with_suffix(".png")
+            raise RecipeError(f"--sheet {self.sheet}: a contact sheet is a PNG; name it {png}")
         with stage_progress(Console(stderr=True)) as on_progress:
             inspection = inspect_dataset(self.dataset, episodes=self.episodes, on_progress=on_progress)
         if self.json:

@@ -196,7 +196,7 @@ def test_next_command_names_what_the_conversion_cannot_guess(tmp_path: Path) -> 
     write_dataset(source, version="hybrid", lengths=(30,), fps=10, cameras=("cam_high",))
     command = inspect_dataset(source).robot.command
     assert command is not None
-    assert command.startswith(f"millrace convert '{source}' OUT --map aloha_to_gr1")
+    assert command.startswith(f"millrace convert '{source}' OUT --map aloha_to_gr1_rescaled")
     assert "--camera ego_view=cam_high --fps source --task " in command
 
 
@@ -222,7 +222,7 @@ def test_text_tells_the_facts_and_the_findings(root: Path) -> None:
         assert fact in text
     assert "error    unreadable-video  episode 1, camera top: " in text
     assert "1 error, 1 note; looked into 3 of 3 episodes, and at pictures of 3" in text
-    assert f"next: millrace convert {root} OUT --map aloha_to_gr1" in text
+    assert f"next: millrace convert {root} OUT --map aloha_to_gr1_rescaled" in text
 
 
 @pytest.mark.parametrize("fps", [90_000, 30_000, "1/5000", "1/1000000000"])

@@ -156,6 +156,7 @@ def _summarize(
         num_inspected=num_inspected,
         num_watched=videos.num_watched,
         findings=by_severity(findings),
+        address=None if dataset.hub_id is None else dataset.address,
     )
 
 

@@ -81,7 +81,8 @@ class Inspection:
 
     num_inspected: episodes whose rows and video headers were read. num_watched: those of them of whose
     videos some pictures were decoded. fps: None where is_open is False: the folder cannot be opened as a
-    dataset, and files and next_step are all that is known beside the finding that says why.
+    dataset, and files and next_step are all that is known beside the finding that says why. address: what a command
+    calls the dataset, where that is not its folder.
     """
 
     root: Path
@@ -107,6 +108,7 @@ class Inspection:
     files: tuple[FileFacts, ...] = ()
     is_open: bool = True
     next_step: str | None = None
+    address: str | None = None
 
     def to_json(self) -> str:
         """All of it as JSON, ASCII only."""

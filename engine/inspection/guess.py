@@ -80,7 +80,7 @@ def guess_robot(dataset: SourceDataset) -> RobotGuess:
         name=best.robot.name,
         reason=_reason(best, [fit.robot.name for fit in rivals]),
         maps=tuple(embodiment_map.name for embodiment_map in from_best),
-        command=_command(dataset, best.robot, next(iter(from_best), None)),
+        command=_command(dataset, best.robot, _recommended(from_best)),
         confidence="weak" if best.anonymous else "likely" if rivals or best.strangers else "certain",
     )
 
@@ -155,9 +155,14 @@ def _listed(names: tuple[str, ...]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def _recommended(maps: tuple[EmbodimentMap, ...]) -> EmbodimentMap | None:
+    """The first map, but a rescaled one before one that copies values of another range."""
+    return max(maps, key=lambda known: known.name.endswith("_rescaled"), default=None)
+
+
 def _command(dataset: SourceDataset, robot: Robot, embodiment_map: EmbodimentMap | None) -> str:
     """The command line that converts this dataset, with what it cannot do without."""
-    words = ["millrace", "convert", str(dataset.root), "OUT"]
+    words = ["millrace", "convert", dataset.address, "OUT"]
     if embodiment_map is None:
         words += ["--robot", robot.name]
     else:

@@ -13,7 +13,7 @@ from rich.table import Table
 from engine.inspection.facts import CameraFacts, Inspection
 from engine.inspection.findings import SEVERITIES, Finding
 from engine.planning.binding import BOOKKEEPING
-from engine.text import printable, some
+from engine.text import counted, printable, some
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 MAX_TASKS = 10
@@ -34,6 +34,9 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     console.print(_features(inspection))
     _print_findings(inspection, console)
     if inspection.robot.command is not None:
+        if num_errors := sum(finding.severity == "error" for finding in inspection.findings):
+            advice = "convert names the episodes that fail; --skip-bad finishes without them"
+            _print_line(f"{counted(num_errors, 'error')} first: fix the dataset, or go on: {advice}", console)
         _print_line(f"\nnext: {_safe(inspection.robot.command)}", console)
         if len(inspection.robot.maps) > 1:
             _print_line(f"maps from '{inspection.robot.name}': {', '.join(inspection.robot.maps)}", console)
@@ -60,14 +63,15 @@ def _facts(inspection: Inspection) -> Table:
     shortest, longest = (frames / inspection.fps for frames in (inspection.shortest_frames, inspection.longest_frames))
     frames = f"{inspection.num_frames:,}, {_hours(inspection.duration_seconds)}"
     robot = inspection.robot
-    table.add_row("dataset", _safe(inspection.root))
+    table.add_row("dataset", _safe(inspection.address or inspection.root))
     table.add_row("layout", _safe(inspection.layout))
     sure = "" if robot.name is None else f" ({robot.confidence})"
     table.add_row("robot", f"{_safe(robot.name or 'unknown')}: {_safe(robot.reason)}{sure}")
     if inspection.robot_type is not None:
         table.add_row("", f"(info.json says '{_safe(inspection.robot_type)}')")
     table.add_row("fps", f"{inspection.fps:.4g}")
-    table.add_row("episodes", f"{inspection.num_episodes:,}, of {shortest:.1f} to {longest:.1f} s")
+    lengths = f"{shortest:.1f} s" if shortest == longest else f"{shortest:.1f} to {longest:.1f} s"
+    table.add_row("episodes", f"{inspection.num_episodes:,}, of {lengths}")
     table.add_row("frames", frames)
     table.add_row("size", f"rows {decimal(inspection.num_rows_bytes)}, videos {decimal(inspection.num_video_bytes)}")
     if inspection.motion.idle_share is not None:

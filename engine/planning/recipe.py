@@ -215,7 +215,7 @@ class Recipe(BaseModel):
         if unknown := settings.keys() - cls.model_fields.keys():
             known = sorted({*OF_ONE_SOURCE, *cls.model_fields} - {"sources"})
             raise RecipeError(str(unknown_name(min(unknown), "setting of a recipe", known)))
-        path = source.root if isinstance(source, SourceDataset) else Path(source)
+        path = Path(source.address if isinstance(source, SourceDataset) else source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
         spec |= {"task": task, "task_all": task_all, "fps": source_fps}
         spec |= {"holdout": None if is_share(holdout) else holdout}

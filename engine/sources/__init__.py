@@ -42,7 +42,7 @@ def _open_on_hub(hub_id: HubId) -> SourceDataset:
     files = open_repo(hub_id)
     dataset = _open_folder(files.repo.root, files)
     episodes = [replace(episode, repository=files.repo) for episode in dataset.episodes]
-    return replace(dataset, episodes=episodes, revision=files.repo.commit)
+    return replace(dataset, episodes=episodes, revision=files.repo.commit, hub_id=str(hub_id))
 
 
 def _open_folder(root: Path, files: SourceFiles) -> SourceDataset:

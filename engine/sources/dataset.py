@@ -11,6 +11,7 @@ from engine.errors import DatasetError
 from engine.layout import CAMERA_PREFIX
 from engine.sources.episode import BadEpisode, SourceEpisode
 from engine.sources.files import LOCAL, SourceFiles
+from engine.sources.location import HUB
 from engine.sources.pictures import Content
 
 PICTURES = ("video", "image")
@@ -66,6 +67,7 @@ class SourceDataset:
     tasks: text by task index. Cameras are named by their feature without "observation.images.".
     revision: which state of the dataset this is, where its name has several. files: wherever they lie.
     bad: episodes that cannot be read, by number; none of them is among the episodes.
+    hub_id: org/name[@revision] of one on the Hub.
     task_problems: lines of the list of tasks that are malformed or contradict each other; tasks lacks them.
     """
 
@@ -80,6 +82,12 @@ class SourceDataset:
     files: SourceFiles = LOCAL
     bad: tuple[BadEpisode, ...] = ()
     task_problems: tuple[str, ...] = ()
+    hub_id: str | None = None
+
+    @property
+    def address(self) -> str:
+        """What a command calls it: its folder, or hf://org/name[@revision]; its root is then a folder in the cache."""
+        return str(self.root) if self.hub_id is None else f"{HUB}{self.hub_id}"
 
     @property
     def cameras(self) -> tuple[str, ...]:

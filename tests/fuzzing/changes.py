@@ -18,6 +18,10 @@ HOSTILE_VALUES: tuple[Any, ...] = (
     "{0}%s%n{video_key!r:>99999999}",
     "{episode_index:0999999999d}",
     "../../../../../../etc/passwd",
+    "\ufeff",
+    "observation.images.top",
+    {"joint": 0, "other": 0},
+    {"motors": ["a", "a"]},
     "/etc/passwd",
     "$(touch pwned); `touch pwned` | cat",
     "x" * 5000,
@@ -202,7 +206,7 @@ class FileChange(Change):
     def apply(self, root: Path) -> None:
         """A link may lead anywhere; nothing follows it here."""
         file = root / self.path
-        content = (root / self.other).read_bytes()
+        content, own = (root / self.other).read_bytes(), file.read_bytes()
         file.unlink()
         if self.how == "folder":
             file.mkdir()
@@ -217,9 +221,14 @@ class FileChange(Change):
             file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
         elif self.how == "other":
             file.write_bytes(content)
+        elif self.how == "hidden":
+            file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7" + content[:100])
+            file.write_bytes(own)
+        elif self.how == "BOM":
+            file.write_bytes(b"\xef\xbb\xbf" + own)
         elif self.how == "empty":
             file.touch()
 
 
 LINKS = {"link": "/etc/passwd", "loop": "loop", "zeros": "/dev/zero", "terminal": "/dev/stdin", "up": "..", "gone": "x"}
-FILE_CHANGES = ("missing", "empty", "folder", "pipe", "sparse", "pointer", "other", *LINKS)
+FILE_CHANGES = ("missing", "empty", "folder", "pipe", "sparse", "pointer", "other", "hidden", "BOM", *LINKS)

@@ -19,6 +19,7 @@ from fuzzing.changes import (
     FileChange,
     JsonChange,
 )
+from fuzzing.footer_changes import FooterChange
 from fuzzing.seeds import Seed
 from fuzzing.table_changes import TABLE_CHANGES, TableChange
 
@@ -62,7 +63,8 @@ def _own_changes(path: str) -> st.SearchStrategy[Any] | None:
     if path.endswith((".json", ".jsonl")):
         return st.builds(JsonChange, st.just(path), NUMBERS, NUMBERS, st.sampled_from(PLACES), value)
     if path.endswith(".parquet"):
-        return st.builds(TableChange, st.just(path), NUMBERS, NUMBERS, st.sampled_from(TABLE_CHANGES), value)
+        table = st.builds(TableChange, st.just(path), NUMBERS, NUMBERS, st.sampled_from(TABLE_CHANGES), value)
+        return table | table | st.builds(FooterChange, st.just(path), NUMBERS)
     if path.endswith(".mp4"):
         return st.builds(BoxChange, st.just(path), NUMBERS, st.sampled_from(BOX_CHANGES), NUMBERS, WORDS)
     return None

@@ -1,5 +1,6 @@
 """Damage to a parquet file that stays one: other columns, types, values or rows."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,24 @@ def _reorder(table: pa.Table, place: int, change: TableChange) -> pa.Table:
     return table.take(pa.array([row * (change.row + 1) % len(table) for row in range(len(table))]))
 
 
+def _lengthen(table: pa.Table, place: int, change: TableChange) -> pa.Table:
+    """Equal texts that take no room in the file."""
+    return _with_values(table, place, ["x" * (1 << change.row % 21)] * len(table))
+
+
+def _add_chunks(table: pa.Table, place: int, change: TableChange) -> pa.Table:
+    """PNGs with texts that unpack to a thousand times their size; other columns stay as they are."""
+    values = table.column(place).to_pylist()
+    if not values or not isinstance(values[0], dict) or not isinstance(values[0].get("bytes"), bytes):
+        return table
+    content = b"text\0\0" + zlib.compress(bytes(1 << 20))
+    kind = (b"zTXt", b"iCCP", b"iTXt")[change.row % 3]
+    chunk = len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+    header = values[0]["bytes"][:33]
+    values[0] = {**values[0], "bytes": header + chunk * (change.row % 500) + values[0]["bytes"][33:]}
+    return _with_values(table, place, values)
+
+
 _TABLE_CHANGES = {
     "value": _edit_value,
     "fill": _fill,
@@ -93,6 +112,8 @@ _TABLE_CHANGES = {
     "cut rows": lambda table, place, change: table.slice(0, change.row % (len(table) + 1)),
     "repeat rows": lambda table, place, change: pa.concat_tables([table] * (2 + change.row % 50)),
     "reorder": _reorder,
+    "lengthen": _lengthen,
+    "add chunks": _add_chunks,
     "metadata": lambda table, place, change: table.replace_schema_metadata({"huggingface": "{", "pandas": "[]"}),
 }
 TABLE_CHANGES = tuple(_TABLE_CHANGES)

@@ -14,6 +14,7 @@ from engine.faults import FaultCode
 from engine.output.record import RESULT, EpisodeFailure, EpisodeResult
 from engine.planning.plan import EpisodePlan, Job
 from engine.row_reader import RowReader
+from engine.sources.containment import why_foreign
 from engine.video.gpu.apart import apart
 from engine.video.stages import NVENC
 
@@ -61,7 +62,8 @@ def _convert(plan: EpisodePlan, job: Job, out: Path, scratch: Path) -> EpisodeRe
     result = convert_episode(plan, job, out, scratch, reader=RowReader())
     if not isinstance(result, EpisodeFailure) or not result.code.is_of_episode:
         return result
-    refused = first_refused(plan.episode.paths)
+    root = job.bindings[plan.binding].root
+    refused = first_refused(path for path in plan.episode.paths if why_foreign(path, root) is None)
     if refused is None:
         return result
     reason = f"{refused.filename} cannot be read ({refused.strerror})"

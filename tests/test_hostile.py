@@ -111,6 +111,18 @@ def test_a_link_to_the_blobs_of_another_repository_is_not_followed(tmp_path: Pat
         convert_small(commit, tmp_path / "out")
 
 
+def test_a_link_that_failed_is_not_read_to_tell_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_small(tmp_path / "source")
+    (source / VIDEO).unlink()
+    (source / VIDEO).symlink_to("/dev/zero")
+    read: list[Path] = []
+    monkeypatch.setattr("engine.retry.first_refused", lambda paths: read.extend(paths))
+    with pytest.raises(MillraceError, match=r"^episode 1, camera top: .* leads out of the dataset"):
+        convert_small(source, tmp_path / "out")
+    assert source / VIDEO not in read
+    assert len(read) == 1  # the episode's rows
+
+
 PIPED = [(version, name) for version, name in FILES if "." in Path(name).name]
 
 

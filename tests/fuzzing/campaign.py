@@ -154,8 +154,9 @@ def _wrong(outcome: Outcome, out: Path, arguments: list[str]) -> str | None:
         return f"printed {fault!r}"
     if any(not (char.isprintable() or char == "\n") for char in printed):
         return "printed a control character"
-    is_judged = arguments[0] == "validate"
-    if outcome.code and not is_judged and not outcome.stderr.strip():
+    # validate and inspect report on what they cannot read, on standard output.
+    said = printed if arguments[0] in ("validate", "inspect") else outcome.stderr
+    if outcome.code and not said.strip():
         return "failed without a word"
     # Each dataset of a run with held-out episodes is finished, or not, by itself.
     folders = [folder for folder in (out, heldout_folder(out)) if folder.is_dir()] or [out]

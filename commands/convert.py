@@ -23,7 +23,7 @@ from engine.workers import GPU_SHARE, Workers
 # Flags of what is the same for all sources; None: as the recipe has it.
 SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
 # Flags of what a recipe's file says itself.
-IN_RECIPE = (*SETTINGS, "map", "episodes", "task", "task_all", "camera", "cameras", "source_fps")
+IN_RECIPE = (*SETTINGS, "map", "episodes", "task", "task_all", "follow_links", "camera", "cameras", "source_fps")
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,9 @@ class Convert:
     """The source's rate, where what its metadata says of it is wrong."""
     trim_mismatch: Annotated[int | None, arg(metavar="FRAMES")] = None
     """Frames or rows that may be dropped at the end of an episode where its rows and videos differ in length."""
+    follow_links: Flag = False
+    """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
+    owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
     horizon: Annotated[int | None, arg(metavar="STEPS")] = None
     """Steps in an action chunk; by default the robot's."""
     gop: Annotated[int | None, arg(metavar="FRAMES")] = None
@@ -153,6 +156,7 @@ class Convert:
                 episodes=self.episodes,
                 task=self.task,
                 task_all=self.task_all,
+                follow_links=self.follow_links,
                 holdout=self.holdout,
                 **settings,
                 **self._kept_cameras(),

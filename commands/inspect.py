@@ -39,6 +39,9 @@ class Inspect:
     """Look into these episodes only: A:B, or a list such as 0,3,10:20."""
     sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None
     """Also draw a contact sheet: a row of pictures for each of some episodes."""
+    follow_links: Flag = False
+    """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
+    owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
     strict: Flag = False
     """Exit with 1 for errors and warnings."""
     debug: Flag = False
@@ -52,7 +55,9 @@ class Inspect:
             png = self.sheet.with_suffix(".png")
             raise RecipeError(f"--sheet {self.sheet}: a contact sheet is a PNG; name it {png}")
         with stage_progress(Console(stderr=True)) as on_progress:
-            inspection = inspect_dataset(self.dataset, episodes=self.episodes, on_progress=on_progress)
+            inspection = inspect_dataset(
+                self.dataset, episodes=self.episodes, follow_links=self.follow_links, on_progress=on_progress
+            )
         if self.json:
             print(inspection.to_json())
         else:
@@ -60,7 +65,7 @@ class Inspect:
         if not inspection.is_open:
             return 1
         if self.sheet is not None:
-            drawn = contact_sheet(self.dataset, self.sheet, episodes=self.episodes)
+            drawn = contact_sheet(self.dataset, self.sheet, episodes=self.episodes, follow_links=self.follow_links)
             episodes, cameras = ", ".join(map(str, drawn.episodes)), printable(", ".join(drawn.cameras))
             print(f"wrote {self.sheet}: episodes {episodes}, each with {cameras}", file=sys.stderr)
         return int(self.strict and any(finding.severity != "info" for finding in inspection.findings))

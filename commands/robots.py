@@ -38,6 +38,9 @@ class Robots:
     """The new robot's file."""
     json: Flag = False
     """Print the list as JSON instead of text."""
+    follow_links: Flag = False
+    """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
+    owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -54,7 +57,7 @@ class Robots:
             return 0
         if self.source is None:
             raise RecipeError("robots new needs --from DATASET")
-        text = draft_robot(open_source(locate(self.source)))
+        text = draft_robot(open_source(locate(self.source), follow_links=self.follow_links))
         if self.out.exists():
             raise OutputExists(f"{self.out} exists; name another file with --out")
         self.out.write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ from engine.damage import diagnose
 from engine.errors import DatasetError, RowsError
 from engine.faults import FaultCode
 from engine.sources.checked_parquet import DAMAGE, CheckedParquet, TooLarge
-from engine.sources.containment import why_foreign
+from engine.sources.containment import why_refused
 from engine.sources.episode import RowRange, SourceEpisode
 from engine.sources.parquet import episode_ranges, parquet_files
 from engine.sources.row_stream import RowStream
@@ -151,7 +151,7 @@ class RowReader:
 
 
 def _check_own(path: Path, root: Path | None) -> None:
-    if root is not None and (reason := why_foreign(path, root)):
+    if root is not None and (reason := why_refused(path, root)):
         raise RowsError(f"{path} {reason}", FaultCode.FOREIGN)
 
 

@@ -50,6 +50,7 @@ def inspect_dataset(
     *,
     episodes: str | None = None,
     max_episodes: int = MAX_EPISODES,
+    follow_links: bool = False,
     on_progress: OnProgress = lambda stage, num_done, num_all: None,
 ) -> Inspection:
     """What a dataset holds, what robot it is of, and what is wrong with it.
@@ -63,13 +64,14 @@ def inspect_dataset(
         path: Folder of the dataset, in any layout, or org/name[@revision] on the Hub.
         episodes: Look into these only: "0:40", or "3,5,10:20".
         max_episodes: Look into no more than these.
+        follow_links: Wherever they lead; see `open_source`.
         on_progress: Told the stage ("download", "rows", "videos"), what of it is done and what there is in all.
 
     Raises:
         MillraceError: there is no such folder or repository, or no such episode; anything less is a finding.
     """
     try:
-        dataset = open_source(path)
+        dataset = open_source(path, follow_links=follow_links)
     except MillraceError as error:
         if not Path(path).is_dir():
             raise
@@ -86,7 +88,7 @@ def inspect_dataset(
     rows = _attempt(look, RowsResult(unread, MotionFacts(), ()), failed)
     watch = partial(inspect_videos, missing=files.missing, on_progress=partial(on_progress, "videos"))
     videos = _attempt(partial(watch, dataset, chosen, rows.checks), VideosResult((), 0, ()), failed)
-    claims = _attempt(partial(read_claims, dataset.root), Claims(), failed)
+    claims = _attempt(partial(read_claims, dataset.root, dataset.files.bounds(dataset.root)), Claims(), failed)
     return _summarize(dataset, guess, claims, files, rows, videos, tuple(failed), num_inspected=len(chosen))
 
 
@@ -169,7 +171,13 @@ class ContactSheet:
 
 
 def contact_sheet(
-    path: str | Path, out_png: str | Path, *, episodes: str | None = None, max_episodes: int = 6, num_pictures: int = 8
+    path: str | Path,
+    out_png: str | Path,
+    *,
+    episodes: str | None = None,
+    max_episodes: int = 6,
+    num_pictures: int = 8,
+    follow_links: bool = False,
 ) -> ContactSheet:
     """Write a PNG of pictures evenly spaced over a few episodes, all cameras, to look a dataset over.
 
@@ -181,11 +189,12 @@ def contact_sheet(
         episodes: Of these episodes only: "0:40", or "3,5,10:20".
         max_episodes: Episodes to show, evenly spaced.
         num_pictures: Pictures in a row.
+        follow_links: Wherever they lead; see `open_source`.
 
     Raises:
         MillraceError: the dataset cannot be opened, has no camera or the file cannot be written.
     """
-    dataset = open_source(path)
+    dataset = open_source(path, follow_links=follow_links)
     shown = _choose(dataset, episodes, max_episodes)
     _fetch(shown, frozenset(), lambda num_done, num_all: None)
     if not dataset.cameras or not shown:

@@ -125,10 +125,10 @@ class Claims(BaseModel):
     total_frames: object = None
 
 
-def read_claims(root: Path) -> Claims:
-    """info.json's claims, wherever it lies."""
+def read_claims(root: Path, bounds: Path | None = None) -> Claims:
+    """info.json's claims, wherever it lies; bounds: the folder that it must lie in, by default the dataset's."""
     paths = [root / folder / "info.json" for folder in ("meta_data", "meta")]
-    return next((read_json(own(path, root), Claims) for path in paths if path.is_file()), Claims())
+    return next((read_json(own(path, bounds or root), Claims) for path in paths if path.is_file()), Claims())
 
 
 def claim_findings(dataset: SourceDataset, claims: Claims) -> Iterator[Finding]:

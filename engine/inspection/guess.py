@@ -170,6 +170,8 @@ def _command(dataset: SourceDataset, robot: Robot, embodiment_map: EmbodimentMap
         for target, camera in embodiment_map.cameras.items():
             if camera not in dataset.cameras and dataset.cameras:
                 words += ["--camera", f"{target}={dataset.cameras[0]}"]
+    if dataset.files.bounds(dataset.root) != dataset.root:
+        words.append("--follow-links")
     default_fps = Recipe.model_fields["fps"].default
     if dataset.fps < default_fps:
         words += ["--fps", "source"]

@@ -99,7 +99,7 @@ def _stored_features(
     features = dict(dataset.features)
     for path in (episode.rows[0].path for episode in evenly(episodes, MAX_SCALED)):
         try:
-            stored = read_schema(own(path, dataset.root)).names
+            stored = read_schema(own(path, dataset.files.bounds(dataset.root))).names
         except MillraceError:
             continue
         lacking = [name for name, feature in features.items() if feature.dtype != "video" and name not in stored]

@@ -66,7 +66,7 @@ def prepare_sources(recipe: Recipe, problems: Problems) -> list[PreparedSource]:
 def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> PreparedSource | None:
     spec, key = recipe.sources[number], ("sources", number)
     is_mapped = spec.map is not None or maps.robot == recipe.robot
-    dataset = problems.collect((*key, "path"), open_source, spec.path)
+    dataset = problems.collect((*key, "path"), open_source, spec.path, follow_links=spec.follow_links)
     if dataset is None:
         if spec.map is not None:
             problems.collect((*key, "map"), maps.compiled, spec)

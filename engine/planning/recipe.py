@@ -111,6 +111,8 @@ class SourceSpec(BaseModel):
     fps: in place of what it says itself, where that is wrong.
     trim_mismatch: in place of the recipe's.
     holdout: episodes for the held-out dataset, in place of the recipe's share, or "none".
+    follow_links: links out of the dataset's folder are followed wherever they lead (see `open_source`); no part
+    of what is recorded and compared, so that a run that met one may be continued with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -126,6 +128,7 @@ class SourceSpec(BaseModel):
     fps: Fps | None = None
     trim_mismatch: int | None = Field(default=None, ge=0, le=MAX_TRIM)
     holdout: HeldOut | None = None
+    follow_links: bool = Field(default=False, exclude=True)
 
     @model_validator(mode="after")
     def _one_task_for_all(self) -> "SourceSpec":
@@ -199,6 +202,7 @@ class Recipe(BaseModel):
         episodes: str | None = None,
         task: str | Mapping[str, str] | None = None,
         task_all: bool = False,
+        follow_links: bool = False,
         holdout: str | float | None = None,
         source_fps: str | float | Fraction | None = None,
         only_cameras: Sequence[str] | None = None,
@@ -217,7 +221,7 @@ class Recipe(BaseModel):
             raise RecipeError(str(unknown_name(min(unknown), "setting of a recipe", known)))
         path = Path(source.address if isinstance(source, SourceDataset) else source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
-        spec |= {"task": task, "task_all": task_all, "fps": source_fps}
+        spec |= {"task": task, "task_all": task_all, "follow_links": follow_links, "fps": source_fps}
         spec |= {"holdout": None if is_share(holdout) else holdout}
         settings |= {} if only_cameras is None else {"cameras": tuple(only_cameras)}
         return check_recipe({"sources": [spec], "holdout": holdout if is_share(holdout) else None, **settings})

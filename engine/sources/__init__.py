@@ -5,9 +5,10 @@ from pathlib import Path
 
 from engine.errors import HubError, UnknownLayout
 from engine.sources import v1, v2, v3
+from engine.sources.containment import is_of_hub_cache
 from engine.sources.dataset import Feature, SourceDataset
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
-from engine.sources.files import LOCAL, SourceFiles
+from engine.sources.files import LocalFiles, SourceFiles
 from engine.sources.hub import open_repo
 from engine.sources.location import HubId, hub_id_of, locate
 
@@ -17,11 +18,13 @@ __all__ = ["Clip", "Feature", "ImageColumn", "RowRange", "SourceDataset", "Sourc
 LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1))
 
 
-def open_source(path: str | Path) -> SourceDataset:
+def open_source(path: str | Path, *, follow_links: bool = False) -> SourceDataset:
     """Open a dataset by the files found, not by the version that it claims.
 
     Args:
         path: Its folder, or hf://org/name[@revision] on the Hub; plain org/name where there is no folder org.
+        follow_links: Follow links of a folder wherever they lead, not only those of its owner to files of the same
+            owner. Links of a dataset from the Hub, or of a folder of its cache, are never followed.
 
     Raises:
         DatasetError: there is neither, or its metadata is malformed.
@@ -30,7 +33,7 @@ def open_source(path: str | Path) -> SourceDataset:
     root = Path(path)
     if root.is_dir():
         # Absolute, as workers have other working folders.
-        return _open_folder(root.absolute(), LOCAL)
+        return _open_folder(root.absolute(), LocalFiles(follow_links and not is_of_hub_cache(root)))
     hub_id = hub_id_of(path)
     try:
         return _open_on_hub(hub_id)

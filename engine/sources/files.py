@@ -1,15 +1,19 @@
 """What layouts ask of a dataset's files before they are read, wherever these lie."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from engine.errors import DatasetError
-from engine.sources.containment import all_own
+from engine.sources.containment import ANYWHERE, all_own
 from engine.sources.parquet import count_rows, parquet_files
 
 
 class SourceFiles(Protocol):
     """The files of one dataset."""
+
+    def bounds(self, root: Path) -> Path:
+        """The folder that the files of a dataset must lie in: its own, or ANYWHERE."""
 
     def size(self, path: Path) -> int | None:
         """Bytes of a file; None where there is none."""
@@ -24,8 +28,15 @@ class SourceFiles(Protocol):
         """
 
 
+@dataclass(frozen=True)
 class LocalFiles:
-    """Files on this machine."""
+    """Files on this machine. follow_links: wherever links lead; else only to where `why_refused` allows."""
+
+    follow_links: bool = False
+
+    def bounds(self, root: Path) -> Path:
+        """The folder that the files of a dataset must lie in."""
+        return ANYWHERE if self.follow_links else root
 
     def size(self, path: Path) -> int | None:
         """Bytes of a file; None where there is none."""
@@ -36,7 +47,7 @@ class LocalFiles:
 
     def count_rows(self, root: Path, pattern: str) -> dict[Path, int | DatasetError]:
         """Rows of each parquet file, read from its footer."""
-        return count_rows(all_own(parquet_files(root, pattern), root))
+        return count_rows(all_own(parquet_files(root, pattern), self.bounds(root)))
 
 
 LOCAL = LocalFiles()

@@ -85,6 +85,10 @@ class HubFiles:
     repo: HubRepo
     sizes: Mapping[str, int]
 
+    def bounds(self, root: Path) -> Path:
+        """Links of a dataset from the Hub lead nowhere but to its own blobs."""
+        return root
+
     def size(self, path: Path) -> int | None:
         """Bytes of a file; None where there is none."""
         return self.sizes.get(path.relative_to(self.repo.root).as_posix())

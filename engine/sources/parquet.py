@@ -24,12 +24,12 @@ BATCH_ROWS = 1 << 16
 class SharedRows:
     """Files whose rows, one after the other, are the dataset's."""
 
-    def __init__(self, counts: Mapping[Path, int | DatasetError], root: Path, *, num_listed: int) -> None:
+    def __init__(self, counts: Mapping[Path, int | DatasetError], bounds: Path, *, num_listed: int) -> None:
         """Take in files with their rows, or why they cannot be read.
 
         Args:
             counts: The files, in order.
-            root: The folder that they must lie in.
+            bounds: The folder that they must lie in.
             num_listed: Rows that the metadata lists; those that the readable files lack lie in the broken one.
 
         Raises:
@@ -42,7 +42,7 @@ class SharedRows:
         num_rows = {path: count for path, count in counts.items() if isinstance(count, int)}
         if len(self.broken) == 1:
             num_rows = {path: num_rows.get(path, max(0, num_listed - num_read)) for path in counts}
-        self._root = root
+        self.bounds = bounds
         self._paths = list(num_rows)
         self._ends = np.cumsum(list(num_rows.values()), dtype=np.int64)
 
@@ -54,7 +54,7 @@ class SharedRows:
             first = int(self._ends[number - 1]) if number else 0
             is_last = number == len(self._paths) - 1
             end = stop if is_last else min(stop, int(self._ends[number]))
-            ranges.append(RowRange(self._paths[number], start - first, end - first, self._root))
+            ranges.append(RowRange(self._paths[number], start - first, end - first, self.bounds))
             start, number = end, number + 1
         return tuple(ranges)
 

@@ -40,11 +40,12 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     is_hub = (root / INFO_PATHS[0]).is_file()
-    info_path = own(root / next(path for path in INFO_PATHS if (root / path).is_file()), root)
+    bounds = files.bounds(root)
+    info_path = own(root / next(path for path in INFO_PATHS if (root / path).is_file()), bounds)
     info = read_json(info_path, Info)
-    parquets = all_own(parquet_files(root, ROWS), root)
+    parquets = all_own(parquet_files(root, ROWS), bounds)
     features = info.known_features
-    ranges, broken = _ranges(parquets, root)
+    ranges, broken = _ranges(parquets, bounds)
     features = features or _features(next(path for path in parquets if path not in broken))
     listed: EpisodeList[tuple[RowRange, ...]] = EpisodeList()
     for index, parts in ranges.items():
@@ -94,7 +95,7 @@ def _episode(
     for key, feature in features.items():
         if feature.is_camera and feature.dtype == "video":
             path = root / video_path.format(video_key=key, episode_index=index)
-            clips[camera_name(key)] = Clip(path, num_frames, info.fps, root=root)
+            clips[camera_name(key)] = Clip(path, num_frames, info.fps, root=rows[0].root)
         elif feature.is_camera:
             clips[camera_name(key)] = ImageColumn(rows, key, num_frames)
     return SourceEpisode(index, num_frames, rows, clips, tasks=())

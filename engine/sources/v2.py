@@ -32,9 +32,10 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     Raises:
         DatasetError: a file is missing or malformed; the message names it.
     """
-    info = read_json(own(root / "meta/info.json", root), Info)
-    tasks = read_task_lines(own(root / "meta/tasks.jsonl", root))
-    listed = _list_episodes(own(root / "meta/episodes.jsonl", root))
+    bounds = files.bounds(root)
+    info = read_json(own(root / "meta/info.json", bounds), Info)
+    tasks = read_task_lines(own(root / "meta/tasks.jsonl", bounds))
+    listed = _list_episodes(own(root / "meta/episodes.jsonl", bounds))
     return SourceDataset(
         root=root,
         layout=f"LeRobot {info.codebase_version or 'v2'}",
@@ -68,13 +69,13 @@ def _list_episodes(path: Path) -> EpisodeList[EpisodeLine]:
 
 
 def _episode(root: Path, info: Info, line: EpisodeLine, files: SourceFiles) -> SourceEpisode:
-    index = line.episode_index
-    rows = (RowRange(_path(root, info, info.data_path or DATA_PATH, index, files), root=root),)
+    index, bounds = line.episode_index, files.bounds(root)
+    rows = (RowRange(_path(root, info, info.data_path or DATA_PATH, index, files), root=bounds),)
     clips: dict[str, Clip | ImageColumn] = {}
     for key, feature in info.known_features.items():
         if feature.is_camera and feature.dtype == "video":
             path = _path(root, info, info.video_path or VIDEO_PATH, index, files, video_key=key)
-            clips[camera_name(key)] = Clip(path, line.length, info.fps, root=root)
+            clips[camera_name(key)] = Clip(path, line.length, info.fps, root=bounds)
         elif feature.is_camera:
             clips[camera_name(key)] = ImageColumn(rows, key, line.length)
     return SourceEpisode(index, line.length, rows, clips, line.tasks)

@@ -40,12 +40,13 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     Raises:
         DatasetError: a file is missing or malformed; the message names it.
     """
-    info = read_json(own(root / "meta/info.json", root), Info)
-    tasks = read_task_table(own(root / "meta/tasks.parquet", root))
-    listed = _list_episodes(root, info)
+    bounds = files.bounds(root)
+    info = read_json(own(root / "meta/info.json", bounds), Info)
+    tasks = read_task_table(own(root / "meta/tasks.parquet", bounds))
+    listed = _list_episodes(root, info, bounds)
     lines = listed.sound()
     num_listed = sum(row.length for _, row in lines)
-    rows = SharedRows(files.count_rows(root, "data/*/*.parquet"), root, num_listed=num_listed)
+    rows = SharedRows(files.count_rows(root, "data/*/*.parquet"), bounds, num_listed=num_listed)
     episodes = []
     start = 0
     for _, row in lines:
@@ -89,7 +90,7 @@ class _EpisodeRow(BaseModel):
     faults: tuple[SourceFault, ...] = ()
 
 
-def _list_episodes(root: Path, info: Info) -> EpisodeList[_EpisodeRow]:
+def _list_episodes(root: Path, info: Info, bounds: Path) -> EpisodeList[_EpisodeRow]:
     """The rows of all files of meta/episodes.
 
     Raises:
@@ -100,7 +101,7 @@ def _list_episodes(root: Path, info: Info) -> EpisodeList[_EpisodeRow]:
     cameras = [key for key, feature in features.items() if feature.is_camera and feature.dtype == "video"]
     columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
     wanted = ["tasks", *(column for names in columns.values() for column in names.values())]
-    paths = all_own(parquet_files(root, EPISODES), root)
+    paths = all_own(parquet_files(root, EPISODES), bounds)
     for path in paths:
         try:
             values = read_columns(path, ["episode_index", "length"], optional=wanted)
@@ -150,7 +151,9 @@ def _episode(root: Path, info: Info, row: _EpisodeRow, shared: SharedRows, start
     clips: dict[str, Clip | ImageColumn] = {}
     for key, place in row.places.items():
         path = _video(root, template, key, place.chunk_index, place.file_index)
-        clips[camera_name(key)] = Clip(path, row.length, info.fps, place.from_timestamp, place.to_timestamp, root=root)
+        clips[camera_name(key)] = Clip(
+            path, row.length, info.fps, place.from_timestamp, place.to_timestamp, root=shared.bounds
+        )
     for key, feature in info.known_features.items():
         if feature.is_camera and feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, row.length)

@@ -200,8 +200,10 @@ def _lag(values: Mapping[str, Floats], checks: RowChecks) -> LagSums | None:
     pairs, rate = checks.columns.pairs, float(checks.fps)
     if not pairs or not all(name in values for pair in pairs for name in (pair.action[0], pair.state[0])):
         return None
+    # Columns differ in their units: a gripper of 0 and 1 must not hide joints that move by a tenth of a radian.
+    units = np.array([checks.scales[pair.state[0]].max() if pair.state[0] in checks.scales else 1.0 for pair in pairs])
     action, state = (
-        np.stack([values[name][:, place] for name, place in places], axis=1)
+        np.stack([values[name][:, place] for name, place in places], axis=1) / units
         for places in ([pair.action for pair in pairs], [pair.state for pair in pairs])
     )
     return lag_sums(

@@ -46,7 +46,10 @@ def _print_unopened(inspection: Inspection, console: Console) -> None:
     """A folder that is no dataset: what is in it, and why it is none."""
     table = _table(show_header=False)
     table.add_row("folder", _safe(inspection.root))
-    table.add_row("layout", _safe(inspection.layout))
+    version = inspection.codebase_version
+    table.add_row(
+        "layout", _safe(inspection.layout) + ("" if version is None else f" (info.json says {_safe(version)})")
+    )
     for facts in inspection.files:
         table.add_row(_safe(facts.suffix), f"{facts.num_files:,} files, {decimal(facts.num_bytes)}")
     if not inspection.files:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from embodiments.errors import MillraceError
-from engine.inspection.facts import FileFacts, Inspection, MotionFacts
+from engine.inspection.facts import FileFacts, Inspection, MotionFacts, read_claims
 from engine.inspection.findings import found
 from engine.inspection.guess import RobotGuess
 from engine.sources import LAYOUTS
@@ -30,7 +30,7 @@ def inspect_unopened(root: Path, error: MillraceError) -> Inspection:
     return Inspection(
         root=root,
         layout=_layout(root),
-        codebase_version=None,
+        codebase_version=_claimed_version(root),
         robot_type=None,
         robot=RobotGuess(None, "the dataset cannot be opened"),
         fps=None,
@@ -78,6 +78,14 @@ def _layout(root: Path) -> str:
     fitting = (layout.__name__.rpartition(".")[2] for layout, _ in LAYOUTS if layout.fits(root))
     name = next(fitting, None)
     return "unknown" if name is None else f"LeRobot {name}, by its files"
+
+
+def _claimed_version(root: Path) -> str | None:
+    try:
+        version = read_claims(root).codebase_version
+    except MillraceError:
+        return None  # perhaps the very reason why the folder cannot be opened
+    return None if version is None else str(version)
 
 
 def _next_step(root: Path, files: tuple[FileFacts, ...]) -> str:

@@ -176,6 +176,14 @@ def test_counts_of_episodes_are_bounded_before_memory_is_taken(field: str, value
         convert_small(source, tmp_path / "out")
 
 
+def test_cameras_without_end_are_refused_before_clips_are_listed(tmp_path: Path) -> None:
+    source = write_small(tmp_path / "source")
+    cameras = {f"observation.images.c{number}": {"dtype": "video", "shape": [3, 64, 64]} for number in range(1001)}
+    edit_json(source / INFO, lambda info: info["features"].update(cameras))
+    with pytest.raises(MillraceError, match=r"info\.json: features: .*1002 cameras, expected at most 128"):
+        open_source(source)
+
+
 @pytest.mark.parametrize("fps", [1e308, 1e-300, 0, -20, 10**400, "1/0"])
 def test_a_rate_that_no_camera_has_is_refused(fps: object, tmp_path: Path) -> None:
     source = write_small(tmp_path / "source")

@@ -1,6 +1,5 @@
 """From the ledger's records to a dataset: cards and meta/, which appears last, in one rename."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from engine.layout import (
 )
 from engine.output.card import dataset_card
 from engine.output.ledger import Ledger
+from engine.output.published import sha256
 from engine.output.quarantine import public_quarantine
 from engine.output.warned import WarningSum, public_warnings, sum_warnings, without_roots
 from engine.planning.plan import ConversionPlan
@@ -237,8 +237,7 @@ def _on_gpu(stages: Stages) -> dict[str, Any]:
 
 def _digest(name: str, path: Path) -> dict[str, Any]:
     with naming(path):
-        content = path.read_bytes()
-    return {"path": name, "num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        return {"path": name, "num_bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def _number(fps: Any) -> int | float:

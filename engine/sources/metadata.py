@@ -24,6 +24,9 @@ MAX_DEPTH = 16
 # Characters kept of names that are not understood.
 MAX_UNREAD = 1000
 
+# More than any rig has; memory is taken for each in each episode.
+MAX_CAMERAS = 128
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -103,6 +106,15 @@ class Info(BaseModel):
     def known_features(self) -> dict[str, Feature]:
         """Every feature by its key."""
         return {key: feature.to_feature(key) for key, feature in self.features.items()}
+
+    @field_validator("features")
+    @classmethod
+    def _few_cameras(cls, features: dict[str, FeatureInfo]) -> dict[str, FeatureInfo]:
+        """Each episode has a clip of each."""
+        num_cameras = sum(feature.dtype in ("video", "image") for feature in features.values())
+        if num_cameras > MAX_CAMERAS:
+            raise ValueError(f"{num_cameras} cameras, expected at most {MAX_CAMERAS}")
+        return features
 
     @field_validator("chunks_size")
     @classmethod

@@ -362,7 +362,7 @@ BREAKS: dict[str, Callable[[Path], Any]] = {
     "video-rate": lambda root: encode(root, fps=25),
     "video-constant-rate": lambda root: remux(video_path(root, 0), lambda place: place + (place > 20)),
     "video-start": lambda root: remux(video_path(root, 0), lambda place: place + 2),
-    "video-decode": lambda root: corrupt_bytes(video_path(root, 0), 0.5, 200),
+    "video-decode": lambda root: corrupt_bytes(video_path(root, 0), 0.4, 800),
     "stats-missing": lambda root: (root / "meta/stats.json").unlink(),
     "stats-complete": lambda root: stats(root, lambda content: content["timestamp"].pop("q99") and None),
     "stats-shape": lambda root: stats(root, lambda content: content["action"]["mean"].append(0.0)),

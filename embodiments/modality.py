@@ -25,6 +25,7 @@ class ModalityConfig:
             state.
         horizon: Steps of an action chunk.
         language_key: Where the instruction is.
+        own_tag: The tag under which GR00T has a config of its own for the robot, if it has one.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ModalityConfig:
     action_reps: tuple[Literal["absolute", "relative"], ...]
     horizon: int
     language_key: str = f"annotation.{LANGUAGE}"
+    own_tag: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.action_reps) != len(self.action_keys):
@@ -78,6 +80,7 @@ def modality_config(compiled: CompiledMap, cameras: Sequence[str], horizon: int)
         action_keys=compiled.trained_action,
         action_reps=tuple(groups[group].action for group in compiled.trained_action),
         horizon=horizon,
+        own_tag=compiled.target.tag,
     )
 
 
@@ -92,6 +95,7 @@ def modality_config_source(config: ModalityConfig) -> str:
         action_configs=_lines(_ACTION_CONFIG.format(key=_literal(key), rep=rep.upper()) for key, rep in reps),
         horizon=config.horizon,
         language=_literal(config.language_key),
+        own_tag="" if config.own_tag is None else _OWN_TAG.format(tag=config.own_tag),
     )
 
 
@@ -113,10 +117,14 @@ ActionConfig(  # {key}
 ),
 """
 
+_OWN_TAG = """
+# GR00T has a config of its own for this robot: to train with --embodiment-tag {tag}, leave this file out.
+"""
+
 # As the ALOHA guide's section 3.2 writes it, less its print.
 _SOURCE = """\
 ""{title}""
-
+{own_tag}
 from gr00t.configs.data.embodiment_configs import register_modality_config
 from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.types import (

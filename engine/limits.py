@@ -14,6 +14,7 @@ from engine.text import some
 MARGIN = 0.1
 MAX_PERCENT = 110.0
 MAX_DEGREES = 400.0
+UNKNOWN = "another unit, calibration or robot?"
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Beyond:
     def guess(self) -> str:
         """What it may be."""
         reach, expected = max(abs(self.low), abs(self.high)), max(map(abs, self.expected))
-        if expected <= 1 and 1 < reach <= MAX_PERCENT and expected * 10 < reach:
-            return "0..100 in place of 0..1?"
+        if self.expected[1] == 1:
+            return "0..100 in place of 0..1?" if 10 < reach <= MAX_PERCENT else UNKNOWN
         if self.expected[0] <= -self.high and -self.low <= self.expected[1]:
             return "the opposite sign?"
         if TWO_TURNS[1] < reach <= MAX_DEGREES and expected <= TWO_TURNS[1]:
             return "degrees in place of radians?"
-        return "another unit, calibration or robot?"
+        return UNKNOWN
 
 
 def find_beyond(

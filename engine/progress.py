@@ -60,7 +60,7 @@ class ConversionProgress:
         for note in (
             (*plan.notes, *plan.machine_notes) if plan.part != "held out" else ()
         ):  # told with those for training
-            self._print(f"note: {note}")
+            self._print(_noted(note))
         if num_done:
             self._print(f"continuing: {num_done} of {self.num_episodes} episodes are done")
 
@@ -184,7 +184,7 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     _add_remarks(table, estimate.dropped)
     console.print(table)
     for note in estimate.notes:
-        console.print(f"note: {escape(printable(note))}", soft_wrap=True, highlight=False)
+        console.print(escape(printable(_noted(note))), soft_wrap=True, highlight=False)
     if (needed := estimate.num_bytes + estimate.num_scratch_bytes) > estimate.free_bytes:
         short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"
         console.print(f"warning: {short}", soft_wrap=True, highlight=False)
@@ -198,6 +198,11 @@ def _wall(estimate: Estimate, num_workers: int) -> str:
 
 def _factor(factor: float) -> str:
     return f"{factor:.2g}" if factor < 1 else f"{factor:.0f}"
+
+
+def _noted(note: str) -> str:
+    """A note as a line; those that warn say so themselves."""
+    return note if note.startswith("warning: ") else f"note: {note}"
 
 
 def _table() -> Table:

@@ -49,12 +49,19 @@ A LeRobot v2.1 dataset for NVIDIA GR00T N1.6, converted by Millrace.
 
 ## Train
 
-With NVIDIA's launcher, from a checkout of Isaac-GR00T:
+{own_tag}With NVIDIA's launcher, from a checkout of Isaac-GR00T:
 
     python -m gr00t.experiment.launch_finetune --base-model-path nvidia/GR00T-N1.6-3B \\
         --dataset-path DATASET --embodiment-tag NEW_EMBODIMENT \\
         --modality-config-path DATASET/{config}
 """
+OWN_TAG = """\
+GR00T knows this robot under its own tag, with a modality config of its own, so that none is given:
+
+    python -m gr00t.experiment.launch_finetune --base-model-path nvidia/GR00T-N1.6-3B \\
+        --dataset-path DATASET --embodiment-tag {tag}
+
+Or as a new embodiment. """
 SOURCES = """\
 ## Sources
 
@@ -95,13 +102,15 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         sources=SOURCES.format(rows="\n".join(_source_rows(plan))) if len(plan.job.bindings) > 1 else "",
         warnings=WARNINGS.format(lines="\n".join(_warning_lines(warnings))) if warnings else "",
         tasks="\n".join(_task_lines(plan.tasks)),
+        own_tag="" if plan.target.tag is None else OWN_TAG.format(tag=plan.target.tag),
         config=MODALITY_CONFIG,
     )
 
 
 def _group_rows(plan: ConversionPlan) -> list[str]:
     state, action = plan.target.layout("state").slices, plan.target.layout("action").slices
-    trained = {group: plan.target.groups[group].action for group in plan.map.trained}
+    trained = dict.fromkeys(plan.map.trained_state, "state only")
+    trained |= {group: plan.target.groups[group].action for group in plan.map.trained_action}
     return [
         f"| {group} | {_slice(state.get(group))} | {_slice(action.get(group))} | {trained.get(group, 'no')} |"
         for group in plan.target.groups

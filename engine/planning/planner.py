@@ -160,10 +160,24 @@ def _rejected(sources: Sequence[PreparedSource]) -> Iterable[EpisodeFailure]:
 
 
 def _untrained(prepared: _Prepared) -> Iterable[str]:
-    """Groups that only some sources move."""
+    """Groups that some sources move and others let rest: the sources that switch their training off."""
     for source in prepared.sources:
-        if left := [group for group in source.map.trained if group not in prepared.map.trained]:
-            yield f"{source.spec.path} moves {', '.join(left)}, other sources do not: nothing trains on it"
+        lacking = [
+            group
+            for group in prepared.map.target.groups
+            if any(_trains(other, group) and not _trains(source, group) for other in prepared.sources)
+        ]
+        if lacking:
+            yield (
+                f"warning: {source.spec.path} does not move {', '.join(lacking)}, which other sources do: "
+                "nothing trains on these groups. Leave this source out of the recipe, or give it a map that drives them"
+            )
+
+
+def _trains(source: PreparedSource, group: str) -> bool:
+    """Whether all of the group that the target has is trained: where it has an action, that."""
+    trained = source.map.trained_action if group in source.map.target.groups_of("action") else source.map.trained_state
+    return group in trained
 
 
 def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:

@@ -1,6 +1,7 @@
 """A moving robot's dataset without a fault, and for each kind of finding a way to provoke just that."""
 
 import io
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -120,6 +121,42 @@ def write_pictures(
 
 def pictures(episode: int = 1) -> list[NDArray[np.uint8]]:
     return [draw(frame, episode, 0, HEIGHT, WIDTH) for frame in range(LENGTHS[episode])]
+
+
+GRIPPER = ALOHA_JOINTS.index("left_gripper")
+MANY = 6
+
+
+def closing(episode: int) -> NDArray[np.float32]:
+    """A moving robot whose left gripper closes, (60 + LAG, 14)."""
+    values = joints(episode, 60 + LAG)
+    values[:, GRIPPER] = 1 / (1 + np.exp((np.arange(60 + LAG) - 25 - episode) / 3))
+    return values
+
+
+def write_many(root: Path, *, num_episodes: int = MANY, cameras: tuple[str, ...] = ()) -> Path:
+    """In place of what is there: as many episodes as can be compared, all of one length."""
+    shutil.rmtree(root, ignore_errors=True)
+    write_dataset(root, lengths=(60,) * num_episodes, fps=FPS, cameras=cameras, tasks=ALOHA_TASK)
+    for episode in range(num_episodes):
+        values = closing(episode)
+        rewrite_parquet(data_path(root, episode), partial(with_columns, state=values[:60], action=values[LAG:]))
+    return root
+
+
+def inverted(values: NDArray[Any]) -> NDArray[Any]:
+    values[:, GRIPPER] = 1 - values[:, GRIPPER]
+    return values
+
+
+def with_spike(values: NDArray[Any]) -> NDArray[Any]:
+    values[30, 3] += 3
+    return values
+
+
+def wrapped(values: NDArray[Any]) -> NDArray[Any]:
+    values[:, 3] = np.mod(2 + 0.05 * np.arange(len(values)) + np.pi, 2 * np.pi) - np.pi
+    return values
 
 
 # Each breaks one thing. Videos and rows of episode 1, unless it takes all.
@@ -244,6 +281,13 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "frame-index-jump": lambda root: change(root, frame_index=lambda frames: frames + 3 * (frames >= 40)),
     "constant-joint": lambda root: change(root, episodes=EVERY, state=without_gripper),
     "beyond-limits": lambda root: change(root, state=np.rad2deg),
+    "outlier-episode": lambda root: change(write_many(root), state=np.degrees, action=np.degrees),
+    "flipped-joint": lambda root: change(write_many(root), state=inverted),
+    "same-episode": lambda root: change(
+        write_many(root), state=lambda _: closing(0)[:60], action=lambda _: closing(0)[LAG:]
+    ),
+    "spike": lambda root: change(root, state=with_spike),
+    "full-turn": lambda root: change(root, state=wrapped),
     "idle": lambda root: change(root, state=held_at_the_end),
     "idle-episode": lambda root: change(root, state=held),
     "action-lag": lambda root: None,
@@ -258,6 +302,9 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "video-size": lambda root: edit_json(root / "meta/info.json", set_size),
     "turned-video": lambda root: turn_video(video_path(root, 1), (0, 1, -1, 0)),
     "pixel-aspect": lambda root: write_pictures(video_path(root, 1), pictures(), pixel_aspect=Fraction(4, 3)),
+    "same-video": lambda root: shutil.copy(
+        video_path(write_many(root, num_episodes=2, cameras=("top",)), 0), video_path(root, 1)
+    ),
     "black-video": blacken,
     "frozen-video": freeze,
     "still-video": stand_still,

@@ -1,6 +1,7 @@
 """`millrace inspect` tells what is wrong with a dataset, whatever is wrong with it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,11 +33,14 @@ from faulty_datasets import (
     freeze,
     held,
     held_at_the_end,
+    inverted,
     move,
     noise,
     pictures,
     shown,
     with_nan,
+    with_spike,
+    write_many,
     write_pictures,
 )
 from synthetic import (
@@ -258,3 +262,39 @@ def test_text_of_the_dataset_cannot_command_the_terminal(tmp_path: Path) -> None
     text = shown(tmp_path)
     assert not any(char in text for char in "\x1b\x07\u202e")
     assert "[red]stop[/] \\x1b[31m\\x07\\nnext: rm -rf /" in text
+
+
+# What only the other episodes show.
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six episodes of a moving robot, without pictures; not to be changed."""
+    return write_many(tmp_path_factory.mktemp("six") / "dataset")
+
+
+def beyond(values: NDArray[Any]) -> NDArray[Any]:
+    values[:, 3] += 9
+    return values
+
+
+@pytest.mark.parametrize(
+    ("code", "columns", "told"),
+    [
+        ("outlier-episode", {"state": np.degrees, "action": np.degrees}, "in degrees, and the others in radians"),
+        ("outlier-episode", {"state": np.radians, "action": np.radians}, "in radians, and the others in degrees"),
+        ("outlier-episode", {"state": beyond}, "left_forearm_roll goes from"),
+        ("spike", {"state": with_spike}, "left_forearm_roll jumps by +3"),
+        ("flipped-joint", {"state": inverted, "action": inverted}, "left_gripper starts at"),
+        ("flipped-joint", {"state": inverted}, "left_gripper: the state moves against the action"),
+    ],
+)
+def test_episode_unlike_the_others_is_named_and_they_are_not_blamed(
+    code: str, columns: dict[str, Any], told: str, six: Path, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(six, tmp_path / "dataset"))
+    assert not codes(inspect_dataset(root)) - LAGS
+    change(root, episodes=(2,), **columns)
+    findings = [finding for finding in inspect_dataset(root).findings if finding.code not in LAGS]
+    assert {(finding.code, finding.episode) for finding in findings} == {(code, 2)}
+    assert any(told in finding.message for finding in findings)

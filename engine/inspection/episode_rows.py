@@ -1,5 +1,6 @@
 """One episode's rows: are they whole, do their times run on, when does the robot move."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,7 +16,10 @@ from engine.data_checks import check_frame_index, check_timestamps
 from engine.errors import RowsError
 from engine.inspection.columns import Columns
 from engine.inspection.findings import Finding, found
+from engine.inspection.jumps import Jump, find_jumps
 from engine.inspection.motion import Floats, LagSums, idle_mask, lag_sums, runs
+from engine.inspection.outliers import Seen
+from engine.layout import ACTION
 from engine.row_reader import RowReader
 from engine.sources import SourceEpisode
 from engine.text import some
@@ -23,6 +27,9 @@ from engine.text import some
 IDLE_SECONDS = 1.0
 MAX_LAG_SECONDS = 0.5
 STEP_SECONDS = 0.1
+
+# Of an episode's frames: what lies further out for so few says nothing of its range.
+TRIMMED = (0.01, 0.99)
 
 Extent = tuple[Floats, Floats]
 
@@ -55,7 +62,8 @@ class RowReport:
     """What one episode's rows showed.
 
     extents: lowest and highest value of each sound column, (D,) each. num_idle: frames; None where motion
-    cannot be told.
+    cannot be told. seen: what other episodes are compared with. agreement: lowest and highest correlation of each
+    pair's action and state at any lag, (P,) each.
     """
 
     findings: tuple[Finding, ...]
@@ -63,6 +71,8 @@ class RowReport:
     num_idle: int | None = None
     extents: Mapping[str, Extent] = field(default_factory=dict)
     lag: LagSums | None = None
+    seen: Seen | None = None
+    agreement: Extent | None = None
 
 
 def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> RowReport:
@@ -74,15 +84,20 @@ def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> 
     num_rows = len(next(iter(values.values()), ()))
     findings += _bookkeeping_findings(episode, values, num_rows, checks)
     sound = {name: values[name] for name in checks.columns.floats if name in values and np.isfinite(values[name]).all()}
+    for name in sound:
+        findings += _jump_findings(episode, name, checks.columns, sound[name])
     is_idle = _is_idle(sound, checks)
     if is_idle is not None:
         findings += _idle_findings(episode, is_idle, checks.fps)
+    lag = _lag(sound, checks)
     return RowReport(
         tuple(findings),
         num_rows,
         None if is_idle is None else int(is_idle.sum()),
         measure_extents(sound),
-        _lag(sound, checks),
+        lag,
+        look_back(episode.index, sound),
+        None if lag is None else lag.agreement,
     )
 
 
@@ -125,6 +140,38 @@ def measure_extents(values: Mapping[str, Floats]) -> dict[str, Extent]:
     """Lowest and highest value of each column that is sound and not empty."""
     sound = {name: column for name, column in values.items() if len(column) and np.isfinite(column).all()}
     return {name: (column.min(axis=0), column.max(axis=0)) for name, column in sound.items()}
+
+
+def look_back(index: int, values: Mapping[str, Floats]) -> Seen | None:
+    """What is remembered of an episode, single odd frames left out; None of one without sound columns."""
+    sound = {name: column for name, column in values.items() if len(column) and np.isfinite(column).all()}
+    if not sound:
+        return None
+    trimmed = {name: np.quantile(column, TRIMMED, axis=0) for name, column in sound.items()}
+    digest = hashlib.sha256()
+    for name in sorted(sound):
+        digest.update(np.ascontiguousarray(sound[name]).tobytes())
+    is_told = any(np.ptp(column, axis=0).any() for column in sound.values())
+    return Seen(
+        index,
+        {name: (low, high) for name, (low, high) in trimmed.items()},
+        {name: (column[0], column[-1]) for name, column in sound.items()},
+        digest.digest() if is_told else None,
+    )
+
+
+def _jump_findings(episode: SourceEpisode, name: str, columns: Columns, values: Floats) -> Iterator[Finding]:
+    """Jumps of joints, one finding for each joint and kind."""
+    if not name.startswith(("observation.", ACTION)):
+        return
+    first: dict[tuple[str, int], list[Jump]] = {}
+    for jump in find_jumps(values):
+        first.setdefault((jump.kind, jump.joint), []).append(jump)
+    for (kind, joint), jumps in first.items():
+        jump = jumps[0]
+        message = f"'{name}': {columns.joints(name)[joint]} jumps by {jump.size:+.3g} in row {jump.row}"
+        what = " for one frame" if kind == "spike" else ", a full turn"
+        yield found(kind, message + what + _more(len(jumps)), episode=episode.index)
 
 
 def _numbers(column: pa.ChunkedArray) -> Floats:

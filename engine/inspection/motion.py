@@ -72,6 +72,13 @@ class LagSums:
         )
 
     @property
+    def agreement(self) -> tuple[Floats, Floats]:
+        """Lowest and highest correlation of each pair at any lag, (D,) each; 0 of what does not move."""
+        norms = np.sqrt(self.action_squares * self.state_squares)
+        correlations = np.divide(self.products, norms, out=np.zeros_like(norms), where=norms > 0)
+        return correlations.min(axis=0, initial=0), correlations.max(axis=0, initial=0)
+
+    @property
     def lively(self) -> NDArray[np.bool_]:
         """Pairs that move enough to say something, (D,)."""
         action, state = (np.sqrt(squares.max(axis=0)) for squares in (self.action_squares, self.state_squares))

@@ -9,11 +9,12 @@ import numpy as np
 from embodiments import Robot
 from embodiments.errors import MillraceError
 from engine.inspection.columns import Columns, choose_columns
-from engine.inspection.episode_rows import Extent, RowChecks, check_rows, measure_extents, read_values
+from engine.inspection.episode_rows import Extent, RowChecks, check_rows, look_back, read_values
 from engine.inspection.facts import MotionFacts
 from engine.inspection.findings import Finding, found
 from engine.inspection.limits import limit_checks
 from engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
+from engine.inspection.outliers import Seen, outlier_findings, usual_extents
 from engine.layout import ACTION
 from engine.row_reader import RowReader
 from engine.sources import Feature, SourceDataset, SourceEpisode
@@ -25,6 +26,8 @@ from engine.text import some
 MAX_SCALED = 32
 UNRELATED_CORRELATION = 0.5
 CONSTANT_SHARE = 1e-6
+# Correlations at the best lag: a joint that follows its action, in so many of the episodes, at least.
+AGREEING, MOST, MIN_COMPARED = 0.7, 0.6, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +59,8 @@ def inspect_rows(
     checks = _make_checks(dataset, choose_columns(features, robot), episodes, reader)
     limits = limit_checks(dataset, robot)
     extents: dict[str, Extent] = {}
+    seen: list[Seen] = []
+    agreements: dict[int, Extent] = {}
     lag: LagSums | None = None
     num_frames = num_idle = 0
     for number, episode in enumerate(episodes, start=1):
@@ -63,6 +68,10 @@ def inspect_rows(
         findings += report.findings
         findings += [] if limits is None else limits.findings(episode, report.extents)
         extents = _widen(extents, report.extents)
+        if report.seen is not None:
+            seen.append(report.seen)
+        if report.agreement is not None:
+            agreements[episode.index] = report.agreement
         if report.lag is not None:
             lag = report.lag if lag is None else lag + report.lag
         if report.num_idle is not None:
@@ -70,6 +79,8 @@ def inspect_rows(
         on_progress(number, len(episodes))
     fit = None if lag is None else best_lag(lag)
     findings += _constant_findings(extents, checks.columns)
+    findings += outlier_findings(seen, checks.columns)
+    findings += _reversed_findings(agreements, checks.columns)
     if lag is not None and fit is not None:
         findings.append(_lag_finding(lag, fit, float(dataset.fps)))
     motion = _motion_facts(fit, float(dataset.fps), idle_share=num_idle / num_frames if num_frames else None)
@@ -115,12 +126,14 @@ def _missing_column(name: str, stored: list[str], path: Path) -> Finding:
 def _make_checks(
     dataset: SourceDataset, columns: Columns, episodes: Sequence[SourceEpisode], reader: RowReader
 ) -> RowChecks:
-    extents: dict[str, Extent] = {}
+    seen: list[Seen] = []
     for episode in evenly(episodes, MAX_SCALED):
         try:
-            extents = _widen(extents, measure_extents(read_values(episode, columns, reader)[0]))
+            one = look_back(episode.index, read_values(episode, columns, reader)[0])
         except MillraceError:
             continue  # becomes a finding when its turn comes
+        seen += [] if one is None else [one]
+    extents = usual_extents(seen)
     scales = {name: joint_scale(*extents[name]) for name in columns.motion if name in extents}
     return RowChecks(columns, dataset.fps, frozenset(dataset.tasks), scales)
 
@@ -142,6 +155,19 @@ def _constant_findings(extents: Mapping[str, Extent], columns: Columns) -> Itera
         joints = [columns.joints(name)[place] for place in np.flatnonzero(is_constant)]
         if joints:
             yield found("constant-joint", f"'{name}': {some(joints)} never change ({len(joints)} of {len(low)} values)")
+
+
+def _reversed_findings(agreements: Mapping[int, Extent], columns: Columns) -> Iterator[Finding]:
+    """Joints whose state moves against the action in one or a few episodes, and with it in most."""
+    if len(agreements) < MIN_COMPARED:
+        return
+    lowest, highest = (np.stack([extent[place] for extent in agreements.values()]) for place in (0, 1))
+    is_against = (lowest < -AGREEING) & (highest < -lowest / 2)
+    is_with = (highest > AGREEING) & (-lowest < highest / 2)
+    is_odd = is_against & (is_with.mean(axis=0) > MOST)
+    for number, pair in np.argwhere(is_odd).tolist():
+        message = f"{columns.pairs[pair].name}: the state moves against the action, in most episodes with it"
+        yield found("flipped-joint", message, episode=list(agreements)[number])
 
 
 def _lag_finding(sums: LagSums, fit: LagFit, fps: float) -> Finding:

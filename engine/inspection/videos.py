@@ -26,6 +26,7 @@ from engine.inspection.pictures import (
     time_findings,
 )
 from engine.inspection.rows import evenly
+from engine.inspection.twins import twin_findings
 from engine.layout import camera_key
 from engine.row_reader import RowReader
 from engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode
@@ -67,7 +68,7 @@ def inspect_videos(
     """
     shots = _shots(episodes, missing)
     headers = _read_headers(shots)
-    findings = list(_header_findings(dataset, shots, headers))
+    findings = [*_header_findings(dataset, shots, headers), *twin_findings(dataset, episodes)]
     readable = [shot for shot in shots if _header(shot, headers) is not None or isinstance(shot.clip, ImageColumn)]
     cameras = {name: _camera_facts(name, readable, headers) for name in dataset.cameras}
     watched = evenly(episodes, _num_watched(readable, cameras))

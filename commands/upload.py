@@ -1,14 +1,17 @@
 """`millrace upload`."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from rich.filesize import decimal
 from tyro.conf import arg
 
 from commands.flags import Flag
 from engine.hub.publish import publish
+from engine.text import counted
 
 
 @dataclass(frozen=True)
@@ -37,5 +40,10 @@ class Upload:
 
     def run(self) -> int:
         """Upload, and print where."""
-        print(publish(self.folder, self.repo, kind=self.kind, private=self.private))
+        print(publish(self.folder, self.repo, kind=self.kind, private=self.private, on_start=self._tell))
         return 0
+
+    def _tell(self, num_files: int, num_bytes: int) -> None:
+        """In a terminal huggingface_hub draws bars, elsewhere nothing else would be seen for a long time."""
+        sizes = f"{counted(num_files, 'file')}, {decimal(num_bytes)}"
+        print(f"uploading {self.folder} to {self.repo}: {sizes}", file=sys.stderr)

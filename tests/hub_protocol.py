@@ -85,6 +85,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._answer("PUT")
 
+    def do_DELETE(self) -> None:
+        self._answer("DELETE")
+
     def _answer(self, method: str) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
@@ -129,6 +132,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._create(token)
         if path == "/api/validate-yaml":
             return _json({"errors": [], "warnings": []})
+        if found := re.fullmatch(r"/api/(dataset|model)s/([^/]+/[^/]+)/(refs|tag)(?:/(.+))?", path):
+            return self._refs(self._find(found[1], found[2], token), method, found[4], token)
         if found := re.fullmatch(r"/api/(dataset|model)s/([^/]+/[^/]+)(?:/(\w[\w-]*)/([^/]+)(?:/(.*))?)?", path):
             repository = self._find(found[1], found[2], token)
             return self._api(repository, found[3] or "revision", found[4] or "main", token)
@@ -175,6 +180,25 @@ class Handler(BaseHTTPRequestHandler):
         assert verb == "commit", verb
         sha = repository.commit({**files, **dict(self._committed())})
         return _json({"success": True, "commitOid": sha, "commitUrl": f"{self._page(repository)}/commit/{sha}"})
+
+    def _refs(
+        self, repository: Repository, method: str, name: str | None, token: str | None
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """Branches and tags, and what is done to a tag."""
+        if name is None:
+            kinds = (("heads", repository.branches), ("tags", repository.tags))
+            heads, tags = ([_ref(kind, *item) for item in refs.items()] for kind, refs in kinds)
+            return _json({"branches": heads, "tags": tags, "converts": []})
+        self._check_writer(token)
+        if method == "DELETE":
+            if repository.tags.pop(name, None) is None:
+                raise _Refused(404, "RevisionNotFound", "Invalid rev id")
+            return _json({})
+        tag = json.loads(self.body)["tag"]
+        if tag in repository.tags:
+            raise _Refused(409, message="Tag reference exists already")
+        repository.tags[tag] = _commit_of(repository, name)
+        return _json({})
 
     def _tree(self, files: Files) -> tuple[int, bytes, dict[str, str]]:
         """A page of the list, and where the next one is."""
@@ -254,6 +278,10 @@ class Handler(BaseHTTPRequestHandler):
                 yield item["value"]["path"], base64.b64decode(item["value"]["content"])
             if item["key"] == "lfsFile":
                 yield item["value"]["path"], self.server.objects[item["value"]["oid"]]
+
+
+def _ref(kind: str, name: str, commit: str) -> dict[str, str]:
+    return {"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": commit}
 
 
 def _json(value: object) -> tuple[int, bytes, dict[str, str]]:

@@ -12,7 +12,7 @@ Files = dict[str, bytes]
 
 @dataclass
 class Repository:
-    """A repository's commits, and which of them each branch is at."""
+    """A repository's commits, and which of them each branch and tag is at."""
 
     kind: str
     name: str
@@ -20,6 +20,7 @@ class Repository:
     gated: bool = False
     commits: dict[str, Files] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
     def commit(self, files: Files) -> str:
         """Make these the files of main."""

@@ -19,7 +19,7 @@ from hub_server import HubServer
 
 KINDS = [pytest.param(429, id="429"), pytest.param(500, id="500"), pytest.param(None, id="cut")]
 CALLS = [("POST", "/api/repos/create"), ("POST", "/preupload/"), ("POST", "objects/batch"), ("PUT", "/lfs/")]
-CALLS += [("POST", "/commit/"), ("GET", "/tree/")]
+CALLS += [("POST", "/commit/"), ("GET", "/tree/"), ("GET", "/refs"), ("POST", "/tag/")]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def entries(folder: Path) -> list[str]:
 def test_a_dataset_arrives_with_its_card_and_nothing_else(hub: HubServer, user: HubUser, dataset: Path) -> None:
     before = entries(dataset)
     done = user.run("upload", dataset, "org/new", "--private")
-    assert (done.exit_code, done.err) == (0, "")
+    assert done.exit_code == 0, done.err
     assert done.out == f"{hub.url}/datasets/org/new\n"
     assert uploaded(hub) == files_of(dataset)
     assert "README.md" in uploaded(hub)
@@ -70,6 +70,29 @@ def test_the_same_again_changes_nothing(hub: HubServer, user: HubUser, dataset: 
     assert len(hub.repositories["dataset", "org/new"].commits) == num_commits
 
 
+def test_lerobot_finds_the_tag_of_the_version_that_was_uploaded_last(
+    hub: HubServer, user: HubUser, dataset: Path
+) -> None:
+    first = user.run("upload", dataset, "org/new")
+    assert first.err.startswith(f"uploading {dataset} to org/new: ")
+    repository = hub.repositories["dataset", "org/new"]
+    assert repository.tags == {"v2.1": repository.branches["main"]}
+    repository.commit({**repository.files, "README.md": b"by hand"})
+    for status in (None, 500):
+        hub.fail("DELETE", "/tag/v2.1", status=status)
+    assert user.run("upload", dataset, "org/new").exit_code == 0
+    assert repository.tags == {"v2.1": repository.branches["main"]}
+    assert len(set(repository.commits)) > 1
+
+
+def test_swapped_words_are_named(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    dataset.rename(tmp_path / "out/gr1")
+    with pytest.raises(MillraceError, match=r"Did you mean `millrace upload out/gr1 me/gr1`\?"):
+        publish("me/gr1", "out/gr1")
+
+
 def test_a_checkpoint_arrives_as_a_model(hub: HubServer, user: HubUser, checkpoint: Path) -> None:
     done = user.run("upload", checkpoint, "org/policy", "--kind", "model")
     assert (done.exit_code, done.out) == (0, f"{hub.url}/org/policy\n")
@@ -82,7 +105,7 @@ def test_what_passes_is_tried_again(hub: HubServer, user: HubUser, dataset: Path
     for method, path in CALLS:
         hub.fail(method, path, status=status, headers={"Retry-After": "1"})
     done = user.run("upload", dataset, "org/new")
-    assert (done.exit_code, done.err) == (0, "")
+    assert done.exit_code == 0, done.err
     assert [fault for fault in hub.faults if fault.times] == []
     assert uploaded(hub) == files_of(dataset)
 
@@ -96,7 +119,7 @@ def test_xet_is_used_where_huggingface_hub_has_it(
     for method, path in (("POST", "/xet/v1/xorbs"), ("POST", "/preupload/"), ("POST", "/commit/")):
         hub.fail(method, path, status=status)
     done = user.run("upload", dataset, "org/new")
-    assert (done.exit_code, done.err) == (0, "")
+    assert done.exit_code == 0, done.err
     assert uploaded(hub) == files_of(dataset)
     assert hub.paths("POST", "/xet/v1/xorbs") or hasattr(HfApi, "upload_large_folder")  # before 2.0, if it likes
 
@@ -139,8 +162,8 @@ def test_what_does_not_pass_is_said_at_once(
     hub.fail("POST", path, status=status, times=1000)
     refused = user.run("upload", dataset, "org/new")
     assert (refused.exit_code, refused.out) == (1, "")
-    assert refused.err.startswith(expected)
-    assert len(refused.err.splitlines()) == 1
+    assert refused.err.splitlines()[-1].startswith(expected)
+    assert len([line for line in refused.err.splitlines() if not line.startswith("uploading ")]) == 1
     hub.faults.clear()
     assert user.run("upload", dataset, "org/new").exit_code == 0
     assert uploaded(hub) == files_of(dataset)

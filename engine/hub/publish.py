@@ -1,9 +1,10 @@
 """Put a finished dataset, or a checkpoint, on the Hub; an upload that was stopped goes on."""
 
+import json
 import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.errors import HubError, NotPublishable, RecipeError
@@ -23,14 +24,22 @@ IGNORED = (f"{WORK}/*", ".cache/*")
 FEW_FILES = 100
 
 
-def publish(folder: str | Path, repo: str, *, kind: RepoKind = "dataset", private: bool = False) -> str:
-    """Upload a folder, and see that all of it has arrived.
+def publish(
+    folder: str | Path,
+    repo: str,
+    *,
+    kind: RepoKind = "dataset",
+    private: bool = False,
+    on_start: Callable[[int, int], None] = lambda num_files, num_bytes: None,
+) -> str:
+    """Upload a folder, see that all of it has arrived, and tag a dataset with its format's version for LeRobot.
 
     Args:
         folder: A finished, valid dataset, or a checkpoint.
         repo: org/name; made if there is none.
         kind: Which of the two it is.
         private: Whether a repository that is made is private.
+        on_start: Told the number of files and bytes of the folder, before they are sent.
 
     Returns:
         The repository's page.
@@ -42,13 +51,19 @@ def publish(folder: str | Path, repo: str, *, kind: RepoKind = "dataset", privat
     root, hub_id = Path(folder), parse_hub_id(repo)
     if hub_id is None or hub_id.revision is not None:
         raise RecipeError(f"datasets and models on the Hub are named org/name, not {repo!r}")
+    if not root.is_dir() and Path(repo).is_dir():
+        raise NotPublishable(f"there is no folder {root}. Did you mean `millrace upload {repo} {root}`?")
     check_publishable(root, kind)
     name = HubName(kind, hub_id.repo)
     check_token(name)
     _make_repository(name, private=private)
+    sizes = _local_sizes(root)
+    on_start(len(sizes), sum(sizes.values()))
     with _state(root, name):
         in_background(lambda: ask(lambda: _upload(root, name), name), name)
         _check_arrived(root, name)
+        if kind == "dataset":
+            _tag_version(root, name)
     return name.url
 
 
@@ -134,6 +149,30 @@ def _check_arrived(root: Path, name: HubName) -> None:
     missing = [path for path, size in _local_sizes(root).items() if there.get(path) != size]
     if missing:
         raise HubError(f"{len(missing)} files are not in {name.url}, such as {missing[0]}; run the same command again")
+
+
+def _tag_version(root: Path, name: HubName) -> None:
+    """Tag what was uploaded with its format's version, as LeRobot loads no dataset without; an older tag is moved."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    api, version = HfApi(), json.loads((root / META / "info.json").read_bytes())["codebase_version"]
+
+    def delete() -> None:
+        with suppress(RevisionNotFoundError):  # an answer that was lost
+            api.delete_tag(name.repo, tag=version, repo_type=name.kind)
+
+    with quiet():
+        refs = ask(lambda: api.list_repo_refs(name.repo, repo_type=name.kind), name)
+        newest = next(branch.target_commit for branch in refs.branches if branch.name == "main")
+        tagged = {tag.name: tag.target_commit for tag in refs.tags}
+        if version in tagged and tagged[version] != newest:
+            ask(delete, name)
+        if tagged.get(version) != newest:
+            ask(
+                lambda: api.create_tag(name.repo, tag=version, revision=newest, repo_type=name.kind, exist_ok=True),
+                name,
+            )
 
 
 def _local_sizes(root: Path) -> dict[str, int]:

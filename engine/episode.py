@@ -18,6 +18,7 @@ from engine.clock import StageClock
 from engine.errors import EpisodeDataError, EpisodeError, RowsError, VideoError, fault_code, why_unequal
 from engine.faults import FaultCode
 from engine.file_state import why_changed
+from engine.jumps import check_jumps
 from engine.layout import EpisodePaths, camera_key
 from engine.limits import warn_beyond
 from engine.output.finish import finish, writing_to
@@ -169,6 +170,7 @@ class _Conversion:
             )
             kinds = binding.map.source.layout("action").action_kinds
             self._check_limits(state, action)
+            self._check_jumps(state)
             state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds))
         return EpisodeRows(
             episode_index=plan.index,
@@ -185,6 +187,13 @@ class _Conversion:
         for vector, values, joint_map in zip(VECTORS, (state, action), (mapping.state, mapping.action), strict=True):
             for message in warn_beyond(vector, values, joint_map, mapping.source.layout(vector).joints):
                 self.warnings.append(Warned(code="beyond-limits", message=message))
+
+    def _check_jumps(self, state: NDArray[np.float32]) -> None:
+        """Of the observed joints that are used: actions may be steps, which jump by nature."""
+        joints = self.binding.map.source.layout("state").joints
+        used = np.unique(self.binding.map.state.gather)
+        for code, message in check_jumps(state[:, used], [joints[place] for place in used.tolist()]):
+            self.warnings.append(Warned(code=code, message=message))
 
     def _write_rows(self, rows: EpisodeRows) -> None:
         unfinished = self.unfinished.with_suffix(".rows")

@@ -1,15 +1,18 @@
 """What is remarkable about converted episodes is counted by source and kind, and kept beside the dataset."""
 
 import json
+import shutil
 from pathlib import Path
 
-from conftest import convert_here, recipe_for
+import pyarrow as pa
+
+from conftest import convert_here, data_path, matrix, recipe_for
 from engine.convert import plan_conversion
 from engine.layout import LEDGER, MANIFEST
 from engine.output.card import dataset_card
 from engine.output.record import LEDGER_LINE, EpisodeRecord, Warned
 from engine.output.warned import WarningSum, public_warnings, sum_warnings, without_roots
-from synthetic import write_dataset
+from synthetic import rewrite_parquet, write_dataset
 
 GAP, DARK = Warned(code="timestamp-gap", message="a gap"), Warned(code="black-video", message="dark", camera="top")
 
@@ -60,3 +63,20 @@ def test_the_manifest_keeps_notes_and_warnings(tmp_path: Path) -> None:
     assert [note.replace(str(tmp_path / "aloha"), "aloha") for note in summary.notes] == manifest["notes"]
     assert any("taken by position" in note for note in manifest["notes"])
     assert [WarningSum.model_validate(one) for one in manifest["warnings"]] == list(summary.warnings)
+
+
+def test_jumps_of_joints_are_warnings(aloha: Path, tmp_path: Path) -> None:
+    """What inspect finds in an episode's rows, convert says, too."""
+    shutil.copytree(aloha, tmp_path / "aloha")
+
+    def edit(table: pa.Table) -> pa.Table:
+        state = matrix(table, "observation.state")
+        state[20, 3] += 5000
+        place = table.column_names.index("observation.state")
+        column = pa.array(list(state)).cast(table.schema.field(place).type)
+        return table.set_column(place, table.schema.field(place), column)
+
+    rewrite_parquet(data_path(tmp_path / "aloha", 1), edit)
+    (found,) = (one for one in convert_here(tmp_path / "aloha", tmp_path / "out").warnings if one.code == "spike")
+    assert (found.num_episodes, found.first_episode) == (1, 1)
+    assert "left_forearm_roll jumps by +5e+03 in row 20, for one frame" in found.message

@@ -16,9 +16,9 @@ from engine.data_checks import check_frame_index, check_timestamps
 from engine.errors import RowsError
 from engine.inspection.columns import Columns
 from engine.inspection.findings import Finding, found
-from engine.inspection.jumps import Jump, find_jumps
 from engine.inspection.motion import Floats, LagSums, idle_mask, lag_sums, runs
 from engine.inspection.outliers import Seen
+from engine.jumps import check_jumps
 from engine.layout import ACTION
 from engine.row_reader import RowReader
 from engine.sources import SourceEpisode
@@ -164,14 +164,8 @@ def _jump_findings(episode: SourceEpisode, name: str, columns: Columns, values: 
     """Jumps of joints, one finding for each joint and kind."""
     if not name.startswith(("observation.", ACTION)):
         return
-    first: dict[tuple[str, int], list[Jump]] = {}
-    for jump in find_jumps(values):
-        first.setdefault((jump.kind, jump.joint), []).append(jump)
-    for (kind, joint), jumps in first.items():
-        jump = jumps[0]
-        message = f"'{name}': {columns.joints(name)[joint]} jumps by {jump.size:+.3g} in row {jump.row}"
-        what = " for one frame" if kind == "spike" else ", a full turn"
-        yield found(kind, message + what + _more(len(jumps)), episode=episode.index)
+    for code, message in check_jumps(values, columns.joints(name)):
+        yield found(code, f"'{name}': {message}", episode=episode.index)
 
 
 def _numbers(column: pa.ChunkedArray) -> Floats:

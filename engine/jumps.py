@@ -1,6 +1,9 @@
-"""What no joint does from one frame to the next: spikes of one frame, and angles that jump by a full turn."""
+"""What no joint does from one frame to the next: spikes of one frame, and angles that jump by a full turn.
 
-from collections.abc import Iterator
+`inspect` and `convert` both look for them.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import pi
 from typing import Literal
@@ -8,7 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from engine.data_checks import Found
+
+Floats = NDArray[np.floating]
 
 MIN_ROWS = 8
 # Of the steps that most frames take; anything less is motion or noise.
@@ -34,6 +39,17 @@ class Jump:
     row: int
     joint: int
     size: float
+
+
+def check_jumps(values: Floats, joints: Sequence[str]) -> Iterator[Found]:
+    """A code and a message for each kind of jump of each joint; values: (T, D), finite. joints: their names."""
+    found: dict[tuple[str, int], list[Jump]] = {}
+    for jump in find_jumps(values):
+        found.setdefault((jump.kind, jump.joint), []).append(jump)
+    for (kind, joint), jumps in found.items():
+        what = "for one frame" if kind == "spike" else "a full turn"
+        more = f", and {len(jumps) - 1} more such rows" if len(jumps) > 1 else ""
+        yield kind, f"{joints[joint]} jumps by {jumps[0].size:+.3g} in row {jumps[0].row}, {what}{more}"
 
 
 def find_jumps(values: Floats) -> Iterator[Jump]:

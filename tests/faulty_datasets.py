@@ -310,6 +310,6 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "still-video": stand_still,
 }
 # The state that stands still is told as well.
-COMES_WITH = {"still-video": {"idle-episode"}}
+COMES_WITH = {"still-video": {"idle-episode"}, "outlier-episode": {"beyond-limits"}}
 # One of these is told of every dataset that commands what it observes.
 LAGS = {code for code in KINDS if code.startswith("action-")}

@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -23,7 +23,8 @@ from engine.workers import GPU_SHARE, Workers
 # Flags of what is the same for all sources; None: as the recipe has it.
 SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
 # Flags of what a recipe's file says itself.
-IN_RECIPE = (*SETTINGS, "map", "episodes", "task", "task_all", "follow_links", "camera", "cameras", "source_fps")
+OF_SOURCE = ("map", "episodes", "task", "task_all", "follow_links", "camera", "source_fps", "language")
+IN_RECIPE = (*SETTINGS, *OF_SOURCE, "cameras")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Convert:
     """Only these cameras of the output, in this order; by default all that there are."""
     source_fps: Annotated[str | None, arg(metavar="HZ")] = None
     """The source's rate, where what its metadata says of it is wrong."""
+    language: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The column that holds each row's instruction, as text or as a number among the tasks; by default task_index."""
     trim_mismatch: Annotated[int | None, arg(metavar="FRAMES")] = None
     """Frames or rows that may be dropped at the end of an episode where its rows and videos differ in length."""
     follow_links: Flag = False
@@ -153,6 +156,7 @@ class Convert:
                 map=self.map,
                 cameras=dict(_assignment(text) for text in self.camera if not _left_out(text)),
                 source_fps=self.source_fps,
+                language=self.language,
                 episodes=self.episodes,
                 task=self.task,
                 task_all=self.task_all,
@@ -165,7 +169,7 @@ class Convert:
         except RecipeError as error:
             raise RecipeError(_with_flags(str(error))) from None
 
-    def _kept_cameras(self) -> dict[str, tuple[str, ...]]:
+    def _kept_cameras(self) -> dict[str, Any]:
         """Which cameras the output has, as far as flags say."""
         found = {} if self.cameras is None else {"only_cameras": _names(self.cameras)}
         without = tuple(name for text in self.camera if (name := _left_out(text)))

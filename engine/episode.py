@@ -25,6 +25,7 @@ from engine.output.finish import finish, writing_to
 from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord, Warned
 from engine.planning.binding import Binding
 from engine.planning.joint_columns import JointColumns
+from engine.planning.language import row_texts
 from engine.planning.plan import EpisodePlan, Job, chosen_frames, first_fault
 from engine.resample import resample_actions
 from engine.row_reader import RowReader
@@ -139,7 +140,7 @@ class _Conversion:
     def _read(self) -> tuple[tuple[RowRange, ...], pa.Table]:
         """The source's rows, and where they were found."""
         episode, binding = self.plan.episode, self.binding
-        task = [] if binding.tasks is None else ["task_index"]
+        task = [] if binding.tasks is None else [binding.task_column]
         with self.clock.stage("read rows"):
             columns = [*binding.state.columns, *binding.action.columns, *task]
             ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX, TIMESTAMP])
@@ -266,11 +267,16 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
     """The output's task index of every source row, (T,)."""
     if binding.tasks is None:
         return np.full(len(table), plan.task_index, dtype=np.int64)
-    theirs, inverse = np.unique(integers(table, "task_index", where=where), return_inverse=True)
+    if binding.texts is None:
+        numbers = integers(table, binding.task_column, where=where)
+    else:
+        numbers = np.array([binding.texts.get(text, -1) for text in row_texts(table, binding.task_column)])
+    theirs, inverse = np.unique(numbers, return_inverse=True)
     unknown = [index for index in theirs.tolist() if index not in binding.tasks]
     if unknown:
         raise RowsError(
-            f"task_index {unknown} in {where} names no task of the dataset's metadata, or an empty one", FaultCode.TASK
+            f"{binding.task_column} {unknown} in {where} names no task of the dataset's metadata, or an empty one",
+            FaultCode.TASK,
         )
     ours = np.array([binding.tasks[index] for index in theirs.tolist()], dtype=np.int64)
     return ours[inverse]

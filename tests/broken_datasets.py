@@ -23,6 +23,7 @@ from synthetic import (
     edit_jsonl,
     rewrite_parquet,
     truncate_file,
+    turn_video,
     write_dataset,
     write_video,
 )
@@ -361,6 +362,7 @@ BREAKS: dict[str, Callable[[Path], Any]] = {
     "video-size": lambda root: encode(root, width=96),
     "video-rate": lambda root: encode(root, fps=25),
     "video-constant-rate": lambda root: remux(video_path(root, 0), lambda place: place + (place > 20)),
+    "video-turned": lambda root: turn_video(video_path(root, 0), (0, 1, -1, 0)),
     "video-start": lambda root: remux(video_path(root, 0), lambda place: place + 2),
     "video-decode": lambda root: corrupt_bytes(video_path(root, 0), 0.4, 800),
     "stats-missing": lambda root: (root / "meta/stats.json").unlink(),

@@ -23,7 +23,8 @@ class Binding:
 
     root: the source's folder. revision: which state of it, where its name has several.
     cameras: target camera -> source camera. tasks: source task index -> output task index; None where
-    all rows of an episode have the task that its plan names.
+    all rows of an episode have the task that its plan names. task_column: holds the former; or texts, whose numbers
+    are in texts.
     """
 
     source: SourceSpec
@@ -35,6 +36,8 @@ class Binding:
     map: CompiledMap
     cameras: Mapping[str, str]
     tasks: Mapping[int, int] | None
+    task_column: str = "task_index"
+    texts: Mapping[str, int] | None = None
 
     @property
     def rate(self) -> SourceRate:
@@ -53,7 +56,7 @@ def dropped(source: SourceDataset, binding: Binding) -> Iterable[str]:
     """Columns and cameras of the source that nothing asked for."""
     keys = source.camera_features
     cameras = (key for camera in binding.cameras.values() for key in keys.get(camera, ()))
-    used = {*binding.state.columns, *binding.action.columns, *cameras, *BOOKKEEPING}
+    used = {*binding.state.columns, *binding.action.columns, *cameras, binding.task_column, *BOOKKEEPING}
     return (name for name in source.features if name not in used)
 
 

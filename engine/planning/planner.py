@@ -19,7 +19,7 @@ from engine.planning.plan import ConversionPlan, Job, Part
 from engine.planning.prepare import PreparedSource, prepare_sources
 from engine.planning.problems import Problems
 from engine.planning.recipe import SOURCE_RATE, Recipe
-from engine.planning.tasks import row_tasks, told_by_rows
+from engine.planning.tasks import row_tasks, task_column, told_by_rows
 from engine.sources.dataset import camera_name
 from engine.video.encode import VideoSettings
 
@@ -192,6 +192,8 @@ def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:
         map=source.map,
         cameras=source.cameras,
         tasks=known if told_by_rows(source.dataset, source.spec) else None,
+        task_column=task_column(source.spec),
+        texts=source.texts,
     )
 
 

@@ -11,6 +11,7 @@ from engine.errors import DatasetError
 from engine.output.record import Origin
 from engine.planning.cameras import bind_cameras, check_named
 from engine.planning.joint_columns import JointColumns, match_columns
+from engine.planning.language import is_text_column, with_texts
 from engine.planning.lineage import origins
 from engine.planning.map_choice import Choice, Maps
 from engine.planning.problems import Problems
@@ -47,6 +48,7 @@ class PreparedSource:
     num_frames: Mapping[int, int]
     origins: Mapping[int, Origin]
     notes: tuple[str, ...]
+    texts: Mapping[str, int] | None = None
 
     @property
     def fps(self) -> Fraction:
@@ -77,6 +79,10 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
         dataset = check_places(dataset, spec.fps, max_trim=max_trim)
     selected = problems.collect((*key, "episodes"), _select, dataset, spec)
     episodes, rejected = selected or (None, [])
+    texts = None
+    if spec.language is not None and problems.collect((*key, "language"), is_text_column, dataset, spec.language):
+        dataset, episodes = with_texts(dataset, episodes or [], spec.language)
+        texts = {text: number for number, text in dataset.tasks.items()}
     num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
     about_tasks = problems.collect((*key, "task"), _check_tasks, dataset, episodes or (), spec)
     chosen = _choose(maps, spec, dataset, key, problems) if is_mapped else None
@@ -105,6 +111,7 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
         rejected=tuple(rejected),
         num_frames=num_frames or {},
         origins=origins(spec.path, dataset),
+        texts=texts,
         notes=(*notes, *(about_tasks or ())),
     )
 

@@ -43,6 +43,7 @@ OF_ONE_SOURCE = (
     "holdout",
     "source_fps",
     "only_cameras",
+    "language",
 )  # settings of `Recipe.single`
 MAX_TRIM = 1000
 
@@ -109,6 +110,7 @@ class SourceSpec(BaseModel):
     black_cameras: target cameras that it lacks; their pictures are black.
     task: where it names none, or new texts by those that they replace. task_all: the task replaces all of its own.
     fps: in place of what it says itself, where that is wrong.
+    language: the column that holds the instruction of each row, as text or as its number among the tasks.
     trim_mismatch: in place of the recipe's.
     holdout: episodes for the held-out dataset, in place of the recipe's share, or "none".
     follow_links: links out of the dataset's folder are followed wherever they lead (see `open_source`); no part
@@ -126,6 +128,7 @@ class SourceSpec(BaseModel):
     task: Task | None = None
     task_all: bool = False
     fps: Fps | None = None
+    language: str | None = None
     trim_mismatch: int | None = Field(default=None, ge=0, le=MAX_TRIM)
     holdout: HeldOut | None = None
     follow_links: bool = Field(default=False, exclude=True)
@@ -206,6 +209,7 @@ class Recipe(BaseModel):
         holdout: str | float | None = None,
         source_fps: str | float | Fraction | None = None,
         only_cameras: Sequence[str] | None = None,
+        language: str | None = None,
         **settings: Any,
     ) -> "Recipe":
         """The recipe for one source; settings are the other fields of Recipe.
@@ -222,6 +226,7 @@ class Recipe(BaseModel):
         path = Path(source.address if isinstance(source, SourceDataset) else source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
         spec |= {"task": task, "task_all": task_all, "follow_links": follow_links, "fps": source_fps}
+        spec |= {"language": language}
         spec |= {"holdout": None if is_share(holdout) else holdout}
         settings |= {} if only_cameras is None else {"cameras": tuple(only_cameras)}
         return check_recipe({"sources": [spec], "holdout": holdout if is_share(holdout) else None, **settings})

@@ -57,7 +57,12 @@ def _instructions(texts: Iterable[str]) -> tuple[str, ...]:
 
 def told_by_rows(source: SourceDataset, spec: SourceSpec) -> bool:
     """Whether the tasks of an episode are those that its rows name."""
-    return not spec.task_all and bool(source.tasks) and "task_index" in source.features
+    return not spec.task_all and bool(source.tasks) and task_column(spec) in source.features
+
+
+def task_column(spec: SourceSpec) -> str:
+    """The column that says which task a row has."""
+    return spec.language or "task_index"
 
 
 def row_tasks(source: SourceDataset, spec: SourceSpec) -> dict[int, str]:

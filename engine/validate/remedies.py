@@ -60,6 +60,7 @@ REMEDIES: dict[str, str] = {
     "video-size": INFO,
     "video-rate": VIDEO,
     "video-constant-rate": VIDEO,
+    "video-turned": VIDEO,
     "video-start": VIDEO,
     "video-decode": VIDEO,
     "stats-missing": HARMLESS,

@@ -11,12 +11,16 @@ import numpy as np
 
 from engine.damage import damage
 from engine.errors import VideoError
+from engine.video.boxes import read_boxes
 from engine.video.decode import open_video
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """One video stream; fps is the mean rate of its packets, None for fewer than two."""
+    """One video stream; fps is the mean rate of its packets, None for fewer than two.
+
+    is_turned: a display matrix turns or mirrors the pictures, which not every decoder heeds.
+    """
 
     codec: str
     pix_fmt: str
@@ -28,6 +32,7 @@ class VideoFacts:
     is_constant_rate: bool
     has_b_frames: bool
     gop: int
+    is_turned: bool = False
 
     def describe(self) -> str:
         """The facts in one phrase: "h264 yuv420p 256x256, 160 frames at 20 fps"."""
@@ -66,5 +71,6 @@ def probe_video(path: Path) -> VideoFacts:
             first_pts=int(shown[0]),
             is_constant_rate=bool(len(steps) == 0 or np.ptp(steps) <= 1),
             has_b_frames=any(pts != dts for pts, dts, *_ in packets),
+            is_turned=not read_boxes(path).is_upright,
             gop=int(np.max(np.diff([*keys, len(packets)]))) if len(keys) else 0,
         )

@@ -1,0 +1,61 @@
+"""Instructions in a column of a source's own, such as annotation.language.action_text, in place of task_index."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from embodiments import unknown_name
+from embodiments.errors import MillraceError
+from engine.errors import RowsError
+from engine.faults import FaultCode
+from engine.row_reader import RowReader
+from engine.sources import SourceDataset, SourceEpisode
+from engine.sources.episode import SourceFault
+
+TEXT = "string"
+
+
+def is_text_column(source: SourceDataset, column: str) -> bool:
+    """Whether rows hold the instruction itself, not its number in the dataset's tasks.
+
+    Raises:
+        UnknownName: the source has no such column.
+    """
+    known = [name for name, feature in source.features.items() if not feature.is_camera]
+    if column not in known:
+        raise unknown_name(column, f"column of {source.root}", known)
+    return source.features[column].dtype == TEXT
+
+
+def with_texts(
+    source: SourceDataset, episodes: Sequence[SourceEpisode], column: str
+) -> tuple[SourceDataset, list[SourceEpisode]]:
+    """The source with the texts of a column as its tasks, and the episodes with theirs; their rows are read."""
+    reader, numbers = RowReader(), dict[str, int]()
+    found = []
+    for episode in episodes:
+        try:
+            texts = dict.fromkeys(row_texts(reader.read(episode, [column])[1], column))
+        except MillraceError as error:
+            code = error.code if isinstance(error, RowsError) else FaultCode.CORRUPT
+            faults = (*episode.faults, SourceFault(code, str(error)))
+            found.append(replace(episode, tasks=("unknown",), faults=faults))
+            continue
+        for text in texts:
+            numbers.setdefault(text, len(numbers))
+        found.append(replace(episode, tasks=tuple(texts)))
+    return replace(source, tasks={number: text for text, number in numbers.items()}), found
+
+
+def row_texts(table: pa.Table, column: str) -> list[str]:
+    """The instruction of each row.
+
+    Raises:
+        RowsError: a row holds no text, or an empty one.
+    """
+    texts: list[str] = table.column(column).to_pylist()
+    for row, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise RowsError(f"column '{column}' holds no instruction in row {row}, but {text!r}", FaultCode.TASK)
+    return texts

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import convert_here, video_path
@@ -137,6 +139,48 @@ def test_a_pipe_at_the_end_of_a_link_is_never_opened(follow_links: bool, tmp_pat
     (source / "meta/tasks.jsonl").symlink_to(tmp_path / "pipe.jsonl")
     with pytest.raises(MillraceError, match="is no file but a device or a pipe"):
         open_source(source, follow_links=follow_links)
+
+
+def name_pictures(source: Path, folder: str) -> list[Path]:
+    """Take the pictures out of the rows; each row names its own."""
+    key, written = "observation.images.top", []
+    for parquet in sorted(source.glob("data/*/*.parquet")):
+        table = pq.read_table(parquet)
+        pictures = table.column(key).to_pylist()
+        names = [f"{parquet.stem}_{number}.png" for number in range(len(pictures))]
+        for name, picture in zip(names, pictures, strict=True):
+            path = source / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture["bytes"])
+            written.append(path)
+        kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        named = pa.array([{"bytes": None, "path": name} for name in names], kind)
+        pq.write_table(table.set_column(table.column_names.index(key), key, named), parquet)
+    return written
+
+
+@pytest.mark.parametrize("folder", ["", "images", "data/chunk-000"])
+def test_pictures_that_rows_name_are_read_from_the_datasets_folder(folder: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_dataset(source, lengths=LENGTHS, images_as="image")
+    convert_here(source, tmp_path / "expected", **SETTINGS)
+    written = name_pictures(source, folder)
+    convert_here(source, tmp_path / "out", **SETTINGS)
+    assert video_path(tmp_path / "out", 1).read_bytes() == video_path(tmp_path / "expected", 1).read_bytes()
+    written[-1].unlink()
+    with pytest.raises(MillraceError, match=r"^episode 1, camera top: .* holds no picture, and 'episode_000001_8.png'"):
+        convert_here(source, tmp_path / "other", **SETTINGS, fps=50)
+
+
+def test_a_picture_elsewhere_is_not_read(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_dataset(source, lengths=LENGTHS, images_as="image")
+    written = name_pictures(source, "images")
+    (source / ".git").mkdir()
+    written[0].rename(tmp_path / "elsewhere.png")
+    written[0].symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(MillraceError, match=r"^episode 0, camera top: .* leads out of the dataset"):
+        convert_here(source, tmp_path / "out", **SETTINGS)
 
 
 def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from engine.sources.episode import ImageColumn, RowRange
 from engine.sources.row_stream import picture_stream
 from engine.video.limits import CODEC_OPTIONS
 from engine.video.picture_files import bare_jpeg, bare_png
+from engine.video.pictures_beside import read_picture
 
 JPEG_END = b"\xff\xd9"
 DECODERS = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg"}
@@ -34,7 +35,7 @@ def decode_images(images: ImageColumn, indices: NDArray[np.int64]) -> Iterator[a
     for rows in images.rows:
         for picture in _pictures(rows, images.column):
             if number in wanted:
-                yield _decode(picture, f"'{images.column}' in row {number} of {rows}")
+                yield _decode(picture, rows, f"'{images.column}' in row {number} of {rows}")
             number += 1
     if not images.num_frames <= number <= images.num_frames + images.max_spare:
         raise FrameCountMismatch(f"{number} rows of '{images.column}', expected {images.num_frames}")
@@ -54,12 +55,14 @@ def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
         raise VideoError(f"'{column}' of {rows} {what}", code) from error
 
 
-def _decode(picture: pa.Scalar, where: str) -> av.VideoFrame:
+def _decode(picture: pa.Scalar, rows: RowRange, where: str) -> av.VideoFrame:
     try:
         value = picture.as_py()
     except ValueError as error:  # the path beside it is no UTF-8
         raise VideoError(f"{where} is corrupt ({error})") from error
     content = value.get("bytes") if isinstance(value, dict) else value
+    if content is None and isinstance(value, dict) and isinstance(value.get("path"), str):
+        content = read_picture(value["path"], rows, where)
     if not isinstance(content, bytes):
         raise VideoError(f"{where} holds no picture", FaultCode.MISSING)
     decoder = next((name for magic, name in DECODERS.items() if content.startswith(magic)), None)

@@ -1,0 +1,52 @@
+"""Pictures that rows name by a path: PNG or JPEG files beside the parquet files, in the dataset's own folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.damage import diagnose
+from engine.errors import VideoError
+from engine.faults import FaultCode
+from engine.sources.containment import why_refused
+from engine.sources.episode import RowRange
+
+IMAGES = "images"
+# data/chunk-000/file.parquet: its folder, data/ and the dataset's own.
+NUM_FOLDERS = 3
+# No camera's picture is larger.
+MAX_BYTES = 256 << 20
+
+
+def read_picture(name: str, rows: RowRange, where: str) -> bytes:
+    """The content of the picture file that a row names.
+
+    Args:
+        name: Relative to the dataset's folder, to its images/, or to the parquet file.
+        rows: The rows that name it.
+        where: The row, for errors.
+
+    Raises:
+        VideoError: there is no such file, or it must not be opened or cannot be read.
+    """
+    candidates = list(_candidates(name, rows.path))
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        raise VideoError(f"{where} holds no picture, and {name!r}, which it names, is not there", FaultCode.MISSING)
+    if reason := why_refused(path, rows.root or rows.path.parents[NUM_FOLDERS - 1]):
+        raise VideoError(f"{where} names {path}, which {reason}", FaultCode.FOREIGN)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise VideoError(f"{where} names {path}, which is larger than {MAX_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        code, what = diagnose(path, error)
+        raise VideoError(f"{path} {what}", code) from error
+
+
+def _candidates(name: str, parquet: Path) -> Iterator[Path]:
+    """Where a picture may lie; a path that leads up or is absolute is none."""
+    relative = Path(name)
+    if relative.is_absolute() or ".." in relative.parts or "\0" in name:
+        return
+    for folder in reversed(parquet.parents[:NUM_FOLDERS]):
+        yield folder / relative
+        yield folder / IMAGES / relative

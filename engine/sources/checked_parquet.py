@@ -1,5 +1,6 @@
 """Parquet files from strangers, opened so that no number in them ends the process or takes all memory."""
 
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,7 @@ class CheckedParquet:
 
     def __init__(self, path: Path, *, buffer_size: int = 0) -> None:
         self._raw = path.open("rb")
+        weakref.finalize(self, self._raw.close)  # readers that keep a file open are dropped without closing it
         try:
             self.footer = read_footer(self._raw)
             self._texts = set(_texts(self.footer))

@@ -1,6 +1,7 @@
 """`millrace robots`."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,8 +16,11 @@ from commands.listing import listing
 from embodiments import load_robot, robot_names
 from embodiments.robot import VECTORS, is_path
 from engine.errors import OutputExists, RecipeError
+from engine.inspection.guess import guess_robot
+from engine.inspection.next_step import convert_command
 from engine.new_robot import draft_robot
 from engine.sources import locate, open_source
+from engine.text import printable
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,30 @@ class Robots:
             return 0
         if self.source is None:
             raise RecipeError("robots new needs --from DATASET")
-        text = draft_robot(open_source(locate(self.source), follow_links=self.follow_links))
         if self.out.exists():
             raise OutputExists(f"{self.out} exists; name another file with --out")
-        self.out.write_text(text, encoding="utf-8")
-        load_robot(self.out)
-        file = str(self.out) if is_path(str(self.out)) else f"./{self.out}"
-        for line in (f"wrote {self.out}: look through it, then", f"millrace convert {self.source} OUT --robot {file}"):
-            console.print(escape(line), soft_wrap=True, highlight=False)
+        for line in self._draft(self.source):
+            console.print(escape(printable(line)), soft_wrap=True, highlight=False)
         return 0
+
+    def _draft(self, source: str) -> Iterator[str]:
+        """Write the file, and say what it leaves out and what to type next."""
+        dataset = open_source(locate(source), follow_links=self.follow_links)
+        draft = draft_robot(dataset, source)
+        try:
+            with self.out.open("x", encoding="utf-8") as file:
+                file.write(draft.text)
+        except OSError as error:
+            raise RecipeError(f"{self.out} cannot be written ({error.strerror}); name another file") from error
+        for text in draft.left_out:
+            yield f"left out: {text}"
+        guess = guess_robot(dataset, source)
+        if guess.name is not None and guess.confidence != "weak":
+            yield f"the shipped robot '{guess.name}' fits this dataset: {guess.reason}. Without a file of your own:"
+            yield from guess.commands
+        yield f"wrote {self.out}: look through it, then"
+        file_name = str(self.out) if is_path(str(self.out)) else f"./{self.out}"
+        yield convert_command(dataset, source, ["--robot", file_name])
 
 
 def _facts(name: str) -> dict[str, object]:

@@ -297,6 +297,16 @@ def load_robot(name_or_path: str | Path) -> Robot:
     return _read(path) if is_path(name_or_path) else _read_shipped(path)
 
 
+def parse_robot(text: str, path: Path) -> Robot:
+    """The robot that the text of a file describes, which may not be written yet; path: for errors.
+
+    Raises:
+        RobotError: The text is wrong; cites file and line.
+    """
+    file = read_yaml(path, error=RobotError, text=text)
+    return parse(Robot, file, file.content)
+
+
 def _read(path: Path) -> Robot:
     file = read_yaml(path, error=RobotError)
     return parse(Robot, file, file.content)

@@ -65,14 +65,14 @@ class YamlFile:
         return known
 
 
-def read_yaml(path: Path, *, error: type[MillraceError]) -> YamlFile:
-    """The mapping in a YAML file.
+def read_yaml(path: Path, *, error: type[MillraceError], text: str | None = None) -> YamlFile:
+    """The mapping in a YAML file; text: its content, where it is not written yet.
 
     Raises:
         error: The file cannot be read, is over MAX_BYTES, is no YAML mapping, names a key twice, or
             uses an alias.
     """
-    data = _read_bytes(path, error)
+    data = _read_bytes(path, error) if text is None else _encode(text, path, error)
     lines: dict[Key, int] = {(): 1}
     try:
         loader = _Loader(data)
@@ -123,6 +123,20 @@ def _message(problem: ErrorDetails) -> str:
     return f"{where}: {problem['msg']}, got {reprlib.repr(problem['input'])}."
 
 
+def _encode(text: str, path: Path, error: type[MillraceError]) -> bytes:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as problem:
+        raise error(f"{path}: {problem}.") from None
+    return _limited(data, path, error)
+
+
+def _limited(data: bytes, path: Path, error: type[MillraceError]) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise error(f"{path}: over {MAX_BYTES} bytes; a robot or a map is far smaller.")
+    return data
+
+
 def _read_bytes(path: Path, error: type[MillraceError]) -> bytes:
     try:
         if path.exists() and not path.is_file():
@@ -131,9 +145,7 @@ def _read_bytes(path: Path, error: type[MillraceError]) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as problem:  # ValueError: no path at all, by its characters
         raise error(f"{path}: {getattr(problem, 'strerror', problem)}.") from None
-    if len(data) > MAX_BYTES:
-        raise error(f"{path}: over {MAX_BYTES} bytes; a robot or a map is far smaller.")
-    return data
+    return _limited(data, path, error)
 
 
 class _Loader(yaml.SafeLoader):
@@ -147,12 +159,30 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that the loader would take for something else, and escapes what cannot be printed."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # Without a style of its own, U+0085 and its like are written as line breaks.
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
 # YAML 1.1, which PyYAML reads, takes 1e-3 for a string; people mean the number.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z"),
-    list("-+0123456789"),
-)
+for _reader_or_writer in (_Loader, _Dumper):
+    _reader_or_writer.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z"),
+        list("-+0123456789"),
+    )
+
+
+def flow(value: str | list[str], *, indent: int = 0) -> str:
+    """A text or a list of texts as YAML that `read_yaml` reads back; further lines of it are indented."""
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=100, allow_unicode=True)
+    text = text.removesuffix("\n").removesuffix("\n...").rstrip("\n")
+    return text.replace("\n", "\n" + " " * indent)
 
 
 def _construct(loader: _Loader, node: yaml.Node, key: Key, lines: dict[Key, int]) -> Any:

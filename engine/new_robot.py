@@ -1,177 +1,169 @@
 """A first robot file for a dataset of a robot that does not ship, for its owner to look through."""
 
-import re
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import yaml
+import numpy as np
 
-from embodiments.matching import spelling
-from embodiments.robot import Vector
+from embodiments import MillraceError, Robot
+from embodiments.robot import VECTORS, Vector, parse_robot
+from engine.drafting.cameras import DraftedCameras, name_cameras
+from engine.drafting.columns import PartColumn, find_vectors, unused_columns
+from engine.drafting.groups import OwnModality, group_joints, read_modality
+from engine.drafting.joints import JointColumn, name_joints
+from engine.drafting.text import DraftedGroup, RobotText
+from engine.drafting.units import Extent, guess_unit, see_extents
 from engine.errors import DatasetError
-from engine.planning.joint_columns import width_of
-from engine.sources import Feature, SourceDataset
-from engine.text import printable
+from engine.planning.joint_columns import match_columns
+from engine.sources import SourceDataset
+from engine.text import printable, some
 
-HAND = {"gripper", "hand", "finger", "thumb", "index", "middle", "ring", "pinky", "little"}
-LEG = {"hip", "knee", "ankle"}
 
-TEXT = """\
-# A robot, drafted from {root}. Look through the lines that say CHECK, then:
-#
-#     millrace convert {root} OUT --robot THIS_FILE
-#
-# Joints are found in datasets by these names, or by the names under `aliases`.
-name: {name}
-description: {description}
+@dataclass(frozen=True)
+class RobotDraft:
+    """The text of a robot file, the robot that it describes, and what of the dataset it leaves out."""
 
-groups:
-  # What a policy sees and moves as one; CHECK where one ends and the next begins.
-  # unit: of every joint of the group. rest: in that unit, where nothing drives a joint; one for all, or a list.
-  # action: `relative` learns the difference from the state, as is usual for arms.
-{groups}
-# The groups that each column of the dataset holds, in its order; what two columns hold is read from the smaller.
-state:
-{state}
-action:
-{action}
-{aliases}cameras: {cameras}
-horizon: 16  # steps of an action chunk
-"""
-GROUP = """\
-  {name}:
-    joints: {joints}{anonymous}
-    unit: rad  # CHECK
-    rest: 0.0
-    action: absolute  # CHECK
-"""
+    text: str
+    robot: Robot
+    left_out: tuple[str, ...]
+
+
+def draft_robot(dataset: SourceDataset, source: str | None = None) -> RobotDraft:
+    """A robot file that fits a dataset: its columns are matched value by value before it is returned.
+
+    Args:
+        dataset: The dataset; rows of a few episodes are read for the range of each joint.
+        source: What the user calls it, for the commands in the file.
+
+    Raises:
+        DatasetError: no column holds a state, or none an action, or no file can describe them.
+    """
+    facts = _Facts.of(dataset, source or dataset.address)
+    problem: MillraceError | None = None
+    for by_name in (True, False):
+        draft = _Draft(facts, by_name=by_name)
+        try:
+            robot = parse_robot(draft.text, dataset.root / "robot.yaml")
+            draft.check(robot)
+        except MillraceError as error:
+            problem = problem or error
+            continue
+        return RobotDraft(draft.text, robot, facts.left_out)
+    raise DatasetError(f"no robot file can be drafted for {dataset.root}: {problem}") from problem
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a dataset tells of its robot."""
+
+    dataset: SourceDataset
+    source: str
+    vectors: Mapping[Vector, tuple[PartColumn, ...]]
+    modality: OwnModality
+    cameras: DraftedCameras
+    extents: Mapping[str, Sequence[Extent]]
+
+    @classmethod
+    def of(cls, dataset: SourceDataset, source: str) -> "_Facts":
+        vectors = find_vectors(dataset)
+        modality = read_modality(dataset, vectors)
+        columns = dict.fromkeys(column.name for vector in VECTORS for column in vectors[vector])
+        return cls(
+            dataset=dataset,
+            source=source,
+            vectors=vectors,
+            modality=modality,
+            cameras=name_cameras(dataset, modality.cameras),
+            extents=see_extents(dataset, list(columns)),
+        )
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the draft does not take, in words."""
+        unused = unused_columns(self.dataset, self.vectors)
+        columns = (f"columns of numbers that are no part of it: {some(unused, 20)}",) if unused else ()
+        words = (
+            *columns,
+            *self.modality.problems,
+            *(f"no camera is made of: {text}" for text in self.cameras.left_out),
+        )
+        return tuple(map(printable, words))
 
 
 @dataclass
 class _Draft:
-    """Groups by name, each with its joints; columns of each vector with their groups; other names of joints."""
+    """A robot file in the making."""
 
-    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    facts: _Facts
+    by_name: bool
+    groups: dict[str, DraftedGroup] = field(default_factory=dict)
     columns: dict[Vector, dict[str, list[str]]] = field(default_factory=dict)
+    places: dict[Vector, list[tuple[int, ...]]] = field(default_factory=dict)
     aliases: dict[str, list[str]] = field(default_factory=dict)
-    anonymous: set[str] = field(default_factory=set)
+    column_names: dict[str, list[str]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for vector in VECTORS:
+            self.columns[vector], self.places[vector] = {}, []
+            for column in name_joints(self.facts.vectors[vector], by_name=self.by_name):
+                self._add(vector, column)
 
-def draft_robot(dataset: SourceDataset) -> str:
-    """The text of a robot file that fits a dataset.
+    def _add(self, vector: Vector, column: JointColumn) -> None:
+        slices = self.facts.modality.slices.get((vector, column.name), {})
+        runs = group_joints(column, slices)
+        self.columns[vector][column.name] = [self._group(label, joints, column) for label, joints in runs]
+        self.places[vector].append(column.places)
+        if column.stated:
+            self.column_names[column.name] = list(column.stated)
+        for joint, name in column.aliases.items():
+            if name not in self.aliases.setdefault(joint, []):
+                self.aliases[joint].append(name)
 
-    Raises:
-        DatasetError: no column holds a state, or none an action.
-    """
-    draft = _Draft()
-    _add_vector(draft, "state", _columns(dataset, "observation.state", "observation."))
-    _add_vector(draft, "action", _columns(dataset, "action", "action."))
-    return TEXT.format(
-        root=printable(dataset.root),
-        name=_name(dataset),
-        description=_flow(f"{dataset.robot_type or 'robot'}, as {dataset.root.resolve().name} holds it"),
-        groups="".join(_group(draft, name) for name in draft.groups),
-        state=_lines(draft.columns["state"]),
-        action=_lines(draft.columns["action"]),
-        aliases=f"aliases:\n{_lines(draft.aliases)}\n" if draft.aliases else "",
-        cameras=_flow(list(dataset.cameras)),
-    )
+    def _group(self, label: str, joints: tuple[str, ...], column: JointColumn) -> str:
+        """The name of the group of these joints, which state and action share where both have it."""
+        number, name = 1, label
+        while name in self.groups and self.groups[name].joints != joints:
+            number += 1
+            name = f"{label}_{number}"
+        extent = self._extent(joints, column)
+        if name in self.groups:
+            extent |= self.groups[name].extent
+        unit, seen = guess_unit(name, extent)
+        self.groups[name] = DraftedGroup(joints, column.check, extent, unit, seen)
+        return name
 
+    def _extent(self, joints: Iterable[str], column: JointColumn) -> Extent:
+        seen, extent = self.facts.extents.get(column.name, ()), Extent()
+        place_of = dict(zip(column.joints, column.places, strict=True))
+        for joint in joints:
+            extent |= seen[place_of[joint]] if place_of[joint] < len(seen) else Extent()
+        return extent
 
-def _name(dataset: SourceDataset) -> str:
-    """Of the robot, as far as the dataset tells."""
-    text = dataset.robot_type or dataset.root.resolve().name
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-") or "robot"
+    @property
+    def text(self) -> str:
+        """The file."""
+        return RobotText(
+            dataset=self.facts.dataset,
+            source=self.facts.source,
+            groups=self.groups,
+            columns=self.columns,
+            aliases=self.aliases,
+            column_names=self.column_names,
+            cameras=self.facts.cameras,
+            left_out=self.facts.left_out,
+        ).render()
 
+    def check(self, robot: Robot) -> None:
+        """Whether the product finds each joint where the draft means it.
 
-def _columns(dataset: SourceDataset, whole: str, prefix: str) -> Mapping[str, Feature]:
-    """The column of that name, or all those of parts of it."""
-    numbers = {
-        name: feature
-        for name, feature in dataset.features.items()
-        if not feature.is_camera and len(feature.shape) <= 1 and feature.dtype.startswith("float")
-    }
-    found = {name: feature for name, feature in numbers.items() if name.startswith(prefix)}
-    found = {whole: numbers[whole]} if whole in numbers else found
-    if not found:
-        known = ", ".join(dataset.features)
-        missing = f"neither a column '{whole}' nor any '{prefix}*' of numbers"
-        raise DatasetError(f"{dataset.root} has {missing}. Known: {known}")
-    return found
-
-
-def _add_vector(draft: _Draft, vector: Vector, columns: Mapping[str, Feature]) -> None:
-    taken: set[str] = set()
-    draft.columns[vector] = {}
-    for column, feature in columns.items():
-        part = re.sub(r"\W+", "_", column.split(".")[-1])
-        parts = [set(other.names) for other in columns.values() if other.names and other is not feature]
-        joints = _joints(draft, _less(feature, parts), part, taken)
-        taken.update(map(spelling, joints))
-        is_anonymous = not feature.names
-        draft.columns[vector][column] = [
-            _group_name(draft, tuple(run), label, is_anonymous=is_anonymous) for label, run in _runs(joints, part)
-        ]
-
-
-def _less(feature: Feature, others: Sequence[set[str]]) -> Feature:
-    """A column of the whole body without the joints that have smaller columns of their own."""
-    names = feature.names or ()
-    own = {name for other in others if other < set(names) for name in other}
-    left = tuple(name for name in names if name not in own)
-    return replace(feature, names=left, shape=(len(left),)) if own and left else feature
-
-
-def _joints(draft: _Draft, feature: Feature, part: str, taken: set[str]) -> list[str]:
-    """Names of a column's joints that no other column of the vector has."""
-    names = feature.names if feature.names and len(feature.names) == width_of(feature) else None
-    if names is None:
-        part = "joint" if part in ("state", "action") else part
-        return [f"{part}_{number}" for number in range(width_of(feature))]
-    joints = [f"{part}_{name}" if spelling(name) in taken else name for name in names]
-    draft.aliases.update({joint: [name] for joint, name in zip(joints, names, strict=True) if joint != name})
-    return joints
-
-
-def _runs(joints: Sequence[str], part: str) -> Iterator[tuple[str, Iterable[str]]]:
-    """Neighbouring joints of the same limb."""
-    return groupby(joints, lambda joint: _limb(joint, part))
-
-
-def _limb(joint: str, part: str) -> str:
-    """The limb that a joint's name tells: left_elbow and kLeftElbow are of the left arm."""
-    words = {word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", joint)}
-    side = next((f"{side}_" for side in ("left", "right") if side in words), "")
-    kind = "hand" if words & HAND else "leg" if words & LEG else "arm" if side else ""
-    return f"{side}{kind}" if kind else "body" if part in ("state", "action") else part
-
-
-def _group_name(draft: _Draft, joints: tuple[str, ...], label: str, *, is_anonymous: bool) -> str:
-    """The group of these joints, drafted if there is none yet."""
-    number = 1
-    while (name := label if number == 1 else f"{label}_{number}") in draft.groups:
-        if draft.groups[name] == joints:
-            return name
-        number += 1
-    draft.groups[name] = joints
-    if is_anonymous:
-        draft.anonymous.add(name)
-    return name
-
-
-def _group(draft: _Draft, name: str) -> str:
-    anonymous = "  # CHECK: the dataset names none; in its order" if name in draft.anonymous else ""
-    joints = textwrap.fill(_flow(list(draft.groups[name])), 100, subsequent_indent=" " * 14, break_long_words=False)
-    return GROUP.format(name=name, joints=joints, anonymous=anonymous)
-
-
-def _lines(entries: Mapping[str, Sequence[str]]) -> str:
-    return "\n".join(f"  {_flow(key)}: {_flow(list(values))}" for key, values in entries.items())
-
-
-def _flow(value: object) -> str:
-    """A value as one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
+        Raises:
+            DatasetError: it does not.
+        """
+        for vector in VECTORS:
+            found = match_columns(self.facts.dataset, robot, vector)
+            starts = np.cumsum([0, *found.widths[:-1]])
+            expected = [
+                place + start for places, start in zip(self.places[vector], starts, strict=True) for place in places
+            ]
+            if found.gather.tolist() != expected:
+                raise DatasetError(f"the names of {', '.join(found.columns)} do not tell its values apart")

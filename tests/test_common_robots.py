@@ -73,8 +73,8 @@ def write(root: Path, real: Real, **options: Any) -> Path:
 def test_a_real_dataset_is_recognised_as_its_robot(real: Real, tmp_path: Path) -> None:
     guess = guess_robot(open_source(write(tmp_path, real)))
     assert (guess.name, guess.confidence) == (real.robot, "certain")
-    assert guess.command is not None
-    assert f"--robot {real.robot}" in guess.command
+    assert guess.commands
+    assert f"--robot {real.robot}" in guess.commands[0]
     assert "would fit as well" not in guess.reason
 
 

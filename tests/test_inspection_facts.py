@@ -187,15 +187,18 @@ def test_robot_without_names_is_told_by_its_width(tmp_path: Path) -> None:
 def test_robot_that_nothing_fits_is_unknown(tmp_path: Path) -> None:
     write_dataset(tmp_path, lengths=(30,), cameras=(), state_width=5, robot_type="koch")
     robot = inspect_dataset(tmp_path).robot
-    assert (robot.name, robot.command) == (None, None)
-    assert robot.reason.startswith("none of the shipped robots fits: aloha: ")
+    assert robot.name is None
+    assert robot.reason.startswith("no shipped robot fits")
+    assert robot.commands == (
+        f"millrace robots new --from {tmp_path} --out robot.yaml",
+        f"millrace convert {tmp_path} OUT --robot robot.yaml",
+    )
 
 
 def test_next_command_names_what_the_conversion_cannot_guess(tmp_path: Path) -> None:
     source = tmp_path / "my data"
     write_dataset(source, version="hybrid", lengths=(30,), fps=10, cameras=("cam_high",))
-    command = inspect_dataset(source).robot.command
-    assert command is not None
+    (command,) = inspect_dataset(source).robot.commands
     assert command.startswith(f"millrace convert '{source}' OUT --map aloha_to_gr1_rescaled")
     assert "--camera ego_view=cam_high --fps source --task " in command
 

@@ -26,7 +26,7 @@ action: {action: [fingers]}
 
 
 def feature(names: Any, *shape: int) -> Feature:
-    return FeatureInfo(dtype="float32", shape=shape, names=names).to_feature()
+    return FeatureInfo(dtype="float32", shape=shape, names=names).to_feature("a")
 
 
 def opened(tmp_path: Path, names: Any, **options: Any) -> SourceDataset:

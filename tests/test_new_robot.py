@@ -72,7 +72,7 @@ def test_every_joint_of_the_drafted_robot_is_the_sources(tmp_path: Path) -> None
 
 def test_limbs_become_groups(tmp_path: Path) -> None:
     write_dataset(tmp_path, lengths=(41,))
-    (tmp_path / "mine.yaml").write_text(draft_robot(open_source(tmp_path)))
+    (tmp_path / "mine.yaml").write_text(draft_robot(open_source(tmp_path)).text)
     robot = load_robot(tmp_path / "mine.yaml")
     assert robot.groups_of("state") == ("left_arm", "left_hand", "right_arm", "right_hand")
     assert robot.groups_of("action") == robot.groups_of("state")
@@ -81,9 +81,9 @@ def test_limbs_become_groups(tmp_path: Path) -> None:
 
 def test_the_text_says_what_to_look_at(tmp_path: Path) -> None:
     write_dataset(tmp_path, lengths=(41,), names=None, state_width=3)
-    text = draft_robot(open_source(tmp_path))
+    text = draft_robot(open_source(tmp_path)).text
     assert f"millrace convert {tmp_path} OUT --robot" in text
-    assert "[joint_0, joint_1, joint_2]  # CHECK: the dataset names none" in text
+    assert "[joint_0, joint_1, joint_2]\n    # CHECK: the dataset names none" in text
     assert "unit: rad  # CHECK" in text
 
 

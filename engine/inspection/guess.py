@@ -1,6 +1,6 @@
 """Which shipped robot a dataset is of, which map leads from it, and what to type next."""
 
-import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -9,11 +9,12 @@ from embodiments import EmbodimentMap, Robot, load_map, load_robot, map_names, r
 from embodiments.matching import spelling, spellings
 from embodiments.robot import VECTORS
 from engine.errors import RecipeError
+from engine.inspection.next_step import draft_commands, is_finished, shipped_command, validate_command
 from engine.planning.joint_columns import ColumnMisfit, match_columns
-from engine.planning.recipe import Recipe
 from engine.sources import SourceDataset
 
 MAX_LISTED = 4
+MAX_NEAR = 2
 
 Confidence = Literal["certain", "likely", "weak", "none"]
 
@@ -24,13 +25,13 @@ class RobotGuess:
 
     confidence: "certain" where every joint is found by name, no name is left over, and other robots that fit
     are parts of this one; "likely" where only the last two fail; "weak" where some names say nothing.
-    maps: shipped maps that start from it. command: the conversion to try, None without a robot.
+    maps: shipped maps that start from it. commands: what to type next, one after the other.
     """
 
     name: str | None
     reason: str
     maps: tuple[str, ...] = ()
-    command: str | None = None
+    commands: tuple[str, ...] = ()
     confidence: Confidence = "none"
 
 
@@ -56,14 +57,20 @@ class _Fit:
         return {joint for vector in VECTORS for joint in self.robot.layout(vector).joints}
 
 
-def guess_robot(dataset: SourceDataset) -> RobotGuess:
-    """The robot whose joints the dataset's columns hold: by name before by position, the largest of several."""
+def guess_robot(dataset: SourceDataset, source: str | None = None) -> RobotGuess:
+    """The robot whose joints the dataset's columns hold: by name before by position, the largest of several.
+
+    source: what the user calls the dataset, for the commands.
+    """
+    typed = source or dataset.address
     robots, maps = shipped()
     tried = {robot.name: _fit(robot, dataset) for robot in robots}
     fits = [fit for fit in tried.values() if isinstance(fit, _Fit)]
     if not fits:
-        misfits = "; ".join(f"{name}: {misfit}" for name, misfit in tried.items())
-        return RobotGuess(None, f"none of the shipped robots fits: {misfits}")
+        misfits = {name: misfit for name, misfit in tried.items() if isinstance(misfit, str)}
+        reason = f"no shipped robot fits{_nearest(dataset, misfits)}"
+        commands = (validate_command(typed),) if is_finished(dataset) else draft_commands(dataset, typed)
+        return RobotGuess(None, reason, commands=commands)
     claimed = {fit.robot.name for fit in fits if fit.robot.is_called(dataset.robot_type)}
     best = max(fits, key=lambda fit: (not fit.anonymous, fit.robot.name in claimed, len(fit.joints), fit.robot.name))
     rivals = [
@@ -76,21 +83,35 @@ def guess_robot(dataset: SourceDataset) -> RobotGuess:
         and not (best.robot.name in claimed and fit.robot.name not in claimed and fit.joints == best.joints)
     ]
     from_best = tuple(embodiment_map for embodiment_map in maps if embodiment_map.source == best.robot)
+    convert = shipped_command(dataset, typed, best.robot, _recommended(from_best))
     return RobotGuess(
         name=best.robot.name,
         reason=_reason(best, [fit.robot.name for fit in rivals]),
         maps=tuple(embodiment_map.name for embodiment_map in from_best),
-        command=_command(dataset, best.robot, _recommended(from_best)),
+        commands=(validate_command(typed) if is_finished(dataset) else convert,),
         confidence="weak" if best.anonymous else "likely" if rivals or best.strangers else "certain",
     )
 
 
-def guess_map(dataset: SourceDataset, robot: str | None = None) -> MapGuess:
+def _nearest(dataset: SourceDataset, misfits: Mapping[str, str]) -> str:
+    """The shipped robots that share most joint names with the dataset, and what keeps each from fitting."""
+    columns = (feature.names or () for feature in dataset.features.values() if feature.is_numbers)
+    theirs = {spelling(name) for names in columns for name in names}
+    shared = {
+        robot.name: len(theirs & {spelling(joint) for group in robot.groups.values() for joint in group.joints})
+        for robot in shipped()[0]
+    }
+    near = [name for name in sorted(misfits, key=lambda name: -shared[name]) if shared[name]][:MAX_NEAR]
+    return f"; the nearest are {'; '.join(f'{name}: {misfits[name]}' for name in near)}" if near else ""
+
+
+def guess_map(dataset: SourceDataset, robot: str | None = None, source: str | None = None) -> MapGuess:
     """The one shipped map that can be meant where none is named.
 
     Args:
         dataset: The source.
         robot: The target, a shipped robot or a robot file; None: whatever the only map leads to.
+        source: What the user calls the dataset.
 
     Raises:
         RecipeError: it is not certain which robot the dataset is of, or there is no map or several; lists them.
@@ -98,10 +119,16 @@ def guess_map(dataset: SourceDataset, robot: str | None = None) -> MapGuess:
     target = None if robot is None else load_robot(robot)
     if target is not None and isinstance(_fit(target, dataset), _Fit):
         return MapGuess(None, f"the dataset is of '{target.name}' itself")
-    guess = guess_robot(dataset)
-    if guess.name is None or guess.confidence != "certain":
-        sure = guess.reason if guess.name is None else f"its robot is not certain ({guess.reason})"
-        raise RecipeError(f"{dataset.root}: name a map, for {sure}. Known: {', '.join(map_names())}")
+    guess = guess_robot(dataset, source)
+    if guess.name is None:
+        steps = " and then ".join(f"`{command}`" for command in guess.commands)
+        raise RecipeError(f"{dataset.root}: {guess.reason}, so that no map leads from it. Draft a robot file: {steps}")
+    if guess.confidence != "certain":
+        choice = ", ".join(guess.maps) or f"none; take --robot {guess.name}"
+        raise RecipeError(
+            f"{dataset.root}: name a map, for its robot is not certain ({guess.reason}). "
+            f"Maps from '{guess.name}': {choice}"
+        )
     _, maps = shipped()
     found = [known.name for known in maps if known.name in guess.maps and target in (None, known.target)]
     there = "" if target is None else f" to '{target.name}'"
@@ -158,23 +185,3 @@ def _listed(names: tuple[str, ...]) -> str:
 def _recommended(maps: tuple[EmbodimentMap, ...]) -> EmbodimentMap | None:
     """The first map, but a rescaled one before one that copies values of another range."""
     return max(maps, key=lambda known: known.name.endswith("_rescaled"), default=None)
-
-
-def _command(dataset: SourceDataset, robot: Robot, embodiment_map: EmbodimentMap | None) -> str:
-    """The command line that converts this dataset, with what it cannot do without."""
-    words = ["millrace", "convert", dataset.address, "OUT"]
-    if embodiment_map is None:
-        words += ["--robot", robot.name]
-    else:
-        words += ["--map", embodiment_map.name]
-        for target, camera in embodiment_map.cameras.items():
-            if camera not in dataset.cameras and dataset.cameras:
-                words += ["--camera", f"{target}={dataset.cameras[0]}"]
-    if dataset.files.bounds(dataset.root) != dataset.root:
-        words.append("--follow-links")
-    default_fps = Recipe.model_fields["fps"].default
-    if dataset.fps < default_fps:
-        words += ["--fps", "source"]
-    if not dataset.tasks and not any(episode.tasks for episode in dataset.episodes):
-        words += ["--task", "SAY WHAT THE ROBOT DOES"]
-    return shlex.join(words)

@@ -33,13 +33,13 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
         console.print(_cameras(inspection.cameras))
     console.print(_features(inspection))
     _print_findings(inspection, console)
-    if inspection.robot.command is not None:
-        if num_errors := sum(finding.severity == "error" for finding in inspection.findings):
-            advice = "convert names the episodes that fail; --skip-bad finishes without them"
-            _print_line(f"{counted(num_errors, 'error')} first: fix the dataset, or go on: {advice}", console)
-        _print_line(f"\nnext: {_safe(inspection.robot.command)}", console)
-        if len(inspection.robot.maps) > 1:
-            _print_line(f"maps from '{inspection.robot.name}': {', '.join(inspection.robot.maps)}", console)
+    if num_errors := sum(finding.severity == "error" for finding in inspection.findings):
+        advice = "convert names the episodes that fail; --skip-bad finishes without them"
+        _print_line(f"{counted(num_errors, 'error')} first: fix the dataset, or go on: {advice}", console)
+    for number, command in enumerate(inspection.robot.commands):
+        _print_line(f"then: {_safe(command)}" if number else f"\nnext: {_safe(command)}", console)
+    if len(inspection.robot.maps) > 1:
+        _print_line(f"maps from '{inspection.robot.name}': {', '.join(inspection.robot.maps)}", console)
 
 
 def _print_unopened(inspection: Inspection, console: Console) -> None:

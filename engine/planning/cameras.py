@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from embodiments import CompiledMap, unknown_name
+from embodiments import CompiledMap, Robot, unknown_name
 from engine.errors import DatasetError, RecipeError
 from engine.planning.recipe import SourceSpec
 from engine.sources import SourceDataset
@@ -20,6 +20,7 @@ def bind_cameras(
     wanted: Sequence[str] | None,
     *,
     without: Collection[str] = (),
+    as_listed: bool = False,
 ) -> dict[str, str]:
     """Target camera -> source camera; a source of the target's own robot keeps the cameras that it has.
 
@@ -29,12 +30,15 @@ def bind_cameras(
         compiled: Its map.
         wanted: The output's cameras, None: whichever there are.
         without: Cameras that are left out, by the output's name or the source's.
+        as_listed: Whether a source of the target's own robot keeps those cameras only that the robot's file lists.
 
     Raises:
         UnknownName: the recipe names a camera that the target robot lacks.
         DatasetError: the source lacks a camera, or a name cannot be a folder's.
     """
-    named = dict(compiled.cameras) if spec.map is not None else {camera: camera for camera in source.cameras}
+    named = {target: _own_name(source, compiled.source, camera) for target, camera in compiled.cameras.items()}
+    if spec.map is None and not as_listed:
+        named = {camera: camera for camera in source.cameras}
     renamed = {target: camera_name(camera) for target, camera in spec.cameras.items()}
     for camera in renamed:
         if spec.map is not None and camera not in compiled.target.cameras:
@@ -50,8 +54,18 @@ def bind_cameras(
     for target, camera in cameras.items():
         if not SAFE_NAME.fullmatch(target):
             raise DatasetError(f"{source.root}: {target!r} cannot name a camera: it becomes a folder")
-        _check_exists(source, camera, target)
+        try:
+            _check_exists(source, camera, target)
+        except DatasetError as error:
+            listed = f". Robot file '{compiled.target.name}' lists it under `cameras:`; delete it there to do without"
+            raise DatasetError(f"{error}{listed if as_listed else ''}") from error
     return cameras
+
+
+def _own_name(source: SourceDataset, robot: Robot, camera: str) -> str:
+    """What the source calls a robot's camera, as far as the robot's file knows."""
+    features = [key for key, feature in source.features.items() if feature.is_camera]
+    return camera_name(robot.find_camera(camera, [*source.cameras, *features]) or camera)
 
 
 def check_named(source: SourceDataset, spec: SourceSpec) -> None:

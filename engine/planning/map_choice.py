@@ -41,7 +41,7 @@ class Maps:
         if self.target is not None and misfit is None:
             return spec, _as_trained(self.compiled(spec), source), ()
         try:
-            guess = guess_map(source, self.robot)
+            guess = guess_map(source, self.robot, str(spec.path))
         except RecipeError as unclear:
             raise misfit or unclear from None
         chosen = spec.model_copy(update={"map": guess.map})

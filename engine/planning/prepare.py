@@ -6,11 +6,13 @@ from fractions import Fraction
 from functools import partial
 
 from embodiments import CompiledMap, MillraceError, Robot, RuleError
+from embodiments.robot import is_path
 from embodiments.yaml_file import Key
 from engine.errors import DatasetError
+from engine.inspection.guess import guess_robot
 from engine.output.record import Origin
 from engine.planning.cameras import bind_cameras, check_named
-from engine.planning.joint_columns import JointColumns, match_columns
+from engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
 from engine.planning.language import is_text_column, with_texts
 from engine.planning.lineage import origins
 from engine.planning.map_choice import Choice, Maps
@@ -90,7 +92,7 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
         problems.collect((*key, "cameras"), check_named, dataset, spec)
         return None
     spec, compiled, notes = chosen
-    columns = problems.collect((*key, "map"), _match, dataset, compiled.source)
+    columns = problems.collect((*key, "map"), _match, dataset, compiled, spec)
     cameras = problems.collect((*key, "cameras"), _bind, recipe, dataset, spec, compiled)
     if episodes is None or columns is None or cameras is None:
         return None
@@ -118,7 +120,8 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
 
 def _bind(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, compiled: CompiledMap) -> dict[str, str]:
     without = {camera_name(camera) for camera in recipe.without_cameras}
-    return bind_cameras(dataset, spec, compiled, recipe.cameras, without=without)
+    as_listed = _lists_cameras(recipe.robot, compiled.target)
+    return bind_cameras(dataset, spec, compiled, recipe.cameras, without=without, as_listed=as_listed)
 
 
 def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisode], list[BadEpisode]]:
@@ -172,6 +175,29 @@ def _choose(maps: Maps, spec: SourceSpec, dataset: SourceDataset, key: Key, prob
     return None
 
 
-def _match(dataset: SourceDataset, robot: Robot) -> tuple[JointColumns, JointColumns]:
-    """The columns of state and action; of two that do not fit, to tell one is enough."""
-    return match_columns(dataset, robot, "state"), match_columns(dataset, robot, "action")
+def _lists_cameras(robot: str | None, target: Robot) -> bool:
+    """Whether the cameras of a user's own robot file are all that is wanted; a shipped robot's are usual names only."""
+    return robot is not None and is_path(robot) and "cameras" in target.model_fields_set
+
+
+def _match(dataset: SourceDataset, compiled: CompiledMap, spec: SourceSpec) -> tuple[JointColumns, JointColumns]:
+    """The columns of state and action; of two that do not fit, to tell one is enough.
+
+    Raises:
+        ColumnMisfit: they do not fit; says which robot the dataset is of, where that is known.
+    """
+    try:
+        return match_columns(dataset, compiled.source, "state"), match_columns(dataset, compiled.source, "action")
+    except ColumnMisfit as misfit:
+        guess = guess_robot(dataset, str(spec.path))
+        if guess.name in (None, compiled.source.name) or guess.confidence == "weak":
+            raise
+        which = (
+            f"map '{spec.map}' starts from robot '{compiled.source.name}'" if spec.map else f"'{compiled.source.name}'"
+        )
+        maps = f"Maps from there: {', '.join(guess.maps)}" if guess.maps else f"Take --robot {guess.name}"
+        raise ColumnMisfit(
+            f"{dataset.root}: {which}, which does not fit: {misfit.short}. The dataset is of '{guess.name}': "
+            f"{guess.reason}. {maps}",
+            misfit.short,
+        ) from misfit

@@ -105,5 +105,5 @@ class SourceDataset:
 
 
 def camera_name(key: str) -> str:
-    """A camera's name from its feature key."""
-    return key.removeprefix(CAMERA_PREFIX)
+    """A camera's name from its feature key; datasets of one camera may call it observation.image."""
+    return "image" if key == "observation.image" else key.removeprefix(CAMERA_PREFIX)

@@ -1,0 +1,56 @@
+"""What to call a dataset's cameras, so that each name can be a folder's."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.sources import SourceDataset
+from engine.sources.dataset import camera_name
+
+SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class DraftedCameras:
+    """Names of cameras, what the dataset calls those that are called otherwise, and what is left out."""
+
+    names: tuple[str, ...]
+    aliases: Mapping[str, str]
+    left_out: tuple[str, ...]
+
+
+def name_cameras(dataset: SourceDataset, own_names: Mapping[str, str]) -> DraftedCameras:
+    """A safe name for each camera, as the dataset's own modality.json says or close to its own.
+
+    Args:
+        dataset: The source.
+        own_names: Names of cameras by feature.
+    """
+    features = [key for key, feature in dataset.features.items() if feature.is_camera]
+    counts = Counter(map(camera_name, features))
+    names: dict[str, str] = {}
+    for key in features:
+        theirs = camera_name(key)
+        if counts[theirs] == 1:
+            names[_unused(_safe(own_names.get(key, theirs)), names)] = theirs
+    doubles = (
+        f"the features {' and '.join(key for key in features if camera_name(key) == name)} share the name {name!r}"
+        for name, count in counts.items()
+        if count > 1
+    )
+    aliases = {name: theirs for name, theirs in names.items() if name != theirs}
+    return DraftedCameras(tuple(names), aliases, tuple(doubles))
+
+
+def _safe(name: str) -> str:
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-")
+    return safe if SAFE.fullmatch(safe) else "camera"
+
+
+def _unused(name: str, taken: Mapping[str, str]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free

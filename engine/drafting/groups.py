@@ -1,0 +1,133 @@
+"""Which neighbouring joints make a group: as the dataset's own modality.json says, else as their names tell."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from embodiments.errors import MillraceError
+from embodiments.robot import VECTORS, Vector
+from engine.drafting.columns import WHOLE, PartColumn, group_name
+from engine.drafting.joints import JointColumn
+from engine.sources import SourceDataset
+from engine.sources.containment import own
+from engine.sources.metadata import read_json
+
+HAND = {"gripper", "hand", "finger", "thumb", "index", "middle", "ring", "pinky", "little"}
+LEG = {"hip", "knee", "ankle"}
+ARM = {"shoulder", "elbow", "forearm", "wrist"}
+# A pose of the hand in space rather than joints.
+POSE = re.compile(
+    r"[xyz]|r[xyz]|q[wxyz]|roll|pitch|yaw|axis_?angle_?\d|(d|delta_)?(x|y|z|roll|pitch|yaw)", re.IGNORECASE
+)
+
+Slices = Mapping[str, tuple[int, int]]  # by group, [start, end) in a column
+
+
+class _Slice(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    start: int = Field(ge=0, strict=True)
+    end: int = Field(ge=1, strict=True)
+    original_key: str | None = None
+
+
+class _Video(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    original_key: str | None = None
+
+
+class _Modality(BaseModel):
+    """A dataset's meta/modality.json, as GR00T reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    state: dict[str, _Slice] = Field(default_factory=dict)
+    action: dict[str, _Slice] = Field(default_factory=dict)
+    video: dict[str, _Video] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OwnModality:
+    """What a dataset's own modality.json says: groups by column, names of cameras by feature; why it is not used."""
+
+    slices: Mapping[tuple[Vector, str], Slices] = field(default_factory=dict)
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def read_modality(dataset: SourceDataset, vectors: Mapping[Vector, tuple[PartColumn, ...]]) -> OwnModality:
+    """The dataset's own meta/modality.json, as far as it fits the columns."""
+    path = dataset.root / "meta" / "modality.json"
+    if not path.is_file():
+        return OwnModality()
+    try:
+        modality = read_json(own(path, dataset.root), _Modality)
+    except MillraceError as error:
+        return OwnModality(problems=(f"its groups are not taken: {error}",))
+    slices: dict[tuple[Vector, str], Slices] = {}
+    problems: list[str] = []
+    for vector in VECTORS:
+        for column in vectors[vector]:
+            found = _slices(getattr(modality, vector), vector, column)
+            if problem := _why_not(found, column):
+                problems.append(f"the {vector} groups of {path} are not taken: {problem}")
+            elif found:
+                slices[vector, column.name] = found
+    cameras = {video.original_key or name: name for name, video in modality.video.items()}
+    return OwnModality(slices, cameras, tuple(problems))
+
+
+def _slices(groups: Mapping[str, _Slice], vector: Vector, column: PartColumn) -> Slices:
+    """The groups that lie in a column; those that name none lie in LeRobot's own."""
+    found = {
+        group_name(name): (part.start, part.end)
+        for name, part in groups.items()
+        if (part.original_key or WHOLE[vector]) == column.name
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def _why_not(slices: Slices, column: PartColumn) -> str | None:
+    end = 0
+    for name, (start, stop) in slices.items():
+        if not start < stop <= column.feature.num_values:
+            return f"'{name}' is [{start}, {stop}) of '{column.name}', which has {column.feature.num_values} values"
+        if start < end:
+            return f"'{name}' overlaps another group of '{column.name}'"
+        end = stop
+    return None
+
+
+def group_joints(column: JointColumn, slices: Slices) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """A label and the joints of each run of neighbours that belong together."""
+    of_place = {place: name for name, (start, end) in slices.items() for place in range(start, end)}
+    labels = [
+        of_place.get(place) or _limb(joint, column.part)
+        for place, joint in zip(column.places, column.joints, strict=True)
+    ]
+    for label, run in groupby(zip(labels, column.joints, strict=True), lambda pair: pair[0]):
+        yield label, tuple(joint for _, joint in run)
+
+
+def _limb(joint: str, part: str) -> str:
+    """The limb that a joint's name tells: left_elbow and kLeftElbow are of the left arm."""
+    words, of_part = _words(joint), _words(part)
+    side = next((f"{side}_" for side in ("left", "right") if side in words), "")
+    side = side or next((f"{side}_" for side in ("left", "right") if side in of_part), "")
+    if words & HAND:
+        return f"{side}hand"
+    if words & LEG:
+        return f"{side}leg"
+    if part:
+        return part
+    if POSE.fullmatch(joint):
+        return "eef"
+    return f"{side}arm" if side or words & ARM else "body"
+
+
+def _words(name: str) -> set[str]:
+    return {word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}

@@ -1,0 +1,121 @@
+"""What to call the joints of each column: as the dataset does where its names tell them apart, else by number."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from embodiments.matching import spelling
+from engine.drafting.columns import PartColumn
+
+
+@dataclass(frozen=True)
+class JointColumn:
+    """A column with its joints.
+
+    places: of each joint in the column. aliases: what the dataset calls joints that are called otherwise here.
+    stated: what the dataset says in place of names, where the joints are taken by position.
+    """
+
+    name: str
+    part: str
+    joints: tuple[str, ...]
+    places: tuple[int, ...]
+    aliases: dict[str, str]
+    stated: tuple[str, ...] = ()
+    is_by_position: bool = False
+
+    @property
+    def check(self) -> str:
+        """What is to be looked at, where the dataset's names are not taken."""
+        if self.stated:
+            return "the dataset's names there do not tell its values apart; in its order"
+        return "the dataset names none; in its order" if self.is_by_position else ""
+
+
+def name_joints(columns: Sequence[PartColumn], *, by_name: bool) -> Iterator[JointColumn]:
+    """The joints of a vector's columns, no name twice.
+
+    A column of the whole body lacks the joints that have smaller columns of their own.
+
+    Args:
+        columns: The vector's columns.
+        by_name: Whether the dataset's names are taken, where they tell joints apart.
+    """
+    named = {column.name: set(column.feature.names or ()) for column in columns if _tells_apart(column)}
+    taken: set[str] = set()
+    for column in columns:
+        if by_name and column.name in named:
+            joints = _by_name(column, _elsewhere(column, named), taken)
+        else:
+            joints = _by_position(column, taken)
+        if joints.joints:
+            taken.update(map(spelling, joints.joints))
+            yield joints
+
+
+def _elsewhere(column: PartColumn, named: Mapping[str, set[str]]) -> set[str]:
+    """The joints of a column that smaller columns hold as well; numbers and axes mean other things in each column."""
+    own = named[column.name]
+    smaller = (names for names in named.values() if names < own)
+    return {
+        name for names in smaller for name in names if all(len(name) > 2 and not name[-1].isdigit() for name in names)
+    }
+
+
+def _tells_apart(column: PartColumn) -> bool:
+    """Whether each value of a column has a name of its own."""
+    names = column.feature.names or ()
+    is_whole = len(names) == column.feature.num_values and all(name.strip() for name in names)
+    return is_whole and len(set(names)) == len(names)
+
+
+def _by_name(column: PartColumn, elsewhere: set[str], taken: set[str]) -> JointColumn:
+    own = [(place, name) for place, name in enumerate(column.feature.names or ()) if name not in elsewhere]
+    reserved = taken | {spelling(name) for _, name in own}
+    joints = [
+        name if spelling(name) not in taken else _unused(f"{column.part or 'joint'}_{name}", reserved)
+        for _, name in own
+    ]
+    return JointColumn(
+        name=column.name,
+        part=column.part,
+        joints=tuple(joints),
+        places=tuple(place for place, _ in own),
+        aliases={joint: name for joint, (_, name) in zip(joints, own, strict=True) if joint != name},
+    )
+
+
+def _by_position(column: PartColumn, taken: set[str]) -> JointColumn:
+    used = set(taken)
+    joints = []
+    for name in _numbered(column):
+        joints.append(_unused(name, used))
+        used.add(spelling(joints[-1]))
+    return JointColumn(
+        name=column.name,
+        part=column.part,
+        joints=tuple(joints),
+        places=tuple(range(len(joints))),
+        aliases={},
+        stated=column.feature.stated_names,
+        is_by_position=True,
+    )
+
+
+def _numbered(column: PartColumn) -> list[str]:
+    """The names of a column, where there is one for each value, else numbers."""
+    names, width = column.feature.names or (), column.feature.num_values
+    part = column.part or "joint"
+    if width == 1 and column.part:
+        return [column.part]
+    if len(names) == width and len({name for name in names if name.strip()}) > 1:
+        return [name if name.strip() else f"{part}_{place}" for place, name in enumerate(names)]
+    return [f"{part}_{place}" for place in range(width)]
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """The name, with a number where it is taken."""
+    number, free = 1, name
+    while spelling(free) in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free

@@ -1,0 +1,116 @@
+"""A drafted robot file as text."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from embodiments.robot import Vector
+from embodiments.yaml_file import flow
+from engine.drafting.cameras import DraftedCameras
+from engine.drafting.units import Extent
+from engine.sources import SourceDataset
+from engine.text import printable
+
+TEXT = """\
+# A robot, drafted from {source}. Look through the lines that say CHECK, then:
+#
+#     millrace convert {source} OUT --robot THIS_FILE
+{left_out}#
+# Joints are found in datasets by these names, or by the names under `aliases`.
+name: {name}
+description: {description}
+
+groups:
+  # What a policy sees and moves as one; CHECK where one ends and the next begins.
+  # unit: of every joint of the group. rest: in that unit, where nothing drives a joint; one for all, or a list.
+  # action: `relative` learns the difference from the state, as is usual for arms.
+{groups}
+# The groups that each column of the dataset holds, in its order; what two columns hold is read from the smaller.
+state:
+{state}
+action:
+{action}
+{aliases}{column_names}# Only these cameras are converted.
+cameras: {cameras}
+{camera_aliases}horizon: 16  # steps of an action chunk
+"""
+GROUP = """\
+  {name}:
+    joints: {joints}{check}
+    unit: {unit}  # CHECK: {seen}
+    rest: 0.0
+    action: absolute  # CHECK
+"""
+COLUMN_NAMES = """\
+# What the dataset says of these columns in place of joint names. A column that says exactly this is read by position.
+column_names:
+"""
+CAMERA_ALIASES = """\
+# What the dataset calls these cameras.
+camera_aliases:
+"""
+
+
+@dataclass(frozen=True)
+class DraftedGroup:
+    """A group; check: what to look at in its joints. seen: the values from which its unit was guessed."""
+
+    joints: tuple[str, ...]
+    check: str
+    extent: Extent
+    unit: str
+    seen: str
+
+
+@dataclass(frozen=True)
+class RobotText:
+    """All that a drafted file says."""
+
+    dataset: SourceDataset
+    source: str
+    groups: Mapping[str, DraftedGroup]
+    columns: Mapping[Vector, Mapping[str, Sequence[str]]]
+    aliases: Mapping[str, Sequence[str]]
+    column_names: Mapping[str, Sequence[str]]
+    cameras: DraftedCameras
+    left_out: Sequence[str]
+
+    def render(self) -> str:
+        """The text of the file."""
+        camera_aliases = {name: [theirs] for name, theirs in self.cameras.aliases.items()}
+        robot = self.dataset.robot_type or "robot"
+        return TEXT.format(
+            source=printable(shlex.quote(self.source)),
+            left_out="".join(f"#\n# Left out: {text}\n" for text in self.left_out),
+            name=flow(_name(self.dataset)),
+            description=flow(printable(f"{robot}, as {self.dataset.root.resolve().name} holds it")),
+            groups="".join(_group(name, group) for name, group in self.groups.items()),
+            state=_lines(self.columns["state"]),
+            action=_lines(self.columns["action"]),
+            aliases=_section("aliases:\n", self.aliases),
+            column_names=_section(COLUMN_NAMES, self.column_names),
+            cameras=flow(list(self.cameras.names)),
+            camera_aliases=_section(CAMERA_ALIASES, camera_aliases),
+        )
+
+
+def _name(dataset: SourceDataset) -> str:
+    """Of the robot, as far as the dataset tells."""
+    text = dataset.robot_type or dataset.root.resolve().name
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-") or "robot"
+
+
+def _group(name: str, group: DraftedGroup) -> str:
+    # A comment cannot follow a list that goes on in the next line.
+    check = f"\n    # CHECK: {group.check}" if group.check else ""
+    joints = flow(list(group.joints), indent=14)
+    return GROUP.format(name=name, joints=joints, check=check, unit=flow(group.unit), seen=group.seen)
+
+
+def _section(head: str, entries: Mapping[str, Sequence[str]]) -> str:
+    return f"{head}{_lines(entries)}\n" if entries else ""
+
+
+def _lines(entries: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(f"  {flow(key)}: {flow(list(values), indent=4)}" for key, values in entries.items())

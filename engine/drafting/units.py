@@ -1,0 +1,78 @@
+"""What unit a group's joints are in, as far as the values of a few episodes tell."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import tau
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodiments.errors import MillraceError
+from engine.row_reader import RowReader
+from engine.rows import vectors
+from engine.sources import SourceDataset, SourceEpisode
+
+NUM_EPISODES = 3
+NORMALISED = 100.5  # LeRobot's calibrated motors run from -100 to 100, its grippers from 0 to 100
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Lowest and highest value seen; empty where none was."""
+
+    low: float = np.inf
+    high: float = -np.inf
+
+    def __or__(self, other: "Extent") -> "Extent":
+        return Extent(min(self.low, other.low), max(self.high, other.high))
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether there was a value."""
+        return self.low <= self.high
+
+
+def see_extents(dataset: SourceDataset, columns: Sequence[str]) -> dict[str, list[Extent]]:
+    """The extent of each value of these columns in a few episodes; none of a column that cannot be read."""
+    seen: dict[str, list[Extent]] = {}
+    reader = RowReader()
+    for episode in _some_episodes(dataset):
+        for column in columns:
+            try:
+                episode.fetch([])
+                ranges, table = reader.read(episode, [column])
+                values = vectors(table, column, where=ranges[0].path, used=np.empty(0, np.int64))
+            except MillraceError:  # converting or inspecting the episode says what is wrong with it
+                continue
+            found = [_extent(values[:, place]) for place in range(values.shape[1])]
+            before = seen.get(column, [Extent()] * len(found))
+            if len(before) == len(found):
+                seen[column] = [one | other for one, other in zip(before, found, strict=True)]
+    return seen
+
+
+def _some_episodes(dataset: SourceDataset) -> list[SourceEpisode]:
+    """The first, the last and one between; one of a dataset that has to be downloaded."""
+    number = NUM_EPISODES if dataset.revision is None else 1
+    places = np.linspace(0, len(dataset.episodes) - 1, min(number, len(dataset.episodes))).round().astype(int)
+    return [dataset.episodes[place] for place in dict.fromkeys(places.tolist())]
+
+
+def _extent(values: NDArray[np.float32]) -> Extent:
+    finite = values[np.isfinite(values)]
+    return Extent(float(finite.min()), float(finite.max())) if len(finite) else Extent()
+
+
+def guess_unit(label: str, extent: Extent) -> tuple[str, str]:
+    """A unit that the values may have, and why to look at it."""
+    if not extent.is_seen:
+        return "rad", "no values could be read"
+    seen = f"seen {extent.low:.3g} to {extent.high:.3g}"
+    is_hand = label.endswith(("hand", "gripper"))
+    if is_hand and extent.low >= 0 and extent.high <= 1:
+        return "normalised, 0 to 1", seen
+    if max(-extent.low, extent.high) <= tau:
+        return ("m and rad" if label.startswith("eef") else "rad"), seen
+    if max(-extent.low, extent.high) <= NORMALISED:
+        return "degrees or LeRobot's -100 to 100", f"{seen}, which are no radians"
+    return ("degrees" if max(-extent.low, extent.high) <= 360 else "unknown"), f"{seen}, which are no radians"

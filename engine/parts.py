@@ -52,10 +52,12 @@ def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
         )
     plan = as_left(plan, folder, rerun)
     with Ledger(folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
-        changed = [episode.index for episode in plan.episodes if episode not in ledger]
+        changed = [(episode.index, ledger.why_not(episode)) for episode in plan.episodes if episode not in ledger]
     if changed:
+        index, why = changed[0]
         raise OutputExists(
-            f"{folder} holds a finished dataset, but of {len(changed)} of its {len(plan.episodes)} episodes, such as "
-            f"{changed[0]}, the source or the files were changed since. Choose another folder, or pass --overwrite"
+            f"{folder} holds a finished dataset, but {len(changed)} of its {len(plan.episodes)} episodes were changed "
+            f"since, such as {index}: {why}. Keep the dataset if that does no harm, choose another folder, or pass "
+            "--overwrite"
         )
     return True

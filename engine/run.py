@@ -111,6 +111,7 @@ class _Run:
         todo = [episode for episode in plan.episodes if episode not in ledger]
         for episode in todo:
             ledger.vacate(episode.index)
+        ledger.sync()
         self.watch.on_plan(plan, len(plan.episodes) - len(todo))
         results = _results(todo, plan, self.out, self.scratch, self.workers)
         failed = [failure for result in results if (failure := self._take(result, ledger))]

@@ -166,7 +166,9 @@ def convert_in_parallel(
                     yield result
                 return
             except RayActorError:  # Ray Data gives up for an actor whose node left before it began
-                if has_tried or not left:
+                if not left:
+                    return
+                if has_tried:
                     raise
 
 

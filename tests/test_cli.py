@@ -144,7 +144,7 @@ def test_a_finished_dataset_whose_source_changed_is_not_touched(tmp_path: Path, 
     before = files_of(tmp_path / "out")
     os.utime(video_path(tmp_path / "source", 1))
     assert convert(tmp_path / "source", tmp_path / "out") == 2
-    told = "holds a finished dataset, but of 1 of its 3 episodes, such as 1, the source or the files were changed"
+    told = "holds a finished dataset, but 1 of its 3 episodes were changed since, such as 1: "
     assert told in capsys.readouterr().err
     assert files_of(tmp_path / "out") == before
 

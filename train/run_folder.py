@@ -1,7 +1,6 @@
 """A run's output folder: what it trains on, which checkpoints are complete, and who may write to it."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -135,6 +134,8 @@ def begun(folder: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[N
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"{folder} cannot be made: {error.strerror}") from error
+    import fcntl  # not on Windows, where other commands work
+
     with (folder / LOCK).open("a") as lock:
         try:
             # The lock goes with the process: a killed run leaves none behind.

@@ -26,6 +26,7 @@ from engine.layout import (
     camera_key,
 )
 from engine.output.card import dataset_card
+from engine.output.finish import sync_folder
 from engine.output.ledger import Ledger
 from engine.output.published import sha256
 from engine.output.quarantine import public_quarantine
@@ -63,8 +64,12 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     _write(scratch / MANIFEST, _manifest(plan, ledger, written, warnings))
     for name in (*beside, MANIFEST):
         (scratch / name).replace(out / name)
+    ledger.sync()
+    for folder in (*out.glob("data/chunk-*"), *out.glob("videos/chunk-*/*"), out):
+        sync_folder(folder)
     # GR00T and LeRobot read meta/ first, so it appears last.
     meta.rename(out / META)
+    sync_folder(out)
 
 
 def statistics_bytes(plan: ConversionPlan) -> int:

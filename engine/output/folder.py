@@ -1,18 +1,17 @@
 """The output folder: whose it is, who may write to it now, and where unfinished files lie."""
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.errors import OutputBusy, OutputExists
+from engine.errors import OutputExists
 from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, QUARANTINE, WORK, EpisodePaths
 from engine.output.finish import writing_to
+from engine.output.lock import locked
 from engine.planning.plan import ConversionPlan
 
-LOCK = f"{WORK}/lock"
 STRAY = "stray-"
 EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")
 # What a conversion writes, in the order of its deletion: without meta/ a dataset is visibly unfinished.
@@ -44,13 +43,8 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Ite
         (out / WORK).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputExists(f"{out} cannot be made: {error.strerror}") from error
-    with writing_to(out), (out / LOCK).open("a") as lock:
+    with writing_to(out), locked(out):
         (out / WORK / ".gitignore").write_text("*\n")  # the ledger names folders of this machine
-        try:
-            # The lock goes with the process: a killed run leaves none behind.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputBusy(f"{out} is being written by another run; wait for it, or choose another folder") from None
         check_output(out, sources, overwrite=overwrite)
         if overwrite:
             _remove_ours(out)

@@ -4,6 +4,7 @@ Records stay on disk: of 100,000 episodes the driver keeps only where each line 
 """
 
 import json
+import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Ledger:
         self._places: dict[int, tuple[int, Key]] = {}  # by number: where its line begins, and whose it is
         self._numbers: dict[Key, int] = {}  # under which number an episode lies
         self._misplaced: set[Key] = set()
+        self._lost: dict[Key, str] = {}  # why a record does not count
         self._written: set[int] = set()  # numbers under which files may lie, of whichever episode
         self._skipped: tuple[EpisodeFailure, ...] = ()
         self._rejected = plan.rejected
@@ -111,13 +113,24 @@ class Ledger:
 
     def _still_holds(self, record: EpisodeRecord) -> bool:
         """Whether the record is of the episode as it is planned now, but for its number, and its files are there."""
+        if (why := self._why_lost(record)) is not None:
+            self._lost[record.key] = why
+        return why is None
+
+    def _why_lost(self, record: EpisodeRecord) -> str | None:
         planned = self._planned.get(record.key)
         if planned is None or planned.digest != record.plan:
-            return False
-        files = [(self.out / file.path, file) for file in record.files]
-        if not all(path.is_file() and path.stat().st_size == file.num_bytes for path, file in files):
-            return False
-        return not self.verify or all(sha256(path) == file.sha256 for path, file in files)
+            return "its source's files, or only their times of change, are others than when it was converted"
+        for path, file in ((self.out / file.path, file) for file in record.files):
+            if not path.is_file() or path.stat().st_size != file.num_bytes:
+                return f"{path} is missing or has another size"
+            if self.verify and sha256(path) != file.sha256:
+                return f"{path} has other content"
+        return None
+
+    def why_not(self, episode: EpisodePlan) -> str:
+        """Why an episode does not count as done, in words."""
+        return self._lost.get(episode.key, "it was never converted")
 
     def _is_in_place(self, record: EpisodeRecord) -> bool:
         planned = self._planned[record.key]
@@ -136,6 +149,11 @@ class Ledger:
             self._write(Vacated(index=index).model_dump_json().encode())
             self._forget(index)
             self._written.discard(index)
+
+    def sync(self) -> None:
+        """See that a power cut does not lose a line, before what it says is done."""
+        with naming(self.path):
+            os.fsync(self._file.fileno())
 
     def skip(self, failures: Sequence[EpisodeFailure]) -> None:
         """Note for later runs that these are skipped, beside those that are."""

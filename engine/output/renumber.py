@@ -29,6 +29,7 @@ def renumber(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> 
         record = ledger.misplaced(episode)
         if record is not None and record.index >= episode.index:
             ledger.vacate(episode.index)
+            ledger.sync()
             ledger.append(_move(record, episode, plan, out, scratch))
             if record.index != episode.index:
                 (out / record.files[0].path).unlink()

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
@@ -57,6 +58,8 @@ ENVIRONMENT = {
     # At Ray's 15 workers wait for its other processes, a seventh of the startup; `nice millrace` still holds for all.
     "RAY_worker_niceness": "0",
 }
+# Until Ray notices that a node has left, and places no worker there any more.
+LEAVING_SECONDS = (5.0, 10.0, 20.0)
 # What Ray says where its processes do not come up within its half minute, on a busy machine.
 STARTED_LATE = "timed out during startup"
 TOO_SLOW = "Ray did not start within its 30 s on this busy machine; run the same command again, or with --local"
@@ -159,7 +162,7 @@ def convert_in_parallel(
         if address is not None:
             check_nodes(plans, scratch)
         left = {plan.index: plan for plan in plans}
-        for has_tried in (False, True):
+        for wait in (*LEAVING_SECONDS, None):
             try:
                 for result in _streamed(data, list(left.values()), job, (out, scratch), num_workers):
                     del left[result.index]
@@ -168,8 +171,9 @@ def convert_in_parallel(
             except RayActorError:  # Ray Data gives up for an actor whose node left before it began
                 if not left:
                     return
-                if has_tried:
+                if wait is None:
                     raise
+                time.sleep(wait)
 
 
 def _streamed(

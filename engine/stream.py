@@ -271,8 +271,6 @@ def _connect(num_workers: int | None, address: str | None) -> None:
         "object_store_memory": OBJECT_STORE_BYTES,
         "include_dashboard": False,
     }
-    if address:
-        _use_token()
     with _held_back_stderr(), _kept_sigterm(), nullcontext() if address else _on_loopback():
         start = partial(ray.init, address or "local", log_to_driver=False, logging_level=logging.ERROR)
         for is_last in (False, True):
@@ -280,13 +278,11 @@ def _connect(num_workers: int | None, address: str | None) -> None:
                 start(**({} if address else embedded))
                 return
             except Exception as error:  # Ray's own has no type
-                if address:
-                    raise ClusterFailed(_unreachable(address, error)) from error
-                if STARTED_LATE not in str(error):
+                if not (address or STARTED_LATE in str(error)):
                     raise
                 ray.shutdown()
-                if is_last:
-                    raise ClusterFailed(TOO_SLOW) from error
+                if is_last or (address and not _use_token()):
+                    raise ClusterFailed(_unreachable(address, error) if address else TOO_SLOW) from error
 
 
 def _token_path() -> Path:
@@ -294,10 +290,16 @@ def _token_path() -> Path:
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
 
 
-def _use_token() -> None:
-    """Ray sends the token that it has only to a cluster that it finds by itself."""
-    if "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+def _use_token() -> bool:
+    """Send the token that Ray has, which it does itself only to a cluster that it finds; False: there is none to try.
+
+    Not at first: workers of a cluster without tokens could not answer a driver that wants one.
+    """
+    has_token = "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file()
+    if not has_token or "RAY_AUTH_MODE" in os.environ:
+        return False
+    os.environ["RAY_AUTH_MODE"] = "token"
+    return True
 
 
 def _unreachable(address: str, error: Exception) -> str:

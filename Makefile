@@ -58,7 +58,7 @@ test-gpu: .venv-gpu/installed
 	.venv-gpu/bin/python -m pip install --quiet --editable '.[dev,gpu]'
 	touch $@
 
-# Mutants of small datasets; of these `make test` tries some thousands.
+# Mutants of small datasets; of these `make test` tries some hundreds.
 COUNT ?= 50000
 SEED ?= 0
 fuzz: .venv/installed-dev

@@ -62,6 +62,8 @@ class Serve:
         require_groot()
         for note in notes:
             print(printable(f"warning: {note}"), file=sys.stderr)
+        for line in settings.frame_lines():
+            print(printable(line))
         print(printable(f"loading {self.checkpoint} as {tag.upper()}, for {self.host}:{self.port}"), flush=True)
         serve(settings, tag)
         return 0

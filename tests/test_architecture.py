@@ -29,7 +29,14 @@ IMPORTERS = {
     "torch": ("train/*", "train/groot/*", "engine/video/gpu/*"),
     "torchvision": ("engine/video/gpu/*",),
 }
-TRAIN_MAY_USE = ("engine.about", "engine.video", "engine.layout", "engine.templates", "engine.validate")
+TRAIN_MAY_USE = (
+    "engine.output.framing",
+    "engine.about",
+    "engine.video",
+    "engine.layout",
+    "engine.templates",
+    "engine.validate",
+)
 
 
 def source_files() -> list[Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from train.checkpoint import Checkpoint
 from train.errors import SettingsError
+from train.frames import read_frames
 from train.settings import EmbodimentTag
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
@@ -43,6 +44,10 @@ class ServeSettings:
         checkpoint = Checkpoint.open(self.checkpoint)
         tag = checkpoint.tag(self.embodiment_tag)
         return tag, checkpoint.notes(tag)
+
+    def frame_lines(self) -> tuple[str, ...]:
+        """What the frames of a robot must be like, a line for each kind; none where the checkpoint does not say."""
+        return tuple(f"frames: {framing}" for framing in read_frames(self.checkpoint))
 
     def check_address(self) -> None:
         """Whether the server may listen there; a model takes minutes to load.

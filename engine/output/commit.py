@@ -183,6 +183,7 @@ def _manifest(
         "part": plan.part,
         "map": plan.map.name,
         "at_rest": _at_rest(plan),
+        "frames": [framing.model_dump(mode="json") for framing in plan.framings],
         "output_version": OUTPUT_VERSION,
         "versions": {"millrace": VERSION, **{name: installed_version(name) for name in ("av", "numpy", "pyarrow")}},
         "encoder": {

@@ -92,6 +92,20 @@ def published_clips(root: Path) -> PublishedClips | None:
         return None
 
 
+def manifest_head(root: Path) -> bytes | None:
+    """The manifest of a dataset before its episodes, as JSON; None where there is none, or it is not ours.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not as Millrace writes it.
+    """
+    manifest = root / MANIFEST
+    if why_foreign(manifest, root) or not manifest.is_file():
+        return None
+    with manifest.open("rb") as file:
+        return _head(file)
+
+
 def published_origins(root: Path) -> dict[int, Origin]:
     """Where a dataset of ours says that its episodes come from; nothing of others, or if it cannot be understood."""
     try:
@@ -122,20 +136,26 @@ def _origins(root: Path) -> Iterator[tuple[int, Origin]]:
 def _read(root: Path, mtime: int) -> PublishedClips | None:
     """mtime: of the manifest, so that what is remembered is not of another one."""
     with (root / MANIFEST).open("rb") as file:
-        head = b""
-        for line in _lines(file):
-            if line.strip() == EPISODES_BEGIN:
-                break
-            head += line
-            if len(head) > MAX_LINE_BYTES:
-                return None
-        text = head.rstrip().removesuffix(b",") + b"}"
+        if (text := _head(file)) is None:
+            return None
         written = {str(record.path): record for record in _Head.model_validate_json(text).files}
         lineage = dict(_places(file))
     if not _is_as_written(root / EPISODES_STATS, written.get(EPISODES_STATS)):
         return None
     with (root / EPISODES_STATS).open("rb") as file:
         return PublishedClips(root, lineage, dict(_places(file)))
+
+
+def _head(file: IO[bytes]) -> bytes | None:
+    """The manifest before its episodes, as JSON; None where that is longer than Millrace writes it."""
+    head = b""
+    for line in _lines(file):
+        if line.strip() == EPISODES_BEGIN:
+            break
+        head += line
+        if len(head) > MAX_LINE_BYTES:
+            return None
+    return head.rstrip().removesuffix(b",") + b"}"
 
 
 def _is_as_written(path: Path, record: FileRecord | None) -> bool:

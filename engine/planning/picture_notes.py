@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from embodiments import CompiledMap
+from engine.output.framing import Framing, published_framings
 from engine.planning.binding import Binding
 from engine.planning.recipe import Recipe
 from engine.resample import format_fps
@@ -23,22 +24,39 @@ def chosen_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
     return agreed or DEFAULT_CROP
 
 
+def framings(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[Framing]:
+    """How a source's pictures become square; of a dataset of ours, how those became square that it was made of."""
+    if binding.cameras and (published := published_framings(source.root)):
+        yield from (framing.model_copy(update={"image_size": image_size}) for framing in published)
+        return
+    for width, height in _sizes(source, binding).values():
+        yield Framing(crop=crop, width=width, height=height, image_size=image_size)
+
+
 def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[str]:
     """What a centre crop drops of a source's pictures; info.json may have their sizes wrong."""
     if crop != "center":
         return
-    for camera in dict.fromkeys(binding.cameras.values()):
-        feature = source.features[source.camera_features[camera][0]]
-        size = picture_size(feature.shape, feature.names)
-        if size is None or size[0] == size[1] or 0 in size:
+    for camera, (width, height) in _sizes(source, binding).items():
+        if width == height:
             continue
-        height, width = size
         box = crop_box(width, height, crop=crop, image_size=image_size)
         sides = f"{box.left} px left and right" if width > height else f"{box.top} px at top and bottom"
         yield (
             f"{source.root}, camera '{camera}': center crop drops {sides} of {width}x{height}; GR00T pads live "
             "pictures, so crop a robot's likewise, or pass --crop pad"
         )
+
+
+def _sizes(source: SourceDataset, binding: Binding) -> dict[str, tuple[int, int]]:
+    """Width and height of the pictures of each camera in use, as far as info.json tells them."""
+    found = {}
+    for camera in dict.fromkeys(binding.cameras.values()):
+        feature = source.features[source.camera_features[camera][0]]
+        size = picture_size(feature.shape, feature.names)
+        if size is not None and min(size) > 0:
+            found[camera] = size[1], size[0]
+    return found
 
 
 def step_notes(source: SourceDataset, binding: Binding, target_fps: Fraction) -> Iterator[str]:

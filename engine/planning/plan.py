@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from embodiments import CompiledMap, Robot
 from engine.file_state import FileState
+from engine.output.framing import Framing
 from engine.output.record import EpisodeFailure, Origin
 from engine.planning.binding import Binding
 from engine.planning.recipe import Recipe
@@ -71,7 +72,7 @@ class ConversionPlan:
     map: describes the output, whichever map an episode came by. dropped: source columns and cameras that
     nothing asked for. notes: what the user should know. machine_notes: the same of this
     machine, which no record keeps. rejected: selected episodes that the metadata does not describe well enough to
-    plan them; they have failed before a run begins.
+    plan them; they have failed before a run begins. framings: how pictures become square, as far as metadata tells.
     """
 
     part: Part | None
@@ -84,6 +85,7 @@ class ConversionPlan:
     notes: tuple[str, ...]
     machine_notes: tuple[str, ...] = ()
     rejected: tuple[EpisodeFailure, ...] = ()
+    framings: tuple[Framing, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:

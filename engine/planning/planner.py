@@ -14,7 +14,7 @@ from engine.planning.holdout import split
 from engine.planning.long_episodes import long_episode_notes
 from engine.planning.map_choice import combined
 from engine.planning.numbering import Episodes, number_episodes, number_tasks
-from engine.planning.picture_notes import DEFAULT_CROP, chosen_crop, crop_notes, step_notes
+from engine.planning.picture_notes import DEFAULT_CROP, chosen_crop, crop_notes, framings, step_notes
 from engine.planning.plan import ConversionPlan, Job, Part
 from engine.planning.prepare import PreparedSource, prepare_sources
 from engine.planning.problems import Problems
@@ -140,6 +140,7 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
         episodes=episodes,
         dropped=tuple(dict.fromkeys(name for dataset, binding in bound for name in dropped(dataset, binding))),
         notes=tuple(dict.fromkeys([*told, *_untrained(prepared), *long_episode_notes(episodes, prepared.fps)])),
+        framings=tuple(dict.fromkeys(f for bind in bound for f in framings(*bind, crop=crop, image_size=size))),
         rejected=() if part == "held out" else tuple(_rejected(sources)),
     )
 

@@ -29,6 +29,7 @@ CHECKPOINT_FILES = (
     "experiment_cfg/conf.yaml",
     "experiment_cfg/config.yaml",
     "experiment_cfg/dataset_statistics.json",
+    "experiment_cfg/millrace_frames.json",
     "model.safetensors",
     "optimizer.pt",
     "processor_config.json",

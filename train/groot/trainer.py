@@ -18,6 +18,7 @@ from gr00t.utils.initial_actions import INITIAL_ACTIONS_FILENAME, save_initial_a
 from omegaconf import OmegaConf
 from transformers import TrainerCallback, set_seed
 
+from train.frames import write_frames
 from train.groot.base_processor import without_statistics
 from train.groot.config import groot_config, training_arguments
 from train.groot.loader import SparseShardedDataset
@@ -186,6 +187,7 @@ def _trainer(pipeline: Any, config: Config, worker: Worker) -> MeteredTrainer:
 def _write_notes(notes: Path, config: Config, worker: Worker) -> None:
     """What run() leaves beside the checkpoints, for those who look for it there."""
     config.save(notes / "config.yaml")
+    write_frames(notes, worker.settings.datasets)
     values = OmegaConf.create(config.__dict__)
     values["max_steps"], values["save_steps"] = config.training.max_steps, config.training.save_steps
     OmegaConf.save(values, notes / "conf.yaml", resolve=True)

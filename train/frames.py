@@ -1,0 +1,37 @@
+"""How the pictures that a checkpoint was trained on became square: kept beside it, as its datasets may be elsewhere."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from engine.output.framing import Framing, published_framings
+from train.errors import ConfigError
+from train.preflight.base_files import checkpoint_files
+
+# GR00T copies this folder of a run into every checkpoint.
+NOTES = "experiment_cfg"
+FRAMES = "millrace_frames.json"
+
+
+class _Frames(BaseModel):
+    """experiment_cfg/millrace_frames.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    frames: tuple[Framing, ...]
+
+
+def write_frames(notes: Path, datasets: Iterable[Path]) -> None:
+    """Keep what the datasets of a run say of their pictures, in the folder that goes into every checkpoint."""
+    found = dict.fromkeys(framing for dataset in datasets for framing in published_framings(dataset))
+    (notes / FRAMES).write_text(_Frames(frames=tuple(found)).model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read_frames(checkpoint: str) -> tuple[Framing, ...]:
+    """What is kept in a checkpoint, a folder or a model on the Hub; none where there is nothing to be understood."""
+    try:
+        path = checkpoint_files(checkpoint).path(f"{NOTES}/{FRAMES}")
+        return () if path is None else _Frames.model_validate_json(path.read_bytes()).frames
+    except (ConfigError, OSError, ValidationError):
+        return ()

@@ -260,6 +260,18 @@ def test_a_branch_that_moves_does_not_stop_a_run_and_revisions_are_never_mixed(
     assert moved not in (out / "millrace.json").read_text()
 
 
+def test_a_finished_dataset_needs_no_network(hub: HubServer, user: HubUser, local: Path, tmp_path: Path) -> None:
+    hub.add("org/aloha", files_below(local))
+    assert user.run("convert", "org/aloha", tmp_path / "out", *FLAGS).exit_code == 0
+    hub.requests.clear()
+    offline = HubUser(hub, user.home, environment={"HF_HUB_OFFLINE": "1"})
+    for somebody in (user, offline):
+        done = somebody.run("convert", "org/aloha", tmp_path / "out", *FLAGS)
+        assert done.exit_code == 0, done.err
+        assert "is finished already" in done.out
+    assert [request.path for request in hub.requests if "aloha" in request.path] == []
+
+
 def test_an_emptied_cache_undoes_nothing(hub: HubServer, user: HubUser, local: Path, tmp_path: Path) -> None:
     hub.add("org/aloha", files_below(local))
     hub.fail("HEAD", "top/episode_000002.mp4", status=404, times=2, headers={"X-Error-Code": "EntryNotFound"})

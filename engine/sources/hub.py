@@ -5,10 +5,15 @@ what was interrupted.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from uuid import uuid4
+
+from pydantic import TypeAdapter, ValidationError
 
 from engine.errors import DatasetError
 from engine.hub.calls import HubName, ask, list_files, quiet
@@ -24,6 +29,10 @@ LOGGER = logging.getLogger("millrace")
 # Footers are small, and asking for one after the other would take its time.
 NUM_CONNECTIONS = 16
 FOOTER_BYTES = 1 << 16
+# Which files a commit has, below the Hub's home folder; a commit never changes.
+LISTINGS = "millrace/listings"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SIZES = TypeAdapter(dict[str, int])
 # What a dataset of ours says of its clips, which decides whether one that is copied is decoded.
 PUBLISHED = (MANIFEST, f"{META}/episodes_stats.jsonl")
 
@@ -124,19 +133,19 @@ class HubFiles:
 def open_repo(hub_id: HubId) -> HubFiles:
     """Find the commit that an id means now, list its files, and download its metadata.
 
+    An id with a commit needs no network once all of that is here.
+
     Raises:
         HubError: there is no such dataset or revision, it may not be read, or the Hub cannot be reached.
         DatasetError: the repository holds no metadata.
     """
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import constants
 
     with quiet():
-        name = HubName("dataset", hub_id.repo, hub_id.revision)
-        commit = ask(lambda: HfApi().dataset_info(hub_id.repo, revision=hub_id.revision).sha, name)
-        assert commit is not None, "the Hub names the commit of every revision"
+        commit = hub_id.revision if _is_commit(hub_id.revision) else _commit_now(hub_id)
         LOGGER.warning("source: %s@%s on the Hub", hub_id.repo, commit)
         name = HubName("dataset", hub_id.repo, commit)
-        sizes = ask(lambda: list_files(name), name)
+        sizes = _listed(name, Path(constants.HF_HOME) / LISTINGS)
         wanted = [path for path in sizes if _is_metadata(PurePosixPath(path))]
         if not wanted:
             found = ", ".join(sorted({path.partition("/")[0] for path in sizes})) or "nothing"
@@ -146,6 +155,35 @@ def open_repo(hub_id: HubId) -> HubFiles:
     root = found_at[0].parents[len(PurePosixPath(wanted[0]).parts) - 1]
     beside = tuple(root / path for path in PUBLISHED if MANIFEST in sizes)
     return HubFiles(HubRepo(name, cache, root, beside), sizes)
+
+
+def _is_commit(revision: str | None) -> bool:
+    """Whether it is a commit's full hash, which can only ever mean one state of the files."""
+    return revision is not None and COMMIT.fullmatch(revision) is not None
+
+
+def _commit_now(hub_id: HubId) -> str:
+    """The commit of a branch or tag, as the Hub has it."""
+    from huggingface_hub import HfApi
+
+    name = HubName("dataset", hub_id.repo, hub_id.revision)
+    commit: str | None = ask(lambda: HfApi().dataset_info(hub_id.repo, revision=hub_id.revision).sha, name)
+    assert commit is not None, "the Hub names the commit of every revision"
+    return commit
+
+
+def _listed(name: HubName, folder: Path) -> dict[str, int]:
+    """Bytes of each file of a commit, by path; asked for once, then kept in a folder."""
+    kept = folder / f"{name.repo.replace('/', '--')}@{name.revision}.json"
+    with suppress(OSError, ValidationError):
+        return SIZES.validate_json(kept.read_bytes())
+    sizes = ask(lambda: list_files(name), name)
+    with suppress(OSError):  # a home folder that is read-only, or full, only costs asking again
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_name(f"{uuid4().hex}.unfinished")
+        unfinished.write_bytes(SIZES.dump_json(sizes))
+        unfinished.replace(kept)
+    return sizes
 
 
 def download(name: HubName, path: str, cache: Path) -> Path:

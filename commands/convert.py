@@ -104,7 +104,8 @@ class Convert:
     verify: Flag = False
     """Hold what an earlier run finished against its digests, not only its sizes."""
     skip_bad: Flag = False
-    """Finish without the episodes that cannot be converted; millrace.json lists them."""
+    """Finish without the episodes that cannot be converted; millrace.json lists them. Later runs try these again until
+    the dataset is finished; then only --overwrite does."""
     dry_run: Flag = False
     """Only say what would be done: frames, bytes, time."""
     debug: Flag = False

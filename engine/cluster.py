@@ -20,6 +20,7 @@ from engine.video.gpu.report import GpuReport
 
 # Libraries of a node may take half a minute to import from a slow disk.
 NODE_SECONDS = 120.0
+GPU_IS_LATE = "its GPU is taken, or the driver hangs"
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 LACKS = re.compile(r"No module named '([^']+)'")
 
@@ -37,11 +38,14 @@ def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds:
     """
     nodes = [node for node in alive_nodes() if has(node, "CPU")]
     shared = shared_by(plans, scratch)
-    answers = _answers([ask_node(node, node_problems, shared) for node in nodes], timeout_seconds)
+    asked = [ask_node(node, node_problems, shared, has_own_process=False) for node in nodes]
+    answers = _answers(asked, timeout_seconds, late="it is overloaded, or one of its disks hangs")
+    left = {node["NodeID"] for node in alive_nodes()}
     lines = [
-        f"node {_name(node)} ({node['NodeManagerAddress']}) {answer.why if isinstance(answer, _NoAnswer) else problem}"
+        f"node {_name(node)} ({node['NodeManagerAddress']}) {problem}"
         for node, answer in zip(nodes, answers, strict=True)
-        for problem in ([""] if isinstance(answer, _NoAnswer) else answer)
+        if node["NodeID"] in left  # one that has left meanwhile converts nothing
+        for problem in ([answer.why] if isinstance(answer, _NoAnswer) else answer)
     ]
     if lines:
         raise NodesDiffer([*lines, "nothing was converted: fix these nodes, or remove them from the cluster"])
@@ -108,12 +112,20 @@ def torch_problem(*, timeout_seconds: float = LIMIT_SECONDS) -> str | None:
 
 
 def ask_node(
-    where: dict[str, Any], question: Callable[..., Any], *args: Any, num_gpus: float = 0, **settings: Any
+    where: dict[str, Any],
+    question: Callable[..., Any],
+    *args: Any,
+    num_gpus: float = 0,
+    has_own_process: bool = True,
+    **settings: Any,
 ) -> Any:
-    """Ray's reference to what a function returns there; its process ends with it, as it may hold memory of a card."""
+    """Ray's reference to what a function returns there.
+
+    Its own process ends with it, as it may hold memory of a card; else Ray uses that again, which is cheaper.
+    """
     there = NodeAffinitySchedulingStrategy(where["NodeID"], soft=False)
-    once = ray.remote(max_calls=1)(question)  # options() would drop it
-    task = once.options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there)
+    remote = ray.remote(max_calls=1)(question) if has_own_process else ray.remote(question)  # options() would drop it
+    task = remote.options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there)
     return task.remote(*args, **settings)
 
 
@@ -131,18 +143,18 @@ def _name(node: dict[str, Any]) -> str:
     return str(node["NodeManagerHostname"])
 
 
-def _answers(asked: Sequence[Any], timeout_seconds: float) -> list[Any]:
-    """What each task returned, or why it did not."""
+def _answers(asked: Sequence[Any], timeout_seconds: float, *, late: str = GPU_IS_LATE) -> list[Any]:
+    """What each task returned, or why it did not; late: what keeps one."""
     if not asked:
         return []
     answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=timeout_seconds)
-    return [_answer(task, is_late=task not in answered, timeout_seconds=timeout_seconds) for task in asked]
+    return [_answer(task, None if task in answered else f"{timeout_seconds:g} s: {late}") for task in asked]
 
 
-def _answer(task: Any, *, is_late: bool, timeout_seconds: float) -> Any:
-    if is_late:
+def _answer(task: Any, late: str | None) -> Any:
+    if late is not None:
         ray.cancel(task, force=True)
-        return _NoAnswer(f"no answer within {timeout_seconds:g} s: its GPU is taken, or the driver hangs")
+        return _NoAnswer(f"no answer within {late}")
     try:
         return ray.get(task)
     except ray.exceptions.RayTaskError as error:

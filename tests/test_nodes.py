@@ -4,14 +4,16 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import LOCAL, convert_here, data_path, files_of, recipe_for, video_path
-from engine import stream
-from engine.cluster import explain
+from engine import cluster, stream
+from engine.cluster import _NoAnswer, check_nodes, explain
 from engine.convert import convert, plan_conversion
 from engine.episode import convert_episode
+from engine.errors import NodesDiffer
 from engine.faults import FaultCode
 from engine.file_state import FileState
 from engine.node import TOKEN, node_problems, shared_by
@@ -113,6 +115,48 @@ def test_a_node_says_what_it_lacks(plan: ConversionPlan, tmp_path: Path) -> None
     assert problem.startswith(f"does not see {rows}, which the driver does")
     (first, _) = node_problems(replace(shared, folder=tmp_path / "elsewhere"))
     assert first.startswith("cannot use the output folder (No such file or directory: ")
+
+
+def fake_nodes(*numbers: int) -> list[dict[str, Any]]:
+    ray = {"Alive": True, "Resources": {"CPU": 4.0}}
+    return [
+        {
+            **ray,
+            "NodeID": str(number),
+            "NodeManagerHostname": f"host{number}",
+            "NodeManagerAddress": f"192.0.2.{number}",
+        }
+        for number in numbers
+    ]
+
+
+def test_nodes_that_differ_stop_the_run_by_name(
+    plan: ConversionPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second has a mount without the source, the third hangs, the fourth leaves while it is asked."""
+    seen = [fake_nodes(1, 2, 3, 4), fake_nodes(1, 2, 3)]
+
+    def ask(node: dict[str, Any], question: Any, shared: Any, **_: object) -> object:
+        elsewhere = tuple((tmp_path / "mount" / path.name, state) for path, state in shared.files)
+        if node["NodeID"] == "2":
+            return question(replace(shared, files=elsewhere))
+        return question(shared) if node["NodeID"] == "1" else _NoAnswer("no answer within 120 s: it is overloaded")
+
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: seen.pop(0))
+    monkeypatch.setattr(cluster, "ask_node", ask)
+    monkeypatch.setattr(cluster, "_answers", lambda asked, *_, **__: asked)
+    with pytest.raises(NodesDiffer) as caught:
+        check_nodes(plan.episodes, tmp_path)
+    second, third, remedy = caught.value.lines
+    missing = tmp_path / "mount" / data_path(Path(), 0).name
+    assert second == (
+        f"node host2 (192.0.2.2) does not see {missing}, which the driver does; "
+        "sources must be at the same path on all nodes"
+    )
+    assert third == "node host3 (192.0.2.3) no answer within 120 s: it is overloaded"
+    assert remedy == "nothing was converted: fix these nodes, or remove them from the cluster"
+    seen = [fake_nodes(1), fake_nodes(1)]
+    check_nodes(plan.episodes, tmp_path)
 
 
 @pytest.mark.parametrize(

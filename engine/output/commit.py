@@ -65,7 +65,7 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     for name in (*beside, MANIFEST):
         (scratch / name).replace(out / name)
     ledger.sync()
-    for folder in (*out.glob("data/chunk-*"), *out.glob("videos/chunk-*/*"), out):
+    for folder in (*out.glob("data/chunk-*"), *out.glob("videos/chunk-*/*"), meta, out):
         sync_folder(folder)
     # GR00T and LeRobot read meta/ first, so it appears last.
     meta.rename(out / META)

@@ -20,6 +20,9 @@ from engine.inspection import (
     KINDS,
     inspect_dataset,
 )
+from engine.inspection.pictures import Shot
+from engine.inspection.twins import twin_findings
+from engine.sources import open_source
 from faulty_datasets import (
     BREAKS,
     COMES_WITH,
@@ -245,6 +248,18 @@ def test_video_cut_by_an_edit_list_is_no_finding(root: Path) -> None:
     write_pictures(video_path(root, 1), [pictures()[0]] * 3 + pictures())
     cut_by_edit_list(video_path(root, 1), 3)
     assert not codes(inspect_dataset(root)) - LAGS
+
+
+def test_video_that_can_no_longer_be_read_is_said_not_to_be_compared(tmp_path: Path) -> None:
+    dataset = open_source(write_many(tmp_path, num_episodes=2, cameras=("top",)))
+    shots = [Shot(episode, "top", episode.clips["top"]) for episode in dataset.episodes]
+    shutil.copy(video_path(tmp_path, 0), video_path(tmp_path, 1))
+    assert [finding.code for finding in twin_findings(dataset.files, shots)] == ["same-video"]
+    for shot in shots:
+        video_path(tmp_path, shot.episode.index).unlink()
+    unread = list(twin_findings(dataset.files, shots))
+    assert [(finding.code, finding.episode) for finding in unread] == [("unreadable-video", 0), ("unreadable-video", 1)]
+    assert "was not compared" in unread[0].message
 
 
 def test_unchecked_columns_do_no_harm(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """LeRobot v3.0: rows are found by their own episode index, wherever the metadata says; what contradicts is named."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,21 @@ def test_an_episode_may_lie_across_two_or_three_files(make: Make, tmp_path: Path
     assert {episode.index: episode.rows for episode in open_source(source).episodes} == ranges(source)
     convert_here(source, tmp_path / "out", robot="aloha", horizon=4)
     assert_converted(tmp_path / "out", LENGTHS)
+
+
+@pytest.mark.parametrize("place", ["meta/episodes/episodes.parquet", "meta/episodes.parquet"])
+def test_episodes_may_be_listed_in_one_file_without_chunk_folders(make: Make, place: str) -> None:
+    source = make()
+    expected = open_source(source).episodes
+    (source / META).rename(source / place)
+    (source / META).parent.rmdir()
+    assert open_source(source).episodes == expected
+
+
+def test_copy_beside_the_chunk_folders_lists_no_episode_twice(make: Make) -> None:
+    source = make()
+    shutil.copy(source / META, source / "meta/episodes/copy.parquet")
+    assert [episode.index for episode in open_source(source).episodes] == list(range(len(LENGTHS)))
 
 
 def count_from_each_file(source: Path) -> None:

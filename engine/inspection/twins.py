@@ -2,46 +2,52 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from engine.inspection.findings import Finding, found
-from engine.sources import Clip, SourceDataset, SourceEpisode
+from engine.inspection.findings import Finding
+from engine.inspection.pictures import Shot
+from engine.sources import Clip
+from engine.sources.files import SourceFiles
 
 # Videos of other pictures differ in their first frames, or in the table of frame sizes at either end of the file.
 END_BYTES = 1 << 20
 
 
-def twin_findings(dataset: SourceDataset, episodes: Sequence[SourceEpisode]) -> Iterator[Finding]:
-    """Episodes whose own video of a camera is that of another, byte for byte as far as it is read."""
-    for camera in dataset.cameras:
-        by_size: dict[int, list[tuple[SourceEpisode, Clip]]] = defaultdict(list)
-        for episode in episodes:
-            clip = episode.clips.get(camera)
-            size = dataset.files.size(clip.path) if isinstance(clip, Clip) and clip.start_seconds is None else None
-            if isinstance(clip, Clip) and size is not None:
-                by_size[size].append((episode, clip))
-        for alike in by_size.values():
-            yield from _same(camera, alike) if len(alike) > 1 else ()
+def twin_findings(files: SourceFiles, shots: Iterable[Shot]) -> Iterator[Finding]:
+    """Episodes whose own video of a camera is that of another, byte for byte as far as it is read.
+
+    Args:
+        files: Those of the dataset.
+        shots: Clips whose video could be opened; one that cannot be read any more is a finding.
+    """
+    alike: dict[tuple[str, int], list[tuple[Shot, Path]]] = defaultdict(list)
+    for shot in shots:
+        if isinstance(shot.clip, Clip) and shot.clip.start_seconds is None:
+            size = files.size(shot.clip.path)
+            alike[shot.camera, -1 if size is None else size].append((shot, shot.clip.path))
+    for group in alike.values():
+        yield from _same(group) if len(group) > 1 else ()
 
 
-def _same(camera: str, alike: Sequence[tuple[SourceEpisode, Clip]]) -> Iterator[Finding]:
+def _same(alike: Sequence[tuple[Shot, Path]]) -> Iterator[Finding]:
     first: dict[bytes, int] = {}
-    for episode, clip in alike:
-        digest = _digest(clip.path)
-        if digest is not None and first.setdefault(digest, episode.index) != episode.index:
-            message = f"its video is that of episode {first[digest]}"
-            yield found("same-video", message, episode=episode.index, camera=camera, path=clip.path)
+    for shot, path in alike:
+        try:
+            episode = first.setdefault(_digest(path), shot.episode.index)
+        except OSError as error:
+            reason = f"{path} cannot be read ({error.strerror}), so it was not compared with other episodes' videos"
+            yield shot.found("unreadable-video", reason)
+            continue
+        if episode != shot.episode.index:
+            yield shot.found("same-video", f"its video is that of episode {episode}")
 
 
-def _digest(path: Path) -> bytes | None:
-    """Of the file's first and last MiB; None where it cannot be read, which is a finding of its own."""
+def _digest(path: Path) -> bytes:
+    """Of the file's first and last MiB."""
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            digest.update(file.read(END_BYTES))
-            file.seek(max(path.stat().st_size - END_BYTES, 0))
-            digest.update(file.read(END_BYTES))
-    except OSError:
-        return None
+    with path.open("rb") as file:
+        digest.update(file.read(END_BYTES))
+        file.seek(max(path.stat().st_size - END_BYTES, 0))
+        digest.update(file.read(END_BYTES))
     return digest.digest()

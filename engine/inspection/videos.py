@@ -68,8 +68,8 @@ def inspect_videos(
     """
     shots = _shots(episodes, missing)
     headers = _read_headers(shots)
-    findings = [*_header_findings(dataset, shots, headers), *twin_findings(dataset, episodes)]
     readable = [shot for shot in shots if _header(shot, headers) is not None or isinstance(shot.clip, ImageColumn)]
+    findings = [*_header_findings(dataset, shots, headers), *twin_findings(dataset.files, readable)]
     cameras = {name: _camera_facts(name, readable, headers) for name in dataset.cameras}
     watched = evenly(episodes, _num_watched(readable, cameras))
     motions = {episode.index: _motion(episode, checks) for episode in watched}

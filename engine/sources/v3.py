@@ -25,13 +25,19 @@ from engine.sources.task_list import read_task_table
 
 # Thirty years: no file is longer, and libav counts ticks in 64 bits.
 MAX_SECONDS = 1e9
-EPISODES = "meta/episodes/*/*.parquet"
+# LeRobot writes chunk folders; others one file below meta/episodes/, or in its place.
+EPISODES = ("meta/episodes/*/*.parquet", "meta/episodes/*.parquet", "meta/episodes.parquet")
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 
 
 def fits(root: Path) -> bool:
     """Whether the files of this layout are there."""
-    return (root / "meta/info.json").is_file() and bool(parquet_files(root, EPISODES))
+    return (root / "meta/info.json").is_file() and bool(_episode_files(root))
+
+
+def _episode_files(root: Path) -> list[Path]:
+    """The files that list the episodes, of the first layout that is there; another may be a copy of it."""
+    return next((paths for pattern in EPISODES if (paths := parquet_files(root, pattern))), [])
 
 
 def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
@@ -101,7 +107,7 @@ def _list_episodes(root: Path, info: Info, bounds: Path) -> EpisodeList[_Episode
     cameras = [key for key, feature in features.items() if feature.is_camera and feature.dtype == "video"]
     columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
     wanted = ["tasks", *(column for names in columns.values() for column in names.values())]
-    paths = all_own(parquet_files(root, EPISODES), bounds)
+    paths = all_own(_episode_files(root), bounds)
     for path in paths:
         try:
             values = read_columns(path, ["episode_index", "length"], optional=wanted)

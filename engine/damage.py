@@ -18,6 +18,10 @@ BLOCK_BYTES = 1 << 20
 MAX_BYTES = 4 << 30
 
 
+class TooLarge(ValueError):
+    """What takes more memory than one read may; the file may be as good as any. Says the limit and what to do."""
+
+
 def diagnose(path: Path, error: BaseException, *, certain: Container[int] = OF_SYSTEM) -> tuple[FaultCode, str]:
     """The kind of fault of a file that a library could not read, and what to say of it after its path.
 
@@ -26,6 +30,8 @@ def diagnose(path: Path, error: BaseException, *, certain: Container[int] = OF_S
         error: The library's.
         certain: Error numbers that the library takes from the system alone, and not for damage of its own finding.
     """
+    if isinstance(error, TooLarge):
+        return FaultCode.TOO_LARGE, f"is too large: {error}"
     number = system_errno(error)
     if number is not None:
         refused = error if number in certain else first_refused([path])

@@ -28,6 +28,7 @@ class FaultCode(str, Enum):
     MISSING = "missing"  # a file, a column or rows that the metadata names
     TRUNCATED = "truncated"  # a file shorter than it says itself
     CORRUPT = "corrupt"  # a file that cannot be read or decoded
+    TOO_LARGE = "too-large"  # rows or metadata that take more memory than one read may
     UNREADABLE = "unreadable"  # a file that the disk, the network or permissions do not let us read
     FOREIGN = "foreign"  # a path that leads out of the dataset, or to no file
     CHANGED = "changed"  # a file that is another than the one planned: changed since, or another on that node

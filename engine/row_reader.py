@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from engine.damage import diagnose
+from engine.damage import TooLarge, diagnose
 from engine.errors import DatasetError, RowsError
 from engine.faults import FaultCode
-from engine.sources.checked_parquet import DAMAGE, CheckedParquet, TooLarge
+from engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from engine.sources.containment import why_refused
 from engine.sources.episode import RowRange, SourceEpisode
 from engine.sources.parquet import episode_ranges, parquet_files

@@ -204,9 +204,10 @@ def test_metadata_without_end_is_not_read(name: str, tmp_path: Path) -> None:
 def test_rows_too_large_for_memory_are_not_read(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_small(tmp_path / "source", version)
     monkeypatch.setattr(engine.sources.checked_parquet, "MAX_READ_BYTES", 11)
-    monkeypatch.setattr(engine.sources.row_stream, "MAX_READ_BYTES", 11)
-    with pytest.raises(MillraceError, match=r"take \d+ bytes in memory"):
+    monkeypatch.setattr(engine.sources.checked_parquet, "MAX_LARGE_BYTES", 11)
+    with pytest.raises(MillraceError, match=r"too large: .* take \d+ bytes in memory, at most 11 .*: split") as caught:
         convert_small(source, tmp_path / "out")
+    assert "corrupt" not in str(caught.value)
 
 
 def test_a_video_of_endless_pictures_is_not_decoded(tmp_path: Path) -> None:

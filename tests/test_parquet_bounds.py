@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from conftest import REPOSITORY
+from engine.errors import RowsError
+from engine.faults import FaultCode
 from engine.row_reader import RowReader
 from engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from engine.sources.episode import RowRange
@@ -68,6 +71,35 @@ def test_row_groups_too_large_to_be_held_are_read_in_part(tmp_path: Path, monkey
     reader = RowReader()
     for start, stop in [(10, 20), (20, 30), (5, 7), (0, 50)]:
         assert reader.read_ranges([RowRange(path, start, stop)], ["state"]).equals(TABLE.select(["state"])[start:stop])
+
+
+def test_a_read_may_take_what_its_rows_need_or_its_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.sources.checked_parquet.MAX_READ_BYTES", 100)
+    path = tmp_path / "a.parquet"
+    for column, options, is_read in [
+        (np.zeros((300, 100)), {}, True),  # 800 bytes a row
+        (np.zeros((300, 1000)), {}, False),
+        (np.zeros((300, 1000)), {"compression": "none", "use_dictionary": False}, True),  # what is advised
+        (np.random.default_rng(0).random((300, 1000)), {"compression": "zstd"}, True),
+    ]:
+        table = pa.table({"state": column.tolist()})
+        pq.write_table(table, path, **options)
+        if is_read:
+            assert RowReader().read_ranges([RowRange(path)], ["state"]).equals(table)
+            continue
+        with pytest.raises(RowsError, match=r"is too large: 'state' take \d+ .* write the file again with") as caught:
+            RowReader().read_ranges([RowRange(path)], ["state"])
+        assert caught.value.code == FaultCode.TOO_LARGE
+
+
+def test_pictures_that_are_all_alike_are_read_from_one_page(tmp_path: Path) -> None:
+    path, picture = tmp_path / "a.parquet", random.Random(0).randbytes(300_000)
+    table = pa.table({"top": [{"bytes": picture, "path": None}] * 80})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+    assert path.stat().st_size < 1 << 20
+    with CheckedParquet(path) as file:
+        parts = RowStream(file, ["top"], batch_rows=16).parts(0, 80)
+        assert [len(part) for part in parts] == [16] * 5
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from engine.damage import TooLarge
 from engine.sources.footer import BYTE_ARRAY, Chunk, Footer, Leaf, read_footer
-from engine.sources.pages import DELTAS, Bounds, decoded_bytes, read_pages
-from engine.sources.thrift import Malformed
+from engine.sources.pages import DELTAS, check_pages, decoded_bytes, read_pages
 
 # Of all columns of one read, as they lie in memory: an hour at 50 Hz of 43 joints and as many actions takes 124 MB.
 MAX_READ_BYTES = 192 << 20
+# More where there is reason to: of so many rows, 256 joints and actions in floats; or in proportion to the file.
+ROW_BYTES, MAX_PLAIN_ROWS, STORED_RATIO, MAX_LARGE_BYTES = 1 << 10, 1 << 20, 8, 2 << 30
+REWRITE = "pyarrow.parquet.write_table(table, path, compression='none', use_dictionary=False)"
 # Of metadata as Python's values, 40 bytes each: a hundred thousand episodes of twelve cameras have as many.
 MAX_LISTED_VALUES = 1 << 22
 # Of lists of texts, which are Python's values one slice at a time until equal ones are found.
@@ -25,10 +28,6 @@ SLICE_ROWS = 256
 # Of what pyarrow and we raise at a damaged file; texts and names that are no UTF-8, and times out of range, show
 # as they become Python's.
 DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
-
-
-class TooLarge(Malformed):
-    """What would take more memory than one read may."""
 
 
 class CheckedParquet:
@@ -87,16 +86,18 @@ class CheckedParquet:
         starts = np.concatenate([[0], self.ends[:-1]]) if len(self.ends) else self.ends
         return list(np.flatnonzero((starts < stop) & (self.ends > start)).tolist())
 
-    def num_bytes(self, groups: Iterable[int], columns: Sequence[str], *, bounds: Bounds | None = None) -> int:
+    def num_stored(self, groups: Iterable[int], columns: Sequence[str]) -> int:
+        """Bytes of the file that columns of row groups take."""
+        return sum(chunk.stop - chunk.start for chunk in self._chunks(groups, columns))
+
+    def num_bytes(self, groups: Iterable[int], columns: Sequence[str]) -> int:
         """Memory that columns of row groups take, told by their pages' headers.
 
         Raises:
             Malformed: a page unpacks to more than its values can need.
         """
-        chunks, bounds = self._chunks(groups, columns), bounds or Bounds()
-        return sum(
-            decoded_bytes(self._raw, chunk, bounds, as_dictionary=_name(chunk.leaf) in self._texts) for chunk in chunks
-        )
+        chunks = self._chunks(groups, columns)
+        return sum(decoded_bytes(self._raw, chunk, as_dictionary=_name(chunk.leaf) in self._texts) for chunk in chunks)
 
     def largest_page(self, group: int, columns: Sequence[str]) -> int:
         """Bytes of the largest page of some columns, unpacked."""
@@ -115,11 +116,12 @@ class CheckedParquet:
         """Columns of the whole file as Python's values; equal texts are one object.
 
         Raises:
-            Malformed: they are more than MAX_LISTED_VALUES, or take more than MAX_READ_BYTES.
+            TooLarge: they are more than MAX_LISTED_VALUES, or take more than MAX_READ_BYTES.
         """
         num_values = sum(chunk.num_values for chunk in self._chunks(self.all_groups, columns))
         if num_values > MAX_LISTED_VALUES:
-            raise Malformed(f"{num_values} values are too many for metadata, expected at most {MAX_LISTED_VALUES}")
+            limit = f"at most {MAX_LISTED_VALUES} are read from one file of metadata"
+            raise TooLarge(f"it lists {num_values} values, {limit}: split the dataset")
         table = self._read_encoded(self.all_groups, columns)
         return {
             name: list(_shared(value for chunk in column.chunks for value in _values(chunk)))
@@ -130,10 +132,13 @@ class CheckedParquet:
         """The first row, as Python's values; empty for a file without rows.
 
         Raises:
-            Malformed: a column of the first row group takes more than MAX_READ_BYTES.
+            TooLarge: a column of the first row group takes more than so many rows need.
+            Malformed: a page unpacks to more than its values can need.
         """
+        num_rows = sum(group.num_rows for group in self.footer.groups[:1])
         for name in columns:
-            _check_size([name], self.num_bytes(self.all_groups[:1], [name]))
+            sizes = self.num_bytes(self.all_groups[:1], [name]), self.num_stored(self.all_groups[:1], [name])
+            check_size([name], sizes[0], num_rows=num_rows, num_stored=sizes[1])
         batches = self._file.iter_batches(1, list(self.all_groups[:1]), list(columns), use_threads=False)
         batch = next(batches, None) if columns else None
         return [] if batch is None else list(batch.to_pylist())
@@ -142,15 +147,17 @@ class CheckedParquet:
         """Columns of a row group, so many rows at a time.
 
         Raises:
-            Malformed: a page unpacks to more than its values can need, or lists of texts to MAX_READ_BYTES.
+            TooLarge: lists of texts take more than MAX_READ_BYTES.
+            Malformed: a page unpacks to more than its values can need.
         """
-        self.num_bytes([group], columns)
-        _check_size(lists := self._lists_of_texts(columns), self.num_bytes([group], lists))
+        for chunk in self._chunks([group], columns):
+            check_pages(self._raw, chunk)
+        check_size(lists := self._lists_of_texts(columns), self.num_bytes([group], lists))
         for batch in self._file.iter_batches(num_rows, [group], list(columns), use_threads=False):
             yield self._decoded(pa.Table.from_batches([batch]).select(list(columns)))
 
     def _read_encoded(self, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        _check_size(columns, self.num_bytes(groups, columns))
+        check_size(columns, self.num_bytes(groups, columns))
         return self._file.read_row_groups(list(groups), list(columns), use_threads=False).select(list(columns))
 
     def _lists_of_texts(self, columns: Sequence[str]) -> list[str]:
@@ -163,7 +170,7 @@ class CheckedParquet:
         for place, name in enumerate(table.column_names):
             wanted = self.schema.field(name).type
             if table.column(place).type != wanted:
-                _check_size([name], sum(map(_text_bytes, table.column(place).chunks)))
+                check_size([name], sum(map(_text_bytes, table.column(place).chunks)))
                 table = table.set_column(place, name, table.column(place).cast(wanted))
         return table
 
@@ -188,10 +195,26 @@ def _texts(footer: Footer) -> Iterator[str]:
             yield _name(leaf)
 
 
-def _check_size(columns: Sequence[str], num_bytes: int) -> None:
-    if num_bytes > MAX_READ_BYTES:
-        named = ", ".join(map(repr, columns))
-        raise TooLarge(f"{named} take {num_bytes} bytes in memory, at most {MAX_READ_BYTES} are read at a time")
+def check_size(columns: Sequence[str], num_bytes: int, *, num_rows: int = 0, num_stored: int = 0) -> None:
+    """See that a read takes no more memory than it may.
+
+    Args:
+        columns: What is read.
+        num_bytes: It takes in memory.
+        num_rows: How many rows these are; 0: their number is no reason to read more.
+        num_stored: Bytes that they take in the file; 0: these are no reason to read more.
+
+    Raises:
+        TooLarge: it takes more.
+    """
+    needed = num_rows * ROW_BYTES if num_rows <= MAX_PLAIN_ROWS else 0
+    limit = max(MAX_READ_BYTES, min(max(needed, STORED_RATIO * num_stored), MAX_LARGE_BYTES))
+    if num_bytes <= limit:
+        return
+    named = ", ".join(map(repr, columns))
+    is_packed = num_bytes <= MAX_LARGE_BYTES and num_stored
+    remedy = f"write the file again with {REWRITE}" if is_packed else "split what it holds into several files"
+    raise TooLarge(f"{named} take {num_bytes} bytes in memory, at most {limit} are read at a time: {remedy}")
 
 
 def _text_bytes(array: pa.Array) -> int:

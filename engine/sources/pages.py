@@ -14,6 +14,8 @@ from engine.sources.thrift import I32, STRUCT, CompactReader, Malformed
 
 DATA, INDEX, DICTIONARY, DATA_V2 = range(4)
 PLAIN_DICTIONARY, DELTA_LENGTH, DELTA_BYTE_ARRAY, RLE_DICTIONARY = 2, 6, 7, 8
+# The field of an image feature's struct that holds a picture's file.
+PICTURE = b"bytes"
 DELTAS = {DELTA_LENGTH, DELTA_BYTE_ARRAY}
 # Header fields that hold a struct, by the page type that they belong to; num_values is field 1 of each.
 DETAILS = {5: DATA, 7: DICTIONARY, 8: DATA_V2}
@@ -25,14 +27,10 @@ FIRST_BYTES, MAX_HEADER_BYTES = 256, 1 << 20
 # A page of numbers takes its values, their levels (rarely 4 bytes each) and little else.
 LEVEL_BYTES = 8
 SLACK_BYTES = 1 << 16
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What pages of texts or pictures may unpack to: so many bytes, or so many times what they take in the file."""
-
-    page_bytes: int = 16 << 20
-    page_ratio: int = 8
+# What pages of texts or pictures may unpack to: so many bytes, or so many times what they take in the file.
+PAGE_BYTES, PAGE_RATIO = 16 << 20, 8
+# Writers put a thousand pictures into a page, which zstd may find all alike: so many bytes a picture, and in all.
+PICTURE_BYTES, PICTURES_BYTES = 2 << 20, 512 << 20
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,22 @@ class Page:
     start: int
 
 
-def decoded_bytes(file: BinaryIO, chunk: Chunk, bounds: Bounds, *, as_dictionary: bool = False) -> int:
+def check_pages(file: BinaryIO, chunk: Chunk) -> None:
+    """See that no page unpacks to more than its values can need.
+
+    Raises:
+        Malformed: one does, or pages contradict the chunk.
+    """
+    for page in read_pages(file, chunk):
+        _check_page(page, chunk)
+
+
+def decoded_bytes(file: BinaryIO, chunk: Chunk, *, as_dictionary: bool = False) -> int:
     """Memory that a chunk's values take when all of them are read.
 
     Args:
         file: The parquet file.
         chunk: One column in one row group.
-        bounds: Of its pages.
         as_dictionary: Whether texts are read as numbers of distinct ones, so that equal ones take memory once.
 
     Raises:
@@ -62,7 +69,7 @@ def decoded_bytes(file: BinaryIO, chunk: Chunk, bounds: Bounds, *, as_dictionary
     num_bytes = largest = 0
     longest = 4  # of a dictionary's texts; as a dictionary they are numbers
     for page in read_pages(file, chunk):
-        _check_page(page, chunk, bounds)
+        _check_page(page, chunk)
         largest = max(largest, page.num_bytes)
         if page.kind == DICTIONARY and chunk.leaf.width is None and not as_dictionary:
             longest = _longest_text(file, chunk, page)
@@ -162,12 +169,14 @@ def _count(reader: CompactReader) -> int:
     return value
 
 
-def _check_page(page: Page, chunk: Chunk, bounds: Bounds) -> None:
+def _check_page(page: Page, chunk: Chunk) -> None:
     width = chunk.leaf.width
     if width is not None:
         limit = page.num_values * (width + LEVEL_BYTES) + SLACK_BYTES
     else:
-        limit = max(bounds.page_bytes, bounds.page_ratio * page.num_stored) + page.num_values * LEVEL_BYTES
+        limit = max(PAGE_BYTES, PAGE_RATIO * page.num_stored) + page.num_values * LEVEL_BYTES
+        if len(chunk.leaf.path) > 1 and chunk.leaf.path[-1] == PICTURE:
+            limit = max(limit, min(page.num_values * PICTURE_BYTES, PICTURES_BYTES))
     if page.num_bytes > limit:
         raise Malformed(f"a page of {page.num_stored} bytes claims to unpack to {page.num_bytes}, at most {limit} fit")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.damage import diagnose
+from engine.damage import TooLarge, diagnose
 from engine.errors import DatasetError
 from engine.faults import FaultCode
 from engine.lfs import ADVICE, is_lfs_pointer
@@ -188,5 +188,7 @@ def _episode_indices(path: Path) -> Iterator[tuple[int, NDArray[np.int64]]]:
 def _unreadable(path: Path, error: Exception) -> DatasetError:
     if is_lfs_pointer(path):
         return DatasetError(f"{path} {ADVICE}")
+    if isinstance(error, TooLarge):
+        return DatasetError(f"{path} is too large: {error}")
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DatasetError(f"{path} is truncated or corrupt ({reason})")

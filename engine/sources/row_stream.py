@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from engine.sources.checked_parquet import MAX_READ_BYTES, CheckedParquet
+from engine.sources.checked_parquet import CheckedParquet, check_size
 from engine.sources.thrift import Malformed
 
 BATCH_ROWS = 1 << 12
 # A picture of 480x640 may take half a megabyte: few rows in memory at a time.
 PICTURE_ROWS, PICTURE_BUFFER_BYTES = 16, 1 << 20
-# Cameras of one robot. A kept stream holds a page, which a thousand pictures may share.
-MAX_KEPT, MAX_KEPT_BYTES = 8, 32 << 20
+# Cameras of one robot. A kept stream holds a page, which a thousand pictures may share: of all streams together.
+MAX_KEPT, MAX_KEPT_BYTES = 8, 384 << 20
 
 
 class RowStream:
@@ -53,13 +53,14 @@ class RowStream:
         """Rows [start, stop) as one table.
 
         Raises:
-            Malformed, pa.ArrowException: the file is damaged, or they take too much memory.
+            TooLarge: they take more memory than so many rows need.
+            Malformed, pa.ArrowException: the file is damaged.
         """
         groups = self._file.groups_of(start, stop)
         num_rows = sum(self._file.footer.groups[group].num_rows for group in groups)
-        num_bytes = self._file.num_bytes(groups, self.columns) * (stop - start) // max(num_rows, 1)
-        if num_bytes > MAX_READ_BYTES:
-            raise Malformed(f"rows [{start}, {stop}) take {num_bytes} bytes in memory, at most {MAX_READ_BYTES}")
+        sizes = self._file.num_bytes(groups, self.columns), self._file.num_stored(groups, self.columns)
+        num_bytes, num_stored = (size * (stop - start) // max(num_rows, 1) for size in sizes)
+        check_size(self.columns, num_bytes, num_rows=stop - start, num_stored=num_stored)
         return pa.concat_tables(self.parts(start, stop))
 
     def parts(self, start: int, stop: int) -> Iterator[pa.Table]:
@@ -109,9 +110,6 @@ def picture_stream(path: Path, column: str) -> Iterator[RowStream]:
     except BaseException:
         stream.close()
         raise
-    if stream.held_bytes > MAX_KEPT_BYTES:
-        stream.close()
-        return
     _kept[key] = stream
-    while len(_kept) > MAX_KEPT:
+    while len(_kept) > MAX_KEPT or sum(kept.held_bytes for kept in _kept.values()) > MAX_KEPT_BYTES:
         _kept.pop(next(iter(_kept))).close()

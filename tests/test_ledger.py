@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -299,6 +300,18 @@ def test_a_rate_is_the_same_however_it_is_written(aloha: Path, tmp_path: Path) -
     stopped(aloha, tmp_path, 2, fps="20")
     _, num_done, _ = continued(aloha, tmp_path, fps=20.0)
     assert num_done == 2
+
+
+def test_a_ledger_says_no_path_of_this_machine(aloha: Path, tmp_path: Path) -> None:
+    stopped(aloha, tmp_path / "out", 1)
+    assert str(aloha.parent) not in (tmp_path / "out" / LEDGER).read_text()
+    copy = tmp_path / "moved" / aloha.name
+    shutil.copytree(aloha, copy)
+    with pytest.raises(OtherRecipe, match=f"Changed: source: another {aloha.name}, in another folder$"):
+        continued(copy, tmp_path / "out")
+    write_dataset(tmp_path / "other", lengths=LENGTHS)
+    with pytest.raises(OtherRecipe, match=f"Changed: source: {aloha.name} -> other$"):
+        continued(tmp_path / "other", tmp_path / "out")
 
 
 def test_every_result_is_on_disk_when_it_is_told(aloha: Path, tmp_path: Path) -> None:

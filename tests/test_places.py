@@ -1,5 +1,6 @@
 """Clips that share a file lie where their episode says, or the episode says what contradicts it."""
 
+import os
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -191,6 +192,17 @@ def test_every_field_of_an_episode_is_looked_at() -> None:
     known = {name.split(".")[1] for name in variants() if name.startswith("SourceEpisode")}
     # A repository stands for files, whose state the digest has.
     assert known == {part.name for part in fields(SourceEpisode)} - {"repository"}
+
+
+def test_videos_that_nothing_is_made_of_change_no_digest(tmp_path: Path) -> None:
+    write_dataset(tmp_path, lengths=(3, 3), cameras=("top", "wrist"))
+    recipe = recipe_for(tmp_path, horizon=1)  # of "top" alone
+    before = [episode.digest for episode in plan_conversion(recipe).episodes]
+    video_path(tmp_path, 0, "wrist").unlink()
+    assert [episode.digest for episode in plan_conversion(recipe).episodes] == before
+    os.utime(video_path(tmp_path, 1), (1, 1))
+    after = [episode.digest for episode in plan_conversion(recipe).episodes]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]
 
 
 def test_the_place_of_a_dataset_on_the_disk_is_not_in_the_digest() -> None:

@@ -1,6 +1,8 @@
 """The first line of a ledger: all that the output's bytes depend on beside the sources' files, and how runs differ."""
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from engine.video.stages import CPU_STAGES, Stages
 OUTPUT = "output version"
 LIBRARIES = "libraries"
 SOURCES = "sources"
+NAME, PLACE = "name", "digest of its path"
 STAGES = "stages"
 PART = "part of the episodes"
 MAPS = "content of the map's and its robots' files"
@@ -23,15 +26,15 @@ ADVICE = "choose another folder, or pass --overwrite to replace what is there"
 
 
 def header_of(plan: ConversionPlan) -> dict[str, Any]:
-    """The line for a plan; paths are absolute, so that one dataset has one spelling."""
+    """The line for a plan; a folder or file of this machine is told by name and digest, as others may read the line."""
     recipe = plan.recipe.model_dump(mode="json")
     for source, binding in zip(recipe[SOURCES], plan.job.bindings, strict=True):
         if binding.revision is None:
-            source["path"] = str(binding.root.resolve())
-        source["map"] = _absolute(source["map"])
+            source["path"] = _identity(binding.root)
+        source["map"] = _named(source["map"])
     return {
         **recipe,
-        "robot": _absolute(recipe["robot"]),
+        "robot": _named(recipe["robot"]),
         PART: plan.part,
         MAPS: [binding.map.digest for binding in plan.job.bindings],
         STAGES: plan.job.video.stages.model_dump(mode="json"),
@@ -40,9 +43,15 @@ def header_of(plan: ConversionPlan) -> dict[str, Any]:
     }
 
 
-def _absolute(name: str | None) -> str | None:
-    """Of a map or robot in a file."""
-    return str(Path(name).resolve()) if name is not None and is_path(name) else name
+def _named(name: str | None) -> str | dict[str, str] | None:
+    """A map or robot: the name of one that ships, or what stands for its file."""
+    return _identity(Path(name)) if name is not None and is_path(name) else name
+
+
+def _identity(path: Path) -> dict[str, str]:
+    """What is the same for every spelling of a path, and does not say where it lies."""
+    place = path.resolve()
+    return {NAME: place.name, PLACE: hashlib.sha256(os.fsencode(place)).hexdigest()}
 
 
 def check_same(line: bytes, header: Mapping[str, Any], out: Path) -> None:
@@ -79,16 +88,16 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
             if SOURCES not in keys and "robot" not in keys:
                 yield "the map's or its robots' files were edited"
         else:
-            yield f"{key.replace('_', '-')}: {_brief(before.get(key))} -> {_brief(now[key])}"
+            yield f"{key.replace('_', '-')}: {_change(before.get(key), now[key])}"
 
 
 def _of_sources(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Iterator[str]:
-    paths = [[str(source.get("path")) for source in sources] for sources in (before, now)]
+    paths = [[_brief(source.get("path")) for source in sources] for sources in (before, now)]
     if len(before) != len(now):
         yield f"sources: {', '.join(paths[0])} -> {', '.join(paths[1])}"
         return
     for source, other in zip(before, now, strict=True):
-        where = f" of {other['path']}" if len(now) > 1 else ""
+        where = f" of {_brief(other['path'])}" if len(now) > 1 else ""
         yield from (f"{difference}{where}" for difference in _of_fields(source, other))
 
 
@@ -96,10 +105,18 @@ def _of_fields(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
     for name in now:
         if before.get(name) != now[name]:
             field = "source" if name == "path" else name.replace("_", "-")
-            yield f"{field}: {_brief(before.get(name))} -> {_brief(now[name])}"
+            yield f"{field}: {_change(before.get(name), now[name])}"
+
+
+def _change(before: object, now: object) -> str:
+    """Two values that differ; folders or files of one name, too."""
+    texts = _brief(before), _brief(now)
+    return f"another {texts[1]}, in another folder" if texts[0] == texts[1] else " -> ".join(texts)
 
 
 def _brief(value: object) -> str:
+    if isinstance(value, dict) and value.keys() == {NAME, PLACE}:
+        return str(value[NAME])
     if isinstance(value, dict):
         return ", ".join(f"{key}={_brief(part)}" for key, part in value.items()) or "none"
     if isinstance(value, list):

@@ -48,7 +48,9 @@ def number_episodes(
         # Clips may be copied with what the source's manifest says of them.
         texts = sorted((index, rewritten(text, source.spec)) for index, text in source.dataset.tasks.items())
         known = bindings[number].digest, texts, _state_of_manifest(source.dataset)
-        for episode in episodes:
+        cameras = frozenset(bindings[number].cameras.values())
+        for whole in episodes:
+            episode = _with_cameras(whole, cameras)
             told = episode_tasks(source.dataset, episode, source.spec)
             num_frames = source.num_frames[episode.index]
             states = _states(episode)
@@ -57,6 +59,11 @@ def number_episodes(
             told_of = digest, source.origins[episode.index]
             yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], *told_of, states)
             index, first_index = index + 1, first_index + num_frames
+
+
+def _with_cameras(episode: SourceEpisode, cameras: Collection[str]) -> SourceEpisode:
+    """The episode without videos that nothing is made of: whether these are there, or change, makes no difference."""
+    return replace(episode, clips={camera: clip for camera, clip in episode.clips.items() if camera in cameras})
 
 
 def without(plan: ConversionPlan, left_out: Collection[Key]) -> ConversionPlan:

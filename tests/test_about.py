@@ -52,6 +52,17 @@ def test_the_package_claims_the_pythons_that_are_tested() -> None:
     assert re.search(rf'^name = "{DISTRIBUTION}"', project, re.MULTILINE)
 
 
+def test_an_installed_millrace_has_every_package() -> None:
+    """Not only an editable one, which sees all folders."""
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    listed = re.search(r"^\[tool\.setuptools\]\n.*?^packages = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    assert listed is not None
+    rooms = [REPOSITORY / name for name in ("commands", "embodiments", "engine", "train")]
+    files = {path.parent for room in rooms for kind in ("*.py", "*.yaml") for path in room.rglob(kind)}
+    found = {".".join(folder.relative_to(REPOSITORY).parts) for folder in files}
+    assert set(re.findall(r'"(.+)"', listed[1])) == found
+
+
 def test_the_readme_names_what_is_tested() -> None:
     readme = " ".join((REPOSITORY / "README.md").read_text().split())
     assert environments_tested() in readme

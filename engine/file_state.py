@@ -36,14 +36,31 @@ class FileState:
 
 
 def why_changed(files: Iterable[tuple[Path, FileState]]) -> str | None:
-    """The first file that is another than it was, in words; None where all are the same, or cannot be seen."""
+    """The first file that is gone, or another than it was, in words; None where all are the same.
+
+    A file that was never seen, or that permissions or a disk hide by now, is left to whoever reads it.
+    """
     for path, planned in files:
         now = FileState.of(path)
-        if not (now.is_seen and planned.is_seen):
-            continue  # whoever reads it says what is missing
-        if now.num_bytes != planned.num_bytes or abs(now.mtime_ns - planned.mtime_ns) > ROUNDING_NS:
+        if planned.is_seen and _is_gone(path):
+            return f"does not see {path}, which the plan saw: it was deleted since, or its disk is gone"
+        if now.is_seen and planned.is_seen and not _is_same(now, planned):
             return (
                 f"sees {path} with {now}, where the plan saw {planned}: it was changed since, or is another file on "
                 "this machine"
             )
     return None
+
+
+def _is_gone(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_same(now: FileState, planned: FileState) -> bool:
+    return now.num_bytes == planned.num_bytes and abs(now.mtime_ns - planned.mtime_ns) <= ROUNDING_NS

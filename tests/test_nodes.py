@@ -13,7 +13,7 @@ from engine import cluster, stream
 from engine.cluster import _NoAnswer, check_nodes, explain
 from engine.convert import convert, plan_conversion
 from engine.episode import convert_episode
-from engine.errors import NodesDiffer
+from engine.errors import EpisodesFailed, NodesDiffer
 from engine.faults import FaultCode
 from engine.file_state import FileState
 from engine.node import TOKEN, node_problems, shared_by
@@ -63,6 +63,26 @@ def test_a_worker_that_sees_another_file_does_not_take_it(plan: ConversionPlan, 
     assert result.code is FaultCode.CHANGED
     assert f" sees {video} with {FileState.of(video)}, where the plan saw {plan.episodes[1].states[1]}" in result.reason
     assert not result.code.is_of_episode
+
+
+def test_files_that_vanish_during_a_run_are_not_skipped(source: Path, tmp_path: Path) -> None:
+    """An unmounted drive leaves an empty folder; its episodes are as good as before."""
+    root = Path(shutil.copytree(source, tmp_path / "source"))
+
+    def unmount(result: EpisodeResult) -> None:
+        if root.is_dir() and any(root.iterdir()):
+            root.rename(tmp_path / "drive")
+            root.mkdir()
+
+    out, recipe = tmp_path / "out", recipe_for(root, **SETTINGS)
+    with pytest.raises(EpisodesFailed) as caught:
+        convert(recipe, out, workers=LOCAL, skip_bad=True, on_result=unmount)
+    assert f"does not see {data_path(root, 1)}, which the plan saw" in caught.value.lines[0]
+    assert not (out / "meta").exists()
+    root.rmdir()
+    (tmp_path / "drive").rename(root)
+    summary = convert(recipe, out, workers=LOCAL, skip_bad=True)
+    assert (summary.num_episodes, summary.quarantined) == (2, ())
 
 
 def test_times_that_a_file_system_rounds_are_the_same(plan: ConversionPlan, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_the_input_vanishes_midway(source: Path, undisturbed: dict[str, bytes], 
             convert(recipe_for(source, **SETTINGS), out, workers=LOCAL, on_result=vanish)
     finally:
         hidden.rename(source)
-    assert [(one.code.value, one.episode) for one in caught.value.quarantined] == [("missing", e) for e in (3, 4, 5)]
+    assert [(one.code.value, one.episode) for one in caught.value.quarantined] == [("changed", e) for e in (3, 4, 5)]
     assert_no_half_file(out, undisturbed | {"quarantine.jsonl": (out / "quarantine.jsonl").read_bytes()})
     convert(recipe_for(source, **SETTINGS), out, workers=LOCAL)
     assert files_of(out) == undisturbed

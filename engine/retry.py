@@ -12,14 +12,14 @@ from engine.damage import first_refused
 from engine.episode import convert_episode
 from engine.faults import FaultCode
 from engine.output.record import RESULT, EpisodeFailure, EpisodeResult
-from engine.planning.plan import EpisodePlan, Job
+from engine.planning.plan import EpisodePlan, Job, first_fault
 from engine.row_reader import RowReader
 from engine.sources.containment import why_foreign
 from engine.video.gpu.apart import apart
 from engine.video.stages import NVENC
 
-# Handed to one process: results are reported as often as that, and a crash costs a new process.
-BATCH_EPISODES = 32
+# Handed to one process, which takes a second or two to start: results are reported as often as that.
+BATCH_EPISODES = 256
 # Far more than any episode takes.
 START_SECONDS, SECONDS_PER_FRAME = 600.0, 1.0
 
@@ -36,7 +36,7 @@ def retry(
     """Convert failed episodes once more, on this machine, and yield what became of each.
 
     A new process does it, so that neither a worker's state nor another node's disks count. Without Ray, this process
-    looks again at what only data explains, with nothing remembered.
+    looks again at what only data explains, with nothing remembered. What metadata alone shows to be wrong stays so.
 
     Args:
         failures: What became of them the first time.
@@ -48,23 +48,33 @@ def retry(
     """
     # A card may be on other machines only; but for NVENC, the CPU makes the same bytes.
     job = job if job.video.stages.encoder == NVENC else replace(job, gpu=None)
-    here = [failure for failure in failures if is_local and failure.code.is_of_episode]
-    for failure in here:
-        yield _convert(episodes[failure.index], job, out, scratch)
-    apart_from_here = [failure for failure in failures if failure not in here]
-    for start in range(0, len(apart_from_here), BATCH_EPISODES):
-        batch = apart_from_here[start : start + BATCH_EPISODES]
+    readable: set[Path] = set()
+    in_children: list[EpisodeFailure] = []
+    for failure in failures:
+        if first_fault(episodes[failure.index], job) is not None:
+            yield failure
+        elif is_local and failure.code.is_of_episode:
+            yield _convert(episodes[failure.index], job, (out, scratch), readable)
+        else:
+            in_children.append(failure)
+    for start in range(0, len(in_children), BATCH_EPISODES):
+        batch = in_children[start : start + BATCH_EPISODES]
         yield from _in_children(batch, [episodes[failure.index] for failure in batch], job, (out, scratch))
 
 
-def _convert(plan: EpisodePlan, job: Job, out: Path, scratch: Path) -> EpisodeResult:
-    """A second failure is the data's fault only if the system gives all of the episode's files."""
-    result = convert_episode(plan, job, out, scratch, reader=RowReader())
+def _convert(plan: EpisodePlan, job: Job, folders: tuple[Path, Path], readable: set[Path]) -> EpisodeResult:
+    """A second failure is the data's fault only if the system gives all of the episode's files.
+
+    readable: files that it gave, so that a file of many failed episodes is read once; more are added.
+    """
+    result = convert_episode(plan, job, *folders, reader=RowReader())
     if not isinstance(result, EpisodeFailure) or not result.code.is_of_episode:
         return result
     root = job.bindings[plan.binding].root
-    refused = first_refused(path for path in plan.episode.paths if why_foreign(path, root) is None)
+    files = [path for path in plan.episode.paths if path not in readable and why_foreign(path, root) is None]
+    refused = first_refused(files)
     if refused is None:
+        readable.update(files)
         return result
     reason = f"{refused.filename} cannot be read ({refused.strerror})"
     return result.model_copy(update={"code": FaultCode.UNREADABLE, "reason": reason})
@@ -102,9 +112,10 @@ def _died(before: EpisodeFailure, why: str) -> EpisodeFailure:
 
 def _convert_all(plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path], kept: Path) -> None:
     """In the other process: append each result to a file, so that a crash loses none."""
+    readable: set[Path] = set()
     with kept.open("ab") as file:
         for plan in plans:
-            file.write(RESULT.dump_json(_convert(plan, job, *folders)) + b"\n")
+            file.write(RESULT.dump_json(_convert(plan, job, folders, readable)) + b"\n")
             file.flush()
 
 

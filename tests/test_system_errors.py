@@ -3,7 +3,9 @@
 import errno
 import io
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,16 @@ import pytest
 
 from conftest import LOCAL, files_of, recipe_for, video_path
 from embodiments.errors import MillraceError
-from engine.convert import Summary, convert
+from engine.convert import Summary, convert, plan_conversion
 from engine.damage import diagnose
+from engine.episode import convert_episode
 from engine.errors import EpisodesFailed, VideoError, fault_code
 from engine.faults import FaultCode
-from synthetic import SyntheticVideo, write_dataset, write_video
+from engine.output.record import EpisodeFailure
+from engine.planning.plan import ConversionPlan
+from engine.retry import retry
+from engine.sources.episode import SourceFault
+from synthetic import SyntheticVideo, truncate_file, write_dataset, write_video
 
 SMALL = SyntheticVideo(codec="libx264", gop=10, bframes=0)
 SETTINGS: dict[str, Any] = {"robot": "aloha", "horizon": 2}
@@ -183,3 +190,31 @@ def test_what_was_skipped_is_tried_again_and_forgotten_once_it_converts(
         os.utime(video, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert convert_all(source, out).quarantined == ()
     assert files_of(out) == undisturbed
+
+
+@pytest.fixture
+def truncated(source: Path, tmp_path: Path) -> tuple[ConversionPlan, EpisodeFailure]:
+    """A plan whose second episode cannot be converted, and its failure."""
+    root = Path(shutil.copytree(source, tmp_path / "source"))
+    truncate_file(video_path(root, 1), 0.5)
+    plan = plan_conversion(recipe_for(root, **SETTINGS))
+    failure = convert_episode(plan.episodes[1], plan.job, tmp_path / "out", tmp_path)
+    assert isinstance(failure, EpisodeFailure)
+    return plan, failure
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["by data", "by metadata"])
+def test_a_retry_reads_each_file_once_and_none_for_what_metadata_shows(
+    truncated: tuple[ConversionPlan, EpisodeFailure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    plan, failure = truncated
+    planned = plan.episodes[1]
+    if is_known:
+        fault = SourceFault(FaultCode.METADATA, "no length")
+        planned = replace(planned, episode=replace(planned.episode, faults=(fault,)))
+    read: list[Path] = []
+    monkeypatch.setattr("engine.retry.first_refused", read.extend)
+    out, episodes = tmp_path / "out", (plan.episodes[0], planned)
+    results = list(retry([failure, failure, failure], episodes, plan.job, out, tmp_path, is_local=True))
+    assert results == [failure, failure, failure]
+    assert read == ([] if is_known else list(planned.episode.paths))

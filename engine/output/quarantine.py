@@ -11,6 +11,7 @@ from engine.faults import FaultCode, Quarantined
 from engine.layout import QUARANTINE
 from engine.output.finish import move
 from engine.output.record import EpisodeFailure
+from engine.output.warned import without_roots
 from engine.planning.numbering import without
 from engine.planning.plan import ConversionPlan
 from engine.planning.planner import check_horizon
@@ -36,7 +37,7 @@ def public_quarantine(failures: Sequence[EpisodeFailure], plan: ConversionPlan) 
     for failure, told in zip(failures, quarantined(failures, plan), strict=True):
         binding = plan.job.bindings[failure.binding]
         name = Path(public_name(binding.source.path, binding.revision))
-        yield told.model_copy(update={"source": name, "reason": told.reason.replace(f"{binding.root}/", "")})
+        yield told.model_copy(update={"source": name, "reason": without_roots(told.reason, plan)})
 
 
 def set_aside(failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path, scratch: Path) -> EpisodesFailed:

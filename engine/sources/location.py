@@ -58,8 +58,9 @@ def hub_id_of(path: str | Path) -> HubId:
         neither = "there is no such folder, and it is no Hub id (org/name[@revision])"
         raise DatasetError(f"no dataset at {path}: {neither}{_nearest(Path(path))}")
     if not _is_explicit(path) and Path(hub_id.repo).parent.is_dir():
-        advice = f"for a dataset on the Hub write {HUB}{hub_id}"
-        raise DatasetError(f"no dataset at {path}: there is no such folder{_nearest(Path(path))}; {advice}")
+        why = f"there is no such folder{_nearest(Path(path))}"
+        stop = "" if why.endswith("?") else "."
+        raise DatasetError(f"no dataset at {path}: {why}{stop} For a dataset on the Hub write {HUB}{hub_id}")
     return hub_id
 
 

@@ -123,7 +123,7 @@ def stage_progress(console: Console) -> Iterator[Callable[[str, int, int | None]
 def print_summary(summary: Summary, out: str, console: Console) -> None:
     """What was converted, and where the time went."""
     if summary.was_finished and (summary.held_out is None or summary.held_out.was_finished):
-        console.print(f"{escape(out)} is finished already: nothing was to be done", soft_wrap=True, highlight=False)
+        console.print(f"{escape(out)} is finished already: nothing to do", soft_wrap=True, highlight=False)
         return
     if summary.quarantined:
         print_quarantine(summary.quarantined, console)
@@ -135,7 +135,8 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     table.add_row("size", decimal(summary.num_bytes))
     table.add_row("time", f"{summary.wall_seconds:.1f} s, {_factor(summary.realtime_factor)} x realtime")
     stages = sorted(summary.stage_seconds.items(), key=lambda stage: -stage[1])
-    table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))
+    if stages:
+        table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))
     _add_remarks(table, summary.dropped)
     if (held := summary.held_out) is not None:
         table.add_row("held out", f"{counted(held.num_episodes, 'episode')}, {counted(held.num_frames, 'frame')}")
@@ -143,7 +144,7 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
         clips = f"{len(summary.redone):,} clips on the CPU, as the GPU did not; the first: {summary.redone[0]}"
         table.add_row("made again", escape(printable(clips)))
     if summary.quarantined:
-        table.add_row("left out", f"{counted(len(summary.quarantined), 'episode')} that could not be converted")
+        table.add_row("skipped", f"{counted(len(summary.quarantined), 'episode')} that could not be converted")
     console.print(table)
     for warning in summary.warnings:
         console.print(f"warning: {escape(printable(str(warning)))}", soft_wrap=True, highlight=False)

@@ -134,7 +134,7 @@ def test_a_finished_dataset_converted_again_is_left_as_it_is(aloha: Path, tmp_pa
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     capsys.readouterr()
     assert convert(aloha, tmp_path / "out") == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'out'} is finished already: nothing was to be done\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'out'} is finished already: nothing to do\n"
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 

@@ -96,7 +96,7 @@ def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Stor
     missing = [stat for stat in NAMES if stat not in known]
     if missing:
         what = f"{key!r} lacks {', '.join(missing)}" if known else f"lacks {key!r}"
-        return problem("stats-complete", name, f"{what}: delete the file, and GR00T computes it anew")
+        return problem("stats-complete", name, f"{what}: delete the file, and GR00T computes it again")
     values = {stat: numbers(known[stat]) for stat in NAMES}
     found = {stat: None if array is None else array.shape for stat, array in values.items()}
     wrong = [stat for stat, size in found.items() if size != shape]

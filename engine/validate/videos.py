@@ -89,7 +89,7 @@ def _time_problems(facts: VideoFacts, fps: Fraction, episode: Episode, path: Pat
         message = f"{facts.num_frames} frames, but episode {episode.index} has {episode.length} rows"
         yield problem("video-frames", path, message)
     if not facts.is_constant_rate:
-        yield problem("video-constant-rate", path, "its frames are not equally far apart in time; encode it anew")
+        yield problem("video-constant-rate", path, "its frames are not equally far apart in time; encode it again")
     elif facts.fps is not None and not _is_same_rate(facts.fps, fps, facts.num_frames - 1):
         yield problem("video-rate", path, f"plays at {float(facts.fps):g} fps, but {INFO} says {float(fps):g}")
     if facts.first_pts != 0:

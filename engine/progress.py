@@ -52,11 +52,14 @@ class ConversionProgress:
         """Show what is to be done, and that an earlier run is continued."""
         self.num_episodes, self.num_resumed = len(plan.episodes), num_done
         self.part = "" if plan.part is None else f" ({plan.part})"
+        is_again = self.part in self.planned  # without what failed, or without tasks that no row has
         self.planned[self.part], self.kept[self.part] = self.num_episodes + len(plan.rejected), num_done
         self.num_frames = self.num_done = self.num_failed = 0
         self.started = self.last_line = perf_counter()
         what = plan.map.name if len(plan.recipe.sources) == 1 else f"{len(plan.recipe.sources)} sources"
         self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=what)
+        if is_again:
+            return
         for note in (
             (*plan.notes, *plan.machine_notes) if plan.part != "held out" else ()
         ):  # told with those for training

@@ -4,11 +4,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import millrace
 from conftest import (
@@ -22,6 +24,9 @@ from conftest import (
     video_path,
 )
 from embodiments.errors import MillraceError
+from engine.convert import plan_conversion
+from engine.planning.recipe import Recipe
+from engine.progress import ConversionProgress
 from engine.video.probe import probe_video
 from processes import LEDGER, start, wait_for_lines
 from synthetic import (
@@ -119,6 +124,16 @@ def test_the_same_command_continues_a_stopped_run(aloha: Path, aloha_gr1: Path, 
     assert convert(aloha, tmp_path / "out") == 0
     assert "continuing: 2 of 3 episodes are done" in capsys.readouterr().err
     assert files_of(tmp_path / "out") == files_of(aloha_gr1)
+
+
+def test_a_plan_made_again_within_a_run_is_not_shown_again(aloha: Path) -> None:
+    plan, shown = plan_conversion(Recipe.single(aloha, map="aloha_to_gr1", crop="center")), StringIO()
+    progress = ConversionProgress(Console(file=shown, width=1000))
+    progress.on_plan(plan, 0)
+    first = shown.getvalue()
+    progress.on_plan(plan, 2)
+    assert "note: " in first
+    assert shown.getvalue() == first
 
 
 def test_overwrite_replaces_a_finished_dataset(aloha: Path, tmp_path: Path, capsys: Any) -> None:

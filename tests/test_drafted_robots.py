@@ -14,9 +14,11 @@ import millrace
 from conftest import convert_here, matrix, read_meta, read_table
 from embodiments import load_robot
 from embodiments.robot import VECTORS
+from engine.convert import plan_conversion
 from engine.errors import DatasetError
 from engine.new_robot import draft_robot
 from engine.planning.joint_columns import match_columns
+from engine.planning.recipe import Recipe
 from engine.sources import Feature, SourceDataset, open_source
 from engine.sources.metadata import FeatureInfo
 from small_tables import Column, write_table
@@ -236,6 +238,18 @@ def test_only_the_cameras_that_a_robot_file_lists_are_converted(tmp_path: Path) 
     assert [name for name in read_meta(tmp_path / "out", "info.json")["features"] if "images" in name] == [
         "observation.images.camera"
     ]
+
+
+def test_a_robot_file_that_lists_none_of_the_cameras_is_noted(tmp_path: Path) -> None:
+    source, robot = tmp_path / "source", tmp_path / "mine.yaml"
+    write_dataset(source, lengths=(18,), fps=20, cameras=("front",))
+    text = draft_robot(open_source(source)).text
+    robot.write_text(text.replace("cameras: [front]", "cameras: []"))
+    note = r"none of its cameras \('front'\) is converted, and GR00T does not train without video"
+    recipe = Recipe.single(source, robot=str(robot), fps="source")
+    assert re.search(note, "; ".join(plan_conversion(recipe).notes))
+    robot.write_text(text)
+    assert not re.search(note, "; ".join(plan_conversion(recipe).notes))
 
 
 def test_a_listed_camera_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -59,6 +59,16 @@ def _sizes(source: SourceDataset, binding: Binding) -> dict[str, tuple[int, int]
     return found
 
 
+def no_camera_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
+    """That none of a source's cameras is converted: GR00T does not train on the output."""
+    if source.cameras and not binding.cameras:
+        names = ", ".join(f"'{camera}'" for camera in source.cameras)
+        yield (
+            f"{source.root}: none of its cameras ({names}) is converted, and GR00T does not train without video; list "
+            "those to convert under `cameras:` of the robot file"
+        )
+
+
 def step_notes(source: SourceDataset, binding: Binding, target_fps: Fraction) -> Iterator[str]:
     """That frames lie unevenly in time where a rate does not divide the source's."""
     step = binding.fps / target_fps

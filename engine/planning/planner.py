@@ -14,7 +14,7 @@ from engine.planning.holdout import split
 from engine.planning.long_episodes import long_episode_notes
 from engine.planning.map_choice import combined
 from engine.planning.numbering import Episodes, number_episodes, number_tasks
-from engine.planning.picture_notes import DEFAULT_CROP, chosen_crop, crop_notes, framings, step_notes
+from engine.planning.picture_notes import DEFAULT_CROP, chosen_crop, crop_notes, framings, no_camera_notes, step_notes
 from engine.planning.plan import ConversionPlan, Job, Part
 from engine.planning.prepare import PreparedSource, prepare_sources
 from engine.planning.problems import Problems
@@ -120,6 +120,7 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
     told = [note for source in sources for note in source.notes]
     told += [note for dataset, binding in bound for note in notes(dataset, binding)]
     crop, size = recipe.crop or DEFAULT_CROP, recipe.image_size
+    told += [n for bind in bound for n in no_camera_notes(*bind)]
     told += [n for bind in bound for n in crop_notes(*bind, crop=crop, image_size=size)]
     told += [n for bind in bound for n in step_notes(*bind, prepared.fps)]
     episodes = tuple(number_episodes(sources, bindings, selected, tasks))

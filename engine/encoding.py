@@ -21,12 +21,13 @@ from engine.planning.plan import Job
 from engine.sources.episode import Clip, ImageColumn
 from engine.stats import Summary
 from engine.video.black import black_frames
-from engine.video.decode import Frame, OpenDecoder, StreamFacts, decode_clip, on_cpu, stream_facts
+from engine.video.decode import Frame, OpenDecoder, decode_clip, on_cpu
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.histogram import RgbHistogram, sampled
 from engine.video.probe import probe_video
 from engine.video.reframe import Reframer
 from engine.video.stages import NVENC, Gpu
+from engine.video.stream_facts import StreamFacts, stream_facts
 
 # Enough for image statistics, which only LeRobot reads; four milliseconds an episode.
 NUM_SAMPLED_FRAMES = 4

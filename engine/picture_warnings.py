@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from engine.output.record import Warned
 from engine.sources.episode import Clip, ImageColumn
 from engine.video.boxes import read_boxes
-from engine.video.decode import Frame, StreamFacts
+from engine.video.decode import Frame
 from engine.video.histogram import RgbHistogram
 from engine.video.reframe import UPRIGHT, turn_of
+from engine.video.stream_facts import StreamFacts
 
 # A mean of all channels below this is black; night scenes lie above. In shares of white, as the histogram has it.
 BLACK_LEVEL = 8 / 255

@@ -14,10 +14,11 @@ from barcode import Stamp, draw
 from conftest import REPOSITORY, video_path
 from engine.errors import VideoError
 from engine.sources import Clip
-from engine.video.decode import decode_frames, stream_facts
+from engine.video.decode import decode_frames, open_video
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.probe import VideoFacts, probe_video
 from engine.video.reframe import Reframer
+from engine.video.stream_facts import stream_facts
 from synthetic import read_stamps, truncate_file, write_video
 
 NUM_FRAMES = 47
@@ -194,3 +195,23 @@ def test_primaries_and_transfer_are_those_of_the_source(tmp_path: Path) -> None:
     shown = map(Reframer(crop="center", image_size=64), decode_frames(Clip(source, 20, Fraction(50)), np.arange(20)))
     write_h264(tmp_path / "out.mp4", shown, VideoSettings(Fraction(50), 64), color_tags=tags)
     assert stream_facts(Clip(tmp_path / "out.mp4", 20, Fraction(50))).color_tags == tags
+
+
+def test_the_header_of_a_shared_video_is_read_once_until_the_file_changes(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(written.read_bytes())
+    opened: list[Path] = []
+
+    def counted(path: Path, root: Path | None) -> Any:
+        opened.append(path)
+        return open_video(path, root)
+
+    monkeypatch.setattr("engine.video.stream_facts.open_video", counted)
+    for start in range(4):
+        assert stream_facts(Clip(path, 10, Fraction(20), start / 2, start / 2 + 0.5)).mean_fps == 20
+    assert len(opened) == 1
+    truncate_file(path, 0.9)
+    stream_facts(Clip(path, 10, Fraction(20)))
+    assert len(opened) == 2

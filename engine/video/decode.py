@@ -3,8 +3,6 @@
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -52,36 +50,6 @@ def decode_clip(
     if isinstance(clip, ImageColumn):
         return decode_images(clip, indices)
     return decode_frames(clip, indices, decoder=decoder)
-
-
-@dataclass(frozen=True)
-class StreamFacts:
-    """What a stream's header says that its frames do not.
-
-    color_tags: primaries and transfer, which PyAV 15 and 16 do not tell of frames. pixel_aspect: width of a pixel by
-    its height. mean_fps: frames by duration; None where nothing says.
-    """
-
-    color_tags: dict[str, int] = field(default_factory=dict)
-    pixel_aspect: Fraction = Fraction(1)
-    mean_fps: Fraction | None = None
-
-
-def stream_facts(clip: Clip | ImageColumn) -> StreamFacts:
-    """The header of a clip's stream; pictures inside rows have none.
-
-    Raises:
-        VideoError: the file is missing, holds no video or is corrupt.
-    """
-    if isinstance(clip, ImageColumn):
-        return StreamFacts()
-    with open_video(clip.path, clip.root) as (_, stream):
-        codec = stream.codec_context
-        return StreamFacts(
-            color_tags={"color_primaries": codec.color_primaries, "color_trc": codec.color_trc},
-            pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
-            mean_fps=stream.average_rate or None,
-        )
 
 
 def frame_seconds(clip: Clip) -> NDArray[np.float64]:

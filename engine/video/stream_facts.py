@@ -1,0 +1,49 @@
+"""What a stream's header says that its frames do not, read once of each file."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+from engine.file_state import FileState
+from engine.sources.episode import Clip, ImageColumn
+from engine.video.decode import open_video
+
+# Videos of a few cameras, each of which may hold the clips of a thousand episodes.
+MAX_FILES = 32
+
+
+@dataclass(frozen=True)
+class StreamFacts:
+    """What a stream's header says that its frames do not.
+
+    color_tags: primaries and transfer, which PyAV 15 and 16 do not tell of frames. pixel_aspect: width of a pixel by
+    its height. mean_fps: frames by duration; None where nothing says.
+    """
+
+    color_tags: dict[str, int] = field(default_factory=dict)
+    pixel_aspect: Fraction = Fraction(1)
+    mean_fps: Fraction | None = None
+
+
+def stream_facts(clip: Clip | ImageColumn) -> StreamFacts:
+    """The header of a clip's stream; pictures inside rows have none.
+
+    Raises:
+        VideoError: the file is missing, holds no video or is corrupt.
+    """
+    if isinstance(clip, ImageColumn):
+        return StreamFacts()
+    return _read(clip.path, clip.root, FileState.of(clip.path))
+
+
+@lru_cache(MAX_FILES)
+def _read(path: Path, root: Path | None, _: FileState) -> StreamFacts:
+    """Opening a file takes longer the more frames it has; the state tells whether it is still the same."""
+    with open_video(path, root) as (_container, stream):
+        codec = stream.codec_context
+        return StreamFacts(
+            color_tags={"color_primaries": codec.color_primaries, "color_trc": codec.color_trc},
+            pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
+            mean_fps=stream.average_rate or None,
+        )

@@ -59,7 +59,7 @@ def test_nothing_of_what_we_made_is_decoded_to_be_copied(made: Path, tmp_path: P
 
 
 def test_two_datasets_merge_by_copying(made: Path, tmp_path: Path) -> None:
-    sources = [{"path": made, "episodes": "1:"}, {"path": made, "task": "Again."}]
+    sources = [{"path": made, "episodes": "1:"}, {"path": made, "task": "Again.", "task_all": True}]
     recipe = check_recipe({"sources": sources, "robot": "aloha", "image_size": IMAGE_SIZE, "horizon": 4})
     summary = convert(recipe, tmp_path / "out", workers=LOCAL)
     assert summary.num_copied_clips == 5

@@ -130,7 +130,7 @@ def test_a_source_of_one_episode_may_hold_out_none(sources: list[dict[str, Any]]
 
 
 def test_an_episode_of_two_sources_is_held_out_of_both(sources: list[dict[str, Any]], tmp_path: Path) -> None:
-    again = {"path": tmp_path / "c/../c", "task": "Again.", "holdout": 1}
+    again = {"path": tmp_path / "c/../c", "task": "Again.", "task_all": True, "holdout": 1}
     assert held_of([*sources, again]) == [(2, 1), (3, 1)]
 
 

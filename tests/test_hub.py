@@ -338,7 +338,9 @@ def test_inspect_downloads_a_few_episodes(hub: HubServer, user: HubUser, tmp_pat
     shown = user.run("inspect", "org/aloha", "--json")
     assert shown.exit_code == 0, shown.err
     inspection = json.loads(shown.out)
-    assert inspection["robot"]["command"].startswith("millrace convert hf://org/aloha OUT --map aloha_to_gr1_rescaled")
+    assert inspection["robot"]["commands"][0].startswith(
+        "millrace convert hf://org/aloha OUT --map aloha_to_gr1_rescaled"
+    )
     sizes = [path.stat().st_size for path in (tmp_path / "source").rglob("*.mp4")]
     assert (inspection["num_episodes"], inspection["num_inspected"]) == (9, 4)
     assert inspection["num_video_bytes"] == sum(sizes)

@@ -98,7 +98,8 @@ def test_a_layout_without_tasks_needs_one(layout: str, make: Make, tmp_path: Pat
 @pytest.mark.parametrize("layout", ["v3.0", "v1.6 of the Hub", "the guide's tree"])
 def test_lfs_pointers_are_named(layout: str, make: Make) -> None:
     source = make(**LAYOUTS[layout])
-    replace_with_lfs_pointer(next(source.glob("data/**/*.parquet")))
+    for path in source.glob("data/**/*.parquet"):
+        replace_with_lfs_pointer(path)
     with pytest.raises(DatasetError, match="is a Git LFS pointer"):
         open_source(source)
 

@@ -235,7 +235,7 @@ def flatten_names(names: object, *, depth: int = 0) -> tuple[str, ...] | None:
     if isinstance(names, str):
         return (names,)
     if isinstance(names, int) and not isinstance(names, bool):
-        return (str(names),)
+        return (str(names),) if depth else None
     if isinstance(names, dict):
         return _table_of_places(names) or _flatten_labelled(names, depth)
     if not isinstance(names, list) or depth > MAX_DEPTH:

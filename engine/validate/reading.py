@@ -79,7 +79,10 @@ def _source_layout(root: Path) -> str | None:
     if is_file(root / EPISODES):
         return None
     layouts = {"v3": v3, "v1": v1}
-    return next((name for name, layout in layouts.items() if layout.fits(root)), None)
+    try:
+        return next((name for name, layout in layouts.items() if layout.fits(root)), None)
+    except OSError:  # told of the files themselves
+        return None
 
 
 def _read_tasks(root: Path, report: Callable[[Problem], None]) -> dict[int, str]:

@@ -16,7 +16,7 @@ import pytest
 from conftest import LOCAL, files_of, recipe_for, video_path
 from embodiments.errors import MillraceError
 from engine.convert import Summary, convert, plan_conversion
-from engine.damage import diagnose
+from engine.damage import diagnose, first_refused
 from engine.episode import convert_episode
 from engine.errors import EpisodesFailed, VideoError, fault_code
 from engine.faults import FaultCode
@@ -218,3 +218,13 @@ def test_a_retry_reads_each_file_once_and_none_for_what_metadata_shows(
     results = list(retry([failure, failure, failure], episodes, plan.job, out, tmp_path, is_local=True))
     assert results == [failure, failure, failure]
     assert read == ([] if is_known else list(planned.episode.paths))
+
+
+def test_holes_of_a_sparse_file_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.mp4"
+    with path.open("wb") as file:
+        file.write(b"begin")
+        file.truncate(1 << 40)  # a terabyte: hours to read
+        file.seek(1 << 39)
+        file.write(b"middle")
+    assert first_refused([path]) is None

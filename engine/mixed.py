@@ -16,7 +16,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayError
 
-from engine.cluster import alive_nodes, has
+from engine.cluster import alive_nodes, check_nodes, has
 from engine.errors import GpuLost
 from engine.output.record import EpisodeFailure, EpisodeResult
 from engine.planning.plan import EpisodePlan, Job
@@ -90,6 +90,8 @@ def convert_with_gpus(
         GpuLost: the dataset wants NVENC, and there is no GPU, or none any more, that a worker could have.
     """
     with connected(workers.num, workers.address):
+        if workers.address is not None:
+            check_nodes(plans, scratch)
         yield from _Crew(plans, job, (out, scratch), with_sessions(workers, job.gpu)).run()
 
 

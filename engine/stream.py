@@ -27,7 +27,7 @@ from ray._private import ray_constants
 from ray.exceptions import RayActorError, RayError
 
 from engine.attempts import MAX_DEATHS, attempt
-from engine.cluster import explain
+from engine.cluster import check_nodes, explain
 from engine.episode import convert_episode
 from engine.errors import ClusterFailed, OutputFailed
 from engine.faults import FaultCode
@@ -159,6 +159,8 @@ def convert_in_parallel(
         address: A running Ray cluster; None: an embedded Ray.
     """
     with connected(num_workers, address) as data:
+        if address is not None:
+            check_nodes(plans, scratch)
         left = {plan.index: plan for plan in plans}
         for wait in (*LEAVING_SECONDS, None):
             try:

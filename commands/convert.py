@@ -105,7 +105,9 @@ class Convert:
     """Hold what an earlier run finished against its digests, not only its sizes."""
     skip_bad: Flag = False
     """Finish without the episodes that cannot be converted; millrace.json lists them. Later runs try these again until
-    the dataset is finished; then only --overwrite does."""
+    the dataset is finished; then only --retry-skipped does."""
+    retry_skipped: Flag = False
+    """As --skip-bad, and try those episodes again that OUT was finished without."""
     dry_run: Flag = False
     """Only say what would be done: frames, bytes, time."""
     debug: Flag = False
@@ -131,7 +133,9 @@ class Convert:
             found = estimate(recipe, out, workers=workers, overwrite=self.overwrite)
             print_estimate(found, num_workers, console)
             return 0
-        rerun = Rerun(overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad)
+        rerun = Rerun(
+            overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad, retry_skipped=self.retry_skipped
+        )
         convert_and_tell(recipe, out, workers, rerun)
         return 0
 
@@ -242,6 +246,7 @@ def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun =
                 overwrite=rerun.overwrite,
                 verify=rerun.verify,
                 skip_bad=rerun.skip_bad,
+                retry_skipped=rerun.retry_skipped,
                 on_plan=progress.on_plan,
                 on_result=progress.on_result,
             )
@@ -250,6 +255,6 @@ def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun =
         raise
     except EpisodesFailed as error:
         print_quarantine(error.quarantined, Console())
-        advice = progress.what_now(out, skips_bad=rerun.skip_bad)
+        advice = progress.what_now(out, skips_bad=rerun.skip_bad or rerun.retry_skipped)
         raise EpisodesFailed([*error.lines, advice], error.quarantined) from error
     print_summary(summary, str(out), Console())

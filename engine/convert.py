@@ -14,7 +14,7 @@ from engine.devices import Choice, begun_with, chosen, made_with, may_use_gpu
 from engine.episode import convert_episode
 from engine.errors import EpisodesFailed, RecipeError
 from engine.faults import Quarantined
-from engine.layout import WORK
+from engine.layout import LEDGER, WORK
 from engine.output.commit import statistics_bytes
 from engine.output.folder import check_output
 from engine.output.header import begun_commits
@@ -48,6 +48,7 @@ def convert(
     overwrite: bool = False,
     verify: bool = False,
     skip_bad: bool = False,
+    retry_skipped: bool = False,
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
     on_result: Callable[[EpisodeResult], None] = lambda result: None,
 ) -> Summary:
@@ -60,6 +61,7 @@ def convert(
         overwrite: Delete what an earlier run made there.
         verify: Hold what an earlier run made there against its digests, not only its sizes.
         skip_bad: Finish the dataset without the episodes that cannot be converted.
+        retry_skipped: The same, and try those again that a finished dataset was finished without.
         on_plan: Told the plan and how many of its episodes are already done.
         on_result: Told each episode's result as it comes.
 
@@ -70,7 +72,7 @@ def convert(
     if not isinstance(recipe, Recipe):
         raise RecipeError(f"convert takes a recipe, such as Recipe.single({str(recipe)!r}, map=...), not {recipe!r}")
     started = perf_counter()
-    rerun, watch = Rerun(overwrite, verify, skip_bad), Watch(on_plan, on_result)
+    rerun, watch = Rerun(overwrite, verify, skip_bad or retry_skipped, retry_skipped), Watch(on_plan, on_result)
     parts, begun = _planned(recipe, Path(out), overwrite=overwrite)
     run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
     with _on_device(_unfinished(parts, rerun), recipe.device, begun, workers) as todo:
@@ -106,7 +108,8 @@ def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
     """What is to be done; all folders are looked at before anything is."""
     todo = [part for part in parts if not is_finished(*part, rerun)]
     for plan, folder in todo:
-        check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=rerun.overwrite)
+        may_be_finished = rerun.overwrite or (rerun.retry_skipped and (folder / LEDGER).is_file())
+        check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=may_be_finished)
     return todo
 
 

@@ -48,11 +48,14 @@ def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
     if num_skipped and not rerun.skip_bad:
         raise OutputExists(
             f"{folder} is finished, but for {num_skipped} episodes that could not be converted ({MANIFEST} says why). "
-            "Pass --skip-bad to leave it so, or --overwrite to make it again"
+            "Pass --skip-bad to leave it so, --retry-skipped to try these again, or --overwrite to make it again"
         )
+    had_skipped = num_skipped > len(plan.rejected)
     plan = as_left(plan, folder, rerun)
     with Ledger(folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
-        changed = [(episode.index, ledger.why_not(episode)) for episode in plan.episodes if episode not in ledger]
+        missing = [episode for episode in plan.episodes if episode not in ledger]
+        is_wanted = rerun.retry_skipped and not any(map(ledger.has_lost, missing))
+        changed = [] if is_wanted else [(episode.index, ledger.why_not(episode)) for episode in missing]
     if changed:
         index, why = changed[0]
         raise OutputExists(
@@ -60,4 +63,4 @@ def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
             f"since, such as {index}: {why}. Keep the dataset if that does no harm, choose another folder, or pass "
             "--overwrite"
         )
-    return True
+    return not (is_wanted and (had_skipped or missing))

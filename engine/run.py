@@ -30,12 +30,14 @@ class Rerun:
     """What becomes of what is there, and of what fails.
 
     overwrite: delete what an earlier run made. verify: hold finished files against their digests, not only their
-    sizes. skip_bad: finish the dataset without the episodes that fail.
+    sizes. skip_bad: finish the dataset without the episodes that fail. retry_skipped: with it, also try
+    those again that a finished dataset lacks.
     """
 
     overwrite: bool = False
     verify: bool = False
     skip_bad: bool = False
+    retry_skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ def run_plan(
         OutputFailed: the output folder cannot be written to.
     """
     sources = [spec.path for spec in plan.recipe.sources]
-    with writing_to(out), output_folder(out, sources, overwrite=rerun.overwrite) as scratch:
+    with (
+        writing_to(out),
+        output_folder(out, sources, overwrite=rerun.overwrite, reopen=rerun.retry_skipped) as scratch,
+    ):
         (out / QUARANTINE).unlink(missing_ok=True)
         return _Run(out, scratch, workers, started, rerun, watch).finish(plan)
 

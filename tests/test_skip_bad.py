@@ -1,6 +1,7 @@
 """--skip-bad: a dataset without the episodes that failed is the one of a recipe that never named them."""
 
 import json
+import os
 import shutil
 from itertools import count
 from pathlib import Path
@@ -141,6 +142,28 @@ def test_episodes_that_were_mended_since_are_taken_in(source: Path, tmp_path: Pa
     skip_bad(recipe, out)
     convert(recipe, tmp_path / "fresh", workers=LOCAL)
     assert files_of(out) == files_of(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("is_noticed", [False, True])
+def test_a_finished_dataset_takes_in_on_demand_what_it_skipped(source: Path, tmp_path: Path, is_noticed: bool) -> None:
+    """Also what reads otherwise now though size and time of change are the same, as after a fault of a disk."""
+    healthy, out = tmp_path / "healthy", tmp_path / "out"
+    shutil.copytree(source, healthy)
+    video, states = video_path(healthy, 0), (video_path(healthy, 0).read_bytes(), video_path(healthy, 0).stat())
+    video.write_bytes(bytes(len(states[0])))
+    os.utime(video, ns=(0, states[1].st_mtime_ns))
+    recipe = recipe_for(healthy, **SETTINGS)
+    skip_bad(recipe, out)
+    assert skip_bad(recipe, out)[1] == []
+    video.write_bytes(states[0])
+    os.utime(video, ns=(0, states[1].st_mtime_ns + is_noticed * 10**10))
+    summary = convert(recipe, out, workers=LOCAL, retry_skipped=True)
+    assert (summary.num_episodes, len(summary.quarantined), summary.was_finished) == (4, 2, False)
+    skip_bad(recipe, tmp_path / "fresh")
+    assert files_of(out) == files_of(tmp_path / "fresh")
+    before = files_of(out)
+    assert convert(recipe, out, workers=LOCAL, retry_skipped=True).num_episodes == 4  # nothing converts now
+    assert files_of(out) == before
 
 
 def test_a_source_of_which_nothing_is_left_is_an_error(source: Path, tmp_path: Path) -> None:

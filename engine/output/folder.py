@@ -15,9 +15,9 @@ from engine.planning.plan import ConversionPlan
 STRAY = "stray-"
 EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")
 # What a conversion writes, in the order of its deletion: without meta/ a dataset is visibly unfinished.
+OF_META = (f"{META}/*.json", f"{META}/*.jsonl")
 OURS = (
-    f"{META}/*.json",
-    f"{META}/*.jsonl",
+    *OF_META,
     MANIFEST,
     CARD,
     MODALITY_CONFIG,
@@ -28,8 +28,14 @@ OURS = (
 
 
 @contextmanager
-def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Iterator[Path]:
+def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen: bool = False) -> Iterator[Path]:
     """Have an output folder to oneself, empty or as an unfinished run left it.
+
+    Args:
+        out: The dataset's folder.
+        sources: What it is made of.
+        overwrite: Delete what an earlier run made there.
+        reopen: Delete meta/ of a finished dataset, which is unfinished then.
 
     Yields:
         A folder of this run alone, for unfinished files; those of killed runs are removed.
@@ -38,16 +44,17 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Ite
         OutputExists: it holds a finished dataset, files of others, or the source.
         OutputBusy: another run writes to it.
     """
-    check_output(out, sources, overwrite=overwrite)
+    may_be_finished = overwrite or reopen
+    check_output(out, sources, overwrite=may_be_finished)
     try:
         (out / WORK).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputExists(f"{out} cannot be made: {error.strerror}") from error
     with writing_to(out), locked(out):
         (out / WORK / ".gitignore").write_text("*\n")  # the ledger names folders of this machine
-        check_output(out, sources, overwrite=overwrite)
-        if overwrite:
-            _remove_ours(out)
+        check_output(out, sources, overwrite=may_be_finished)
+        if may_be_finished:
+            _remove(OURS if overwrite else OF_META, out)
         with _scratch(out) as scratch:
             yield scratch
 
@@ -93,8 +100,8 @@ def _is_planned(path: Path, index: int, plan: ConversionPlan) -> bool:
     return index < len(plan.episodes) and path in known
 
 
-def _remove_ours(out: Path) -> None:
-    for pattern in OURS:
+def _remove(patterns: Sequence[str], out: Path) -> None:
+    for pattern in patterns:
         for path in out.glob(pattern):
             path.unlink()
     _remove_empty_folders(out)

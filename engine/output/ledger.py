@@ -128,6 +128,10 @@ class Ledger:
                 return f"{path} has other content"
         return None
 
+    def has_lost(self, episode: EpisodePlan) -> bool:
+        """Whether an episode was done, but is no longer as it was."""
+        return episode.key in self._lost and episode.key not in self._numbers
+
     def why_not(self, episode: EpisodePlan) -> str:
         """Why an episode does not count as done, in words."""
         return self._lost.get(episode.key, "it was never converted")

@@ -12,6 +12,9 @@ from engine.video.stream_facts import StreamFacts
 
 # A mean of all channels below this is black; night scenes lie above. In shares of white, as the histogram has it.
 BLACK_LEVEL = 8 / 255
+# What any level may change by in a picture that stands still, by the noise of coding; as in inspection.
+STILL_LEVELS = 10
+MIN_COMPARED = 3
 # Formats of depth in one channel, of which 8 bits remain.
 DEEP_GREY = ("gray9", "gray10", "gray12", "gray14", "gray16", "grayf")
 
@@ -49,6 +52,9 @@ class PictureWatch:
             yield "deep-grey", f"{message}. Leave the camera out if it is depth"
         if histogram.mean_level() < BLACK_LEVEL:
             yield "black-video", f"all {histogram.num_frames} sampled pictures are black"
+        elif histogram.num_frames >= MIN_COMPARED and histogram.largest_change <= STILL_LEVELS:
+            message = f"all {histogram.num_frames} sampled pictures look alike"
+            yield "still-video", f"{message}; `millrace inspect` tells whether the robot moves meanwhile"
 
 
 def is_plain(clip: Clip | ImageColumn, facts: StreamFacts) -> bool:

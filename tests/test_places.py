@@ -20,7 +20,7 @@ from engine.planning.recipe import Recipe
 from engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode, open_source
 from engine.sources.episode import SourceFault
 from engine.sources.places import check_places, place_notes
-from synthetic import edit_column, edit_json, read_stamps, write_dataset
+from synthetic import edit_column, edit_json, read_stamps, write_dataset, write_video
 from synthetic_check import assert_converted
 
 LENGTHS = (12, 9, 11, 8, 10)
@@ -223,3 +223,33 @@ def test_metadata_that_is_fixed_converts_its_episodes_again(tmp_path: Path) -> N
     after = [episode.digest for episode in plan_conversion(recipe_for(tmp_path / "source")).episodes]
     assert not set(before) & set(after)
     assert not faulty(open_source(tmp_path / "source"))
+
+
+def test_a_video_that_plays_at_another_rate_than_its_rows_fails(tmp_path: Path) -> None:
+    """Rows say nothing here, as they have no timestamps; what the user says is right, whatever the video says."""
+    source = tmp_path / "source"
+    write_dataset(source, lengths=(12,), fps=20)
+    write_video(video_path(source, 0), num_frames=12, fps=40)
+    settings: dict[str, Any] = {"robot": "aloha", "horizon": 4, "fps": "source"}
+    with pytest.raises(EpisodesFailed, match=r"plays at 40 fps, not 20 as info.json says.*--source-fps 40") as failed:
+        convert_here(source, tmp_path / "out", **settings)
+    assert [(one.code, one.camera) for one in failed.value.quarantined] == [(FaultCode.RATE, "top")]
+    summary = convert_here(source, tmp_path / "right", source_fps=20, **settings)
+    assert ("video-fps", 1) in [(one.code, one.num_episodes) for one in summary.warnings]
+    assert read_stamps(video_path(tmp_path / "right", 0)) == [Stamp(frame, 0) for frame in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("fps", "said"),
+    [
+        (20, None),
+        (10, None),
+        (15, "20 to 15 Hz is uneven, steps of 100 and 50 ms; 10 or 20 Hz would be even"),
+        (8, "20 to 8 Hz is uneven, steps of 150 and 100 ms; 20/3 or 10 Hz would be even"),
+    ],
+)
+def test_uneven_steps_are_noted(tmp_path: Path, fps: int, said: str | None) -> None:
+    write_dataset(tmp_path / "source", lengths=(12,), fps=20)
+    plan = plan_conversion(recipe_for(tmp_path / "source", robot="aloha", horizon=2, fps=fps))
+    notes = [note for note in plan.notes if "Hz is uneven" in note]
+    assert notes == ([] if said is None else [f"{tmp_path / 'source'}: {said}"])

@@ -153,7 +153,10 @@ def _num_frames(dataset: SourceDataset) -> int:
 
 
 def metadata_findings(dataset: SourceDataset) -> Iterator[Finding]:
-    """Episodes that metadata alone shows to be wrong, all of them or one camera."""
+    """Cameras and episodes that metadata alone shows to be wrong, all of an episode or one camera of it."""
+    for camera in dataset.cameras:
+        if reason := dataset.why_ambiguous(camera):
+            yield found("bad-metadata", reason, camera=camera)
     for problem in dataset.task_problems:
         yield found("bad-metadata", problem)
     for bad in dataset.bad:

@@ -22,7 +22,9 @@ KINDS: dict[str, Kind] = {
     "not-opened": Kind("error", "The folder cannot be opened as a dataset."),
     "not-inspected": Kind("error", "A part of the inspection could not be done."),
     "no-episode": Kind("error", "The dataset has no episode."),
-    "bad-metadata": Kind("error", "What meta/ says of an episode is missing, malformed or contradicts itself."),
+    "bad-metadata": Kind(
+        "error", "What meta/ says of an episode or camera is missing, malformed or contradicts itself."
+    ),
     "missing-file": Kind("error", "A parquet file or video that an episode needs is not there."),
     "version-mismatch": Kind("info", "info.json claims another layout than the files have."),
     "total-mismatch": Kind("warning", "info.json counts other episodes or frames than there are."),

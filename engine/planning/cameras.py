@@ -79,18 +79,13 @@ def check_named(source: SourceDataset, spec: SourceSpec) -> None:
 
 
 def _check_exists(source: SourceDataset, camera: str, target: str) -> None:
-    known = source.camera_features
-    if camera not in known:
+    if camera not in source.camera_features:
         problem = unknown_name(camera, f"camera of {source.root}", source.cameras)
         raise DatasetError(
             f"{problem}. Say which one becomes '{target}': --camera {target}=NAME, or leave it out: --camera -{target}"
         )
-    if len(known[camera]) > 1:
-        features = " and ".join(map(repr, known[camera]))
-        raise DatasetError(
-            f"{source.root}: the features {features} are both camera {camera!r}, and their pictures cannot be told "
-            f"apart. Rename one in meta/info.json and videos/, or leave the camera out: --camera -{camera}"
-        )
+    if reason := source.why_ambiguous(camera):
+        raise DatasetError(f"{source.root}: {reason}")
 
 
 def check_without(without: Collection[str], sources: Sequence[tuple[SourceDataset, CompiledMap]]) -> None:

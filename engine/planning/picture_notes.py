@@ -76,7 +76,7 @@ def step_notes(source: SourceDataset, binding: Binding, target_fps: Fraction) ->
         return
     short, long = (1000 * whole / float(binding.fps) for whole in (int(step), int(step) + 1))
     divisors = (binding.fps / whole for whole in (int(step) + 1, int(step)))
-    even = " or ".join(dict.fromkeys(format_fps(fps) for fps in divisors))
+    even = " or ".join(map(str, dict.fromkeys(divisors)))  # exact, to be passed as they are
     yield (
         f"{source.root}: {format_fps(binding.fps)} to {format_fps(target_fps)} Hz is uneven, steps of {long:.0f} and "
         f"{short:.0f} ms; {even} Hz would be even"

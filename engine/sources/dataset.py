@@ -103,6 +103,16 @@ class SourceDataset:
                 found[camera_name(key)] = (*found.get(camera_name(key), ()), key)
         return found
 
+    def why_ambiguous(self, camera: str) -> str | None:
+        """Why a camera's pictures cannot be told from another's, and what to do; None where they can."""
+        keys = self.camera_features.get(camera, ())
+        if len(keys) < 2:
+            return None
+        return (
+            f"the features {' and '.join(map(repr, keys))} are both camera {camera!r}, and their pictures cannot be "
+            f"told apart. Rename one in meta/info.json and videos/, or leave the camera out: --camera -{camera}"
+        )
+
 
 def camera_name(key: str) -> str:
     """A camera's name from its feature key; datasets of one camera may call it observation.image."""

@@ -12,7 +12,7 @@ from conftest import IMAGE_SIZE, convert_here, video_path
 from engine.errors import EpisodesFailed
 from engine.picture_warnings import is_plain
 from engine.sources import Clip
-from engine.video.decode import stream_facts
+from engine.video.stream_facts import stream_facts
 from synthetic import turn_video, write_dataset
 from synthetic_video import read_video
 

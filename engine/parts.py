@@ -24,7 +24,7 @@ def part_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
     if plans[0].part is None and _is_held_out(held_out):
         raise OutputExists(
             f"{held_out} holds episodes that an earlier run held out of {out}; this one holds none out, and would "
-            f"train on them too. Say --holdout as then, choose another folder, or move {held_out} away"
+            f"train on them too. Pass the same --holdout, choose another folder, or move {held_out} away"
         )
     return [held_out if plan.part == "held out" else out for plan in plans]
 

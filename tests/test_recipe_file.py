@@ -160,6 +160,12 @@ def test_every_problem_of_every_source_is_told_at_once_with_its_line(write: Call
         assert holds in line
 
 
+def test_a_misspelt_robot_is_named_beside_another_wrong_field(write: Callable[[str], Path]) -> None:
+    robot, size = problems(write("robot: alhoa\nimage_size: 257\nsources: [{path: ../data/other}]\n"))
+    assert robot.startswith("1: 'alhoa' is not a robot. Did you mean 'aloha'?")
+    assert size.startswith("2: image_size")
+
+
 def test_a_rate_that_cannot_be_made_is_told_beside_whatever_else_is_wrong(write: Callable[[str], Path]) -> None:
     other = "  - path: ../data/other\n"
     found = problems(

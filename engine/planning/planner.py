@@ -57,11 +57,11 @@ def plan_parts(recipe: Recipe) -> list[ConversionPlan]:
     return plans
 
 
-def source_problems(recipe: Recipe) -> list[tuple[int, Key, str]]:
-    """What is wrong with each of a recipe's sources: its number, the field, and what."""
+def source_problems(recipe: Recipe) -> list[tuple[Key, str]]:
+    """What is wrong with a recipe's robot and its sources: the field, and what."""
     problems = Problems()
     _prepare(recipe, problems)
-    return [(int(key[1]), key[2:], str(error)) for key, error in problems.found if key[0] == "sources"]
+    return [(key, str(error)) for key, error in problems.found if key[0] in ("robot", "sources")]
 
 
 def _prepare(recipe: Recipe, problems: Problems) -> _Prepared | None:

@@ -91,10 +91,12 @@ def _problems_beside(content: dict[str, Any], found: list[tuple[Key, str]]) -> l
     kept = [{key: value for key, value in sources[n].items() if key not in wrong_in[n]} for n in numbers]
     rest = {key: value for key, value in content.items() if key not in wrong}
     problems = source_problems(Recipe.model_validate({**rest, "sources": kept}))
-    return [
-        (("sources", numbers[index], *key), message)
-        for index, key, message in problems
-        if key[0] not in _blurred({*wrong, *wrong_in[numbers[index]]})
+    about_robot = [(key, message) for key, message in problems if key[0] == "robot"]
+    about_sources = [(numbers[int(key[1])], key[2:], message) for key, message in problems if key[0] == "sources"]
+    return about_robot + [
+        (("sources", number, *key), message)
+        for number, key, message in about_sources
+        if key[0] not in _blurred({*wrong, *wrong_in[number]})
     ]
 
 

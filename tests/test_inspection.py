@@ -51,6 +51,7 @@ from synthetic import (
     ExtraColumn,
     corrupt_bytes,
     cut_by_edit_list,
+    edit_json,
     replace_with_lfs_pointer,
     rewrite_parquet,
     truncate_file,
@@ -205,7 +206,9 @@ CASES = Path(__file__).parent.parent.parent / "shared/cases"
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="NO ../shared/cases HERE: inputs that users reported are not tried")
-@pytest.mark.parametrize("case", ["empty_info", "v2_zero_length", "v3_null_camera", "numbers_as_names", "depth_png16"])
+@pytest.mark.parametrize(
+    "case", ["empty_info", "v2_zero_length", "v3_null_camera", "numbers_as_names", "depth_png16", "image_key"]
+)
 def test_case_that_users_reported_ends_in_a_report(case: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, CASES / f"{case}.py", tmp_path / case], check=True, capture_output=True)
     inspection = inspect_dataset(tmp_path / case)
@@ -260,6 +263,18 @@ def test_video_that_can_no_longer_be_read_is_said_not_to_be_compared(tmp_path: P
     unread = list(twin_findings(dataset.files, shots))
     assert [(finding.code, finding.episode) for finding in unread] == [("unreadable-video", 0), ("unreadable-video", 1)]
     assert "was not compared" in unread[0].message
+
+
+def test_camera_of_a_feature_called_observation_image_is_looked_at(root: Path) -> None:
+    def rename(info: dict[str, Any]) -> dict[str, Any]:
+        features = {name: feature for name, feature in info["features"].items() if "wrist" not in name}
+        features["observation.image"] = features.pop("observation.images.top")
+        return {**info, "features": features}
+
+    edit_json(root / "meta/info.json", rename)
+    top = video_path(root, 0).parent
+    top.rename(top.with_name("observation.image"))
+    assert [camera.name for camera in inspect_dataset(root).cameras] == ["image"]
 
 
 def test_unchecked_columns_do_no_harm(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ from engine.inspection.pictures import (
 )
 from engine.inspection.rows import evenly
 from engine.inspection.twins import twin_findings
-from engine.layout import camera_key
 from engine.row_reader import RowReader
 from engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode
 from engine.video.look import Pictures, VideoHeader, measure_gop, read_header
@@ -134,13 +133,10 @@ def _header_findings(
     for path, header in headers.items():
         shot = first_shots[path]
         if isinstance(header, VideoHeader):
-            yield from header_findings(shot, header, dataset.features[_key(dataset, shot.camera)], dataset.fps)
+            feature = dataset.features[dataset.camera_features[shot.camera][0]]
+            yield from header_findings(shot, header, feature, dataset.fps)
         else:
             yield shot.found("unreadable-video", str(header))
-
-
-def _key(dataset: SourceDataset, camera: str) -> str:
-    return camera if camera in dataset.features else camera_key(camera)
 
 
 def _is_suspect(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> bool:

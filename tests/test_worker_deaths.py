@@ -16,9 +16,10 @@ from conftest import files_of, recipe_for, video_path
 from engine.attempts import MAX_DEATHS, attempt
 from engine.convert import Workers, convert, plan_conversion
 from engine.devices import made_with
-from engine.errors import EpisodesFailed
+from engine.faults import FaultCode
 from engine.output.record import EpisodeFailure
 from engine.planning.plan import ConversionPlan
+from engine.retry import retry
 from engine.stream import EpisodeWorker
 from engine.video.gpu import hardware
 from engine.video.stages import NVENC, Stages
@@ -82,26 +83,44 @@ def test_a_worker_that_dies_is_replaced_and_leaves_no_trace(
 
 
 @pytest.mark.parametrize(
-    ("deeds", "told"),
+    "deeds",
     [
-        pytest.param([partial(kill, number) for number in DEADLY], "3 workers died", id="killed"),
-        pytest.param([refuse_memory] * 3, "memory ran out", id="memory"),
+        pytest.param([partial(kill, number) for number in DEADLY], id="killed"),
+        pytest.param([refuse_memory] * MAX_DEATHS, id="memory"),
     ],
 )
-def test_an_episode_that_kills_its_worker_three_times_is_set_aside(
-    source: Path, undisturbed: dict[str, bytes], tmp_path: Path, deeds: list[Deed], told: str
+def test_an_episode_that_three_workers_crashed_over_is_tried_once_more_at_the_end(
+    source: Path, undisturbed: dict[str, bytes], tmp_path: Path, deeds: list[Deed]
 ) -> None:
-    with (
-        doing(source, tmp_path / "out", deeds) as done,
-        pytest.raises(EpisodesFailed, match=rf"^episode 0(, camera wrist)?: .*{told}") as caught,
-    ):
+    with doing(source, tmp_path / "out", deeds) as done:
         convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(num=1))
     assert len(taken(done)) == MAX_DEATHS
-    assert [failure.episode for failure in caught.value.quarantined] == [0]
-    assert not (tmp_path / "out/meta").exists()
-
-    convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(local=True))
     assert files_of(tmp_path / "out") == undisturbed
+
+
+@pytest.mark.parametrize("code", [FaultCode.WORKER_DIED, FaultCode.CORRUPT])
+def test_an_episode_that_crashes_the_last_process_too_is_set_aside(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: FaultCode
+) -> None:
+    plan = plan_conversion(recipe_for(source, **SETTINGS))
+    first = EpisodeFailure(
+        index=0,
+        plan=plan.episodes[0].digest,
+        binding=0,
+        source_episode=0,
+        camera=None,
+        code=code,
+        reason="the first reason",
+    )
+    monkeypatch.setattr("engine.retry._convert_all", _crash)
+    (last,) = retry([first], plan.episodes, plan.job, tmp_path / "out", tmp_path, is_local=False)
+    assert isinstance(last, EpisodeFailure)
+    assert last.code is FaultCode.WORKER_DIED
+    assert last.reason.startswith("the first reason")
+
+
+def _crash(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
 
 
 @pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")

@@ -185,7 +185,7 @@ def test_a_source_that_is_gone_is_not_bad_data(source: Path, tmp_path: Path) -> 
         if moving.exists():
             moving.rename(tmp_path / "elsewhere")
 
-    with pytest.raises(EpisodesFailed, match="does not see .*, which the plan saw"):
+    with pytest.raises(EpisodesFailed, match=r"does not see .*, which the plan saw"):
         convert(recipe_for(moving, **SETTINGS), tmp_path / "out", workers=LOCAL, skip_bad=True, on_result=unplug)
     (tmp_path / "elsewhere").rename(moving)
     skip_bad(recipe_for(moving, **SETTINGS), tmp_path / "out")

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields as fields_of
 from dataclasses import replace
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
@@ -14,10 +15,14 @@ from engine.planning.binding import Binding
 from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.planning.prepare import PreparedSource
 from engine.planning.tasks import episode_tasks, rewritten, row_tasks
-from engine.sources import Clip, RowRange, SourceDataset, SourceEpisode
+from engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode
 
 Episodes = tuple[SourceEpisode, ...]
 Key = tuple[int, int]  # see EpisodePlan.key
+# Fields of clips that make two of them different.
+COMPARED = {kind: tuple(field.name for field in fields_of(kind) if field.compare) for kind in (Clip, ImageColumn)}
+# Of files that episodes share, as they come one after the other.
+MAX_STATES = 256
 
 
 def number_tasks(sources: Sequence[PreparedSource], selected: Sequence[Episodes]) -> dict[str, int]:
@@ -44,6 +49,7 @@ def number_episodes(
         tasks: Output task index by text.
     """
     index = first_index = 0
+    state_of = lru_cache(maxsize=MAX_STATES)(FileState.of)  # many episodes may share a file
     for number, (source, episodes) in enumerate(zip(sources, selected, strict=True)):
         # Clips may be copied with what the source's manifest says of them.
         texts = sorted((index, rewritten(text, source.spec)) for index, text in source.dataset.tasks.items())
@@ -53,7 +59,7 @@ def number_episodes(
             episode = _with_cameras(whole, cameras)
             told = episode_tasks(source.dataset, episode, source.spec)
             num_frames = source.num_frames[episode.index]
-            states = _states(episode)
+            states = () if episode.repository is not None else tuple(map(state_of, episode.paths))
             facts = (known, num_frames, told, _facts_of(episode, source.dataset.root), _state_of_files(episode, states))
             digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
             told_of = digest, source.origins[episode.index]
@@ -112,11 +118,6 @@ def _state_of_manifest(source: SourceDataset) -> object:
     return FileState.of(source.root / MANIFEST) if source.revision is None else source.revision
 
 
-def _states(episode: SourceEpisode) -> tuple[FileState, ...]:
-    """Of the files that an episode is read from; where they are on the Hub, its commit stands for them."""
-    return tuple(map(FileState.of, episode.paths)) if episode.repository is None else ()
-
-
 def _state_of_files(episode: SourceEpisode, states: Sequence[FileState]) -> Sequence[object]:
     """What stands for the content of the files that an episode is read from; not where a cache keeps them."""
     if episode.repository is not None:
@@ -136,7 +137,7 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
 
     clips: list[object] = []
     for camera, clip in sorted(episode.clips.items()):
-        fields = {field.name: getattr(clip, field.name) for field in fields_of(clip) if field.compare}
+        fields = {name: getattr(clip, name) for name in COMPARED[type(clip)]}
         fields |= {"path": place(clip.path)} if isinstance(clip, Clip) else {"rows": rows(clip.rows)}
         clips.append((camera, type(clip).__name__, sorted(fields.items())))
     own: tuple[object, ...] = (episode.index, episode.num_frames, episode.tasks, place(episode.search), episode.faults)

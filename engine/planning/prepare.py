@@ -1,6 +1,6 @@
 """A recipe's sources, opened and held against their maps; what does not fit is gathered, not raised."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -148,14 +148,16 @@ def _own_fps(spec: SourceSpec, dataset: SourceDataset) -> Fraction:
 
 
 def _count_frames(
-    recipe: Recipe, spec: SourceSpec, dataset: SourceDataset, episodes: Iterable[SourceEpisode]
+    recipe: Recipe, spec: SourceSpec, dataset: SourceDataset, episodes: Sequence[SourceEpisode]
 ) -> dict[int, int]:
     """Output frames by episode index."""
     own_fps = _own_fps(spec, dataset)
     target_fps = own_fps if recipe.fps == SOURCE_RATE else Fraction(recipe.fps)
     resample = partial(frame_indices, source_fps=own_fps, target_fps=target_fps, resampler=recipe.resample)
     resample(1)  # the rate may be wrong where no episode is selected
-    counts = {episode.index: len(resample(episode.num_frames)) for episode in episodes}
+    lengths = {episode.num_frames for episode in episodes}  # of 100,000 episodes a few hundred
+    by_length = {num_frames: len(resample(num_frames)) for num_frames in lengths}
+    counts = {episode.index: by_length[episode.num_frames] for episode in episodes}
     for episode in episodes:
         if counts[episode.index] == 0:
             raise DatasetError(

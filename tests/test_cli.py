@@ -395,7 +395,7 @@ def test_python_that_names_no_recipe_is_told_what_to_write(aloha: Path, tmp_path
 def test_where_several_maps_can_be_meant_one_must_be_named(aloha: Path, tmp_path: Path, capsys: Any) -> None:
     assert run("convert", aloha, tmp_path / "out", "--local") == 2
     shown = capsys.readouterr().err
-    assert "name a map, for several maps lead from 'aloha': aloha_to_gr1, aloha_to_gr1_rescaled" in shown
+    assert "name a map, --map NAME, for several maps lead from 'aloha': aloha_to_gr1, aloha_to_gr1_rescaled" in shown
 
 
 def test_a_wrong_map_file_is_exit_code_2_with_its_line(aloha: Path, tmp_path: Path, capsys: Any) -> None:

@@ -49,7 +49,8 @@ def test_what_is_not_certain_says_why(tmp_path: Path, stranger: str | None, conf
     assert (guess.name, guess.confidence) == ("g1_dex1", confidence)
     assert says in guess.reason
     with pytest.raises(
-        RecipeError, match=r"name a map, for its robot is not certain .*Maps from 'g1_dex1': g1_dex1_to_inspire, "
+        RecipeError,
+        match=r"name a map, --map NAME, for its robot is not certain .*Maps from 'g1_dex1': g1_dex1_to_inspire, ",
     ):
         guess_map(dataset)
 

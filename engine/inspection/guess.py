@@ -126,7 +126,7 @@ def guess_map(dataset: SourceDataset, robot: str | None = None, source: str | No
     if guess.confidence != "certain":
         choice = ", ".join(guess.maps) or f"none; take --robot {guess.name}"
         raise RecipeError(
-            f"{dataset.root}: name a map, for its robot is not certain ({guess.reason}). "
+            f"{dataset.root}: name a map, --map NAME, for its robot is not certain ({guess.reason}). "
             f"Maps from '{guess.name}': {choice}"
         )
     _, maps = shipped()
@@ -135,7 +135,9 @@ def guess_map(dataset: SourceDataset, robot: str | None = None, source: str | No
     if len(found) == 1:
         return MapGuess(found.pop(), f"{guess.reason}; no other map leads from '{guess.name}'{there}")
     problem = f"several maps lead from '{guess.name}'{there}" if found else f"no map leads from '{guess.name}'{there}"
-    raise RecipeError(f"{dataset.root}: name a map, for {problem}: {', '.join(found or guess.maps) or 'none'}")
+    raise RecipeError(
+        f"{dataset.root}: name a map, --map NAME, for {problem}: {', '.join(found or guess.maps) or 'none'}"
+    )
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from embodiments import EmbodimentMap, Robot
 from engine.layout import META, MODALITY_CONFIG
 from engine.planning.recipe import Recipe
+from engine.planning.tasks import needs_task
 from engine.sources import SourceDataset
 
 ROBOT_FILE = "robot.yaml"
@@ -50,8 +51,7 @@ def convert_command(dataset: SourceDataset, source: str, choice: Sequence[str]) 
     default_fps = Recipe.model_fields["fps"].default
     if dataset.fps < default_fps:
         words += ["--fps", "source"]
-    texts = [*dataset.tasks.values(), *(text for episode in dataset.episodes for text in episode.tasks)]
-    if not any(text.strip() for text in texts):
+    if needs_task(dataset, dataset.episodes):
         words += ["--task", "SAY WHAT THE ROBOT DOES"]
     return shlex.join(words)
 

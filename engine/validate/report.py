@@ -63,7 +63,8 @@ class Report:
         found = ", ".join(counted for counted in counts if not counted.startswith("0 "))
         if not self.is_valid:
             return f"invalid: {found}"
-        sizes = f"{self.num_episodes} episodes, {self.num_frames} frames, {self.num_checks} checks"
+        plural = "" if self.num_episodes == 1 else "s"
+        sizes = f"{self.num_episodes} episode{plural}, {self.num_frames} frames, {self.num_checks} checks"
         return f"valid: {sizes}" + (f", {found}" if found else "")
 
     def lines(self, limit_per_code: int = 5) -> Iterator[str]:

@@ -375,7 +375,7 @@ def test_a_name_with_the_hubs_scheme_is_always_a_hub_id(tmp_path: Path, monkeypa
 def test_a_misspelt_folder_is_never_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/aloha_v21").mkdir(parents=True)
-    message = r"no dataset at data/aloha_v22: .* Did you mean data/aloha_v21\?; for .* write hf://data/aloha_v22"
+    message = r"no dataset at data/aloha_v22: .* Did you mean data/aloha_v21\? For .* write hf://data/aloha_v22"
     with pytest.raises(DatasetError, match=message):
         hub_id_of("data/aloha_v22")
     with pytest.raises(DatasetError, match=r"Folders in data: aloha_v21"):

@@ -89,7 +89,8 @@ class RowStream:
 
 
 _Key = tuple[Path, int, int, str]
-_kept: dict[_Key, RowStream] = {}  # of this process, the last used last
+# Of this process, the last used last; with what each holds, as its file may have changed when another is asked for.
+_kept: dict[_Key, tuple[RowStream, int]] = {}
 
 
 @contextmanager
@@ -101,15 +102,15 @@ def picture_stream(path: Path, column: str) -> Iterator[RowStream]:
     """
     state = path.stat()
     key = (path, state.st_size, state.st_mtime_ns, column)
-    stream = _kept.pop(key, None)
+    stream, _ = _kept.pop(key, (None, 0))
     if stream is None:
         file = CheckedParquet(path, buffer_size=PICTURE_BUFFER_BYTES)
         stream = RowStream(file, [column], batch_rows=PICTURE_ROWS)
     try:
         yield stream
+        _kept[key] = stream, stream.held_bytes
     except BaseException:
         stream.close()
         raise
-    _kept[key] = stream
-    while len(_kept) > MAX_KEPT or sum(kept.held_bytes for kept in _kept.values()) > MAX_KEPT_BYTES:
-        _kept.pop(next(iter(_kept))).close()
+    while len(_kept) > MAX_KEPT or sum(num_bytes for _, num_bytes in _kept.values()) > MAX_KEPT_BYTES:
+        _kept.pop(next(iter(_kept)))[0].close()

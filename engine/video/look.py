@@ -126,7 +126,9 @@ def look_at(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Pictures:
                 frame, GREY_WIDTH, GREY_HEIGHT, "gray", interpolation="AREA", dst_color_range="JPEG"
             )
             grey.append(small.to_ndarray())
-            seconds.append(float("nan") if frame.time is None else frame.time)
+            # Not frame.time: PyAV 16 divides by a time base of 0.
+            is_timed = frame.pts is not None and frame.time_base
+            seconds.append(float(frame.pts * frame.time_base) if is_timed else float("nan"))
     except av.FFmpegError as error:
         raise VideoError(f"pictures cannot be converted ({error.strerror})") from error
     if first is None:

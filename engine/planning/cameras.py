@@ -51,15 +51,20 @@ def bind_cameras(
         for target, camera in cameras.items()
         if (wanted is None or target in wanted) and not {target, camera} & set(without)
     }
+    listed = f". Robot file '{compiled.target.name}' lists it under `cameras:`; delete it there to do without"
+    _check_bound(source, cameras, advice=listed if as_listed else "")
+    return cameras
+
+
+def _check_bound(source: SourceDataset, cameras: Mapping[str, str], *, advice: str) -> None:
+    """Whether each target camera can be a folder, and the source has its own."""
     for target, camera in cameras.items():
         if not SAFE_NAME.fullmatch(target):
             raise DatasetError(f"{source.root}: {target!r} cannot name a camera: it becomes a folder")
         try:
             _check_exists(source, camera, target)
         except DatasetError as error:
-            listed = f". Robot file '{compiled.target.name}' lists it under `cameras:`; delete it there to do without"
-            raise DatasetError(f"{error}{listed if as_listed else ''}") from error
-    return cameras
+            raise DatasetError(f"{error}{advice}") from error
 
 
 def _own_name(source: SourceDataset, robot: Robot, camera: str) -> str:

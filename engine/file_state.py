@@ -42,7 +42,7 @@ def why_changed(files: Iterable[tuple[Path, FileState]]) -> str | None:
     """
     for path, planned in files:
         now = FileState.of(path)
-        if planned.is_seen and _is_gone(path):
+        if planned.is_seen and is_gone(path):
             return f"does not see {path}, which the plan saw: it was deleted since, or its disk is gone"
         if now.is_seen and planned.is_seen and not _is_same(now, planned):
             return (
@@ -52,7 +52,8 @@ def why_changed(files: Iterable[tuple[Path, FileState]]) -> str | None:
     return None
 
 
-def _is_gone(path: Path) -> bool:
+def is_gone(path: Path) -> bool:
+    """Whether there is no such file; one that permissions or a disk hide may be there."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from engine.about import VERSION, installed_version
-from engine.file_state import FileState, why_changed
+from engine.file_state import FileState, is_gone, why_changed
 from engine.layout import OUTPUT_VERSION
 from engine.planning.plan import EpisodePlan
 from engine.video.encode import library_versions, x264_version
@@ -76,6 +76,6 @@ def _folder_problems(shared: Shared) -> Iterator[str]:
 
 def _file_problems(files: Sequence[tuple[Path, FileState]]) -> Iterator[str]:
     for path, state in files:
-        if state.is_seen and not path.exists():
+        if state.is_seen and is_gone(path):
             yield f"does not see {path}, which the driver does; sources must be at the same path on all nodes"
     yield from filter(None, [why_changed(files)])

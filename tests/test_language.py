@@ -1,5 +1,7 @@
 """A column of the source's own may hold the instruction of each row, as text or as a number among the tasks."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,11 @@ import pytest
 
 from conftest import convert_here, data_path, read_meta, read_table
 from embodiments.errors import UnknownName
-from engine.errors import EpisodesFailed
+from engine.errors import EpisodesFailed, HubError
+from engine.faults import FaultCode
 from engine.layout import MANIFEST
+from engine.planning.language import with_texts
+from engine.sources import open_source
 from synthetic import ExtraColumn, edit_column, edit_jsonl, write_dataset
 
 LENGTHS = (12, 9)
@@ -63,3 +68,28 @@ def test_a_row_without_text_is_named_and_an_unknown_column_too(tmp_path: Path) -
         convert_here(tmp_path / "source", tmp_path / "out", language="instruction", **SETTINGS)
     with pytest.raises(UnknownName, match="Did you mean 'instruction'"):
         convert_here(tmp_path / "source", tmp_path / "other", language="instructions", **SETTINGS)
+
+
+@dataclass(frozen=True)
+class Refusing:
+    """A repository that gives nothing."""
+
+    def fetch(self, paths: Iterable[Path]) -> None:
+        raise HubError(f"refused {len(list(paths))} files")
+
+    def fetch_rows(self, folder: Path) -> None:
+        raise AssertionError(folder)
+
+    def state_of(self, path: Path) -> str:
+        return str(path)
+
+
+def test_rows_that_the_hub_does_not_give_are_no_bad_data(tmp_path: Path) -> None:
+    column = ExtraColumn(step_text, dtype="string")
+    write_dataset(tmp_path, lengths=LENGTHS, extra_columns={"annotation.step": column})
+    source = open_source(tmp_path)
+    episodes = [replace(episode, repository=Refusing()) for episode in source.episodes]
+    _, found = with_texts(source, episodes, "annotation.step")
+    assert [(fault.code, fault.reason) for episode in found for fault in episode.faults] == [
+        (FaultCode.HUB, "refused 1 files")
+    ] * len(LENGTHS)

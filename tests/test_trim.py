@@ -86,3 +86,13 @@ def test_pictures_in_rows_are_cut_with_them(tmp_path: Path) -> None:
     say(tmp_path / "source", 8)
     convert_here(tmp_path / "source", tmp_path / "out", robot="aloha", horizon=4, fps="source", trim_mismatch=1)
     assert read_stamps(video_path(tmp_path / "out", 1)) == [Stamp(frame, 1) for frame in range(8)]
+
+
+def test_frames_of_a_video_that_does_not_count_them_are_not_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(tmp_path / "source", lengths=LENGTHS)
+    film(tmp_path / "source", 10)
+    monkeypatch.setattr("engine.planning.trim._num_frames", lambda clip: None)
+    with pytest.raises(EpisodesFailed, match=r"episode 1, camera top: 9 rows, but 10 frames"):
+        convert_here(tmp_path / "source", tmp_path / "out", robot="aloha", horizon=4, trim_mismatch=2)

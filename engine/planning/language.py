@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from embodiments import unknown_name
 from embodiments.errors import MillraceError
-from engine.errors import RowsError
+from engine.errors import RowsError, fault_code
 from engine.faults import FaultCode
 from engine.row_reader import RowReader
 from engine.sources import SourceDataset, SourceEpisode
@@ -36,10 +36,10 @@ def with_texts(
     found = []
     for episode in episodes:
         try:
+            episode.fetch(())
             texts = dict.fromkeys(row_texts(reader.read(episode, [column])[1], column))
         except MillraceError as error:
-            code = error.code if isinstance(error, RowsError) else FaultCode.CORRUPT
-            faults = (*episode.faults, SourceFault(code, str(error)))
+            faults = (*episode.faults, SourceFault(fault_code(error), str(error)))
             found.append(replace(episode, tasks=("unknown",), faults=faults))
             continue
         for text in texts:

@@ -1,4 +1,4 @@
-"""Frames or rows too many at the end of episodes, left out where the user says how many may be."""
+"""Frames or rows too many at the end of episodes, dropped where the user says how many may be."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -44,19 +44,25 @@ def _trim(episode: SourceEpisode, *, cameras: Collection[str], max_trim: int) ->
     shortest = min(counts.values())
     is_within = shortest > 0 and max(counts.values()) - shortest <= max_trim
     num_frames = shortest if is_within else episode.num_frames
-    clips = {
-        camera: replace(clip, num_frames=num_frames, max_spare=max_trim) if camera in cameras else clip
-        for camera, clip in episode.clips.items()
-    }
+    clips = dict(episode.clips)
+    for camera, clip in clips.items():
+        if camera in cameras:
+            # Of a video that does not say how many frames it holds none may be dropped: nothing could be said of them.
+            is_counted = isinstance(clip, ImageColumn) or _frames_of(camera) in counts
+            clips[camera] = replace(clip, num_frames=num_frames, max_spare=max_trim if is_counted else 0)
     explained = is_within and max(counts.values()) > shortest
-    told = f"cut to {shortest} frames: " + ", ".join(f"{name} have {number}" for name, number in counts.items())
+    told = f"cut to {shortest} frames: " + ", ".join(f"{name} {number}" for name, number in counts.items())
     return replace(
         episode,
         num_frames=num_frames,
         clips=clips,
         max_spare=max_trim,
-        trimmed=told.replace("metadata have", "metadata says") if explained else None,
+        trimmed=told if explained else None,
     )
+
+
+def _frames_of(camera: str) -> str:
+    return f"frames of '{camera}'"
 
 
 def _counts(episode: SourceEpisode, cameras: Collection[str]) -> dict[str, int]:
@@ -68,7 +74,7 @@ def _counts(episode: SourceEpisode, cameras: Collection[str]) -> dict[str, int]:
         clip = episode.clips.get(camera)
         number = None if clip is None else _num_frames(clip)
         if number:
-            counts[f"frames of '{camera}'"] = number
+            counts[_frames_of(camera)] = number
     return counts
 
 

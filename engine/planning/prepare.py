@@ -70,21 +70,18 @@ def prepare_sources(recipe: Recipe, problems: Problems) -> list[PreparedSource]:
 def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> PreparedSource | None:
     spec, key = recipe.sources[number], ("sources", number)
     is_mapped = spec.map is not None or maps.robot == recipe.robot
-    dataset = problems.collect((*key, "path"), open_source, spec.path, follow_links=spec.follow_links)
+    max_trim = recipe.trim_mismatch if spec.trim_mismatch is None else spec.trim_mismatch
+    dataset = problems.collect((*key, "path"), _open, spec, max_trim=max_trim)
     if dataset is None:
         if spec.map is not None:
             problems.collect((*key, "map"), maps.compiled, spec)
         return None
     spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
-    max_trim = recipe.trim_mismatch if spec.trim_mismatch is None else spec.trim_mismatch
-    if spec.fps is not None or max_trim:
-        dataset = check_places(dataset, spec.fps, max_trim=max_trim)
     selected = problems.collect((*key, "episodes"), _select, dataset, spec)
     episodes, rejected = selected or (None, [])
-    texts = None
-    if spec.language is not None and problems.collect((*key, "language"), is_text_column, dataset, spec.language):
-        dataset, episodes = with_texts(dataset, episodes or [], spec.language)
-        texts = {text: number for number, text in dataset.tasks.items()}
+    has_texts = problems.collect((*key, "language"), _has_texts, dataset, spec)
+    if spec.language is not None and has_texts and episodes is not None:
+        dataset, episodes = with_texts(dataset, episodes, spec.language)
     num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
     about_tasks = problems.collect((*key, "task"), _check_tasks, dataset, episodes or (), spec)
     chosen = _choose(maps, spec, dataset, key, problems) if is_mapped else None
@@ -99,7 +96,7 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
     if max_trim:
         used = frozenset(cameras.values())
         trimmed = problems.collect((*key, "trim_mismatch"), trim_episodes, episodes, used, max_trim=max_trim)
-        episodes = [*(trimmed or episodes)]
+        episodes = list(trimmed or episodes)
         num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes)
     return PreparedSource(
         key=key,
@@ -113,9 +110,20 @@ def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> Pre
         rejected=tuple(rejected),
         num_frames=num_frames or {},
         origins=origins(spec.path, dataset),
-        texts=texts,
+        texts={text: number for number, text in dataset.tasks.items()} if has_texts else None,
         notes=(*notes, *(about_tasks or ())),
     )
+
+
+def _open(spec: SourceSpec, *, max_trim: int) -> SourceDataset:
+    """The source, its clips' places held against the recipe's rate and slack where it has some."""
+    dataset = open_source(spec.path, follow_links=spec.follow_links)
+    return check_places(dataset, spec.fps, max_trim=max_trim) if spec.fps is not None or max_trim else dataset
+
+
+def _has_texts(dataset: SourceDataset, spec: SourceSpec) -> bool:
+    """Whether a column that the recipe names holds the instructions themselves."""
+    return spec.language is not None and is_text_column(dataset, spec.language)
 
 
 def _bind(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, compiled: CompiledMap) -> dict[str, str]:

@@ -234,6 +234,7 @@ def test_a_file_that_holds_more_than_the_clip_gives_its_packets_only(tmp_path: P
                 twin = av.Packet(bytes(packet))
                 twin.pts, twin.dts, twin.time_base = packet.pts, packet.dts, packet.time_base
                 twin.is_keyframe, twin.stream = packet.is_keyframe, stream
+                twin.duration = packet.duration  # else some muxers' edit lists cut the last frame off
                 target.mux(twin)
     two = Clip(path, 20, Fraction(20))
     assert how_to_copy(two, SETTINGS) is Copy.PACKETS

@@ -32,6 +32,7 @@ from engine.row_reader import RowReader
 from engine.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
 from engine.rows import EpisodeRows, integers, vectors, write_rows
 from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from engine.sources.picture_paths import fetch_pictures
 from engine.stats import Summary, summarize
 
 
@@ -85,6 +86,7 @@ class _Conversion:
             self._check_states()
             self._fetch()
             ranges, table = self._read()
+            self._fetch_pictures(ranges)
             rows = self._make_rows(ranges, table)
             self._write_rows(rows)
         for camera in self.job.cameras:
@@ -136,6 +138,14 @@ class _Conversion:
         if self.plan.episode.repository is not None:
             with self.clock.stage("download"):
                 self.plan.episode.fetch(self.binding.cameras.values())
+
+    def _fetch_pictures(self, ranges: tuple[RowRange, ...]) -> None:
+        """Only rows say which picture files there are."""
+        episode = self.plan.episode
+        if episode.repository is not None:
+            with self.clock.stage("download"):
+                used = [camera for camera in self.binding.cameras.values() if camera in episode.clips]
+                fetch_pictures({camera: _clip(episode, camera, ranges) for camera in used}, episode.repository)
 
     def _read(self) -> tuple[tuple[RowRange, ...], pa.Table]:
         """The source's rows, and where they were found."""

@@ -32,6 +32,7 @@ from engine.inspection.rows import RowsResult, evenly, inspect_rows
 from engine.inspection.unopened import inspect_unopened
 from engine.inspection.videos import VideosResult, inspect_videos
 from engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source
+from engine.sources.picture_paths import fetch_pictures
 from engine.sources.selection import select_episodes
 from engine.video.contact_sheet import write_contact_sheet
 
@@ -113,6 +114,7 @@ def _fetch(episodes: Sequence[SourceEpisode], missing: Container[Path], on_progr
     for number, episode in enumerate(episodes, start=1):
         if episode.repository is not None:
             episode.repository.fetch([path for path in episode.paths if path not in missing])
+            fetch_pictures(episode.clips, episode.repository)
             on_progress(number, len(episodes))
 
 

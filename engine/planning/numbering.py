@@ -16,6 +16,7 @@ from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.planning.prepare import PreparedSource
 from engine.planning.tasks import episode_tasks, rewritten, row_tasks
 from engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode
+from engine.sources.picture_paths import pictures_digest
 
 Episodes = tuple[SourceEpisode, ...]
 Key = tuple[int, int]  # see EpisodePlan.key
@@ -60,7 +61,9 @@ def number_episodes(
             told = episode_tasks(source.dataset, episode, source.spec)
             num_frames = source.num_frames[episode.index]
             states = () if episode.repository is not None else tuple(map(state_of, episode.paths))
+            facts: tuple[object, ...]
             facts = (known, num_frames, told, _facts_of(episode, source.dataset.root), _state_of_files(episode, states))
+            facts += _state_of_pictures(episode, source.dataset.root)
             digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
             told_of = digest, source.origins[episode.index]
             yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], *told_of, states)
@@ -123,6 +126,12 @@ def _state_of_files(episode: SourceEpisode, states: Sequence[FileState]) -> Sequ
     if episode.repository is not None:
         return [episode.repository.state_of(path) for path in episode.paths]
     return states
+
+
+def _state_of_pictures(episode: SourceEpisode, root: Path) -> tuple[str, ...]:
+    """Likewise of picture files that its rows name; of a repository's, its commit tells."""
+    digest = pictures_digest(episode.clips, root) if episode.repository is None else None
+    return () if digest is None else (digest,)
 
 
 def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:

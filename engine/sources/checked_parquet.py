@@ -128,6 +128,20 @@ class CheckedParquet:
             for name, column in zip(columns, table.columns, strict=True)
         }
 
+    def read_texts_within(self, column: str, field: str) -> list[str | None]:
+        """One field of a column of structures, of the whole file, without the others; empty where there is none.
+
+        Raises:
+            TooLarge: they take more than MAX_READ_BYTES.
+            Malformed: a page unpacks to more than its values can need.
+        """
+        leaf = f"{column}.{field}"
+        if not any(_name(known) == leaf and known.kind == BYTE_ARRAY for known in self.footer.leaves):
+            return []
+        check_size([leaf], self.num_bytes(self.all_groups, [leaf]))
+        table = self._file.read_row_groups(list(self.all_groups), [leaf], use_threads=False)
+        return list(pc.struct_field(table.column(0), [0]).to_pylist())
+
     def read_head(self, columns: Sequence[str]) -> list[dict[str, Any]]:
         """The first row, as Python's values; empty for a file without rows.
 

@@ -1,6 +1,6 @@
 """One episode of a source dataset, told without a version number."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -75,6 +75,12 @@ class Repository(Protocol):
 
     def fetch_rows(self, folder: Path) -> None:
         """See that all parquet files below a folder are here."""
+
+    def fetch_first(self, candidates: Iterable[Sequence[Path]]) -> None:
+        """Of each few paths, see that the first is here that the repository has."""
+
+    def has_suffix(self, suffixes: tuple[str, ...]) -> bool:
+        """Whether any of its files has such a suffix, in lower case."""
 
     def state_of(self, path: Path) -> str:
         """What stands for a file's content."""

@@ -6,10 +6,11 @@ what was interrupted.
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
@@ -29,6 +30,8 @@ LOGGER = logging.getLogger("millrace")
 # Footers are small, and asking for one after the other would take its time.
 NUM_CONNECTIONS = 16
 FOOTER_BYTES = 1 << 16
+# Of as many datasets of a recipe the list of files is kept in memory.
+NUM_LISTINGS = 8
 # Which files a commit has, below the Hub's home folder; a commit never changes.
 LISTINGS = "millrace/listings"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -81,6 +84,28 @@ class HubRepo:
         settings = {"repo_type": self.name.kind, "revision": self.commit, "cache_dir": self.cache}
         with quiet():
             ask(lambda: snapshot_download(self.name.repo, allow_patterns=[pattern], **settings), self.name)
+
+    def fetch_first(self, candidates: Iterable[Sequence[Path]]) -> None:
+        """Of each few paths, see that the first is in the cache that the commit has; of none, nothing is done.
+
+        Raises:
+            HubError: one cannot be had.
+        """
+        sizes = _known_sizes(self.name)
+        found = (next((path for path in some if self._inside(path) in sizes), None) for some in candidates)
+        missing = [path for path in dict.fromkeys(found) if path is not None and not path.is_file()]
+        if not missing:
+            return
+        with quiet(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+            list(pool.map(lambda path: download(self.name, self._inside(path), self.cache), missing))
+
+    def has_suffix(self, suffixes: tuple[str, ...]) -> bool:
+        """Whether any file of the commit has such a suffix."""
+        return any(path.lower().endswith(suffixes) for path in _known_sizes(self.name))
+
+    def _inside(self, path: Path) -> str:
+        """A file as the Hub calls it; empty for what lies elsewhere."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else ""
 
     def state_of(self, path: Path) -> str:
         """What stands for a file's content, whether or not it is here: a commit never changes."""
@@ -145,7 +170,7 @@ def open_repo(hub_id: HubId) -> HubFiles:
         commit = hub_id.revision if _is_commit(hub_id.revision) else _commit_now(hub_id)
         LOGGER.warning("source: %s@%s on the Hub", hub_id.repo, commit)
         name = HubName("dataset", hub_id.repo, commit)
-        sizes = _listed(name, Path(constants.HF_HOME) / LISTINGS)
+        sizes = _known_sizes(name)
         wanted = [path for path in sizes if _is_metadata(PurePosixPath(path))]
         if not wanted:
             found = ", ".join(sorted({path.partition("/")[0] for path in sizes})) or "nothing"
@@ -170,6 +195,14 @@ def _commit_now(hub_id: HubId) -> str:
     commit: str | None = ask(lambda: HfApi().dataset_info(hub_id.repo, revision=hub_id.revision).sha, name)
     assert commit is not None, "the Hub names the commit of every revision"
     return commit
+
+
+@lru_cache(maxsize=NUM_LISTINGS)
+def _known_sizes(name: HubName) -> dict[str, int]:
+    """Bytes of each file of a commit, by path."""
+    from huggingface_hub import constants
+
+    return _listed(name, Path(constants.HF_HOME) / LISTINGS)
 
 
 def _listed(name: HubName, folder: Path) -> dict[str, int]:

@@ -1,17 +1,12 @@
 """Pictures that rows name by a path: PNG or JPEG files beside the parquet files, in the dataset's own folder."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 from engine.damage import diagnose
 from engine.errors import VideoError
 from engine.faults import FaultCode
 from engine.sources.containment import why_refused
 from engine.sources.episode import RowRange
+from engine.sources.picture_paths import NUM_FOLDERS, picture_candidates
 
-IMAGES = "images"
-# data/chunk-000/file.parquet: its folder, data/ and the dataset's own.
-NUM_FOLDERS = 3
 # No camera's picture is larger.
 MAX_BYTES = 256 << 20
 
@@ -27,7 +22,7 @@ def read_picture(name: str, rows: RowRange, where: str) -> bytes:
     Raises:
         VideoError: there is no such file, or it must not be opened or cannot be read.
     """
-    candidates = list(_candidates(name, rows.path))
+    candidates = list(picture_candidates(name, rows.path))
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise VideoError(f"{where} holds no picture, and {name!r}, which it names, is not there", FaultCode.MISSING)
@@ -40,13 +35,3 @@ def read_picture(name: str, rows: RowRange, where: str) -> bytes:
     except OSError as error:
         code, what = diagnose(path, error)
         raise VideoError(f"{path} {what}", code) from error
-
-
-def _candidates(name: str, parquet: Path) -> Iterator[Path]:
-    """Where a picture may lie; a path that leads up or is absolute is none."""
-    relative = Path(name)
-    if relative.is_absolute() or ".." in relative.parts or "\0" in name:
-        return
-    for folder in reversed(parquet.parents[:NUM_FOLDERS]):
-        yield folder / relative
-        yield folder / IMAGES / relative

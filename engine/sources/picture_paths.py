@@ -1,0 +1,130 @@
+"""Pictures that rows name by a path: which files these are, before any of them is read."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from engine.file_state import FileState
+from engine.sources.checked_parquet import DAMAGE, CheckedParquet
+from engine.sources.containment import why_refused
+from engine.sources.episode import Clip, ImageColumn, Repository, RowRange
+
+IMAGES = "images"
+SUFFIXES = (".png", ".jpg", ".jpeg")
+# data/chunk-000/file.parquet: its folder, data/ and the dataset's own.
+NUM_FOLDERS = 3
+# Of a dataset; no rows name a picture in them.
+KNOWN_FOLDERS = ("meta", "meta_data", "data", "videos", ".git", ".cache", ".millrace")
+# Of a file's name, on all common file systems.
+MAX_NAME_BYTES = 255
+# Cameras of one robot, whose rows lie in one file.
+MAX_KEPT = 8
+
+Clips = Mapping[str, Clip | ImageColumn]
+
+
+def picture_candidates(name: str, parquet: Path) -> Iterator[Path]:
+    """Where a picture may lie that a row names; a path that leads up or is absolute is none.
+
+    Args:
+        name: Relative to the dataset's folder, to its images/, or to the parquet file.
+        parquet: The file of the row.
+    """
+    relative = Path(name)
+    if relative.is_absolute() or ".." in relative.parts or "\0" in name:
+        return
+    if any(len(part.encode()) > MAX_NAME_BYTES for part in relative.parts):
+        return
+    for folder in reversed(parquet.parents[:NUM_FOLDERS]):
+        yield folder / relative
+        yield folder / IMAGES / relative
+
+
+def pictures_digest(clips: Clips, root: Path) -> str | None:
+    """What stands for the picture files that an episode's rows name: their paths, sizes and times of change.
+
+    Rows that cannot be read name none, as their episode will fail.
+
+    Args:
+        clips: Of the episode.
+        root: The dataset's folder.
+
+    Returns:
+        None where the rows hold the pictures themselves.
+    """
+    digest, is_empty = hashlib.sha256(), True
+    for rows, column in _columns(clips):
+        if not _may_have_pictures(rows.path, root):
+            continue
+        for name in _names(rows, column):
+            found = ((path, FileState.of(path)) for path in picture_candidates(name, rows.path))
+            path, state = next(((path, state) for path, state in found if state.is_seen), (None, None))
+            told = os.path.relpath(path, root) if path is not None else None
+            digest.update(repr((column, name, told, state)).encode())
+            is_empty = False
+    return None if is_empty else digest.hexdigest()[:16]
+
+
+def fetch_pictures(clips: Clips, repository: Repository) -> None:
+    """See that the picture files that an episode's rows name are on this machine, where the repository has them.
+
+    Args:
+        clips: Of the episode; the files of their rows are here.
+        repository: Of the dataset.
+
+    Raises:
+        HubError: one cannot be had.
+    """
+    if not repository.has_suffix(SUFFIXES):
+        return
+    for rows, column in _columns(clips):
+        repository.fetch_first([tuple(picture_candidates(name, rows.path)) for name in _names(rows, column)])
+
+
+def _columns(clips: Clips) -> Iterator[tuple[RowRange, str]]:
+    """The ranges of rows that hold pictures or their names, and in which column."""
+    for _, clip in sorted(clips.items()):
+        if isinstance(clip, ImageColumn):
+            yield from ((rows, clip.column) for rows in clip.rows)
+
+
+def _may_have_pictures(parquet: Path, root: Path) -> bool:
+    """Whether there is anything but rows and videos where pictures are looked for."""
+    folders = [folder for folder in parquet.parents[:NUM_FOLDERS] if folder.is_relative_to(root)]
+    return any(_holds_pictures(folder, FileState.of(folder)) for folder in folders)
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _holds_pictures(folder: Path, state: FileState) -> bool:
+    """state: of the folder, so that what is remembered is of now."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(_is_beside(entry) for entry in entries)
+    except OSError:  # whoever reads rows there says so
+        return False
+
+
+def _is_beside(entry: "os.DirEntry[str]") -> bool:
+    if entry.name.lower().endswith(SUFFIXES):
+        return True
+    return entry.name not in KNOWN_FOLDERS and not entry.name.startswith("chunk-") and entry.is_dir()
+
+
+def _names(rows: RowRange, column: str) -> list[str]:
+    """The paths in a range of rows; none where the file must not or cannot be read, or holds pictures only."""
+    if rows.root is not None and why_refused(rows.path, rows.root):
+        return []
+    try:
+        names = _names_in(rows.path, FileState.of(rows.path), column)
+    except DAMAGE:
+        return []
+    return [name for name in names[rows.start : rows.stop] if name]
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _names_in(path: Path, state: FileState, column: str) -> list[str | None]:
+    """Of a whole file, which episodes may share; state: of the file, so that what is remembered is of now."""
+    with CheckedParquet(path) as file:
+        return file.read_texts_within(column, "path")

@@ -105,7 +105,7 @@ class Convert:
     """Hold what an earlier run finished against its digests, not only its sizes."""
     skip_bad: Flag = False
     """Finish without the episodes that cannot be converted; millrace.json lists them. Later runs try these again until
-    the dataset is finished; then only --retry-skipped does."""
+    the dataset is finished; then what was fixed in the source since, or all with --retry-skipped."""
     retry_skipped: Flag = False
     """As --skip-bad, and try those episodes again that OUT was finished without."""
     dry_run: Flag = False

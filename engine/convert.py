@@ -108,7 +108,7 @@ def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
     """What is to be done; all folders are looked at before anything is."""
     todo = [part for part in parts if not is_finished(*part, rerun)]
     for plan, folder in todo:
-        may_be_finished = rerun.overwrite or (rerun.retry_skipped and (folder / LEDGER).is_file())
+        may_be_finished = rerun.overwrite or (rerun.skip_bad and (folder / LEDGER).is_file())
         check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=may_be_finished)
     return todo
 

@@ -54,8 +54,8 @@ def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
     plan = as_left(plan, folder, rerun)
     with Ledger(folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
         missing = [episode for episode in plan.episodes if episode not in ledger]
-        is_wanted = rerun.retry_skipped and not any(map(ledger.has_lost, missing))
-        changed = [] if is_wanted else [(episode.index, ledger.why_not(episode)) for episode in missing]
+        lacking = [episode for episode in missing if ledger.misplaced(episode) is None] or missing
+        changed = [(episode.index, ledger.why_not(episode)) for episode in missing if ledger.has_lost(episode)]
     if changed:
         index, why = changed[0]
         raise OutputExists(
@@ -63,4 +63,9 @@ def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
             f"since, such as {index}: {why}. Keep the dataset if that does no harm, choose another folder, or pass "
             "--overwrite"
         )
-    return not (is_wanted and (had_skipped or missing))
+    if missing and not rerun.skip_bad:
+        raise OutputExists(
+            f"{folder} is finished, but lacks {len(lacking)} episodes that can be read by now, such as "
+            f"{lacking[0].episode.index} of {plan.recipe.sources[lacking[0].binding].path}. Pass --skip-bad to add them"
+        )
+    return not (missing or (rerun.retry_skipped and had_skipped))

@@ -66,7 +66,7 @@ def run_plan(
     sources = [spec.path for spec in plan.recipe.sources]
     with (
         writing_to(out),
-        output_folder(out, sources, overwrite=rerun.overwrite, reopen=rerun.retry_skipped) as scratch,
+        output_folder(out, sources, overwrite=rerun.overwrite, reopen=rerun.skip_bad) as scratch,
     ):
         (out / QUARANTINE).unlink(missing_ok=True)
         return _Run(out, scratch, workers, started, rerun, watch).finish(plan)

@@ -100,6 +100,31 @@ def test_half_of_the_held_out_share_is_held_out_of_half_as_many(source: Path) ->
     assert set(few) < set(many)
 
 
+@pytest.mark.parametrize("share", ["0.25", "0.5"])
+def test_a_bad_line_that_is_fixed_moves_no_other_episode(source: Path, tmp_path: Path, share: str) -> None:
+    root = tmp_path / "source"
+    write_dataset(root, lengths=LENGTHS, cameras=())
+    healthy = (root / "meta/episodes.jsonl").read_bytes()
+    training, held_out = planned(Recipe.single(root, robot="aloha", horizon=4, holdout=share))
+    for bad in range(len(LENGTHS)):
+        lines = healthy.splitlines()
+        lines[bad] = b'{"episode_index": %d, "length": 0, "tasks": []}' % bad
+        (root / "meta/episodes.jsonl").write_bytes(b"\n".join(lines))
+        parts = planned(Recipe.single(root, robot="aloha", horizon=4, holdout=share))
+        assert parts == [[number for number in part if number != bad] for part in (training, held_out)]
+
+
+def test_where_none_to_hold_out_can_be_read_the_next_is(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "source", lengths=LENGTHS, cameras=())
+    recipe = Recipe.single(tmp_path / "source", robot="aloha", horizon=4, holdout="0.1")
+    ((bad,),) = planned(recipe)[1:]
+    lines = (tmp_path / "source/meta/episodes.jsonl").read_bytes().splitlines()
+    lines[bad] = b"{"
+    (tmp_path / "source/meta/episodes.jsonl").write_bytes(b"\n".join(lines))
+    training, held_out = planned(recipe)
+    assert (len(training), len(held_out)) == (6, 1)
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> list[dict[str, Any]]:
     for name, lengths in (("a", (41, 33, 47)), ("b", (40, 44)), ("c", (49, 46, 48, 45))):

@@ -297,3 +297,21 @@ def test_numbers_in_lists_of_one_are_numbers(tmp_path: Path) -> None:
         edit_column(tmp_path / META, column, lambda values: [[value] for value in values])
     after = open_source(tmp_path)
     assert (after.episodes, after.bad) == (before.episodes, ())
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_a_line_that_is_fixed_after_the_dataset_was_finished_is_converted(version: str, tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_dataset(source, lengths=LENGTHS, version=version, video=SMALL)
+    meta = source / (META if version == "v3.0" else "meta/episodes.jsonl")
+    healthy, spoil = meta.read_bytes(), edit_cell("length", 1, 0) if version == "v3.0" else edit_line(1, length=0)
+    spoil(source)
+    recipe = recipe_for(source, **SETTINGS)
+    assert convert(recipe, out, workers=LOCAL, skip_bad=True).num_episodes == 3
+    meta.write_bytes(healthy)
+    with pytest.raises(OutputExists, match=rf"lacks 1 episodes that can be read by now, such as 1 of {source}. Pass"):
+        convert(recipe, out, workers=LOCAL)
+    summary = convert(recipe, out, workers=LOCAL, skip_bad=True)
+    assert (summary.num_episodes, summary.quarantined, summary.was_finished) == (4, (), False)
+    convert(recipe, tmp_path / "fresh", workers=LOCAL)
+    assert files_of(out) == files_of(tmp_path / "fresh")

@@ -32,7 +32,7 @@ def split(
 
     Args:
         sources: What the recipe selects.
-        share: Of each source's episodes, rounded, at least one; sources may list their own instead.
+        share: Of each source's episodes, readable or not, rounded, at least one; sources may list their own instead.
         problems: Takes in sources that leave nothing to train on.
     """
     held: set[Origin] = set()
@@ -69,8 +69,17 @@ def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpis
         return listed
     if share is None:
         return []
-    num_held = max(1, round(share * len(source.episodes)))
-    return sorted(source.episodes, key=lambda episode: _rank(source.origins[episode.index]))[:num_held]
+    return _first_ranked(source, share)
+
+
+def _first_ranked(source: PreparedSource, share: Fraction) -> list[SourceEpisode]:
+    """Episodes that cannot be read count and rank like all others, so that one that is fixed moves none of these."""
+    readable = {episode.index: episode for episode in source.episodes}
+    numbers = [*readable, *(bad.index for bad in source.rejected)]
+    ranked = sorted(numbers, key=lambda number: _rank(source.origins[number]))
+    num_held = max(1, round(share * len(numbers)))
+    held = [readable[number] for number in ranked[:num_held] if number in readable]
+    return held or [readable[number] for number in ranked if number in readable][:1]
 
 
 def _rank(origin: Origin) -> str:

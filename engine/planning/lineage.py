@@ -10,7 +10,7 @@ from engine.sources.location import parse_hub_id, public_name
 
 
 def origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:
-    """The origin of each episode of a dataset, by its number there.
+    """The origin of each episode of a dataset, be it readable or not, by its number there.
 
     Args:
         path: As the recipe names it.
@@ -18,10 +18,8 @@ def origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:
     """
     recorded = published_origins(dataset.root)
     source, digest = _identity(path, dataset)
-    return {
-        episode.index: recorded.get(episode.index) or Origin(source=source, digest=digest, episode=episode.index)
-        for episode in dataset.episodes
-    }
+    numbers = (episode.index for episode in (*dataset.episodes, *dataset.bad))
+    return {number: recorded.get(number) or Origin(source=source, digest=digest, episode=number) for number in numbers}
 
 
 def _identity(path: Path, dataset: SourceDataset) -> tuple[str, str | None]:

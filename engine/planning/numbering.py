@@ -130,7 +130,7 @@ def _state_of_files(episode: SourceEpisode, states: Sequence[FileState]) -> Sequ
 
 def _state_of_pictures(episode: SourceEpisode, root: Path) -> tuple[str, ...]:
     """Likewise of picture files that its rows name; of a repository's, its commit tells."""
-    digest = pictures_digest(episode.clips, root) if episode.repository is None else None
+    digest = pictures_digest(episode, root) if episode.repository is None else None
     return () if digest is None else (digest,)
 
 
@@ -142,6 +142,8 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
         return str(path).removeprefix(prefix)
 
     def rows(ranges: Iterable[RowRange]) -> list[object]:
+        if episode.search is not None:  # rows say themselves whose they are, wherever these are expected in a file
+            return [place(part.path) for part in ranges]
         return [(place(part.path), part.start, part.stop) for part in ranges]
 
     clips: list[object] = []

@@ -3,13 +3,14 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from engine.file_state import FileState
 from engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from engine.sources.containment import why_refused
-from engine.sources.episode import Clip, ImageColumn, Repository, RowRange
+from engine.sources.episode import Clip, ImageColumn, Repository, RowRange, SourceEpisode
 
 IMAGES = "images"
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -42,23 +43,23 @@ def picture_candidates(name: str, parquet: Path) -> Iterator[Path]:
         yield folder / IMAGES / relative
 
 
-def pictures_digest(clips: Clips, root: Path) -> str | None:
+def pictures_digest(episode: SourceEpisode, root: Path) -> str | None:
     """What stands for the picture files that an episode's rows name: their paths, sizes and times of change.
 
     Rows that cannot be read name none, as their episode will fail.
 
     Args:
-        clips: Of the episode.
+        episode: Whose clips are those that are used.
         root: The dataset's folder.
 
     Returns:
         None where the rows hold the pictures themselves.
     """
     digest, is_empty = hashlib.sha256(), True
-    for rows, column in _columns(clips):
+    for rows, column in _columns(episode.clips):
         if not _may_have_pictures(rows.path, root):
             continue
-        for name in _names(rows, column):
+        for name in _names(rows if episode.search is None else _whole(rows), column):
             found = ((path, FileState.of(path)) for path in picture_candidates(name, rows.path))
             path, state = next(((path, state) for path, state in found if state.is_seen), (None, None))
             told = os.path.relpath(path, root) if path is not None else None
@@ -88,6 +89,11 @@ def _columns(clips: Clips) -> Iterator[tuple[RowRange, str]]:
     for _, clip in sorted(clips.items()):
         if isinstance(clip, ImageColumn):
             yield from ((rows, clip.column) for rows in clip.rows)
+
+
+def _whole(rows: RowRange) -> RowRange:
+    """All rows of a file in which an episode's are looked for: where they are expected may be wrong."""
+    return replace(rows, start=0, stop=None)
 
 
 def _may_have_pictures(parquet: Path, root: Path) -> bool:

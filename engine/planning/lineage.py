@@ -18,7 +18,7 @@ def origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:
     """
     recorded = published_origins(dataset.root)
     source, digest = _identity(path, dataset)
-    numbers = (episode.index for episode in (*dataset.episodes, *dataset.bad))
+    numbers = [*(episode.index for episode in dataset.episodes), *(bad.index for bad in dataset.bad)]
     return {number: recorded.get(number) or Origin(source=source, digest=digest, episode=number) for number in numbers}
 
 

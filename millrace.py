@@ -23,6 +23,7 @@ from commands.evaluate import Evaluate
 from commands.finetune import Finetune
 from commands.inspect import Inspect
 from commands.maps import Maps
+from commands.pipe import is_unread, quiet_if_unread
 from commands.pipeline import Pipeline
 from commands.positionals import positionals_first
 from commands.robots import Robots
@@ -79,7 +80,11 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """The command `millrace`; returns its exit code: 0, 1 for bad data, 2 for a bad command, map or recipe."""
-    words = sys.argv[1:] if arguments is None else arguments
+    with quiet_if_unread():
+        return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(words: list[str]) -> int:
     if words and words[0] in VERSION_WORDS:
         print(f"millrace {VERSION}")
         return 0
@@ -94,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(command.when_stopped, file=sys.stderr)
         return STOPPED
     except Exception as error:
-        if command.debug:
+        if command.debug or is_unread(error):
             raise
         return _report(error)
 

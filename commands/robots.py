@@ -15,6 +15,7 @@ from commands.flags import Flag
 from commands.listing import listing
 from embodiments import load_robot, robot_names
 from embodiments.robot import VECTORS, is_path
+from engine.access import why_unwritable
 from engine.errors import OutputExists, RecipeError
 from engine.inspection.guess import guess_robot
 from engine.inspection.next_step import convert_command
@@ -75,7 +76,7 @@ class Robots:
             with self.out.open("x", encoding="utf-8") as file:
                 file.write(draft.text)
         except OSError as error:
-            raise RecipeError(f"{self.out} cannot be written ({error.strerror}); name another file") from error
+            raise RecipeError(f"{self.out} {why_unwritable(self.out, error)}") from error
         for text in draft.left_out:
             yield f"left out: {text}"
         guess = guess_robot(dataset, source)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from engine.access import why_unreadable
 from engine.faults import OF_SYSTEM, FaultCode, system_errno
 from engine.lfs import ADVICE, is_lfs_pointer
 
@@ -35,8 +36,8 @@ def diagnose(path: Path, error: BaseException, *, certain: Container[int] = OF_S
     number = system_errno(error)
     if number is not None:
         refused = error if number in certain else first_refused([path])
-        if refused is not None:
-            return FaultCode.UNREADABLE, f"cannot be read ({os.strerror(system_errno(refused) or number)})"
+        if isinstance(refused, OSError):
+            return FaultCode.UNREADABLE, why_unreadable(path, refused)
     if is_lfs_pointer(path):
         return FaultCode.MISSING, ADVICE
     reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from engine.access import why_unreadable
 from engine.damage import first_refused
 from engine.episode import convert_episode
 from engine.faults import FaultCode
@@ -76,7 +77,7 @@ def _convert(plan: EpisodePlan, job: Job, folders: tuple[Path, Path], readable: 
     if refused is None:
         readable.update(files)
         return result
-    reason = f"{refused.filename} cannot be read ({refused.strerror})"
+    reason = f"{refused.filename} {why_unreadable(Path(refused.filename), refused)}"
     return result.model_copy(update={"code": FaultCode.UNREADABLE, "reason": reason})
 
 

@@ -1,11 +1,7 @@
 """Whatever a dataset holds, validate() neither raises nor writes, and says what cannot be read."""
 
 import json
-import os
 import random
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,12 +11,12 @@ import pytest
 from broken_datasets import codes, copy
 from conftest import data_path, files_of, video_path
 from engine.validate import format_report, validate
+from ordinary_user import ordinary_user
 from synthetic import (
     replace_with_lfs_pointer,
 )
 
 ODD_VALUES = (None, True, -1, 0, 3.5, 10**30, 1e308, "", "x", "\ud800", "\x1b[2J\n", [], [[]], [1, "a"], {}, {"a": 1})
-NOBODY = 65534
 
 
 def test_nothing_is_written(whole: Path) -> None:
@@ -94,27 +90,6 @@ def replace_somewhere(value: Any, chance: random.Random) -> None:
         value[key] = deepcopy(chance.choice(ODD_VALUES))
 
 
-@pytest.fixture
-def shared_folder() -> Iterator[Path]:
-    """A folder that any user may enter, unlike pytest's."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Root may read everything, so it becomes somebody else for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 @pytest.mark.parametrize("mode", [0o000, 0o400])
 @pytest.mark.parametrize(
     ("folder", "expected"),
@@ -135,7 +110,7 @@ def test_folders_that_may_not_be_read_become_errors(
         report = validate(root)
     (root / folder).chmod(0o755)
     assert expected in codes(report)
-    assert "cannot be read (Permission denied)" in format_report(report)
+    assert "cannot be read (Permission denied; " in format_report(report)
 
 
 @pytest.mark.parametrize("name", [*FILES, "modality_config.py"])

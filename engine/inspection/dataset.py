@@ -1,5 +1,6 @@
 """Inspect a whole dataset: metadata of all episodes, rows and headers of many, pictures of a few."""
 
+import os
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 from embodiments import load_robot
 from embodiments.errors import MillraceError
+from engine.access import why_unwritable
 from engine.errors import RecipeError
 from engine.inspection.columns import Columns
 from engine.inspection.episode_rows import RowChecks
@@ -74,7 +76,7 @@ def inspect_dataset(
     try:
         dataset = open_source(path, follow_links=follow_links)
     except MillraceError as error:
-        if not Path(path).is_dir():
+        if not os.path.isdir(path):  # unlike pathlib, False of a folder that permissions hide
             raise
         return inspect_unopened(Path(path), error)
     chosen = _choose(dataset, episodes, max_episodes)
@@ -205,7 +207,7 @@ def contact_sheet(
     try:
         write_contact_sheet(Path(out_png), rows, num_pictures=num_pictures)
     except OSError as error:
-        raise RecipeError(f"{out_png} cannot be written ({error.strerror})") from error
+        raise RecipeError(f"{out_png} {why_unwritable(Path(out_png), error)}") from error
     return ContactSheet(tuple(episode.index for episode in shown), dataset.cameras)
 
 

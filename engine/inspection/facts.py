@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from engine.access import why_unreadable
 from engine.inspection.findings import SEVERITIES, Finding, found
 from engine.inspection.guess import RobotGuess
 from engine.sources import LAYOUTS, Clip, Feature, SourceDataset
@@ -235,7 +236,17 @@ def _measure(files: SourceFiles, paths: Iterable[tuple[Path, int]]) -> tuple[int
 def _missing_findings(missing: dict[Path, int], camera: str | None) -> Iterator[Finding]:
     for path, episode in list(missing.items())[:1]:
         rest = f", and {len(missing) - 1} more files" if len(missing) > 1 else ""
-        yield found("missing-file", f"{path} is missing{rest}", episode=episode, camera=camera, path=path)
+        yield found("missing-file", f"{path} {_why_missing(path)}{rest}", episode=episode, camera=camera, path=path)
+
+
+def _why_missing(path: Path) -> str:
+    try:
+        path.lstat()
+    except PermissionError as error:  # its folder may not be entered
+        return why_unreadable(path, error)
+    except (OSError, ValueError):  # ValueError: no path at all, by its characters
+        pass
+    return "is missing"
 
 
 def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:

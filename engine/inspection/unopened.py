@@ -15,6 +15,7 @@ from engine.sources import LAYOUTS
 # A folder may hold anything, the user's home among them.
 MAX_FILES = 200_000
 MAX_SUFFIXES = 8
+UNKNOWN = "unknown"
 RECORDINGS = {
     ".hdf5": "HDF5 episodes, as ACT and Isaac Lab record them",
     ".h5": "HDF5 episodes",
@@ -76,14 +77,17 @@ def _walk(root: Path) -> Iterator[Path]:
 def _layout(root: Path) -> str:
     """The layout that the files look like."""
     fitting = (layout.__name__.rpartition(".")[2] for layout, _ in LAYOUTS if layout.fits(root))
-    name = next(fitting, None)
-    return "unknown" if name is None else f"LeRobot {name}, by its files"
+    try:
+        name = next(fitting, None)
+    except PermissionError:
+        name = None
+    return UNKNOWN if name is None else f"LeRobot {name}, by its files"
 
 
 def _claimed_version(root: Path) -> str | None:
     try:
         version = read_claims(root).codebase_version
-    except MillraceError:
+    except (MillraceError, PermissionError):
         return None  # perhaps the very reason why the folder cannot be opened
     return None if version is None else str(version)
 
@@ -97,7 +101,7 @@ def _next_step(root: Path, files: tuple[FileFacts, ...]) -> str:
     recordings = next((RECORDINGS[facts.suffix] for facts in files if facts.suffix in RECORDINGS), None)
     if recordings is not None:
         return f"these are {recordings}: make a LeRobot dataset of them first, Millrace reads LeRobot v1 to v3"
-    if any((root / folder / "info.json").exists() for folder in ("meta", "meta_data")):
+    if any(os.path.lexists(root / folder / "info.json") for folder in ("meta", "meta_data")):
         return "fix what the error names, or download the dataset again: hf download ORG/NAME --repo-type dataset"
     return "name the folder that holds meta/info.json and data/"
 
@@ -108,4 +112,4 @@ def _datasets_below(root: Path) -> list[Path]:
         folders = sorted(path for path in islice(root.iterdir(), MAX_FILES) if path.is_dir() and path.name[0] != ".")
     except OSError:
         return []
-    return [folder for folder in folders if any(layout.fits(folder) for layout, _ in LAYOUTS)]
+    return [folder for folder in folders if _layout(folder) != UNKNOWN]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodiments.errors import MillraceError
+from engine.access import why_unreadable
 from engine.errors import VideoError
 from engine.inspection.episode_rows import RowChecks, positions, read_values
 from engine.inspection.facts import CameraFacts
@@ -117,7 +118,7 @@ def _try_header(clip: Clip) -> VideoHeader | MillraceError:
     except MillraceError as error:
         return error
     except OSError as error:
-        return VideoError(f"{clip.path} cannot be read ({error.strerror})")
+        return VideoError(f"{clip.path} {why_unreadable(clip.path, error)}")
 
 
 def _header(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> VideoHeader | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.access import system_reason
 from engine.damage import naming
 from engine.errors import OutputFailed
 from engine.output.record import FileRecord
@@ -73,10 +74,5 @@ def _lies_below(filename: object, out: Path) -> bool:
 def _explain(error: OSError, out: Path) -> str:
     again = "the same command goes on where this one stopped"
     if error.errno in FULL:
-        return f"no space is left for {out} ({_reason(error)}); make some, then {again}"
-    return f"{out} cannot be written to ({_reason(error)}: {error.filename}); once it can, {again}"
-
-
-def _reason(error: OSError) -> str:
-    """In the system's own words; libraries put theirs around them."""
-    return os.strerror(error.errno) if error.errno else str(error)
+        return f"no space is left for {out} ({system_reason(error)}); make some, then {again}"
+    return f"{out} cannot be written to ({system_reason(error)}: {error.filename}); once it can, {again}"

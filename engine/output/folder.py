@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine.access import why_unwritable
 from engine.errors import OutputExists
 from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, QUARANTINE, WORK, EpisodePaths
 from engine.output.finish import writing_to
@@ -49,7 +50,7 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen
     try:
         (out / WORK).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputExists(f"{out} cannot be made: {error.strerror}") from error
+        raise OutputExists(f"{out} {why_unwritable(out / WORK, error)}") from error
     with writing_to(out), locked(out):
         (out / WORK / ".gitignore").write_text("*\n")  # the ledger names folders of this machine
         check_output(out, sources, overwrite=may_be_finished)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from engine.errors import HubError, UnknownLayout
+from engine.access import why_unreadable
+from engine.errors import DatasetError, HubError, UnknownLayout
 from engine.sources import v1, v2, v3
 from engine.sources.containment import is_of_hub_cache
 from engine.sources.dataset import Feature, SourceDataset
@@ -31,10 +32,14 @@ def open_source(path: str | Path, *, follow_links: bool = False) -> SourceDatase
         UnknownLayout: none of the known layouts fits.
     """
     root = Path(path)
-    if root.is_dir():
-        # Absolute, as workers have other working folders.
-        return _open_folder(root.absolute(), LocalFiles(follow_links and not is_of_hub_cache(root)))
-    hub_id = hub_id_of(path)
+    try:
+        if root.is_dir():
+            # Absolute, as workers have other working folders.
+            return _open_folder(root.absolute(), LocalFiles(follow_links and not is_of_hub_cache(root)))
+        hub_id = hub_id_of(path)
+    except PermissionError as error:  # pathlib raises it where it only asks for a file
+        closed = Path(error.filename or root)
+        raise DatasetError(f"{closed} {why_unreadable(closed, error)}") from error
     try:
         return _open_on_hub(hub_id)
     except HubError as error:

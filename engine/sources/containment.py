@@ -5,7 +5,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from engine.access import UNREADABLE, why_unreadable
 from engine.errors import DatasetError
+from engine.faults import FaultCode, system_errno
 
 # The Hub's cache: CACHE/datasets--org--name/snapshots/COMMIT holds links to ../../blobs.
 SNAPSHOTS, BLOBS, REPOSITORY_PREFIX = "snapshots", "blobs", "datasets--"
@@ -29,9 +31,9 @@ def why_foreign(path: Path, root: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        return why_unreadable(path, error)
     except ValueError as error:  # no path at all, by its characters
-        return f"cannot be read ({error})"
+        return f"{UNREADABLE} ({error})"
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "is no file but a device or a pipe"
 
 
@@ -54,8 +56,26 @@ def why_refused(path: Path, root: Path) -> str | None:
     try:
         is_own = _is_users_own(path, root)
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        return why_unreadable(path, error)
     return why_foreign(path, ANYWHERE) if is_own else f"{reason}; if you trust its links: --follow-links"
+
+
+def refused_code(path: Path, reason: str) -> FaultCode:
+    """Whether a path is refused for where it leads, or because disk, network or permissions hide that.
+
+    Args:
+        path: Of a file.
+        reason: Why it is refused.
+    """
+    if not reason.startswith(UNREADABLE):
+        return FaultCode.FOREIGN
+    try:
+        os.stat(path)
+    except ValueError:
+        return FaultCode.FOREIGN
+    except OSError as error:  # such as links in a circle
+        return FaultCode.FOREIGN if system_errno(error) is None else FaultCode.UNREADABLE
+    return FaultCode.UNREADABLE  # it was hidden for a moment
 
 
 def _is_users_own(path: Path, root: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from engine.access import why_unreadable
 from engine.errors import DatasetError
 from engine.lfs import ADVICE, is_lfs_pointer
 from engine.resample import parse_fps
@@ -188,7 +189,9 @@ def _read_text(path: Path, *, errors: str = "strict") -> str:
         text = path.read_text(encoding="utf-8-sig", errors=errors)  # editors on Windows begin a file with a mark
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DatasetError(f"{path} {why_unreadable(path, error)}") from error
+    except UnicodeDecodeError as error:
         raise DatasetError(f"{path} cannot be read ({error})") from error
     if is_lfs_pointer(path):
         raise DatasetError(f"{path} {ADVICE}")

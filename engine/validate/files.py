@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
+from engine.access import why_unreadable
 from engine.lfs import ADVICE, POINTER
 from engine.sources.containment import why_foreign
 from engine.validate.report import Problem, problem
@@ -50,7 +51,7 @@ def read_json(root: Path, name: str, model: type[Model]) -> Model:
             raise Unreadable(problem("meta-parse", name, f"is {size} bytes, too large to be metadata"))
         text = (root / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _failed(name, error) from error
+        raise _failed(root, name, error) from error
     return parse(text, model, name)
 
 
@@ -89,7 +90,7 @@ def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
                     raise Unreadable(problem("meta-parse", name, f"line {number} is too long to be metadata"))
                 yield number, line
     except (OSError, UnicodeDecodeError) as error:
-        raise _failed(name, error) from error
+        raise _failed(root, name, error) from error
 
 
 def parse(text: str, model: type[Model], name: str, *, line: int | None = None) -> Model:
@@ -115,9 +116,9 @@ def _check_own(root: Path, name: str) -> None:
         raise Unreadable(problem("meta-parse", name, reason))
 
 
-def _failed(name: str, error: OSError | UnicodeDecodeError) -> Unreadable:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return Unreadable(problem("meta-parse", name, f"cannot be read ({reason})"))
+def _failed(root: Path, name: str, error: OSError | UnicodeDecodeError) -> Unreadable:
+    reason = why_unreadable(root / name, error) if isinstance(error, OSError) else f"cannot be read ({error})"
+    return Unreadable(problem("meta-parse", name, reason))
 
 
 def _reject(constant: str) -> NoReturn:
@@ -147,6 +148,6 @@ def _why_not(path: Path, is_kind: Callable[[int], bool]) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return "is missing"
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        return why_unreadable(path, error)
     except ValueError as error:
         return f"cannot be read ({error})"

@@ -1,0 +1,39 @@
+"""Standard output that nobody reads any more, as `millrace inspect ... | head` leaves it."""
+
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# As shells report a program that SIGPIPE ended.
+UNREAD = 141
+
+
+@contextmanager
+def quiet_if_unread() -> Iterator[None]:
+    """End without a word once the reader of standard output has gone.
+
+    Raises:
+        SystemExit: it has; with UNREAD.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # otherwise Python does so as it exits, and complains
+    except (BrokenPipeError, SystemExit) as end:
+        # rich turns the one into the other, which hides it.
+        if not is_unread(end) and not isinstance(end.__context__, BrokenPipeError):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(UNREAD) from None
+
+
+def is_unread(error: BaseException) -> bool:
+    """Whether an error is that of standard output, rather than of some other pipe."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))

@@ -88,6 +88,7 @@ def test_two_features_of_one_camera_are_found_and_can_be_left_out(tmp_path: Path
         ("observation.depth.top", (480, 640), None, {}, "depth"),
         ("observation.images.top_seg", (480, 640, 1), HWC, {}, "segmentation"),
         ("observation.images.mask", (480, 640), None, {}, "segmentation"),
+        ("observation.images.seg_instance_id.head", (720, 720, 3), ("height", "width", "rgb"), {}, "segmentation"),
         # Colours that were made of depth are pictures as any others, and so is what only begins likewise.
         ("observation.images.depth_colored", (480, 640, 3), HWC, {}, None),
         ("observation.images.segment", (480, 640, 1), HWC, {}, None),

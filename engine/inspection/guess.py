@@ -45,9 +45,13 @@ class MapGuess:
 
 @dataclass(frozen=True)
 class _Fit:
-    """How a dataset holds a robot's joints. strangers: names in its columns that are no joints of the robot."""
+    """How a dataset holds a robot's joints.
+
+    width: of its state columns. strangers: names in its columns that are no joints of the robot.
+    """
 
     robot: Robot
+    width: int
     columns: tuple[str, ...]
     anonymous: tuple[str, ...]
     strangers: tuple[str, ...]
@@ -160,6 +164,7 @@ def _fit(robot: Robot, dataset: SourceDataset) -> _Fit | str:
     named = [name for feature in by_name if feature.stated_names not in listed for name in feature.names or ()]
     return _Fit(
         robot=robot,
+        width=sum(matched[0].widths),
         columns=tuple(how),
         anonymous=tuple(column for column, by in how.items() if by == "position"),
         strangers=tuple(dict.fromkeys(name for name in named if spelling(name) not in known)),
@@ -173,7 +178,7 @@ def _reason(fit: _Fit, others: list[str]) -> str:
     elif len(anonymous) < len(fit.columns):
         text = f"all joints of '{name}', by name but for {_listed(anonymous)}, where names are anonymous"
     else:
-        text = f"width {len(fit.robot.layout('state').joints)} fits '{name}', names are anonymous"
+        text = f"width {fit.width} fits '{name}', names are anonymous"
     if fit.strangers:
         text += f"; {_listed(fit.strangers)} there are no joints of it"
     return f"{text}; {', '.join(others)} would fit as well" if others else text

@@ -24,7 +24,8 @@ NUMBERS = re.compile(r"(torch\.|np\.|numpy\.)?(float|double|half|u?int|bool)", r
 class Feature:
     """A column or camera as the metadata describes it.
 
-    names: of its values, as far as they were understood; None: it names none. unread_names: what stands in place of
+    shape: of a row; 0: a size that the metadata does not tell. names: of its values, as far as they were understood;
+    None: it names none. unread_names: what stands in place of
     names that were not understood, as JSON. content: what pictures show that is no colour; None: colours, or no
     pictures.
     """

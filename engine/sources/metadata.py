@@ -58,8 +58,11 @@ class FeatureInfo(BaseModel):
 
     @field_validator("shape", mode="before")
     @classmethod
-    def _none_is_empty(cls, shape: object) -> object:
-        return () if shape is None else shape
+    def _complete(cls, shape: object) -> object:
+        """Sizes that the file does not tell, null or -1 as of a column that differs by task, are 0."""
+        if not isinstance(shape, list):
+            return () if shape is None else shape
+        return [0 if size is None or size == -1 else size for size in shape]
 
     def to_feature(self, key: str) -> Feature:
         """The feature with its names flattened; what stands there in place of names is kept as text.

@@ -13,6 +13,8 @@ WORDS: Mapping[str, Content] = {
     "mask": "segmentation",
     "masks": "segmentation",
 }
+# Masks are also stored as colours, one for each object; no camera is called so.
+MASKS = {"seg", "segmentation"}
 # Of one channel; gray and gray8 are those of cameras.
 DEEP_GREY = re.compile(r"gray(9|1\d|f)")
 
@@ -30,8 +32,10 @@ def picture_content(
     """
     if facts.get("is_depth_map") is True or DEEP_GREY.match(str(facts.get("pix_fmt", ""))):
         return "depth"
-    named = next((WORDS[word] for word in re.split(r"[^a-z0-9]+", key.lower()) if word in WORDS), None)
-    return named if num_channels(shape, names) == 1 else None
+    words = [word for word in re.split(r"[^a-z0-9]+", key.lower()) if word in WORDS]
+    if not MASKS.isdisjoint(words):
+        return "segmentation"
+    return WORDS[words[0]] if words and num_channels(shape, names) == 1 else None
 
 
 def num_channels(shape: Sequence[int], names: Sequence[str] | None) -> int | None:

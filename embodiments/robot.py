@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 from embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
 from embodiments.matching import spelling
 from embodiments.ranges import Range, Ranges
+from embodiments.slices import ColumnSlices
 from embodiments.yaml_file import FileModel, Name, Number, parse, read_yaml
 
 ROBOTS = Path(__file__).parent / "robots"
@@ -157,6 +158,8 @@ class Robot(FileModel):
         column_aliases: Other names under which datasets know a source column.
         column_names: By source column, the names that datasets give its values where these do not tell joints apart
             (one name for all, a name twice, labels of groups): a column with exactly these is read by position.
+        column_slices: By source column, where its groups lie in it, for datasets that name none of its values; without
+            it they fill the column.
         by_position: Whether joints without names stand in the order told here.
         robot_types: What info.json's robot_type calls it beside its name; decides between robots of the same joints.
         cameras: Names without "observation.images.". Of a robot file, these and no others are converted.
@@ -173,6 +176,7 @@ class Robot(FileModel):
     aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     column_aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     column_names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    column_slices: dict[str, ColumnSlices] = Field(default_factory=dict)
     by_position: Annotated[bool, Strict()] = True
     robot_types: tuple[str, ...] = ()
     cameras: tuple[Name, ...] = ()
@@ -250,6 +254,12 @@ class Robot(FileModel):
             check_name(joint, f"joint of {self.name!r}", joints, key=("aliases", joint))
         self._check_keys("column_aliases", f"column of {self.name!r}", [*self.state, *self.action])
         self._check_keys("column_names", f"column of {self.name!r}", [*self.state, *self.action])
+        self._check_keys("column_slices", f"column of {self.name!r}", [*self.state, *self.action])
+        for vector in VECTORS:
+            for column, names in self._columns(vector).items():
+                if column in self.column_slices:
+                    widths = {name: len(self.groups[name].joints) for name in names}
+                    self.column_slices[column].check(widths, key=("column_slices", column))
         self._check_keys("camera_aliases", f"camera of {self.name!r}", self.cameras)
         if double := _first_double(self.cameras):
             raise WrongField(("cameras",), f"camera {double!r} stands twice.")

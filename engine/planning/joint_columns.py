@@ -1,6 +1,5 @@
 """Which columns of a source dataset hold a robot's state or action, and in what order."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -54,10 +53,12 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
         feature = source.features[column]
         width = width_of(feature)
         try:
-            match = _match(feature, wanted, joints, robot)
+            match = _match(feature, wanted, robot, vector)
         except JointMismatch as error:
             message = f"{source.root}, column '{column}' against robot '{robot.name}': {error}"
-            raise ColumnMisfit(message, _misfit(column, feature, len(joints))) from error
+            slices = robot.column_slices.get(wanted)
+            expected = len(joints) if slices is None else slices.width
+            raise ColumnMisfit(message, _misfit(column, feature, expected)) from error
         gather.append(match.gather + sum(widths))
         columns.append(column)
         widths.append(width)
@@ -65,9 +66,11 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
     return JointColumns(tuple(columns), tuple(widths), np.concatenate(gather), tuple(matched))
 
 
-def _match(feature: Feature, column: str, joints: Sequence[str], robot: Robot) -> Match:
+def _match(feature: Feature, column: str, robot: Robot, vector: Vector) -> Match:
     """By name, or by position where nothing is named, or where the robot file lists exactly what stands there."""
-    width, stated = width_of(feature), feature.stated_names
+    width, stated, joints = width_of(feature), feature.stated_names, robot.layout(vector).columns[column]
+    if not stated and column in robot.column_slices:
+        return _match_slices(robot, column, vector, width)
     if stated and robot.column_names.get(column) == stated and width == len(joints):
         return Match(np.arange(width, dtype=np.int64), "name")
     if feature.unread_names is not None:
@@ -76,6 +79,15 @@ def _match(feature: Feature, column: str, joints: Sequence[str], robot: Robot) -
             f"order of the values, or their places, {{joint: 0, ...}}. Correct them in meta/info.json; {DRAFT}"
         )
     return match_joints(feature.names, joints, width=width, aliases=robot.aliases, by_position=robot.by_position)
+
+
+def _match_slices(robot: Robot, column: str, vector: Vector, width: int) -> Match:
+    """Where the robot file says that the groups lie."""
+    slices = robot.column_slices[column]
+    if width != slices.width:
+        raise JointMismatch(f"it names nothing and is {width} wide, expected {slices.width}; {DRAFT}")
+    groups = robot.state if vector == "state" else robot.action
+    return Match(slices.gather(groups[column]), "position")
 
 
 def width_of(feature: Feature) -> int:

@@ -20,6 +20,7 @@ from engine.planning.prepare import PreparedSource, prepare_sources
 from engine.planning.problems import Problems
 from engine.planning.recipe import SOURCE_RATE, Recipe
 from engine.planning.tasks import row_tasks, task_column, told_by_rows
+from engine.planning.width_notes import width_notes
 from engine.sources.dataset import camera_name
 from engine.video.encode import VideoSettings
 
@@ -123,6 +124,7 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
     told += [n for bind in bound for n in no_camera_notes(*bind)]
     told += [n for bind in bound for n in crop_notes(*bind, crop=crop, image_size=size)]
     told += [n for bind in bound for n in step_notes(*bind, prepared.fps)]
+    told += width_notes(prepared.map)
     episodes = tuple(number_episodes(sources, bindings, selected, tasks))
     return ConversionPlan(
         part=part,

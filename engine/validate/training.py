@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.layout import MODALITY_CONFIG
+from engine.layout import MAX_DIMS, MODALITY_CONFIG
 from engine.text import some
 from engine.validate.metadata import EPISODES, MODALITY, JointSlice, Metadata
 from engine.validate.report import Problem, problem
 
-# The processor of N1.6's released checkpoint: max_state_dim, max_action_dim, max_action_horizon.
-MAX_DIMS = 128
+# The processor of N1.6's released checkpoint: max_action_horizon.
 MAX_HORIZON = 50
 # Where neither a config nor relative_stats.json tells: the guides' and most of NVIDIA's configs'.
 DEFAULT_HORIZON = 16

@@ -1,0 +1,50 @@
+"""Where joint groups lie in a column of which a dataset names no value."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from embodiments.errors import WrongField, check_name
+from embodiments.yaml_file import FileModel, Key
+
+Place = Annotated[int, Field(ge=0, strict=True)]
+
+
+class ColumnSlices(FileModel):
+    """Groups in a column; what no group holds is not read.
+
+    Args:
+        width: Values of the column; a dataset with another number is of another robot.
+        groups: [start, end) of each group that the column holds, half-open.
+    """
+
+    width: Annotated[int, Field(gt=0, strict=True)]
+    groups: dict[str, tuple[Place, Place]]
+
+    def gather(self, groups: Iterable[str]) -> NDArray[np.int64]:
+        """The place of each joint of these groups, one group after the other."""
+        return np.concatenate([np.arange(*self.groups[name], dtype=np.int64) for name in groups])
+
+    def check(self, widths: Mapping[str, int], *, key: Key) -> None:
+        """Whether these are the slices of a column's groups.
+
+        Args:
+            widths: Joints of each group that the column holds.
+            key: Of the slices in the robot file.
+
+        Raises:
+            WrongField: a group is missing or unknown, or its slice is not as wide or lies outside the column.
+        """
+        for name in (*widths, *self.groups):
+            check_name(name, "group of this column", widths, key=(*key, "groups"))
+            if name not in self.groups:
+                raise WrongField((*key, "groups"), f"group {name!r} of this column has no slice.")
+            start, end = self.groups[name]
+            if end - start != widths[name] or end > self.width:
+                raise WrongField(
+                    (*key, "groups", name),
+                    f"[{start}, {end}) does not hold the {widths[name]} joints of {name!r} in {self.width} values.",
+                )

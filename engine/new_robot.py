@@ -9,7 +9,7 @@ from embodiments import MillraceError, Robot
 from embodiments.robot import VECTORS, Vector, parse_robot
 from engine.drafting.cameras import DraftedCameras, name_cameras
 from engine.drafting.columns import PartColumn, find_vectors, unused_columns
-from engine.drafting.groups import OwnModality, group_joints, read_modality
+from engine.drafting.groups import OwnModality, action_kind, group_joints, read_modality
 from engine.drafting.joints import JointColumn, name_joints
 from engine.drafting.text import DraftedGroup, RobotText
 from engine.drafting.units import Extent, guess_unit, see_extents
@@ -111,7 +111,7 @@ class _Draft:
     def _add(self, vector: Vector, column: JointColumn) -> None:
         slices = self.facts.modality.slices.get((vector, column.name), {})
         runs = group_joints(column, slices)
-        self.columns[vector][column.name] = [self._group(label, joints, column) for label, joints in runs]
+        self.columns[vector][column.name] = [self._group(label, joints, column, vector) for label, joints in runs]
         self.places[vector].append(column.places)
         if column.stated:
             self.column_names[column.name] = list(column.stated)
@@ -119,7 +119,7 @@ class _Draft:
             if name not in self.aliases.setdefault(joint, []):
                 self.aliases[joint].append(name)
 
-    def _group(self, label: str, joints: tuple[str, ...], column: JointColumn) -> str:
+    def _group(self, label: str, joints: tuple[str, ...], column: JointColumn, vector: Vector) -> str:
         """The name of the group of these joints, which state and action share where both have it."""
         number, name = 1, label
         while name in self.groups and self.groups[name].joints != joints:
@@ -128,8 +128,10 @@ class _Draft:
         extent = self._extent(joints, column)
         if name in self.groups:
             extent |= self.groups[name].extent
-        unit, seen = guess_unit(name, extent)
-        self.groups[name] = DraftedGroup(joints, column.check, extent, unit, seen)
+        kind = action_kind(joints, column.part)
+        unit, seen = guess_unit(name, extent, is_speed=kind == "velocity")
+        shown = kind if vector == "action" else None
+        self.groups[name] = DraftedGroup(joints, column.check, extent, unit, seen, shown)
         return name
 
     def _extent(self, joints: Iterable[str], column: JointColumn) -> Extent:

@@ -1,14 +1,14 @@
 """Which neighbouring joints make a group: as the dataset's own modality.json says, else as their names tell."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from embodiments.errors import MillraceError
-from embodiments.robot import VECTORS, Vector
+from embodiments.robot import VECTORS, ActionKind, Vector
 from engine.drafting.columns import WHOLE, PartColumn, group_name
 from engine.drafting.joints import JointColumn
 from engine.sources import SourceDataset
@@ -18,9 +18,11 @@ from engine.sources.metadata import read_json
 HAND = {"gripper", "hand", "finger", "thumb", "index", "middle", "ring", "pinky", "little"}
 LEG = {"hip", "knee", "ankle"}
 ARM = {"shoulder", "elbow", "forearm", "wrist"}
+SPEED = {"vel", "velocity", "velocities", "rate"}
+STEP = {"delta", "relative"}
 # A pose of the hand in space rather than joints.
 POSE = re.compile(
-    r"[xyz]|r[xyz]|q[wxyz]|roll|pitch|yaw|axis_?angle_?\d|(d|delta_)?(x|y|z|roll|pitch|yaw)", re.IGNORECASE
+    r"[xyz]|r[wxyz]|q[wxyz]|roll|pitch|yaw|axis_?angle_?\d|(d|delta_)?(x|y|z|roll|pitch|yaw)", re.IGNORECASE
 )
 
 Slices = Mapping[str, tuple[int, int]]  # by group, [start, end) in a column
@@ -113,11 +115,26 @@ def group_joints(column: JointColumn, slices: Slices) -> Iterator[tuple[str, tup
         yield label, tuple(joint for _, joint in run)
 
 
+def action_kind(joints: Iterable[str], part: str) -> ActionKind:
+    """What the actions of a group are, as far as the names of its joints or of its column tell.
+
+    Args:
+        joints: The group's.
+        part: Which part of the robot its column's name tells.
+    """
+    words = [_words(joint) | _words(part) for joint in joints]
+    if all(found & SPEED for found in words):
+        return "velocity"
+    return "delta" if all(found & STEP for found in words) else "target"
+
+
 def _limb(joint: str, part: str) -> str:
     """The limb that a joint's name tells: left_elbow and kLeftElbow are of the left arm."""
     words, of_part = _words(joint), _words(part)
     side = next((f"{side}_" for side in ("left", "right") if side in words), "")
     side = side or next((f"{side}_" for side in ("left", "right") if side in of_part), "")
+    if words & SPEED:
+        return f"{side}velocity"
     if words & HAND:
         return f"{side}hand"
     if words & LEG:

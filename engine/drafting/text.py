@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from embodiments.robot import Vector
+from embodiments.robot import ActionKind, Vector
 from embodiments.yaml_file import flow
 from engine.drafting.cameras import DraftedCameras
 from engine.drafting.units import Extent
@@ -25,6 +25,7 @@ groups:
   # What a policy sees and moves as one; CHECK where one ends and the next begins.
   # unit: of every joint of the group. rest: in that unit, where nothing drives a joint; one for all, or a list.
   # action: `relative` learns the difference from the state, as is usual for arms.
+  # action_kind: target, delta (a step; summed where the frame rate falls) or velocity (averaged there).
 {groups}
 # The groups that each column of the dataset holds, in its order; what two columns hold is read from the smaller.
 state:
@@ -41,7 +42,7 @@ GROUP = """\
     unit: {unit}  # CHECK: {seen}
     rest: 0.0
     action: absolute  # CHECK
-"""
+{kind}"""
 COLUMN_NAMES = """\
 # What the dataset says of these columns in place of joint names. A column that says exactly this is read by position.
 column_names:
@@ -54,13 +55,18 @@ camera_aliases:
 
 @dataclass(frozen=True)
 class DraftedGroup:
-    """A group; check: what to look at in its joints. seen: the values from which its unit was guessed."""
+    """A group.
+
+    check: what to look at in its joints. seen: the values from which its unit was guessed. kind: of its actions; None:
+    the action lacks it.
+    """
 
     joints: tuple[str, ...]
     check: str
     extent: Extent
     unit: str
     seen: str
+    kind: ActionKind | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,8 @@ def _group(name: str, group: DraftedGroup) -> str:
     # A comment cannot follow a list that goes on in the next line.
     check = f"\n    # CHECK: {group.check}" if group.check else ""
     joints = flow(list(group.joints), indent=14)
-    return GROUP.format(name=name, joints=joints, check=check, unit=flow(group.unit), seen=group.seen)
+    kind = f"    action_kind: {group.kind}  # CHECK\n" if group.kind else ""
+    return GROUP.format(name=name, joints=joints, check=check, unit=flow(group.unit), seen=group.seen, kind=kind)
 
 
 def _section(head: str, entries: Mapping[str, Sequence[str]]) -> str:

@@ -63,8 +63,13 @@ def _extent(values: NDArray[np.float32]) -> Extent:
     return Extent(float(finite.min()), float(finite.max())) if len(finite) else Extent()
 
 
-def guess_unit(label: str, extent: Extent) -> tuple[str, str]:
+def guess_unit(label: str, extent: Extent, *, is_speed: bool = False) -> tuple[str, str]:
     """A unit that the values may have, and why to look at it."""
+    if is_speed:
+        return (
+            "m/s or rad/s",
+            f"seen {extent.low:.3g} to {extent.high:.3g}" if extent.is_seen else "no values could be read",
+        )
     if not extent.is_seen:
         return "rad", "no values could be read"
     seen = f"seen {extent.low:.3g} to {extent.high:.3g}"

@@ -52,7 +52,7 @@ DATASETS: dict[str, dict[str, Column]] = {
         "actions.effector.position": Column([2]),
         "actions.end.orientation": Column([2, 4]),
     },
-    "behavior": {"observation.state": Column([64]), "action": Column([23])},
+    "behavior": {"observation.state": Column([256]), "action": Column([23])},
     "so100": {
         "observation.state": Column([6], [f"main_{name.removesuffix('.pos')}" for name in SO101]),
         "action": Column([6], [f"main_{name.removesuffix('.pos')}" for name in SO101]),

@@ -79,6 +79,8 @@ def test_two_features_of_one_camera_are_found_and_can_be_left_out(tmp_path: Path
         ("observation.images.top", (480, 640, 3), HWC, {}, None),
         ("observation.images.top", (480, 640, 3), HWC, {"is_depth_map": False, "pix_fmt": "yuv420p"}, None),
         ("observation.images.top", (480, 640, 3), HWC, {"is_depth_map": True}, "depth"),
+        ("observation.images.top", (480, 640, 3), HWC, {"is_depth_map": 1.0}, "depth"),
+        ("observation.images.top", (480, 640, 3), HWC, {"is_depth_map": 0.0}, None),
         ("observation.images.top", (480, 640, 1), HWC, {"pix_fmt": "gray16le"}, "depth"),
         ("observation.images.top", (480, 640, 1), HWC, {"pix_fmt": "gray12le"}, "depth"),
         ("observation.images.top", (480, 640, 1), HWC, {"pix_fmt": "gray"}, None),

@@ -16,6 +16,7 @@ from embodiments import load_robot
 from embodiments.robot import VECTORS
 from engine.convert import plan_conversion
 from engine.errors import DatasetError
+from engine.inspection.guess import guess_robot
 from engine.new_robot import draft_robot
 from engine.planning.joint_columns import match_columns
 from engine.planning.recipe import Recipe
@@ -61,6 +62,12 @@ DATASETS: dict[str, dict[str, Column]] = {
     "bridge": {
         "observation.state": Column([8], {"motors": ["x", "y", "z", "roll", "pitch", "yaw", "pad", "gripper"]}),
         "action": Column([7], {"motors": ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]}),
+    },
+    "vectors by ending": {
+        "joint.state": Column([7], [*[f"motor_{number}" for number in range(6)], "gripper"]),
+        "joint.action": Column([7], [*[f"motor_{number}" for number in range(6)], "gripper"]),
+        "end.state": Column([7], ["x", "y", "z", "dx", "dy", "dz", "gripper"]),
+        "end.action": Column([7], ["x", "y", "z", "dx", "dy", "dz", "gripper"]),
     },
     "truth values": {
         "observation.arm": Column([3], ["a", "b", "c"]),
@@ -166,6 +173,21 @@ def test_what_a_draft_leaves_out_is_said(tmp_path: Path, capsys: Any) -> None:
     said = "columns of numbers that are no part of it: observation.force"
     assert f"left out: {said}\n" in capsys.readouterr().out
     assert f"# Left out: {said}\n" in (tmp_path / "mine.yaml").read_text()
+
+
+def test_whether_there_is_a_picture_is_no_joint(tmp_path: Path) -> None:
+    seen = {"observation.images.top_available": Column([1], None, "bool")}
+    draft = drafted(tmp_path, {"observation.arm": Column([2]), "action.arm": Column([2]), **seen})
+    assert list(draft.robot.state) == ["observation.arm"]
+    assert "observation.images.top_available" in "; ".join(draft.left_out)
+
+
+def test_inspect_proposes_no_command_that_fails(tmp_path: Path) -> None:
+    write_table(tmp_path / "source", {"processed_velocity": Column([8]), "action": Column([8])})
+    guess = guess_robot(open_source(tmp_path / "source"))
+    assert guess.commands == ()
+    assert "none can be drafted" in guess.reason
+    assert "Known: processed_velocity, action" in guess.reason
 
 
 def test_nothing_is_written_where_no_robot_can_be_drafted(tmp_path: Path, capsys: Any) -> None:

@@ -61,6 +61,14 @@ def test_names_of_these_forms_are_understood(names: Any, understood: tuple[str, 
     assert feature(names, 2).unread_names is None
 
 
+def test_of_several_lists_of_names_the_one_that_fits_is_taken() -> None:
+    names = {"components": ["joint.position", "effector.position"], "motors": ["left", "right", "gripper"]}
+    assert feature(names, 3).names == ("left", "right", "gripper")
+    assert feature(names, 2).names == ("joint.position", "effector.position")
+    assert feature(names, 5).names == ("joint.position", "effector.position", "left", "right", "gripper")
+    assert len(feature({"left": ["a", "b"], "right": ["c", "d"]}, 2).names or ()) == 4
+
+
 @pytest.mark.parametrize("names", [None, [], {}, {"motors": []}, [None, None], ["", " "], {"motors": None}])
 def test_no_names_are_none(names: Any) -> None:
     assert feature(names, 2).stated_names == ()

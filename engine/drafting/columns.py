@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from embodiments.robot import COMMON_ALIASES, VECTORS, Vector
 from engine.errors import DatasetError
+from engine.layout import CAMERA_PREFIX
 from engine.planning.binding import BOOKKEEPING
 from engine.sources import Feature, SourceDataset
 from engine.text import printable, some
@@ -25,6 +26,11 @@ PARTS: dict[Vector, tuple[str, ...]] = {
         "state.",
     ),
     "action": ("action.", "actions.", "action/", "actions/"),
+}
+# Else columns that end so: joint.state, eef_pose_action.
+ENDINGS: dict[Vector, re.Pattern[str]] = {
+    "state": re.compile(r"[._/](states?|qpos)$"),
+    "action": re.compile(r"[._/]actions?$"),
 }
 # A column as wide as this holds no joints: a point cloud, an embedding.
 MAX_JOINTS = 512
@@ -74,6 +80,8 @@ def unused_columns(dataset: SourceDataset, vectors: Mapping[Vector, Iterable[Par
 def holds_joints(name: str, feature: Feature) -> bool:
     """Whether a column may hold joints: numbers or truth values, of no bookkeeping."""
     own_name = re.split(r"[./]", name)[-1]
+    if name.startswith(CAMERA_PREFIX):  # such as whether there is a picture
+        return False
     return feature.is_numbers and feature.num_values <= MAX_JOINTS and own_name not in BOOKKEEPING
 
 
@@ -84,7 +92,10 @@ def _find(vector: Vector, numbers: Mapping[str, Feature]) -> Iterable[PartColumn
     for prefix in PARTS[vector]:
         if parts := [name for name in numbers if name.startswith(prefix)]:
             return [PartColumn(name, numbers[name], group_name(name.removeprefix(prefix))) for name in parts]
-    return []
+    ending = ENDINGS[vector]
+    return [
+        PartColumn(name, numbers[name], group_name(ending.sub("", name))) for name in numbers if ending.search(name)
+    ]
 
 
 def group_name(text: str) -> str:

@@ -8,7 +8,8 @@ from typing import Literal
 from embodiments import EmbodimentMap, Robot, load_map, load_robot, map_names, robot_names
 from embodiments.matching import spelling, spellings
 from embodiments.robot import VECTORS
-from engine.errors import RecipeError
+from engine.drafting.columns import find_vectors
+from engine.errors import DatasetError, RecipeError
 from engine.inspection.next_step import draft_commands, is_finished, shipped_command, validate_command
 from engine.planning.joint_columns import ColumnMisfit, match_columns
 from engine.sources import SourceDataset
@@ -73,8 +74,13 @@ def guess_robot(dataset: SourceDataset, source: str | None = None) -> RobotGuess
     if not fits:
         misfits = {name: misfit for name, misfit in tried.items() if isinstance(misfit, str)}
         reason = f"no shipped robot fits{_nearest(dataset, misfits)}"
-        commands = (validate_command(typed),) if is_finished(dataset) else draft_commands(dataset, typed)
-        return RobotGuess(None, reason, commands=commands)
+        if is_finished(dataset):
+            return RobotGuess(None, reason, commands=(validate_command(typed),))
+        try:
+            find_vectors(dataset)
+        except DatasetError as error:
+            return RobotGuess(None, f"{reason}, and none can be drafted: {error}")
+        return RobotGuess(None, reason, commands=draft_commands(dataset, typed))
     claimed = {fit.robot.name for fit in fits if fit.robot.is_called(dataset.robot_type)}
     best = max(fits, key=lambda fit: (not fit.anonymous, fit.robot.name in claimed, len(fit.joints), fit.robot.name))
     rivals = [
@@ -126,7 +132,8 @@ def guess_map(dataset: SourceDataset, robot: str | None = None, source: str | No
     guess = guess_robot(dataset, source)
     if guess.name is None:
         steps = " and then ".join(f"`{command}`" for command in guess.commands)
-        raise RecipeError(f"{dataset.root}: {guess.reason}, so that no map leads from it. Draft a robot file: {steps}")
+        remedy = f", so that no map leads from it. Draft a robot file: {steps}" if steps else ""
+        raise RecipeError(f"{dataset.root}: {guess.reason}{remedy}")
     if guess.confidence != "certain":
         choice = ", ".join(guess.maps) or f"none; take --robot {guess.name}"
         raise RecipeError(

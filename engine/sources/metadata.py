@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -70,12 +71,21 @@ class FeatureInfo(BaseModel):
         Args:
             key: What info.json calls it.
         """
-        names = flatten_names(self.names)
+        names = self._flat_names
         content = picture_content(key, self.shape, names, self._facts) if self.dtype in PICTURES else None
         if says_nothing(self.names) or (names is not None and all(map(is_unicode, names))):
             return Feature(self.dtype, self.shape, names, content=content)
         unread = json.dumps(self.names)[:MAX_UNREAD]
         return Feature(self.dtype, self.shape, None, unread_names=unread, content=content)
+
+    @property
+    def _flat_names(self) -> tuple[str, ...] | None:
+        """The names of the values: of several lists below labels, such as components and motors, the one that fits."""
+        names, width = flatten_names(self.names), prod(self.shape)
+        if names is None or len(names) == width or not isinstance(self.names, dict):
+            return names
+        fitting = [part for part in map(flatten_names, self.names.values()) if part and len(part) == width]
+        return fitting[0] if len(fitting) == 1 else names
 
     @property
     def _facts(self) -> dict[str, object]:

@@ -30,7 +30,8 @@ def picture_content(
         names: Of these, where info.json has them.
         facts: What info.json says of the video, such as is_depth_map and pix_fmt.
     """
-    if facts.get("is_depth_map") is True or DEEP_GREY.match(str(facts.get("pix_fmt", ""))):
+    # Some tools write every value as a number, true as 1.0.
+    if facts.get("is_depth_map") in (True, "true") or DEEP_GREY.match(str(facts.get("pix_fmt", ""))):
         return "depth"
     words = [word for word in re.split(r"[^a-z0-9]+", key.lower()) if word in WORDS]
     if not MASKS.isdisjoint(words):

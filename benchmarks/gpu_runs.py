@@ -17,13 +17,14 @@ from runs import EXAMPLE, EXAMPLE_MAP, repeated, steady_rate
 
 from engine.convert import plan_conversion, run_plan
 from engine.devices import made_with
+from engine.file_state import FileState
 from engine.output.record import EpisodeRecord, EpisodeResult
 from engine.planning.plan import ConversionPlan
 from engine.planning.recipe import Recipe
 from engine.run import Watch
 from engine.sources import Clip
-from engine.video.gpu.report import GpuReport, choose
-from engine.video.stages import CPU_STAGES, NVENC, X264, Gpu, Stages
+from engine.video.gpu.report import RESIZE, GpuReport, choose, decoding
+from engine.video.stages import CPU_STAGES, NVENC, Gpu, Stages
 from engine.workers import Workers
 
 # Of those of each worker, two are left out at the start and one at the end.
@@ -75,7 +76,9 @@ def plans(image_size: int, folder: Path) -> dict[str, ConversionPlan]:
         for camera, clip in planned.episode.clips.items():
             assert isinstance(clip, Clip), "the examples are videos"
             clips[camera] = transcoded(clip, folder / f"{planned.index}_{camera}.mp4")
-        episodes.append(replace(planned, episode=replace(planned.episode, clips=clips)))
+        episode = replace(planned.episode, clips=clips)
+        states = tuple(FileState.of(path) for path in episode.paths)
+        episodes.append(replace(planned, episode=episode, states=states))
     return {"av1": plan, "h264": replace(plan, episodes=tuple(episodes))}
 
 
@@ -88,13 +91,13 @@ def setup_of(plan: ConversionPlan, folder: Path) -> Setup:
 
 
 def ways(report: GpuReport, codec: str) -> list[Way]:
-    """The CPU's two, and what `--device auto` chooses if that takes a GPU; with NVENC, also without that alone."""
+    """The CPU's two, a GPU that decodes beside them, and with NVENC what `--device auto` chooses."""
     stages, gpu = choose([report], "auto", [codec])
     found = [Way("--device cpu", CPU_STAGES), Way("cores alone, area means", AREA_CPU)]
-    if gpu is not None:
-        found.append(Way("--device auto", stages, gpu))
     if stages.encoder == NVENC:
-        found.append(Way("GPU and cores, libx264", stages.model_copy(update={"encoder": X264}), gpu))
+        found.append(Way("--device auto", stages, gpu))
+    if all(report.problem(stage) is None for stage in (decoding(codec), RESIZE)):
+        found.append(Way("GPU and cores, libx264", AREA_CPU, Gpu(codecs=(codec,), keeps_frames=report.keeps_frames)))
     return found
 
 

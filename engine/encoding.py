@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,7 @@ def encode_clip(
             return _encode(clip, frames, path, job, clock)
         except Exception as error:  # of torch, libav or the driver; if the clip is to blame, the CPU says so
             redone = f"{type(error).__name__}: {error}"
+            _decoder.cache_clear()  # an error may leave a decoder in any state
     try:
         return replace(_encode(clip, frames, path, replace(job, gpu=None), clock), redone=redone)
     except MillraceError:
@@ -109,7 +111,9 @@ def _by_libavfilter(job: Job) -> Job:
     return replace(job, gpu=None, video=replace(job.video, stages=stages))
 
 
+@lru_cache
 def _decoder(gpu: Gpu | None) -> OpenDecoder:
+    """Kept, as decoders on a card serve clip after clip."""
     if gpu is None or not gpu.codecs:
         return on_cpu
     from engine.video.gpu.nvdec import Nvdec

@@ -10,6 +10,7 @@ import av
 import av.error
 import pytest
 
+from engine import encoding
 from engine.video.stages import NVENC
 
 SOFTWARE = {"av1": "libdav1d"}  # libav's own "av1" does nothing without a card
@@ -32,6 +33,7 @@ class FakeCard:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Meanwhile PyAV opens this card's codecs."""
+        encoding._decoder.cache_clear()  # it keeps those of another card
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(av, "CodecContext", SimpleNamespace(create=self._created(av.CodecContext.create)))
             patch.setattr(av, "open", self._opened(av.open))

@@ -15,13 +15,21 @@ from engine.video.gpu.report import Check, GpuReport
 from engine.workers import Workers
 
 STAGES = ("decode av1", "decode h264", "decode hevc", "resize", "encode")
+NO_NVENC = {"encode": "libav says: no device"}
 WITHOUT_GPU = pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")
 
 
 def h200() -> GpuReport:
-    problems = {"decode av1": "libav says: Function not implemented", "encode": "libav says: no device"}
+    return report_of("NVIDIA H200", {"decode av1": "libav says: Function not implemented", **NO_NVENC})
+
+
+def b200() -> GpuReport:
+    return report_of("NVIDIA B200", NO_NVENC)
+
+
+def report_of(card: str, problems: dict[str, str]) -> GpuReport:
     checks = tuple(Check(stage=stage, problem=problems.get(stage)) for stage in STAGES)
-    return GpuReport(node="node7", has_gpu=True, card="NVIDIA H200", driver="570.86", checks=checks)
+    return GpuReport(node="node7", has_gpu=True, card=card, driver="570.86", checks=checks)
 
 
 @WITHOUT_GPU
@@ -60,8 +68,9 @@ def test_a_card_is_shown_with_what_it_cannot_do(capsys: pytest.CaptureFixture[st
     assert "frames pass through the host" in told
     assert re.search(r"decode av1 +libav says: Function not implemented +libavcodec", told)
     assert re.search(r"decode h264 +yes +libavcodec", told)
-    assert re.search(r"h264 +GPU +GPU +libx264", told)
+    assert re.search(r"h264 +CPU +CPU +libx264", told), "cores are faster"
     assert re.search(r"av1 +CPU +CPU +libx264", told)
+    assert [choice.decode for choice in auto_choices((b200(),))] == ["GPU", "CPU", "CPU"]
 
 
 def test_a_node_whose_probe_failed_is_told_and_counts_as_it_does_for_a_run(
@@ -69,25 +78,26 @@ def test_a_node_whose_probe_failed_is_told_and_counts_as_it_does_for_a_run(
 ) -> None:
     hung = GpuReport(node="node8", has_gpu=True, failed="no answer within 120 s: its GPU is taken, or the driver hangs")
     bare = GpuReport(node="node9", missing=(hardware.NO_DEVICE,))
-    nodes = (h200(), hung, bare)
+    nodes = (b200(), hung, bare)
     diagnosis = Diagnosis(nodes=nodes, auto=auto_choices(nodes), libraries={"libavcodec": "62.28.102"}, x264="165")
     print_diagnosis(diagnosis, Console(width=120))
     told = capsys.readouterr().out
     assert "node8: a GPU that cannot be used" in told
     assert "not tried: no answer within 120 s: its GPU is taken, or the driver hangs" in told
     assert "node9: no GPU in use" in told
-    assert re.search(r"h264 +CPU +CPU +libx264", told), "a run would not use node7's GPU either"
-    assert {choice.decode for choice in auto_choices((h200(), bare))} == {"CPU", "GPU"}
+    assert re.search(r"av1 +CPU +CPU +libx264", told), "a run would not use node7's GPU either"
+    assert {choice.decode for choice in auto_choices((b200(), bare))} == {"CPU", "GPU"}
 
 
 def test_a_choice_of_the_cpu_says_what_the_gpus_cannot_do() -> None:
     card = "NVIDIA H200 of node7"
     told = f"{card}: decode av1: libav says: Function not implemented; {card}: encode: libav says: no device"
     assert first_choice([h200()], "auto", ["av1"], Workers()).why_not == told
-    assert first_choice([h200()], "auto", ["h264"], Workers()).why_not is None
+    assert first_choice([h200()], "auto", ["h264"], Workers()).why_not == f"{card}: encode: libav says: no device"
+    assert first_choice([b200()], "auto", ["av1"], Workers()).why_not is None
     hung = GpuReport(node="node8", has_gpu=True, failed="no answer within 120 s")
     assert (
-        first_choice([h200(), hung], "auto", ["h264"], Workers()).why_not == "the GPU of node8: no answer within 120 s"
+        first_choice([b200(), hung], "auto", ["h264"], Workers()).why_not == "the GPU of node8: no answer within 120 s"
     )
     bare = GpuReport(node="node9", missing=(hardware.NO_DEVICE,))
     assert first_choice([bare], "auto", ["h264"], Workers()).why_not is None, "there is none to speak of"

@@ -19,6 +19,7 @@ from engine.video.gpu import hardware
 from engine.video.gpu.report import CODECS, GpuReport, NoGpuStage, choose
 from engine.video.stages import CPU_STAGES, Gpu, Stages
 from fake_card import FakeCard
+from synthetic import SyntheticVideo, write_dataset
 
 if problem := hardware.torch_problem():
     pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
@@ -93,6 +94,23 @@ def test_a_decoder_that_returns_wrong_pixels_is_not_chosen(aloha: Path, tmp_path
     assert choice[0] == NVENC
     assert make(aloha, tmp_path / "out", card, choice) == [{}] * 3
     assert set(card.used) == {"h264_nvenc"}
+
+
+def test_one_decoder_serves_all_clips_of_a_kind(tmp_path: Path) -> None:
+    source, choice = tmp_path / "source", (AREA, Gpu("cpu", codecs=("h264", "hevc")))
+    write_dataset(source, lengths=(51, 47, 53), cameras=("top", "wrist"), video=SyntheticVideo("libx264", gop=10))
+    make(source, tmp_path / "cores", FakeCard(), (AREA, None))
+    card = FakeCard()
+    assert make(source, tmp_path / "card", card, choice) == [{}] * 3
+    assert card.used == ["h264"]
+    assert files_of(tmp_path / "card") == files_of(tmp_path / "cores")
+
+
+def test_a_stream_that_may_change_its_parameters_has_a_decoder_of_its_own(tmp_path: Path) -> None:
+    source, choice, card = tmp_path / "source", (AREA, Gpu("cpu", codecs=("h264", "hevc"))), FakeCard()
+    write_dataset(source, lengths=(51, 47, 53), video=SyntheticVideo("libx265"))  # libav writes it as hev1
+    assert make(source, tmp_path / "card", card, choice) == [{}] * 3
+    assert card.used == ["hevc"] * 3
 
 
 def test_a_card_that_is_gone_within_a_clip_leaves_it_to_the_cpu(

@@ -142,22 +142,28 @@ def h200(**changes: Any) -> GpuReport:
     return report_of(H200, {"decode av1": "libav says: Function not implemented", "encode": NO_NVENC}, **changes)
 
 
+def b200(**changes: Any) -> GpuReport:
+    return report_of("NVIDIA B200", {"encode": NO_NVENC}, **changes)
+
+
 def test_auto_takes_what_works() -> None:
     assert choose([], "auto", ["av1"]) == (CPU_STAGES, None)
     everything = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
     assert choose([l4()], "auto", ["av1"]) == (everything, Gpu(codecs=("av1",), keeps_frames=True, num_sessions=8))
-    no_encoder = Stages(resize="area", encoder="libx264", card=H200, driver="570.86")
-    assert choose([h200()], "auto", ["av1", "h264"]) == (no_encoder, Gpu(codecs=("h264",), keeps_frames=True))
+    no_encoder = Stages(resize="area", encoder="libx264", card="NVIDIA B200", driver="570.86")
+    assert choose([b200()], "auto", ["av1", "h264"]) == (no_encoder, Gpu(codecs=("av1", "h264"), keeps_frames=True))
 
 
-def test_auto_leaves_a_gpu_alone_that_could_only_resize() -> None:
-    assert choose([h200()], "auto", ["av1"]) == (CPU_STAGES, None)
+@pytest.mark.parametrize("codecs", [["av1"], ["h264"], ["av1", "hevc"]])
+def test_auto_leaves_a_gpu_alone_beside_which_cores_are_faster(codecs: list[str]) -> None:
+    assert choose([h200()], "auto", codecs) == (CPU_STAGES, None)
 
 
 def test_auto_asks_of_all_machines_what_is_shared() -> None:
-    stages, gpu = choose([l4(), h200(node="node2")], "auto", ["av1", "h264"])
-    assert (stages.encoder, gpu) == ("libx264", Gpu(codecs=("h264",), keeps_frames=True))
-    stages, _ = choose([l4(), l4(node="node2", driver="580.1")], "auto", ["h264"])
+    assert choose([l4(), h200(node="node2")], "auto", ["av1", "h264"]) == (CPU_STAGES, None)
+    stages, gpu = choose([l4(), b200(node="node2")], "auto", ["av1", "h264"])
+    assert (stages.encoder, gpu) == ("libx264", Gpu(codecs=("av1", "h264"), keeps_frames=True))
+    stages, _ = choose([l4(), l4(node="node2", driver="580.1")], "auto", ["av1"])
     assert stages.encoder == "libx264", "another driver encodes other bytes"
 
 
@@ -188,7 +194,8 @@ def test_cpu_is_the_cpu_whatever_there_is() -> None:
     [
         ([], ["h264"], r"no GPU was found, `millrace doctor` says what is missing. Nearest: --device cpu"),
         ([h200()], ["av1"], r"decode av1: NVIDIA H200 of node1 cannot: libav says: Function not .* --device cpu"),
-        ([h200()], ["h264"], r"encode: NVIDIA H200 of node1 cannot: .* auto, where the GPU decodes h264, .* libx264"),
+        ([h200()], ["h264"], r"encode: NVIDIA H200 of node1 cannot: .* --device cpu"),
+        ([b200()], ["av1"], r"encode: NVIDIA B200 of node1 cannot: .* auto, where the GPU decodes av1, .* libx264"),
         ([l4(), l4(driver="580.1")], ["h264"], r"NVIDIA L4 with driver 570.86, NVIDIA L4 with driver 580.1 would give"),
     ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -89,9 +90,18 @@ def decode_pictures(
     """
     reformatter = VideoReformatter()
     whole = Clip(path, num_frames, Fraction(1))  # a rate matters to parts of files only
-    decoder = on_cpu if gpu is None else Nvdec(["h264"], keeps_frames=False, index=gpu)
-    for frame in decode_frames(whole, indices, decoder=decoder):
-        yield Picture(planar(frame), reformatter)
+    try:
+        for frame in decode_frames(whole, indices, decoder=on_cpu if gpu is None else _nvdec(gpu)):
+            yield Picture(planar(frame), reformatter)
+    except Exception:
+        _nvdec.cache_clear()  # an error may leave a decoder in any state
+        raise
+
+
+@lru_cache
+def _nvdec(gpu: int) -> Nvdec:
+    """Kept, as its decoders and the card's context serve file after file."""
+    return Nvdec(["h264"], keeps_frames=False, index=gpu)
 
 
 def planar(frame: av.VideoFrame) -> av.VideoFrame:

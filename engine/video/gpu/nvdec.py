@@ -1,7 +1,8 @@
 """Decoders that work on NVIDIA's fixed-function engine, NVDEC, through libav."""
 
+from collections import OrderedDict
 from collections.abc import Collection
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -19,10 +20,26 @@ DECODERS = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
 FORMATS = ("yuv420p", "yuvj420p")
 SkipType = Literal["NONE", "DEFAULT", "NONREF", "BIDIR", "NONINTRA", "NONKEY", "ALL"]
 COLOR_TAGS = ("color_range", "colorspace", "color_primaries", "color_trc")
+# Streams whose parameter sets are all in the file's header, so that nothing of one stays in a decoder for the next.
+REUSABLE_TAGS = ("avc1", "hvc1", "av01")
+# Opened decoders that are kept: one for each kind of stream of a few cameras.
+MAX_KEPT = 4
+
+
+class _StreamKind(NamedTuple):
+    """What a decoder is opened with."""
+
+    codec: str
+    extradata: bytes | None
+    size: tuple[int, int]
+    colors: tuple[int, ...]
 
 
 class Nvdec:
-    """Opens decoders for streams: on the card for those codecs that it was seen to decode right, else as ever.
+    """Opens decoders for streams: on the card for those codecs that it decodes correctly, else libav's usual one.
+
+    A decoder is valid until the next call, which may return it again for a stream of the same kind: opening one takes
+    as long as decoding a short clip, and the last one that closes takes the CUDA context along.
 
     keeps_frames: frames stay on the card, of format "cuda" (PyAV 18.1); or else they are copied to the host, as NV12.
     index: of the card, among those that this process sees.
@@ -30,6 +47,7 @@ class Nvdec:
 
     def __init__(self, codecs: Collection[str], *, keeps_frames: bool, index: int = 0) -> None:
         self.codecs, self.keeps_frames, self.index = tuple(codecs), keeps_frames, index
+        self._kept: OrderedDict[_StreamKind, VideoCodecContext] = OrderedDict()
 
     def __call__(self, stream: VideoStream) -> VideoCodecContext:
         """Raises VideoError when the card refuses the stream."""
@@ -37,6 +55,20 @@ class Nvdec:
         codec = software.codec.canonical_name
         if codec not in self.codecs or not _is_suitable(software):
             return software
+        kind = _StreamKind(codec, software.extradata, (software.width, software.height), _colors(software))
+        decoder = self._kept.pop(kind, None)
+        if decoder is None or software.codec_tag not in REUSABLE_TAGS:
+            decoder = self._open(software)
+        else:
+            decoder.flush_buffers()
+            decoder.skip_frame = "DEFAULT"
+        self._kept[kind] = decoder
+        if len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        return decoder
+
+    def _open(self, software: VideoCodecContext) -> VideoCodecContext:
+        codec = software.codec.canonical_name
         try:
             with shared_context(self.index) as context:
                 decoder: VideoCodecContext = av.CodecContext.create(
@@ -97,6 +129,10 @@ class Tagging:
     def flush_buffers(self) -> None:
         """Forget what was decoded, as after a seek."""
         self._decoder.flush_buffers()
+
+
+def _colors(codec: VideoCodecContext) -> tuple[int, ...]:
+    return tuple(int(getattr(codec, tag)) for tag in COLOR_TAGS)
 
 
 def _is_suitable(codec: VideoCodecContext) -> bool:

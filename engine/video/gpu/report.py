@@ -10,6 +10,8 @@ from engine.video.stages import CPU_STAGES, NVENC, X264, Device, Encoder, Gpu, S
 # Codecs of LeRobot's datasets.
 CODECS = ("av1", "h264", "hevc")
 RESIZE, ENCODE = "resize", "encode"
+# What a card without an encoder is worth using for: beside an H100, its cores alone convert H.264 1.1 times as fast.
+WORTHWHILE_CODECS = ("av1",)
 
 
 class NoGpuStage(RecipeError):
@@ -63,7 +65,7 @@ def choose(reports: Sequence[GpuReport], device: Device, codecs: Collection[str]
     """How a dataset is made, and how this run uses its GPUs.
 
     A stage counts as working if it does on every machine that has a card, as all share one dataset. "auto" uses
-    cards if they decode or encode: to carry pictures there and back for the resize alone is not worth a card's memory.
+    cards if they encode, or decode what costs cores most (WORTHWHILE_CODECS): else cores alone are faster.
 
     Args:
         reports: Of machines; those without a GPU have no say, and on one whose GPU was not tried nothing works.
@@ -76,7 +78,7 @@ def choose(reports: Sequence[GpuReport], device: Device, codecs: Collection[str]
     reports = _with_gpu(reports)
     decoded = tuple(codec for codec in codecs if _works(reports, decoding(codec)))
     has_nvenc = _works(reports, ENCODE) and len({(report.card, report.driver) for report in reports}) == 1
-    is_used = _works(reports, RESIZE) and bool(decoded or has_nvenc)
+    is_used = _works(reports, RESIZE) and (has_nvenc or not set(decoded).isdisjoint(WORTHWHILE_CODECS))
     if device == "cuda":
         _require(reports, codecs, has_nvenc=has_nvenc, nearest=_nearest(decoded, is_used=is_used, has_nvenc=has_nvenc))
     if device == "cpu" or not is_used:

@@ -24,6 +24,7 @@ from engine.video.copy import Copy, copy_clip, how_to_copy
 from engine.video.decode import decode_clip, frame_seconds
 from engine.video.encode import VideoSettings
 from engine.video.histogram import RgbHistogram, sampled
+from engine.video.stream_facts import stream_facts
 
 # Fewer are shown too short for a rate to be told.
 MIN_TIMED_FRAMES = 3
@@ -34,7 +35,8 @@ class ClipSource:
     """Where an output clip comes from.
 
     clip: None for black pictures. frames: those that are kept, (T',), increasing. root, episode, camera: the
-    source's own, by which a dataset of ours knows the clip. rate: of the episode's rows.
+    source's own, by which a dataset of ours knows the clip. rate: of the episode's rows. size: width and height of its
+    pictures as info.json tells them, where it does.
     """
 
     clip: Clip | ImageColumn | None
@@ -43,6 +45,7 @@ class ClipSource:
     episode: int
     camera: str
     rate: SourceRate
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,18 @@ def make_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> Ma
     if (copied := _copy(source, path, job.video, clock)) is not None:
         return MadeClip(copied, is_copied=True)
     encoded = encode_clip(source.clip, source.frames, path, job, clock)
-    warnings = (*_check_rate(source, encoded.mean_fps), *encoded.warnings)
+    warnings = (*_check_rate(source, encoded.mean_fps), *_check_size(source), *encoded.warnings)
     return MadeClip(encoded.stats, is_copied=False, redone=encoded.redone, warnings=warnings)
+
+
+def _check_size(source: ClipSource) -> Iterator[Warned]:
+    """Whether a video's pictures are as large as info.json says; which counts nothing for what is made of them."""
+    if source.size is None or not isinstance(source.clip, Clip):
+        return
+    found = stream_facts(source.clip).size
+    if found != source.size:
+        message = f"pictures of {found[0]}x{found[1]}, but info.json says {source.size[0]}x{source.size[1]}"
+        yield Warned(code="video-size", message=message)
 
 
 def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Warned]:

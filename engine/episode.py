@@ -222,6 +222,7 @@ class _Conversion:
             episode=self.plan.episode.index,
             camera=source_camera or camera,
             rate=self.binding.rate,
+            size=None if source_camera is None else self.binding.sizes.get(source_camera),
         )
         unfinished = self.unfinished.with_suffix(f".{camera}")
         made = make_clip(source, unfinished, self.job, self.clock)

@@ -49,7 +49,7 @@ def draft_robot(dataset: SourceDataset, source: str | None = None) -> RobotDraft
             problem = problem or error
             continue
         return RobotDraft(draft.text, robot, facts.left_out)
-    raise DatasetError(f"no robot file can be drafted for {dataset.root}: {problem}") from problem
+    raise DatasetError(f"no robot file can be drafted for {dataset.address}: {problem}") from problem
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,10 @@ from engine.sources.episode import Clip, ImageColumn
 from engine.video.boxes import read_boxes
 from engine.video.decode import Frame
 from engine.video.histogram import RgbHistogram
+from engine.video.levels import BLACK_LEVEL, STILL_LEVELS, WHITE
 from engine.video.reframe import UPRIGHT, turn_of
 from engine.video.stream_facts import StreamFacts
 
-# A mean of all channels below this is black; night scenes lie above. In shares of white, as the histogram has it.
-BLACK_LEVEL = 8 / 255
-# What any level may change by in a picture that stands still, by the noise of coding; as in inspection.
-STILL_LEVELS = 10
 MIN_COMPARED = 3
 # Formats of depth in one channel, of which 8 bits remain.
 DEEP_GREY = ("gray9", "gray10", "gray12", "gray14", "gray16", "grayf")
@@ -50,7 +47,7 @@ class PictureWatch:
         if self.pix_fmt.startswith(DEEP_GREY):
             message = f"pictures are {self.pix_fmt}, as depth is; 8 bits of each value remain"
             yield "deep-grey", f"{message}. Leave the camera out if it is depth"
-        if histogram.mean_level() < BLACK_LEVEL:
+        if histogram.mean_level() * WHITE < BLACK_LEVEL:
             yield "black-video", f"all {histogram.num_frames} sampled pictures are black"
         elif histogram.num_frames >= MIN_COMPARED and histogram.largest_change <= STILL_LEVELS:
             message = f"all {histogram.num_frames} sampled pictures look alike"

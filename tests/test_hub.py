@@ -64,6 +64,8 @@ def test_only_the_wanted_episodes_and_cameras_are_downloaded(
     commit = hub.add("org/aloha", files_below(source)).branches["main"]
     done = user.run("convert", "org/aloha", out, *FLAGS, "--episodes", "0:2", "--task", TASK, "--task-all")
     assert done.exit_code == 0, done.err
+    assert "note: hf://org/aloha: " in done.err
+    assert str(user.home / "hub") not in done.out + done.err, "of the cache nobody has heard"
     assert content_of(out) == content_of(tmp_path / "reference")
     videos = [path for path in cached(user) if path.endswith(".mp4")]
     assert len(videos) == 2

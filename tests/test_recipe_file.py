@@ -98,6 +98,17 @@ def test_paths_are_relative_to_the_file(write: Callable[[str], Path], tmp_path: 
     assert other.map == str(tmp_path / "recipes/mine.yaml")
 
 
+def test_a_path_that_is_nowhere_says_which_folder_it_is_relative_to(
+    write: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is not asked of the Hub where it is a folder seen from elsewhere."""
+    own = f"Paths in a recipe are relative to its own folder, {tmp_path / 'recipes'}"
+    assert problems(write("robot: aloha\nsources: [{path: ../data/alhoa}]"))[0].endswith(f"data/aloha?. {own}")
+    monkeypatch.chdir(tmp_path)
+    (message,) = problems(write("robot: aloha\nsources: [{path: data/aloha}]"))
+    assert f"data/aloha is a folder of the working folder only. {own}: write ../data/aloha, or for the Hub" in message
+
+
 def test_flags_are_a_recipe_of_one_source(write: Callable[[str], Path], tmp_path: Path) -> None:
     path = write("sources: [{path: ../data/aloha, map: aloha_to_gr1, episodes: 0}]\nfps: 10\nholdout: 0.5\n")
     source = tmp_path / "recipes/../data/aloha"

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conftest import IMAGE_SIZE, convert_here, video_path
+from conftest import IMAGE_SIZE, LOCAL, convert_here, recipe_for, video_path
+from engine.convert import convert, plan_conversion
 from engine.errors import EpisodesFailed
+from engine.inspection import inspect_dataset
 from engine.picture_warnings import is_plain
 from engine.sources import Clip
 from engine.video.stream_facts import stream_facts
@@ -93,6 +95,18 @@ def test_each_corner_is_where_a_player_shows_it(source: Path, tmp_path: Path) ->
     assert said["turned-video"] == (8, 1)
     assert said["pixel-aspect"] == (3, 8)
     assert said["still-video"] == (len(FILMS), 0)
+
+
+def test_a_crop_is_noted_of_the_picture_as_it_is_shown(tmp_path: Path) -> None:
+    """And a size that info.json has wrong, as inspect warns of it."""
+    source = tmp_path / "source"
+    write_dataset(source, lengths=(LENGTH,))
+    film(video_path(source, 0), TURNS["clockwise"], (128, 64), Fraction(1))
+    recipe = recipe_for(source, robot="aloha", fps="source", horizon=2)
+    assert any("drops 32 px at top and bottom of 64x128" in note for note in plan_conversion(recipe).notes)
+    (warned,) = (one for one in convert(recipe, tmp_path / "out", workers=LOCAL).warnings if one.code == "video-size")
+    (finding,) = (one for one in inspect_dataset(source).findings if one.code == "video-size")
+    assert warned.message == finding.message == "pictures of 128x64, but info.json says 96x64"
 
 
 def test_what_needs_more_than_a_crop_is_left_to_the_cpu(source: Path) -> None:

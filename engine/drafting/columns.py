@@ -61,7 +61,7 @@ def find_vectors(dataset: SourceDataset) -> dict[Vector, tuple[PartColumn, ...]]
             )
             known = printable(some(list(numbers), 20)) or "none"
             raise DatasetError(
-                f"{dataset.root} has {missing}, in which a robot's {vector} is looked for. Known: {known}. "
+                f"{dataset.address} has {missing}, in which a robot's {vector} is looked for. Known: {known}. "
                 f"Write a robot file by hand that names the columns under `{vector}:`, or rename them in meta/info.json"
             )
     return found

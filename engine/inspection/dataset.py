@@ -202,7 +202,7 @@ def contact_sheet(
     shown = _choose(dataset, episodes, max_episodes)
     _fetch(shown, frozenset(), lambda num_done, num_all: None)
     if not dataset.cameras or not shown:
-        raise RecipeError(f"{dataset.root} has no {'camera' if shown else 'episode'} to show on a contact sheet")
+        raise RecipeError(f"{dataset.address} has no {'camera' if shown else 'episode'} to show on a contact sheet")
     rows = [[_clip(episode, camera) for camera in dataset.cameras] for episode in shown]
     try:
         write_contact_sheet(Path(out_png), rows, num_pictures=num_pictures)

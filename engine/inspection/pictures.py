@@ -14,13 +14,9 @@ from engine.inspection.findings import Finding, found
 from engine.inspection.motion import Floats, runs
 from engine.row_reader import RowReader
 from engine.sources import Clip, Feature, ImageColumn, SourceEpisode
+from engine.video.levels import BLACK_LEVEL, STILL_LEVELS
 from engine.video.look import Pictures, VideoHeader, look_at, picture_size
 
-# A mean grey of 0 to 255 below this is black; night scenes lie above.
-BLACK_LEVEL = 8
-# What any cell's grey may change by in a picture that stands still. Coding noise of x264 and SVT-AV1 reaches 8 at
-# sharp edges; an arm that moves changes some cells by 30 and more.
-STILL_LEVELS = 10
 FREEZE_SECONDS = 1.0
 # The share of its way that a joint must move for a picture to have to change.
 MOVED_SHARE = 0.2

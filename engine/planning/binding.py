@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Binding:
     root: the source's folder. revision: which state of it, where its name has several.
     cameras: target camera -> source camera. tasks: source task index -> output task index; None where
     all rows of an episode have the task that its plan names. task_column: holds the former; or texts, whose numbers
-    are in texts.
+    are in texts. sizes: width and height of each source camera in use, as info.json tells them.
     """
 
     source: SourceSpec
@@ -38,6 +38,7 @@ class Binding:
     tasks: Mapping[int, int] | None
     task_column: str = "task_index"
     texts: Mapping[str, int] | None = None
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def rate(self) -> SourceRate:
@@ -67,10 +68,10 @@ def notes(source: SourceDataset, binding: Binding) -> Iterable[str]:
         for column, how in zip(vector.columns, vector.by, strict=True):
             if how == "position":
                 order = f"in the order of robot '{robot}'"
-                yield f"{source.root}: '{column}' names no joints; they were taken by position, {order}"
+                yield f"{source.address}: '{column}' names no joints; they were taken by position, {order}"
     for key, feature in source.features.items():
         if feature.content is not None:
-            yield f"{source.root}: '{key}' holds {feature.content}, which GR00T does not take; it is left out"
+            yield f"{source.address}: '{key}' holds {feature.content}, which GR00T does not take; it is left out"
     yield from place_notes(source)
     if binding.map.unused:
-        yield f"{source.root}: the map leaves {', '.join(binding.map.unused)} unused"
+        yield f"{source.address}: the map leaves {', '.join(binding.map.unused)} unused"

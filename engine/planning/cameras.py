@@ -60,7 +60,7 @@ def _check_bound(source: SourceDataset, cameras: Mapping[str, str], *, advice: s
     """Whether each target camera can be a folder, and the source has its own."""
     for target, camera in cameras.items():
         if not SAFE_NAME.fullmatch(target):
-            raise DatasetError(f"{source.root}: {target!r} cannot name a camera: it becomes a folder")
+            raise DatasetError(f"{source.address}: {target!r} cannot name a camera: it becomes a folder")
         try:
             _check_exists(source, camera, target)
         except DatasetError as error:
@@ -85,12 +85,12 @@ def check_named(source: SourceDataset, spec: SourceSpec) -> None:
 
 def _check_exists(source: SourceDataset, camera: str, target: str) -> None:
     if camera not in source.camera_features:
-        problem = unknown_name(camera, f"camera of {source.root}", source.cameras)
+        problem = unknown_name(camera, f"camera of {source.address}", source.cameras)
         raise DatasetError(
             f"{problem}. Say which one becomes '{target}': --camera {target}=NAME, or leave it out: --camera -{target}"
         )
     if reason := source.why_ambiguous(camera):
-        raise DatasetError(f"{source.root}: {reason}")
+        raise DatasetError(f"{source.address}: {reason}")
 
 
 def check_without(without: Collection[str], sources: Sequence[tuple[SourceDataset, CompiledMap]]) -> None:

@@ -55,7 +55,7 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
         try:
             match = _match(feature, wanted, robot, vector)
         except JointMismatch as error:
-            message = f"{source.root}, column '{column}' against robot '{robot.name}': {error}"
+            message = f"{source.address}, column '{column}' against robot '{robot.name}': {error}"
             slices = robot.column_slices.get(wanted)
             expected = len(joints) if slices is None else slices.width
             raise ColumnMisfit(message, _misfit(column, feature, expected)) from error
@@ -103,8 +103,8 @@ def _find(source: SourceDataset, robot: Robot, wanted: str, vector: Vector) -> s
     near = "".join(f" Did you mean {name!r}?" for name in get_close_matches(wanted, known, n=1))
     # A camera of that name is no column of joints, and is not listed as one.
     raise ColumnMisfit(
-        f"{source.root} has no column '{wanted}' of joints, which robot '{robot.name}' reads its {vector} from.{near} "
-        f"Known: {', '.join(known) or 'none'}. A robot file can name others under `column_aliases:`; {DRAFT}",
+        f"{source.address} has no column '{wanted}' of joints, which robot '{robot.name}' reads its {vector} from."
+        f"{near} Known: {', '.join(known) or 'none'}. A robot file can name others under `column_aliases:`; {DRAFT}",
         f"no column '{wanted}' of joints",
     )
 

@@ -24,7 +24,7 @@ def is_text_column(source: SourceDataset, column: str) -> bool:
     """
     known = [name for name, feature in source.features.items() if not feature.is_camera]
     if column not in known:
-        raise unknown_name(column, f"column of {source.root}", known)
+        raise unknown_name(column, f"column of {source.address}", known)
     return source.features[column].dtype == TEXT
 
 

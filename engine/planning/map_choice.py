@@ -45,7 +45,7 @@ class Maps:
         except RecipeError as unclear:
             raise misfit or unclear from None
         chosen = spec.model_copy(update={"map": guess.map})
-        return chosen, self.compiled(chosen), (f"{source.root}: taken for map '{guess.map}': {guess.reason}",)
+        return chosen, self.compiled(chosen), (f"{source.address}: taken for map '{guess.map}': {guess.reason}",)
 
     def compiled(self, spec: SourceSpec) -> CompiledMap:
         """The map that a source names, or that of the robot onto itself, with the recipe's own rules.

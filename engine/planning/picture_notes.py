@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from embodiments import CompiledMap
+from embodiments import CompiledMap, MillraceError
 from engine.output.framing import Framing, published_framings
 from engine.planning.binding import Binding
 from engine.planning.recipe import Recipe
 from engine.resample import format_fps
-from engine.sources import SourceDataset
+from engine.sources import Clip, SourceDataset
+from engine.video.boxes import read_boxes
 from engine.video.look import picture_size
 from engine.video.reframe import Crop, crop_box
+from engine.video.stream_facts import stream_facts
 
 DEFAULT_CROP: Crop = "pad"
 
@@ -34,7 +36,7 @@ def framings(source: SourceDataset, binding: Binding, *, crop: Crop, image_size:
 
 
 def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[str]:
-    """What a centre crop drops of a source's pictures; info.json may have their sizes wrong."""
+    """What a centre crop drops of a source's pictures."""
     if crop != "center":
         return
     for camera, (width, height) in _sizes(source, binding).items():
@@ -43,20 +45,36 @@ def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_siz
         box = crop_box(width, height, crop=crop, image_size=image_size)
         sides = f"{box.left} px left and right" if width > height else f"{box.top} px at top and bottom"
         yield (
-            f"{source.root}, camera '{camera}': center crop drops {sides} of {width}x{height}; GR00T pads live "
+            f"{source.address}, camera '{camera}': center crop drops {sides} of {width}x{height}; GR00T pads live "
             "pictures, so crop a robot's likewise, or pass --crop pad"
         )
 
 
 def _sizes(source: SourceDataset, binding: Binding) -> dict[str, tuple[int, int]]:
-    """Width and height of the pictures of each camera in use, as far as info.json tells them."""
-    found = {}
-    for camera in dict.fromkeys(binding.cameras.values()):
-        feature = source.features[source.camera_features[camera][0]]
-        size = picture_size(feature.shape, feature.names)
-        if size is not None and min(size) > 0:
-            found[camera] = size[1], size[0]
-    return found
+    """Width and height of the pictures of each camera in use, as its first video or else info.json tells them."""
+    cameras = dict.fromkeys(binding.cameras.values())
+    sizes = {camera: _shown_size(source, camera) or info_size(source, camera) for camera in cameras}
+    return {camera: size for camera, size in sizes.items() if size is not None}
+
+
+def info_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
+    """Width and height of a camera's pictures in info.json; None where it does not tell."""
+    feature = source.features[source.camera_features[camera][0]]
+    size = picture_size(feature.shape, feature.names)
+    return None if size is None or min(size) <= 0 else (size[1], size[0])
+
+
+def _shown_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
+    """As a player shows a camera's first video; None where it is not on this machine, or cannot be read."""
+    clip = next((episode.clips[camera] for episode in source.episodes if camera in episode.clips), None)
+    if source.hub_id is not None or not isinstance(clip, Clip):
+        return None
+    try:
+        width, height = stream_facts(clip).size
+        is_turned = read_boxes(clip.path).is_on_its_side
+    except (MillraceError, OSError):
+        return None
+    return (height, width) if is_turned else (width, height)
 
 
 def no_camera_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
@@ -64,8 +82,8 @@ def no_camera_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
     if source.cameras and not binding.cameras:
         names = ", ".join(f"'{camera}'" for camera in source.cameras)
         yield (
-            f"{source.root}: none of its cameras ({names}) is converted, and GR00T does not train without video; list "
-            "those to convert under `cameras:` of the robot file"
+            f"{source.address}: none of its cameras ({names}) is converted, and GR00T does not train without video; "
+            "list those to convert under `cameras:` of the robot file"
         )
 
 
@@ -78,6 +96,6 @@ def step_notes(source: SourceDataset, binding: Binding, target_fps: Fraction) ->
     divisors = (binding.fps / whole for whole in (int(step) + 1, int(step)))
     even = " or ".join(map(str, dict.fromkeys(divisors)))  # exact, to be passed as they are
     yield (
-        f"{source.root}: {format_fps(binding.fps)} to {format_fps(target_fps)} Hz is uneven, steps of {long:.0f} and "
-        f"{short:.0f} ms; {even} Hz would be even"
+        f"{source.address}: {format_fps(binding.fps)} to {format_fps(target_fps)} Hz is uneven, steps of {long:.0f} "
+        f"and {short:.0f} ms; {even} Hz would be even"
     )

@@ -14,7 +14,15 @@ from engine.planning.holdout import split
 from engine.planning.long_episodes import long_episode_notes
 from engine.planning.map_choice import combined
 from engine.planning.numbering import Episodes, number_episodes, number_tasks
-from engine.planning.picture_notes import DEFAULT_CROP, chosen_crop, crop_notes, framings, no_camera_notes, step_notes
+from engine.planning.picture_notes import (
+    DEFAULT_CROP,
+    chosen_crop,
+    crop_notes,
+    framings,
+    info_size,
+    no_camera_notes,
+    step_notes,
+)
 from engine.planning.plan import ConversionPlan, Job, Part
 from engine.planning.prepare import PreparedSource, prepare_sources
 from engine.planning.problems import Problems
@@ -198,6 +206,7 @@ def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:
         tasks=known if told_by_rows(source.dataset, source.spec) else None,
         task_column=task_column(source.spec),
         texts=source.texts,
+        sizes={camera: size for camera in source.cameras.values() if (size := info_size(source.dataset, camera))},
     )
 
 

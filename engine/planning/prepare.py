@@ -16,16 +16,16 @@ from engine.planning.joint_columns import ColumnMisfit, JointColumns, match_colu
 from engine.planning.language import is_text_column, with_texts
 from engine.planning.lineage import origins
 from engine.planning.map_choice import Choice, Maps
+from engine.planning.opening import open_listed, trim_of
 from engine.planning.problems import Problems
 from engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
 from engine.planning.tasks import check_tasks, task_notes
 from engine.planning.trim import trim_episodes
 from engine.resample import frame_indices
-from engine.sources import SourceDataset, SourceEpisode, open_source
+from engine.sources import SourceDataset, SourceEpisode
 from engine.sources.dataset import camera_name
 from engine.sources.episode import BadEpisode
 from engine.sources.location import pinned
-from engine.sources.places import check_places
 from engine.sources.selection import select
 
 
@@ -69,56 +69,72 @@ def prepare_sources(recipe: Recipe, problems: Problems) -> list[PreparedSource]:
 
 def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> PreparedSource | None:
     spec, key = recipe.sources[number], ("sources", number)
-    is_mapped = spec.map is not None or maps.robot == recipe.robot
-    max_trim = recipe.trim_mismatch if spec.trim_mismatch is None else spec.trim_mismatch
-    dataset = problems.collect((*key, "path"), _open, spec, max_trim=max_trim)
+    dataset = problems.collect((*key, "path"), open_listed, recipe, number)
     if dataset is None:
         if spec.map is not None:
             problems.collect((*key, "map"), maps.compiled, spec)
         return None
     spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
+    read = _read(recipe, dataset, spec, key, problems)
+    is_mapped = spec.map is not None or maps.robot == recipe.robot
+    chosen = _choose(maps, spec, read.dataset, key, problems) if is_mapped else None
+    if chosen is None:
+        problems.collect((*key, "cameras"), check_named, read.dataset, spec)
+        return None
+    return _fitted(recipe, read, chosen, key, problems)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a source says before it has a map; episodes None: those that are wanted cannot be told."""
+
+    dataset: SourceDataset
+    episodes: list[SourceEpisode] | None
+    rejected: list[BadEpisode]
+    num_frames: dict[int, int]
+    has_texts: bool
+    notes: tuple[str, ...]
+
+
+def _read(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, key: Key, problems: Problems) -> _Read:
     selected = problems.collect((*key, "episodes"), _select, dataset, spec)
     episodes, rejected = selected or (None, [])
-    has_texts = problems.collect((*key, "language"), _has_texts, dataset, spec)
+    has_texts = problems.collect((*key, "language"), _has_texts, dataset, spec) or False
     if spec.language is not None and has_texts and episodes is not None:
         dataset, episodes = with_texts(dataset, episodes, spec.language)
     num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
     about_tasks = problems.collect((*key, "task"), _check_tasks, dataset, episodes or (), spec)
-    chosen = _choose(maps, spec, dataset, key, problems) if is_mapped else None
-    if chosen is None:
-        problems.collect((*key, "cameras"), check_named, dataset, spec)
-        return None
+    return _Read(dataset, episodes, rejected, num_frames or {}, has_texts, about_tasks or ())
+
+
+def _fitted(recipe: Recipe, read: _Read, chosen: Choice, key: Key, problems: Problems) -> PreparedSource | None:
+    """The source with its map, as far as both fit."""
     spec, compiled, notes = chosen
-    columns = problems.collect((*key, "map"), _match, dataset, compiled, spec)
-    cameras = problems.collect((*key, "cameras"), _bind, recipe, dataset, spec, compiled)
-    if episodes is None or columns is None or cameras is None:
+    columns = problems.collect((*key, "map"), _match, read.dataset, compiled, spec)
+    cameras = problems.collect((*key, "cameras"), _bind, recipe, read.dataset, spec, compiled)
+    if read.episodes is None or columns is None or cameras is None:
         return None
-    if max_trim:
+    episodes, num_frames = read.episodes, read.num_frames
+    if max_trim := trim_of(recipe, spec):
         used = frozenset(cameras.values())
         trimmed = problems.collect((*key, "trim_mismatch"), trim_episodes, episodes, used, max_trim=max_trim)
         episodes = list(trimmed or episodes)
-        num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes)
+        num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, read.dataset, episodes) or {}
     return PreparedSource(
         key=key,
         spec=spec,
-        dataset=dataset,
+        dataset=read.dataset,
         map=compiled,
         state=columns[0],
         action=columns[1],
         cameras=cameras,
         episodes=tuple(episodes),
-        rejected=tuple(rejected),
-        num_frames=num_frames or {},
-        origins=origins(spec.path, dataset),
-        texts={text: number for number, text in dataset.tasks.items()} if has_texts else None,
-        notes=(*notes, *(about_tasks or ())),
+        rejected=tuple(read.rejected),
+        num_frames=num_frames,
+        origins=origins(spec.path, read.dataset),
+        texts={text: number for number, text in read.dataset.tasks.items()} if read.has_texts else None,
+        notes=(*notes, *read.notes),
     )
-
-
-def _open(spec: SourceSpec, *, max_trim: int) -> SourceDataset:
-    """The source, its clips' places held against the recipe's rate and slack where it has some."""
-    dataset = open_source(spec.path, follow_links=spec.follow_links)
-    return check_places(dataset, spec.fps, max_trim=max_trim) if spec.fps is not None or max_trim else dataset
 
 
 def _has_texts(dataset: SourceDataset, spec: SourceSpec) -> bool:
@@ -207,7 +223,7 @@ def _match(dataset: SourceDataset, compiled: CompiledMap, spec: SourceSpec) -> t
         )
         maps = f"Maps from there: {', '.join(guess.maps)}" if guess.maps else f"Take --robot {guess.name}"
         raise ColumnMisfit(
-            f"{dataset.root}: {which}, which does not fit: {misfit.short}. The dataset is of '{guess.name}': "
+            f"{dataset.address}: {which}, which does not fit: {misfit.short}. The dataset is of '{guess.name}': "
             f"{guess.reason}. {maps}",
             misfit.short,
         ) from misfit

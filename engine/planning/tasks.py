@@ -36,11 +36,11 @@ def episode_tasks(source: SourceDataset, episode: SourceEpisode, spec: SourceSpe
     several = [repr(text) for text in _instructions(texts) if text.strip()]
     if len(several) > 1 and not is_told:
         raise RecipeError(
-            f"{source.root} lists {len(several)} tasks for episode {episode.index}, {some(several)}, and no column "
+            f"{source.address} lists {len(several)} tasks for episode {episode.index}, {some(several)}, and no column "
             'task_index says which row has which; say what the robot does there: --task "Pick up the cube."'
         )
     raise RecipeError(
-        f"{source.root} names no task for episode {episode.index}; "
+        f"{source.address} names no task for episode {episode.index}; "
         'say what the robot does there: --task "Pick up the cube."'
     )
 
@@ -86,11 +86,11 @@ def check_tasks(source: SourceDataset, episodes: Sequence[SourceEpisode], spec: 
         known.update(dict.fromkeys(episode.tasks))
     for old in spec.task if isinstance(spec.task, Mapping) else ():
         if old not in known:
-            raise unknown_name(old, f"task of {source.root}", known)
+            raise unknown_name(old, f"task of {source.address}", known)
     if isinstance(spec.task, str) and not spec.task_all and episodes and not needs_task(source, episodes):
         example = _instructions(_listed(source, episodes[0]))[0]
         raise RecipeError(
-            f"every episode of {source.root} has a task already, such as {example!r}, and task {spec.task!r} would "
+            f"every episode of {source.address} has a task already, such as {example!r}, and task {spec.task!r} would "
             "only fill in what is missing. Leave it out, or replace all of them by it: --task-all"
         )
 
@@ -114,4 +114,4 @@ def task_notes(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: S
         yield f"{problem}; rows that name the task cannot be converted"
     labels = {episode_tasks(source, episode, spec) for episode in episodes}
     for text in sorted(text for (text, *_) in labels if is_placeholder(text)):
-        yield f"{source.root}: the task {text!r} says nothing of what the robot does; give one with --task"
+        yield f"{source.address}: the task {text!r} says nothing of what the robot does; give one with --task"

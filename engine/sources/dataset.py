@@ -111,7 +111,7 @@ class SourceDataset:
             return None
         return (
             f"the features {' and '.join(map(repr, keys))} are both camera {camera!r}, and their pictures cannot be "
-            f"told apart. Rename one in meta/info.json and videos/, or leave the camera out: --camera -{camera}"
+            f"told apart. Rename one in meta/info.json and videos/, or leave both out: --camera -{camera}"
         )
 
 

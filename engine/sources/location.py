@@ -41,7 +41,7 @@ def locate(name: str, folder: Path = Path()) -> Path:
     path, hub_id = folder / Path(name).expanduser(), parse_hub_id(name)
     if hub_id is None or path.is_dir():
         return path
-    is_misspelt = not _is_explicit(name) and (folder / hub_id.repo).parent.is_dir()
+    is_misspelt = not is_explicit(name) and (folder / hub_id.repo).parent.is_dir()
     return path if is_misspelt else Path(f"{HUB}{hub_id}")
 
 
@@ -57,7 +57,7 @@ def hub_id_of(path: str | Path) -> HubId:
     if hub_id is None:
         neither = "there is no such folder, and it is no Hub id (org/name[@revision])"
         raise DatasetError(f"no dataset at {path}: {neither}{_nearest(Path(path))}")
-    if not _is_explicit(path) and Path(hub_id.repo).parent.is_dir():
+    if not is_explicit(path) and Path(hub_id.repo).parent.is_dir():
         why = f"there is no such folder{_nearest(Path(path))}"
         stop = "" if why.endswith("?") else "."
         raise DatasetError(f"no dataset at {path}: {why}{stop} For a dataset on the Hub write {HUB}{hub_id}")
@@ -77,7 +77,8 @@ def public_name(path: Path, revision: str | None) -> str:
     return (path if path.name not in ("", "..") else path.resolve()).name
 
 
-def _is_explicit(name: str | Path) -> bool:
+def is_explicit(name: str | Path) -> bool:
+    """Whether a name says itself that it is on the Hub."""
     return str(name).startswith("hf:/")
 
 

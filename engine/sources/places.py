@@ -77,10 +77,11 @@ def place_notes(dataset: SourceDataset) -> Iterator[str]:
         if len(gaps):
             first = int(gaps[0])
             seconds = places.start[first] - before[first]
+            episode = dataset.episodes[int(places.episodes[first])].index
             yield (
-                f"{dataset.root}, camera '{places.camera}': {len(np.unique(places.file[gaps]))} of {len(places.paths)} "
-                f"video files have frames that belong to no episode, such as {seconds:.2f} s before episode "
-                f"{dataset.episodes[int(places.episodes[first])].index}; fine where episodes were deleted"
+                f"{dataset.address}, camera '{places.camera}': {len(np.unique(places.file[gaps]))} of "
+                f"{len(places.paths)} video files have frames that belong to no episode, such as {seconds:.2f} s "
+                f"before episode {episode}; fine where episodes were deleted"
             )
 
 

@@ -50,7 +50,7 @@ def select(
             that names none.
     """
     if not dataset.episodes and not dataset.bad:
-        raise DatasetError(f"{dataset.root} has no episodes")
+        raise DatasetError(f"{dataset.address} has no episodes")
     if selection is None:
         return list(dataset.episodes), list(dataset.bad)
     chosen = _chosen(dataset, selection, option)

@@ -29,6 +29,11 @@ class Boxes:
         """Whether no track is to be turned or mirrored."""
         return all(turn == UPRIGHT for turn in self.turns)
 
+    @property
+    def is_on_its_side(self) -> bool:
+        """Whether a track is turned by a quarter, so that width becomes height."""
+        return any(a == 0 and d == 0 for a, _, _, d in self.turns)
+
 
 def read_boxes(path: Path) -> Boxes:
     """The boxes of an mp4; of a file that is none, whatever looks like one.

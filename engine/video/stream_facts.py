@@ -18,12 +18,13 @@ class StreamFacts:
     """What a stream's header says that its frames do not.
 
     color_tags: primaries and transfer, which PyAV 15 and 16 do not tell of frames. pixel_aspect: width of a pixel by
-    its height. mean_fps: frames by duration; None where nothing says.
+    its height. mean_fps: frames by duration; None where nothing says. size: width and height as stored.
     """
 
     color_tags: dict[str, int] = field(default_factory=dict)
     pixel_aspect: Fraction = Fraction(1)
     mean_fps: Fraction | None = None
+    size: tuple[int, int] = (0, 0)
 
 
 def stream_facts(clip: Clip | ImageColumn) -> StreamFacts:
@@ -46,4 +47,5 @@ def _read(path: Path, root: Path | None, _: FileState) -> StreamFacts:
             color_tags={"color_primaries": codec.color_primaries, "color_trc": codec.color_trc},
             pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
             mean_fps=stream.average_rate or None,
+            size=(codec.width, codec.height),
         )

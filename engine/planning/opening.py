@@ -1,0 +1,59 @@
+"""A recipe's sources as they are opened: which folder a path is relative to, and how much slack its places have."""
+
+import os
+from pathlib import Path
+
+from engine.errors import DatasetError, HubError
+from engine.planning.recipe import Places, Recipe, SourceSpec
+from engine.sources import SourceDataset, open_source
+from engine.sources.location import HUB, is_explicit
+from engine.sources.places import check_places
+
+
+def open_listed(recipe: Recipe, number: int) -> SourceDataset:
+    """A source, its clips' places held against the recipe's rate and slack where it has some.
+
+    Raises:
+        MillraceError: there is none, or it cannot be opened; says what a relative path is relative to.
+    """
+    spec = recipe.sources[number]
+    written = _written(recipe.places, number)
+    if written is not None:
+        _check_folder(written, spec, recipe.places)
+    try:
+        dataset = open_source(spec.path, follow_links=spec.follow_links)
+    except (DatasetError, HubError) as error:
+        if written is None or os.path.isdir(spec.path):
+            raise
+        raise type(error)(f"{error}. {_relative_to(recipe.places)}") from error
+    max_trim = trim_of(recipe, spec)
+    return check_places(dataset, spec.fps, max_trim=max_trim) if spec.fps is not None or max_trim else dataset
+
+
+def trim_of(recipe: Recipe, spec: SourceSpec) -> int:
+    """Frames or rows that may be dropped at the end of a source's episodes."""
+    return recipe.trim_mismatch if spec.trim_mismatch is None else spec.trim_mismatch
+
+
+def _written(places: Places, number: int) -> str | None:
+    """A relative path as the recipe's file has it; None where there is none, or it names the Hub."""
+    if places.file is None:
+        return None
+    path = str(places.file.content["sources"][number]["path"])
+    return None if is_explicit(path) or Path(path).expanduser().is_absolute() else path
+
+
+def _check_folder(written: str, spec: SourceSpec, places: Places) -> None:
+    """Whether a path that is no folder of the recipe's is one of the user's: never a dataset of the Hub instead."""
+    if is_explicit(spec.path) and os.path.isdir(written):
+        assert places.file is not None, "it was written there"
+        there = os.path.relpath(written, places.file.path.parent)
+        raise DatasetError(
+            f"{written} is a folder of the working folder only. {_relative_to(places)}: write {there}, or for the Hub "
+            f"{HUB}{written}"
+        )
+
+
+def _relative_to(places: Places) -> str:
+    assert places.file is not None, "a path was written there"
+    return f"Paths in a recipe are relative to its own folder, {places.file.path.parent.absolute()}"

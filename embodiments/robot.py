@@ -33,6 +33,7 @@ COMMON_ALIASES = {
     "action": ("actions",),
 }
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+NameLists = Annotated[tuple[tuple[str, ...], ...], BeforeValidator(lambda value: _one_or_several(value))]
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # GR00T: "state.left_arm"
 Columns = Annotated[dict[str, Names], Field(min_length=1)]
 ActionKind = Literal["target", "delta", "velocity"]
@@ -157,7 +158,8 @@ class Robot(FileModel):
         aliases: Other names under which datasets know a joint.
         column_aliases: Other names under which datasets know a source column.
         column_names: By source column, the names that datasets give its values where these do not tell joints apart
-            (one name for all, a name twice, labels of groups): a column with exactly these is read by position.
+            (one name for all, a name twice, labels of groups): a column with exactly these, or with exactly one of
+            several lists, is read by position.
         column_slices: By source column, where its groups lie in it, for datasets that name none of its values; without
             it they fill the column.
         by_position: Whether joints without names stand in the order told here.
@@ -175,7 +177,7 @@ class Robot(FileModel):
     action: Columns
     aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     column_aliases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    column_names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    column_names: dict[str, NameLists] = Field(default_factory=dict)
     column_slices: dict[str, ColumnSlices] = Field(default_factory=dict)
     by_position: Annotated[bool, Strict()] = True
     robot_types: tuple[str, ...] = ()
@@ -352,6 +354,11 @@ def is_path(name_or_path: str | Path) -> bool:
 def file_names(folder: Path) -> tuple[str, ...]:
     """Names of a folder's YAML files, sorted."""
     return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+
+
+def _one_or_several(names: object) -> object:
+    """Lists of names, of which a file may hold one by itself."""
+    return (names,) if isinstance(names, list) and all(isinstance(name, str) for name in names) else names
 
 
 def _first_double(names: tuple[str, ...]) -> str | None:

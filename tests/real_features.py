@@ -115,6 +115,13 @@ LIBERO_V3 = {
     **rated({"action": labelled("motors", (*POSE, "gripper"))}, 10),
     **bookkeeping(),
 }
+# lt-s/LIBERO-v30_spatial_object_goal_sampling, info.json.
+LIBERO_UNNAMED = {
+    "action": numbers(7, ["actions"]),
+    **cameras(("image", "image2"), video(128, 128, "channel", fps=10)),
+    "observation.state": numbers(8, ["state"]),
+    **bookkeeping(),
+}
 # lerobot, examples/port_datasets/port_droid.py, DROID_FEATURES: lerobot/droid_1.0.1.
 DROID = {
     **{key: truth() for key in ("is_first", "is_last", "is_terminal")},

@@ -79,7 +79,7 @@ CASES = {
         RealDataset("v2.1", "franka", 20, features.LIBERO), "franka_libero", images("image", "wrist_image")
     ),
     "libero openx": Case(
-        RealDataset("v2.0", "franka", 20, features.LIBERO_OPENX), None, images("image", "wrist_image")
+        RealDataset("v2.0", "franka", 20, features.LIBERO_OPENX), "franka_libero", images("image", "wrist_image")
     ),
     "libero openpi": Case(
         RealDataset("v2.0", "panda", 10, features.LIBERO_OPENPI),
@@ -89,6 +89,7 @@ CASES = {
         ["actions"],
     ),
     "libero v3": Case(RealDataset("v3.0", "panda", 10, features.LIBERO_V3), None, images("image", "wrist_image")),
+    "libero unnamed": Case(RealDataset("v3.0", "panda", 10, features.LIBERO_UNNAMED), None, images("image", "image2")),
     "droid": Case(
         RealDataset("v3.0", "Franka", 15, features.DROID),
         "franka_droid",

@@ -166,7 +166,7 @@ def _fit(robot: Robot, dataset: SourceDataset) -> _Fit | str:
     how = {column: by for vector in matched for column, by in zip(vector.columns, vector.by, strict=True)}
     groups = robot.groups.values()
     known = {name for group in groups for joint in group.joints for name in spellings(joint, robot.aliases)}
-    listed = set(robot.column_names.values())
+    listed = {names for lists in robot.column_names.values() for names in lists}
     by_name = [dataset.features[column] for column, by in how.items() if by == "name"]
     named = [name for feature in by_name if feature.stated_names not in listed for name in feature.names or ()]
     return _Fit(

@@ -71,7 +71,7 @@ def _match(feature: Feature, column: str, robot: Robot, vector: Vector) -> Match
     width, stated, joints = width_of(feature), feature.stated_names, robot.layout(vector).columns[column]
     if not stated and column in robot.column_slices:
         return _match_slices(robot, column, vector, width)
-    if stated and robot.column_names.get(column) == stated and width == len(joints):
+    if stated and stated in robot.column_names.get(column, ()) and width == len(joints):
         return Match(np.arange(width, dtype=np.int64), "name")
     if feature.unread_names is not None:
         raise JointMismatch(

@@ -13,6 +13,7 @@ import pytest
 
 from conftest import REPOSITORY
 from engine.convert import plan_conversion
+from engine.file_state import why_changed
 from engine.planning.recipe import Recipe
 from engine.sources import Clip
 from engine.video.gpu import hardware
@@ -36,6 +37,7 @@ from gpu_children import Failed, apart, together
 from gpu_limits import decode_bound, encode_bound
 from gpu_rates import Patience, attempts, rate
 from gpu_report import Record, Timed, rate_table
+from gpu_runs import plans
 from gpu_works import Setup, Step, Work, begin_decode, num_decoded, published, transcoded, works
 
 NUM_FRAMES = 160  # of 400 at 50 Hz
@@ -148,6 +150,11 @@ def test_what_is_checked_is_met_by_the_cpu(setup: Setup) -> None:
     found = checks(Setup(setup.clip, job, setup.folder), "av1", GpuReport(node="here"))
     assert set(found) == {"area means", "libx264"}
     assert all(one.is_met for check in found.values() for one in check())
+
+
+def test_plans_know_the_files_of_their_own_videos(tmp_path: Path) -> None:
+    for plan in plans(256, tmp_path).values():
+        assert [why_changed(zip(one.episode.paths, one.states, strict=True)) for one in plan.episodes] == [None, None]
 
 
 def test_the_same_pictures_in_h264(setup: Setup, tmp_path: Path) -> None:

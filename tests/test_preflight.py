@@ -115,12 +115,6 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
         "libavutil.so.59",
     ),
     "gpus": (untouched, {"num_gpus": 2}, {"gpus": (Gpu("A100", 80 * GB),)}, "--num-gpus 2, but this machine has 1"),
-    "decode-device": (
-        untouched,
-        {"decode_device": "cuda"},
-        {"broken_decoders": {"nvdec": "no NVIDIA device"}},
-        "does not decode H.264: no NVIDIA device",
-    ),
     # 810 trained weights at 16 bytes, 550 frozen ones at 2.
     "gpu-memory": (untouched, {"global_batch_size": 1}, gpus_of(10_000), "CUDA out of memory"),
     "gpu-memory-batch": (untouched, {}, gpus_of(8e9), "11 GB (by a formula, unmeasured) of 8 GB"),

@@ -113,8 +113,6 @@ class FinetuneFlags:
     """Arithmetic; by default bf16 (with TF32, as in N1.6) on GPUs, fp32 on a CPU."""
     video_backend: Literal["torchcodec", "decord"] = "torchcodec"
     """Decoder of GR00T's own loader; see --stock-loader."""
-    decode_device: Literal["cpu", "cuda"] = "cpu"
-    """Where Millrace's loader decodes the datasets' H.264: cuda is the decoder of each worker's GPU."""
     multiprocessing_context: Literal["fork", "forkserver", "spawn"] = "forkserver"
     """How loader processes start. N1.6 forks, which can deadlock in a process with threads, as Ray's are."""
     override_pretraining_statistics: bool = True
@@ -163,8 +161,6 @@ class FinetuneSettings(FinetuneFlags):
             raise SettingsError(f"--address {self.address} needs --num-gpus 1 or more: 0 trains in this process")
         if self.cpu and self.precision not in (None, "fp32"):
             raise SettingsError(f"--precision {self.precision} needs GPUs; with --cpu only fp32 is trained")
-        if self.decode_device == "cuda":
-            self._check_decoding()
 
     def absolute(self) -> "FinetuneSettings":
         """The same with absolute paths: workers have working directories of their own."""
@@ -202,15 +198,6 @@ class FinetuneSettings(FinetuneFlags):
     def uses_deepspeed(self) -> bool:
         """Whether DeepSpeed shards optimizer and gradients, as N1.6 has it above one GPU."""
         return self.num_workers > 1 and not self.use_ddp and not self.cpu
-
-    def _check_decoding(self) -> None:
-        if self.cpu or self.stock_loader:
-            other = "--cpu" if self.cpu else "--stock-loader"
-            raise SettingsError(
-                f"--decode-device cuda is for Millrace's loader beside a model on a GPU, not for {other}"
-            )
-        if self.multiprocessing_context == "fork":
-            raise SettingsError("--decode-device cuda: a forked process cannot use CUDA; leave out the context fork")
 
     def _check_mix(self) -> None:
         shares = " ".join(f"{share:g}" for share in self.mix)

@@ -107,11 +107,10 @@ class FrameReader:
 
     Args:
         reference: Reads frames as they are to be.
-        gpu: The card that decodes H.264; None: the CPU does.
     """
 
-    def __init__(self, reference: ReadFrames, *, gpu: int | None = None) -> None:
-        self._reference, self._gpu = reference, gpu
+    def __init__(self, reference: ReadFrames) -> None:
+        self._reference = reference
         self._readings: dict[PictureKind, Reading | None] = {}
 
     def read(self, path: Path, indices: NDArray[np.int64], *, num_frames: int) -> dict[int, NDArray[np.uint8]]:
@@ -123,7 +122,7 @@ class FrameReader:
         frames: dict[int, NDArray[np.uint8]] = {}
         if not len(indices):  # an episode shorter than an action chunk is in the shards, but has no steps
             return frames
-        pictures = decode_pictures(path, indices, num_frames=num_frames, gpu=self._gpu)
+        pictures = decode_pictures(path, indices, num_frames=num_frames)
         for index, picture in zip(indices.tolist(), pictures, strict=True):
             kind = picture.kind
             if kind not in self._readings:
@@ -137,7 +136,7 @@ class FrameReader:
     def _compare(self, path: Path, indices: NDArray[np.int64], *, num_frames: int) -> None:
         """Settle how these pictures are converted; grey ones settle nothing."""
         expected = self._reference(path, indices)
-        pictures = list(decode_pictures(path, indices, num_frames=num_frames, gpu=self._gpu))
+        pictures = list(decode_pictures(path, indices, num_frames=num_frames))
         for reading in pictures[0].kind.readings:
             if _equal(pictures, expected, reading):
                 if np.ptp(expected, axis=-1).max() > COLOURED:

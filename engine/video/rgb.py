@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -14,8 +13,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from engine.sources.episode import Clip
-from engine.video.decode import decode_frames, on_cpu
-from engine.video.gpu.nvdec import Nvdec
+from engine.video.decode import decode_frames
 
 
 class Reading(Enum):
@@ -74,36 +72,18 @@ class Picture:
         return rows[:, : picture.width * 3].reshape(picture.height, picture.width, 3)
 
 
-def decode_pictures(
-    path: Path, indices: NDArray[np.int64], *, num_frames: int, gpu: int | None = None
-) -> Iterator[Picture]:
+def decode_pictures(path: Path, indices: NDArray[np.int64], *, num_frames: int) -> Iterator[Picture]:
     """The frames at `indices` (strictly increasing) of an mp4 of `num_frames`, from no more packets than they need.
 
     Args:
         path: Of the mp4.
         indices: Of the frames.
         num_frames: That it promises.
-        gpu: The card that decodes H.264; None: the CPU does. The frames are the same.
 
     Raises:
         VideoError, FrameCountMismatch: see `engine.video.decode.decode_frames`.
     """
     reformatter = VideoReformatter()
     whole = Clip(path, num_frames, Fraction(1))  # a rate matters to parts of files only
-    try:
-        for frame in decode_frames(whole, indices, decoder=on_cpu if gpu is None else _nvdec(gpu)):
-            yield Picture(planar(frame), reformatter)
-    except Exception:
-        _nvdec.cache_clear()  # an error may leave a decoder in any state
-        raise
-
-
-@lru_cache
-def _nvdec(gpu: int) -> Nvdec:
-    """Kept, as its decoders and the card's context serve file after file."""
-    return Nvdec(["h264"], keeps_frames=False, index=gpu)
-
-
-def planar(frame: av.VideoFrame) -> av.VideoFrame:
-    """The frame as the CPU decodes it: NVDEC interleaves the chroma."""
-    return frame.reformat(format="yuv420p") if frame.format.name == "nv12" else frame
+    for frame in decode_frames(whole, indices):
+        yield Picture(frame, reformatter)

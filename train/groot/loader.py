@@ -58,11 +58,9 @@ class SparseShardedDataset(ShardedSingleStepDataset):
         dataset_path: str | Path,
         embodiment_tag: EmbodimentTag,
         modality_configs: dict[str, ModalityConfig],
-        *,
-        decoding_gpu: int | None = None,
         **settings: Any,
     ) -> None:
-        """As ShardedSingleStepDataset's; decoding_gpu: the card that decodes H.264, None: the CPU does.
+        """As ShardedSingleStepDataset's.
 
         Raises:
             TrainingDataError: metadata is missing or malformed.
@@ -70,8 +68,7 @@ class SparseShardedDataset(ShardedSingleStepDataset):
         self.files = TrainingDataset.open(dataset_path)
         super().__init__(dataset_path, embodiment_tag, modality_configs, **settings)
         self.frames = FrameReader(
-            partial(_read_as_groot, backend=self.video_backend, settings=self.video_backend_kwargs or {}),
-            gpu=decoding_gpu,
+            partial(_read_as_groot, backend=self.video_backend, settings=self.video_backend_kwargs or {})
         )
         self.in_batches: BatchProcessor | None = None
 

@@ -147,8 +147,6 @@ def _sparse(stock: Any, config: Config, settings: FinetuneSettings) -> Any:
             episode_sampling_rate=config.data.episode_sampling_rate,
             seed=config.data.seed,
             allow_padding=config.data.allow_padding,
-            # Each rank's own card: its decoders are idle while the model computes.
-            decoding_gpu=torch.cuda.current_device() if settings.decode_device == "cuda" else None,
         )
         for dataset in stock.datasets
     ]

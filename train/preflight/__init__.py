@@ -12,7 +12,7 @@ from train.preflight.base_model import BaseCheckpoint, read_base
 from train.preflight.checks import CHECKS, Problem, problem
 from train.preflight.data import TrainedDataset, data_problems, limit_problems, open_dataset
 from train.preflight.kept_statistics import kept_statistics_problems
-from train.preflight.machine import NVDEC, Machine, look_at_machine
+from train.preflight.machine import Machine, look_at_machine
 from train.preflight.needs import Needs, need_problems, needs_of
 from train.preflight.parameters import components_of
 from train.preflight.plan import Plan, plan_of
@@ -51,7 +51,8 @@ def preflight(
         machine: What it runs on; None looks at this machine.
         on_progress: As engine.validate's: told how far the datasets are read.
     """
-    here = machine or look_at_machine(settings.run_folder, decoder=_decoder(settings))
+    decoder = settings.video_backend if settings.stock_loader else None
+    here = machine or look_at_machine(settings.run_folder, decoder=decoder)
     base, found = _read_base(settings.base_model_path)
     config, unread = trained_config(settings)
     found += [*tag_problems(settings, base), *unread, *agreement_problems(settings, config)]
@@ -68,13 +69,6 @@ def preflight(
     plan = _plan(settings, datasets, base=base, needs=needs)
     errors = tuple(problem for problem in found if problem.severity == "error")
     return Preflight(errors, tuple(problem for problem in found if problem.severity == "warning"), plan)
-
-
-def _decoder(settings: FinetuneSettings) -> str | None:
-    """What decodes, beside PyAV; of a cluster's other machines nothing is known."""
-    if settings.stock_loader:
-        return settings.video_backend
-    return NVDEC if settings.decode_device == "cuda" and not settings.address else None
 
 
 def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[Problem]]:

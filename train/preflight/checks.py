@@ -36,7 +36,6 @@ CHECKS: dict[str, Check] = {
     "flash-attn-gpu": Check("error", "N1.6's Eagle backbone runs on GPUs, as flash-attn does."),
     "video-backend": Check("error", "GR00T's own loader, where it is asked for, has its video decoder."),
     "gpus": Check("error", "The machine has the GPUs that are asked for."),
-    "decode-device": Check("error", "The GPU decodes H.264 as the CPU does, where --decode-device cuda asks it to."),
     "gpu-memory": Check("error", "Weights, gradients and optimizer fit the memory of each GPU."),
     "gpu-memory-batch": Check("warning", "So does the batch, as far as it can be estimated."),
     "memory": Check("error", "Loader processes and the model fit the memory."),

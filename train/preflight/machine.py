@@ -6,21 +6,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from urllib.parse import urlparse
 
-from engine.video.gpu.apart import apart
-from engine.video.gpu.probe import decoding_problem
 from train.errors import GrootMissing
 from train.groot import require_groot
 
 # Packages whose absence a run would notice late.
 PACKAGES = ("deepspeed", "flash_attn", "tensorboard", "tensorboardX", "wandb")
-# The decoder of an NVIDIA GPU, beside the packages that decode.
-NVDEC = "nvdec"
 # Importing torchcodec imports torch, which takes long on a cold disk.
 IMPORT_SECONDS = 120
 
@@ -63,10 +58,10 @@ def look_at_machine(output: Path, *, decoder: str | None = None) -> Machine:
 
     Args:
         output: Folder that a run would write to; it need not exist.
-        decoder: The video decoder that the run needs: the package torchcodec or decord, or NVDEC.
+        decoder: The video decoder that the run needs: the package torchcodec or decord.
     """
     existing = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
-    reason = None if decoder is None else _why_not_usable(decoder)
+    reason = None if decoder is None else why_not_importable(decoder)
     return Machine(
         memory_bytes=available_memory(Path("/")),
         disk_bytes=shutil.disk_usage(existing).free,
@@ -77,12 +72,6 @@ def look_at_machine(output: Path, *, decoder: str | None = None) -> Machine:
         has_wandb_login=has_wandb_login(os.environ, Path.home()),
         why_not_writable=why_not_writable(existing),
     )
-
-
-def _why_not_usable(decoder: str) -> str | None:
-    if decoder == NVDEC:
-        return apart(partial(decoding_problem, "h264"), str)
-    return why_not_importable(decoder)
 
 
 def available_memory(root: Path) -> int:

@@ -7,7 +7,7 @@ from train.errors import BatchError
 from train.groot import HOW_TO_GET
 from train.preflight.base_model import N1D6_TYPE, BaseCheckpoint
 from train.preflight.checks import Problem, problem
-from train.preflight.machine import NVDEC, Machine
+from train.preflight.machine import Machine
 from train.settings import FinetuneSettings
 
 # N1.6's own (gr00t/configs/finetune_config.py).
@@ -65,9 +65,6 @@ def package_problems(settings: FinetuneSettings, machine: Machine) -> Iterator[P
         remedy = FFMPEG if settings.video_backend == "torchcodec" else "pip install decord"
         message = f"GR00T's loader decodes with {settings.video_backend}, which cannot be imported: {reason}"
         yield problem("video-backend", message, remedy=f"{remedy}. Millrace's own loader, the default, does without")
-    if settings.decode_device == "cuda" and (reason := machine.broken_decoders.get(NVDEC)) is not None:
-        remedy = "`millrace doctor` says what this machine can do; --decode-device cpu, the default, does without"
-        yield problem("decode-device", f"--decode-device cuda: the GPU does not decode H.264: {reason}", remedy=remedy)
     if settings.uses_deepspeed and "deepspeed" not in machine.packages:
         message = f"--num-gpus {settings.num_gpus} trains with DeepSpeed, which is not installed"
         yield problem("deepspeed", message, remedy="pip install deepspeed==0.17.6, or pass --use-ddp")

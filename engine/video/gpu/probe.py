@@ -99,17 +99,6 @@ def count_sessions(settings: VideoSettings) -> int:
     return len(sessions)
 
 
-def decoding_problem(codec: str) -> str | None:
-    """Why this machine's first card does not decode a codec, to be copied to the host; None if it does."""
-    from engine.video.gpu.nvdec import Nvdec
-
-    if not hardware.may_have_gpu():
-        return hardware.NO_DEVICE
-    with tempfile.TemporaryDirectory() as folder:
-        decoder = Nvdec([codec], keeps_frames=False)
-        return _check(decoding(codec), partial(check_decoder, codec, decoder, Path(folder))).problem
-
-
 def settings_with(settings: VideoSettings, stages: Stages) -> VideoSettings:
     """The same output by other code."""
     return VideoSettings(settings.fps, settings.image_size, settings.gop, stages=stages)

@@ -16,6 +16,7 @@ from engine.errors import EpisodesFailed, RecipeError
 from engine.faults import Quarantined
 from engine.layout import LEDGER, WORK
 from engine.output.commit import statistics_bytes
+from engine.output.finish import writing_to
 from engine.output.folder import check_output
 from engine.output.header import begun_commits
 from engine.output.ledger import Ledger
@@ -106,10 +107,14 @@ def _at_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
 
 def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
     """What is to be done; all folders are looked at before anything is."""
-    todo = [part for part in parts if not is_finished(*part, rerun)]
-    for plan, folder in todo:
-        may_be_finished = rerun.overwrite or (rerun.skip_bad and (folder / LEDGER).is_file())
-        check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=may_be_finished)
+    todo = []
+    for plan, folder in parts:
+        with writing_to(folder):
+            if is_finished(plan, folder, rerun):
+                continue
+            may_be_finished = rerun.overwrite or (rerun.skip_bad and (folder / LEDGER).is_file())
+            check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=may_be_finished)
+            todo.append((plan, folder))
     return todo
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from embodiments.modality import modality_config, modality_config_source, modali
 from embodiments.robot import VECTORS, is_path
 from engine.about import VERSION, installed_version
 from engine.damage import naming
+from engine.errors import OutputFailed, RowsError
+from engine.faults import FaultCode
 from engine.groot_stats import RelativeGroup, column_store_bytes, groot_statistics
 from engine.layout import (
     ACTION,
@@ -113,11 +116,27 @@ def _statistics(plan: ConversionPlan, out: Path, scratch: Path) -> tuple[dict[st
         if rep == "relative"
     }
     paths = [out / EpisodePaths(episode.index, plan.job.chunks_size).data for episode in plan.episodes]
-    found, relative_found = groot_statistics(paths, FLOAT_FEATURES, relative, horizon=plan.horizon, scratch=scratch)
+    with _reading_back():
+        found, relative_found = groot_statistics(paths, FLOAT_FEATURES, relative, horizon=plan.horizon, scratch=scratch)
     return (
         {name: statistics.to_json() for name, statistics in found.items()},
         {name: statistics.to_json() for name, statistics in relative_found.items()},
     )
+
+
+@contextmanager
+def _reading_back() -> Iterator[None]:
+    """What the system does not give of the output's own rows is no fault of an episode's data.
+
+    Raises:
+        OutputFailed: in place of such a RowsError.
+    """
+    try:
+        yield
+    except RowsError as error:
+        if error.code is not FaultCode.UNREADABLE:
+            raise
+        raise OutputFailed(f"{error}; once it can, the same command goes on where this one stopped") from error
 
 
 def _info(plan: ConversionPlan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.access import why_unwritable
+from engine.damage import naming
 from engine.errors import OutputExists
 from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, QUARANTINE, WORK, EpisodePaths
 from engine.output.finish import writing_to
@@ -49,10 +50,11 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen
     check_output(out, sources, overwrite=may_be_finished)
     try:
         (out / WORK).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise OutputExists(f"{out} {why_unwritable(out / WORK, error)}") from error
     with writing_to(out), locked(out):
-        (out / WORK / ".gitignore").write_text("*\n")  # the ledger names folders of this machine
+        with naming(ignored := out / WORK / ".gitignore"):
+            ignored.write_text("*\n")  # the ledger names folders of this machine
         check_output(out, sources, overwrite=may_be_finished)
         if may_be_finished:
             _remove(OURS if overwrite else OF_META, out)

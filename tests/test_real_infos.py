@@ -173,9 +173,13 @@ def _check_pictures(case: Case, episode: int) -> None:
 
 def test_a_width_that_is_not_told_costs_that_column_only(tmp_path: Path) -> None:
     listed = {key: feature for key, feature in features.BEHAVIOR.items() if feature["dtype"] != "video"}
-    dataset = open_source(RealDataset("v2.1", "R1Pro", 30, listed).write(tmp_path))
+    dataset = open_source(RealDataset("v2.1", "R1Pro", 30, listed).write(tmp_path / "source"))
     assert dataset.features["observation.task_info"].shape == (0,)
     assert not dataset.features["observation.task_info"].is_numbers
+    listed["observation.state"] = features.numbers(None)
+    source = RealDataset("v2.1", "R1Pro", 30, listed).write(tmp_path / "other")
+    with pytest.raises(DatasetError, match=r"'observation.state'.*does not tell how many values it holds; write it"):
+        plan_conversion(recipe_for(source, robot="r1pro_behavior", fps="source"))
 
 
 def test_a_state_that_is_wider_than_groot_takes_is_said(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
 def _match(feature: Feature, column: str, robot: Robot, vector: Vector) -> Match:
     """By name, or by position where nothing is named, or where the robot file lists exactly what stands there."""
     width, stated, joints = width_of(feature), feature.stated_names, robot.layout(vector).columns[column]
+    if width == 0:
+        raise JointMismatch("its shape in meta/info.json does not tell how many values it holds; write it there")
     if not stated and column in robot.column_slices:
         return _match_slices(robot, column, vector, width)
     if stated and stated in robot.column_names.get(column, ()) and width == len(joints):

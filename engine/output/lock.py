@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -57,10 +58,42 @@ def _lock(file: IO[str], out: Path) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class _Holder:
+    """Who holds a folder: what its file says, when that was renewed by the clock of its system, and how long ago."""
+
+    content: str
+    mtime_ns: int
+    seen_seconds: float
+
+    @property
+    def host(self) -> str:
+        return self._words[0]
+
+    @property
+    def pid(self) -> str:
+        return self._words[1]
+
+    @property
+    def token(self) -> str:
+        """What no other holder has, as part of a file's name."""
+        word = self._words[2]
+        return f"{word if word.isalnum() else 0}-{self.mtime_ns}"
+
+    @property
+    def _words(self) -> list[str]:
+        return [*self.content.split(), "?", "?", "?"]
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it did not renew its file for long, or was a process of this machine that is no more."""
+        return self.seen_seconds >= STALE_SECONDS or (self.host == socket.gethostname() and _is_dead(self.pid))
+
+
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
     path, mine = out / HELD, f"{socket.gethostname()} {os.getpid()} {uuid4().hex}"
-    _take(path, mine, out)
+    claim = _take(path, mine, out)
     is_over = threading.Event()
     beat = threading.Thread(target=_renew, args=(path, is_over), daemon=True)
     beat.start()
@@ -69,7 +102,10 @@ def _held(out: Path) -> Iterator[None]:
     finally:
         is_over.set()
         beat.join()
-        path.unlink(missing_ok=True)
+        if (now := _holder(path)) is not None and now.content == mine:  # else another took over
+            path.unlink(missing_ok=True)
+        if claim is not None:
+            claim.unlink(missing_ok=True)
 
 
 def _renew(path: Path, is_over: threading.Event) -> None:
@@ -78,34 +114,61 @@ def _renew(path: Path, is_over: threading.Event) -> None:
             os.utime(path)
 
 
-def _take(path: Path, mine: str, out: Path) -> None:
-    if path.is_file() and (seen := _seen_seconds(path)) < STALE_SECONDS and not _is_dead(path):
-        host, pid, *_ = [*path.read_text().split(), "?", "?"]
+def _take(path: Path, mine: str, out: Path) -> Path | None:
+    """Write the file of a holder; returns the claim on one that is gone, to be kept as long."""
+    holder = _holder(path)
+    if holder is not None and not holder.is_gone:
         raise OutputBusy(
-            f"{out} is being written by another run: process {pid} on {host}, seen {seen:.0f} s ago. Its file system "
-            f"has no locks; wait for it, choose another folder, or delete {path} if that process is gone"
+            f"{out} is being written by another run: process {holder.pid} on {holder.host}, seen "
+            f"{holder.seen_seconds:.0f} s ago. Its file system has no locks; wait for it, choose another folder, or "
+            f"delete {path} if that process is gone"
         )
-    path.unlink(missing_ok=True)
+    claim = None if holder is None else _claim(path, holder, out)
     try:
         with path.open("x") as file:
             file.write(mine)
     except FileExistsError:
         raise OutputBusy(f"{out} is being written by another run, which began at this moment") from None
+    return claim
 
 
-def _seen_seconds(path: Path) -> float:
-    """How long ago the holder renewed it, by the clock of the file system."""
+def _claim(path: Path, gone: _Holder, out: Path) -> Path:
+    """Remove the file of a holder that is gone; of several that find it so only one may, or each removes the other's."""
+    claim = path.with_name(f"{path.name}-{gone.token}")
+    try:
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        raise OutputBusy(
+            f"{out} is being written by another run, which took over from one that is gone; wait for it, choose "
+            f"another folder, or delete {claim} if no run is left"
+        ) from None
+    if (now := _holder(path)) is not None and now.token == gone.token:
+        path.unlink(missing_ok=True)
+    return claim
+
+
+def _holder(path: Path) -> _Holder | None:
+    """None where nobody holds the folder, or not any more."""
+    try:
+        mtime_ns = path.stat().st_mtime_ns
+        return _Holder(path.read_text(), mtime_ns, max(0.0, (_now_ns(path) - mtime_ns) / 1e9))
+    except FileNotFoundError:
+        return None
+
+
+def _now_ns(path: Path) -> int:
+    """The time by the clock of a file's system."""
     probe = path.with_name(f"{uuid4().hex}.clock")
     probe.touch()
-    now = probe.stat().st_mtime
-    probe.unlink()
-    return max(0.0, now - path.stat().st_mtime)
+    try:
+        return probe.stat().st_mtime_ns
+    finally:
+        probe.unlink()
 
 
-def _is_dead(path: Path) -> bool:
-    """Whether its holder was a process of this machine, and is no more."""
-    host, pid, *_ = [*path.read_text().split(), "", ""]
-    if host != socket.gethostname() or not pid.isdecimal():
+def _is_dead(pid: str) -> bool:
+    """Whether no process of this machine has a number."""
+    if not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)

@@ -133,7 +133,7 @@ def _take(path: Path, mine: str, out: Path) -> Path | None:
 
 
 def _claim(path: Path, gone: _Holder, out: Path) -> Path:
-    """Remove the file of a holder that is gone; of several that find it so only one may, or each removes the other's."""
+    """Remove the file of a holder that is gone. Of several that find it only one may, or each removes the other's."""
     claim = path.with_name(f"{path.name}-{gone.token}")
     try:
         claim.touch(exist_ok=False)

@@ -9,7 +9,7 @@ from engine.damage import TooLarge, diagnose
 from engine.errors import DatasetError, RowsError
 from engine.faults import FaultCode
 from engine.sources.checked_parquet import DAMAGE, CheckedParquet
-from engine.sources.containment import refused_code, why_refused
+from engine.sources.containment import why_refused
 from engine.sources.episode import RowRange, SourceEpisode
 from engine.sources.parquet import episode_ranges, parquet_files
 from engine.sources.row_stream import RowStream
@@ -151,8 +151,8 @@ class RowReader:
 
 
 def _check_own(path: Path, root: Path | None) -> None:
-    if root is not None and (reason := why_refused(path, root)):
-        raise RowsError(f"{path} {reason}", refused_code(path, reason))
+    if root is not None and (refusal := why_refused(path, root)):
+        raise RowsError(f"{path} {refusal}", refusal.code)
 
 
 def _check_columns(file: CheckedParquet, path: Path, columns: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Links of the user's own datasets are followed; those that somebody else made lead to nobody's files."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 
 from conftest import convert_here, video_path
 from embodiments.errors import MillraceError
+from engine.faults import FaultCode
 from engine.inspection import inspect_dataset
 from engine.planning.recipe import Recipe
 from engine.sources import open_source
-from engine.sources.containment import why_refused
+from engine.sources.containment import Barrier, why_refused
 from millrace import main
 from synthetic import SyntheticVideo, edit_json, write_dataset
 
@@ -88,6 +90,28 @@ def test_links_to_files_of_another_owner_are_not_followed(tmp_path: Path) -> Non
     assert why_refused(source / VIDEO, source) is None
     os.chown(source / VIDEO, os.getuid() + 1, -1, follow_symlinks=False)
     assert why_refused(source / VIDEO, source) is not None
+
+
+def test_the_kind_of_a_refusal_decides_whose_fault_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "out").symlink_to("/etc/hostname")
+    (root / "circle").symlink_to("circle")
+    os.mkfifo(root / "pipe")
+    (root / "file").touch()
+    for name, barrier in (("out", Barrier.OUTSIDE), ("circle", Barrier.NO_FILE), ("pipe", Barrier.NO_FILE)):
+        refusal = why_refused(root / name, root)
+        assert refusal is not None
+        assert (refusal.barrier, refusal.code) == (barrier, FaultCode.FOREIGN)
+    assert why_refused(root / "file", root) is None
+
+    def hide(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os.path, "realpath", hide)
+    refusal = why_refused(root / "file", root)
+    assert refusal is not None
+    assert (refusal.barrier, refusal.code) == (Barrier.HIDDEN, FaultCode.UNREADABLE)
 
 
 def test_no_file_of_another_kind_is_read_through_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,8 @@
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
 from engine.access import UNREADABLE, why_unreadable
@@ -11,14 +13,37 @@ from engine.faults import FaultCode, system_errno
 
 # The Hub's cache: CACHE/datasets--org--name/snapshots/COMMIT holds links to ../../blobs.
 SNAPSHOTS, BLOBS, REPOSITORY_PREFIX = "snapshots", "blobs", "datasets--"
-OUTSIDE = "leads out of the dataset"
 # In place of a dataset's folder: its links may lead anywhere on this machine.
 ANYWHERE = Path("/")
 # What a download or a clone leaves in a folder whose links somebody else may have made.
 OF_DOWNLOADS = (".git", ".cache/huggingface")
 
 
-def why_foreign(path: Path, root: Path) -> str | None:
+class Barrier(Enum):
+    """What keeps a path from being opened."""
+
+    OUTSIDE = "it leads out of the dataset"
+    NO_FILE = "nothing that can be read has such a path, or it is a device"
+    HIDDEN = "disk, network or permissions hide it"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a path must not be opened: the kind, and in words that follow the path."""
+
+    barrier: Barrier
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+    @property
+    def code(self) -> FaultCode:
+        """Of an episode whose file it is."""
+        return FaultCode.UNREADABLE if self.barrier is Barrier.HIDDEN else FaultCode.FOREIGN
+
+
+def why_foreign(path: Path, root: Path) -> Refusal | None:
     """Why a path of a dataset must not be opened; None where it may be, or where there is nothing.
 
     Links are followed to their end. Nothing is opened.
@@ -26,18 +51,26 @@ def why_foreign(path: Path, root: Path) -> str | None:
     try:
         real = os.path.realpath(path, strict=True)
         if not _is_below(real, root):
-            return f"{OUTSIDE}, to {real}"
+            return Refusal(Barrier.OUTSIDE, f"leads out of the dataset, to {real}")
         mode = os.stat(real).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return why_unreadable(path, error)
+        return _refused_by_system(path, error)
     except ValueError as error:  # no path at all, by its characters
-        return f"{UNREADABLE} ({error})"
-    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "is no file but a device or a pipe"
+        return Refusal(Barrier.NO_FILE, f"{UNREADABLE} ({error})")
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return Refusal(Barrier.NO_FILE, "is no file but a device or a pipe")
 
 
-def why_refused(path: Path, root: Path) -> str | None:
+def _refused_by_system(path: Path, error: OSError) -> Refusal:
+    """Links in a circle, say, are of the dataset."""
+    barrier = Barrier.NO_FILE if system_errno(error) is None else Barrier.HIDDEN
+    return Refusal(barrier, why_unreadable(path, error))
+
+
+def why_refused(path: Path, root: Path) -> Refusal | None:
     """Why a path of a source must not be opened, and what to do; None where it may be, or where there is nothing.
 
     Beside what lies in the dataset's folder, links are followed that are the user's own: the folder, the links and
@@ -48,34 +81,18 @@ def why_refused(path: Path, root: Path) -> str | None:
         path: Of a file or folder.
         root: The dataset's folder, or ANYWHERE.
     """
-    reason = why_foreign(path, root)
-    if reason is None or not reason.startswith(OUTSIDE):
-        return reason
+    refusal = why_foreign(path, root)
+    if refusal is None or refusal.barrier is not Barrier.OUTSIDE:
+        return refusal
     if is_of_hub_cache(os.path.realpath(root)):
-        return f"{reason}; links of a dataset from the Hub are not followed"
+        return replace(refusal, reason=f"{refusal}; links of a dataset from the Hub are not followed")
     try:
         is_own = _is_users_own(path, root)
     except OSError as error:
-        return why_unreadable(path, error)
-    return why_foreign(path, ANYWHERE) if is_own else f"{reason}; if you trust its links: --follow-links"
-
-
-def refused_code(path: Path, reason: str) -> FaultCode:
-    """Whether a path is refused for where it leads, or because disk, network or permissions hide that.
-
-    Args:
-        path: Of a file.
-        reason: Why it is refused.
-    """
-    if not reason.startswith(UNREADABLE):
-        return FaultCode.FOREIGN
-    try:
-        os.stat(path)
-    except ValueError:
-        return FaultCode.FOREIGN
-    except OSError as error:  # such as links in a circle
-        return FaultCode.FOREIGN if system_errno(error) is None else FaultCode.UNREADABLE
-    return FaultCode.UNREADABLE  # it was hidden for a moment
+        return _refused_by_system(path, error)
+    if is_own:
+        return why_foreign(path, ANYWHERE)
+    return replace(refusal, reason=f"{refusal}; if you trust its links: --follow-links")
 
 
 def _is_users_own(path: Path, root: Path) -> bool:

@@ -112,8 +112,8 @@ def parse(text: str, model: type[Model], name: str, *, line: int | None = None) 
 
 
 def _check_own(root: Path, name: str) -> None:
-    if reason := why_foreign(root / name, root):
-        raise Unreadable(problem("meta-parse", name, reason))
+    if refusal := why_foreign(root / name, root):
+        raise Unreadable(problem("meta-parse", name, str(refusal)))
 
 
 def _failed(root: Path, name: str, error: OSError | UnicodeDecodeError) -> Unreadable:
@@ -132,7 +132,8 @@ def is_file(path: Path) -> bool:
 
 def why_no_file(root: Path, name: Path | str) -> str | None:
     """None where the dataset has such a file; "is missing", or why it cannot be looked at."""
-    return why_foreign(root / name, root) or _why_not(root / name, S_ISREG)
+    refusal = why_foreign(root / name, root)
+    return _why_not(root / name, S_ISREG) if refusal is None else str(refusal)
 
 
 def why_no_folder(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.damage import damage, diagnose
 from engine.errors import FrameCountMismatch, VideoError, why_unequal
 from engine.faults import FaultCode
-from engine.sources.containment import refused_code, why_refused
+from engine.sources.containment import why_refused
 from engine.sources.episode import Clip, ImageColumn
 from engine.video.images import decode_images
 from engine.video.limits import CODEC_OPTIONS, check_size
@@ -104,8 +104,8 @@ def open_video(path: Path, root: Path | None = None) -> Iterator[tuple[InputCont
         path: Of the video.
         root: The dataset that it must lie in; None where that is known.
     """
-    if root is not None and (reason := why_refused(path, root)):
-        raise VideoError(f"{path} {reason}", refused_code(path, reason))
+    if root is not None and (refusal := why_refused(path, root)):
+        raise VideoError(f"{path} {refusal}", refusal.code)
     if not path.is_file():
         raise VideoError(f"no video at {path}", FaultCode.MISSING)
     with readable(path), av.open(str(path), options=OPEN_OPTIONS, **METADATA) as container:

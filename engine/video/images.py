@@ -12,7 +12,7 @@ from engine.damage import diagnose
 from engine.errors import FrameCountMismatch, VideoError
 from engine.faults import FaultCode
 from engine.sources.checked_parquet import DAMAGE
-from engine.sources.containment import refused_code, why_refused
+from engine.sources.containment import why_refused
 from engine.sources.episode import ImageColumn, RowRange
 from engine.sources.row_stream import picture_stream
 from engine.video.limits import CODEC_OPTIONS
@@ -43,8 +43,8 @@ def decode_images(images: ImageColumn, indices: NDArray[np.int64]) -> Iterator[a
 
 def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
     """The column's values of a range of rows, a batch in memory at a time; rows beyond are not read."""
-    if rows.root is not None and (reason := why_refused(rows.path, rows.root)):
-        raise VideoError(f"{rows.path} {reason}", refused_code(rows.path, reason))
+    if rows.root is not None and (refusal := why_refused(rows.path, rows.root)):
+        raise VideoError(f"{rows.path} {refusal}", refusal.code)
     try:
         with picture_stream(rows.path, column) as stream:
             stop = stream.num_rows if rows.stop is None else min(rows.stop, stream.num_rows)

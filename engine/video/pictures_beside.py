@@ -3,7 +3,7 @@
 from engine.damage import diagnose
 from engine.errors import VideoError
 from engine.faults import FaultCode
-from engine.sources.containment import refused_code, why_refused
+from engine.sources.containment import why_refused
 from engine.sources.episode import RowRange
 from engine.sources.picture_paths import NUM_FOLDERS, picture_candidates
 
@@ -26,8 +26,8 @@ def read_picture(name: str, rows: RowRange, where: str) -> bytes:
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise VideoError(f"{where} holds no picture, and {name!r}, which it names, is not there", FaultCode.MISSING)
-    if reason := why_refused(path, rows.root or rows.path.parents[NUM_FOLDERS - 1]):
-        raise VideoError(f"{where} names {path}, which {reason}", refused_code(path, reason))
+    if refusal := why_refused(path, rows.root or rows.path.parents[NUM_FOLDERS - 1]):
+        raise VideoError(f"{where} names {path}, which {refusal}", refusal.code)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise VideoError(f"{where} names {path}, which is larger than {MAX_BYTES} bytes")

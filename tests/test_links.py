@@ -95,11 +95,11 @@ def test_links_to_files_of_another_owner_are_not_followed(tmp_path: Path) -> Non
 def test_the_kind_of_a_refusal_decides_whose_fault_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    (root / "out").symlink_to("/etc/hostname")
+    (root / "out.mp4").symlink_to("/etc/hostname")
     (root / "circle").symlink_to("circle")
     os.mkfifo(root / "pipe")
     (root / "file").touch()
-    for name, barrier in (("out", Barrier.OUTSIDE), ("circle", Barrier.NO_FILE), ("pipe", Barrier.NO_FILE)):
+    for name, barrier in (("out.mp4", Barrier.OUTSIDE), ("circle", Barrier.NO_FILE), ("pipe", Barrier.NO_FILE)):
         refusal = why_refused(root / name, root)
         assert refusal is not None
         assert (refusal.barrier, refusal.code) == (barrier, FaultCode.FOREIGN)

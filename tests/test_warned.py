@@ -2,17 +2,24 @@
 
 import json
 import shutil
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pytest
 
-from conftest import convert_here, data_path, matrix, recipe_for
-from engine.convert import plan_conversion
-from engine.layout import LEDGER, MANIFEST
+from conftest import LOCAL, convert_here, data_path, files_of, matrix, recipe_for
+from engine import run
+from engine.convert import Summary, plan_conversion
+from engine.inspection import inspect_dataset
+from engine.layout import CARD, LEDGER, MANIFEST
 from engine.output.card import dataset_card
-from engine.output.record import LEDGER_LINE, EpisodeRecord, Warned
+from engine.output.record import LEDGER_LINE, EpisodeRecord, EpisodeResult, Warned
 from engine.output.warned import WarningSum, public_warnings, sum_warnings, without_roots
-from synthetic import rewrite_parquet, write_dataset
+from engine.run import Watch, run_plan
+from millrace import main
+from synthetic import SyntheticVideo, edit_column, rewrite_parquet, write_dataset
 
 GAP, DARK = Warned(code="timestamp-gap", message="a gap"), Warned(code="black-video", message="dark", camera="top")
 
@@ -80,3 +87,63 @@ def test_jumps_of_joints_are_warnings(aloha: Path, tmp_path: Path) -> None:
     (found,) = (one for one in convert_here(tmp_path / "aloha", tmp_path / "out").warnings if one.code == "spike")
     assert (found.num_episodes, found.first_episode) == (1, 1)
     assert "left_forearm_roll jumps by +5e+03 in row 20, for one frame" in found.message
+
+
+@pytest.fixture(scope="module")
+def gappy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four episodes; of two a frame was dropped while they were recorded."""
+    root = tmp_path_factory.mktemp("gappy") / "source"
+    write_dataset(root, lengths=(8, 9, 7, 8), fps=20, video=SyntheticVideo(codec="libx264", gop=10, bframes=0))
+    for episode in (1, 3):
+        edit_column(data_path(root, episode), "timestamp", lambda times: [t + 0.05 * (t > 0.22) for t in times])
+    return root
+
+
+DROPPED = "frames were dropped in 1 places, where motion jumps"
+SETTINGS: dict[str, Any] = {"robot": "aloha", "horizon": 2}
+
+
+def told(summary: Summary, out: Path) -> tuple[Any, ...]:
+    """The warnings of a run, and of its files."""
+    manifest = json.loads((out / MANIFEST).read_text())
+    return summary.warnings, manifest["warnings"], (out / CARD).read_text(), files_of(out)
+
+
+@pytest.mark.parametrize("num_done", [1, 2, 3, 4])
+def test_warnings_are_the_same_after_a_stop_and_in_whatever_order_workers_end(
+    gappy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_done: int
+) -> None:
+    plan, seen = plan_conversion(recipe_for(gappy, **SETTINGS)), count(1)
+
+    def stop(_: EpisodeResult) -> None:
+        if next(seen) == num_done:
+            raise KeyboardInterrupt
+
+    in_order, out = run._results, tmp_path / "out"
+    expected = told(run_plan(plan, tmp_path / "undisturbed", workers=LOCAL, started=0.0), tmp_path / "undisturbed")
+    assert [(one.code, one.num_episodes, one.first_episode) for one in expected[0]] == [("timestamp-gap", 2, 1)]
+    monkeypatch.setattr(run, "_results", lambda *args: reversed(list(in_order(*args))))
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, out, workers=LOCAL, started=0.0, watch=Watch(on_result=stop))
+    summary = run_plan(plan, out, workers=LOCAL, started=0.0)
+    assert summary.num_resumed == num_done
+    assert told(summary, out) == expected
+
+
+def test_dropped_frames_are_said_printed_and_kept(
+    gappy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    flags = ("--robot", "aloha", "--horizon", "2", "--image-size", "64", "--local")
+    assert main(["convert", str(gappy), str(out), *flags]) == 0
+    printed = capsys.readouterr()
+    assert "timestamp-gap in 2 episodes; the first is episode 1: " in printed.out + printed.err
+    assert DROPPED in printed.out + printed.err
+    (kept,) = json.loads((out / MANIFEST).read_text())["warnings"]
+    assert (kept["code"], kept["num_episodes"], kept["first_episode"]) == ("timestamp-gap", 2, 1)
+    assert DROPPED in kept["message"]
+    assert DROPPED in (out / CARD).read_text()
+    findings = [one for one in inspect_dataset(gappy).findings if one.code == "timestamp-gap"]
+    assert [DROPPED in str(finding) for finding in findings] == [True, True]
+    assert main(["inspect", str(gappy)]) == 0
+    assert DROPPED in capsys.readouterr().out

@@ -249,6 +249,7 @@ def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun =
                 retry_skipped=rerun.retry_skipped,
                 on_plan=progress.on_plan,
                 on_result=progress.on_result,
+                on_retry=progress.on_retry,
             )
     except KeyboardInterrupt:
         progress.stopped()

@@ -60,9 +60,13 @@ def match_joints(
     if names and not _anonymous(names):
         lacks = ", ".join(missing) if len(missing) < len(joints) else "every joint"
         raise _mismatch(f"it lacks {lacks}", names, joints)
+    return _by_position(names, joints, width, is_allowed=by_position)
+
+
+def _by_position(names: Sequence[str] | None, joints: Sequence[str], width: int, *, is_allowed: bool) -> Match:
     if width != len(joints):
         raise _mismatch(f"by position, {width} columns cannot be {len(joints)} joints", names, joints)
-    if not by_position:
+    if not is_allowed:
         raise _mismatch("it names no joints, and this robot's datasets come in more than one order", names, joints)
     return Match(np.arange(width, dtype=np.int64), "position")
 

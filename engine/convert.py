@@ -52,6 +52,7 @@ def convert(
     retry_skipped: bool = False,
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
     on_result: Callable[[EpisodeResult], None] = lambda result: None,
+    on_retry: Callable[[int], None] = lambda num_failed: None,
 ) -> Summary:
     """Convert the recipe's sources into a GR00T dataset at `out`; a run that was stopped is continued.
 
@@ -65,6 +66,7 @@ def convert(
         retry_skipped: The same, and try those again that a finished dataset was finished without.
         on_plan: Told the plan and how many of its episodes are already done.
         on_result: Told each episode's result as it comes.
+        on_retry: Told how many failed episodes are tried once more, before they are.
 
     Raises:
         EpisodesFailed: some episodes could not be converted; the others are done, meta/ is not written.
@@ -72,16 +74,17 @@ def convert(
     """
     if not isinstance(recipe, Recipe):
         raise RecipeError(f"convert takes a recipe, such as Recipe.single({str(recipe)!r}, map=...), not {recipe!r}")
+    rerun = Rerun(overwrite, verify, skip_bad or retry_skipped, retry_skipped)
+    return _convert(recipe, Path(out), workers, rerun, Watch(on_plan, on_result, on_retry))
+
+
+def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: Watch) -> Summary:
     started = perf_counter()
-    rerun, watch = Rerun(overwrite, verify, skip_bad or retry_skipped, retry_skipped), Watch(on_plan, on_result)
-    parts, begun = _planned(recipe, Path(out), overwrite=overwrite)
+    parts, begun = _planned(recipe, out, overwrite=rerun.overwrite)
     run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
     with _on_device(_unfinished(parts, rerun), recipe.device, begun, workers) as todo:
         summaries = _run_all(todo, run)
-    for plan, folder in parts:
-        if plan.part not in summaries:
-            summaries[plan.part] = _finished(plan, folder, rerun)
-    first, *others = (summaries[plan.part] for plan, _ in parts)
+    first, *others = (summaries.get(plan.part) or _finished(plan, folder, rerun) for plan, folder in parts)
     return replace(first, held_out=others[0]) if others else first
 
 

@@ -80,6 +80,11 @@ class ConversionProgress:
             self.last_line = perf_counter()
             self._print(self.line())
 
+    def on_retry(self, num_failed: int) -> None:
+        """Say why nothing more is counted for a while."""
+        self.bar.update(self.task, description=f"retrying {num_failed:,} failed")
+        self._print(f"trying {counted(num_failed, 'failed episode')} once more")
+
     def what_now(self, out: Path, *, skips_bad: bool) -> str:
         """What was kept of a run in which episodes failed, and how to go on."""
         kept, planned = sum(self.kept.values()), sum(self.planned.values())

@@ -21,6 +21,8 @@ from engine.video.stages import NVENC
 
 # Handed to one process, which takes a second or two to start: results are reported as often as that.
 BATCH_EPISODES = 256
+HANGS = "a codec, a library or a disk hangs"
+DIED = "a codec or a library crashed, or the system killed it for want of memory"
 # Far more than any episode takes.
 START_SECONDS, SECONDS_PER_FRAME = 600.0, 1.0
 
@@ -90,7 +92,8 @@ def _in_children(
     while left:
         kept = folders[1] / f"{left[0].index}.again"
         limit = START_SECONDS + SECONDS_PER_FRAME * sum(plan.episode.num_frames for plan in left)
-        died = apart(partial(_convert_all, left, job, folders, kept), str, limit_seconds=limit)
+        work = partial(_convert_all, left, job, folders, kept)
+        died = apart(work, str, limit_seconds=limit, why_late=HANGS, why_dead=DIED)
         results = _read(kept)
         for result in results:
             yield _better(first[result.index], result)

@@ -18,7 +18,7 @@ from engine.output.quarantine import set_aside, without_failed
 from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from engine.output.renumber import renumber
 from engine.planning.numbering import Key, without, without_unused_tasks
-from engine.planning.plan import ConversionPlan, EpisodePlan
+from engine.planning.plan import ConversionPlan, EpisodePlan, first_fault
 from engine.retry import retry
 from engine.row_reader import RowReader
 from engine.summary import Summary, summarize
@@ -42,10 +42,12 @@ class Rerun:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told, while episodes are converted, of the plan and how many of it are done, and of each result."""
+    """Who is told, while episodes are converted, of the plan and how many of it are done, of each result, and of
+    how many failed episodes are tried once more."""
 
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None
     on_result: Callable[[EpisodeResult], None] = lambda result: None
+    on_retry: Callable[[int], None] = lambda num_failed: None
 
 
 def run_plan(
@@ -139,6 +141,8 @@ class _Run:
         return None
 
     def _retry(self, failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path) -> Iterator[EpisodeResult]:
+        if num_tried := sum(first_fault(plan.episodes[failure.index], plan.job) is None for failure in failures):
+            self.watch.on_retry(num_tried)
         folders = out.absolute(), self.scratch.absolute()
         return retry(failures, plan.episodes, plan.job, *folders, is_local=self.workers.local)
 

@@ -165,8 +165,8 @@ def test_a_finished_dataset_whose_source_changed_is_not_touched(tmp_path: Path, 
 
 
 def without_notes(err: str) -> list[str]:
-    """Lines on standard error that are no notes on what is planned."""
-    return [line for line in err.splitlines() if not line.startswith("note: ")]
+    """Lines on standard error that are no notes on what is planned or done."""
+    return [line for line in err.splitlines() if not line.startswith(("note: ", "trying "))]
 
 
 def test_what_failed_is_in_a_table(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +177,7 @@ def test_what_failed_is_in_a_table(tmp_path: Path, capsys: Any, monkeypatch: pyt
     rewrite_parquet(data_path(tmp_path / "source", 1), nan_in_row_7)
     assert convert(tmp_path / "source", tmp_path / "out") == 1
     shown = capsys.readouterr()
+    assert "trying 3 failed episodes once more" in shown.err.splitlines()
     assert [line.split(": ")[0] for line in without_notes(shown.err)] == [
         "episode 0, camera top",
         "episode 1",

@@ -43,6 +43,12 @@ def test_a_crash_is_told(work: Callable[[], object], told: str) -> None:
     assert apart(work, str).startswith(told)
 
 
+def test_what_it_means_is_up_to_the_caller() -> None:
+    """Nothing but a GPU's work has a driver to blame."""
+    assert apart(os.abort, str, why_dead="a codec crashed").endswith("died of SIGABRT: a codec crashed")
+    assert apart(partial(sleep, 600), str, limit_seconds=0.5, why_late="a disk hangs").endswith("a disk hangs")
+
+
 def test_a_hang_ends_after_a_time() -> None:
     started = perf_counter()
     assert apart(partial(sleep, 600), str, limit_seconds=1) == "no answer within 1 s: the driver hangs"

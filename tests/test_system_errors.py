@@ -5,7 +5,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,44 +65,55 @@ def error_of(source: Path, out: Path) -> str | None:
     return None
 
 
-def fail_at(number: int, monkeypatch: pytest.MonkeyPatch, call: str, error: int, folder: Path) -> Callable[[], bool]:
-    """Fail one call, of those that concern a folder, as the system does; returns whether it came to that."""
-    owner, name = CALLS[call]
-    work, count = getattr(owner, name), 0
+@dataclass(frozen=True)
+class Fault:
+    """One call that fails as the system fails it. number: of the call, from 0. error: an errno."""
 
-    def failing(*args: Any, **kwargs: Any) -> Any:
-        nonlocal count
-        where = f"/proc/self/fd/{args[0]}" if name == "fsync" else args[0 if name != "write_table" else 1]
-        count += Path(os.path.realpath(where)).is_relative_to(folder) if not isinstance(where, int) else 0
-        if count == number + 1:
-            count += 1
-            raise OSError(error, os.strerror(error), *([str(where)] if name in ("open", "replace") else []))
-        return work(*args, **kwargs)
+    call: str
+    number: int
+    error: int
 
-    monkeypatch.setattr(owner, name, failing)
-    return lambda: count > number + 1
+    def __str__(self) -> str:
+        return f"{self.call}-{self.number}-{errno.errorcode[self.error]}"
+
+    def befall(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+        """Fail that call, of those that concern a folder; returns whether it came to that."""
+        owner, name = CALLS[self.call]
+        work, count = getattr(owner, name), 0
+
+        def failing(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            where = f"/proc/self/fd/{args[0]}" if name == "fsync" else args[0 if name != "write_table" else 1]
+            count += Path(os.path.realpath(where)).is_relative_to(folder) if not isinstance(where, int) else 0
+            if count == self.number + 1:
+                count += 1
+                filename = [str(where)] if name in ("open", "replace") else []
+                raise OSError(self.error, os.strerror(self.error), *filename)
+            return work(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, failing)
+        return lambda: count > self.number + 1
 
 
-@pytest.mark.parametrize(
-    ("call", "number", "error"),
-    [
-        *((call, number, errno.EIO) for call in ("open", "fsync", "replace") for number in (0, 1, 2, 5)),
-        *((call, 0, error) for call in ("fsync", "rows written") for error in (errno.ESTALE, errno.ENOMEM)),
-        *(("video opened", number, errno.EIO) for number in (1, 3)),
-    ],
-)
+OF_OUTPUT = [
+    *(Fault(call, number, errno.EIO) for call in ("open", "fsync", "replace") for number in (0, 1, 2, 5)),
+    *(Fault(call, 0, error) for call in ("fsync", "rows written") for error in (errno.ESTALE, errno.ENOMEM)),
+    *(Fault("video opened", number, errno.EIO) for number in (1, 3)),
+]
+OF_SOURCE = [
+    Fault("rows opened", 0, errno.EIO),
+    Fault("video opened", 1, errno.ESTALE),
+    Fault("video opened", 0, errno.EIO),
+]
+
+
+@pytest.mark.parametrize("fault", OF_OUTPUT, ids=str)
 def test_of_the_output(
-    source: Path,
-    undisturbed: dict[str, bytes],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    call: str,
-    number: int,
-    error: int,
+    fault: Fault, source: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path.resolve() / "out"
     with monkeypatch.context() as patch:
-        has_failed = fail_at(number, patch, call, error, out)
+        has_failed = fault.befall(out, patch)
         message = error_of(source, out)
         assert has_failed()
     assert message is None or str(out) in message
@@ -111,20 +122,11 @@ def test_of_the_output(
     assert files_of(out) == undisturbed
 
 
-@pytest.mark.parametrize(
-    ("call", "number", "error"),
-    [("rows opened", 0, errno.EIO), ("video opened", 1, errno.ESTALE), ("video opened", 0, errno.EIO)],
-)
+@pytest.mark.parametrize("fault", OF_SOURCE, ids=str)
 def test_of_the_source(
-    source: Path,
-    undisturbed: dict[str, bytes],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    call: str,
-    number: int,
-    error: int,
+    fault: Fault, source: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_failed = fail_at(number, monkeypatch, call, error, source.resolve())
+    has_failed = fault.befall(source.resolve(), monkeypatch)
     convert_all(source, tmp_path / "out")
     assert has_failed()
     assert files_of(tmp_path / "out") == undisturbed

@@ -48,13 +48,9 @@ def publish(
         NotPublishable: the folder is not finished or not valid, or links lead out of it.
         HubError: the Hub cannot be reached or does not allow it.
     """
-    root, hub_id = Path(folder), parse_hub_id(repo)
-    if hub_id is None or hub_id.revision is not None:
-        raise RecipeError(f"datasets and models on the Hub are named org/name, not {repo!r}")
-    if not root.is_dir() and Path(repo).is_dir():
-        raise NotPublishable(f"there is no folder {root}. Did you mean `millrace upload {repo} {root}`?")
+    root = Path(folder)
+    name = _named(root, repo, kind)
     check_publishable(root, kind)
-    name = HubName(kind, hub_id.repo)
     check_token(name)
     _make_repository(name, private=private)
     sizes = _local_sizes(root)
@@ -65,6 +61,16 @@ def publish(
         if kind == "dataset":
             _tag_version(root, name)
     return name.url
+
+
+def _named(root: Path, repo: str, kind: RepoKind) -> HubName:
+    """The repository that is meant, by a name that may stand in the folder's place."""
+    hub_id = parse_hub_id(repo)
+    if hub_id is None or hub_id.revision is not None:
+        raise RecipeError(f"datasets and models on the Hub are named org/name, not {repo!r}")
+    if not root.is_dir() and Path(repo).is_dir():
+        raise NotPublishable(f"there is no folder {root}. Did you mean `millrace upload {repo} {root}`?")
+    return HubName(kind, hub_id.repo)
 
 
 def check_publishable(root: Path, kind: RepoKind) -> None:

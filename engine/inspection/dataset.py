@@ -79,7 +79,11 @@ def inspect_dataset(
         if not os.path.isdir(path):  # unlike pathlib, False of a folder that permissions hide
             raise
         return inspect_unopened(Path(path), error)
-    chosen = _choose(dataset, episodes, max_episodes)
+    return _inspect(dataset, _choose(dataset, episodes, max_episodes), on_progress)
+
+
+def _inspect(dataset: SourceDataset, chosen: Sequence[SourceEpisode], on_progress: OnProgress) -> Inspection:
+    """Look into the chosen episodes, and into the metadata of all."""
     files = measure_files(dataset)
     _fetch(chosen, files.missing, partial(on_progress, "download"))
     failed: list[Finding] = []
@@ -92,7 +96,16 @@ def inspect_dataset(
     watch = partial(inspect_videos, missing=files.missing, on_progress=partial(on_progress, "videos"))
     videos = _attempt(partial(watch, dataset, chosen, rows.checks), VideosResult((), 0, ()), failed)
     claims = _attempt(partial(read_claims, dataset.root, dataset.files.bounds(dataset.root)), Claims(), failed)
-    return _summarize(dataset, guess, claims, files, rows, videos, tuple(failed), num_inspected=len(chosen))
+    findings = [
+        *failed,
+        *claim_findings(dataset, claims),
+        *metadata_findings(dataset),
+        *task_findings(dataset),
+        *files.findings,
+        *rows.findings,
+        *videos.findings,
+    ]
+    return _summarize(dataset, guess, claims, files, rows, videos, findings, num_inspected=len(chosen))
 
 
 def _attempt(work: Callable[[], Result], otherwise: Result, failed: list[Finding]) -> Result:
@@ -127,19 +140,10 @@ def _summarize(
     files: Files,
     rows: RowsResult,
     videos: VideosResult,
-    failed: tuple[Finding, ...],
+    findings: Sequence[Finding],
     *,
     num_inspected: int,
 ) -> Inspection:
-    findings = [
-        *failed,
-        *claim_findings(dataset, claims),
-        *metadata_findings(dataset),
-        *task_findings(dataset),
-        *files.findings,
-        *rows.findings,
-        *videos.findings,
-    ]
     lengths = [episode.num_frames for episode in dataset.episodes]
     return Inspection(
         root=dataset.root,

@@ -9,7 +9,7 @@ import numpy as np
 from embodiments import Robot
 from embodiments.errors import MillraceError
 from engine.inspection.columns import Columns, choose_columns
-from engine.inspection.episode_rows import Extent, RowChecks, check_rows, look_back, read_values
+from engine.inspection.episode_rows import Extent, RowChecks, RowReport, check_rows, look_back, read_values
 from engine.inspection.facts import MotionFacts
 from engine.inspection.findings import Finding, found
 from engine.inspection.limits import limit_checks
@@ -58,42 +58,57 @@ def inspect_rows(
     reader = RowReader()
     checks = _make_checks(dataset, choose_columns(features, robot), episodes, reader)
     limits = limit_checks(dataset, robot)
-    extents: dict[str, Extent] = {}
-    seen: list[Seen] = []
-    agreements: dict[int, Extent] = {}
-    lag: LagSums | None = None
-    num_frames = num_idle = 0
+    together = _Together()
     for number, episode in enumerate(episodes, start=1):
         report = check_rows(episode, checks, reader)
         findings += report.findings
         findings += [] if limits is None else limits.findings(episode, report.extents)
-        extents = _widen(extents, report.extents)
-        if report.seen is not None:
-            seen.append(report.seen)
-        if report.agreement is not None:
-            agreements[episode.index] = report.agreement
-        if report.lag is not None:
-            lag = report.lag if lag is None else lag + report.lag
-        if report.num_idle is not None:
-            num_frames, num_idle = num_frames + report.num_frames, num_idle + report.num_idle
+        together.add(episode, report)
         on_progress(number, len(episodes))
-    fit = None if lag is None else best_lag(lag)
-    findings += _constant_findings(extents, checks.columns)
-    findings += outlier_findings(seen, checks.columns)
-    findings += _reversed_findings(agreements, checks.columns)
-    if lag is not None and fit is not None:
-        findings.append(_lag_finding(lag, fit, float(dataset.fps)))
-    motion = _motion_facts(fit, float(dataset.fps), idle_share=num_idle / num_frames if num_frames else None)
-    return RowsResult(checks, motion, tuple(findings))
+    fps = float(dataset.fps)
+    findings += together.findings(checks.columns, fps)
+    return RowsResult(checks, together.motion(fps), tuple(findings))
 
 
-def _motion_facts(fit: LagFit | None, fps: float, *, idle_share: float | None) -> MotionFacts:
-    return MotionFacts(
-        lag_frames=None if fit is None else fit.frames,
-        lag_seconds=None if fit is None else fit.frames / fps,
-        lag_correlation=None if fit is None else fit.correlation,
-        idle_share=idle_share,
-    )
+class _Together:
+    """What the rows of all episodes show together."""
+
+    def __init__(self) -> None:
+        self.extents: dict[str, Extent] = {}
+        self.seen: list[Seen] = []
+        self.agreements: dict[int, Extent] = {}
+        self.lag: LagSums | None = None
+        self.num_frames = self.num_idle = 0
+
+    def add(self, episode: SourceEpisode, report: RowReport) -> None:
+        """Take in those of one more."""
+        self.extents = _widen(self.extents, report.extents)
+        if report.seen is not None:
+            self.seen.append(report.seen)
+        if report.agreement is not None:
+            self.agreements[episode.index] = report.agreement
+        if report.lag is not None:
+            self.lag = report.lag if self.lag is None else self.lag + report.lag
+        if report.num_idle is not None:
+            self.num_frames, self.num_idle = self.num_frames + report.num_frames, self.num_idle + report.num_idle
+
+    def findings(self, columns: Columns, fps: float) -> Iterator[Finding]:
+        """What is wrong with them, or remarkable."""
+        yield from _constant_findings(self.extents, columns)
+        yield from outlier_findings(self.seen, columns)
+        yield from _reversed_findings(self.agreements, columns)
+        if self.lag is not None and (fit := best_lag(self.lag)) is not None:
+            yield _lag_finding(self.lag, fit, fps)
+
+    def motion(self, fps: float) -> MotionFacts:
+        """How the robot moves; fps: the dataset's rate."""
+        fit = None if self.lag is None else best_lag(self.lag)
+        return MotionFacts(
+            lag_frames=None if fit is None else fit.frames,
+            lag_seconds=None if fit is None else fit.frames / fps,
+            lag_correlation=None if fit is None else fit.correlation,
+            idle_share=self.num_idle / self.num_frames if self.num_frames else None,
+        )
 
 
 def evenly(episodes: Sequence[SourceEpisode], limit: int) -> list[SourceEpisode]:

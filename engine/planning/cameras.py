@@ -39,10 +39,7 @@ def bind_cameras(
     named = {target: _own_name(source, compiled.source, camera) for target, camera in compiled.cameras.items()}
     if spec.map is None and not as_listed:
         named = {camera: camera for camera in source.cameras}
-    renamed = {target: camera_name(camera) for target, camera in spec.cameras.items()}
-    for camera in renamed:
-        if spec.map is not None and camera not in compiled.target.cameras:
-            raise unknown_name(camera, f"camera of robot '{compiled.target.name}'", compiled.target.cameras)
+    renamed = _renamed(spec, compiled)
     if spec.map is None:  # a renamed camera is not kept under its old name as well
         named = {target: camera for target, camera in named.items() if camera not in renamed.values()}
     cameras = {**{target: camera for target, camera in named.items() if target not in spec.black_cameras}, **renamed}
@@ -54,6 +51,14 @@ def bind_cameras(
     listed = f". Robot file '{compiled.target.name}' lists it under `cameras:`; delete it there to do without"
     _check_bound(source, cameras, advice=listed if as_listed else "")
     return cameras
+
+
+def _renamed(spec: SourceSpec, compiled: CompiledMap) -> dict[str, str]:
+    """Target camera -> source camera, as the recipe says; through a map, the robot's own cameras only."""
+    for camera in spec.cameras:
+        if spec.map is not None and camera not in compiled.target.cameras:
+            raise unknown_name(camera, f"camera of robot '{compiled.target.name}'", compiled.target.cameras)
+    return {target: camera_name(camera) for target, camera in spec.cameras.items()}
 
 
 def _check_bound(source: SourceDataset, cameras: Mapping[str, str], *, advice: str) -> None:

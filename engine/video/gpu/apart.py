@@ -18,13 +18,26 @@ LIMIT_SECONDS = 120.0
 DYING_SECONDS = 5.0
 # The modules of this process, but not its `__main__`, as multiprocessing would have it: that may begin to work.
 CODE = "import sys; sys.path[:] = {path!r}; from engine.video.gpu.apart import answer; answer()"
-BROKEN = "the driver or a library is broken"
+HANGS, BROKEN = "the driver hangs", "the driver or a library is broken"
 
 
 def apart(
-    work: Callable[[], Result], failed: Callable[[str], Instead], *, limit_seconds: float = LIMIT_SECONDS
+    work: Callable[[], Result],
+    failed: Callable[[str], Instead],
+    *,
+    limit_seconds: float = LIMIT_SECONDS,
+    why_late: str = HANGS,
+    why_dead: str = BROKEN,
 ) -> Result | Instead:
-    """What `work`, which can be pickled, returns in another process; or of `failed`, which is told why it did not."""
+    """What `work`, which can be pickled, returns in another process; or of `failed`, which is told why it did not.
+
+    Args:
+        work: What to do.
+        failed: Makes the result where that is not done.
+        limit_seconds: It may take.
+        why_late: What it means that it takes longer.
+        why_dead: What it means that the process ends before.
+    """
     quiet = {"SVT_LOG": "1"}  # of the encoder that makes samples: errors only
     process = subprocess.Popen(
         [sys.executable, "-c", CODE.format(path=sys.path)],
@@ -36,7 +49,7 @@ def apart(
     try:
         told, errors = process.communicate(pickle.dumps(work), timeout=limit_seconds)
     except subprocess.TimeoutExpired:
-        return failed(f"no answer within {limit_seconds:g} s: the driver hangs")
+        return failed(f"no answer within {limit_seconds:g} s: {why_late}")
     finally:
         if process.returncode is None:
             process.kill()
@@ -45,7 +58,7 @@ def apart(
     if process.returncode == 0:
         result: Result = pickle.loads(told)
         return result
-    return failed(f"the process that tried it {_end(process.returncode, errors)}: {BROKEN}")
+    return failed(f"the process that tried it {_end(process.returncode, errors)}: {why_dead}")
 
 
 def _end(status: int, errors: bytes) -> str:

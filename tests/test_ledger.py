@@ -314,6 +314,19 @@ def test_a_ledger_says_no_path_of_this_machine(aloha: Path, tmp_path: Path) -> N
         continued(tmp_path / "other", tmp_path / "out")
 
 
+def test_no_reason_of_a_failure_says_where_the_source_lies(aloha: Path, tmp_path: Path) -> None:
+    source, out = Path(shutil.copytree(aloha, tmp_path / "aloha")), tmp_path / "out"
+    video_path(source, 1).unlink()
+    with pytest.raises(EpisodesFailed, match=f"no video at {video_path(source, 1)}"):
+        convert(recipe_for(source), out, workers=LOCAL)
+    relative = f"no video at {video_path(source, 1).relative_to(source)}"
+    assert relative in (out / LEDGER).read_text()
+    assert str(tmp_path) not in (out / LEDGER).read_text()
+    summary = convert(recipe_for(source), out, workers=LOCAL, skip_bad=True)
+    assert summary.quarantined[0].reason.startswith(relative)
+    assert not [path for path in out.rglob("*") if path.is_file() and str(tmp_path).encode() in path.read_bytes()]
+
+
 def test_every_result_is_on_disk_when_it_is_told(aloha: Path, tmp_path: Path) -> None:
     lines: list[int] = []
 

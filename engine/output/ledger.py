@@ -16,6 +16,7 @@ from engine.layout import LEDGER
 from engine.output.header import check_same, header_of
 from engine.output.published import sha256
 from engine.output.record import LEDGER_LINE, EpisodeFailure, EpisodeRecord, EpisodeResult, LedgerLine, Skipped, Vacated
+from engine.output.warned import without_roots
 from engine.planning.numbering import Key
 from engine.planning.plan import ConversionPlan, EpisodePlan
 
@@ -41,6 +42,7 @@ class Ledger:
         """
         self.path = out / LEDGER
         self.out, self.verify, self.is_read_only = out, verify, is_read_only
+        self._plan = plan
         self._planned = {episode.key: episode for episode in plan.episodes}
         assert len(self._planned) == len(plan.episodes), "an episode of a source is in a dataset once"
         self._tasks = {text: index for index, text in enumerate(plan.tasks)}
@@ -142,10 +144,11 @@ class Ledger:
         return (record.index, record.first_index, record.tasks) == (planned.index, planned.first_index, tasks)
 
     def append(self, result: EpisodeResult) -> None:
-        """Write one result; the operating system has it when this returns."""
-        place = self._write(result.model_dump_json().encode())
-        if isinstance(result, EpisodeRecord):
-            self._hold(result, place)
+        """Write one result, without where sources lie; the operating system has it when this returns."""
+        if isinstance(result, EpisodeFailure):
+            self._write(_public_failure(result, self._plan).model_dump_json().encode())
+        else:
+            self._hold(result, self._write(_public_record(result, self._plan).model_dump_json().encode()))
 
     def vacate(self, index: int) -> None:
         """Say that what lies under a number is about to be replaced."""
@@ -161,7 +164,7 @@ class Ledger:
 
     def skip(self, failures: Sequence[EpisodeFailure]) -> None:
         """Note for later runs that these are skipped, beside those that are."""
-        self._skipped = (*self._still_skipped, *failures)
+        self._skipped = (*self._still_skipped, *(_public_failure(failure, self._plan) for failure in failures))
         self._write(Skipped(episodes=self._skipped).model_dump_json().encode())
 
     def take_back(self, keys: Collection[Key]) -> None:
@@ -219,6 +222,19 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _public_failure(failure: EpisodeFailure, plan: ConversionPlan) -> EpisodeFailure:
+    """A failure as others may read it: whoever copies OUT as a whole publishes the ledger."""
+    return failure.model_copy(update={"reason": without_roots(failure.reason, plan)})
+
+
+def _public_record(record: EpisodeRecord, plan: ConversionPlan) -> EpisodeRecord:
+    """Likewise of a record, whose warnings may name files."""
+    if not record.warnings:
+        return record
+    warnings = (one.model_copy(update={"message": without_roots(one.message, plan)}) for one in record.warnings)
+    return record.model_copy(update={"warnings": tuple(warnings)})
 
 
 def _parse(line: bytes) -> LedgerLine | None:

@@ -1,5 +1,6 @@
 """What stands for a file's content: its size and its time of change."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 ROUNDING_NS = 2_000_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileState:
     """Size and time of change of a file; -1 for both: it cannot be seen."""
 
@@ -20,7 +21,7 @@ class FileState:
     def of(cls, path: Path) -> "FileState":
         """The file's now."""
         try:
-            state = path.stat()
+            state = os.stat(path)
         except OSError:
             return cls(-1, -1)
         return cls(state.st_size, state.st_mtime_ns)

@@ -12,8 +12,9 @@ from conftest import LOCAL, data_path, files_of, read_meta, read_table
 from engine.convert import convert, plan_conversion
 from engine.errors import EpisodesFailed, RecipeError
 from engine.inspection import inspect_dataset
-from engine.planning.recipe import Recipe
-from engine.sources import open_source
+from engine.planning.recipe import Recipe, SourceSpec
+from engine.planning.tasks import episode_tasks
+from engine.sources import SourceDataset, SourceEpisode, open_source
 from millrace import main
 from synthetic import SyntheticVideo, edit_column, edit_json, edit_jsonl, rewrite_parquet, write_dataset
 
@@ -155,6 +156,28 @@ def test_a_task_where_none_is_missing_is_an_error_with_the_remedy(tmp_path: Path
     assert plan_conversion(recipe(source, task="Sort.", task_all=True)).tasks == ("Sort.",)
     with pytest.raises(RecipeError, match=r"task_all replaces every task by the one text of `task`"):
         recipe(source, task_all=True)
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_each_list_of_tasks_is_judged_and_kept_once(
+    tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "a", version=version, lengths=(12,) * 6, tasks=["pick", "place"] * 3)
+    judged: list[int] = []
+
+    def count(source: SourceDataset, episode: SourceEpisode, spec: SourceSpec) -> tuple[str, ...]:
+        judged.append(episode.index)
+        return episode_tasks(source, episode, spec)
+
+    monkeypatch.setattr("engine.planning.tasks.episode_tasks", count)
+    plan = plan_conversion(recipe(root))
+    source = open_source(root)
+    lists = {episode.tasks for episode in source.episodes}
+    assert [episode.tasks for episode in plan.episodes] == [
+        episode_tasks(source, episode, plan.recipe.sources[0]) for episode in source.episodes
+    ]
+    assert len(judged) == 4 * len(lists) < 4 * 6  # for its check, its note, its number and its episodes
+    assert len({id(episode.tasks) for episode in source.episodes}) == len(lists)
 
 
 def test_a_v3_dataset_without_a_list_of_tasks_has_those_of_its_episodes(tmp_path: Path) -> None:

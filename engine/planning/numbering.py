@@ -14,14 +14,14 @@ from engine.output.record import EpisodeRecord
 from engine.planning.binding import Binding
 from engine.planning.plan import ConversionPlan, EpisodePlan
 from engine.planning.prepare import PreparedSource
-from engine.planning.tasks import episode_tasks, rewritten, row_tasks
+from engine.planning.tasks import rewritten, row_tasks, tasks_by_list
 from engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode
 from engine.sources.picture_paths import pictures_digest
 
 Episodes = tuple[SourceEpisode, ...]
 Key = tuple[int, int]  # see EpisodePlan.key
-# Fields of clips that make two of them different.
-COMPARED = {kind: tuple(field.name for field in fields_of(kind) if field.compare) for kind in (Clip, ImageColumn)}
+# Fields of clips that make two of them different, by their names.
+COMPARED = {kind: sorted(field.name for field in fields_of(kind) if field.compare) for kind in (Clip, ImageColumn)}
 # Of files that episodes share, as they come one after the other.
 MAX_STATES = 256
 
@@ -31,8 +31,8 @@ def number_tasks(sources: Sequence[PreparedSource], selected: Sequence[Episodes]
     then those that rows may name besides; see `without_unused_tasks`."""
     texts: dict[str, None] = {}
     for source, episodes in zip(sources, selected, strict=True):
-        for episode in episodes:
-            texts.update(dict.fromkeys(episode_tasks(source.dataset, episode, source.spec)))
+        for told in tasks_by_list(source.dataset, episodes, source.spec).values():
+            texts.update(dict.fromkeys(told))
     for source, episodes in zip(sources, selected, strict=True):
         texts.update(dict.fromkeys(row_tasks(source.dataset, source.spec).values() if episodes else ()))
     return {text: index for index, text in enumerate(texts)}
@@ -54,17 +54,18 @@ def number_episodes(
     for number, (source, episodes) in enumerate(zip(sources, selected, strict=True)):
         # Clips may be copied with what the source's manifest says of them.
         texts = sorted((index, rewritten(text, source.spec)) for index, text in source.dataset.tasks.items())
-        known = bindings[number].digest, texts, _state_of_manifest(source.dataset)
+        known = repr((bindings[number].digest, texts, _state_of_manifest(source.dataset)))
         cameras = frozenset(bindings[number].cameras.values())
+        tasks_of = tasks_by_list(source.dataset, episodes, source.spec)
         for whole in episodes:
             episode = _with_cameras(whole, cameras)
-            told = episode_tasks(source.dataset, episode, source.spec)
+            told = tasks_of[episode.tasks]
             num_frames = source.num_frames[episode.index]
             states = () if episode.repository is not None else tuple(map(state_of, episode.paths))
             facts: tuple[object, ...]
-            facts = (known, num_frames, told, _facts_of(episode, source.dataset.root), _state_of_files(episode, states))
+            facts = (num_frames, told, _facts_of(episode, source.dataset.root), _state_of_files(episode, states))
             facts += _state_of_pictures(episode, source.dataset.root)
-            digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+            digest = hashlib.sha256(f"({known}, {repr(facts)[1:]}".encode()).hexdigest()[:16]
             told_of = digest, source.origins[episode.index]
             yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], *told_of, states)
             index, first_index = index + 1, first_index + num_frames
@@ -72,7 +73,8 @@ def number_episodes(
 
 def _with_cameras(episode: SourceEpisode, cameras: Collection[str]) -> SourceEpisode:
     """The episode without videos that nothing is made of: whether these are there, or change, makes no difference."""
-    return replace(episode, clips={camera: clip for camera, clip in episode.clips.items() if camera in cameras})
+    clips = {camera: clip for camera, clip in episode.clips.items() if camera in cameras}
+    return episode if len(clips) == len(episode.clips) else replace(episode, clips=clips)
 
 
 def without(plan: ConversionPlan, left_out: Collection[Key]) -> ConversionPlan:
@@ -146,11 +148,14 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
             return [place(part.path) for part in ranges]
         return [(place(part.path), part.start, part.stop) for part in ranges]
 
+    def fact(clip: Clip | ImageColumn, name: str) -> object:
+        value = getattr(clip, name)
+        return place(value) if name == "path" else rows(value) if name == "rows" else value
+
     clips: list[object] = []
     for camera, clip in sorted(episode.clips.items()):
-        fields = {name: getattr(clip, name) for name in COMPARED[type(clip)]}
-        fields |= {"path": place(clip.path)} if isinstance(clip, Clip) else {"rows": rows(clip.rows)}
-        clips.append((camera, type(clip).__name__, sorted(fields.items())))
+        kind = type(clip)
+        clips.append((camera, kind.__name__, [(name, fact(clip, name)) for name in COMPARED[kind]]))
     own: tuple[object, ...] = (episode.index, episode.num_frames, episode.tasks, place(episode.search), episode.faults)
     own += (episode.max_spare, episode.trimmed)
     return [own, rows(episode.rows), clips]

@@ -37,7 +37,7 @@ class Job:
     gpu: Gpu | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EpisodePlan:
     """One output episode.
 

@@ -45,6 +45,21 @@ def episode_tasks(source: SourceDataset, episode: SourceEpisode, spec: SourceSpe
     )
 
 
+def tasks_by_list(
+    source: SourceDataset, episodes: Iterable[SourceEpisode], spec: SourceSpec
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The output's tasks of each list of tasks that an episode has, in order of appearance; see `episode_tasks`."""
+    return {listed: episode_tasks(source, first, spec) for listed, first in _first_of_each_list(episodes).items()}
+
+
+def _first_of_each_list(episodes: Iterable[SourceEpisode]) -> dict[tuple[str, ...], SourceEpisode]:
+    """The first episode of each list of tasks; of 100,000 episodes most have the list of another."""
+    found: dict[tuple[str, ...], SourceEpisode] = {}
+    for episode in episodes:
+        found.setdefault(episode.tasks, episode)
+    return found
+
+
 def _listed(source: SourceDataset, episode: SourceEpisode) -> Sequence[str]:
     return episode.tasks or tuple(source.tasks.values())
 
@@ -81,9 +96,8 @@ def check_tasks(source: SourceDataset, episodes: Sequence[SourceEpisode], spec: 
         UnknownName: a text that is to be replaced is none of the source's.
     """
     known = dict.fromkeys(source.tasks.values())
-    for episode in episodes:
-        episode_tasks(source, episode, spec)
-        known.update(dict.fromkeys(episode.tasks))
+    for listed in tasks_by_list(source, episodes, spec):
+        known.update(dict.fromkeys(listed))
     for old in spec.task if isinstance(spec.task, Mapping) else ():
         if old not in known:
             raise unknown_name(old, f"task of {source.address}", known)
@@ -100,7 +114,7 @@ def needs_task(source: SourceDataset, episodes: Iterable[SourceEpisode]) -> bool
     is_told = bool(source.tasks) and "task_index" in source.features
     if is_told and not all(text.strip() for text in source.tasks.values()):
         return True
-    for episode in episodes:
+    for episode in _first_of_each_list(episodes).values():
         texts = _instructions(_listed(source, episode))
         says_nothing = not texts or not all(text.strip() for text in texts) or is_placeholder(texts[0])
         if says_nothing or (len(texts) > 1 and not is_told):
@@ -112,6 +126,6 @@ def task_notes(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: S
     """What the user should know of a source's tasks."""
     for problem in source.task_problems:
         yield f"{problem}; rows that name the task cannot be converted"
-    labels = {episode_tasks(source, episode, spec) for episode in episodes}
-    for text in sorted(text for (text, *_) in labels if is_placeholder(text)):
+    labels = {text for text, *_ in tasks_by_list(source, episodes, spec).values()}
+    for text in sorted(filter(is_placeholder, labels)):
         yield f"{source.address}: the task {text!r} says nothing of what the robot does; give one with --task"

@@ -13,7 +13,7 @@ from engine.faults import FaultCode
 MAX_FRAMES = 10_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowRange:
     """Rows [start, stop) of one parquet file; stop None: to its end.
 
@@ -35,7 +35,7 @@ class RowRange:
         return str(self.path) if self.stop is None else f"{self.path} [{self.start}, {self.stop})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One camera's pictures of one episode: a whole mp4, or a part of one.
 
@@ -54,7 +54,7 @@ class Clip:
     root: Path | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageColumn:
     """One camera's pictures of one episode, PNG or JPEG files inside its rows.
 
@@ -103,7 +103,7 @@ class BadEpisode:
     fault: SourceFault
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceEpisode:
     """Where one episode's rows and pictures lie, and what is known of it before they are read.
 

@@ -1,7 +1,7 @@
 """The files below meta/ that all LeRobot layouts share, read leniently and checked."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import prod
@@ -121,6 +121,11 @@ class Info(BaseModel):
         """Every feature by its key."""
         return {key: feature.to_feature(key) for key, feature in self.features.items()}
 
+    @cached_property
+    def cameras(self) -> dict[str, Feature]:
+        """The features that are pictures of cameras."""
+        return {key: feature for key, feature in self.known_features.items() if feature.is_camera}
+
     @field_validator("features")
     @classmethod
     def _few_cameras(cls, features: dict[str, FeatureInfo]) -> dict[str, FeatureInfo]:
@@ -152,8 +157,14 @@ def _listed_tasks(tasks: object) -> object:
     return tuple(task for task in listed if task is not None) if isinstance(listed, (list, tuple)) else listed or ()
 
 
+@lru_cache(maxsize=1024)
+def _shared(tasks: tuple[str, ...]) -> tuple[str, ...]:
+    """The same texts, in memory once: thousands of episodes have them."""
+    return tasks
+
+
 Index = Annotated[int, Field(ge=0, le=MAX_INDEX)]
-Tasks = Annotated[tuple[Text, ...], BeforeValidator(_listed_tasks)]
+Tasks = Annotated[tuple[Text, ...], BeforeValidator(_listed_tasks), AfterValidator(_shared)]
 
 
 class TaskLine(BaseModel):
@@ -302,7 +313,7 @@ def _flatten_labelled(names: dict[str, object], depth: int) -> tuple[str, ...] |
     return flatten_names(list(names.values()), depth=depth)
 
 
-def inside(root: Path, template: str, where: str, **fields: object) -> Path:
+def inside(root: Path, template: str, where: str, fields: Mapping[str, object]) -> Path:
     """A path template of the metadata, filled in; it must stay below the dataset's root.
 
     Raises:
@@ -310,9 +321,16 @@ def inside(root: Path, template: str, where: str, **fields: object) -> Path:
     """
     if reason := _why_not_fillable(template, tuple(fields)):
         raise DatasetError(f"{where}: path template {template!r} {reason}")
-    relative = template.format(**fields)
+    relative = template.format_map(fields)
     if relative.startswith("/") or ".." in relative.split("/"):
         raise DatasetError(f"{where}: path template {template!r} leads out of the dataset")
+    folder, _, name = relative.rpartition("/")
+    return _folder(root, folder) / name
+
+
+# Thousands of files share one, and to join its name alone is cheaper.
+@lru_cache(maxsize=64)
+def _folder(root: Path, relative: str) -> Path:
     return root / relative
 
 

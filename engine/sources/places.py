@@ -86,6 +86,8 @@ def place_notes(dataset: SourceDataset) -> Iterator[str]:
 
 
 def _without_place_faults(episode: SourceEpisode) -> SourceEpisode:
+    if not episode.faults:
+        return episode
     kept = tuple(fault for fault in episode.faults if fault.code is not FaultCode.PLACE)
     return episode if len(kept) == len(episode.faults) else replace(episode, faults=kept)
 

@@ -1,5 +1,6 @@
 """LeRobot v2.0 and v2.1: one parquet file, and one mp4 a camera, for each episode."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from engine.errors import DatasetError
@@ -35,7 +36,9 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     bounds = files.bounds(root)
     info = read_json(own(root / "meta/info.json", bounds), Info)
     tasks = read_task_lines(own(root / "meta/tasks.jsonl", bounds))
-    listed = _list_episodes(own(root / "meta/episodes.jsonl", bounds))
+    listed: EpisodeList[SourceEpisode] = EpisodeList()
+    for place, line in _sound_lines(own(root / "meta/episodes.jsonl", bounds), listed):
+        listed.add(line.episode_index, _episode(root, info, line, files), place=place)
     return SourceDataset(
         root=root,
         layout=f"LeRobot {info.codebase_version or 'v2'}",
@@ -43,15 +46,15 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         robot_type=info.robot_type,
         features=info.known_features,
         tasks=tasks.texts,
-        episodes=[_episode(root, info, line, files) for _, line in listed.sound()],
+        episodes=[episode for _, episode in listed.sound()],
         files=files,
         bad=listed.bad(),
         task_problems=tuple(tasks.problems),
     )
 
 
-def _list_episodes(path: Path) -> EpisodeList[EpisodeLine]:
-    listed: EpisodeList[EpisodeLine] = EpisodeList()
+def _sound_lines(path: Path, listed: EpisodeList[SourceEpisode]) -> Iterator[tuple[str, EpisodeLine]]:
+    """The lines that describe an episode, and where they stand; the list takes in what is wrong with the others."""
     for place, text in read_lines(path):
         index = None
         try:
@@ -64,30 +67,41 @@ def _list_episodes(path: Path) -> EpisodeList[EpisodeLine]:
         if reason := why_no_length(line.length):
             listed.reject(line.episode_index, f"{place}: {reason}")
         else:
-            listed.add(line.episode_index, line, place=place)
-    return listed
+            yield place, line
 
 
 def _episode(root: Path, info: Info, line: EpisodeLine, files: SourceFiles) -> SourceEpisode:
-    index, bounds = line.episode_index, files.bounds(root)
-    rows = (RowRange(_path(root, info, info.data_path or DATA_PATH, index, files), root=bounds),)
+    bounds, place = files.bounds(root), _place(line.episode_index, info.chunks_size)
+    rows = (RowRange(_path(root, info, info.data_path or DATA_PATH, place, files), root=bounds),)
     clips: dict[str, Clip | ImageColumn] = {}
-    for key, feature in info.known_features.items():
-        if feature.is_camera and feature.dtype == "video":
-            path = _path(root, info, info.video_path or VIDEO_PATH, index, files, video_key=key)
+    for key, feature in info.cameras.items():
+        if feature.dtype == "video":
+            path = _path(root, info, info.video_path or VIDEO_PATH, {**place, "video_key": key}, files)
             clips[camera_name(key)] = Clip(path, line.length, info.fps, root=bounds)
-        elif feature.is_camera:
+        else:
             clips[camera_name(key)] = ImageColumn(rows, key, line.length)
-    return SourceEpisode(index, line.length, rows, clips, line.tasks)
+    return SourceEpisode(line.episode_index, line.length, rows, clips, line.tasks)
 
 
-def _path(root: Path, info: Info, template: str, index: int, files: SourceFiles, **fields: int | str) -> Path:
-    """A file of an episode; exporters name the fields of path templates in their own ways."""
+def _place(index: int, chunks_size: int) -> dict[str, int | str]:
+    """The fields of an episode's path templates; exporters name them in their own ways."""
+    chunk = index // chunks_size
+    return {
+        "episode_index": index,
+        "episode_id": index,
+        "file_index": index,
+        "file": index,
+        "episode_chunk": chunk,
+        "chunk_index": chunk,
+        "chunk": chunk,
+    }
+
+
+def _path(root: Path, info: Info, template: str, place: Mapping[str, int | str], files: SourceFiles) -> Path:
+    """A file of an episode."""
     where = f"{root}/meta/info.json"
-    chunk, place = divmod(index, info.chunks_size)
-    fields |= dict.fromkeys(("episode_index", "episode_id", "file_index", "file"), index)
-    fields |= dict.fromkeys(("episode_chunk", "chunk_index", "chunk"), chunk)
-    path = inside(root, template, where, **fields)
-    if "{file" in template and place != index and files.size(path) is None:  # some count anew in each folder
-        return inside(root, template, where, **{**fields, "file_index": place, "file": place})
-    return path
+    path = inside(root, template, where, place)
+    number = int(place["episode_index"]) % info.chunks_size  # some count again from 0 in each folder
+    if "{file" not in template or number == place["file_index"] or files.size(path) is not None:
+        return path
+    return inside(root, template, where, {**place, "file_index": number, "file": number})

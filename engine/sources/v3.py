@@ -4,8 +4,9 @@ Of each episode's place in data/ only its length is believed: LeRobot's converte
 wrong file for the first episode of each new one, and indices may be missing or local to the file.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     rows = SharedRows(files.count_rows(root, "data/*/*.parquet"), bounds, num_listed=num_listed)
     episodes = []
     start = 0
-    for _, row in lines:
-        episodes.append(_episode(root, info, row, rows, start))
+    for index, row in lines:
+        episodes.append(_episode(root, info, index, row, rows, start))
         start += row.length
     dataset = SourceDataset(
         root=root,
@@ -84,16 +85,24 @@ class _Place(BaseModel):
     to_timestamp: float | None = Field(default=None, ge=0, le=MAX_SECONDS, allow_inf_nan=False)
 
 
-class _EpisodeRow(BaseModel):
-    """A row of meta/episodes; places by camera key, and why a camera has none."""
+class _Values(BaseModel):
+    """A row of meta/episodes without the places of clips."""
 
     model_config = ConfigDict(frozen=True)
 
     episode_index: Index
     length: int
     tasks: Tasks = ()
-    places: dict[str, _Place] = Field(default_factory=dict)
-    faults: tuple[SourceFault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _EpisodeRow:
+    """What a row of meta/episodes tells; faults: why a camera has no clip."""
+
+    length: int
+    tasks: tuple[str, ...]
+    clips: Mapping[str, Clip]
+    faults: tuple[SourceFault, ...]
 
 
 def _list_episodes(root: Path, info: Info, bounds: Path) -> EpisodeList[_EpisodeRow]:
@@ -103,10 +112,10 @@ def _list_episodes(root: Path, info: Info, bounds: Path) -> EpisodeList[_Episode
         DatasetError: none of the files can be read.
     """
     listed: EpisodeList[_EpisodeRow] = EpisodeList()
-    features = info.known_features
-    cameras = [key for key, feature in features.items() if feature.is_camera and feature.dtype == "video"]
+    cameras = [key for key, feature in info.cameras.items() if feature.dtype == "video"]
     columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
     wanted = ["tasks", *(column for names in columns.values() for column in names.values())]
+    clip_of = partial(_clip, root, info, bounds)
     paths = all_own(_episode_files(root), bounds)
     for path in paths:
         try:
@@ -117,7 +126,7 @@ def _list_episodes(root: Path, info: Info, bounds: Path) -> EpisodeList[_Episode
             listed.lose(str(error), damage_of(path, error))
             continue
         for number, row in enumerate(_rows(values)):
-            _take(listed, row, columns, place=f"{path}, row {number}")
+            _take(listed, row, columns, clip_of=clip_of, where=f"{path}, row {number}")
     return listed
 
 
@@ -129,48 +138,53 @@ def _rows(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _take(
-    listed: EpisodeList[_EpisodeRow], values: dict[str, Any], columns: Mapping[str, Mapping[str, str]], *, place: str
+    listed: EpisodeList[_EpisodeRow],
+    values: dict[str, Any],
+    columns: Mapping[str, Mapping[str, str]],
+    *,
+    clip_of: Callable[[str, int, _Place], Clip],
+    where: str,
 ) -> None:
     """One row of meta/episodes; a camera without a place is a fault of that camera alone."""
     places: dict[str, _Place] = {}
     faults: list[SourceFault] = []
     for key, names in columns.items():
         try:
-            places[key] = check({name: values.get(column) for name, column in names.items()}, _Place, place)
+            places[key] = check({name: values.get(column) for name, column in names.items()}, _Place, where)
         except DatasetError as error:
-            reason = str(error).replace(f"{place}: ", f"{place}: videos/{key}/", 1)
+            reason = str(error).replace(f"{where}: ", f"{where}: videos/{key}/", 1)
             faults.append(SourceFault(FaultCode.METADATA, reason, camera_name(key)))
     try:
-        row = check({**values, "places": places, "faults": tuple(faults)}, _EpisodeRow, place)
+        row = check(values, _Values, where)
     except DatasetError as error:
         listed.reject(number_of(values), str(error))
         return
     if why := why_no_length(row.length):
-        listed.reject(row.episode_index, f"{place}: {why}")
-    else:
-        listed.add(row.episode_index, row, place=place)
+        listed.reject(row.episode_index, f"{where}: {why}")
+        return
+    clips = {camera_name(key): clip_of(key, row.length, place) for key, place in places.items()}
+    listed.add(row.episode_index, _EpisodeRow(row.length, row.tasks, clips, tuple(faults)), place=where)
 
 
-def _episode(root: Path, info: Info, row: _EpisodeRow, shared: SharedRows, start: int) -> SourceEpisode:
+def _clip(root: Path, info: Info, bounds: Path, key: str, num_frames: int, place: _Place) -> Clip:
+    path = _video(root, info.video_path or VIDEO_PATH, key, place.chunk_index, place.file_index)
+    return Clip(path, num_frames, info.fps, place.from_timestamp, place.to_timestamp, root=bounds)
+
+
+def _episode(root: Path, info: Info, index: int, row: _EpisodeRow, shared: SharedRows, start: int) -> SourceEpisode:
     rows, broken = shared.slice(start, start + row.length), shared.broken
-    template = info.video_path or VIDEO_PATH
-    clips: dict[str, Clip | ImageColumn] = {}
-    for key, place in row.places.items():
-        path = _video(root, template, key, place.chunk_index, place.file_index)
-        clips[camera_name(key)] = Clip(
-            path, row.length, info.fps, place.from_timestamp, place.to_timestamp, root=shared.bounds
-        )
-    for key, feature in info.known_features.items():
-        if feature.is_camera and feature.dtype == "image":
+    clips: dict[str, Clip | ImageColumn] = {**row.clips}
+    for key, feature in info.cameras.items():
+        if feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, row.length)
     data = root / "data"
     faults = (*row.faults, *_row_faults(rows, broken))
-    return SourceEpisode(row.episode_index, row.length, rows, clips, row.tasks, search=data, faults=faults)
+    return SourceEpisode(index, row.length, rows, clips, row.tasks, search=data, faults=faults)
 
 
 def _row_faults(rows: tuple[RowRange, ...], broken: Mapping[Path, DatasetError]) -> Iterator[SourceFault]:
     """Files that cannot be read in which an episode's rows should lie."""
-    for path in (part.path for part in rows if part.path in broken):
+    for path in (part.path for part in rows if part.path in broken) if broken else ():
         yield SourceFault(damage_of(path, broken[path]), str(broken[path]))
 
 
@@ -179,4 +193,4 @@ def _row_faults(rows: tuple[RowRange, ...], broken: Mapping[Path, DatasetError])
 def _video(root: Path, template: str, key: str, chunk_index: int, file_index: int) -> Path:
     where = f"{root}/meta/info.json"
     places = {"chunk_index": chunk_index, "chunk": chunk_index, "file_index": file_index, "file": file_index}
-    return inside(root, template, where, video_key=key, **places)
+    return inside(root, template, where, {**places, "video_key": key})

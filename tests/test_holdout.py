@@ -159,6 +159,22 @@ def test_an_episode_of_two_sources_is_held_out_of_both(sources: list[dict[str, A
     assert held_of([*sources, again]) == [(2, 1), (3, 1)]
 
 
+def test_sources_that_may_be_copies_are_named(sources: list[dict[str, Any]], tmp_path: Path) -> None:
+    write_dataset(tmp_path / "copy", lengths=(40, 44), cameras=(), version="v3.0")
+
+    def notes(*more: dict[str, Any], **settings: Any) -> list[str]:
+        recipe = check_recipe({"sources": [*sources, *more], "robot": "aloha", **settings})
+        return [note for note in plan_parts(recipe)[0].notes if "same lengths" in note]
+
+    copy = {"path": tmp_path / "copy"}
+    (note,) = notes(copy, holdout=0.25)
+    assert note.startswith(f"warning: the episodes of {tmp_path / 'b'} and {tmp_path / 'copy'} have the same lengths")
+    assert notes(copy) == []
+    assert notes(holdout=0.25) == []
+    again = {"path": tmp_path / "b/../b", "task": "Again.", "task_all": True}
+    assert notes(again, holdout=0.25) == []
+
+
 @pytest.mark.parametrize(
     ("source", "holdout", "told"),
     [

@@ -1,7 +1,7 @@
 """Which episodes are kept for evaluation: whole ones, the same ones each time, some of every source."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -50,6 +50,20 @@ def split(
                 (*source.key, "holdout"), RecipeError(f"{few}; list fewer under `holdout:`, or say `holdout: none`")
             )
     return parts
+
+
+def copy_notes(sources: Sequence[PreparedSource]) -> Iterator[str]:
+    """Sources of other names that may be copies of each other, as nobody could tell but by reading all rows."""
+    seen: dict[object, PreparedSource] = {}
+    for source in sources:
+        lengths = source.fps, tuple(episode.num_frames for episode in source.dataset.episodes)
+        first = seen.setdefault(lengths, source)
+        if set(first.origins.values()).isdisjoint(source.origins.values()):
+            yield (
+                f"warning: the episodes of {first.spec.path} and {source.spec.path} have the same lengths: if one is a "
+                "copy of the other, what is held out of one is trained on in the other. Leave one of them out, or list "
+                "the same episodes under `holdout:` of both"
+            )
 
 
 def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpisode]:

@@ -10,7 +10,7 @@ from engine.errors import RecipeError
 from engine.output.record import EpisodeFailure
 from engine.planning.binding import Binding, dropped, notes
 from engine.planning.cameras import check_cameras, check_without, output_cameras
-from engine.planning.holdout import split
+from engine.planning.holdout import copy_notes, split
 from engine.planning.long_episodes import long_episode_notes
 from engine.planning.map_choice import combined
 from engine.planning.numbering import Episodes, number_episodes, number_tasks
@@ -129,6 +129,7 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
     told = [note for source in sources for note in source.notes]
     told += [note for dataset, binding in bound for note in notes(dataset, binding)]
     crop, size = recipe.crop or DEFAULT_CROP, recipe.image_size
+    told += copy_notes(sources) if part is not None else ()
     told += [n for bind in bound for n in no_camera_notes(*bind)]
     told += [n for bind in bound for n in crop_notes(*bind, crop=crop, image_size=size)]
     told += [n for bind in bound for n in step_notes(*bind, prepared.fps)]

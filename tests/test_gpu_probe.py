@@ -1,5 +1,6 @@
 """A card is judged by what it does: encoders that give up, decoders that are wrong, and what follows for a dataset."""
 
+import errno
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
@@ -9,17 +10,33 @@ from typing import Any, cast
 import av
 import pytest
 
+from engine.errors import VideoError
+from engine.faults import FaultCode
 from engine.video.decode import on_cpu
 from engine.video.encode import VideoSettings, write_h264
 from engine.video.gpu import hardware
 from engine.video.gpu.nvdec import Nvdec, Tagging
-from engine.video.gpu.probe import SAMPLE_ENCODERS, Unfit, check_decoder, check_encoder, probe_gpu
+from engine.video.gpu.probe import SAMPLE_ENCODERS, Unfit, check_decoder, check_encoder, explain, probe_gpu
 from engine.video.gpu.report import CODECS, Check, GpuReport, NoGpuStage, choose, decoding, resumed
 from engine.video.stages import CPU_STAGES, Gpu, Stages
 
 SETTINGS = VideoSettings(Fraction(20), 256)
 H200 = "NVIDIA H200"
 NO_NVENC = "libav says: No capable devices found"
+
+
+def test_libavs_errors_are_said_in_a_line_that_claims_no_more() -> None:
+    options = "avcodec_open2(\"h264_nvenc\", {'preset': 'p4', 'rc': 'constqp'})"
+    no_encoder = av.FFmpegError(errno.ENOSYS, "Function not implemented", options)
+    no_nvenc = "this card has no NVENC, or its driver is too old for it (libav: Function not implemented)"
+    assert explain(no_encoder, "encode") == no_nvenc
+    refused = VideoError("av1.mp4 is truncated or corrupt")
+    refused.__cause__ = av.FFmpegError(errno.EINVAL, "Invalid argument")
+    assert explain(refused, "decode av1") == "this card, driver and libav do not decode AV1 (libav: Invalid argument)"
+    assert explain(refused, "encode") == "libav says: Invalid argument"
+    closed = VideoError("libav cannot use the GPU (Operation not permitted)", FaultCode.GPU)
+    closed.__cause__ = av.FFmpegError(errno.EPERM, "Operation not permitted")
+    assert explain(closed, "decode h264") == "libav cannot use the GPU (Operation not permitted)"
 
 
 @pytest.mark.parametrize("codec", CODECS)

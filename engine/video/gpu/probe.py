@@ -1,5 +1,6 @@
 """Every stage tried on the card with a few frames, and held against the CPU's pixels: no card is judged by its name."""
 
+import errno
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import VideoError
+from engine.faults import FaultCode
 from engine.sources.episode import Clip
 from engine.video.decode import OpenDecoder, decode_frames, on_cpu
 from engine.video.encode import VideoSettings, write_h264
@@ -108,16 +110,27 @@ def _check(stage: str, attempt: Callable[[], None]) -> Check:
     try:
         attempt()
     except Exception as error:  # of libav, torch or the driver; a stage that does not work is a finding
-        return Check(stage=stage, problem=_told(error))
+        return Check(stage=stage, problem=explain(error, stage))
     return Check(stage=stage)
 
 
-def _told(error: BaseException) -> str:
-    """The error in a line; of libav's not that the file is corrupt, which it is not."""
-    if isinstance(error, VideoError) and isinstance(error.__cause__, av.FFmpegError):
-        return f"libav says: {error.__cause__.strerror}"
+def explain(error: BaseException, stage: str) -> str:
+    """An error of a stage in a line; of libav's what its number means there, and not that the file is corrupt."""
+    cause = error.__cause__ if isinstance(error, VideoError) and error.code is not FaultCode.GPU else error
+    if isinstance(cause, av.FFmpegError):
+        return _meaning(cause, stage)
     told = str(error) if isinstance(error, Unfit | VideoError) else f"{type(error).__name__}: {error}"
     return " ".join(told.split())
+
+
+def _meaning(error: av.FFmpegError, stage: str) -> str:
+    """No more than is known: libav's numbers do not tell whether it is for the card, the driver or itself."""
+    if stage in map(decoding, CODECS):
+        codec = stage.removeprefix(decoding("")).upper()
+        return f"this card, driver and libav do not decode {codec} (libav: {error.strerror})"
+    if stage == ENCODE and error.errno == errno.ENOSYS:
+        return f"this card has no NVENC, or its driver is too old for it (libav: {error.strerror})"
+    return f"libav says: {error.strerror}"
 
 
 def check_decoder(codec: str, decoder: OpenDecoder, folder: Path) -> None:

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from commands.flags import Flag
+from commands.flags import Flag, option
 from engine.convert import convert, estimate
 from engine.errors import EpisodesFailed, RecipeError
 from engine.planning.recipe import Recipe, is_share
@@ -20,6 +20,7 @@ from engine.run import Rerun
 from engine.video.stages import Device
 from engine.workers import GPU_SHARE, Workers
 
+UNLESS = "(required without --recipe)"
 # Flags of what is the same for all sources; None: as the recipe has it.
 SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
 # Flags of what a recipe's file says itself.
@@ -42,57 +43,57 @@ class Convert:
     millrace convert --recipe g1.yaml out/g1 --holdout 0.05
     """
 
-    source: Annotated[Path, tyro.conf.Positional, arg(metavar="[SOURCE]")]
-    """Source dataset: a folder, or hf://org/name[@revision] on the Hub; with --recipe there is none."""
+    source: Annotated[Path | None, tyro.conf.Positional, arg(metavar="[SOURCE]", help_behavior_hint=UNLESS)] = None
+    """Source dataset: a folder, or hf://org/name[@revision] on the Hub."""
     out: Annotated[Path | None, tyro.conf.Positional, arg(metavar="OUT", help_behavior_hint="(required)")] = None
     """Folder of the new dataset."""
-    recipe: Annotated[Path | None, arg(metavar="FILE")] = None
+    recipe: Annotated[Path | None, option("FILE")] = None
     """Convert what a recipe says: many sources, one dataset."""
-    map: Annotated[str | None, arg(metavar="NAME|FILE")] = None
+    map: Annotated[str | None, option("NAME|FILE")] = None
     """How joints become joints: a shipped map, or a map file of your own; by default the only one that fits."""
-    robot: Annotated[str | None, arg(metavar="NAME|FILE")] = None
+    robot: Annotated[str | None, option("NAME|FILE")] = None
     """What to convert to: a shipped robot, or a robot file of your own. Data of that robot keeps its joints."""
-    fps: Annotated[str | None, arg(metavar="HZ|source")] = None
+    fps: Annotated[str | None, option("HZ|source")] = None
     """Target rate: 20 by default, 30000/1001, or "source" to keep the source's."""
-    image_size: Annotated[str | None, arg(metavar="PIXELS")] = None
+    image_size: Annotated[str | None, option("PIXELS")] = None
     """Side of the square output images, 256 by default; 224x224 is 224."""
-    crop: Annotated[Literal["center", "pad"] | None, arg(metavar="center|pad")] = None
+    crop: Annotated[Literal["center", "pad"] | None, option("center|pad")] = None
     """All of each picture with black bars (pad), as GR00T makes live ones square, or its centre square (center). By
     default pad, unless the map follows a guide that crops, as aloha_to_gr1 does."""
-    resample: Annotated[Literal["nearest", "linspace"] | None, arg(metavar="nearest|linspace")] = None
+    resample: Annotated[Literal["nearest", "linspace"] | None, option("nearest|linspace")] = None
     """The frame nearest in time (default), or the ALOHA guide's stretched choice."""
-    episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
+    episodes: Annotated[str | None, option("A:B|LIST")] = None
     """Some episodes only: A:B, or a list such as 0,3,10:20."""
-    task: Annotated[str | None, arg(metavar="TEXT")] = None
+    task: Annotated[str | None, option("TEXT")] = None
     """What the robot does in episodes whose source does not say so."""
     task_all: Flag = False
     """The text of --task for all episodes, in place of what the source says."""
-    camera: Annotated[tuple[str, ...], arg(metavar="TARGET=SOURCE|-NAME ...")] = ()
+    camera: Annotated[tuple[str, ...], option("TARGET=SOURCE|-NAME ...")] = ()
     """Cameras by another name than the map's, for example ego_view=cam_high; -NAME leaves one out."""
-    cameras: Annotated[str | None, arg(metavar="NAME,NAME")] = None
+    cameras: Annotated[str | None, option("NAME,NAME")] = None
     """Only these cameras of the output, in this order; by default all that there are."""
-    source_fps: Annotated[str | None, arg(metavar="HZ")] = None
+    source_fps: Annotated[str | None, option("HZ")] = None
     """The source's rate, where what its metadata says of it is wrong."""
-    language: Annotated[str | None, arg(metavar="COLUMN")] = None
+    language: Annotated[str | None, option("COLUMN")] = None
     """The column that holds each row's instruction, as text or as a number among the tasks; by default task_index."""
-    trim_mismatch: Annotated[int | None, arg(metavar="FRAMES")] = None
+    trim_mismatch: Annotated[int | None, option("FRAMES")] = None
     """Frames or rows that may be dropped at the end of an episode where its rows and videos differ in length."""
     follow_links: Flag = False
     """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
     owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
-    horizon: Annotated[int | None, arg(metavar="STEPS")] = None
+    horizon: Annotated[int | None, option("STEPS")] = None
     """Steps in an action chunk; by default the robot's."""
-    gop: Annotated[int | None, arg(metavar="FRAMES")] = None
+    gop: Annotated[int | None, option("FRAMES")] = None
     """Frames from key frame to key frame of the output videos, 10 by default."""
-    chunks_size: Annotated[int | None, arg(metavar="EPISODES")] = None
+    chunks_size: Annotated[int | None, option("EPISODES")] = None
     """Episodes in a folder, 1000 by default."""
-    holdout: Annotated[str | None, arg(metavar="SHARE|LIST")] = None
+    holdout: Annotated[str | None, option("SHARE|LIST")] = None
     """Put some episodes into OUT_heldout, for evaluation: a share such as 0.05 or 1/20, or a list such as 3,7."""
-    workers: Annotated[int | None, arg(metavar="CORES")] = None
+    workers: Annotated[int | None, option("CORES")] = None
     """Cores to use; by default all."""
-    address: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    address: Annotated[str | None, option("ADDRESS")] = None
     """A running Ray cluster, for example "auto"; OUT must be a folder that all nodes share."""
-    device: Device | None = None
+    device: Annotated[Device | None, option("auto|cpu|cuda")] = None
     """Where pictures are made: auto tries what a GPU can do (see `millrace doctor`), cuda insists on it. By default
     what the recipe says, or auto."""
     gpu_share: Annotated[float, arg(metavar="SHARE")] = GPU_SHARE
@@ -141,17 +142,21 @@ class Convert:
 
     def _out(self) -> Path:
         """The folder of the new dataset; with a recipe the only one that is named."""
-        if self.recipe is None and self.out is None:
+        out = self.out or self.source
+        if out is None or (self.recipe is None and self.out is None):
             raise RecipeError("convert takes SOURCE and OUT, or --recipe FILE and OUT")
         if self.recipe is not None and self.out is not None:
             raise RecipeError(
                 f"convert --recipe takes OUT alone: name {self.source} among the sources of {self.recipe}"
             )
-        return self.out or self.source
+        return out
 
     def _recipe(self) -> Recipe:
         if self.recipe is not None:
             return self._from_file(self.recipe)
+        assert self.source is not None, "OUT is named, and no recipe"
+        if self.task_all and self.task is None:
+            raise RecipeError('--task-all puts the text of --task in place of every task: add --task "WHAT IT DOES"')
         settings = {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
         if self.image_size is not None:
             settings["image_size"] = _side(self.image_size)

@@ -351,6 +351,15 @@ def test_the_overview_is_shown_to_who_asks_for_nothing(arguments: list[str], cap
     assert "Convert LeRobot datasets" in capsys.readouterr().out
 
 
+def test_help_has_no_words_of_python(capsys: Any) -> None:
+    """Such as (default: None), nor calls required what need not be named."""
+    assert run("convert", "--help") == 0
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "None" not in told
+    assert "False" not in told
+    assert "on the Hub. (required without --recipe)" in told
+
+
 def test_version_and_help_are_commands_too(capsys: Any) -> None:
     for word in ("version", "--version", "-V"):
         assert run(word) == 0
@@ -378,6 +387,12 @@ def test_a_dry_run_names_what_would_be_held_out(
     assert convert(aloha, tmp_path / "out", *flags) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "would hold out" in line]
     assert row.split() == f"would hold out 1 episode of {aloha}: 1".split()
+
+
+def test_a_task_for_all_names_the_flag_that_it_lacks(aloha: Path, tmp_path: Path, capsys: Any) -> None:
+    assert convert(aloha, tmp_path / "out", "--task-all") == 2
+    (line,) = without_notes(capsys.readouterr().err)
+    assert line == '--task-all puts the text of --task in place of every task: add --task "WHAT IT DOES"'
 
 
 def test_an_output_within_its_source_is_refused(tmp_path: Path, capsys: Any) -> None:

@@ -201,6 +201,9 @@ def test_next_command_names_what_the_conversion_cannot_guess(tmp_path: Path) -> 
     (command,) = inspect_dataset(source).robot.commands
     assert command.startswith(f"millrace convert '{source}' OUT --map aloha_to_gr1_rescaled")
     assert "--camera ego_view=cam_high --fps source --task " in command
+    write_dataset(tmp_path / "blind", lengths=(30,), cameras=())
+    (command,) = inspect_dataset(tmp_path / "blind").robot.commands
+    assert command.endswith("OUT --map aloha_to_gr1_rescaled --camera -ego_view")
 
 
 # What people and programs read.

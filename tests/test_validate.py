@@ -62,6 +62,13 @@ def test_a_dataset_of_another_tool_has_no_problem(dataset: Path) -> None:
     assert validate(dataset, deep=True).problems == ()
 
 
+def test_files_that_a_system_left_are_no_part_of_a_dataset(whole: Path, tmp_path: Path) -> None:
+    root = copy(whole, tmp_path / "dataset", keep_manifest=True)
+    for path in (video_path(root, 0), root / "data/chunk-000/x"):
+        path.with_name(f"._{path.name}").write_bytes(b"Mac OS X")
+    assert validate(root).problems == ()
+
+
 @pytest.mark.parametrize("code", CHECKS)
 def test_each_check_notices_just_what_breaks_it(code: str, whole: Path, tmp_path: Path) -> None:
     root = copy(whole, tmp_path / "dataset", keep_manifest=code in NEED_MANIFEST)

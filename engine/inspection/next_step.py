@@ -38,8 +38,8 @@ def shipped_command(
         return convert_command(dataset, source, ["--robot", robot.name])
     choice = ["--map", embodiment_map.name]
     for target, camera in embodiment_map.cameras.items():
-        if robot.find_camera(camera, dataset.cameras) is None and dataset.cameras:
-            choice += ["--camera", f"{target}={dataset.cameras[0]}"]
+        if robot.find_camera(camera, dataset.cameras) is None:
+            choice += ["--camera", f"{target}={dataset.cameras[0]}" if dataset.cameras else f"-{target}"]
     return convert_command(dataset, source, choice)
 
 

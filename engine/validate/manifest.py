@@ -10,6 +10,7 @@ from engine.layout import MANIFEST
 from engine.output.published import sha256
 from engine.output.record import FileRecord
 from engine.sources.containment import why_foreign
+from engine.sources.parquet import is_hidden
 from engine.validate.files import Unreadable, is_file, parse, read_lines
 from engine.validate.report import Problem, problem
 
@@ -51,7 +52,7 @@ def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Pr
     for folder in (name for name in ("data", "videos") if not why_foreign(root / name, root)):
         for path in _files_below(root / folder):
             relative = path.relative_to(root)
-            if relative.as_posix() not in listed:
+            if relative.as_posix() not in listed and not is_hidden(relative):
                 yield problem("files-unlisted", relative, "is not listed in millrace.json; Millrace did not write it")
 
 

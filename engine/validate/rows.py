@@ -31,7 +31,7 @@ UNSOUND_ROWS = {*UNSOUND_COLUMN, "rows-missing", "rows-unreadable", "rows-length
 
 
 def orphan_rows(metadata: Metadata) -> Iterator[Problem]:
-    """Parquet files that GR00T's statistics would take in, but no episode names."""
+    """Parquet files that GR00T's statistics would take in, hidden ones among them, but no episode names."""
     known = {metadata.data_path(index) for index in metadata.indices.tolist()}
     for path in sorted(metadata.root.glob("data/*/*.parquet")):
         relative = path.relative_to(metadata.root)

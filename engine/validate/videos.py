@@ -10,6 +10,7 @@ import numpy as np
 from engine.errors import VideoError
 from engine.sources.containment import why_foreign
 from engine.sources.episode import Clip
+from engine.sources.parquet import is_hidden
 from engine.validate.files import why_no_file
 from engine.validate.metadata import INFO, Episode, FeatureInfo, Metadata
 from engine.validate.report import Problem, problem
@@ -36,7 +37,7 @@ def orphan_videos(metadata: Metadata) -> Iterator[Problem]:
     known = {metadata.video_path(index, camera) for index in metadata.indices.tolist() for camera in cameras}
     for path in sorted((metadata.root / "videos").rglob("*.mp4")):
         relative = path.relative_to(metadata.root)
-        if relative not in known:
+        if relative not in known and not is_hidden(relative):
             yield problem("video-orphan", relative, "belongs to no episode and camera; nothing reads it")
 
 

@@ -17,12 +17,12 @@ from engine.clip import ClipSource, make_clip
 from engine.clock import StageClock
 from engine.errors import EpisodeDataError, EpisodeError, RowsError, VideoError, fault_code, why_unequal
 from engine.faults import FaultCode
-from engine.file_state import why_changed
+from engine.file_state import FileState, why_changed
 from engine.jumps import check_jumps
 from engine.layout import EpisodePaths, camera_key
 from engine.limits import warn_beyond
 from engine.output.finish import finish, writing_to
-from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord, Warned
+from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord, SourceFile, Warned
 from engine.planning.binding import Binding
 from engine.planning.joint_columns import JointColumns
 from engine.planning.language import row_texts
@@ -106,6 +106,7 @@ class _Conversion:
             copied=tuple(self.copied),
             redone=self.redone,
             warnings=tuple(self.warnings),
+            elsewhere=self._elsewhere(ranges),
             stats=self.stats,
             seconds=self.clock.seconds,
         )
@@ -168,6 +169,15 @@ class _Conversion:
         _check_order(table, where)
         self.warnings += row_warnings(table, binding.rate, where=where)
         return ranges, table
+
+    def _elsewhere(self, ranges: tuple[RowRange, ...]) -> tuple[SourceFile, ...]:
+        """Files of rows whose state the plan does not have; that of a repository's is its commit."""
+        planned = self.plan.episode.paths
+        found = dict.fromkeys(rows.path for rows in ranges if rows.path not in planned)
+        if self.plan.episode.repository is not None:
+            return ()
+        states = ((path.relative_to(self.binding.root), FileState.of(path)) for path in found)
+        return tuple(SourceFile(path=path, num_bytes=at.num_bytes, mtime_ns=at.mtime_ns) for path, at in states)
 
     def _make_rows(self, ranges: tuple[RowRange, ...], table: pa.Table) -> EpisodeRows:
         """Keep the chosen frames and map their joints."""

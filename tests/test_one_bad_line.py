@@ -1,6 +1,7 @@
 """One bad line of the metadata costs its own episode: it is named, skipped where asked, the others converted."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -315,3 +316,18 @@ def test_a_line_that_is_fixed_after_the_dataset_was_finished_is_converted(versio
     assert (summary.num_episodes, summary.quarantined, summary.was_finished) == (4, (), False)
     convert(recipe, tmp_path / "fresh", workers=LOCAL)
     assert files_of(out) == files_of(tmp_path / "fresh")
+
+
+def test_rows_that_lie_elsewhere_than_metadata_says_belong_to_the_episode(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_dataset(source, lengths=LENGTHS, version="v3.0", video=SMALL, episodes_per_data_file=2)
+    edit_column(
+        source / META, "length", lambda values: [values[0] + 30, *values[1:]]
+    )  # the later are expected further on
+    settings = {**SETTINGS, "episodes": "1:4"}
+    convert_here(source, out, **settings)
+    episode = plan_conversion(recipe_for(source, **settings)).episodes[0].episode
+    (elsewhere,) = set(source.glob("data/*/*.parquet")) - set(episode.paths)
+    os.utime(elsewhere, ns=(0, 0))
+    with pytest.raises(OutputExists, match="1 of its 3 episodes were changed since, such as 0: its source's files"):
+        convert_here(source, out, **settings)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.damage import naming
+from engine.file_state import FileState
 from engine.layout import LEDGER
 from engine.output.header import check_same, header_of
 from engine.output.published import sha256
@@ -121,7 +122,7 @@ class Ledger:
 
     def _why_lost(self, record: EpisodeRecord) -> str | None:
         planned = self._planned.get(record.key)
-        if planned is None or planned.digest != record.plan:
+        if planned is None or planned.digest != record.plan or self._has_changed_source(record):
             return "its source's files, or only their times of change, are others than when it was converted"
         for path, file in ((self.out / file.path, file) for file in record.files):
             if not path.is_file() or path.stat().st_size != file.num_bytes:
@@ -129,6 +130,12 @@ class Ledger:
             if self.verify and sha256(path) != file.sha256:
                 return f"{path} has other content"
         return None
+
+    def _has_changed_source(self, record: EpisodeRecord) -> bool:
+        """Whether files are others that only the conversion knew of."""
+        root = self._plan.job.bindings[record.binding].root
+        states = ((file, FileState.of(root / file.path)) for file in record.elsewhere)
+        return any(state != FileState(file.num_bytes, file.mtime_ns) for file, state in states)
 
     def has_lost(self, episode: EpisodePlan) -> bool:
         """Whether an episode was done, but is no longer as it was."""

@@ -19,6 +19,16 @@ class FileRecord(BaseModel):
     sha256: str
 
 
+class SourceFile(BaseModel):
+    """A file of a source, its path relative to the source's folder; mtime_ns: its time of change."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    num_bytes: int
+    mtime_ns: int
+
+
 class Origin(BaseModel):
     """Where an episode was recorded, whichever datasets of ours it came by.
 
@@ -52,8 +62,8 @@ class EpisodeRecord(BaseModel):
     plan: digest of its EpisodePlan. index, first_index, tasks: its numbers in the output, which may change while
     that is not finished; tasks: with their texts, in order of appearance. files: its rows, then its clips.
     copied: cameras whose clips were not encoded anew. redone: cameras whose clips a GPU should have made but the CPU
-    did, and why. warnings: what is remarkable about its data. stats: LeRobot's, by feature. seconds: wall time by
-    stage.
+    did, and why. warnings: what is remarkable about its data. elsewhere: files in which its rows were found though
+    the plan did not know of them. stats: LeRobot's, by feature. seconds: wall time by stage.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,6 +81,7 @@ class EpisodeRecord(BaseModel):
     copied: tuple[str, ...] = ()
     redone: dict[str, str] = {}
     warnings: tuple[Warned, ...] = ()
+    elsewhere: tuple[SourceFile, ...] = ()
     stats: dict[str, Summary]
     seconds: dict[str, float]
 

@@ -16,10 +16,10 @@ from engine.damage import TooLarge
 from engine.sources.footer import BYTE_ARRAY, Chunk, Footer, Leaf, read_footer
 from engine.sources.pages import DELTAS, check_pages, decoded_bytes, read_pages
 
-# Of all columns of one read, as they lie in memory: an hour at 50 Hz of 43 joints and as many actions takes 124 MB.
+# Of all columns of one read, as they lie in memory: an hour at 50 Hz of 128 joints and as many actions takes 184 MB.
 MAX_READ_BYTES = 192 << 20
-# More where there is reason to: of so many rows, 256 joints and actions in floats; or in proportion to the file.
-ROW_BYTES, MAX_PLAIN_ROWS, STORED_RATIO, MAX_LARGE_BYTES = 1 << 10, 1 << 20, 8, 2 << 30
+# More only in proportion to the file. Its number of rows is no reason: a few kilobytes may hold a million equal ones.
+STORED_RATIO, MAX_LARGE_BYTES = 8, 2 << 30
 REWRITE = "pyarrow.parquet.write_table(table, path, compression='none', use_dictionary=False)"
 # Of metadata as Python's values, 40 bytes each: a hundred thousand episodes of twelve cameras have as many.
 MAX_LISTED_VALUES = 1 << 22
@@ -146,13 +146,12 @@ class CheckedParquet:
         """The first row, as Python's values; empty for a file without rows.
 
         Raises:
-            TooLarge: a column of the first row group takes more than so many rows need.
+            TooLarge: a column of the first row group takes more than MAX_READ_BYTES and its bytes in the file allow.
             Malformed: a page unpacks to more than its values can need.
         """
-        num_rows = sum(group.num_rows for group in self.footer.groups[:1])
         for name in columns:
             sizes = self.num_bytes(self.all_groups[:1], [name]), self.num_stored(self.all_groups[:1], [name])
-            check_size([name], sizes[0], num_rows=num_rows, num_stored=sizes[1])
+            check_size([name], sizes[0], num_stored=sizes[1])
         batches = self._file.iter_batches(1, list(self.all_groups[:1]), list(columns), use_threads=False)
         batch = next(batches, None) if columns else None
         return [] if batch is None else list(batch.to_pylist())
@@ -209,20 +208,18 @@ def _texts(footer: Footer) -> Iterator[str]:
             yield _name(leaf)
 
 
-def check_size(columns: Sequence[str], num_bytes: int, *, num_rows: int = 0, num_stored: int = 0) -> None:
+def check_size(columns: Sequence[str], num_bytes: int, *, num_stored: int = 0) -> None:
     """See that a read takes no more memory than it may.
 
     Args:
         columns: What is read.
         num_bytes: It takes in memory.
-        num_rows: How many rows these are; 0: their number is no reason to read more.
         num_stored: Bytes that they take in the file; 0: these are no reason to read more.
 
     Raises:
         TooLarge: it takes more.
     """
-    needed = num_rows * ROW_BYTES if num_rows <= MAX_PLAIN_ROWS else 0
-    limit = max(MAX_READ_BYTES, min(max(needed, STORED_RATIO * num_stored), MAX_LARGE_BYTES))
+    limit = max(MAX_READ_BYTES, min(STORED_RATIO * num_stored, MAX_LARGE_BYTES))
     if num_bytes <= limit:
         return
     named = ", ".join(map(repr, columns))

@@ -53,14 +53,14 @@ class RowStream:
         """Rows [start, stop) as one table.
 
         Raises:
-            TooLarge: they take more memory than so many rows need.
+            TooLarge: they take more memory than their bytes in the file allow.
             Malformed, pa.ArrowException: the file is damaged.
         """
         groups = self._file.groups_of(start, stop)
         num_rows = sum(self._file.footer.groups[group].num_rows for group in groups)
         sizes = self._file.num_bytes(groups, self.columns), self._file.num_stored(groups, self.columns)
         num_bytes, num_stored = (size * (stop - start) // max(num_rows, 1) for size in sizes)
-        check_size(self.columns, num_bytes, num_rows=stop - start, num_stored=num_stored)
+        check_size(self.columns, num_bytes, num_stored=num_stored)
         return pa.concat_tables(self.parts(start, stop))
 
     def parts(self, start: int, stop: int) -> Iterator[pa.Table]:

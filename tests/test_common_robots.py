@@ -8,7 +8,8 @@ import pytest
 
 from conftest import convert_here, matrix, read_meta, read_table
 from embodiments import load_robot
-from engine.inspection.guess import guess_robot
+from engine.errors import RecipeError
+from engine.inspection.guess import guess_map, guess_robot
 from engine.sources import open_source
 from engine.validate import validate
 from synthetic import expected_action, expected_state, write_dataset
@@ -76,6 +77,12 @@ def test_a_real_dataset_is_recognised_as_its_robot(real: Real, tmp_path: Path) -
     assert guess.commands
     assert f"--robot {real.robot}" in guess.commands[0]
     assert "would fit as well" not in guess.reason
+
+
+def test_a_robot_that_no_map_leads_from_keeps_its_joints(tmp_path: Path) -> None:
+    source = open_source(write(tmp_path, REAL[0]))
+    with pytest.raises(RecipeError, match=rf"no map leads from '{REAL[0].robot}'.*: --robot {REAL[0].robot} keeps its"):
+        guess_map(source)
 
 
 def test_arms_of_the_same_joints_are_never_told_apart_silently(tmp_path: Path) -> None:

@@ -133,21 +133,24 @@ def guess_map(dataset: SourceDataset, robot: str | None = None, source: str | No
     if guess.name is None:
         steps = " and then ".join(f"`{command}`" for command in guess.commands)
         remedy = f", so that no map leads from it. Draft a robot file: {steps}" if steps else ""
-        raise RecipeError(f"{dataset.root}: {guess.reason}{remedy}")
+        raise RecipeError(f"{dataset.address}: {guess.reason}{remedy}")
     if guess.confidence != "certain":
         choice = ", ".join(guess.maps) or f"none; take --robot {guess.name}"
         raise RecipeError(
-            f"{dataset.root}: name a map, --map NAME, for its robot is not certain ({guess.reason}). "
+            f"{dataset.address}: name a map, --map NAME, for its robot is not certain ({guess.reason}). "
             f"Maps from '{guess.name}': {choice}"
         )
     _, maps = shipped()
     found = [known.name for known in maps if known.name in guess.maps and target in (None, known.target)]
+    if not found and not guess.maps:
+        keep = f"--robot {guess.name} keeps its joints"
+        raise RecipeError(f"{dataset.address}: no map leads from '{guess.name}', its robot ({guess.reason}): {keep}")
     there = "" if target is None else f" to '{target.name}'"
     if len(found) == 1:
         return MapGuess(found.pop(), f"{guess.reason}; no other map leads from '{guess.name}'{there}")
     problem = f"several maps lead from '{guess.name}'{there}" if found else f"no map leads from '{guess.name}'{there}"
     raise RecipeError(
-        f"{dataset.root}: name a map, --map NAME, for {problem}: {', '.join(found or guess.maps) or 'none'}"
+        f"{dataset.address}: name a map, --map NAME, for {problem}: {', '.join(found or guess.maps) or 'none'}"
     )
 
 

@@ -44,9 +44,9 @@ def _waylay(video: Path, out: Path, deeds: list[Deed], done: "SimpleQueue[int]",
         _poll(partial(_has_leased, handle))
         is_ready.set()
         _poll(lambda: fcntl.fcntl(handle, fcntl.F_GETLEASE) != fcntl.F_WRLCK)
-        (note,) = out.glob(".millrace/run-*/0.attempts")
-        pid = int(note.read_text().split()[-1])
-        if pid not in known:  # it opens the video more than once
+        # The driver opens some videos before there is a note; a worker opens one more than once.
+        pids = {int(note.read_text().split()[-1]) for note in out.glob(".millrace/run-*/0.attempts")}
+        for pid in pids - known:
             known.add(pid)
             deeds.pop(0)(pid)
             done.put(pid)

@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := millrace.py commands embodiments engine train benchmarks tests
+PACKAGES := millrace commands embodiments engine train benchmarks tests
 # One job a core; the tests of Ray use what is left.
 JOBS ?= 2
 # What the tests of training need; one release, as any other may bring gigabytes of CUDA.
@@ -37,8 +37,10 @@ PINS_3.10 := numpy==1.26.4 pandas==2.2.3 tyro==0.9.17 huggingface_hub==0.36.2
 # A few minutes on the newest Python that runs here, with what pip takes for it: no Ray, no torch, no damage by the thousand.
 NEWEST ?= $(shell for python in python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[23].*/bin/python); \
 	do $$python -c 'import sys; assert sys.version_info >= (3, 12)' 2>/dev/null && echo $$python && break; done)
-NEWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,decode encode copy reframe stored_pictures episode rows resample \
-	source_v2 source_v3 source_oddities inspection inspection_facts contact_sheet validate positionals new_robot about))
+NEWEST_TESTS := tests/engine/video tests/engine/validate/test_validate.py tests/test_about.py tests/engine/episode/test_episode.py tests/engine/dataset/test_rows.py tests/engine/planning/test_resample.py \
+	tests/engine/sources/test_source_v2.py tests/engine/sources/test_source_v3.py tests/engine/sources/test_source_oddities.py \
+	tests/engine/inspection/test_inspection.py tests/engine/inspection/test_inspection_facts.py tests/commands/test_positionals.py \
+	tests/engine/drafting/test_new_robot.py
 test-newest: $(if $(NEWEST),.venv-newest/installed)
 	$(if $(NEWEST),.venv-newest/bin/python -m pytest -n $(JOBS) $(NEWEST_TESTS),@echo 'NOT TESTED on Python 3.12 or 3.13: neither runs on this machine')
 
@@ -50,7 +52,7 @@ test-newest: $(if $(NEWEST),.venv-newest/installed)
 
 # On a machine with an NVIDIA GPU, in an environment of its own: GR00T pins an older PyAV and torch.
 test-gpu: .venv-gpu/installed
-	.venv-gpu/bin/python -m pytest tests/test_gpu_*.py tests/test_doctor.py
+	.venv-gpu/bin/python -m pytest tests/engine/video/gpu tests/benchmarks/test_gpu_benchmark.py tests/engine/execution/test_doctor.py
 
 .venv-gpu/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-gpu
@@ -67,6 +69,8 @@ fuzz: .venv/installed-dev
 lint: .venv/installed-dev
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
+	mkdir -p build/typed/millrace
+	ln -sfn $(addprefix $(CURDIR)/,$(wildcard millrace/*.py millrace/py.typed) commands embodiments engine train) build/typed/millrace/
 	$(BIN)/mypy
 
 format: .venv/installed-dev

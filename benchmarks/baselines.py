@@ -10,11 +10,11 @@ import cv2
 import imageio.v2 as imageio
 import imageio_ffmpeg
 
-from engine.resample import linspace
-from engine.sources import Clip
-from engine.video.decode import open_video
-from engine.video.encode import VideoSettings
-from engine.video.stages import X264
+from millrace.engine.planning.resample import linspace
+from millrace.engine.sources import Clip
+from millrace.engine.video.decode import open_video
+from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.stages import X264
 
 
 def convert_as_guide(clip: Clip, out: Path, settings: VideoSettings) -> None:

@@ -1,8 +1,8 @@
 """What a conversion costs, against the guide's script, ffmpeg, and the floor; all in one run, on the same episodes.
 
-    python benchmarks/convert.py                                   # examples/, 64 episodes
-    python benchmarks/convert.py data/aloha --map aloha_to_gr1     # your data
-    python benchmarks/convert.py --workers 1,2,4 --json out/convert.json
+    python -m benchmarks.convert                                   # examples/, 64 episodes
+    python -m benchmarks.convert data/aloha --map aloha_to_gr1     # your data
+    python -m benchmarks.convert --workers 1,2,4 --json out/convert.json
 
 Up to 8 of the source's episodes are taken, so many that each comes equally often among --episodes: every
 method converts these. CPU seconds are of all processes. The floor is measured between Millrace's own episodes, in
@@ -28,13 +28,19 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from floor import whole_clips  # noqa: E402
-from measure import Cost, measure  # noqa: E402
-from report import FFMPEG_CORES, FFMPEG_ONE, MILLRACE, Measured, describe_peaks, figures, print_tables, workers  # noqa: E402
-from runs import (  # noqa: E402
+from benchmarks.floor import whole_clips
+from benchmarks.measure import Cost, measure
+from benchmarks.report import (
+    FFMPEG_CORES,
+    FFMPEG_ONE,
+    MILLRACE,
+    Measured,
+    describe_peaks,
+    figures,
+    print_tables,
+    workers,
+)
+from benchmarks.runs import (
     EXAMPLE,
     EXAMPLE_MAP,
     bare_ray_seconds,
@@ -44,12 +50,11 @@ from runs import (  # noqa: E402
     run_ray,
     worker_peak_mb,
 )
-
-from engine.convert import plan_conversion  # noqa: E402
-from engine.planning.plan import ConversionPlan  # noqa: E402
-from engine.planning.recipe import Recipe  # noqa: E402
-from engine.sources import Clip  # noqa: E402
-from engine.video.encode import VideoSettings  # noqa: E402
+from millrace.engine.convert import plan_conversion
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning.recipe import Recipe
+from millrace.engine.sources import Clip
+from millrace.engine.video.encode import VideoSettings
 
 MAX_DISTINCT_EPISODES = 8
 
@@ -162,7 +167,7 @@ def _measure_round(few: ConversionPlan, options: Options, measured: Measured) ->
 
 def _measure_baselines(episodes: list[list[Clip]], settings: VideoSettings, measured: Measured) -> None:
     # Here, as the processes of a run import this file too, and start without these.
-    from baselines import convert_as_guide, convert_with_ffmpeg
+    from benchmarks.baselines import convert_as_guide, convert_with_ffmpeg
 
     measured.add("guide", _measure_clips(convert_as_guide, episodes, settings, at_once=1))
     measured.add(FFMPEG_ONE, _measure_clips(convert_with_ffmpeg, episodes, settings, at_once=1))

@@ -13,14 +13,14 @@ from time import process_time
 import av
 import numpy as np
 
-from engine.planning.plan import ConversionPlan
-from engine.resample import nearest
-from engine.sources import Clip
-from engine.video.decode import _feed, open_video
-from engine.video.encode import VideoSettings
-from engine.video.packets import PacketInfo, plan_packets
-from engine.video.reframe import Crop, Reframer
-from engine.video.stages import X264
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning.resample import nearest
+from millrace.engine.sources import Clip
+from millrace.engine.video.decode import _feed, open_video
+from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.packets import PacketInfo, plan_packets
+from millrace.engine.video.reframe import Crop, Reframer
+from millrace.engine.video.stages import X264
 
 
 @dataclass(frozen=True)

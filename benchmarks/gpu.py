@@ -1,7 +1,7 @@
 """What a GPU does for a conversion: everything probed, checked and timed in one go, against all cores of this machine.
 
-    python benchmarks/gpu.py                                       # examples/, AV1 and the same in H.264
-    python benchmarks/gpu.py --seconds 5 --json out/gpu.json
+    python -m benchmarks.gpu                                       # examples/, AV1 and the same in H.264
+    python -m benchmarks.gpu --seconds 5 --json out/gpu.json
 
 Rates are output frames a second, of one process alone and of as many at once as do most; for the CPU that is a process
 a core. CPU ms: of all processes, for each frame. MB/s: what crosses between host and card at that rate. published: the
@@ -22,9 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,8 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # torch's, in each process: as Ray has it for a worker of one core
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process would compile all that it imports
     # Each process of a measurement imports this file, too; the rest would cost it seconds.
-    from gpu_benchmark import Benchmark, Wish
-    from gpu_rates import Patience
+    from benchmarks.gpu_benchmark import Benchmark, Wish
+    from benchmarks.gpu_rates import Patience
 
     wish = Wish(Patience(options.seconds, options.limit_seconds), options.image_size)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended, too, it ends its processes

@@ -5,19 +5,19 @@ import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gpu_card import Card, find_card
-from gpu_checks import checks
-from gpu_children import Failed, apart
-from gpu_rates import Patience, attempts
-from gpu_report import Checked, Record, Timed, check_table, rate_table
-from gpu_runs import RunAttempt, plans, run_attempts, run_table, setup_of
-from gpu_works import Setup, Work, published, works
 from rich.console import Console
 
-from commands.doctor import print_diagnosis
-from engine.doctor import Diagnosis, auto_choices, diagnose
-from engine.video.encode import library_versions, x264_version
-from engine.video.gpu.report import GpuReport
+from benchmarks.gpu_card import Card, find_card
+from benchmarks.gpu_checks import checks
+from benchmarks.gpu_children import Failed, apart
+from benchmarks.gpu_rates import Patience, attempts
+from benchmarks.gpu_report import Checked, Record, Timed, check_table, rate_table
+from benchmarks.gpu_runs import RunAttempt, plans, run_attempts, run_table, setup_of
+from benchmarks.gpu_works import Setup, Work, published, works
+from millrace.commands.doctor import print_diagnosis
+from millrace.engine.execution.doctor import Diagnosis, auto_choices, diagnose
+from millrace.engine.video.encode import library_versions, x264_version
+from millrace.engine.video.gpu.report import GpuReport
 
 # Figures are not cut off where the output is no terminal, or a narrow one.
 MIN_WIDTH = 160

@@ -6,16 +6,16 @@ from functools import partial
 
 import av
 import numpy as np
-from gpu_works import AREA_NVENC, Setup
 from numpy.typing import NDArray
 
-from engine.sources import Clip
-from engine.video.decode import OpenDecoder, decode_frames, on_cpu
-from engine.video.encode import write_h264
-from engine.video.gpu import hardware
-from engine.video.gpu.report import ENCODE, RESIZE, GpuReport, decoding
-from engine.video.reframe import Reframer
-from engine.video.stages import CPU_STAGES, Stages
+from benchmarks.gpu_works import AREA_NVENC, Setup
+from millrace.engine.sources import Clip
+from millrace.engine.video.decode import OpenDecoder, decode_frames, on_cpu
+from millrace.engine.video.encode import write_h264
+from millrace.engine.video.gpu import hardware
+from millrace.engine.video.gpu.report import ENCODE, RESIZE, GpuReport, decoding
+from millrace.engine.video.reframe import Reframer
+from millrace.engine.video.stages import CPU_STAGES, Stages
 
 MIN_PSNR_DB = 44.0
 MAX_BYTES = 1800.0
@@ -98,7 +98,7 @@ def encoded_pixels(setup: Setup, stages: Stages) -> list[Quality]:
 
 
 def _area(setup: Setup, device: str) -> Pictures:
-    from engine.video.gpu.reframe import AreaReframer
+    from millrace.engine.video.gpu.reframe import AreaReframer
 
     reframer: Callable[[Iterable[av.VideoFrame]], Iterator[av.VideoFrame]]
     reframer = AreaReframer(crop=setup.job.crop, image_size=setup.size, device=device)
@@ -110,7 +110,7 @@ def _frames(setup: Setup) -> Iterator[av.VideoFrame]:
 
 
 def _nvdec(codec: str) -> OpenDecoder:
-    from engine.video.gpu.nvdec import Nvdec
+    from millrace.engine.video.gpu.nvdec import Nvdec
 
     return Nvdec([codec], keeps_frames=hardware.keeps_frames())
 

@@ -12,7 +12,7 @@ its own, so that the bound is too high rather than too low.
 import re
 from dataclasses import dataclass
 
-from gpu_card import Card
+from benchmarks.gpu_card import Card
 
 PUBLISHED_PIXELS = 1920 * 1080
 

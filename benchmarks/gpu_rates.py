@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from gpu_card import Busy, busy
-from gpu_children import Begin, Failed, together
-from gpu_works import Setup, Work
-from measure import cpu_seconds
+from benchmarks.gpu_card import Busy, busy
+from benchmarks.gpu_children import Begin, Failed, together
+from benchmarks.gpu_works import Setup, Work
+from benchmarks.measure import cpu_seconds
 
 # Processes that share a card.
 NUM_SHARING = (1, 2, 4, 8, 16, 32)

@@ -8,12 +8,13 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from gpu_checks import Quality
-from gpu_limits import Bound
-from gpu_rates import Attempt, Rate
-from gpu_works import Work
 from rich.table import Table
 from rich.text import Text
+
+from benchmarks.gpu_checks import Quality
+from benchmarks.gpu_limits import Bound
+from benchmarks.gpu_rates import Attempt, Rate
+from benchmarks.gpu_works import Work
 
 MAX_CHARS = 200
 PUBLISHED = (

@@ -8,24 +8,24 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from gpu_children import Failed, apart
-from gpu_report import shortened
-from gpu_works import AREA_CPU, Setup, transcoded
 from rich.table import Table
 from rich.text import Text
-from runs import EXAMPLE, EXAMPLE_MAP, repeated, steady_rate
 
-from engine.convert import plan_conversion, run_plan
-from engine.devices import made_with
-from engine.file_state import FileState
-from engine.output.record import EpisodeRecord, EpisodeResult
-from engine.planning.plan import ConversionPlan
-from engine.planning.recipe import Recipe
-from engine.run import Watch
-from engine.sources import Clip
-from engine.video.gpu.report import RESIZE, GpuReport, choose, decoding
-from engine.video.stages import CPU_STAGES, NVENC, Gpu, Stages
-from engine.workers import Workers
+from benchmarks.gpu_children import Failed, apart
+from benchmarks.gpu_report import shortened
+from benchmarks.gpu_works import AREA_CPU, Setup, transcoded
+from benchmarks.runs import EXAMPLE, EXAMPLE_MAP, repeated, steady_rate
+from millrace.engine.convert import plan_conversion, run_plan
+from millrace.engine.dataset.record import EpisodeRecord, EpisodeResult
+from millrace.engine.execution.devices import made_with
+from millrace.engine.execution.workers import Workers
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning.recipe import Recipe
+from millrace.engine.run import Watch
+from millrace.engine.sources import Clip
+from millrace.engine.sources.file_state import FileState
+from millrace.engine.video.gpu.report import RESIZE, GpuReport, choose, decoding
+from millrace.engine.video.stages import CPU_STAGES, NVENC, Gpu, Stages
 
 # Of those of each worker, two are left out at the start and one at the end.
 EPISODES_A_CORE = 8

@@ -9,22 +9,22 @@ from typing import Literal
 
 import av
 import numpy as np
-from gpu_card import Card
-from gpu_limits import Bound, decode_bound, encode_bound
 from numpy.typing import NDArray
 
-from engine.clock import StageClock
-from engine.encoding import encode_clip
-from engine.planning.plan import Job
-from engine.resample import nearest
-from engine.sources import Clip
-from engine.video.decode import decode_frames, on_cpu, open_video
-from engine.video.encode import write_h264
-from engine.video.gpu import hardware
-from engine.video.packets import PacketInfo, Use, plan_packets
-from engine.video.parts import clip_packets
-from engine.video.reframe import Reframer
-from engine.video.stages import CPU_STAGES, NVENC, Gpu, Stages
+from benchmarks.gpu_card import Card
+from benchmarks.gpu_limits import Bound, decode_bound, encode_bound
+from millrace.engine.episode.encode_clip import encode_clip
+from millrace.engine.episode.stage_clock import StageClock
+from millrace.engine.planning.plan import Job
+from millrace.engine.planning.resample import nearest
+from millrace.engine.sources import Clip
+from millrace.engine.video.decode import decode_frames, on_cpu, open_video
+from millrace.engine.video.encode import write_h264
+from millrace.engine.video.gpu import hardware
+from millrace.engine.video.packets import PacketInfo, Use, plan_packets
+from millrace.engine.video.reframe import Reframer
+from millrace.engine.video.seek import clip_packets
+from millrace.engine.video.stages import CPU_STAGES, NVENC, Gpu, Stages
 
 AREA_CPU, AREA_NVENC = Stages(resize="area"), Stages(resize="area", encoder=NVENC)
 
@@ -147,7 +147,7 @@ def begin_decode(setup: Setup) -> Step:
 
 def begin_nvdec(codec: str, setup: Setup, *, keeps: bool) -> Step:
     """The same by NVDEC."""
-    from engine.video.gpu.nvdec import Nvdec
+    from millrace.engine.video.gpu.nvdec import Nvdec
 
     decoder = Nvdec([codec], keeps_frames=keeps)
     return lambda: _count(decode_frames(setup.clip, setup.frames, decoder=decoder))
@@ -161,7 +161,7 @@ def begin_resize(setup: Setup) -> Step:
 
 def begin_area(setup: Setup, *, device: str) -> Step:
     """Crop and scale by area means, of frames that lie in the host's memory and come back there."""
-    from engine.video.gpu.reframe import AreaReframer
+    from millrace.engine.video.gpu.reframe import AreaReframer
 
     frames = _decoded(setup)
     reframer = AreaReframer(crop=setup.job.crop, image_size=setup.size, device=device)

@@ -7,7 +7,7 @@ from itertools import cycle
 from time import process_time
 from typing import Any
 
-from input_runs import BATCH_SIZE, Feed, build, quietly
+from benchmarks.input_runs import BATCH_SIZE, Feed, build, quietly
 
 PARTS = (
     "rows",
@@ -97,8 +97,8 @@ def _watch_gr00ts(watch: Stopwatch, eagle: type) -> None:
 
 
 def _watch_ours(watch: Stopwatch, eagle: type) -> None:
-    from train.groot import loader, processor
-    from train.shards import FrameReader
+    from millrace.train.groot import loader, processor
+    from millrace.train.shards import FrameReader
 
     watch.watch(FrameReader, "read", "decode")
     watch.watch(loader, "read_columns", "rows")

@@ -10,11 +10,11 @@ from time import perf_counter, process_time
 from typing import Any, Literal
 
 import numpy as np
-from measure import process_cpu_seconds, process_peak_mb
 from numpy.typing import NDArray
 
-from engine.video.decode import open_video
-from engine.video.packets import PacketInfo, Use, plan_packets
+from benchmarks.measure import process_cpu_seconds, process_peak_mb
+from millrace.engine.video.decode import open_video
+from millrace.engine.video.packets import PacketInfo, Use, plan_packets
 
 LoaderName = Literal["gr00t", "millrace"]
 BATCH_SIZE = 32
@@ -86,8 +86,8 @@ def build(feed: Feed) -> tuple[Any, Any, Any]:
         from gr00t.data.embodiment_tags import EmbodimentTag
         from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6Processor
 
-        from train.groot.loader import SparseShardedDataset
-        from train.groot.processor import CachingCollator
+        from millrace.train.groot.loader import SparseShardedDataset
+        from millrace.train.groot.processor import CachingCollator
 
         tag = EmbodimentTag.NEW_EMBODIMENT
         config = _modality_config(feed.dataset, tag.value)
@@ -118,7 +118,7 @@ def _modality_config(dataset: Path, tag: str) -> Any:
 
 def frames_decoded(loader: LoaderName, shards: Any) -> float:
     """Frames decoded for each step and camera of all shards: GR00T's reads whole episodes, ours what is planned."""
-    from train.shards import visits
+    from millrace.train.shards import visits
 
     if loader == "gr00t":
         entries = [entry for entries in shards.sharded_episodes for entry in entries]

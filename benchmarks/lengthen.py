@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from engine.planning.plan import ConversionPlan, EpisodePlan, chosen_frames
-from engine.row_reader import RowReader
-from engine.sources import Clip, RowRange, SourceEpisode
-from engine.video.decode import open_video
+from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, chosen_frames
+from millrace.engine.sources import Clip, RowRange, SourceEpisode
+from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.video.decode import open_video
 
 
 def lengthened(plan: ConversionPlan, num_frames: int, folder: Path) -> ConversionPlan:

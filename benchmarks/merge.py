@@ -1,7 +1,7 @@
 """What it costs to merge two datasets of ours, against converting them, reading them, and LeRobot's own merge tool.
 
-    python benchmarks/merge.py                                      # examples/, twice 32 episodes
-    python benchmarks/merge.py data/aloha --map aloha_to_gr1 --lerobot /path/to/lerobot-0.4/bin/python
+    python -m benchmarks.merge                                      # examples/, twice 32 episodes
+    python -m benchmarks.merge data/aloha --map aloha_to_gr1 --lerobot /path/to/lerobot-0.4/bin/python
 
 The source is converted into two datasets of --episodes each, over and over where it has fewer; they are merged by
 copying, in this process without Ray. Reading is the SHA-256 of all their files. LeRobot's tool merges the same
@@ -26,15 +26,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from measure import Cost, measure, typical  # noqa: E402
-from runs import EXAMPLE, EXAMPLE_MAP  # noqa: E402
-
-from engine.convert import Workers, convert  # noqa: E402
-from engine.planning.recipe import Recipe, check_recipe  # noqa: E402
-from engine.sources import open_source  # noqa: E402
+from benchmarks.measure import Cost, measure, typical
+from benchmarks.runs import EXAMPLE, EXAMPLE_MAP
+from millrace.engine.convert import Workers, convert
+from millrace.engine.planning.recipe import Recipe, check_recipe
+from millrace.engine.sources import open_source
 
 LOCAL = Workers(local=True)
 CONVERT, MERGE, READ, LEROBOT = "millrace, conversion", "millrace, merge", "reading all files", "lerobot, merge"

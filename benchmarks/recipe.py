@@ -1,7 +1,7 @@
 """What the driver needs for a recipe of many sources: seconds to plan, and its memory while episodes come in.
 
-python benchmarks/recipe.py                          # 200 small sources of mixed layouts and rates
-python benchmarks/recipe.py --sources 50 --workers 2
+python -m benchmarks.recipe                          # 200 small sources of mixed layouts and rates
+python -m benchmarks.recipe --sources 50 --workers 2
 """
 
 import json
@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # The tests write datasets of every layout.
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from engine.convert import Workers, convert, plan_conversion  # noqa: E402
-from engine.output.record import EpisodeResult  # noqa: E402
-from engine.planning.recipe_file import read_recipe  # noqa: E402
-from engine.validate import validate  # noqa: E402
-from many_sources import write_many  # noqa: E402
+from millrace.engine.convert import Workers, convert, plan_conversion  # noqa: E402
+from millrace.engine.dataset.record import EpisodeResult  # noqa: E402
+from millrace.engine.planning.recipe_file import read_recipe  # noqa: E402
+from millrace.engine.validate import validate  # noqa: E402
+from support.many_sources import write_many  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ import platform
 from dataclasses import dataclass, field
 from statistics import median
 
-from floor import Floor
-from measure import Cost, typical
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.floor import Floor
+from benchmarks.measure import Cost, typical
 
 MILLRACE = "millrace"
 FFMPEG_ONE = "ffmpeg, one process"

@@ -11,17 +11,16 @@ from pathlib import Path
 from time import perf_counter, process_time, time
 from typing import TypeVar
 
-from floor import Floor, episode_floor, mean_floor, whole_clips
-from lengthen import lengthened
-from measure import Cost, descendants_cpu_seconds, measure, worker_peaks_mb
-
-from engine.convert import Summary, Workers, plan_conversion, run_plan
-from engine.output.record import EpisodeRecord, EpisodeResult
-from engine.planning.plan import ConversionPlan, Job
-from engine.planning.recipe import Recipe
-from engine.run import Watch
-from engine.sources import Clip
-from engine.stream import connected
+from benchmarks.floor import Floor, episode_floor, mean_floor, whole_clips
+from benchmarks.lengthen import lengthened
+from benchmarks.measure import Cost, descendants_cpu_seconds, measure, worker_peaks_mb
+from millrace.engine.convert import Summary, Workers, plan_conversion, run_plan
+from millrace.engine.dataset.record import EpisodeRecord, EpisodeResult
+from millrace.engine.execution.ray_data import connected
+from millrace.engine.planning.plan import ConversionPlan, Job
+from millrace.engine.planning.recipe import Recipe
+from millrace.engine.run import Watch
+from millrace.engine.sources import Clip
 
 Result = TypeVar("Result")
 

@@ -1,7 +1,7 @@
 """What the driver needs for datasets of up to 100,000 episodes: planning, handing to Ray, ledger, commit; no videos.
 
-    python benchmarks/scale.py                                  # a table, and docs/scale.png
-    python benchmarks/scale.py --episodes 1000,10000            # less
+    python -m benchmarks.scale                                  # a table, and docs/scale.png
+    python -m benchmarks.scale --episodes 1000,10000            # less
 
 The episodes are those of examples/, named over and over; the rows that the commit reads are hard links to theirs.
 """
@@ -23,18 +23,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from millrace.engine.convert import Workers, convert, plan_conversion
+from millrace.engine.dataset.record import EpisodeRecord, FileRecord
+from millrace.engine.execution.ray_data import connected, rows
+from millrace.engine.layout import WORK, EpisodePaths
+from millrace.engine.output.commit import commit
+from millrace.engine.output.ledger import Ledger
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning.recipe import Recipe
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
-
-from engine.convert import Workers, convert, plan_conversion  # noqa: E402
-from engine.layout import WORK, EpisodePaths  # noqa: E402
-from engine.output.commit import commit  # noqa: E402
-from engine.output.ledger import Ledger  # noqa: E402
-from engine.output.record import EpisodeRecord, FileRecord  # noqa: E402
-from engine.planning.plan import ConversionPlan  # noqa: E402
-from engine.planning.recipe import Recipe  # noqa: E402
-from engine.stream import connected, rows  # noqa: E402
-
 EXAMPLE = ROOT / "examples/aloha"
 MAP = "aloha_to_gr1"
 NUM_WORKERS = 2

@@ -1,8 +1,8 @@
 """What a training sample costs on its way to the trainer: GR00T N1.6's loader against ours, in one run.
 
-    python benchmarks/train_input.py                            # examples/, converted with GOP 2 and 10
-    python benchmarks/train_input.py out/gop2 out/gop10         # your own GR00T datasets
-    python benchmarks/train_input.py --rounds 5 --json out/input.json
+    python -m benchmarks.train_input                            # examples/, converted with GOP 2 and 10
+    python -m benchmarks.train_input out/gop2 out/gop10         # your own GR00T datasets
+    python -m benchmarks.train_input --rounds 5 --json out/input.json
 
 Both feed the real DataLoader (one worker, batches of 32, fork) with the real processor and collator, in training
 mode, each in a process of its own. CPU is that of the worker and of the process that takes the batches. Shards:
@@ -28,16 +28,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from input_parts import PARTS, run_parts  # noqa: E402
-from input_runs import SAMPLING_RATE, Feed, InputCost, LoaderName, run_loader  # noqa: E402
-from runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated  # noqa: E402
-
-from engine.convert import Workers, plan_conversion, run_plan  # noqa: E402
-from engine.planning.recipe import Recipe  # noqa: E402
-from train.dataset import TrainingDataset  # noqa: E402
+from benchmarks.input_parts import PARTS, run_parts
+from benchmarks.input_runs import SAMPLING_RATE, Feed, InputCost, LoaderName, run_loader
+from benchmarks.runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated
+from millrace.engine.convert import Workers, plan_conversion, run_plan
+from millrace.engine.planning.recipe import Recipe
+from millrace.train.dataset import TrainingDataset
 
 LOADERS: tuple[LoaderName, ...] = ("gr00t", "millrace")
 STEPS_A_SHARD = 1024  # N1.6's default

@@ -10,15 +10,15 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from commands.flags import Flag, option
-from engine.convert import convert, estimate
-from engine.errors import EpisodesFailed, RecipeError
-from engine.planning.recipe import Recipe, is_share
-from engine.planning.recipe_file import read_recipe
-from engine.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
-from engine.run import Rerun
-from engine.video.stages import Device
-from engine.workers import GPU_SHARE, Workers
+from millrace.commands.flags import Flag, option
+from millrace.commands.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
+from millrace.engine.convert import convert, estimate
+from millrace.engine.errors import EpisodesFailed, RecipeError
+from millrace.engine.execution.workers import Workers
+from millrace.engine.planning.recipe import Recipe, is_share
+from millrace.engine.planning.recipe_file import read_recipe
+from millrace.engine.run import Rerun
+from millrace.engine.video.stages import GPU_SHARE, Device
 
 UNLESS = "(required without --recipe)"
 # Flags of what is the same for all sources; None: as the recipe has it.

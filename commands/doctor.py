@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import arg
 
-from commands.flags import Flag
-from commands.listing import listing
-from engine.about import environments_tested, untested
-from engine.doctor import Diagnosis, diagnose
-from engine.text import printable
-from engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decoding
+from millrace.commands.flags import Flag
+from millrace.commands.listing import listing
+from millrace.engine.about import environments_tested, untested
+from millrace.engine.execution.doctor import Diagnosis, diagnose
+from millrace.engine.text import printable
+from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decoding
 
 ON_CPU = {**dict.fromkeys(map(decoding, CODECS), "libavcodec"), RESIZE: "libavfilter", ENCODE: "libx264"}
 NOT_INSTALLED = "not installed"

@@ -15,21 +15,21 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import UseAppendAction, arg
 
-from commands.flags import Flag
-from engine.progress import stage_progress
-from engine.sources.selection import parse_selection
-from engine.text import printable
-from train.checkpoint import expand
-from train.dataset import TrainingDataset
-from train.errors import SettingsError
-from train.evaluate_settings import EvaluateSettings, ServerAddress
-from train.settings import EmbodimentTag
+from millrace.commands.flags import Flag
+from millrace.commands.progress import stage_progress
+from millrace.engine.sources.selection import parse_selection
+from millrace.engine.text import printable
+from millrace.train.checkpoint import expand
+from millrace.train.dataset import TrainingDataset
+from millrace.train.errors import SettingsError
+from millrace.train.evaluate_settings import EvaluateSettings, ServerAddress
+from millrace.train.settings import EmbodimentTag
 
 if TYPE_CHECKING:  # which import ray
-    from train.evaluate import Contender
-    from train.open_loop import Trace
-    from train.plots import PlotFolder
-    from train.scores import Evaluation, Score
+    from millrace.train.evaluate_settings import Contender
+    from millrace.train.open_loop import Trace
+    from millrace.train.plots import PlotFolder
+    from millrace.train.scores import Evaluation, Score
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class Evaluate:
         named = (path for name in settings.checkpoints for path in expand(Path(name)))
         settings = replace(settings, checkpoints=tuple(map(str, named)))
         plots = self._plots(settings.dataset)
-        from train.groot import open_policy, require_groot
+        from millrace.train.groot import open_policy, require_groot
 
         require_groot()
-        from train.evaluate import contenders, evaluate
+        from millrace.train.evaluate import contenders, evaluate
 
         found, notes = contenders(settings)
         for note in notes:
@@ -136,7 +136,7 @@ class Evaluate:
     @contextmanager
     def _quiet(self) -> Iterator[TextIO]:
         """Standard error for us alone: what libraries print as they load a model goes nowhere, but with --debug."""
-        from train.worker import chatter_kept
+        from millrace.train.worker import chatter_kept
 
         quiet = nullcontext() if self.debug else chatter_kept(Path(os.devnull))
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal, quiet:
@@ -145,7 +145,7 @@ class Evaluate:
     def _plots(self, dataset: Path) -> "PlotFolder | None":
         if self.plots is None:
             return None
-        from train.plots import PlotFolder
+        from millrace.train.plots import PlotFolder
 
         return PlotFolder(self.plots, TrainingDataset.open(dataset))
 

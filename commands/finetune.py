@@ -10,10 +10,10 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from commands.flags import Flag
-from engine.progress import stage_progress
-from engine.text import printable
-from train.settings import FinetuneFlags, FinetuneSettings
+from millrace.commands.flags import Flag
+from millrace.commands.progress import stage_progress
+from millrace.engine.text import printable
+from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,8 @@ class Finetune(FinetuneFlags):
     def run(self) -> int:
         """Check everything, then train; 1 if anything is wrong."""
         settings = self.settings()
-        from train.preflight import preflight, print_plan
+        from millrace.commands.preflight_text import print_plan
+        from millrace.train.preflight import preflight
 
         with stage_progress(Console(stderr=True)) as on_progress:
             checked = preflight(settings, on_progress=on_progress)
@@ -53,12 +54,12 @@ class Finetune(FinetuneFlags):
         return 1 if checked.problems else self._train(settings)
 
     def _train(self, settings: FinetuneSettings) -> int:
-        from train.groot import require_groot
+        from millrace.train.groot import require_groot
 
         require_groot()
-        from train.finetune import finetune
-        from train.groot import train
-        from train.groot.modality import identity
+        from millrace.train.finetune import finetune
+        from millrace.train.groot import train
+        from millrace.train.groot.modality import identity
 
         # Training sends what libraries print to a file; progress goes where standard error went before.
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:

@@ -9,11 +9,12 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from commands.flags import Flag
-from engine.errors import RecipeError
-from engine.inspection import contact_sheet, inspect_dataset, print_inspection
-from engine.progress import stage_progress
-from engine.text import printable
+from millrace.commands.flags import Flag
+from millrace.commands.inspection_text import print_inspection
+from millrace.commands.progress import stage_progress
+from millrace.engine.errors import RecipeError
+from millrace.engine.inspection import contact_sheet, inspect_dataset
+from millrace.engine.text import printable
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from commands.flags import Flag
-from commands.listing import listing
-from embodiments import load_map, map_names
-from embodiments.mapping import MAPS
-from engine.errors import RecipeError
+from millrace.commands.flags import Flag
+from millrace.commands.listing import listing
+from millrace.embodiments import load_map, map_names
+from millrace.embodiments.mapping import MAPS
+from millrace.engine.errors import RecipeError
 
 
 @dataclass(frozen=True)

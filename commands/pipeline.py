@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import arg
 
-from commands.flags import Flag
-from commands.pipeline_file import PipelineFile
-from commands.pipeline_steps import steps_of
-from engine.hub.calls import HubName
-from engine.hub.publish import check_token
-from engine.text import printable
-from train.groot import require_groot
-from train.pipeline import outlook, run_steps
+from millrace.commands.flags import Flag
+from millrace.commands.pipeline_file import PipelineFile
+from millrace.commands.pipeline_steps import steps_of
+from millrace.engine.hub.calls import HubName
+from millrace.engine.output.upload import check_token
+from millrace.engine.text import printable
+from millrace.train.groot import require_groot
+from millrace.train.pipeline import outlook, run_steps
 
 
 @dataclass(frozen=True)

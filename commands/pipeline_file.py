@@ -9,10 +9,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from embodiments.errors import unknown_name
-from embodiments.yaml_file import Key, YamlFile, read_yaml
-from engine.errors import RecipeError, RecipeProblems
-from engine.planning.problems import cited_problems
+from millrace.embodiments.errors import unknown_name
+from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
+from millrace.engine.errors import RecipeError, RecipeProblems
+from millrace.engine.planning.problems import cited_problems
 
 SECTIONS = ("convert", "finetune", "evaluate", "upload")
 

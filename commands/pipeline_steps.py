@@ -7,23 +7,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from commands.convert import convert_and_tell
-from commands.evaluate import Evaluate
-from commands.finetune import Finetune
-from commands.pipeline_file import Kind, PipelineFile
-from commands.upload import Upload
-from embodiments.errors import MillraceError
-from embodiments.robot import is_path
-from engine.errors import SeveralProblems
-from engine.layout import META
-from engine.planning.holdout import heldout_folder
-from engine.planning.recipe import Recipe
-from engine.planning.recipe_file import read_recipe, recipe_in
-from engine.run import Rerun
-from engine.workers import GPU_SHARE, Workers
-from train.pipeline import Step
-from train.run_folder import COMPLETE, dataset_digest, newest_complete, step_of
-from train.settings import FinetuneSettings
+from millrace.commands.convert import convert_and_tell
+from millrace.commands.evaluate import Evaluate
+from millrace.commands.finetune import Finetune
+from millrace.commands.pipeline_file import Kind, PipelineFile
+from millrace.commands.upload import Upload
+from millrace.embodiments.errors import MillraceError
+from millrace.embodiments.robot import is_path
+from millrace.engine.errors import SeveralProblems
+from millrace.engine.execution.workers import Workers
+from millrace.engine.layout import META
+from millrace.engine.planning.holdout import heldout_folder
+from millrace.engine.planning.recipe import Recipe
+from millrace.engine.planning.recipe_file import read_recipe, recipe_in
+from millrace.engine.run import Rerun
+from millrace.engine.video.stages import GPU_SHARE
+from millrace.train.pipeline import Step
+from millrace.train.run_folder import COMPLETE, dataset_digest, newest_complete, step_of
+from millrace.train.settings import FinetuneSettings
 
 EVALUATION = "evaluation.json"  # in the run's folder, unless the file says otherwise
 UPLOADED = "uploaded"

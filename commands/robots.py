@@ -11,17 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import arg
 
-from commands.flags import Flag
-from commands.listing import listing
-from embodiments import load_robot, robot_names
-from embodiments.robot import VECTORS, is_path
-from engine.access import why_unwritable
-from engine.errors import OutputExists, RecipeError
-from engine.inspection.guess import guess_robot
-from engine.inspection.next_step import convert_command
-from engine.new_robot import draft_robot
-from engine.sources import locate, open_source
-from engine.text import printable
+from millrace.commands.flags import Flag
+from millrace.commands.listing import listing
+from millrace.embodiments import load_robot, robot_names
+from millrace.embodiments.robot import VECTORS, is_path
+from millrace.engine.drafting.draft_robot import draft_robot
+from millrace.engine.errors import OutputExists, RecipeError
+from millrace.engine.planning.next_step import convert_command
+from millrace.engine.planning.robot_guess import guess_robot
+from millrace.engine.sources import locate, open_source
+from millrace.engine.sources.access import why_unwritable
+from millrace.engine.text import printable
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Annotated
 import tyro
 from tyro.conf import UseAppendAction, arg
 
-from commands.flags import Flag
-from engine.text import printable
-from train.serve import DEFAULT_PORT, ServeSettings
-from train.settings import EmbodimentTag
+from millrace.commands.flags import Flag
+from millrace.engine.text import printable
+from millrace.train.serve import DEFAULT_PORT, ServeSettings
+from millrace.train.settings import EmbodimentTag
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Serve:
 
     def run(self) -> int:
         """Check, load, and answer until a client ends it."""
-        from train.groot import require_groot, serve
+        from millrace.train.groot import require_groot, serve
 
         settings = ServeSettings(
             checkpoint=self.checkpoint,

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 from tyro.conf import Positional
 
-from engine.errors import RecipeError
+from millrace.engine.errors import RecipeError
 
 # The parser's own.
 ALWAYS = ("help", "tyro-print-completion", "tyro-write-completion")

@@ -9,9 +9,9 @@ import tyro
 from rich.filesize import decimal
 from tyro.conf import arg
 
-from commands.flags import Flag
-from engine.hub.publish import publish
-from engine.text import counted
+from millrace.commands.flags import Flag
+from millrace.engine.output.upload import publish
+from millrace.engine.text import counted
 
 
 @dataclass(frozen=True)

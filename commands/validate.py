@@ -8,9 +8,9 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from commands.flags import Flag
-from engine.progress import stage_progress
-from engine.validate import VideoBackend, format_report, to_json, validate
+from millrace.commands.flags import Flag
+from millrace.commands.progress import stage_progress
+from millrace.engine.validate import VideoBackend, format_report, to_json, validate
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a robot is, and how one maps onto another. No video, no ray, no torch."""
 
-from embodiments.errors import (
+from millrace.embodiments.errors import (
     JointMismatch,
     MapError,
     MillraceError,
@@ -9,17 +9,17 @@ from embodiments.errors import (
     UnknownName,
     unknown_name,
 )
-from embodiments.joint_map import CompiledMap, JointMap
-from embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names
-from embodiments.matching import Match, match_joints
-from embodiments.modality import (
+from millrace.embodiments.joint_map import CompiledMap, JointMap
+from millrace.embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names
+from millrace.embodiments.matching import Match, match_joints
+from millrace.embodiments.modality import (
     ModalityConfig,
     modality_config,
     modality_config_source,
     modality_json,
 )
-from embodiments.robot import JointGroup, Layout, Robot, Vector, load_robot, robot_names
-from embodiments.rules import Rule
+from millrace.embodiments.robot import JointGroup, Layout, Robot, Vector, load_robot, robot_names
+from millrace.embodiments.rules import Rule
 
 __all__ = [
     "CompiledMap",

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments.robot import VECTORS, Robot, Vector
+from millrace.embodiments.robot import VECTORS, Robot, Vector
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from embodiments.errors import MapError, RuleError, UnknownName, WrongField, check_name
-from embodiments.joint_map import CompiledMap, JointMap
-from embodiments.robot import (
+from millrace.embodiments.errors import MapError, RuleError, UnknownName, WrongField, check_name
+from millrace.embodiments.joint_map import CompiledMap, JointMap
+from millrace.embodiments.robot import (
     NO_LIMITS,
     VECTORS,
     Layout,
@@ -20,9 +20,9 @@ from embodiments.robot import (
     is_path,
     load_robot,
 )
-from embodiments.rules import Copy, Rule, Undefined, wires
-from embodiments.wiring import Source, Target, Wire
-from embodiments.yaml_file import FileModel, Name, YamlFile, first_problem, parse, read_yaml
+from millrace.embodiments.rules import Copy, Rule, Undefined, wires
+from millrace.embodiments.wiring import Source, Target, Wire
+from millrace.embodiments.yaml_file import FileModel, Name, YamlFile, first_problem, parse, read_yaml
 
 MAPS = Path(__file__).parent / "maps"
 

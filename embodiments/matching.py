@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments.errors import JointMismatch
+from millrace.embodiments.errors import JointMismatch
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from embodiments.joint_map import CompiledMap
-from embodiments.robot import Layout, Robot
+from millrace.embodiments.joint_map import CompiledMap
+from millrace.embodiments.robot import Layout, Robot
 
 LANGUAGE = "human.task_description"
 Entry = dict[str, int | str]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from embodiments.yaml_file import Number
+from millrace.embodiments.yaml_file import Number
 
 Range = tuple[Number, Number]
 

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from embodiments.errors import WrongField
-from embodiments.ranges import Range, Ranges
-from embodiments.yaml_file import FileModel
+from millrace.embodiments.errors import WrongField
+from millrace.embodiments.ranges import Range, Ranges
+from millrace.embodiments.yaml_file import FileModel
 
 Polarity = Literal["same", "inverted"]
 Item = TypeVar("Item")

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
-from embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
-from embodiments.matching import spelling
-from embodiments.ranges import Range, Ranges
-from embodiments.slices import ColumnSlices
-from embodiments.yaml_file import FileModel, Name, Number, parse, read_yaml
+from millrace.embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
+from millrace.embodiments.matching import spelling
+from millrace.embodiments.ranges import Range, Ranges
+from millrace.embodiments.slices import ColumnSlices
+from millrace.embodiments.yaml_file import FileModel, Name, Number, parse, read_yaml
 
 ROBOTS = Path(__file__).parent / "robots"
 

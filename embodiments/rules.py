@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from embodiments.errors import WrongField, check_name
-from embodiments.matching import spellings
-from embodiments.rescale import Rescale
-from embodiments.robot import Robot
-from embodiments.wiring import Others, Source, Target, Wire
-from embodiments.yaml_file import FileModel, Number
+from millrace.embodiments.errors import WrongField, check_name
+from millrace.embodiments.matching import spellings
+from millrace.embodiments.rescale import Rescale
+from millrace.embodiments.robot import Robot
+from millrace.embodiments.wiring import Others, Source, Target, Wire
+from millrace.embodiments.yaml_file import FileModel, Number
 
 
 class Copy(FileModel):

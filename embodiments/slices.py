@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from embodiments.errors import WrongField, check_name
-from embodiments.yaml_file import FileModel, Key
+from millrace.embodiments.errors import WrongField, check_name
+from millrace.embodiments.yaml_file import FileModel, Key
 
 Place = Annotated[int, Field(ge=0, strict=True)]
 

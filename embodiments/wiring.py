@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from embodiments.errors import WrongField, check_name
-from embodiments.ranges import Range
-from embodiments.robot import Robot, Vector
+from millrace.embodiments.errors import WrongField, check_name
+from millrace.embodiments.ranges import Range
+from millrace.embodiments.robot import Robot, Vector
 
 Others = Literal["rest", "hold"]
 

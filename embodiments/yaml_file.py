@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from embodiments.errors import MillraceError, WrongField, check_name
+from millrace.embodiments.errors import MillraceError, WrongField, check_name
 
 MAX_BYTES = 1_000_000  # a robot is a few kilobytes
 

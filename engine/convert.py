@@ -9,29 +9,28 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from engine.copies import count_copies
-from engine.devices import Choice, begun_with, chosen, made_with, may_use_gpu
-from engine.episode import convert_episode
-from engine.errors import EpisodesFailed, RecipeError
-from engine.faults import Quarantined
-from engine.layout import LEDGER, WORK
-from engine.output.commit import statistics_bytes
-from engine.output.finish import writing_to
-from engine.output.folder import check_output
-from engine.output.header import begun_commits
-from engine.output.ledger import Ledger
-from engine.output.quarantine import failure_line
-from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
-from engine.output.warned import sum_warnings
-from engine.parts import OutputPart, is_finished, part_folders
-from engine.planning.plan import ConversionPlan, first_fault
-from engine.planning.planner import plan_parts
-from engine.planning.recipe import Recipe
-from engine.run import Rerun, Watch, as_left, run_plan
-from engine.sources.location import parse_hub_id
-from engine.summary import Estimate, Summary, held_out_episodes, summarize
-from engine.video.stages import CPU_STAGES, X264, Device, Stages
-from engine.workers import Workers
+from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
+from millrace.engine.dataset.writing import writing_to
+from millrace.engine.episode.convert import convert_episode
+from millrace.engine.errors import EpisodesFailed, Quarantined, RecipeError
+from millrace.engine.execution.devices import Choice, begun_with, chosen, made_with, may_use_gpu
+from millrace.engine.execution.workers import Workers
+from millrace.engine.layout import LEDGER, WORK
+from millrace.engine.output.commit import statistics_bytes
+from millrace.engine.output.folder import check_output
+from millrace.engine.output.header import begun_commits
+from millrace.engine.output.ledger import Ledger
+from millrace.engine.output.quarantine import failure_line
+from millrace.engine.output.warned import sum_warnings
+from millrace.engine.planning.copies import count_copies
+from millrace.engine.planning.plan import ConversionPlan, first_fault
+from millrace.engine.planning.planner import plan_parts
+from millrace.engine.planning.recipe import Recipe
+from millrace.engine.run import Rerun, Watch, as_left, run_plan
+from millrace.engine.sources.location import parse_hub_id
+from millrace.engine.splits import OutputPart, is_finished, part_folders
+from millrace.engine.summary import Estimate, Summary, held_out_episodes, summarize
+from millrace.engine.video.stages import CPU_STAGES, X264, Device, Stages
 
 __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_plan"]
 
@@ -159,7 +158,7 @@ def _one_connection(workers: Workers) -> AbstractContextManager[object]:
     """Ray for several datasets, one after the other, and for their GPUs; it takes seconds to start."""
     if workers.local:
         return nullcontext()
-    from engine.stream import connected
+    from millrace.engine.execution.ray_data import connected
 
     return connected(workers.num, workers.address)
 

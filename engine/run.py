@@ -5,24 +5,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embodiments.errors import MillraceError
-from engine.episode import convert_episode
-from engine.errors import EpisodesFailed, OutputFailed
-from engine.faults import FaultCode
-from engine.layout import QUARANTINE
-from engine.output.commit import commit
-from engine.output.finish import writing_to
-from engine.output.folder import output_folder, remove_strays
-from engine.output.ledger import Ledger
-from engine.output.quarantine import set_aside, without_failed
-from engine.output.record import EpisodeFailure, EpisodeRecord, EpisodeResult
-from engine.output.renumber import renumber
-from engine.planning.numbering import Key, without, without_unused_tasks
-from engine.planning.plan import ConversionPlan, EpisodePlan, first_fault
-from engine.retry import retry
-from engine.row_reader import RowReader
-from engine.summary import Summary, summarize
-from engine.workers import Workers
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
+from millrace.engine.dataset.writing import writing_to
+from millrace.engine.episode.convert import convert_episode
+from millrace.engine.errors import EpisodesFailed, FaultCode, OutputFailed
+from millrace.engine.execution.retry import retry
+from millrace.engine.execution.workers import Workers
+from millrace.engine.layout import QUARANTINE
+from millrace.engine.output.commit import commit
+from millrace.engine.output.folder import output_folder, remove_strays
+from millrace.engine.output.ledger import Ledger
+from millrace.engine.output.quarantine import set_aside, without_failed
+from millrace.engine.output.renumber import renumber
+from millrace.engine.planning.numbering import Key, without, without_unused_tasks
+from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, first_fault
+from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.summary import Summary, summarize
 
 
 @dataclass(frozen=True)
@@ -186,11 +185,11 @@ def _results(
         return
     # Ray takes a second to import; nothing else needs it.
     if plan.job.gpu is not None:
-        from engine.mixed import convert_with_gpus
+        from millrace.engine.execution.actors import convert_with_gpus
 
         yield from convert_with_gpus(todo, plan.job, out.absolute(), scratch.absolute(), workers=workers)
         return
-    from engine.stream import convert_in_parallel
+    from millrace.engine.execution.ray_data import convert_in_parallel
 
     yield from convert_in_parallel(
         todo, plan.job, out.absolute(), scratch.absolute(), num_workers=workers.num, address=workers.address

@@ -5,12 +5,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from engine.faults import Quarantined
-from engine.output.ledger import Ledger
-from engine.output.quarantine import quarantined
-from engine.output.warned import WarningSum, sum_warnings
-from engine.planning.numbering import Key
-from engine.planning.plan import ConversionPlan
+from millrace.engine.errors import Quarantined
+from millrace.engine.output.ledger import Ledger
+from millrace.engine.output.quarantine import quarantined
+from millrace.engine.output.warned import WarningSum, sum_warnings
+from millrace.engine.planning.numbering import Key
+from millrace.engine.planning.plan import ConversionPlan
 
 
 @dataclass(frozen=True)

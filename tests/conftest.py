@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,12 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from engine.convert import Summary, Workers, convert
-from engine.planning.recipe import Recipe
-from synthetic import write_dataset
+from millrace.engine.convert import Summary, Workers, convert
+from millrace.engine.planning.recipe import Recipe
+from support.synthetic import write_dataset
 
 REPOSITORY = Path(__file__).parent.parent
+sys.path.append(str(REPOSITORY))  # for benchmarks/
 # Machines are shared and slow at times: no test fails for the time it took.
 settings.register_profile("millrace", deadline=None)
 settings.load_profile("millrace")
@@ -30,8 +32,8 @@ LENGTHS = (41, 33, 17)
 IMAGE_SIZE = 64
 
 if TYPE_CHECKING:
-    from hub_client import HubUser
-    from hub_server import HubServer
+    from support.hub_client import HubUser
+    from support.hub_server import HubServer
 
 # A shell starts its background jobs deaf to Ctrl-C, and their children inherit that; the tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -105,7 +107,7 @@ def shared_folder() -> Iterator[Path]:
 @pytest.fixture
 def hub() -> Iterator["HubServer"]:
     """A small Hub on this machine."""
-    from hub_server import HubServer
+    from support.hub_server import HubServer
 
     with HubServer() as server:
         yield server
@@ -114,7 +116,7 @@ def hub() -> Iterator["HubServer"]:
 @pytest.fixture
 def user(hub: "HubServer", tmp_path: Path) -> "HubUser":
     """Somebody who may write to it."""
-    from hub_client import HubUser
+    from support.hub_client import HubUser
 
     return HubUser(hub, tmp_path / "home")
 
@@ -138,7 +140,7 @@ def aloha_gr1(aloha: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A converted dataset with nothing wrong, no joint at rest, and its millrace.json; not to be changed."""
-    from broken_datasets import write_whole
+    from support.broken_datasets import write_whole
 
     return write_whole(tmp_path_factory.mktemp("validate"))
 
@@ -146,7 +148,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def dataset(whole: Path, tmp_path: Path) -> Path:
     """A copy as any tool may have made it: without millrace.json, whose digests would notice every change."""
-    from broken_datasets import copy
+    from support.broken_datasets import copy
 
     return copy(whole, tmp_path / "dataset", keep_manifest=False)
 
@@ -154,7 +156,7 @@ def dataset(whole: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of a moving robot, without a fault; not to be changed."""
-    from faulty_datasets import write_pristine
+    from support.faulty_datasets import write_pristine
 
     return write_pristine(tmp_path_factory.mktemp("inspection") / "pristine")
 
@@ -168,6 +170,6 @@ def root(pristine: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the files of two small robots."""
-    from small_maps import write_robots
+    from support.small_maps import write_robots
 
     return write_robots(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import REPOSITORY
-from engine.about import (
+from millrace.engine.about import (
     DISTRIBUTION,
     TESTED,
     VERSION,
@@ -16,7 +16,7 @@ from engine.about import (
     untested,
 )
 
-TEXTS = ("README.md", "Makefile", "docs", "examples", "commands", "embodiments", "engine", "train", "millrace.py")
+TEXTS = ("README.md", "Makefile", "docs", "examples", "commands", "embodiments", "engine", "train", "millrace")
 # A distribution `millrace` that is not ours is on the index; `.[extra]` and `millrace-robotics` are right.
 BARE_NAME = re.compile(r"""pip3? install ([^\n]*['"\s])?millrace(?![\w.-])|millrace\[""")
 
@@ -57,9 +57,10 @@ def test_an_installed_millrace_has_every_package() -> None:
     project = (REPOSITORY / "pyproject.toml").read_text()
     listed = re.search(r"^\[tool\.setuptools\]\n.*?^packages = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
     assert listed is not None
-    rooms = [REPOSITORY / name for name in ("commands", "embodiments", "engine", "train")]
+    rooms = [REPOSITORY / name for name in ("commands", "embodiments", "engine", "millrace", "train")]
     files = {path.parent for room in rooms for kind in ("*.py", "*.yaml") for path in room.rglob(kind)}
-    found = {".".join(folder.relative_to(REPOSITORY).parts) for folder in files}
+    names = {".".join(folder.relative_to(REPOSITORY).parts) for folder in files}
+    found = {name if name == "millrace" else f"millrace.{name}" for name in names}
     assert set(re.findall(r'"(.+)"', listed[1])) == found
 
 

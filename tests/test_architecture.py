@@ -1,4 +1,4 @@
-"""The house stays as it was drawn: who may import whom, and what the front door must not load."""
+"""The order of the rooms: who may import whom, and what `import millrace` must not load."""
 
 import ast
 import json
@@ -14,12 +14,38 @@ from conftest import REPOSITORY
 PACKAGES = ("embodiments", "engine", "train", "commands")
 # A package may import itself and those before it.
 LAYERS = (*PACKAGES, "millrace")
+# A room may import itself and those before it.
+ENGINE_LAYERS = (
+    "about",
+    "layout",
+    "errors",
+    "fps",
+    "text",
+    "hub",
+    "sources",
+    "dataset",
+    "video",
+    "validate",
+    "planning",
+    "drafting",
+    "inspection",
+    "episode",
+    "output",
+    "execution",
+    "summary",
+    "run",
+    "splits",
+    "convert",
+)
+# Modules beside the rooms of train/ come before them; only commands/ use preflight.
+TRAIN_LAYERS = ("groot", "preflight")
+MAX_LOOSE_MODULES = 9
 # Only these files may import the heavy dependencies.
 IMPORTERS = {
     "ray": (
-        "engine/stream.py",
-        "engine/mixed.py",
-        "engine/cluster.py",
+        "engine/execution/ray_data.py",
+        "engine/execution/actors.py",
+        "engine/execution/cluster.py",
         "train/cluster.py",
         "train/finetune.py",
         "train/evaluate.py",
@@ -30,19 +56,23 @@ IMPORTERS = {
     "torchvision": ("engine/video/gpu/*",),
 }
 TRAIN_MAY_USE = (
-    "engine.output.framing",
-    "engine.about",
-    "engine.video",
-    "engine.layout",
-    "engine.templates",
-    "engine.validate",
+    "millrace.engine.about",
+    "millrace.engine.dataset",
+    "millrace.engine.layout",
+    "millrace.engine.sources.templates",
+    "millrace.engine.validate",
+    "millrace.engine.video",
 )
 
 
 def source_files() -> list[Path]:
     """Every module of the product, relative to the repository."""
-    packaged = (path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
-    return [path.relative_to(REPOSITORY) for path in (REPOSITORY / "millrace.py", *packaged)]
+    paths = (path for package in ("millrace", *PACKAGES) for path in (REPOSITORY / package).rglob("*.py"))
+    return [path.relative_to(REPOSITORY) for path in paths]
+
+
+def files_of(package: str) -> list[Path]:
+    return [file for file in source_files() if file.parts[0] == package]
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -51,41 +81,76 @@ def imports(file: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            parents = file.parts[: len(file.parts) - node.level] if node.level else ()
-            module = ".".join([*parents, *([node.module] if node.module else [])])
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            assert not node.level, f"{file} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def owner(name: str) -> str:
-    return name.split(".")[0]
+def layer(name: str) -> str | None:
+    """The package of ours that a full name lies in; None: none of ours."""
+    first, _, rest = name.partition(".")
+    if first != "millrace":
+        return None
+    package = rest.split(".")[0]
+    return package if package in PACKAGES else "millrace"
+
+
+def room(name: str, package: str) -> str | None:
+    """The room, or module beside the rooms, that a full name lies in; None: of another package."""
+    parts = name.split(".")
+    return parts[2] if parts[:2] == ["millrace", package] and len(parts) > 2 else None
 
 
 @pytest.mark.parametrize("file", source_files(), ids=str)
-def test_layers_are_imported_downwards_only(file: Path) -> None:
-    layer = LAYERS.index(owner(".".join(file.with_suffix("").parts)))
-    upwards = [name for name in imports(file) if owner(name) in LAYERS[layer + 1 :]]
+def test_packages_are_imported_downwards_only(file: Path) -> None:
+    above = LAYERS[LAYERS.index(file.parts[0]) + 1 :]
+    upwards = [name for name in imports(file) if layer(name) in above and file.parts[0] != "millrace"]
+    assert not upwards, f"{file} imports {', '.join(upwards)}"
+
+
+@pytest.mark.parametrize("file", files_of("engine"), ids=str)
+def test_rooms_of_the_engine_are_imported_downwards_only(file: Path) -> None:
+    own = file.with_suffix("").parts[1]
+    if own == "__init__":
+        assert not list(imports(file))
+        return
+    above = ENGINE_LAYERS[ENGINE_LAYERS.index(own) + 1 :]
+    upwards = [name for name in imports(file) if room(name, "engine") in above]
+    assert not upwards, f"{file} imports {', '.join(upwards)}"
+
+
+def test_every_room_of_the_engine_has_its_place() -> None:
+    found = {file.with_suffix("").parts[1] for file in files_of("engine")} - {"__init__"}
+    assert found == set(ENGINE_LAYERS)
+    loose = [file for file in files_of("engine") if len(file.parts) == 2 and file.name != "__init__.py"]
+    assert len(loose) <= MAX_LOOSE_MODULES
+
+
+@pytest.mark.parametrize("file", files_of("train"), ids=str)
+def test_rooms_of_training_are_imported_downwards_only(file: Path) -> None:
+    own = TRAIN_LAYERS.index(file.parts[1]) if file.parts[1] in TRAIN_LAYERS else -1
+    upwards = [name for name in imports(file) if room(name, "train") in TRAIN_LAYERS[own + 1 :]]
     assert not upwards, f"{file} imports {', '.join(upwards)}"
 
 
 @pytest.mark.parametrize("file", source_files(), ids=str)
 def test_heavy_dependencies_have_named_importers(file: Path) -> None:
+    heavy = [name for name in imports(file) if name.split(".")[0] in IMPORTERS]
     strange = [
-        name
-        for name in imports(file)
-        if owner(name) in IMPORTERS and not any(PurePath(file).match(allowed) for allowed in IMPORTERS[owner(name)])
+        name for name in heavy if not any(PurePath(file).match(allowed) for allowed in IMPORTERS[name.split(".")[0]])
     ]
     assert not strange, f"{file} imports {', '.join(strange)}"
 
 
-@pytest.mark.parametrize("file", [file for file in source_files() if file.parts[0] == "train"], ids=str)
-def test_train_uses_of_the_engine_only_videos_layout_and_checks(file: Path) -> None:
-    strange = [name for name in imports(file) if owner(name) == "engine" and not name.startswith(TRAIN_MAY_USE)]
+@pytest.mark.parametrize("file", files_of("train"), ids=str)
+def test_training_uses_of_the_engine_only_videos_datasets_and_checks(file: Path) -> None:
+    strange = [name for name in imports(file) if layer(name) == "engine" and not name.startswith(TRAIN_MAY_USE)]
     assert not strange, f"{file} imports {', '.join(strange)}"
 
 
 @pytest.mark.parametrize("file", source_files(), ids=str)
-def test_the_product_does_not_import_its_tests_or_benchmarks(file: Path) -> None:
-    assert not {owner(name) for name in imports(file)} & {"tests", "benchmarks", "synthetic", "barcode", "conftest"}
+def test_the_product_has_one_name_and_does_not_import_its_tests_or_benchmarks(file: Path) -> None:
+    first = {name.split(".")[0] for name in imports(file)}
+    assert not first & {*PACKAGES, "tests", "benchmarks", "synthetic", "barcode", "conftest"}
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -95,9 +160,16 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-def test_the_front_door_opens_without_the_heavy_dependencies() -> None:
-    assert not loaded_by("import millrace") & {"ray", "torch", "gr00t", "pandas", "huggingface_hub"}
+def test_the_public_api_opens_without_the_heavy_dependencies() -> None:
+    everything = "import millrace; [getattr(millrace, name) for name in millrace.__all__]"
+    assert not loaded_by(everything) & {"ray", "torch", "gr00t", "pandas", "huggingface_hub"}
+    assert not loaded_by("import millrace") & {"av", "numpy", "pyarrow", "pydantic"}
+
+
+def test_the_command_opens_without_the_heavy_dependencies() -> None:
+    assert not loaded_by("import millrace.cli") & {"ray", "torch", "gr00t", "pandas", "huggingface_hub"}
 
 
 def test_robots_need_no_video() -> None:
-    assert not loaded_by("import embodiments; embodiments.load_map('aloha_to_gr1')") & {"av", "ray", "torch", "pyarrow"}
+    loaded = loaded_by("import millrace; millrace.load_map('aloha_to_gr1')")
+    assert not loaded & {"av", "ray", "torch", "pyarrow"}

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from train.errors import BatchError
-from train.settings import FinetuneSettings
+from millrace.train.errors import BatchError
+from millrace.train.settings import FinetuneSettings
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from embodiments.errors import unknown_name
-from engine.validate.config import GrootConfig, GrootModality
-from train.errors import ConfigError
-from train.preflight.base_files import checkpoint_files
-from train.preflight.kept_statistics import STATISTICS, Widths, read_widths
-from train.run_folder import CHECKPOINTS, COMPLETE, IDENTITY, RunIdentity, complete_checkpoints
+from millrace.embodiments.errors import unknown_name
+from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
+from millrace.train.checkpoint_files import checkpoint_files
+from millrace.train.checkpoint_statistics import STATISTICS, Widths, read_widths
+from millrace.train.errors import ConfigError
+from millrace.train.run_folder import CHECKPOINTS, COMPLETE, IDENTITY, RunIdentity, complete_checkpoints
 
 PROCESSOR = "processor_config.json"
 # What GR00T's run() leaves of its own config in every checkpoint.

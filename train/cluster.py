@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import ray
 
-from train.errors import GpuMissing
+from millrace.train.errors import GpuMissing
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from embodiments.errors import unknown_name
-from engine.validate.info import template_problems
-from engine.validate.metadata import JointSlice, Metadata, ModalityFile
-from engine.validate.reading import read_metadata
-from train.errors import TrainError
+from millrace.embodiments.errors import unknown_name
+from millrace.engine.dataset.metadata import JointSlice, Metadata, ModalityFile
+from millrace.engine.dataset.reading import read_metadata
+from millrace.engine.validate.info import template_problems
+from millrace.train.errors import TrainError
 
 
 class TrainingDataError(TrainError):

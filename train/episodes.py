@@ -7,12 +7,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments.errors import MillraceError
-from engine.validate.config import GrootConfig
-from engine.validate.files import read_jsonl
-from engine.validate.metadata import EPISODES, EpisodeLine
-from train.dataset import TrainingDataError, TrainingDataset
-from train.shards import FrameReader, ReadFrames, read_columns, rows_of_steps
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.dataset.json_files import read_jsonl
+from millrace.engine.dataset.metadata import EPISODES, EpisodeLine
+from millrace.engine.dataset.modality_config import GrootConfig
+from millrace.train.dataset import TrainingDataError, TrainingDataset
+from millrace.train.shards import FrameReader, ReadFrames, read_columns, rows_of_steps
 
 TASK = "task"  # GR00T's key for the tasks of episodes.jsonl
 

@@ -1,6 +1,6 @@
 """What can be wrong with a training run. Each message is one line for the user."""
 
-from embodiments.errors import MillraceError
+from millrace.embodiments.errors import MillraceError
 
 
 class TrainError(MillraceError):

@@ -1,36 +1,23 @@
 """Open-loop evaluation: episodes dealt out to a pool of Ray actors that hold a policy each, or taken one by one."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import product
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.util import ActorPool
 
-from embodiments.errors import MillraceError
-from engine.validate.config import GrootConfig
-from train.checkpoint import Checkpoint, digests_trained_on
-from train.cluster import check_gpus, connected
-from train.dataset import TrainingDataset
-from train.episodes import EpisodeReader, check_agreement
-from train.errors import EvaluationError, SettingsError
-from train.evaluate_settings import EvaluateSettings
-from train.open_loop import Policy, Trace, trace_episode
-from train.run_folder import dataset_digest
-from train.scores import EpisodeScore, Evaluation, best_of, pool_episodes
-
-
-@dataclass(frozen=True)
-class Contender:
-    """What is evaluated: a checkpoint under a tag, or a server, which knows its own tag.
-
-    name: of the checkpoint, or the server's address.
-    """
-
-    name: str
-    tag: str | None
-
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.dataset.modality_config import GrootConfig
+from millrace.train.checkpoint import Checkpoint, digests_trained_on
+from millrace.train.cluster import check_gpus, connected
+from millrace.train.dataset import TrainingDataset
+from millrace.train.episodes import EpisodeReader, check_agreement
+from millrace.train.errors import EvaluationError, SettingsError
+from millrace.train.evaluate_settings import Contender, EvaluateSettings
+from millrace.train.open_loop import Policy, Trace, trace_episode
+from millrace.train.run_folder import dataset_digest
+from millrace.train.scores import EpisodeScore, Evaluation, best_of, pool_episodes
 
 # How a worker gets a policy; a function that its process can import.
 OpenPolicy = Callable[[EvaluateSettings, Contender], Policy]

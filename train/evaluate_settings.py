@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from train.errors import SettingsError
-from train.settings import EmbodimentTag
+from millrace.train.errors import SettingsError
+from millrace.train.settings import EmbodimentTag
 
 
 @dataclass(frozen=True)
@@ -111,3 +111,14 @@ class EvaluateSettings:
         if not chosen:
             raise SettingsError(f"--episodes selects none of the {len(known)} episodes of {self.dataset}")
         return chosen
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is evaluated: a checkpoint under a tag, or a server, which knows its own tag.
+
+    name: of the checkpoint, or the server's address.
+    """
+
+    name: str
+    tag: str | None

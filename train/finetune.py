@@ -13,13 +13,13 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from ray.train.v2.api.report_config import CheckpointUploadMode
 from rich.console import Console
 
-from embodiments.errors import MillraceError
-from train.cluster import check_gpus, connected
-from train.errors import TrainError, TrainingFailed
-from train.progress import shown
-from train.run_folder import RunIdentity, begun, newest_complete, step_of
-from train.settings import FinetuneSettings
-from train.worker import LOGS, Worker, chatter_kept
+from millrace.embodiments.errors import MillraceError
+from millrace.train.cluster import check_gpus, connected
+from millrace.train.errors import TrainError, TrainingFailed
+from millrace.train.progress import shown
+from millrace.train.run_folder import RunIdentity, begun, newest_complete, step_of
+from millrace.train.settings import FinetuneSettings
+from millrace.train.worker import LOGS, Worker, chatter_kept
 
 # What each worker runs; a function that its process can import.
 Training = Callable[[Worker], None]

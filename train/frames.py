@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engine.output.framing import Framing, published_framings
-from train.errors import ConfigError
-from train.preflight.base_files import checkpoint_files
+from millrace.engine.video.framing import Framing, published_framings
+from millrace.train.checkpoint_files import checkpoint_files
+from millrace.train.errors import ConfigError
 
 # GR00T copies this folder of a run into every checkpoint.
 NOTES = "experiment_cfg"

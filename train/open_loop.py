@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.validate.config import GrootConfig
-from train.episodes import EpisodeReader, Observations, Recording
-from train.errors import EvaluationError
-from train.scores import EpisodeScore, score, score_episode
+from millrace.engine.dataset.modality_config import GrootConfig
+from millrace.train.episodes import EpisodeReader, Observations, Recording
+from millrace.train.errors import EvaluationError
+from millrace.train.scores import EpisodeScore, score, score_episode
 
 
 class Policy(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from train.errors import SettingsError, TrainError
+from millrace.train.errors import SettingsError, TrainError
 
 
 @dataclass(frozen=True)

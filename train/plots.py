@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from train.dataset import TrainingDataset
-from train.episodes import joint_names
-from train.errors import SettingsError
-from train.open_loop import GroupTrace, Trace
-from train.scores import Score
+from millrace.train.dataset import TrainingDataset
+from millrace.train.episodes import joint_names
+from millrace.train.errors import SettingsError
+from millrace.train.open_loop import GroupTrace, Trace
+from millrace.train.scores import Score
 
 NUM_COLUMNS = 4
 PANEL_INCHES = (4.0, 1.7)

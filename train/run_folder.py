@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engine.layout import MANIFEST, META
-from train.errors import OtherRun, SettingsError
+from millrace.engine.layout import MANIFEST, META
+from millrace.train.errors import OtherRun, SettingsError
 
 IDENTITY = "millrace_run.json"
 LOCK = ".millrace_lock"

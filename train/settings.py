@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import UseAppendAction
 
-from train.errors import SettingsError
+from millrace.train.errors import SettingsError
 
 # gr00t/data/embodiment_tags.py at n1.6-release: the names of EmbodimentTag; its values are the same in lower case.
 EmbodimentTag = Literal[

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from engine.video.rgb import Picture, PictureKind, Reading, decode_pictures
-from train.dataset import TrainingDataError
+from millrace.engine.video.rgb import Picture, PictureKind, Reading, decode_pictures
+from millrace.train.dataset import TrainingDataError
 
 # Frames of a clip that are compared with the reference's, once for each kind of picture.
 NUM_COMPARED = 4

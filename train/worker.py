@@ -14,10 +14,10 @@ import torch
 import torch.distributed as dist
 from torch.linalg import vector_norm
 
-from train.errors import WeightsDiverged, WorldMismatch
-from train.progress import Event, Meter, Reading, Saved, Share, Started, WorkerProcess, append_event
-from train.run_folder import make_durable, mark_complete, newest_complete, step_of
-from train.settings import FinetuneSettings
+from millrace.train.errors import WeightsDiverged, WorldMismatch
+from millrace.train.progress import Event, Meter, Reading, Saved, Share, Started, WorkerProcess, append_event
+from millrace.train.run_folder import make_durable, mark_complete, newest_complete, step_of
+from millrace.train.settings import FinetuneSettings
 
 LOGS = "logs"  # what the libraries printed, a file for each worker
 ROUNDING = 1e-9  # GPUs of different kinds add up the same weights in a different order

@@ -7,13 +7,13 @@ from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from embodiments.errors import MillraceError
-from embodiments.robot import VECTORS, ActionKind, Vector
-from engine.drafting.columns import WHOLE, PartColumn, group_name
-from engine.drafting.joints import JointColumn
-from engine.sources import SourceDataset
-from engine.sources.containment import own
-from engine.sources.metadata import read_json
+from millrace.embodiments.errors import MillraceError
+from millrace.embodiments.robot import VECTORS, ActionKind, Vector
+from millrace.engine.drafting.joints import JointColumn
+from millrace.engine.planning.vector_columns import WHOLE, PartColumn, group_name
+from millrace.engine.sources import SourceDataset
+from millrace.engine.sources.containment import own
+from millrace.engine.sources.metadata import read_json
 
 HAND = {"gripper", "hand", "finger", "thumb", "index", "middle", "ring", "pinky", "little"}
 LEG = {"hip", "knee", "ankle"}

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from embodiments.matching import spelling
-from engine.drafting.columns import PartColumn
+from millrace.embodiments.matching import spelling
+from millrace.engine.planning.vector_columns import PartColumn
 
 
 @dataclass(frozen=True)

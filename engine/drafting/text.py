@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from embodiments.robot import ActionKind, Vector
-from embodiments.yaml_file import flow
-from engine.drafting.cameras import DraftedCameras
-from engine.drafting.units import Extent
-from engine.sources import SourceDataset
-from engine.text import printable
+from millrace.embodiments.robot import ActionKind, Vector
+from millrace.embodiments.yaml_file import flow
+from millrace.engine.drafting.cameras import DraftedCameras
+from millrace.engine.drafting.units import Extent
+from millrace.engine.sources import SourceDataset
+from millrace.engine.text import printable
 
 TEXT = """\
 # A robot, drafted from {source}. Look through the lines that say CHECK, then:

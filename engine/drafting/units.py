@@ -7,10 +7,10 @@ from math import tau
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments.errors import MillraceError
-from engine.row_reader import RowReader
-from engine.rows import vectors
-from engine.sources import SourceDataset, SourceEpisode
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.dataset.rows import vectors
+from millrace.engine.sources import SourceDataset, SourceEpisode
+from millrace.engine.sources.row_reader import RowReader
 
 NUM_EPISODES = 3
 NORMALISED = 100.5  # LeRobot's calibrated motors run from -100 to 100, its grippers from 0 to 100

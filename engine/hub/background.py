@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from queue import Queue
 
-from engine.errors import HubError
-from engine.hub.calls import HubName, explain, may_pass, quiet
+from millrace.engine.errors import HubError
+from millrace.engine.hub.calls import HubName, explain, may_pass, quiet
 
 LOGGER = "huggingface_hub._upload_large_folder"
 MAX_FAILURES = 10

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from logging import CRITICAL
 from typing import Literal, TypeVar
 
-from engine.errors import HubError
+from millrace.engine.errors import HubError
 
 RepoKind = Literal["dataset", "model"]
 Result = TypeVar("Result")

@@ -1,9 +1,8 @@
 """`millrace inspect`: what a dataset holds, which robot it is of, and what is wrong with it."""
 
-from engine.inspection.dataset import MAX_EPISODES, ContactSheet, contact_sheet, inspect_dataset
-from engine.inspection.facts import Inspection
-from engine.inspection.findings import KINDS, Finding
-from engine.inspection.text import print_inspection
+from millrace.engine.inspection.dataset import MAX_EPISODES, ContactSheet, contact_sheet, inspect_dataset
+from millrace.engine.inspection.facts import Inspection
+from millrace.engine.inspection.findings import KINDS, Finding
 
 __all__ = [
     "KINDS",
@@ -13,5 +12,4 @@ __all__ = [
     "Inspection",
     "contact_sheet",
     "inspect_dataset",
-    "print_inspection",
 ]

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from embodiments import Robot
-from embodiments.matching import spelling
-from engine.layout import ACTION, STATE
-from engine.planning.binding import BOOKKEEPING
-from engine.planning.joint_columns import width_of
-from engine.sources import Feature
+from millrace.embodiments import Robot
+from millrace.embodiments.matching import spelling
+from millrace.engine.layout import ACTION, STATE
+from millrace.engine.planning.binding import BOOKKEEPING
+from millrace.engine.planning.joint_columns import width_of
+from millrace.engine.sources import Feature
 
 NUMBERED = ("timestamp", "frame_index", "task_index")
 FLOATS = ("float", "double", "halffloat")

@@ -7,13 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from embodiments import load_robot
-from embodiments.errors import MillraceError
-from engine.access import why_unwritable
-from engine.errors import RecipeError
-from engine.inspection.columns import Columns
-from engine.inspection.episode_rows import RowChecks
-from engine.inspection.facts import (
+from millrace.embodiments import load_robot
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.errors import RecipeError
+from millrace.engine.inspection.columns import Columns
+from millrace.engine.inspection.episode_rows import RowChecks
+from millrace.engine.inspection.facts import (
     Claims,
     Files,
     Inspection,
@@ -27,16 +26,17 @@ from engine.inspection.facts import (
     read_claims,
     task_findings,
 )
-from engine.inspection.findings import Finding, found
-from engine.inspection.guess import RobotGuess, guess_robot
-from engine.inspection.pictures import located
-from engine.inspection.rows import RowsResult, evenly, inspect_rows
-from engine.inspection.unopened import inspect_unopened
-from engine.inspection.videos import VideosResult, inspect_videos
-from engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source
-from engine.sources.picture_paths import fetch_pictures
-from engine.sources.selection import select_episodes
-from engine.video.contact_sheet import write_contact_sheet
+from millrace.engine.inspection.findings import Finding, found
+from millrace.engine.inspection.pictures import located
+from millrace.engine.inspection.rows import RowsResult, evenly, inspect_rows
+from millrace.engine.inspection.unopened import inspect_unopened
+from millrace.engine.inspection.videos import VideosResult, inspect_videos
+from millrace.engine.planning.robot_guess import RobotGuess, guess_robot
+from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source
+from millrace.engine.sources.access import why_unwritable
+from millrace.engine.sources.picture_paths import fetch_pictures
+from millrace.engine.sources.selection import select_episodes
+from millrace.engine.video.contact_sheet import write_contact_sheet
 
 # Datasets of more episodes are sampled, so that 100,000 take about a minute.
 MAX_EPISODES = 1000

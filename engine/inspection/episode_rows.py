@@ -11,18 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embodiments.errors import MillraceError
-from engine.data_checks import check_frame_index, check_timestamps
-from engine.errors import RowsError
-from engine.inspection.columns import Columns
-from engine.inspection.findings import Finding, found
-from engine.inspection.motion import Floats, LagSums, idle_mask, lag_sums, runs
-from engine.inspection.outliers import Seen
-from engine.jumps import check_jumps
-from engine.layout import ACTION
-from engine.row_reader import RowReader
-from engine.sources import SourceEpisode
-from engine.text import some
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.dataset.data_checks import check_frame_index, check_timestamps
+from millrace.engine.dataset.jumps import check_jumps
+from millrace.engine.errors import RowsError
+from millrace.engine.inspection.columns import Columns
+from millrace.engine.inspection.findings import Finding, found
+from millrace.engine.inspection.motion import Floats, LagSums, idle_mask, lag_sums, runs
+from millrace.engine.inspection.outliers import Seen
+from millrace.engine.layout import ACTION
+from millrace.engine.sources import SourceEpisode
+from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.text import some
 
 IDLE_SECONDS = 1.0
 MAX_LAG_SECONDS = 0.5

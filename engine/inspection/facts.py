@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from engine.access import why_unreadable
-from engine.inspection.findings import SEVERITIES, Finding, found
-from engine.inspection.guess import RobotGuess
-from engine.sources import LAYOUTS, Clip, Feature, SourceDataset
-from engine.sources.containment import own
-from engine.sources.files import SourceFiles
-from engine.sources.metadata import read_json
+from millrace.engine.inspection.findings import SEVERITIES, Finding, found
+from millrace.engine.planning.robot_guess import RobotGuess
+from millrace.engine.sources import LAYOUTS, Clip, Feature, SourceDataset
+from millrace.engine.sources.access import why_unreadable
+from millrace.engine.sources.containment import own
+from millrace.engine.sources.files import SourceFiles
+from millrace.engine.sources.metadata import read_json
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embodiments import Robot
-from embodiments.robot import VECTORS, Vector
-from engine.inspection.episode_rows import Extent
-from engine.inspection.findings import Finding, found
-from engine.limits import describe_beyond, find_beyond
-from engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
-from engine.sources import SourceDataset, SourceEpisode
+from millrace.embodiments import Robot
+from millrace.embodiments.robot import VECTORS, Vector
+from millrace.engine.dataset.limits import describe_beyond, find_beyond
+from millrace.engine.inspection.episode_rows import Extent
+from millrace.engine.inspection.findings import Finding, found
+from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
+from millrace.engine.sources import SourceDataset, SourceEpisode
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from math import degrees
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.inspection.columns import Columns
-from engine.inspection.findings import Finding, found
-from engine.layout import ACTION
+from millrace.engine.inspection.columns import Columns
+from millrace.engine.inspection.findings import Finding, found
+from millrace.engine.layout import ACTION
 
 Floats = NDArray[np.float64]
 Extent = tuple[Floats, Floats]

@@ -7,15 +7,15 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments.errors import MillraceError
-from engine.data_checks import is_same_rate
-from engine.errors import FrameCountMismatch
-from engine.inspection.findings import Finding, found
-from engine.inspection.motion import Floats, runs
-from engine.row_reader import RowReader
-from engine.sources import Clip, Feature, ImageColumn, SourceEpisode
-from engine.video.levels import BLACK_LEVEL, STILL_LEVELS
-from engine.video.look import Pictures, VideoHeader, look_at, picture_size
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.dataset.data_checks import is_same_rate
+from millrace.engine.errors import FrameCountMismatch
+from millrace.engine.inspection.findings import Finding, found
+from millrace.engine.inspection.motion import Floats, runs
+from millrace.engine.sources import Clip, Feature, ImageColumn, SourceEpisode
+from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.video.levels import BLACK_LEVEL, STILL_LEVELS
+from millrace.engine.video.thumbnails import Pictures, VideoHeader, look_at, picture_size
 
 FREEZE_SECONDS = 1.0
 # The share of its way that a joint must move for a picture to have to change.

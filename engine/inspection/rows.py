@@ -6,21 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from embodiments import Robot
-from embodiments.errors import MillraceError
-from engine.inspection.columns import Columns, choose_columns
-from engine.inspection.episode_rows import Extent, RowChecks, RowReport, check_rows, look_back, read_values
-from engine.inspection.facts import MotionFacts
-from engine.inspection.findings import Finding, found
-from engine.inspection.limits import limit_checks
-from engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
-from engine.inspection.outliers import Seen, outlier_findings, usual_extents
-from engine.layout import ACTION
-from engine.row_reader import RowReader
-from engine.sources import Feature, SourceDataset, SourceEpisode
-from engine.sources.containment import own
-from engine.sources.parquet import read_schema
-from engine.text import some
+from millrace.embodiments import Robot
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.inspection.columns import Columns, choose_columns
+from millrace.engine.inspection.episode_rows import Extent, RowChecks, RowReport, check_rows, look_back, read_values
+from millrace.engine.inspection.facts import MotionFacts
+from millrace.engine.inspection.findings import Finding, found
+from millrace.engine.inspection.limits import limit_checks
+from millrace.engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
+from millrace.engine.inspection.outliers import Seen, outlier_findings, usual_extents
+from millrace.engine.layout import ACTION
+from millrace.engine.sources import Feature, SourceDataset, SourceEpisode
+from millrace.engine.sources.containment import own
+from millrace.engine.sources.parquet import read_schema
+from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.text import some
 
 # Episodes that tell how far each joint goes.
 MAX_SCALED = 32

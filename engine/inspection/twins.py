@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from engine.inspection.findings import Finding
-from engine.inspection.pictures import Shot
-from engine.sources import Clip
-from engine.sources.files import SourceFiles
+from millrace.engine.inspection.findings import Finding
+from millrace.engine.inspection.pictures import Shot
+from millrace.engine.sources import Clip
+from millrace.engine.sources.files import SourceFiles
 
 # Videos of other pictures differ in their first frames, or in the table of frame sizes at either end of the file.
 END_BYTES = 1 << 20

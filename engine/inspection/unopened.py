@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from embodiments.errors import MillraceError
-from engine.inspection.facts import FileFacts, Inspection, MotionFacts, read_claims
-from engine.inspection.findings import found
-from engine.inspection.guess import RobotGuess
-from engine.sources import LAYOUTS
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.inspection.facts import FileFacts, Inspection, MotionFacts, read_claims
+from millrace.engine.inspection.findings import found
+from millrace.engine.planning.robot_guess import RobotGuess
+from millrace.engine.sources import LAYOUTS
 
 # A folder may hold anything, the user's home among them.
 MAX_FILES = 200_000

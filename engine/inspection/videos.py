@@ -11,13 +11,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments.errors import MillraceError
-from engine.access import why_unreadable
-from engine.errors import VideoError
-from engine.inspection.episode_rows import RowChecks, positions, read_values
-from engine.inspection.facts import CameraFacts
-from engine.inspection.findings import Finding
-from engine.inspection.pictures import (
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.errors import VideoError
+from millrace.engine.inspection.episode_rows import RowChecks, positions, read_values
+from millrace.engine.inspection.facts import CameraFacts
+from millrace.engine.inspection.findings import Finding
+from millrace.engine.inspection.pictures import (
     Motion,
     Shot,
     has_even_rate,
@@ -26,11 +25,12 @@ from engine.inspection.pictures import (
     picture_findings,
     time_findings,
 )
-from engine.inspection.rows import evenly
-from engine.inspection.twins import twin_findings
-from engine.row_reader import RowReader
-from engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode
-from engine.video.look import Pictures, VideoHeader, measure_gop, read_header
+from millrace.engine.inspection.rows import evenly
+from millrace.engine.inspection.twins import twin_findings
+from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode
+from millrace.engine.sources.access import why_unreadable
+from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.video.thumbnails import Pictures, VideoHeader, measure_gop, read_header
 
 MAX_WATCHED = 12
 # Pixels to decode in all; a core decodes some 3 * 10^8 in a second.

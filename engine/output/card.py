@@ -4,12 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
-from engine.output.warned import WarningSum
-from engine.planning.plan import ConversionPlan
-from engine.resample import format_fps
-from engine.sources.location import public_name
-from engine.text import printable
+from millrace.engine.fps import format_fps
+from millrace.engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
+from millrace.engine.output.warned import WarningSum
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.sources.location import public_name
+from millrace.engine.text import printable
 
 CARD = """\
 ---

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from embodiments.modality import modality_config, modality_config_source, modality_json
-from embodiments.robot import VECTORS, is_path
-from engine.about import VERSION, installed_version
-from engine.damage import naming
-from engine.errors import OutputFailed, RowsError
-from engine.faults import FaultCode
-from engine.groot_stats import RelativeGroup, column_store_bytes, groot_statistics
-from engine.layout import (
+from millrace.embodiments.modality import modality_config, modality_config_source, modality_json
+from millrace.embodiments.robot import VECTORS, is_path
+from millrace.engine.about import VERSION, installed_version
+from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, groot_statistics
+from millrace.engine.dataset.published import sha256
+from millrace.engine.dataset.writing import sync_folder
+from millrace.engine.errors import FaultCode, OutputFailed, RowsError
+from millrace.engine.layout import (
     ACTION,
     CARD,
     CODEBASE_VERSION,
@@ -28,16 +28,15 @@ from engine.layout import (
     EpisodePaths,
     camera_key,
 )
-from engine.output.card import dataset_card
-from engine.output.finish import sync_folder
-from engine.output.ledger import Ledger
-from engine.output.published import sha256
-from engine.output.quarantine import public_quarantine
-from engine.output.warned import WarningSum, public_warnings, sum_warnings, without_roots
-from engine.planning.plan import ConversionPlan
-from engine.sources.location import public_name
-from engine.video.encode import library_versions
-from engine.video.stages import CPU_STAGES, Stages
+from millrace.engine.output.card import dataset_card
+from millrace.engine.output.ledger import Ledger
+from millrace.engine.output.quarantine import public_quarantine
+from millrace.engine.output.warned import WarningSum, public_warnings, sum_warnings, without_roots
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.sources.damage import naming
+from millrace.engine.sources.location import public_name
+from millrace.engine.video.encode import library_versions
+from millrace.engine.video.stages import CPU_STAGES, Stages
 
 FLOAT_FEATURES = (STATE, ACTION, "timestamp")
 

@@ -6,13 +6,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.access import why_unwritable
-from engine.damage import naming
-from engine.errors import OutputExists
-from engine.layout import CAMERA_PREFIX, CARD, LEDGER, MANIFEST, META, MODALITY_CONFIG, QUARANTINE, WORK, EpisodePaths
-from engine.output.finish import writing_to
-from engine.output.lock import locked
-from engine.planning.plan import ConversionPlan
+from millrace.engine.dataset.writing import writing_to
+from millrace.engine.errors import OutputExists
+from millrace.engine.layout import (
+    CAMERA_PREFIX,
+    CARD,
+    LEDGER,
+    MANIFEST,
+    META,
+    MODALITY_CONFIG,
+    QUARANTINE,
+    WORK,
+    EpisodePaths,
+)
+from millrace.engine.output.lock import locked
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.sources.access import why_unwritable
+from millrace.engine.sources.damage import naming
 
 STRAY = "stray-"
 EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")

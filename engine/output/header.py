@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embodiments.robot import is_path
-from engine.errors import OtherRecipe
-from engine.layout import LEDGER, OUTPUT_VERSION
-from engine.node import byte_versions
-from engine.planning.plan import ConversionPlan
-from engine.sources.location import HUB, parse_hub_id
-from engine.video.stages import CPU_STAGES, Stages
+from millrace.embodiments.robot import is_path
+from millrace.engine.errors import OtherRecipe
+from millrace.engine.layout import LEDGER, OUTPUT_VERSION
+from millrace.engine.output.versions import byte_versions
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.sources.location import HUB, parse_hub_id
+from millrace.engine.video.stages import CPU_STAGES, Stages
 
 OUTPUT = "output version"
 LIBRARIES = "libraries"

@@ -11,15 +11,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.damage import naming
-from engine.file_state import FileState
-from engine.layout import LEDGER
-from engine.output.header import check_same, header_of
-from engine.output.published import sha256
-from engine.output.record import LEDGER_LINE, EpisodeFailure, EpisodeRecord, EpisodeResult, LedgerLine, Skipped, Vacated
-from engine.output.warned import without_roots
-from engine.planning.numbering import Key
-from engine.planning.plan import ConversionPlan, EpisodePlan
+from millrace.engine.dataset.published import sha256
+from millrace.engine.dataset.record import (
+    LEDGER_LINE,
+    EpisodeFailure,
+    EpisodeRecord,
+    EpisodeResult,
+    LedgerLine,
+    Skipped,
+    Vacated,
+)
+from millrace.engine.layout import LEDGER
+from millrace.engine.output.header import check_same, header_of
+from millrace.engine.output.warned import without_roots
+from millrace.engine.planning.numbering import Key
+from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
+from millrace.engine.sources.damage import naming
+from millrace.engine.sources.file_state import FileState
 
 
 class Ledger:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from engine.errors import OutputBusy
-from engine.layout import WORK
+from millrace.engine.errors import OutputBusy
+from millrace.engine.layout import WORK
 
 LOCK = f"{WORK}/lock"
 HELD = f"{WORK}/held"

@@ -5,17 +5,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from engine.damage import naming
-from engine.errors import CannotSkip, EpisodesFailed
-from engine.faults import FaultCode, Quarantined
-from engine.layout import QUARANTINE
-from engine.output.finish import move
-from engine.output.record import EpisodeFailure
-from engine.output.warned import without_roots
-from engine.planning.numbering import without
-from engine.planning.plan import ConversionPlan
-from engine.planning.planner import check_horizon
-from engine.sources.location import public_name
+from millrace.engine.dataset.record import EpisodeFailure
+from millrace.engine.dataset.writing import move
+from millrace.engine.errors import CannotSkip, EpisodesFailed, FaultCode, Quarantined
+from millrace.engine.layout import QUARANTINE
+from millrace.engine.output.warned import without_roots
+from millrace.engine.planning.numbering import without
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning.planner import check_horizon
+from millrace.engine.sources.damage import naming
+from millrace.engine.sources.location import public_name
 
 
 def quarantined(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[Quarantined, ...]:

@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.layout import ACTION, STATE, EpisodePaths
-from engine.output.finish import finish, move
-from engine.output.ledger import Ledger
-from engine.output.record import EpisodeRecord, FileRecord
-from engine.planning.plan import ConversionPlan, EpisodePlan
-from engine.row_reader import read_rows
-from engine.rows import EpisodeRows, integers, vectors, write_rows
-from engine.sources.episode import RowRange
-from engine.stats import summarize
+from millrace.engine.dataset.record import EpisodeRecord, FileRecord
+from millrace.engine.dataset.rows import EpisodeRows, integers, vectors, write_rows
+from millrace.engine.dataset.stats import summarize
+from millrace.engine.dataset.writing import finish, move
+from millrace.engine.layout import ACTION, STATE, EpisodePaths
+from millrace.engine.output.ledger import Ledger
+from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
+from millrace.engine.sources.episode import RowRange
+from millrace.engine.sources.row_reader import read_rows
 
 
 def renumber(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from engine.output.record import EpisodeRecord, Warned
-from engine.planning.plan import ConversionPlan
-from engine.sources.location import public_name
+from millrace.engine.dataset.record import EpisodeRecord, Warned
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.sources.location import public_name
 
 
 class WarningSum(BaseModel):

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from embodiments import CompiledMap
-from engine.data_checks import SourceRate
-from engine.planning.joint_columns import JointColumns
-from engine.planning.recipe import SourceSpec
-from engine.sources import SourceDataset
-from engine.sources.places import place_notes
+from millrace.embodiments import CompiledMap
+from millrace.engine.dataset.data_checks import SourceRate
+from millrace.engine.planning.joint_columns import JointColumns
+from millrace.engine.planning.recipe import SourceSpec
+from millrace.engine.sources import SourceDataset
+from millrace.engine.sources.places import place_notes
 
 # Columns that every LeRobot dataset has, made anew.
 BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from engine.errors import RecipeError
-from engine.output.record import Origin
-from engine.planning.prepare import PreparedSource
-from engine.planning.problems import Problems
-from engine.planning.recipe import NONE
-from engine.sources import SourceEpisode
-from engine.sources.selection import select
+from millrace.engine.dataset.record import Origin
+from millrace.engine.errors import RecipeError
+from millrace.engine.planning.prepare import PreparedSource
+from millrace.engine.planning.problems import Problems
+from millrace.engine.planning.recipe import NONE
+from millrace.engine.sources import SourceEpisode
+from millrace.engine.sources.selection import select
 
 HELD_OUT = "_heldout"
 

@@ -6,10 +6,10 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments import JointMismatch, Match, Robot, match_joints
-from embodiments.robot import Vector
-from engine.errors import DatasetError
-from engine.sources import Feature, SourceDataset
+from millrace.embodiments import JointMismatch, Match, Robot, match_joints
+from millrace.embodiments.robot import Vector
+from millrace.engine.errors import DatasetError
+from millrace.engine.sources import Feature, SourceDataset
 
 DRAFT = "`millrace robots new` drafts a robot file for this dataset"
 

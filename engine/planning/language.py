@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from embodiments import unknown_name
-from embodiments.errors import MillraceError
-from engine.errors import RowsError, fault_code
-from engine.faults import FaultCode
-from engine.row_reader import RowReader
-from engine.sources import SourceDataset, SourceEpisode
-from engine.sources.episode import SourceFault
+from millrace.embodiments import unknown_name
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.errors import FaultCode, RowsError, fault_code
+from millrace.engine.sources import SourceDataset, SourceEpisode
+from millrace.engine.sources.episode import SourceFault
+from millrace.engine.sources.row_reader import RowReader
 
 TEXT = "string"
 

@@ -3,10 +3,10 @@
 import hashlib
 from pathlib import Path
 
-from engine.output.published import published_origins
-from engine.output.record import Origin
-from engine.sources import SourceDataset
-from engine.sources.location import parse_hub_id, public_name
+from millrace.engine.dataset.published import published_origins
+from millrace.engine.dataset.record import Origin
+from millrace.engine.sources import SourceDataset
+from millrace.engine.sources.location import parse_hub_id, public_name
 
 
 def origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from engine.planning.plan import EpisodePlan
-from engine.text import some
+from millrace.engine.planning.plan import EpisodePlan
+from millrace.engine.text import some
 
 # LeRobot 0.3.3's tolerance_s, seconds, for the steps between timestamps (datasets/utils.py, check_timestamps_sync).
 LEROBOT_TOLERANCE_SECONDS = 1e-4

@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from embodiments import CompiledMap, Robot, compile_map, identity_map, load_map, load_robot
-from engine.errors import RecipeError
-from engine.inspection.guess import guess_map
-from engine.planning.joint_columns import ColumnMisfit, match_columns
-from engine.planning.recipe import SourceSpec
-from engine.sources import SourceDataset
-from engine.validate.config import read_config
-from engine.validate.files import Unreadable
+from millrace.embodiments import CompiledMap, Robot, compile_map, identity_map, load_map, load_robot
+from millrace.engine.dataset.json_files import Unreadable
+from millrace.engine.dataset.modality_config import read_config
+from millrace.engine.errors import RecipeError
+from millrace.engine.planning.joint_columns import ColumnMisfit, match_columns
+from millrace.engine.planning.recipe import SourceSpec
+from millrace.engine.planning.robot_guess import guess_map
+from millrace.engine.sources import SourceDataset
 
 # A source with its map, that map, and what the user should know.
 Choice = tuple[SourceSpec, CompiledMap, tuple[str, ...]]

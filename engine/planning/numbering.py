@@ -8,15 +8,15 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
-from engine.file_state import FileState
-from engine.layout import MANIFEST
-from engine.output.record import EpisodeRecord
-from engine.planning.binding import Binding
-from engine.planning.plan import ConversionPlan, EpisodePlan
-from engine.planning.prepare import PreparedSource
-from engine.planning.tasks import rewritten, row_tasks, tasks_by_list
-from engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode
-from engine.sources.picture_paths import pictures_digest
+from millrace.engine.dataset.record import EpisodeRecord
+from millrace.engine.layout import MANIFEST
+from millrace.engine.planning.binding import Binding
+from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
+from millrace.engine.planning.prepare import PreparedSource
+from millrace.engine.planning.tasks import rewritten, row_tasks, tasks_by_list
+from millrace.engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode
+from millrace.engine.sources.file_state import FileState
+from millrace.engine.sources.picture_paths import pictures_digest
 
 Episodes = tuple[SourceEpisode, ...]
 Key = tuple[int, int]  # see EpisodePlan.key

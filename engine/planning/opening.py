@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from engine.errors import DatasetError, HubError
-from engine.planning.recipe import Places, Recipe, SourceSpec
-from engine.sources import SourceDataset, open_source
-from engine.sources.location import HUB, is_explicit
-from engine.sources.places import check_places
+from millrace.engine.errors import DatasetError, HubError
+from millrace.engine.planning.recipe import Places, Recipe, SourceSpec
+from millrace.engine.sources import SourceDataset, open_source
+from millrace.engine.sources.location import HUB, is_explicit
+from millrace.engine.sources.places import check_places
 
 
 def open_listed(recipe: Recipe, number: int) -> SourceDataset:

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from embodiments import CompiledMap, MillraceError
-from engine.output.framing import Framing, published_framings
-from engine.planning.binding import Binding
-from engine.planning.recipe import Recipe
-from engine.resample import format_fps
-from engine.sources import Clip, SourceDataset
-from engine.video.boxes import read_boxes
-from engine.video.look import picture_size
-from engine.video.reframe import Crop, crop_box
-from engine.video.stream_facts import stream_facts
+from millrace.embodiments import CompiledMap, MillraceError
+from millrace.engine.fps import format_fps
+from millrace.engine.planning.binding import Binding
+from millrace.engine.planning.recipe import Recipe
+from millrace.engine.sources import Clip, SourceDataset
+from millrace.engine.video.boxes import read_boxes
+from millrace.engine.video.framing import Framing, published_framings
+from millrace.engine.video.reframe import Crop, crop_box
+from millrace.engine.video.stream_facts import stream_facts
+from millrace.engine.video.thumbnails import picture_size
 
 DEFAULT_CROP: Crop = "pad"
 

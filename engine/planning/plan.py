@@ -7,18 +7,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embodiments import CompiledMap, Robot
-from engine.file_state import FileState
-from engine.output.framing import Framing
-from engine.output.record import EpisodeFailure, Origin
-from engine.planning.binding import Binding
-from engine.planning.recipe import Recipe
-from engine.resample import Resampler, frame_indices
-from engine.sources import SourceEpisode
-from engine.sources.episode import SourceFault
-from engine.video.encode import VideoSettings
-from engine.video.reframe import Crop
-from engine.video.stages import Gpu
+from millrace.embodiments import CompiledMap, Robot
+from millrace.engine.dataset.record import EpisodeFailure, Origin
+from millrace.engine.planning.binding import Binding
+from millrace.engine.planning.recipe import Recipe
+from millrace.engine.planning.resample import Resampler, frame_indices
+from millrace.engine.sources import SourceEpisode
+from millrace.engine.sources.episode import SourceFault
+from millrace.engine.sources.file_state import FileState
+from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.framing import Framing
+from millrace.engine.video.reframe import Crop
+from millrace.engine.video.stages import Gpu
 
 Part = Literal["training", "held out"]
 

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from embodiments import CompiledMap
-from embodiments.yaml_file import Key
-from engine.errors import RecipeError
-from engine.output.record import EpisodeFailure
-from engine.planning.binding import Binding, dropped, notes
-from engine.planning.cameras import check_cameras, check_without, output_cameras
-from engine.planning.holdout import copy_notes, split
-from engine.planning.long_episodes import long_episode_notes
-from engine.planning.map_choice import combined
-from engine.planning.numbering import Episodes, number_episodes, number_tasks
-from engine.planning.picture_notes import (
+from millrace.embodiments import CompiledMap
+from millrace.embodiments.yaml_file import Key
+from millrace.engine.dataset.record import EpisodeFailure
+from millrace.engine.errors import RecipeError
+from millrace.engine.planning.binding import Binding, dropped, notes
+from millrace.engine.planning.cameras import check_cameras, check_without, output_cameras
+from millrace.engine.planning.holdout import copy_notes, split
+from millrace.engine.planning.long_episodes import long_episode_notes
+from millrace.engine.planning.map_choice import combined
+from millrace.engine.planning.numbering import Episodes, number_episodes, number_tasks
+from millrace.engine.planning.picture_notes import (
     DEFAULT_CROP,
     chosen_crop,
     crop_notes,
@@ -23,14 +23,14 @@ from engine.planning.picture_notes import (
     no_camera_notes,
     step_notes,
 )
-from engine.planning.plan import ConversionPlan, Job, Part
-from engine.planning.prepare import PreparedSource, prepare_sources
-from engine.planning.problems import Problems
-from engine.planning.recipe import SOURCE_RATE, Recipe
-from engine.planning.tasks import row_tasks, task_column, told_by_rows
-from engine.planning.width_notes import width_notes
-from engine.sources.dataset import camera_name
-from engine.video.encode import VideoSettings
+from millrace.engine.planning.plan import ConversionPlan, Job, Part
+from millrace.engine.planning.prepare import PreparedSource, prepare_sources
+from millrace.engine.planning.problems import Problems
+from millrace.engine.planning.recipe import SOURCE_RATE, Recipe
+from millrace.engine.planning.tasks import row_tasks, task_column, told_by_rows
+from millrace.engine.planning.width_notes import width_notes
+from millrace.engine.sources.dataset import camera_name
+from millrace.engine.video.encode import VideoSettings
 
 
 @dataclass(frozen=True, eq=False)

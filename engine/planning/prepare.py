@@ -5,28 +5,28 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from embodiments import CompiledMap, MillraceError, Robot, RuleError
-from embodiments.robot import is_path
-from embodiments.yaml_file import Key
-from engine.errors import DatasetError
-from engine.inspection.guess import guess_robot
-from engine.output.record import Origin
-from engine.planning.cameras import bind_cameras, check_named
-from engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
-from engine.planning.language import is_text_column, with_texts
-from engine.planning.lineage import origins
-from engine.planning.map_choice import Choice, Maps
-from engine.planning.opening import open_listed, trim_of
-from engine.planning.problems import Problems
-from engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
-from engine.planning.tasks import check_tasks, task_notes
-from engine.planning.trim import trim_episodes
-from engine.resample import frame_indices
-from engine.sources import SourceDataset, SourceEpisode
-from engine.sources.dataset import camera_name
-from engine.sources.episode import BadEpisode
-from engine.sources.location import pinned
-from engine.sources.selection import select
+from millrace.embodiments import CompiledMap, MillraceError, Robot, RuleError
+from millrace.embodiments.robot import is_path
+from millrace.embodiments.yaml_file import Key
+from millrace.engine.dataset.record import Origin
+from millrace.engine.errors import DatasetError
+from millrace.engine.planning.cameras import bind_cameras, check_named
+from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
+from millrace.engine.planning.language import is_text_column, with_texts
+from millrace.engine.planning.lineage import origins
+from millrace.engine.planning.map_choice import Choice, Maps
+from millrace.engine.planning.opening import open_listed, trim_of
+from millrace.engine.planning.problems import Problems
+from millrace.engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
+from millrace.engine.planning.resample import frame_indices
+from millrace.engine.planning.robot_guess import guess_robot
+from millrace.engine.planning.tasks import check_tasks, task_notes
+from millrace.engine.planning.trim import trim_episodes
+from millrace.engine.sources import SourceDataset, SourceEpisode
+from millrace.engine.sources.dataset import camera_name
+from millrace.engine.sources.episode import BadEpisode
+from millrace.engine.sources.location import pinned
+from millrace.engine.sources.selection import select
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
-from embodiments.errors import MillraceError
-from embodiments.yaml_file import Key, YamlFile
-from engine.errors import RecipeProblems
-from engine.planning.recipe import Places
+from millrace.embodiments.errors import MillraceError
+from millrace.embodiments.yaml_file import Key, YamlFile
+from millrace.engine.errors import RecipeProblems
+from millrace.engine.planning.recipe import Places
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

@@ -19,17 +19,18 @@ from pydantic import (
     model_validator,
 )
 
-from embodiments import Rule, unknown_name
-from embodiments.errors import WrongField
-from embodiments.yaml_file import Key, YamlFile
-from engine.errors import RecipeError
-from engine.resample import Resampler, parse_fps
-from engine.sources.dataset import SourceDataset
-from engine.sources.metadata import is_unicode
-from engine.sources.selection import parse_selection
-from engine.video.encode import DEFAULT_GOP
-from engine.video.reframe import Crop
-from engine.video.stages import Device
+from millrace.embodiments import Rule, unknown_name
+from millrace.embodiments.errors import WrongField
+from millrace.embodiments.yaml_file import Key, YamlFile
+from millrace.engine.errors import RecipeError
+from millrace.engine.fps import parse_fps
+from millrace.engine.planning.resample import Resampler
+from millrace.engine.sources.dataset import SourceDataset
+from millrace.engine.sources.metadata import is_unicode
+from millrace.engine.sources.selection import parse_selection
+from millrace.engine.video.encode import DEFAULT_GOP
+from millrace.engine.video.reframe import Crop
+from millrace.engine.video.stages import Device
 
 SOURCE_RATE = "source"
 NONE = "none"

@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from embodiments.robot import is_path
-from embodiments.yaml_file import Key, YamlFile, read_yaml
-from engine.errors import RecipeError
-from engine.planning.planner import source_problems
-from engine.planning.problems import cited_problems
-from engine.planning.recipe import Places, Recipe, check_recipe, field_problems
-from engine.sources import locate
+from millrace.embodiments.robot import is_path
+from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
+from millrace.engine.errors import RecipeError
+from millrace.engine.planning.planner import source_problems
+from millrace.engine.planning.problems import cited_problems
+from millrace.engine.planning.recipe import Places, Recipe, check_recipe, field_problems
+from millrace.engine.sources import locate
 
 # A field that is wrong is left out while the sources are looked at: what is then wrong with these fields of a source,
 # beside that field itself, may be due to that alone.

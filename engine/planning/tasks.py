@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from embodiments import unknown_name
-from engine.errors import RecipeError
-from engine.planning.recipe import SourceSpec
-from engine.sources import SourceDataset, SourceEpisode
-from engine.text import some
-from engine.validate.info import is_placeholder
+from millrace.embodiments import unknown_name
+from millrace.engine.errors import RecipeError
+from millrace.engine.planning.recipe import SourceSpec
+from millrace.engine.sources import SourceDataset, SourceEpisode
+from millrace.engine.text import some
+from millrace.engine.validate.info import is_placeholder
 
 
 def rewritten(text: str, spec: SourceSpec) -> str:

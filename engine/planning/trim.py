@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from embodiments.errors import MillraceError
-from engine.errors import RecipeError
-from engine.sources.episode import Clip, ImageColumn, SourceEpisode
-from engine.sources.parquet import count_rows
-from engine.video.look import read_header
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.errors import RecipeError
+from millrace.engine.sources.episode import Clip, ImageColumn, SourceEpisode
+from millrace.engine.sources.parquet import count_rows
+from millrace.engine.video.thumbnails import read_header
 
 METADATA, ROWS = "the metadata", "the rows"
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from embodiments import CompiledMap
-from engine.layout import MAX_DIMS
+from millrace.embodiments import CompiledMap
+from millrace.engine.layout import MAX_DIMS
 
 
 def width_notes(compiled: CompiledMap) -> Iterator[str]:

@@ -3,15 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-from engine.access import why_unreadable
-from engine.errors import DatasetError, HubError, UnknownLayout
-from engine.sources import v1, v2, v3
-from engine.sources.containment import is_of_hub_cache
-from engine.sources.dataset import Feature, SourceDataset
-from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
-from engine.sources.files import LocalFiles, SourceFiles
-from engine.sources.hub import open_repo
-from engine.sources.location import HubId, hub_id_of, locate
+from millrace.engine.errors import DatasetError, HubError, UnknownLayout
+from millrace.engine.sources import v1, v2, v3
+from millrace.engine.sources.access import why_unreadable
+from millrace.engine.sources.containment import is_of_hub_cache
+from millrace.engine.sources.dataset import Feature, SourceDataset
+from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from millrace.engine.sources.files import LocalFiles, SourceFiles
+from millrace.engine.sources.hub import open_repo
+from millrace.engine.sources.location import HubId, hub_id_of, locate
 
 __all__ = ["Clip", "Feature", "ImageColumn", "RowRange", "SourceDataset", "SourceEpisode", "locate", "open_source"]
 

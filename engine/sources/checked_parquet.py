@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from engine.damage import TooLarge
-from engine.sources.footer import BYTE_ARRAY, Chunk, Footer, Leaf, read_footer
-from engine.sources.pages import DELTAS, check_pages, decoded_bytes, read_pages
+from millrace.engine.sources.damage import TooLarge
+from millrace.engine.sources.footer import BYTE_ARRAY, Chunk, Footer, Leaf, read_footer
+from millrace.engine.sources.pages import DELTAS, check_pages, decoded_bytes, read_pages
 
 # Of all columns of one read, as they lie in memory: an hour at 50 Hz of 128 joints and as many actions takes 184 MB.
 MAX_READ_BYTES = 192 << 20

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from engine.access import UNREADABLE, why_unreadable
-from engine.errors import DatasetError
-from engine.faults import FaultCode, system_errno
+from millrace.engine.errors import DatasetError, FaultCode, system_errno
+from millrace.engine.sources.access import UNREADABLE, why_unreadable
 
 # The Hub's cache: CACHE/datasets--org--name/snapshots/COMMIT holds links to ../../blobs.
 SNAPSHOTS, BLOBS, REPOSITORY_PREFIX = "snapshots", "blobs", "datasets--"

@@ -7,12 +7,12 @@ from fractions import Fraction
 from math import prod
 from pathlib import Path
 
-from engine.errors import DatasetError
-from engine.layout import CAMERA_PREFIX
-from engine.sources.episode import BadEpisode, SourceEpisode
-from engine.sources.files import LOCAL, SourceFiles
-from engine.sources.location import HUB
-from engine.sources.pictures import Content
+from millrace.engine.errors import DatasetError
+from millrace.engine.layout import CAMERA_PREFIX
+from millrace.engine.sources.episode import BadEpisode, SourceEpisode
+from millrace.engine.sources.files import LOCAL, SourceFiles
+from millrace.engine.sources.location import HUB
+from millrace.engine.sources.pictures import Content
 
 PICTURES = ("video", "image")
 # Of a column or picture: lists of names are made for what the metadata says.

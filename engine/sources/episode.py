@@ -6,8 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
-from engine.errors import DatasetError
-from engine.faults import FaultCode
+from millrace.engine.errors import DatasetError, FaultCode
 
 # Two days at 50 Hz: metadata that says more is wrong, and memory is taken for what it says.
 MAX_FRAMES = 10_000_000

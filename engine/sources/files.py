@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from engine.errors import DatasetError
-from engine.sources.containment import ANYWHERE, all_own
-from engine.sources.parquet import count_rows, parquet_files
+from millrace.engine.errors import DatasetError
+from millrace.engine.sources.containment import ANYWHERE, all_own
+from millrace.engine.sources.parquet import count_rows, parquet_files
 
 
 class SourceFiles(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from engine.sources.thrift import BINARY, I32, I64, LIST, STRUCT, CompactReader, Malformed
+from millrace.engine.sources.thrift import BINARY, I32, I64, LIST, STRUCT, CompactReader, Malformed
 
 MAGIC = b"PAR1"
 # A million episodes take ten thousand files; of one file, a row group an episode takes some kilobytes.

@@ -16,13 +16,13 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine.errors import DatasetError
-from engine.hub.calls import HubName, ask, list_files, quiet
-from engine.layout import MANIFEST, META, MODALITY_CONFIG
-from engine.sources.checked_parquet import DAMAGE
-from engine.sources.footer import read_num_rows
-from engine.sources.location import HubId
-from engine.sources.parquet import count_rows, is_hidden, numbered
+from millrace.engine.errors import DatasetError
+from millrace.engine.hub.calls import HubName, ask, list_files, quiet
+from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
+from millrace.engine.sources.checked_parquet import DAMAGE
+from millrace.engine.sources.footer import read_num_rows
+from millrace.engine.sources.location import HubId
+from millrace.engine.sources.parquet import count_rows, is_hidden, numbered
 
 # Without handlers of an application's own, a warning is a bare line on standard error.
 LOGGER = logging.getLogger("millrace")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Generic, TypeVar
 
-from engine.faults import FaultCode
-from engine.sources.episode import MAX_FRAMES, BadEpisode, SourceFault
+from millrace.engine.errors import FaultCode
+from millrace.engine.sources.episode import MAX_FRAMES, BadEpisode, SourceFault
 
 Line = TypeVar("Line")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from engine.errors import DatasetError
-from engine.text import some
+from millrace.engine.errors import DatasetError
+from millrace.engine.text import some
 
 HUB = "hf://"
 # A Path keeps only one of the two slashes.

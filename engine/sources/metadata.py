@@ -10,14 +10,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from engine.access import why_unreadable
-from engine.errors import DatasetError
-from engine.lfs import ADVICE, is_lfs_pointer
-from engine.resample import parse_fps
-from engine.sources.dataset import PICTURES, Feature
-from engine.sources.listing import MAX_INDEX
-from engine.sources.pictures import picture_content
-from engine.templates import why_not_fillable
+from millrace.engine.errors import DatasetError
+from millrace.engine.fps import parse_fps
+from millrace.engine.sources.access import why_unreadable
+from millrace.engine.sources.dataset import PICTURES, Feature
+from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
+from millrace.engine.sources.listing import MAX_INDEX
+from millrace.engine.sources.pictures import picture_content
+from millrace.engine.sources.templates import why_not_fillable
 
 # A line of episodes.jsonl takes some 150 bytes.
 MAX_BYTES = 256 << 20

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from engine.sources.footer import Chunk
-from engine.sources.thrift import I32, STRUCT, CompactReader, Malformed
+from millrace.engine.sources.footer import Chunk
+from millrace.engine.sources.thrift import I32, STRUCT, CompactReader, Malformed
 
 DATA, INDEX, DICTIONARY, DATA_V2 = range(4)
 PLAIN_DICTIONARY, DELTA_LENGTH, DELTA_BYTE_ARRAY, RLE_DICTIONARY = 2, 6, 7, 8

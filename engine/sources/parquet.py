@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.damage import TooLarge, diagnose
-from engine.errors import DatasetError
-from engine.faults import FaultCode
-from engine.lfs import ADVICE, is_lfs_pointer
-from engine.sources.checked_parquet import DAMAGE, CheckedParquet
-from engine.sources.episode import RowRange
-from engine.sources.footer import read_num_rows
+from millrace.engine.errors import DatasetError, FaultCode
+from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
+from millrace.engine.sources.damage import TooLarge, diagnose
+from millrace.engine.sources.episode import RowRange
+from millrace.engine.sources.footer import read_num_rows
+from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
 
 EPISODE_INDEX = "episode_index"
 BATCH_ROWS = 1 << 16

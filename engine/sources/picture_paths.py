@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from engine.file_state import FileState
-from engine.sources.checked_parquet import DAMAGE, CheckedParquet
-from engine.sources.containment import why_refused
-from engine.sources.episode import Clip, ImageColumn, Repository, RowRange, SourceEpisode
+from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
+from millrace.engine.sources.containment import why_refused
+from millrace.engine.sources.episode import Clip, ImageColumn, Repository, RowRange, SourceEpisode
+from millrace.engine.sources.file_state import FileState
 
 IMAGES = "images"
 SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.faults import FaultCode
-from engine.resample import format_fps, parse_fps
-from engine.sources.dataset import SourceDataset
-from engine.sources.episode import Clip, SourceEpisode, SourceFault
+from millrace.engine.errors import FaultCode
+from millrace.engine.fps import format_fps, parse_fps
+from millrace.engine.sources.dataset import SourceDataset
+from millrace.engine.sources.episode import Clip, SourceEpisode, SourceFault
 
 # In frames; offsets drift a little, as they are sums of floats.
 TOLERANCE = 0.5

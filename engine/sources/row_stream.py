@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from engine.sources.checked_parquet import CheckedParquet, check_size
-from engine.sources.thrift import Malformed
+from millrace.engine.sources.checked_parquet import CheckedParquet, check_size
+from millrace.engine.sources.thrift import Malformed
 
 BATCH_ROWS = 1 << 12
 # A picture of 480x640 may take half a megabyte: few rows in memory at a time.

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from engine.errors import DatasetError, RecipeError
-from engine.sources.dataset import SourceDataset
-from engine.sources.episode import BadEpisode, SourceEpisode
+from millrace.engine.errors import DatasetError, RecipeError
+from millrace.engine.sources.dataset import SourceDataset
+from millrace.engine.sources.episode import BadEpisode, SourceEpisode
 
 
 def parse_selection(text: str) -> list[slice | int]:

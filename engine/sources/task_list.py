@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine.errors import DatasetError
-from engine.sources.metadata import TaskLine, alone, check, parse_json, read_lines
-from engine.sources.parquet import read_columns, read_schema
+from millrace.engine.errors import DatasetError
+from millrace.engine.sources.metadata import TaskLine, alone, check, parse_json, read_lines
+from millrace.engine.sources.parquet import read_columns, read_schema
 
 TASK_INDEX = "task_index"
 # How pandas names an index that has no name.

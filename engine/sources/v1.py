@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from engine.errors import DatasetError
-from engine.sources.containment import all_own, own
-from engine.sources.dataset import Feature, SourceDataset, camera_name
-from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
-from engine.sources.files import LOCAL, SourceFiles
-from engine.sources.listing import EpisodeList
-from engine.sources.metadata import Info, Totals, read_json
-from engine.sources.parquet import damage_of, episode_ranges, parquet_files, read_first_row, read_schema
+from millrace.engine.errors import DatasetError
+from millrace.engine.sources.containment import all_own, own
+from millrace.engine.sources.dataset import Feature, SourceDataset, camera_name
+from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from millrace.engine.sources.files import LOCAL, SourceFiles
+from millrace.engine.sources.listing import EpisodeList
+from millrace.engine.sources.metadata import Info, Totals, read_json
+from millrace.engine.sources.parquet import damage_of, episode_ranges, parquet_files, read_first_row, read_schema
 
 VIDEO_PATHS = (
     "videos/{video_key}_episode_{episode_index:06d}.mp4",  # v1.x

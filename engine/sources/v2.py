@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from engine.errors import DatasetError
-from engine.layout import DATA_PATH, VIDEO_PATH
-from engine.sources.containment import own
-from engine.sources.dataset import SourceDataset, camera_name
-from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
-from engine.sources.files import LOCAL, SourceFiles
-from engine.sources.listing import EpisodeList, number_of, why_no_length
-from engine.sources.metadata import (
+from millrace.engine.errors import DatasetError
+from millrace.engine.layout import DATA_PATH, VIDEO_PATH
+from millrace.engine.sources.containment import own
+from millrace.engine.sources.dataset import SourceDataset, camera_name
+from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from millrace.engine.sources.files import LOCAL, SourceFiles
+from millrace.engine.sources.listing import EpisodeList, number_of, why_no_length
+from millrace.engine.sources.metadata import (
     EpisodeLine,
     Info,
     check,
@@ -19,7 +19,7 @@ from engine.sources.metadata import (
     read_json,
     read_lines,
 )
-from engine.sources.task_list import read_task_lines
+from millrace.engine.sources.task_list import read_task_lines
 
 
 def fits(root: Path) -> bool:

@@ -12,17 +12,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.errors import DatasetError
-from engine.faults import FaultCode
-from engine.sources.containment import all_own, own
-from engine.sources.dataset import SourceDataset, camera_name
-from engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, SourceFault
-from engine.sources.files import LOCAL, SourceFiles
-from engine.sources.listing import EpisodeList, number_of, why_no_length
-from engine.sources.metadata import Index, Info, Tasks, Totals, alone, check, inside, read_json
-from engine.sources.parquet import SharedRows, damage_of, parquet_files, read_columns
-from engine.sources.places import check_places
-from engine.sources.task_list import read_task_table
+from millrace.engine.errors import DatasetError, FaultCode
+from millrace.engine.sources.containment import all_own, own
+from millrace.engine.sources.dataset import SourceDataset, camera_name
+from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, SourceFault
+from millrace.engine.sources.files import LOCAL, SourceFiles
+from millrace.engine.sources.listing import EpisodeList, number_of, why_no_length
+from millrace.engine.sources.metadata import Index, Info, Tasks, Totals, alone, check, inside, read_json
+from millrace.engine.sources.parquet import SharedRows, damage_of, parquet_files, read_columns
+from millrace.engine.sources.places import check_places
+from millrace.engine.sources.task_list import read_task_table
 
 # Thirty years: no file is longer, and libav counts ticks in 64 bits.
 MAX_SECONDS = 1e9

@@ -9,23 +9,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.sources.location import parse_hub_id
-from engine.validate.checks import CHECKS, Check, Severity
-from engine.validate.config import GrootConfig
-from engine.validate.episode_statistics import episode_statistics_problems
-from engine.validate.files import is_file, why_no_folder
-from engine.validate.info import info_problems, template_problems
-from engine.validate.limits import limit_problems
-from engine.validate.manifest import joints_at_rest, manifest_problems
-from engine.validate.metadata import Metadata
-from engine.validate.modality import modality_problems
-from engine.validate.reading import read_metadata
-from engine.validate.report import Problem, Report, format_report, problem, to_json
-from engine.validate.rows import UNSOUND_ROWS, orphan_rows, row_problems
-from engine.validate.statistics import spread_problems, value_problems
-from engine.validate.stored_statistics import read_relative_stats, read_stats
-from engine.validate.training import training_problems
-from engine.validate.videos import VideoBackend, orphan_videos, video_problems
+from millrace.engine.dataset.checks import CHECKS, Check, Severity
+from millrace.engine.dataset.json_files import is_file, why_no_folder
+from millrace.engine.dataset.metadata import Metadata
+from millrace.engine.dataset.modality_config import GrootConfig
+from millrace.engine.dataset.problems import Problem, Report, format_report, problem, to_json
+from millrace.engine.dataset.reading import read_metadata
+from millrace.engine.sources.location import parse_hub_id
+from millrace.engine.validate.episode_statistics import episode_statistics_problems
+from millrace.engine.validate.info import info_problems, template_problems
+from millrace.engine.validate.limits import limit_problems
+from millrace.engine.validate.manifest import joints_at_rest, manifest_problems
+from millrace.engine.validate.modality import modality_problems
+from millrace.engine.validate.rows import UNSOUND_ROWS, orphan_rows, row_problems
+from millrace.engine.validate.statistics import spread_problems, value_problems
+from millrace.engine.validate.stored_statistics import read_relative_stats, read_stats
+from millrace.engine.validate.training import training_problems
+from millrace.engine.validate.videos import VideoBackend, orphan_videos, video_problems
 
 __all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "format_report", "to_json", "validate"]
 

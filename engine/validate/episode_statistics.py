@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict
 
-from engine.text import some
-from engine.validate.files import JsonObject, Unreadable, blank_lines, is_file, read_jsonl
-from engine.validate.metadata import EPISODES_STATS, Count, FeatureInfo, Metadata
-from engine.validate.report import Problem, problem
-from engine.validate.stored_statistics import numbers
+from millrace.engine.dataset.json_files import JsonObject, Unreadable, blank_lines, is_file, read_jsonl
+from millrace.engine.dataset.metadata import EPISODES_STATS, Count, FeatureInfo, Metadata
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.text import some
+from millrace.engine.validate.stored_statistics import numbers
 
 NAMES = ("min", "max", "mean", "std")
 PICTURE_SHAPE = (3, 1, 1)

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.templates import why_not_fillable
-from engine.text import some
-from engine.validate.metadata import EPISODES, INFO, TASKS, Metadata
-from engine.validate.report import Problem, problem
+from millrace.engine.dataset.metadata import EPISODES, INFO, TASKS, Metadata
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.sources.templates import why_not_fillable
+from millrace.engine.text import some
 
 READABLE_VERSIONS = ("v2.0", "v2.1")
 EPISODE_FIELDS = {"episode_chunk", "episode_index"}

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from embodiments import load_robot, robot_names
-from embodiments.robot import VECTORS
-from engine.limits import describe_beyond, find_beyond
-from engine.validate.metadata import DEFAULT_COLUMNS, STATS, Metadata
-from engine.validate.report import Problem, problem
-from engine.validate.stored_statistics import Stored
+from millrace.embodiments import load_robot, robot_names
+from millrace.embodiments.robot import VECTORS
+from millrace.engine.dataset.limits import describe_beyond, find_beyond
+from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, STATS, Metadata
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.validate.stored_statistics import Stored
 
 
 def limit_problems(metadata: Metadata, stats: Mapping[str, Stored]) -> Iterator[Problem]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.layout import MANIFEST
-from engine.output.published import sha256
-from engine.output.record import FileRecord
-from engine.sources.containment import why_foreign
-from engine.sources.parquet import is_hidden
-from engine.validate.files import Unreadable, is_file, parse, read_lines
-from engine.validate.report import Problem, problem
+from millrace.engine.dataset.json_files import Unreadable, is_file, parse, read_lines
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.published import sha256
+from millrace.engine.dataset.record import FileRecord
+from millrace.engine.layout import MANIFEST
+from millrace.engine.sources.containment import why_foreign
+from millrace.engine.sources.parquet import is_hidden
 
 MAX_HEAD_CHARS = 64 << 20
 EPISODES_BEGIN = '"episodes": ['

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from engine.layout import MODALITY_CONFIG
-from engine.text import some
-from engine.validate.config import DEFAULT_TAG, GrootConfig
-from engine.validate.metadata import MODALITY, FeatureInfo, JointSlice, Metadata, ModalityFile
-from engine.validate.report import Problem, problem
+from millrace.engine.dataset.metadata import MODALITY, FeatureInfo, JointSlice, Metadata, ModalityFile
+from millrace.engine.dataset.modality_config import DEFAULT_TAG, GrootConfig
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.layout import MODALITY_CONFIG
+from millrace.engine.text import some
 
 # Language keys that GR00T fills from episodes.jsonl (lerobot_episode_loader.py, LANG_KEYS).
 EPISODE_LANGUAGE = ("task", "sub_task")

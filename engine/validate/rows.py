@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from engine.errors import DatasetError, RowsError
-from engine.row_reader import read_rows
-from engine.rows import integers, vectors
-from engine.sources.episode import RowRange
-from engine.sources.parquet import read_schema
-from engine.text import some
-from engine.validate.files import why_no_file
-from engine.validate.metadata import INFO, Episode, FeatureInfo, Metadata
-from engine.validate.report import Problem, problem
-from engine.validate.tasks import task_problems
+from millrace.engine.dataset.json_files import why_no_file
+from millrace.engine.dataset.metadata import INFO, Episode, FeatureInfo, Metadata
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.rows import integers, vectors
+from millrace.engine.errors import DatasetError, RowsError
+from millrace.engine.sources.episode import RowRange
+from millrace.engine.sources.parquet import read_schema
+from millrace.engine.sources.row_reader import read_rows
+from millrace.engine.text import some
+from millrace.engine.validate.tasks import task_problems
 
 # LeRobot 0.3.3's tolerance_s, seconds (datasets/utils.py, check_timestamps_sync).
 TOLERANCE_SECONDS = 1e-4

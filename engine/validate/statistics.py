@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from rich.filesize import decimal
 
-from embodiments.errors import MillraceError
-from engine.errors import NoScratchSpace
-from engine.groot_stats import RelativeGroup, column_store_bytes, float32_moments, groot_statistics
-from engine.stats import Statistics
-from engine.text import some
-from engine.validate.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
-from engine.validate.report import Problem, problem
-from engine.validate.stored_statistics import MEAN_DRIFT, NAMES, Stored, relative_group
-from engine.validate.training import MAX_HORIZON, Trained
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, float32_moments, groot_statistics
+from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.stats import Statistics
+from millrace.engine.errors import NoScratchSpace
+from millrace.engine.text import some
+from millrace.engine.validate.stored_statistics import MEAN_DRIFT, NAMES, Stored, relative_group
+from millrace.engine.validate.training import MAX_HORIZON, Trained
 
 # GR00T adds up float32 in float32: its mean and std of many rows may be off by this part of max - min.
 MOMENTS_TOLERANCE = 1e-3

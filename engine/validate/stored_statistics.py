@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.groot_stats import RelativeGroup
-from engine.text import some
-from engine.validate.files import JsonObject, Unreadable, is_file, read_json
-from engine.validate.metadata import RELATIVE_STATS, STATS, Metadata, ModalityFile
-from engine.validate.report import Problem, problem
+from millrace.engine.dataset.groot_stats import RelativeGroup
+from millrace.engine.dataset.json_files import JsonObject, Unreadable, is_file, read_json
+from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, Metadata, ModalityFile
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.text import some
 
 NAMES = ("mean", "std", "min", "max", "q01", "q99")
 # Of the largest magnitude: a few roundings to float32.

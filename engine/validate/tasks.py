@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from engine.errors import RowsError
-from engine.rows import integers
-from engine.text import some
-from engine.validate.metadata import EPISODES, TASKS, Episode, FeatureInfo, Metadata
-from engine.validate.report import Problem, problem
+from millrace.engine.dataset.metadata import EPISODES, TASKS, Episode, FeatureInfo, Metadata
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.rows import integers
+from millrace.engine.errors import RowsError
+from millrace.engine.text import some
 
 TASK_INDEX = "task_index"
 

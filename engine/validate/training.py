@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.layout import MAX_DIMS, MODALITY_CONFIG
-from engine.text import some
-from engine.validate.metadata import EPISODES, MODALITY, JointSlice, Metadata
-from engine.validate.report import Problem, problem
+from millrace.engine.dataset.metadata import EPISODES, MODALITY, JointSlice, Metadata
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.layout import MAX_DIMS, MODALITY_CONFIG
+from millrace.engine.text import some
 
 # The processor of N1.6's released checkpoint: max_action_horizon.
 MAX_HORIZON = 50

@@ -7,17 +7,17 @@ from typing import Literal
 
 import numpy as np
 
-from engine.errors import VideoError
-from engine.sources.containment import why_foreign
-from engine.sources.episode import Clip
-from engine.sources.parquet import is_hidden
-from engine.validate.files import why_no_file
-from engine.validate.metadata import INFO, Episode, FeatureInfo, Metadata
-from engine.validate.report import Problem, problem
-from engine.validate.rows import RATE_TOLERANCE
-from engine.video.decode import decode_frames
-from engine.video.look import picture_size
-from engine.video.probe import VideoFacts, probe_video
+from millrace.engine.dataset.json_files import why_no_file
+from millrace.engine.dataset.metadata import INFO, Episode, FeatureInfo, Metadata
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.errors import VideoError
+from millrace.engine.sources.containment import why_foreign
+from millrace.engine.sources.episode import Clip
+from millrace.engine.sources.parquet import is_hidden
+from millrace.engine.validate.rows import RATE_TOLERANCE
+from millrace.engine.video.decode import decode_frames
+from millrace.engine.video.probe import VideoFacts, probe_video
+from millrace.engine.video.thumbnails import picture_size
 
 CODEC, PIXELS = "h264", "yuv420p"
 # What GR00T's decoders cannot read: facts of torchcodec 0.4 (reads whatever its FFmpeg does) and decord 0.6.

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from engine.sources.episode import Clip, ImageColumn
-from engine.video.decode import open_video
+from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.video.decode import open_video
 
 
 def codecs_of(clips: Iterable[Clip | ImageColumn]) -> set[str]:

@@ -9,9 +9,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from embodiments.errors import MillraceError
-from engine.sources.episode import Clip, ImageColumn
-from engine.video.decode import decode_clip
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.video.decode import decode_clip
 
 HEIGHT = 120  # of each picture; its width follows from its shape
 GAP, BLOCK_GAP, MARGIN = 3, 18, 18

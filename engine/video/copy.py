@@ -13,12 +13,12 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from engine.damage import naming
-from engine.sources.episode import Clip
-from engine.video.boxes import read_boxes
-from engine.video.decode import open_video, readable
-from engine.video.encode import VideoSettings
-from engine.video.parts import clip_bounds, clip_packets
+from millrace.engine.sources.damage import naming
+from millrace.engine.sources.episode import Clip
+from millrace.engine.video.boxes import read_boxes
+from millrace.engine.video.decode import open_video, readable
+from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.seek import clip_bounds, clip_packets
 
 CODEC, PIXELS = "h264", ("yuv420p", "yuvj420p")
 

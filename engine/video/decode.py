@@ -13,15 +13,14 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from engine.damage import damage, diagnose
-from engine.errors import FrameCountMismatch, VideoError, why_unequal
-from engine.faults import FaultCode
-from engine.sources.containment import why_refused
-from engine.sources.episode import Clip, ImageColumn
-from engine.video.images import decode_images
-from engine.video.limits import CODEC_OPTIONS, check_size
-from engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
-from engine.video.parts import clip_bounds, clip_packets
+from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError, why_unequal
+from millrace.engine.sources.containment import why_refused
+from millrace.engine.sources.damage import damage, diagnose
+from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.video.images import decode_images
+from millrace.engine.video.limits import CODEC_OPTIONS, check_size
+from millrace.engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
+from millrace.engine.video.seek import clip_bounds, clip_packets
 
 # A video file is untrusted: no network protocols, no playlists that open other files.
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,avi", **CODEC_OPTIONS}

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from engine.video.stages import CPU_STAGES, NVENC, X264, Stages
+from millrace.engine.video.stages import CPU_STAGES, NVENC, X264, Stages
 
 DEFAULT_GOP = 10
 # A step of 5 levels, so an error of at most 5 ** 2 / 12 on average: 45 dB. `millrace doctor` measures it on the card.

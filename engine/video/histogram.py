@@ -7,8 +7,8 @@ import numpy as np
 from av.filter import Graph
 from numpy.typing import NDArray
 
-from engine.stats import Summary
-from engine.video.reframe import filter_graph
+from millrace.engine.dataset.stats import Summary
+from millrace.engine.video.reframe import filter_graph
 
 # Of the pixels that are counted, every how many are compared with the frame before.
 GRID = 4

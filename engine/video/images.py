@@ -8,16 +8,15 @@ import pyarrow as pa
 from av.codec import CodecContext
 from numpy.typing import NDArray
 
-from engine.damage import diagnose
-from engine.errors import FrameCountMismatch, VideoError
-from engine.faults import FaultCode
-from engine.sources.checked_parquet import DAMAGE
-from engine.sources.containment import why_refused
-from engine.sources.episode import ImageColumn, RowRange
-from engine.sources.row_stream import picture_stream
-from engine.video.limits import CODEC_OPTIONS
-from engine.video.picture_files import bare_jpeg, bare_png
-from engine.video.pictures_beside import read_picture
+from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError
+from millrace.engine.sources.checked_parquet import DAMAGE
+from millrace.engine.sources.containment import why_refused
+from millrace.engine.sources.damage import diagnose
+from millrace.engine.sources.episode import ImageColumn, RowRange
+from millrace.engine.sources.row_stream import picture_stream
+from millrace.engine.video.limits import CODEC_OPTIONS
+from millrace.engine.video.picture_files import bare_jpeg, bare_png
+from millrace.engine.video.pictures_beside import read_picture
 
 JPEG_END = b"\xff\xd9"
 DECODERS = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg"}

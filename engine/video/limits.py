@@ -4,8 +4,7 @@ from pathlib import Path
 
 from av.video.codeccontext import VideoCodecContext
 
-from engine.errors import VideoError
-from engine.faults import FaultCode
+from millrace.engine.errors import FaultCode, VideoError
 
 # 8K, 7680x4320; decoders keep up to sixteen such pictures.
 MAX_PIXELS = 1 << 25

@@ -1,11 +1,10 @@
 """Pictures that rows name by a path: PNG or JPEG files beside the parquet files, in the dataset's own folder."""
 
-from engine.damage import diagnose
-from engine.errors import VideoError
-from engine.faults import FaultCode
-from engine.sources.containment import why_refused
-from engine.sources.episode import RowRange
-from engine.sources.picture_paths import NUM_FOLDERS, picture_candidates
+from millrace.engine.errors import FaultCode, VideoError
+from millrace.engine.sources.containment import why_refused
+from millrace.engine.sources.damage import diagnose
+from millrace.engine.sources.episode import RowRange
+from millrace.engine.sources.picture_paths import NUM_FOLDERS, picture_candidates
 
 # No camera's picture is larger.
 MAX_BYTES = 256 << 20

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.damage import damage
-from engine.errors import VideoError
-from engine.video.boxes import read_boxes
-from engine.video.decode import open_video
+from millrace.engine.errors import VideoError
+from millrace.engine.sources.damage import damage
+from millrace.engine.video.boxes import read_boxes
+from millrace.engine.video.decode import open_video
 
 
 @dataclass(frozen=True)

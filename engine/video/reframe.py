@@ -11,8 +11,7 @@ from av.filter import Graph
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange
 
-from engine.errors import VideoError
-from engine.faults import FaultCode
+from millrace.engine.errors import FaultCode, VideoError
 
 Crop = Literal["center", "pad"]
 

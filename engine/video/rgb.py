@@ -12,8 +12,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from engine.sources.episode import Clip
-from engine.video.decode import decode_frames
+from millrace.engine.sources.episode import Clip
+from millrace.engine.video.decode import decode_frames
 
 
 class Reading(Enum):
@@ -81,7 +81,7 @@ def decode_pictures(path: Path, indices: NDArray[np.int64], *, num_frames: int) 
         num_frames: That it promises.
 
     Raises:
-        VideoError, FrameCountMismatch: see `engine.video.decode.decode_frames`.
+        VideoError, FrameCountMismatch: see `millrace.engine.video.decode.decode_frames`.
     """
     reformatter = VideoReformatter()
     whole = Clip(path, num_frames, Fraction(1))  # a rate matters to parts of files only

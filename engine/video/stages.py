@@ -34,6 +34,8 @@ class Stages(BaseModel):
 
 
 CPU_STAGES = Stages()
+# Expected: eight workers keep a card's decoders busy, and each takes half a gigabyte of it; benchmarks/gpu.py measures.
+GPU_SHARE = 0.125
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-from engine.file_state import FileState
-from engine.sources.episode import Clip, ImageColumn
-from engine.video.decode import open_video
+from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.sources.file_state import FileState
+from millrace.engine.video.decode import open_video
 
 # Videos of a few cameras, each of which may hold the clips of a thousand episodes.
 MAX_FILES = 32

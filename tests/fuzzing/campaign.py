@@ -15,13 +15,13 @@ from time import perf_counter
 import hypothesis
 from hypothesis import HealthCheck, Phase, given
 
-from engine.inspection.guess import shipped
-from engine.layout import META
-from engine.planning.holdout import heldout_folder
 from fuzzing.mutants import Mutant, mutants
 from fuzzing.sandbox import Outcome, import_all, prepare, run, unchanged
 from fuzzing.seeds import OUT, SEEDS, SOURCE
-from millrace import main
+from millrace.cli import main
+from millrace.engine.layout import META
+from millrace.engine.planning.holdout import heldout_folder
+from millrace.engine.planning.robot_guess import shipped
 
 # What no user should ever read.
 FAULTS = ("Traceback", "internal error", "MemoryError", "Warning:", "Error: <", "forbidden:", "object at 0x")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conftest import REPOSITORY
-from millrace import main
+from millrace.cli import main
 
 CPU_SECONDS = 10
 # Without CPU time, so many waits of a second: of a machine that stands still, a wait ends late but counts once.

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from conftest import REPOSITORY, convert_here
-from engine.layout import WORK
-from synthetic import SyntheticVideo, write_dataset
+from millrace.engine.layout import WORK
+from support.synthetic import SyntheticVideo, write_dataset
 
 LENGTHS = (12, 12)
 SIDE = 64

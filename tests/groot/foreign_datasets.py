@@ -10,8 +10,8 @@ from gr00t.data.stats import generate_rel_stats, generate_stats
 from gr00t.data.types import ActionConfig, ActionFormat, ActionRepresentation, ActionType, ModalityConfig
 
 from conftest import IMAGE_SIZE
-from synthetic import ExtraColumn, SyntheticVideo, write_dataset
-from synthetic_rows import write_json
+from support.synthetic import ExtraColumn, SyntheticVideo, write_dataset
+from support.synthetic_rows import write_json
 
 HORIZON = 8
 TAG = EmbodimentTag.ROBOCASA_PANDA_OMRON

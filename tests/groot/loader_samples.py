@@ -13,7 +13,7 @@ from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepData
 from gr00t.data.interfaces import ShardedDataset
 from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6Processor
 
-from train.groot.loader import SparseShardedDataset
+from millrace.train.groot.loader import SparseShardedDataset
 
 SHARDING = {"shard_size": 23, "episode_sampling_rate": 0.25, "seed": 3}
 

@@ -64,7 +64,7 @@ def test_joints_that_it_does_not_know_are_an_error_before_training(run: TinyRun,
 
 
 def test_statistics_of_the_runs_tag_alone_are_left_out_of_the_base(tmp_path: Path) -> None:
-    from train.groot.base_processor import without_statistics
+    from millrace.train.groot.base_processor import without_statistics
 
     (tmp_path / "statistics.json").write_text('{"gr1": {"state": {}}, "unitree_g1": {"state": {}}}')
     (tmp_path / "processor_config.json").write_text("{}")

@@ -9,7 +9,7 @@ import pytest
 from tiny import TINY_MODEL, WHY_NOT, run_python
 from tiny_run import TinyRun, tiny_run
 
-from train.scores import Evaluation
+from millrace.train.scores import Evaluation
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 

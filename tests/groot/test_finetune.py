@@ -14,10 +14,10 @@ import pytest
 from tiny import PRETRAINED, WHY_NOT, command, finetune, run_python, write_base
 
 from conftest import convert_here, read_meta
-from synthetic import write_dataset
-from train.progress import Reading, Started
-from train.run_folder import complete_checkpoints, newest_complete, step_of
-from train_log import read_events
+from millrace.train.progress import Reading, Started
+from millrace.train.run_folder import complete_checkpoints, newest_complete, step_of
+from support.synthetic import write_dataset
+from support.train_log import read_events
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from train.errors import ConfigError, GpuMissing
-from train.settings import FinetuneSettings
+from millrace.train.errors import ConfigError, GpuMissing
+from millrace.train.settings import FinetuneSettings
 
 pytest.importorskip("gr00t", reason="NOT TESTED: gr00t is not importable")
 
 from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
 
-from train.groot import modality, require_groot
-from train.groot.modality import identity, import_user_modules, modality_config
+from millrace.train.groot import modality, require_groot
+from millrace.train.groot.modality import identity, import_user_modules, modality_config
 
 OWN = "from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_modality_config\n"
 OWN += "from gr00t.data.embodiment_tags import EmbodimentTag\n"
@@ -135,7 +135,7 @@ def test_this_groot_is_n16() -> None:
 
 @pytest.mark.skipif("GR00T_SRC" not in os.environ, reason="NOT TESTED: set GR00T_SRC to the n1.6-release source")
 def test_all_that_nvidias_launcher_sets_is_set(aloha_gr1: Path) -> None:
-    from train.groot import config
+    from millrace.train.groot import config
 
     launcher = Path(os.environ["GR00T_SRC"]) / "gr00t/experiment/launch_finetune.py"
     targets = [node.targets[0] for node in ast.walk(ast.parse(launcher.read_text())) if isinstance(node, ast.Assign)]
@@ -150,7 +150,7 @@ def test_all_that_nvidias_launcher_sets_is_set(aloha_gr1: Path) -> None:
 
 
 def test_datasets_share_by_length_or_by_mix(tmp_path: Path) -> None:
-    from train.groot.config import _datasets
+    from millrace.train.groot.config import _datasets
 
     a, b = tmp_path / "a", tmp_path / "b"
     assert _datasets(settings(a, b)) == [
@@ -162,7 +162,7 @@ def test_datasets_share_by_length_or_by_mix(tmp_path: Path) -> None:
 def test_precision_is_that_of_n16_on_gpus_and_plain_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from train.groot.config import _training_values
+    from millrace.train.groot.config import _training_values
 
     def chosen(**flags: Any) -> tuple[bool, bool]:
         values = _training_values(settings(tmp_path, **flags))
@@ -183,7 +183,7 @@ def test_a_process_among_many_gpus_trains_on_one(tmp_path: Path) -> None:
     """Transformers would multiply the batch by all GPUs that it sees."""
     from transformers import TrainingArguments
 
-    from train.groot.config import WorkerArguments
+    from millrace.train.groot.config import WorkerArguments
 
     batches = []
     for kind in (TrainingArguments, WorkerArguments):
@@ -197,8 +197,8 @@ def test_a_resumed_run_has_the_batch_that_it_asks_for(tmp_path: Path) -> None:
     """Transformers goes on with the batch of the checkpoint."""
     import torch
 
-    from train.groot.config import WorkerArguments
-    from train.groot.trainer import MeteredTrainer
+    from millrace.train.groot.config import WorkerArguments
+    from millrace.train.groot.trainer import MeteredTrainer
 
     class Ones(torch.utils.data.IterableDataset[Any]):
         seed = 0
@@ -230,7 +230,7 @@ def test_a_resumed_run_has_the_batch_that_it_asks_for(tmp_path: Path) -> None:
 
 
 def test_a_base_model_of_unknown_type_is_an_error(tmp_path: Path) -> None:
-    from train.groot.config import model_config_class
+    from millrace.train.groot.config import model_config_class
 
     (tmp_path / "config.json").write_text('{"model_type": "never_registered"}')
     with pytest.raises(ConfigError, match=r"never_registered.*--import-module FILE\.py"):

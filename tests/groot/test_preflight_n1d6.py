@@ -16,15 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from train.preflight import preflight
-from train.preflight.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorKwargs, read_base
-from train.preflight.parameters import components_of
-from train.preflight.robot import trained_config
-from train.preflight.shards import num_splits, shard, trainable_steps
-from training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of
+from millrace.train.preflight import preflight
+from millrace.train.preflight.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorKwargs, read_base
+from millrace.train.preflight.parameters import components_of
+from millrace.train.preflight.robot import trained_config
+from millrace.train.preflight.shards import num_splits, shard, trainable_steps
+from support.training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of
 
 pytestmark = pytest.mark.skipif(find_spec("gr00t") is None, reason="NOT TESTED: gr00t is not importable")
-pytest_plugins = ["training_fixtures"]
+pytest_plugins = ["support.training_fixtures"]
 HORIZON = 16
 
 
@@ -153,7 +153,7 @@ def test_ffmpeg_that_torchcodec_misses_is_named(tmp_path: Path) -> None:
     for library in broken.rglob("*.so"):
         # A loader that looks for a version of FFmpeg which nobody has.
         library.write_bytes(library.read_bytes().replace(b"libavutil.so.", b"libavutix.so."))
-    code = "from train.preflight.machine import why_not_importable; print(why_not_importable('torchcodec'))"
+    code = "from millrace.train.preflight.machine import why_not_importable; print(why_not_importable('torchcodec'))"
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True

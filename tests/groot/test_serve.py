@@ -15,9 +15,9 @@ import pytest
 from tiny import TINY_MODEL, WHY_NOT, command, run_python
 from tiny_run import TinyRun, tiny_run
 
-from train.dataset import TrainingDataset
-from train.errors import EvaluationError
-from train.evaluate_settings import ServerAddress
+from millrace.train.dataset import TrainingDataset
+from millrace.train.errors import EvaluationError
+from millrace.train.evaluate_settings import ServerAddress
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
@@ -117,9 +117,9 @@ def test_a_server_that_is_not_there_is_told_in_time(run: TinyRun) -> None:
 
 
 def test_a_server_that_stops_answering_is_told_in_time(run: TinyRun) -> None:
-    from train.episodes import EpisodeReader
-    from train.groot.client import ServerPolicy
-    from train.open_loop import trace_episode
+    from millrace.train.episodes import EpisodeReader
+    from millrace.train.groot.client import ServerPolicy
+    from millrace.train.open_loop import trace_episode
 
     with served(run) as (port, process):
         policy = ServerPolicy(ServerAddress("127.0.0.1", port), timeout_seconds=2, wrapped=False)
@@ -134,7 +134,7 @@ def test_a_server_that_stops_answering_is_told_in_time(run: TinyRun) -> None:
 
 
 def test_whoever_listens_there_may_be_no_gr00t_server() -> None:
-    from train.groot.client import ServerPolicy
+    from millrace.train.groot.client import ServerPolicy
 
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = ServerAddress("127.0.0.1", other.getsockname()[1])

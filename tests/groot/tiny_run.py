@@ -7,7 +7,7 @@ from pathlib import Path
 from tiny import TINY_MODEL, run_python, write_base
 
 from conftest import IMAGE_SIZE, convert_here
-from synthetic import write_dataset
+from support.synthetic import write_dataset
 
 PIPELINE = f"""
 convert:

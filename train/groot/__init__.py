@@ -4,15 +4,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.about import how_to_install
-from train.errors import GrootMissing
+from millrace.engine.about import how_to_install
+from millrace.train.errors import GrootMissing
 
 if TYPE_CHECKING:  # which import torch and ray
-    from train.evaluate import Contender
-    from train.evaluate_settings import EvaluateSettings
-    from train.open_loop import Policy
-    from train.serve import ServeSettings
-    from train.worker import Worker
+    from millrace.train.evaluate_settings import Contender, EvaluateSettings
+    from millrace.train.open_loop import Policy
+    from millrace.train.serve import ServeSettings
+    from millrace.train.worker import Worker
 
 HOW_TO_GET = (
     "In a Python 3.10 environment: git clone --recurse-submodules --branch n1.6-release "
@@ -37,35 +36,35 @@ def require_groot() -> None:
 
 def train(worker: "Worker") -> None:
     """Finetune GR00T as one of the workers."""
-    from train.groot.modality import import_user_modules
+    from millrace.train.groot.modality import import_user_modules
 
     # Before all else: a user's module may set what transformers reads when it is imported.
     import_user_modules(worker.settings.import_module)
-    from train.groot.trainer import train_groot
+    from millrace.train.groot.trainer import train_groot
 
     train_groot(worker)
 
 
 def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy":
     """A checkpoint's policy, or that of a running server."""
-    from train.groot.modality import import_user_modules
+    from millrace.train.groot.modality import import_user_modules
 
     import_user_modules(settings.import_module)
     if settings.server is not None or contender.tag is None:
-        from train.groot.client import ServerPolicy
+        from millrace.train.groot.client import ServerPolicy
 
         assert settings.server is not None, "a checkpoint is evaluated under a tag"
         return ServerPolicy(settings.server, timeout_seconds=settings.timeout_seconds, wrapped=settings.wrapped)
-    from train.groot.policy import CheckpointPolicy
+    from millrace.train.groot.policy import CheckpointPolicy
 
     return CheckpointPolicy(contender.name, contender.tag, cpu=settings.cpu)
 
 
 def serve(settings: "ServeSettings", tag: str) -> None:
     """Serve a checkpoint by GR00T's own inference server until a client ends it."""
-    from train.groot.modality import import_user_modules
+    from millrace.train.groot.modality import import_user_modules
 
     import_user_modules(settings.import_module)
-    from train.groot.server import run_server
+    from millrace.train.groot.server import run_server
 
     run_server(settings, tag)

@@ -9,10 +9,10 @@ import zmq
 from gr00t.policy.server_client import PolicyClient
 from numpy.typing import NDArray
 
-from train.episodes import Observations
-from train.errors import EvaluationError
-from train.evaluate_settings import ServerAddress
-from train.groot.policy import groot_config, nested, read_frames
+from millrace.train.episodes import Observations
+from millrace.train.errors import EvaluationError
+from millrace.train.evaluate_settings import ServerAddress
+from millrace.train.groot.policy import groot_config, nested, read_frames
 
 WRAPPER_ADVICE = "Was it started with --use-sim-policy-wrapper? Then pass that here too, else do not"
 

@@ -9,9 +9,9 @@ from gr00t.configs.base_config import Config, get_default_config
 from gr00t.model import MODEL_REGISTRY
 from transformers import AutoConfig, TrainingArguments
 
-from train.batch import BatchPlan
-from train.errors import ConfigError, GpuMissing
-from train.settings import FinetuneSettings, Precision
+from millrace.train.batch import BatchPlan
+from millrace.train.errors import ConfigError, GpuMissing
+from millrace.train.settings import FinetuneSettings, Precision
 
 RUNS = "runs"  # TensorBoard's files
 
@@ -83,7 +83,7 @@ def training_arguments(settings: FinetuneSettings, config: Config) -> WorkerArgu
         logging_steps=training.logging_steps,
         logging_dir=str(Path(training.output_dir) / RUNS),
         save_steps=training.save_steps,
-        # Deleting is left to train.run_folder, which first makes sure that the newest is complete.
+        # Deleting is left to millrace.train.run_folder, which first makes sure that the newest is complete.
         save_total_limit=None,
         fp16=training.fp16,
         bf16=training.bf16,

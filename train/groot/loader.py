@@ -5,7 +5,7 @@
         shard_size=1024, episode_sampling_rate=0.1, seed=42, allow_padding=False,
     )
     mixture = ShardedMixtureDataset([dataset], [1.0], processor, ...)   # GR00T's, unchanged
-    collator = CachingCollator(processor.collator)                     # see train.groot.processor
+    collator = CachingCollator(processor.collator)                     # see millrace.train.groot.processor
 
 It takes the place of gr00t.data.dataset.sharded_single_step_dataset.ShardedSingleStepDataset, whose
 constructor, sharding, statistics and attributes it inherits. The processor stays GR00T's own object, so that
@@ -27,10 +27,10 @@ from gr00t.data.types import MessageType, ModalityConfig, VLAStepData
 from gr00t.utils.video_utils import get_frames_by_indices
 from numpy.typing import NDArray
 
-from embodiments.errors import MillraceError
-from train.dataset import TrainingDataError, TrainingDataset
-from train.groot.processor import BatchProcessor
-from train.shards import FrameReader, FrameStock, Visit, read_columns, rows_of_steps, visits
+from millrace.embodiments.errors import MillraceError
+from millrace.train.dataset import TrainingDataError, TrainingDataset
+from millrace.train.groot.processor import BatchProcessor
+from millrace.train.shards import FrameReader, FrameStock, Visit, read_columns, rows_of_steps, visits
 
 # Steps processed together: enough to share work, few enough that decoded frames are let go soon.
 BATCH_STEPS = 64

@@ -13,10 +13,10 @@ from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_mod
 from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.types import ModalityConfig
 
-from engine.layout import MODALITY_CONFIG
-from train.errors import ConfigError
-from train.run_folder import RunIdentity, dataset_digest, robot_of
-from train.settings import FinetuneSettings
+from millrace.engine.layout import MODALITY_CONFIG
+from millrace.train.errors import ConfigError
+from millrace.train.run_folder import RunIdentity, dataset_digest, robot_of
+from millrace.train.settings import FinetuneSettings
 
 # Tags that GR00T has configs for itself, before anybody's files are imported.
 BUILT_IN = frozenset(MODALITY_CONFIGS)

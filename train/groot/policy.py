@@ -12,9 +12,9 @@ from gr00t.policy import Gr00tPolicy
 from gr00t.utils.video_utils import get_frames_by_indices
 from numpy.typing import NDArray
 
-from engine.validate.config import GrootConfig, GrootModality
-from train.episodes import Observations
-from train.errors import ConfigError, GpuMissing
+from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
+from millrace.train.episodes import Observations
+from millrace.train.errors import ConfigError, GpuMissing
 
 VIDEO_BACKEND = "torchcodec"  # that of GR00T's training, unless it is told otherwise
 BATCH_SIZE = 8

@@ -1,7 +1,7 @@
 """GR00T's processor over a batch of steps at once, and its collator with tokenised text kept; outputs are equal.
 
 A pipeline returns `CachingCollator(processor.collator)` as its data collator; the processor itself is not
-replaced (train.groot.loader wraps it where it is used), so `processor.save_pretrained` writes what GR00T writes.
+replaced (train/groot/loader.py wraps it where it is used), so `processor.save_pretrained` writes what GR00T writes.
 The two go together: a step's pictures travel between them as bare arrays.
 """
 

@@ -4,8 +4,8 @@ from gr00t.policy import BasePolicy
 from gr00t.policy.gr00t_policy import Gr00tSimPolicyWrapper
 from gr00t.policy.server_client import PolicyServer
 
-from train.groot.policy import load_policy
-from train.serve import ServeSettings
+from millrace.train.groot.policy import load_policy
+from millrace.train.serve import ServeSettings
 
 
 def run_server(settings: ServeSettings, tag: str) -> None:

@@ -18,15 +18,15 @@ from gr00t.utils.initial_actions import INITIAL_ACTIONS_FILENAME, save_initial_a
 from omegaconf import OmegaConf
 from transformers import TrainerCallback, set_seed
 
-from train.frames import write_frames
-from train.groot.base_processor import without_statistics
-from train.groot.config import groot_config, training_arguments
-from train.groot.loader import SparseShardedDataset
-from train.groot.modality import modality_config
-from train.groot.processor import CachingCollator
-from train.progress import Meter, Reading
-from train.settings import FinetuneSettings
-from train.worker import Worker
+from millrace.train.frames import write_frames
+from millrace.train.groot.base_processor import without_statistics
+from millrace.train.groot.config import groot_config, training_arguments
+from millrace.train.groot.loader import SparseShardedDataset
+from millrace.train.groot.modality import modality_config
+from millrace.train.groot.processor import CachingCollator
+from millrace.train.progress import Meter, Reading
+from millrace.train.settings import FinetuneSettings
+from millrace.train.worker import Worker
 
 
 def train_groot(worker: Worker) -> None:

@@ -1,29 +1,28 @@
 """Everything that can be wrong with a run, told before Ray starts, all at once, each with its remedy; and its plan.
 
-The data is judged by engine.validate, the rest by the checks of train.preflight.checks.
+The data is judged by millrace.engine.validate, the rest by the checks of millrace.train.preflight.checks.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.validate import Progress
-from train.errors import BatchError, ConfigError
-from train.preflight.base_model import BaseCheckpoint, read_base
-from train.preflight.checks import CHECKS, Problem, problem
-from train.preflight.data import TrainedDataset, data_problems, limit_problems, open_dataset
-from train.preflight.kept_statistics import kept_statistics_problems
-from train.preflight.machine import Machine, look_at_machine
-from train.preflight.needs import Needs, need_problems, needs_of
-from train.preflight.parameters import components_of
-from train.preflight.plan import Plan, plan_of
-from train.preflight.resources import ModelSize
-from train.preflight.robot import TrainedConfig, agreement_problems, tag_problems, trained_config
-from train.preflight.shards import sharding_problems
-from train.preflight.show import print_plan
-from train.preflight.surroundings import gpu_problems, model_problems, package_problems, setting_problems
-from train.settings import FinetuneSettings
+from millrace.engine.validate import Progress
+from millrace.train.errors import BatchError, ConfigError
+from millrace.train.preflight.base_model import BaseCheckpoint, read_base
+from millrace.train.preflight.checks import CHECKS, Problem, problem
+from millrace.train.preflight.data import TrainedDataset, data_problems, limit_problems, open_dataset
+from millrace.train.preflight.kept_statistics import kept_statistics_problems
+from millrace.train.preflight.machine import Machine, look_at_machine
+from millrace.train.preflight.needs import Needs, need_problems, needs_of
+from millrace.train.preflight.parameters import components_of
+from millrace.train.preflight.plan import Plan, plan_of
+from millrace.train.preflight.resources import ModelSize
+from millrace.train.preflight.robot import TrainedConfig, agreement_problems, tag_problems, trained_config
+from millrace.train.preflight.shards import sharding_problems
+from millrace.train.preflight.surroundings import gpu_problems, model_problems, package_problems, setting_problems
+from millrace.train.settings import FinetuneSettings
 
-__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "Problem", "look_at_machine", "preflight", "print_plan"]
+__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "Problem", "look_at_machine", "preflight"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def preflight(
     Args:
         settings: Of the run.
         machine: What it runs on; None looks at this machine.
-        on_progress: As engine.validate's: told how far the datasets are read.
+        on_progress: As millrace.engine.validate's: told how far the datasets are read.
     """
     decoder = settings.video_backend if settings.stock_loader else None
     here = machine or look_at_machine(settings.run_folder, decoder=decoder)

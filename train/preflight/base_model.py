@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
-from train.errors import ConfigError
-from train.preflight.base_files import CheckpointFiles, Weight, checkpoint_files
+from millrace.train.checkpoint_files import CheckpointFiles, Weight, checkpoint_files
+from millrace.train.errors import ConfigError
 
 CONFIG, PROCESSOR, EMBODIMENTS = "config.json", "processor_config.json", "embodiment_id.json"
 N1D6_TYPE = "Gr00tN1d6"

@@ -1,6 +1,6 @@
 """Every check of a run that is not one of its data: a stable code, how bad it is when broken, and what it promises.
 
-The data's checks are those of engine.validate; "model-dims", "model-horizon" and "shards" are judged here as well, by
+The data's checks are those of engine/validate; "model-dims", "model-horizon" and "shards" are judged here as well, by
 the base model's own limits and the run's own settings.
 
 An error: the run stops, or trains something else than was asked. A warning: it runs, but probably not as meant.
@@ -8,7 +8,7 @@ An error: the run stops, or trains something else than was asked. A warning: it 
 
 from dataclasses import dataclass
 
-from engine.validate import Check, Severity
+from millrace.engine.validate import Check, Severity
 
 CHECKS: dict[str, Check] = {
     # robot
@@ -50,7 +50,7 @@ CHECKS: dict[str, Check] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong; code is a key of CHECKS here or in engine.validate."""
+    """One thing that is wrong; code is a key of CHECKS here or in millrace.engine.validate."""
 
     code: str
     severity: Severity

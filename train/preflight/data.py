@@ -1,4 +1,4 @@
-"""The datasets of a run: what engine.validate says of them, and whether the base model takes their values."""
+"""The datasets of a run: what millrace.engine.validate says of them, and whether the base model takes their values."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.layout import MODALITY_CONFIG
-from engine.validate import Problem as Found
-from engine.validate import Progress, VideoBackend, validate
-from engine.validate.config import GrootConfig
-from engine.validate.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
-from engine.validate.reading import read_metadata
-from engine.validate.remedies import REMEDIES
-from engine.validate.training import DEFAULT_HORIZON
-from train.preflight.base_model import BaseCheckpoint
-from train.preflight.checks import Problem, problem
-from train.preflight.robot import TrainedConfig
-from train.preflight.shards import trainable_steps
+from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
+from millrace.engine.dataset.modality_config import GrootConfig
+from millrace.engine.dataset.reading import read_metadata
+from millrace.engine.dataset.remedies import REMEDIES
+from millrace.engine.layout import MODALITY_CONFIG
+from millrace.engine.validate import Problem as Found
+from millrace.engine.validate import Progress, VideoBackend, validate
+from millrace.engine.validate.training import DEFAULT_HORIZON
+from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.preflight.checks import Problem, problem
+from millrace.train.preflight.robot import TrainedConfig
+from millrace.train.preflight.shards import trainable_steps
 
 # Judged by the base model's limits, the run's settings and its tag instead; see limit_problems, shards and robot.
 JUDGED_HERE = frozenset(
@@ -67,7 +67,7 @@ def open_dataset(path: Path, config: TrainedConfig) -> TrainedDataset | None:
 def data_problems(
     path: Path, config: TrainedConfig, *, video_backend: VideoBackend | None, on_progress: Progress
 ) -> Iterator[Problem]:
-    """Everything that engine.validate finds but notes, one problem for each check.
+    """Everything that millrace.engine.validate finds but notes, one problem for each check.
 
     video_backend: the decoder of GR00T's own loader, where that is asked for.
     """

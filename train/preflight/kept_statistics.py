@@ -1,39 +1,15 @@
 """Do the statistics of the base model, where --no-override-pretraining-statistics keeps them, fit what is trained?"""
 
-import json
 from collections.abc import Iterator, Mapping
 
-from pydantic import TypeAdapter
-
-from engine.validate.config import GrootConfig
-from train.errors import ConfigError
-from train.preflight.base_files import checkpoint_files
-from train.preflight.base_model import BaseCheckpoint
-from train.preflight.checks import Problem, problem
-from train.preflight.data import TrainedDataset
-from train.settings import FinetuneSettings
-
-STATISTICS = "statistics.json"
-
-# Statistic -> a list of D values, or for relative actions of H such lists; by group, by part, by embodiment tag.
-_Statistics = TypeAdapter(dict[str, dict[str, dict[str, dict[str, list[object]]]]])
-# Length of those lists by embodiment tag, by "state", "action" or "relative_action", by joint group.
-Widths = Mapping[str, Mapping[str, Mapping[str, int]]]
-
-
-def read_widths(content: bytes) -> Widths:
-    """How many values, or steps, each joint group of a checkpoint's statistics has.
-
-    Raises:
-        ValueError: they are malformed.
-    """
-    return {
-        tag: {
-            part: {group: len(next(iter(values.values()), ())) for group, values in groups.items()}
-            for part, groups in parts.items()
-        }
-        for tag, parts in _Statistics.validate_python(json.loads(content)).items()
-    }
+from millrace.engine.dataset.modality_config import GrootConfig
+from millrace.train.checkpoint_files import checkpoint_files
+from millrace.train.checkpoint_statistics import STATISTICS, read_widths
+from millrace.train.errors import ConfigError
+from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.preflight.checks import Problem, problem
+from millrace.train.preflight.data import TrainedDataset
+from millrace.train.settings import FinetuneSettings
 
 
 def kept_statistics_problems(

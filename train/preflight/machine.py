@@ -11,8 +11,8 @@ from netrc import NetrcParseError, netrc
 from pathlib import Path
 from urllib.parse import urlparse
 
-from train.errors import GrootMissing
-from train.groot import require_groot
+from millrace.train.errors import GrootMissing
+from millrace.train.groot import require_groot
 
 # Packages whose absence a run would notice late.
 PACKAGES = ("deepspeed", "flash_attn", "tensorboard", "tensorboardX", "wandb")

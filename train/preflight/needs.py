@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from train.preflight.base_model import BaseCheckpoint
-from train.preflight.checks import Problem, problem
-from train.preflight.data import TrainedDataset
-from train.preflight.machine import Machine
-from train.preflight.resources import (
+from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.preflight.checks import Problem, problem
+from millrace.train.preflight.data import TrainedDataset
+from millrace.train.preflight.machine import Machine
+from millrace.train.preflight.resources import (
     N1D6_IMAGE_SIDE,
     N1D6_SAMPLE_BYTES,
     USABLE,
@@ -20,9 +20,9 @@ from train.preflight.resources import (
     padded_bytes,
     picture_bytes,
 )
-from train.preflight.shards import num_splits, shard
-from train.run_folder import complete_checkpoints
-from train.settings import FinetuneSettings
+from millrace.train.preflight.shards import num_splits, shard
+from millrace.train.run_folder import complete_checkpoints
+from millrace.train.settings import FinetuneSettings
 
 GB = 1e9
 
@@ -63,7 +63,7 @@ def needs_of(
     base: BaseCheckpoint | None,
     model: ModelSize | None,
 ) -> Needs:
-    """By the formulas of train.preflight.resources; where the base model is unknown, of N1.6-3B."""
+    """By the formulas of millrace.train.preflight.resources; where the base model is unknown, of N1.6-3B."""
     sharing = sharing_of(settings)
     per_device = math.ceil(settings.global_batch_size / settings.gradient_accumulation_steps / settings.num_workers)
     num_saves = math.ceil(settings.max_steps / settings.save_steps)

@@ -8,8 +8,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from train.preflight.base_model import BaseCheckpoint
-from train.settings import FinetuneFlags
+from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.settings import FinetuneFlags
 
 LAYER = re.compile(r"backbone\.model\.language_model\.model\.layers\.(\d+)\.")
 TOP_LAYERS, LANGUAGE_MODEL = "language model, top layers", "language model, other layers"

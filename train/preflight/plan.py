@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.batch import BatchPlan
-from train.preflight.base_model import BaseCheckpoint
-from train.preflight.data import TrainedDataset
-from train.preflight.needs import Needs
-from train.preflight.parameters import Component, components_of
-from train.preflight.resources import ModelSize, training_seconds
-from train.preflight.shards import Sharding, num_splits, shard
-from train.settings import FinetuneSettings
+from millrace.train.batch import BatchPlan
+from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.preflight.data import TrainedDataset
+from millrace.train.preflight.needs import Needs
+from millrace.train.preflight.parameters import Component, components_of
+from millrace.train.preflight.resources import ModelSize, training_seconds
+from millrace.train.preflight.shards import Sharding, num_splits, shard
+from millrace.train.settings import FinetuneSettings
 
 
 @dataclass(frozen=True)

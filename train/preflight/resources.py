@@ -6,7 +6,7 @@ Only the constants that say so were measured; the others are the guides' or thos
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from train.preflight.parameters import Component
+from millrace.train.preflight.parameters import Component
 
 # Bytes of one number.
 BF16, FP32, FLOAT64 = 2, 4, 8

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine.layout import MODALITY_CONFIG
-from engine.validate.config import GrootConfig, GrootModality, read_config
-from engine.validate.files import Unreadable
-from engine.validate.modality import FREE_TAGS, TAKEN_TAGS
-from engine.validate.remedies import REMEDIES
-from train.preflight.base_model import BaseCheckpoint
-from train.preflight.checks import Problem, problem
-from train.settings import FinetuneSettings
+from millrace.engine.dataset.json_files import Unreadable
+from millrace.engine.dataset.modality_config import GrootConfig, GrootModality, read_config
+from millrace.engine.dataset.remedies import REMEDIES
+from millrace.engine.layout import MODALITY_CONFIG
+from millrace.engine.validate.modality import FREE_TAGS, TAKEN_TAGS
+from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.preflight.checks import Problem, problem
+from millrace.train.settings import FinetuneSettings
 
 DESCRIBE_SECONDS = 120
 _Described = TypeAdapter(dict[str, GrootModality] | None)
@@ -86,7 +86,7 @@ def _known(source: str, config: GrootConfig | None) -> tuple[TrainedConfig, list
 
 def _described(tag: str, file: Path | None = None) -> GrootConfig | None:
     """The config as gr00t itself has it; None without gr00t, or where the file cannot be run."""
-    command = [sys.executable, "-m", "train.groot.describe", tag, *([] if file is None else [str(file)])]
+    command = [sys.executable, "-m", "millrace.train.groot.describe", tag, *([] if file is None else [str(file)])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DESCRIBE_SECONDS)
         modalities = _Described.validate_json(done.stdout.splitlines()[-1])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.preflight.checks import Problem, problem
+from millrace.train.preflight.checks import Problem, problem
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from train.batch import BatchPlan
-from train.errors import BatchError
-from train.groot import HOW_TO_GET
-from train.preflight.base_model import N1D6_TYPE, BaseCheckpoint
-from train.preflight.checks import Problem, problem
-from train.preflight.machine import Machine
-from train.settings import FinetuneSettings
+from millrace.train.batch import BatchPlan
+from millrace.train.errors import BatchError
+from millrace.train.groot import HOW_TO_GET
+from millrace.train.preflight.base_model import N1D6_TYPE, BaseCheckpoint
+from millrace.train.preflight.checks import Problem, problem
+from millrace.train.preflight.machine import Machine
+from millrace.train.settings import FinetuneSettings
 
 # N1.6's own (gr00t/configs/finetune_config.py).
 DEFAULT_LEARNING_RATE = 1e-4

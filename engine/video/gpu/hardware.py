@@ -5,7 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from engine.about import environment_versions, how_to_install, installed_version
+from millrace.engine.about import environment_versions, how_to_install, installed_version
 
 # Of NVIDIA's driver, of its Jetsons', and of Windows' subsystem for Linux.
 DEVICE_NODES = ("nvidia[0-9]*", "nvhost-gpu", "dxg")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from engine.video.reframe import Box
+from millrace.engine.video.reframe import Box
 
 CARD_FORMAT = "cuda"
 INTERLEAVED = "nv12"

@@ -11,18 +11,16 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import VideoError
-from engine.faults import FaultCode
-from engine.sources.episode import Clip
-from engine.video.decode import OpenDecoder, decode_frames, on_cpu
-from engine.video.encode import VideoSettings, write_h264
-from engine.video.gpu import hardware
-from engine.video.gpu.apart import apart
-from engine.video.gpu.report import CODECS, ENCODE, RESIZE, Check, GpuReport, decoding
-from engine.video.gpu.sample import FPS, HEIGHT, NUM_FRAMES, SAMPLE_ENCODERS, encode_sample, sample_frames
-from engine.video.probe import probe_video
-from engine.video.stages import CPU_STAGES, NVENC, Stages
-from engine.workers import GPU_SHARE
+from millrace.engine.errors import FaultCode, VideoError
+from millrace.engine.sources.episode import Clip
+from millrace.engine.video.decode import OpenDecoder, decode_frames, on_cpu
+from millrace.engine.video.encode import VideoSettings, write_h264
+from millrace.engine.video.gpu import hardware
+from millrace.engine.video.gpu.isolated import apart
+from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, Check, GpuReport, decoding
+from millrace.engine.video.gpu.sample import FPS, HEIGHT, NUM_FRAMES, SAMPLE_ENCODERS, encode_sample, sample_frames
+from millrace.engine.video.probe import probe_video
+from millrace.engine.video.stages import CPU_STAGES, GPU_SHARE, NVENC, Stages
 
 # Against libx264 with the same pictures.
 MAX_PSNR_LOSS_DB, MAX_TIMES_BYTES = 1.0, 3.0
@@ -65,7 +63,7 @@ def probe_apart(settings: VideoSettings = DEFAULT_SETTINGS) -> GpuReport:
 
 def tried(report: GpuReport, settings: VideoSettings, *, device: str = "cuda") -> GpuReport:
     """The report with what each stage did on the card, which is torch's `device`."""
-    from engine.video.gpu.nvdec import Nvdec
+    from millrace.engine.video.gpu.nvdec import Nvdec
 
     keeps = hardware.keeps_frames()
     nvenc = settings_with(settings, Stages(resize="area", encoder=NVENC))
@@ -159,7 +157,7 @@ def check_resize(settings: VideoSettings, *, device: str) -> None:
     Raises:
         Unfit: some is not.
     """
-    from engine.video.gpu.reframe import AreaReframer
+    from millrace.engine.video.gpu.reframe import AreaReframer
 
     size = min(settings.image_size, HEIGHT)
     here, there = (
@@ -202,7 +200,7 @@ def worst_psnr_db(path: Path, settings: VideoSettings) -> float:
 
 def _write_from_card(path: Path, frames: Iterator[av.VideoFrame], settings: VideoSettings, *, device: str) -> int:
     """As a worker does: the encoder takes what the resize left on the card."""
-    from engine.video.gpu.reframe import AreaReframer, Handover
+    from millrace.engine.video.gpu.reframe import AreaReframer, Handover
 
     handover = Handover("nv12", stays=hardware.keeps_frames())
     reframer = AreaReframer(crop="center", image_size=settings.image_size, device=device, handover=handover)

@@ -10,10 +10,9 @@ import numpy as np
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from engine.errors import VideoError
-from engine.faults import FaultCode
-from engine.video.gpu.area import AreaResize
-from engine.video.gpu.planes import (
+from millrace.engine.errors import FaultCode, VideoError
+from millrace.engine.video.gpu.area import AreaResize
+from millrace.engine.video.gpu.planes import (
     BLACK_FULL,
     BLACK_LIMITED,
     CARD_FORMAT,
@@ -22,8 +21,8 @@ from engine.video.gpu.planes import (
     stacked,
     stored_format,
 )
-from engine.video.gpu.transfer import begin_host_copy, frames_in_place
-from engine.video.reframe import Box, Crop, Reframer, crop_box
+from millrace.engine.video.gpu.transfer import begin_host_copy, frames_in_place
+from millrace.engine.video.reframe import Box, Crop, Reframer, crop_box
 
 # Of a batch, at most: 45 MB as floating point numbers.
 BATCH_FRAMES, BATCH_PIXELS = 32, 1 << 23

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from engine.errors import RecipeError
-from engine.video.stages import CPU_STAGES, NVENC, X264, Device, Encoder, Gpu, Stages
+from millrace.engine.errors import RecipeError
+from millrace.engine.video.stages import CPU_STAGES, NVENC, X264, Device, Encoder, Gpu, Stages
 
 # Codecs of LeRobot's datasets.
 CODECS = ("av1", "h264", "hevc")

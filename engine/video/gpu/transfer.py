@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.video.gpu.planes import INTERLEAVED, Planes
+from millrace.engine.video.gpu.planes import INTERLEAVED, Planes
 
 # Of each row in memory, as NVIDIA aligns its own surfaces.
 PITCH_BYTES = 256

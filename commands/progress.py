@@ -1,0 +1,230 @@
+"""What a terminal shows while episodes are converted, and afterwards."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from shlex import quote
+from time import perf_counter
+
+from rich import box
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
+from millrace.engine.errors import Quarantined
+from millrace.engine.layout import CARD, QUARANTINE
+from millrace.engine.planning.holdout import heldout_folder
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.summary import Estimate, Summary
+from millrace.engine.text import counted, printable, some
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class ConversionProgress:
+    """A bar with episodes, output frames per second and time left; without a terminal, a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("episodes  {task.fields[rate]:,.0f} frames/s  time left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=None, rate=0.0)
+        self.num_frames = self.num_done = self.num_resumed = self.num_failed = self.num_episodes = 0
+        self.planned, self.kept = Counter[str](), Counter[str]()  # of training and held out
+        self.part = ""
+        self.started = self.last_line = perf_counter()
+
+    def on_plan(self, plan: ConversionPlan, num_done: int) -> None:
+        """Show what is to be done, and that an earlier run is continued."""
+        self.num_episodes, self.num_resumed = len(plan.episodes), num_done
+        self.part = "" if plan.part is None else f" ({plan.part})"
+        is_again = self.part in self.planned  # without what failed, or without tasks that no row has
+        self.planned[self.part], self.kept[self.part] = self.num_episodes + len(plan.rejected), num_done
+        self.num_frames = self.num_done = self.num_failed = 0
+        self.started = self.last_line = perf_counter()
+        what = plan.map.name if len(plan.recipe.sources) == 1 else f"{len(plan.recipe.sources)} sources"
+        self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=what)
+        if is_again:
+            return
+        for note in (
+            (*plan.notes, *plan.machine_notes) if plan.part != "held out" else ()
+        ):  # told with those for training
+            self._print(_noted(note))
+        if num_done:
+            self._print(f"continuing: {num_done} of {self.num_episodes} episodes are done")
+
+    def on_result(self, result: EpisodeResult) -> None:
+        """Count one episode."""
+        if isinstance(result, EpisodeFailure):
+            self.num_failed += 1
+        else:
+            self.num_frames += result.num_frames
+            self.kept[self.part] += 1
+        self.num_done += 1
+        self.bar.update(self.task, advance=1, rate=self._rate(), description=self._failed())
+        if not self.console.is_terminal and perf_counter() - self.last_line > SECONDS_BETWEEN_LINES:
+            self.last_line = perf_counter()
+            self._print(self.line())
+
+    def on_retry(self, num_failed: int) -> None:
+        """Say why nothing more is counted for a while."""
+        self.bar.update(self.task, description=f"retrying {num_failed:,} failed")
+        self._print(f"trying {counted(num_failed, 'failed episode')} once more")
+
+    def what_now(self, out: Path, *, skips_bad: bool) -> str:
+        """What was kept of a run in which episodes failed, and how to go on."""
+        kept, planned = sum(self.kept.values()), sum(self.planned.values())
+        skip = "" if skips_bad else ", or pass --skip-bad to finish without them"
+        return (
+            f"{kept:,} of {counted(planned, 'episode')} are converted and kept; {out / QUARANTINE} lists the others: "
+            f"fix them and run the same command again{skip}"
+        )
+
+    def stopped(self) -> None:
+        """Say how far it came, for a run that ends before it is done."""
+        if self.num_episodes:
+            done = self.num_resumed + self.num_done - self.num_failed
+            self._print(f"{done} of {self.num_episodes} episodes{self.part} are done{self._failed(', ')}")
+
+    def line(self) -> str:
+        """Where things stand, in one line."""
+        done = self.num_resumed + self.num_done
+        left = (perf_counter() - self.started) * (self.num_episodes - done) / max(self.num_done, 1)
+        return (
+            f"{done}/{self.num_episodes} episodes, {self._rate():,.0f} frames/s, "
+            f"{timedelta(seconds=round(left))} left{self._failed(', ')}"
+        )
+
+    def _rate(self) -> float:
+        return self.num_frames / max(perf_counter() - self.started, 1e-9)
+
+    def _failed(self, before: str = "") -> str:
+        return f"{before}{self.num_failed} failed" if self.num_failed else ""
+
+    def _print(self, line: str) -> None:
+        self.console.print(escape(printable(line)), soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def stage_progress(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar for work in stages: tell it the stage, how much of it is done, and of how much where that is known."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda stage, num_done, num_all: bar.update(task, description=stage, completed=num_done, total=num_all)
+
+
+def print_summary(summary: Summary, out: str, console: Console) -> None:
+    """What was converted, and where the time went."""
+    if summary.was_finished and (summary.held_out is None or summary.held_out.was_finished):
+        console.print(f"{escape(out)} is finished already: nothing to do", soft_wrap=True, highlight=False)
+        return
+    if summary.quarantined:
+        print_quarantine(summary.quarantined, console)
+    table = _table()
+    table.add_row("episodes", f"{summary.num_episodes:,}" + _resumed(summary.num_resumed))
+    table.add_row("frames", f"{summary.num_source_frames:,} in, {summary.num_frames:,} out")
+    copied, encoded = summary.num_copied_clips, summary.num_clips - summary.num_copied_clips
+    table.add_row("clips", f"{encoded:,} encoded, {copied:,} copied as they were")
+    table.add_row("size", decimal(summary.num_bytes))
+    table.add_row("time", f"{summary.wall_seconds:.1f} s, {_factor(summary.realtime_factor)} x realtime")
+    stages = sorted(summary.stage_seconds.items(), key=lambda stage: -stage[1])
+    if stages:
+        table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))
+    _add_remarks(table, summary.dropped)
+    if (held := summary.held_out) is not None:
+        table.add_row("held out", f"{counted(held.num_episodes, 'episode')}, {counted(held.num_frames, 'frame')}")
+    if summary.redone:
+        clips = f"{len(summary.redone):,} clips on the CPU, as the GPU did not; the first: {summary.redone[0]}"
+        table.add_row("made again", escape(printable(clips)))
+    if summary.quarantined:
+        table.add_row("skipped", f"{counted(len(summary.quarantined), 'episode')} that could not be converted")
+    console.print(table)
+    for warning in summary.warnings:
+        console.print(f"warning: {escape(printable(str(warning)))}", soft_wrap=True, highlight=False)
+    for folder in (out, str(heldout_folder(Path(out)))) if summary.held_out else (out,):
+        console.print(f"wrote {escape(folder)}", soft_wrap=True, highlight=False)
+    advice = f"next: millrace validate {quote(out)}; {Path(out) / CARD} says how to train on it"
+    console.print(escape(printable(advice)), soft_wrap=True, highlight=False)
+
+
+def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
+    """What failed and why, a row for each kind of fault."""
+    by_code: dict[str, list[Quarantined]] = {}
+    for one in found:
+        by_code.setdefault(one.code.value, []).append(one)
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for name in ("fault", "num", "episodes", "the first of them"):
+        table.add_column(name, overflow="fold")
+    for code, alike in sorted(by_code.items()):
+        episodes = some(list(dict.fromkeys(str(one.episode) for one in alike)))
+        table.add_row(code, f"{len(alike):,}", episodes, escape(printable(alike[0].reason)))
+    console.print(table)
+
+
+def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> None:
+    """What would be done, and whether it fits on the disk."""
+    table = _table()
+    table.add_row("episodes", f"{estimate.num_episodes:,}")
+    table.add_row("frames", f"{estimate.num_source_frames:,} in, {estimate.num_frames:,} out")
+    if (num_copied := estimate.num_copied_clips) is not None:
+        rest = f"{estimate.num_clips - num_copied:,} encoded, {num_copied:,} copied as they are"
+        table.add_row("clips", f"about {rest} (judged by one episode of each source)")
+    table.add_row("size", f"about {decimal(estimate.num_bytes)}, of {decimal(estimate.free_bytes)} free")
+    table.add_row("", f"and {decimal(estimate.num_scratch_bytes)} while statistics are computed at the end")
+    table.add_row("time", f"{_wall(estimate, num_workers)} on {counted(num_workers, 'core')} (measured on one episode)")
+    for source, episodes in estimate.held_out.items():
+        held = f"{counted(len(episodes), 'episode')} of {source}: {some(list(map(str, episodes)))}"
+        table.add_row("would hold out", escape(printable(held)))
+    _add_remarks(table, estimate.dropped)
+    console.print(table)
+    for note in estimate.notes:
+        console.print(escape(printable(_noted(note))), soft_wrap=True, highlight=False)
+    if (needed := estimate.num_bytes + estimate.num_scratch_bytes) > estimate.free_bytes:
+        short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"
+        console.print(f"warning: {short}", soft_wrap=True, highlight=False)
+    console.print("dry run: nothing was written")
+
+
+def _wall(estimate: Estimate, num_workers: int) -> str:
+    seconds = round(estimate.core_seconds / num_workers)
+    return f"about {timedelta(seconds=seconds)}" if seconds else "less than a second"
+
+
+def _factor(factor: float) -> str:
+    return f"{factor:.2g}" if factor < 1 else f"{factor:.0f}"
+
+
+def _noted(note: str) -> str:
+    """A note as a line; those that warn say so themselves."""
+    return note if note.startswith("warning: ") else f"note: {note}"
+
+
+def _table() -> Table:
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _add_remarks(table: Table, dropped: Iterable[str]) -> None:
+    if names := ", ".join(dropped):
+        table.add_row("dropped columns", escape(printable(names)))
+
+
+def _resumed(num_resumed: int) -> str:
+    return f", {num_resumed:,} of them by an earlier run" if num_resumed else ""

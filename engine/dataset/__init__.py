@@ -1,0 +1,1 @@
+"""A GR00T dataset on disk, whoever made it: metadata, rows, statistics, manifest, checks."""

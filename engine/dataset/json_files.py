@@ -1,0 +1,154 @@
+"""Untrusted JSON files as checked models; what is wrong with one becomes a Problem."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+
+from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.sources.access import why_unreadable
+from millrace.engine.sources.containment import why_foreign
+from millrace.engine.sources.lfs import ADVICE, POINTER
+
+# Far above what real files hold, so that a bad one does not fill the memory.
+MAX_JSON_BYTES = 256 << 20
+MAX_LINE_CHARS = 64 << 20
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class JsonObject(RootModel[dict[str, Any]]):
+    """A JSON object whose content other checks judge."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Unreadable(Exception):
+    """A file, or a part of one, that the checks after it cannot use."""
+
+    def __init__(self, found: Problem) -> None:
+        super().__init__(str(found))
+        self.problem = found
+
+
+class _NotFinite(ValueError):
+    """A NaN or Infinity in JSON."""
+
+
+def read_json(root: Path, name: str, model: type[Model]) -> Model:
+    """A JSON file of the dataset as a model.
+
+    Raises:
+        Unreadable: the file is missing or too large, no JSON, not finite, or not what the model demands.
+    """
+    _check_own(root, name)
+    try:
+        size = (root / name).stat().st_size
+        if size > MAX_JSON_BYTES:
+            raise Unreadable(problem("meta-parse", name, f"is {size} bytes, too large to be metadata"))
+        text = (root / name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _failed(root, name, error) from error
+    return parse(text, model, name)
+
+
+def read_jsonl(root: Path, name: str, model: type[Model]) -> Iterator[Model]:
+    """A model for each line that is not blank, read as they are asked for.
+
+    Raises:
+        Unreadable: at the first line that is wrong.
+    """
+    for number, line in read_lines(root, name):
+        if line.strip():
+            yield parse(line, model, name, line=number)
+
+
+def blank_lines(root: Path, name: str) -> Iterator[Problem]:
+    """The blank lines of a JSONL file; an unreadable file has none."""
+    try:
+        blank = [number for number, line in read_lines(root, name) if not line.strip()]
+    except Unreadable:
+        return
+    if blank:
+        yield problem("jsonl-blank", name, f"line {blank[0]} is blank ({len(blank)} in all); remove it")
+
+
+def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
+    """A text file's lines with their numbers.
+
+    Raises:
+        Unreadable: no such text, or a line too long for this to be metadata.
+    """
+    _check_own(root, name)
+    try:
+        with (root / name).open(encoding="utf-8") as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARS), ""), start=1):
+                if len(line) == MAX_LINE_CHARS:
+                    raise Unreadable(problem("meta-parse", name, f"line {number} is too long to be metadata"))
+                yield number, line
+    except (OSError, UnicodeDecodeError) as error:
+        raise _failed(root, name, error) from error
+
+
+def parse(text: str, model: type[Model], name: str, *, line: int | None = None) -> Model:
+    """JSON text as a model; see `read_json`."""
+    where = "" if line is None else f"line {line}: "
+    if text.startswith(POINTER.decode()):
+        raise Unreadable(problem("meta-parse", name, ADVICE))
+    try:
+        return model.model_validate(json.loads(text, parse_constant=_reject))
+    except _NotFinite as error:
+        raise Unreadable(problem("json-finite", name, f"{where}holds {error}; JSON has no such number")) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the value"
+        message = first["msg"].removeprefix("Value error, ")
+        raise Unreadable(problem("meta-parse", name, f"{where}{field}: {message}")) from error
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(problem("meta-parse", name, f"{where}is not JSON ({error})")) from error
+
+
+def _check_own(root: Path, name: str) -> None:
+    if refusal := why_foreign(root / name, root):
+        raise Unreadable(problem("meta-parse", name, str(refusal)))
+
+
+def _failed(root: Path, name: str, error: OSError | UnicodeDecodeError) -> Unreadable:
+    reason = why_unreadable(root / name, error) if isinstance(error, OSError) else f"cannot be read ({error})"
+    return Unreadable(problem("meta-parse", name, reason))
+
+
+def _reject(constant: str) -> NoReturn:
+    raise _NotFinite(constant)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, wherever it leads; a name that no file can have is no file."""
+    return _why_not(path, S_ISREG) is None
+
+
+def why_no_file(root: Path, name: Path | str) -> str | None:
+    """None where the dataset has such a file; "is missing", or why it cannot be looked at."""
+    refusal = why_foreign(root / name, root)
+    return _why_not(root / name, S_ISREG) if refusal is None else str(refusal)
+
+
+def why_no_folder(path: Path) -> str | None:
+    """Likewise of a folder."""
+    if is_file(path):
+        return "is a file, not a folder"
+    return _why_not(path, S_ISDIR)
+
+
+def _why_not(path: Path, is_kind: Callable[[int], bool]) -> str | None:
+    try:
+        return None if is_kind(path.stat().st_mode) else "is missing"
+    except (FileNotFoundError, NotADirectoryError):
+        return "is missing"
+    except OSError as error:
+        return why_unreadable(path, error)
+    except ValueError as error:
+        return f"cannot be read ({error})"

@@ -1,0 +1,142 @@
+"""What became of one episode: the line that a worker hands to the driver."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from millrace.engine.dataset.stats import Summary
+from millrace.engine.errors import FaultCode
+
+
+class FileRecord(BaseModel):
+    """A finished file, its path relative to the dataset."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    num_bytes: int
+    sha256: str
+
+
+class SourceFile(BaseModel):
+    """A file of a source, its path relative to the source's folder; mtime_ns: its time of change."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    num_bytes: int
+    mtime_ns: int
+
+
+class Origin(BaseModel):
+    """Where an episode was recorded, whichever datasets of ours it came by.
+
+    source: a repository on the Hub, or a folder's name. digest: of that folder's metadata; None on the Hub.
+    episode: its number there.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    digest: str | None
+    episode: int
+
+
+class Warned(BaseModel):
+    """Something remarkable about a converted episode; it does not stop the conversion.
+
+    code: the kind, in the words of inspection's findings. camera: None where it concerns the whole episode.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    message: str
+    camera: str | None = None
+
+
+class EpisodeRecord(BaseModel):
+    """A converted episode.
+
+    plan: digest of its EpisodePlan. index, first_index, tasks: its numbers in the output, which may change while
+    that is not finished; tasks: with their texts, in order of appearance. files: its rows, then its clips.
+    copied: cameras whose clips were not encoded anew. redone: cameras whose clips a GPU should have made but the CPU
+    did, and why. warnings: what is remarkable about its data. elsewhere: files in which its rows were found though
+    the plan did not know of them. stats: LeRobot's, by feature. seconds: wall time by stage.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["done"] = "done"
+    index: int
+    plan: str
+    binding: int
+    source_episode: int
+    num_source_frames: int
+    num_frames: int
+    first_index: int
+    tasks: tuple[tuple[int, str], ...]
+    files: tuple[FileRecord, ...]
+    copied: tuple[str, ...] = ()
+    redone: dict[str, str] = {}
+    warnings: tuple[Warned, ...] = ()
+    elsewhere: tuple[SourceFile, ...] = ()
+    stats: dict[str, Summary]
+    seconds: dict[str, float]
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Which episode it is, whatever its number in the output; see `EpisodePlan.key`."""
+        return self.binding, self.source_episode
+
+
+class EpisodeFailure(BaseModel):
+    """An episode that could not be converted; camera None where all of it is concerned.
+
+    plan: digest of its EpisodePlan, so that an episode that was mended is known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["failed"] = "failed"
+    index: int
+    plan: str
+    binding: int
+    source_episode: int
+    camera: str | None
+    code: FaultCode
+    reason: str
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Which episode it is; see `EpisodePlan.key`."""
+        return self.binding, self.source_episode
+
+    def __str__(self) -> str:
+        camera = f", camera {self.camera}" if self.camera else ""
+        return f"episode {self.source_episode}{camera}: {self.reason}"
+
+
+class Vacated(BaseModel):
+    """What lies under a number is about to be replaced: records before this line no longer tell of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["vacated"] = "vacated"
+    index: int
+
+
+class Skipped(BaseModel):
+    """All episodes that --skip-bad left out so far."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["skipped"] = "skipped"
+    episodes: tuple[EpisodeFailure, ...]
+
+
+LedgerLine = EpisodeRecord | EpisodeFailure | Vacated | Skipped
+LEDGER_LINE: TypeAdapter[LedgerLine] = TypeAdapter(Annotated[LedgerLine, Field(discriminator="kind")])
+EpisodeResult = Annotated[EpisodeRecord | EpisodeFailure, Field(discriminator="kind")]
+RESULT: TypeAdapter[EpisodeRecord | EpisodeFailure] = TypeAdapter(EpisodeResult)

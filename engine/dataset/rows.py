@@ -1,0 +1,142 @@
+"""Columns of numbers as arrays, and an output episode's rows as GR00T reads them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from millrace.engine.errors import FaultCode, RowsError
+from millrace.engine.layout import ACTION, STATE
+from millrace.engine.sources.damage import naming
+
+
+def vectors(
+    table: pa.Table, column: str, *, where: Path | str, used: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """A numeric column as (T, D) float32; scalars count as D = 1, truth values as 0 and 1, lists of lists row by row.
+
+    Args:
+        table: Rows.
+        column: One of its columns.
+        where: The file, for errors.
+        used: Places that must hold finite numbers, (K,); None: all. What is beyond D is another's to judge.
+
+    Raises:
+        RowsError: nulls, lists of unequal length, values that are not finite numbers.
+    """
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is told below
+        values = _numbers(table, column, where).astype(np.float32)
+    is_bad = ~np.isfinite(values)
+    if used is not None:
+        is_bad[:, np.setdiff1d(np.arange(values.shape[1]), used)] = False
+    bad = np.argwhere(is_bad)
+    if len(bad):
+        row, joint = bad[0].tolist()
+        raise RowsError(
+            f"column '{column}' has {len(bad)} values that are NaN or infinite in {where}, "
+            f"the first in row {row}, value {joint}",
+            FaultCode.NOT_FINITE,
+        )
+    return values
+
+
+def integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.int64]:
+    """A column of one whole number a row as (T,) int64."""
+    values = _numbers(table, column, where)
+    if values.shape[1] != 1 or np.any(values != np.round(values)):
+        raise RowsError(f"column '{column}' in {where} does not hold one whole number a row", FaultCode.NOT_NUMBERS)
+    return values[:, 0].astype(np.int64)
+
+
+def scalars(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.float64]:
+    """A column of one number a row as (T,) float64, NaN and infinity as they are.
+
+    Raises:
+        RowsError: nulls, lists of several values, values that are no numbers.
+    """
+    values = _numbers(table, column, where)
+    if values.shape[1] != 1:
+        raise RowsError(f"column '{column}' holds {values.shape[1]} values a row in {where}, not one", FaultCode.WIDTH)
+    return values[:, 0].astype(np.float64)
+
+
+def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[Any]:
+    """A column as (T, D), in the file's own type."""
+    array = table.column(column).combine_chunks()
+    if array.null_count:
+        raise RowsError(f"column '{column}' has {array.null_count} null rows in {where}", FaultCode.NOT_NUMBERS)
+    array, width = _flatten(array, column, where)
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
+        raise RowsError(f"column '{column}' holds {array.type} in {where}, not numbers", FaultCode.NOT_NUMBERS)
+    if array.null_count:
+        raise RowsError(f"column '{column}' has {array.null_count} null values in {where}", FaultCode.NOT_NUMBERS)
+    # Not to_numpy: it imports pandas, a second and 60 MB in each worker.
+    return np.from_dlpack(array).reshape(len(table), width)
+
+
+def _flatten(array: pa.Array, column: str, where: Path | str) -> tuple[pa.Array, int]:
+    """The values of lists, and of lists of lists, one after the other, and how many a row has."""
+    width = 1
+    while _is_list(array.type):
+        lengths = pc.unique(pc.list_value_length(array)).to_pylist()
+        if None in lengths:
+            raise RowsError(f"column '{column}' has null rows within its lists in {where}", FaultCode.NOT_NUMBERS)
+        if len(lengths) > 1:
+            raise RowsError(f"column '{column}' has rows of {sorted(lengths)} values in {where}", FaultCode.WIDTH)
+        width *= lengths[0] if lengths else 0
+        array = array.flatten()
+    return array, width
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+@dataclass(frozen=True)
+class EpisodeRows:
+    """An output episode's rows; T frames.
+
+    state (T, D) float32, action (T, D') float32, task_index (T,) int64; first_index: the global index
+    of its first frame.
+    """
+
+    episode_index: int
+    first_index: int
+    timestamp: NDArray[np.float32]
+    state: NDArray[np.float32]
+    action: NDArray[np.float32]
+    task_index: NDArray[np.int64]
+
+    def columns(self) -> dict[str, NDArray[np.generic]]:
+        """By column name, in the order of the file."""
+        frames = np.arange(len(self.state), dtype=np.int64)
+        return {
+            STATE: self.state,
+            ACTION: self.action,
+            "timestamp": self.timestamp,
+            "frame_index": frames,
+            "episode_index": np.full(len(frames), self.episode_index, dtype=np.int64),
+            "index": frames + self.first_index,
+            "task_index": self.task_index,
+        }
+
+
+def write_rows(path: Path, rows: EpisodeRows) -> None:
+    """Write the columns as parquet; vectors as fixed-size lists of float32."""
+    arrays = {name: _arrow(values) for name, values in rows.columns().items()}
+    with naming(path):
+        pq.write_table(pa.table(arrays), path)
+
+
+def _arrow(values: NDArray[Any]) -> pa.Array:
+    """(T,) or (T, D) numbers without a copy, and without pandas, which pa.array imports."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    flat = pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(np.ascontiguousarray(values))])
+    return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

@@ -1,0 +1,78 @@
+"""A complete file goes to its place: no reader, and no later run, ever sees half of one."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from millrace.engine.dataset.record import FileRecord
+from millrace.engine.errors import OutputFailed
+from millrace.engine.sources.access import system_reason
+from millrace.engine.sources.damage import naming
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What only writing can fail with, whatever file an error names.
+OF_WRITING = (*FULL, errno.EROFS)
+# Of file systems that cannot sync a folder.
+CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+
+
+def finish(unfinished: Path, out: Path, relative: Path) -> FileRecord:
+    """Move a complete file to its place in `out`, and describe it."""
+    digest = hashlib.sha256()
+    with naming(unfinished):
+        with unfinished.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+            os.fsync(file.fileno())
+        num_bytes = unfinished.stat().st_size
+    move(unfinished, out / relative)
+    return FileRecord(path=relative, num_bytes=num_bytes, sha256=digest.hexdigest())
+
+
+def move(path: Path, final: Path) -> None:
+    """Rename a file, into a folder that may not be there yet."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(final)
+
+
+def sync_folder(folder: Path) -> None:
+    """See that a power cut does not undo the renames in a folder, where its file system can."""
+    with naming(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in CANNOT_SYNC:
+                raise
+        finally:
+            with suppress(OSError):
+                os.close(handle)
+
+
+@contextmanager
+def writing_to(out: Path) -> Iterator[None]:
+    """What fails for want of space, or below `out`, becomes an error that says so.
+
+    Raises:
+        OutputFailed: in place of such an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in OF_WRITING or _lies_below(error.filename, out):
+            raise OutputFailed(_explain(error, out)) from error
+        raise
+
+
+def _lies_below(filename: object, out: Path) -> bool:
+    return isinstance(filename, (str, Path)) and Path(filename).absolute().is_relative_to(out.absolute())
+
+
+def _explain(error: OSError, out: Path) -> str:
+    again = "the same command goes on where this one stopped"
+    if error.errno in FULL:
+        return f"no space is left for {out} ({system_reason(error)}); make some, then {again}"
+    return f"{out} cannot be written to ({system_reason(error)}: {error.filename}); once it can, {again}"

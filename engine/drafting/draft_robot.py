@@ -1,0 +1,171 @@
+"""A first robot file for a dataset of a robot that does not ship, for its owner to look through."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from millrace.embodiments import MillraceError, Robot
+from millrace.embodiments.robot import VECTORS, Vector, parse_robot
+from millrace.engine.drafting.cameras import DraftedCameras, name_cameras
+from millrace.engine.drafting.groups import OwnModality, action_kind, group_joints, read_modality
+from millrace.engine.drafting.joints import JointColumn, name_joints
+from millrace.engine.drafting.text import DraftedGroup, RobotText
+from millrace.engine.drafting.units import Extent, guess_unit, see_extents
+from millrace.engine.errors import DatasetError
+from millrace.engine.planning.joint_columns import match_columns
+from millrace.engine.planning.vector_columns import PartColumn, find_vectors, unused_columns
+from millrace.engine.sources import SourceDataset
+from millrace.engine.text import printable, some
+
+
+@dataclass(frozen=True)
+class RobotDraft:
+    """The text of a robot file, the robot that it describes, and what of the dataset it leaves out."""
+
+    text: str
+    robot: Robot
+    left_out: tuple[str, ...]
+
+
+def draft_robot(dataset: SourceDataset, source: str | None = None) -> RobotDraft:
+    """A robot file that fits a dataset: its columns are matched value by value before it is returned.
+
+    Args:
+        dataset: The dataset; rows of a few episodes are read for the range of each joint.
+        source: What the user calls it, for the commands in the file.
+
+    Raises:
+        DatasetError: no column holds a state, or none an action, or no file can describe them.
+    """
+    facts = _Facts.of(dataset, source or dataset.address)
+    problem: MillraceError | None = None
+    for by_name in (True, False):
+        draft = _Draft(facts, by_name=by_name)
+        try:
+            robot = parse_robot(draft.text, dataset.root / "robot.yaml")
+            draft.check(robot)
+        except MillraceError as error:
+            problem = problem or error
+            continue
+        return RobotDraft(draft.text, robot, facts.left_out)
+    raise DatasetError(f"no robot file can be drafted for {dataset.address}: {problem}") from problem
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a dataset tells of its robot."""
+
+    dataset: SourceDataset
+    source: str
+    vectors: Mapping[Vector, tuple[PartColumn, ...]]
+    modality: OwnModality
+    cameras: DraftedCameras
+    extents: Mapping[str, Sequence[Extent]]
+
+    @classmethod
+    def of(cls, dataset: SourceDataset, source: str) -> "_Facts":
+        vectors = find_vectors(dataset)
+        modality = read_modality(dataset, vectors)
+        columns = dict.fromkeys(column.name for vector in VECTORS for column in vectors[vector])
+        return cls(
+            dataset=dataset,
+            source=source,
+            vectors=vectors,
+            modality=modality,
+            cameras=name_cameras(dataset, modality.cameras),
+            extents=see_extents(dataset, list(columns)),
+        )
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the draft does not take, in words."""
+        unused = unused_columns(self.dataset, self.vectors)
+        columns = (f"columns of numbers that are no part of it: {some(unused, 20)}",) if unused else ()
+        words = (
+            *columns,
+            *self.modality.problems,
+            *(f"no camera is made of: {text}" for text in self.cameras.left_out),
+        )
+        return tuple(map(printable, words))
+
+
+@dataclass
+class _Draft:
+    """A robot file in the making."""
+
+    facts: _Facts
+    by_name: bool
+    groups: dict[str, DraftedGroup] = field(default_factory=dict)
+    columns: dict[Vector, dict[str, list[str]]] = field(default_factory=dict)
+    places: dict[Vector, list[tuple[int, ...]]] = field(default_factory=dict)
+    aliases: dict[str, list[str]] = field(default_factory=dict)
+    column_names: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for vector in VECTORS:
+            self.columns[vector], self.places[vector] = {}, []
+            for column in name_joints(self.facts.vectors[vector], by_name=self.by_name):
+                self._add(vector, column)
+
+    def _add(self, vector: Vector, column: JointColumn) -> None:
+        slices = self.facts.modality.slices.get((vector, column.name), {})
+        runs = group_joints(column, slices)
+        self.columns[vector][column.name] = [self._group(label, joints, column, vector) for label, joints in runs]
+        self.places[vector].append(column.places)
+        if column.stated:
+            self.column_names[column.name] = list(column.stated)
+        for joint, name in column.aliases.items():
+            if name not in self.aliases.setdefault(joint, []):
+                self.aliases[joint].append(name)
+
+    def _group(self, label: str, joints: tuple[str, ...], column: JointColumn, vector: Vector) -> str:
+        """The name of the group of these joints, which state and action share where both have it."""
+        number, name = 1, label
+        while name in self.groups and self.groups[name].joints != joints:
+            number += 1
+            name = f"{label}_{number}"
+        extent = self._extent(joints, column)
+        if name in self.groups:
+            extent |= self.groups[name].extent
+        kind = action_kind(joints, column.part)
+        unit, seen = guess_unit(name, extent, is_speed=kind == "velocity")
+        shown = kind if vector == "action" else None
+        self.groups[name] = DraftedGroup(joints, column.check, extent, unit, seen, shown)
+        return name
+
+    def _extent(self, joints: Iterable[str], column: JointColumn) -> Extent:
+        seen, extent = self.facts.extents.get(column.name, ()), Extent()
+        place_of = dict(zip(column.joints, column.places, strict=True))
+        for joint in joints:
+            extent |= seen[place_of[joint]] if place_of[joint] < len(seen) else Extent()
+        return extent
+
+    @property
+    def text(self) -> str:
+        """The file."""
+        return RobotText(
+            dataset=self.facts.dataset,
+            source=self.facts.source,
+            groups=self.groups,
+            columns=self.columns,
+            aliases=self.aliases,
+            column_names=self.column_names,
+            cameras=self.facts.cameras,
+            left_out=self.facts.left_out,
+        ).render()
+
+    def check(self, robot: Robot) -> None:
+        """Whether the product finds each joint where the draft means it.
+
+        Raises:
+            DatasetError: it does not.
+        """
+        for vector in VECTORS:
+            found = match_columns(self.facts.dataset, robot, vector)
+            starts = np.cumsum([0, *found.widths[:-1]])
+            expected = [
+                place + start for places, start in zip(self.places[vector], starts, strict=True) for place in places
+            ]
+            if found.gather.tolist() != expected:
+                raise DatasetError(f"the names of {', '.join(found.columns)} do not tell its values apart")

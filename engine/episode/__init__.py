@@ -1,0 +1,1 @@
+"""One episode, from its source to its files; free of Ray."""

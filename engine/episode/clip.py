@@ -1,0 +1,147 @@
+"""One camera's clip of one output episode: copied where it may be, else encoded, or black."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.engine.dataset.data_checks import SourceRate, is_same_rate, step_rate
+from millrace.engine.dataset.published import published_clips
+from millrace.engine.dataset.record import Warned
+from millrace.engine.dataset.stats import Summary
+from millrace.engine.episode.encode_clip import check_written, encode_clip, sampling_step
+from millrace.engine.episode.stage_clock import StageClock
+from millrace.engine.errors import FaultCode, VideoError, causes, system_errno
+from millrace.engine.fps import format_fps
+from millrace.engine.planning.plan import Job
+from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.video.copy import Copy, copy_clip, how_to_copy
+from millrace.engine.video.decode import decode_clip, frame_seconds
+from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.histogram import RgbHistogram, sampled
+from millrace.engine.video.stream_facts import stream_facts
+
+# Fewer are shown too short for a rate to be told.
+MIN_TIMED_FRAMES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ClipSource:
+    """Where an output clip comes from.
+
+    clip: None for black pictures. frames: those that are kept, (T',), increasing. root, episode, camera: the
+    source's own, by which a dataset of ours knows the clip. rate: of the episode's rows. size: width and height of its
+    pictures as info.json tells them, where it does.
+    """
+
+    clip: Clip | ImageColumn | None
+    frames: NDArray[np.int64]
+    root: Path
+    episode: int
+    camera: str
+    rate: SourceRate
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class MadeClip:
+    """What was written. stats: LeRobot's. redone, warnings: see `EncodedClip`."""
+
+    stats: Summary
+    is_copied: bool
+    redone: str | None = None
+    warnings: tuple[Warned, ...] = ()
+
+
+def make_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> MadeClip:
+    """Write an output clip to `path` and check it.
+
+    Raises:
+        VideoError: the source is missing, corrupt or not what its rows promise.
+    """
+    if (copied := _copy(source, path, job.video, clock)) is not None:
+        return MadeClip(copied, is_copied=True)
+    encoded = encode_clip(source.clip, source.frames, path, job, clock)
+    warnings = (*_check_rate(source, encoded.mean_fps), *_check_size(source), *encoded.warnings)
+    return MadeClip(encoded.stats, is_copied=False, redone=encoded.redone, warnings=warnings)
+
+
+def _check_size(source: ClipSource) -> Iterator[Warned]:
+    """Whether a video's pictures are as large as info.json says; which counts nothing for what is made of them."""
+    if source.size is None or not isinstance(source.clip, Clip):
+        return
+    found = stream_facts(source.clip).size
+    if found != source.size:
+        message = f"pictures of {found[0]}x{found[1]}, but info.json says {source.size[0]}x{source.size[1]}"
+        yield Warned(code="video-size", message=message)
+
+
+def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Warned]:
+    """Whether a video plays at the rate of its rows; frames that merely come late do not change its middle step.
+
+    Raises:
+        VideoError: it plays at another, and the user does not say which is right.
+    """
+    clip, fps = source.clip, source.rate.fps
+    if not isinstance(clip, Clip) or mean_fps is None or clip.num_frames < MIN_TIMED_FRAMES:
+        return
+    if is_same_rate(mean_fps, fps):
+        return
+    found = step_rate(frame_seconds(clip))
+    if found is None:
+        return
+    if is_same_rate(found, fps):
+        yield Warned(code="video-gap", message=f"{clip.path} plays at {float(mean_fps):.4g} fps on average, not {fps}")
+        return
+    message = f"{clip.path} plays at {found:.4g} fps, not {format_fps(fps)}"
+    if not source.rate.is_sure:
+        raise VideoError(f"{message} as info.json says. {source.rate.advice(found)}", FaultCode.RATE)
+    yield Warned(code="video-fps", message=message)
+
+
+def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> Summary | None:
+    """Take the clip over, if it is as wanted; None where it must be encoded, or does not survive."""
+    with clock.stage("probe"):
+        how = _how_to_copy(source, settings)
+    if how is None:
+        return None
+    assert isinstance(source.clip, Clip), "only videos are copied"
+    with clock.stage("copy"):
+        copy_clip(source.clip, path, how, settings)
+        if how is Copy.FILE and (known := _known_statistics(source)):
+            return known
+    try:
+        check_written(path, len(source.frames), settings, clock)
+        return _decoded_statistics(replace(source.clip, path=path, start_seconds=None, root=None), source.frames, clock)
+    except VideoError as error:  # encoding decodes the source itself, and tells what is wrong with it
+        if any(system_errno(cause) is not None for cause in causes(error)):  # a copy may come to pass another time
+            raise
+        return None
+
+
+def _how_to_copy(source: ClipSource, settings: VideoSettings) -> Copy | None:
+    """None also where frames are left out, or pictures are no video."""
+    clip = source.clip
+    if not isinstance(clip, Clip) or len(source.frames) != clip.num_frames:
+        return None
+    return how_to_copy(clip, settings)
+
+
+def _known_statistics(source: ClipSource) -> Summary | None:
+    """What a dataset of ours says of this very file, which it wrote and decoded."""
+    published = published_clips(source.root)
+    if published is None or not isinstance(source.clip, Clip) or source.clip.start_seconds is not None:
+        return None
+    return published.picture_statistics(source.episode, source.camera, source.clip.path)
+
+
+def _decoded_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> Summary:
+    """Decode a whole clip, so that none is kept that cannot be, and count some of its pictures."""
+    histogram = RgbHistogram()
+    decoded = clock.iterate("decode", decode_clip(clip, frames))
+    deque(clock.iterate("image statistics", sampled(decoded, histogram, every=sampling_step(frames))), maxlen=0)
+    return histogram.summary()

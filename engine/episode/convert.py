@@ -1,0 +1,318 @@
+"""All the work on one episode: its plan becomes its files and a record. Free of Ray."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from millrace.embodiments.errors import MillraceError
+from millrace.embodiments.robot import VECTORS
+from millrace.engine.dataset.jumps import check_jumps
+from millrace.engine.dataset.limits import warn_beyond
+from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord, SourceFile, Warned
+from millrace.engine.dataset.rows import EpisodeRows, integers, vectors, write_rows
+from millrace.engine.dataset.stats import Summary, summarize
+from millrace.engine.dataset.writing import finish, writing_to
+from millrace.engine.episode.clip import ClipSource, make_clip
+from millrace.engine.episode.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
+from millrace.engine.episode.stage_clock import StageClock
+from millrace.engine.errors import (
+    EpisodeDataError,
+    EpisodeError,
+    FaultCode,
+    RowsError,
+    VideoError,
+    fault_code,
+    why_unequal,
+)
+from millrace.engine.layout import EpisodePaths, camera_key
+from millrace.engine.planning.binding import Binding
+from millrace.engine.planning.joint_columns import JointColumns
+from millrace.engine.planning.language import row_texts
+from millrace.engine.planning.plan import EpisodePlan, Job, chosen_frames, first_fault
+from millrace.engine.planning.resample import resample_actions
+from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from millrace.engine.sources.file_state import FileState, why_changed
+from millrace.engine.sources.picture_paths import fetch_pictures
+from millrace.engine.sources.row_reader import RowReader
+
+
+def convert_episode(
+    plan: EpisodePlan, job: Job, out: Path, scratch: Path, *, reader: RowReader | None = None
+) -> EpisodeResult:
+    """Convert one episode into `out`; what is wrong with its data becomes an EpisodeFailure.
+
+    Args:
+        plan: The episode.
+        job: What all episodes share.
+        out: The dataset's folder.
+        scratch: A folder on the same file system, for files that are not finished.
+        reader: What read the rows of the episode before; it may hold this one's as well.
+    """
+    try:
+        return _Conversion(plan, job, out, scratch, reader or RowReader()).run()
+    except EpisodeError as error:
+        return EpisodeFailure(
+            index=plan.index,
+            plan=plan.digest,
+            binding=plan.binding,
+            source_episode=error.episode,
+            camera=error.camera,
+            code=fault_code(error.__cause__ or error),
+            reason=error.reason,
+        )
+
+
+class _Conversion:
+    """One episode's work: rows first, then each camera's clip, all from the same frame indices."""
+
+    def __init__(self, plan: EpisodePlan, job: Job, out: Path, scratch: Path, reader: RowReader) -> None:
+        self.plan, self.job, self.out, self.reader = plan, job, out, reader
+        # A worker that was given up for lost, with its node, may still be at the same episode.
+        self.unfinished = scratch / f"{plan.index}-{uuid4().hex}"
+        self.binding = job.bindings[plan.binding]
+        self.paths = EpisodePaths(plan.index, job.chunks_size)
+        self.frames = chosen_frames(plan.episode, self.binding.fps, job.video.fps, job.resample)
+        self.clock = StageClock()
+        self.files: list[FileRecord] = []
+        self.copied: list[str] = []
+        self.redone: dict[str, str] = {}
+        self.warnings: list[Warned] = []
+        self.stats: dict[str, Summary] = {}
+
+    def run(self) -> EpisodeRecord:
+        """Raises EpisodeError, which names the camera where one is concerned."""
+        self._check_faults()
+        with self._blaming(None):
+            self._check_states()
+            self._fetch()
+            ranges, table = self._read()
+            self._fetch_pictures(ranges)
+            rows = self._make_rows(ranges, table)
+            self._write_rows(rows)
+        for camera in self.job.cameras:
+            source_camera = self.binding.cameras.get(camera)
+            with self._blaming(source_camera or camera):
+                self._write_clip(camera, source_camera, ranges)
+        return EpisodeRecord(
+            index=self.plan.index,
+            plan=self.plan.digest,
+            binding=self.plan.binding,
+            source_episode=self.plan.episode.index,
+            num_source_frames=self.plan.episode.num_frames,
+            num_frames=self.plan.num_frames,
+            first_index=self.plan.first_index,
+            tasks=tuple((index, self.job.tasks[index]) for index in dict.fromkeys(rows.task_index.tolist())),
+            files=tuple(self.files),
+            copied=tuple(self.copied),
+            redone=self.redone,
+            warnings=tuple(self.warnings),
+            elsewhere=self._elsewhere(ranges),
+            stats=self.stats,
+            seconds=self.clock.seconds,
+        )
+
+    def _check_faults(self) -> None:
+        """An episode that metadata alone shows to be wrong is not read."""
+        if fault := first_fault(self.plan, self.job):
+            cause = EpisodeDataError(fault.reason, fault.code)
+            raise EpisodeError(self.plan.episode.index, fault.camera, fault.reason) from cause
+
+    def _check_states(self) -> None:
+        """Another node may see other files than the driver."""
+        if reason := why_changed(zip(self.plan.episode.paths, self.plan.states, strict=False)):
+            message = f"{socket.gethostname()} {reason}; the same command plans it again"
+            raise EpisodeDataError(message, FaultCode.CHANGED)
+
+    @contextmanager
+    def _blaming(self, camera: str | None) -> Iterator[None]:
+        try:
+            with writing_to(self.out):
+                yield
+        except Exception as error:  # be it a fault of ours, or of a codec: the other episodes need not suffer from it
+            reason = _reason(error)
+            if camera is not None and fault_code(error) is FaultCode.MISSING:
+                reason += f"; to do without this camera, pass --camera -{camera}"
+            raise EpisodeError(self.plan.episode.index, camera, reason) from error
+
+    def _fetch(self) -> None:
+        """Of a source on the Hub only what this episode needs is downloaded, while others are converted."""
+        if self.plan.episode.repository is not None:
+            with self.clock.stage("download"):
+                self.plan.episode.fetch(self.binding.cameras.values())
+
+    def _fetch_pictures(self, ranges: tuple[RowRange, ...]) -> None:
+        """Only rows say which picture files there are."""
+        episode = self.plan.episode
+        if episode.repository is not None:
+            with self.clock.stage("download"):
+                used = [camera for camera in self.binding.cameras.values() if camera in episode.clips]
+                fetch_pictures({camera: _clip(episode, camera, ranges) for camera in used}, episode.repository)
+
+    def _read(self) -> tuple[tuple[RowRange, ...], pa.Table]:
+        """The source's rows, and where they were found."""
+        episode, binding = self.plan.episode, self.binding
+        task = [] if binding.tasks is None else [binding.task_column]
+        with self.clock.stage("read rows"):
+            columns = [*binding.state.columns, *binding.action.columns, *task]
+            ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX, TIMESTAMP])
+        where = ", ".join(map(str, ranges))
+        if not episode.num_frames <= len(table) <= episode.num_frames + episode.max_spare:
+            advice = why_unequal(len(table), episode.num_frames)
+            message = f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}; {advice}"
+            raise RowsError(message, FaultCode.ROW_COUNT)
+        trimmed = episode.trimmed
+        if len(table) > episode.num_frames:
+            trimmed = trimmed or f"cut to {episode.num_frames} frames: the rows are {len(table)}"
+            table = table.slice(0, episode.num_frames)
+        if trimmed is not None:
+            self.warnings.append(Warned(code="trimmed", message=trimmed))
+        _check_order(table, where)
+        self.warnings += row_warnings(table, binding.rate, where=where)
+        return ranges, table
+
+    def _elsewhere(self, ranges: tuple[RowRange, ...]) -> tuple[SourceFile, ...]:
+        """Files of rows whose state the plan does not have; that of a repository's is its commit."""
+        planned = self.plan.episode.paths
+        found = dict.fromkeys(rows.path for rows in ranges if rows.path not in planned)
+        if self.plan.episode.repository is not None:
+            return ()
+        states = ((path.relative_to(self.binding.root), FileState.of(path)) for path in found)
+        return tuple(SourceFile(path=path, num_bytes=at.num_bytes, mtime_ns=at.mtime_ns) for path, at in states)
+
+    def _make_rows(self, ranges: tuple[RowRange, ...], table: pa.Table) -> EpisodeRows:
+        """Keep the chosen frames and map their joints."""
+        plan, binding, frames = self.plan, self.binding, self.frames
+        where = ", ".join(map(str, ranges))
+        with self.clock.stage("map joints"):
+            used = binding.map.state.gather, binding.map.action.gather
+            state, action = (
+                _joints(table, wanted, joints, where)
+                for wanted, joints in zip((binding.state, binding.action), used, strict=True)
+            )
+            kinds = binding.map.source.layout("action").action_kinds
+            self._check_limits(state, action)
+            self._check_jumps(state)
+            state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds))
+        return EpisodeRows(
+            episode_index=plan.index,
+            first_index=plan.first_index,
+            timestamp=(np.arange(len(frames)) / float(self.job.video.fps)).astype(np.float32),
+            state=state,
+            action=action,
+            task_index=_task_index(table, plan, binding, where)[frames],
+        )
+
+    def _check_limits(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:
+        """Values in other units than the source robot's are converted all the same, and said."""
+        mapping = self.binding.map
+        for vector, values, joint_map in zip(VECTORS, (state, action), (mapping.state, mapping.action), strict=True):
+            for message in warn_beyond(vector, values, joint_map, mapping.source.layout(vector).joints):
+                self.warnings.append(Warned(code="beyond-limits", message=message))
+
+    def _check_jumps(self, state: NDArray[np.float32]) -> None:
+        """Of the observed joints that are used: actions may be steps, which jump by nature."""
+        joints = self.binding.map.source.layout("state").joints
+        used = np.unique(self.binding.map.state.gather)
+        for code, message in check_jumps(state[:, used], [joints[place] for place in used.tolist()]):
+            self.warnings.append(Warned(code=code, message=message))
+
+    def _write_rows(self, rows: EpisodeRows) -> None:
+        unfinished = self.unfinished.with_suffix(".rows")
+        with self.clock.stage("write rows"):
+            write_rows(unfinished, rows)
+            self.files.append(finish(unfinished, self.out, self.paths.data))
+            self.stats |= {name: summarize(values) for name, values in rows.columns().items()}
+
+    def _write_clip(self, camera: str, source_camera: str | None, ranges: tuple[RowRange, ...]) -> None:
+        """source_camera: None where the source has none, and its pictures are black."""
+        source = ClipSource(
+            clip=None if source_camera is None else _clip(self.plan.episode, source_camera, ranges),
+            frames=self.frames,
+            root=self.binding.root,
+            episode=self.plan.episode.index,
+            camera=source_camera or camera,
+            rate=self.binding.rate,
+            size=None if source_camera is None else self.binding.sizes.get(source_camera),
+        )
+        unfinished = self.unfinished.with_suffix(f".{camera}")
+        made = make_clip(source, unfinished, self.job, self.clock)
+        with self.clock.stage("digest"):
+            self.files.append(finish(unfinished, self.out, self.paths.video(camera)))
+        self.stats[camera_key(camera)] = made.stats
+        if made.is_copied:
+            self.copied.append(camera)
+        if made.redone is not None:
+            self.redone[camera] = made.redone
+        self.warnings += (warned.model_copy(update={"camera": source.camera}) for warned in made.warnings)
+
+
+def _reason(error: Exception) -> str:
+    is_named = isinstance(error, (MillraceError, OSError))
+    if fault_code(error) is FaultCode.MEMORY:
+        return f"memory ran out, or {error}" if is_named else f"memory ran out, {type(error).__name__}: {error}"
+    return str(error) if is_named else f"internal error, {type(error).__name__}: {error}"
+
+
+def _check_order(table: pa.Table, where: str) -> None:
+    """Rows say themselves, where they have numbers, that they are in the order of time."""
+    if FRAME_INDEX not in table.column_names:
+        return
+    numbers = integers(table, FRAME_INDEX, where=where)
+    back = np.flatnonzero(np.diff(numbers) <= 0)
+    if len(back):
+        row = int(back[0]) + 1
+        before, after = numbers[row - 1 : row + 1].tolist()
+        raise RowsError(
+            f"frame_index goes from {before} to {after} in row {row} of {where}: the rows are not in order",
+            FaultCode.ROW_ORDER,
+        )
+
+
+def _joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64], where: str) -> NDArray[np.float32]:
+    """The robot's joints in its own order, (T, D); only those that drive something need be finite numbers."""
+    places = wanted.gather[used[used < len(wanted.gather)]]
+    parts, start = [], 0
+    for column, width in zip(wanted.columns, wanted.widths, strict=True):
+        part = vectors(table, column, where=where, used=places - start)
+        if part.shape[1] != width:
+            raise RowsError(
+                f"column '{column}' holds {part.shape[1]} values a row in {where}, but the metadata says {width}",
+                FaultCode.WIDTH,
+            )
+        parts.append(part)
+        start += width
+    return np.concatenate(parts, axis=1)[:, wanted.gather]
+
+
+def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str) -> NDArray[np.int64]:
+    """The output's task index of every source row, (T,)."""
+    if binding.tasks is None:
+        return np.full(len(table), plan.task_index, dtype=np.int64)
+    if binding.texts is None:
+        numbers = integers(table, binding.task_column, where=where)
+    else:
+        numbers = np.array([binding.texts.get(text, -1) for text in row_texts(table, binding.task_column)])
+    theirs, inverse = np.unique(numbers, return_inverse=True)
+    unknown = [index for index in theirs.tolist() if index not in binding.tasks]
+    if unknown:
+        raise RowsError(
+            f"{binding.task_column} {unknown} in {where} names no task of the dataset's metadata, or an empty one",
+            FaultCode.TASK,
+        )
+    ours = np.array([binding.tasks[index] for index in theirs.tolist()], dtype=np.int64)
+    return ours[inverse]
+
+
+def _clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> Clip | ImageColumn:
+    """One camera's clip; pictures in the rows lie where the rows were found."""
+    if camera not in episode.clips:
+        raise VideoError("this episode has no video of this camera", FaultCode.MISSING)
+    clip = episode.clips[camera]
+    return replace(clip, rows=ranges) if isinstance(clip, ImageColumn) else clip

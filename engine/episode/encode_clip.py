@@ -1,0 +1,166 @@
+"""An output clip made anew: decoded, made square, encoded; on a GPU where the run has one, or else on the CPU."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.dataset.record import Warned
+from millrace.engine.dataset.stats import Summary
+from millrace.engine.dataset.writing import OF_WRITING
+from millrace.engine.episode.picture_warnings import PictureWatch, is_plain
+from millrace.engine.episode.stage_clock import StageClock
+from millrace.engine.errors import FaultCode, VideoError
+from millrace.engine.planning.plan import Job
+from millrace.engine.sources.damage import naming
+from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.video.black import black_frames
+from millrace.engine.video.decode import Frame, OpenDecoder, decode_clip, on_cpu
+from millrace.engine.video.encode import VideoSettings, write_h264
+from millrace.engine.video.histogram import RgbHistogram, sampled
+from millrace.engine.video.probe import probe_video
+from millrace.engine.video.reframe import Reframer
+from millrace.engine.video.stages import NVENC, Gpu
+from millrace.engine.video.stream_facts import StreamFacts, stream_facts
+
+# Enough for image statistics, which only LeRobot reads; four milliseconds an episode.
+NUM_SAMPLED_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """What was written.
+
+    stats: LeRobot's. redone: why a GPU did not do what it should, and the CPU did. warnings: what is remarkable about
+    the source's pictures. mean_fps: of the source's video, frames by duration; None where nothing says.
+    """
+
+    stats: Summary
+    redone: str | None = None
+    warnings: tuple[Warned, ...] = ()
+    mean_fps: Fraction | None = None
+
+
+def encode_clip(
+    clip: Clip | ImageColumn | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock
+) -> EncodedClip:
+    """Write the `frames` of a clip, or as many black ones, to `path` and check what was written.
+
+    What a GPU cannot do, be it gone or the clip not to its liking, is done on the CPU. The bytes are the same, as
+    the dataset's way to resize is; where NVENC encodes, the CPU can only decode and resize.
+
+    Raises:
+        VideoError: the source is missing, corrupt or not what its rows promise, or NVENC failed.
+    """
+    redone = None
+    if job.gpu is not None:
+        try:
+            return _encode(clip, frames, path, job, clock)
+        except Exception as error:  # of torch, libav or the driver; if the clip is to blame, the CPU says so
+            redone = f"{type(error).__name__}: {error}"
+            _decoder.cache_clear()  # an error may leave a decoder in any state
+    try:
+        return replace(_encode(clip, frames, path, replace(job, gpu=None), clock), redone=redone)
+    except MillraceError:
+        raise
+    except Exception as error:
+        if job.video.stages.encoder != NVENC or getattr(error, "errno", None) in OF_WRITING:
+            raise
+        raise _gone(error) from error
+
+
+def _gone(error: Exception) -> VideoError:
+    return VideoError(
+        f"{NVENC} failed ({getattr(error, 'strerror', None) or error}), and no other encoder may continue its work. "
+        "Run the same command where the GPU works, or pass --overwrite --device cpu",
+        FaultCode.GPU,
+    )
+
+
+def _encode(
+    clip: Clip | ImageColumn | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock
+) -> EncodedClip:
+    histogram, facts = RgbHistogram(), StreamFacts()
+    watch = PictureWatch()
+    if clip is None:
+        pictures = black_frames(len(frames), job.video.image_size)
+    else:
+        facts = stream_facts(clip)
+        job = job if is_plain(clip, facts) else _by_libavfilter(job)
+        decoded = watch.stored(clock.iterate("decode", decode_clip(clip, frames, decoder=_decoder(job.gpu))))
+        pictures = clock.iterate("crop and scale", _reframed(decoded, job, facts.pixel_aspect))
+    counted = clock.iterate("image statistics", sampled(pictures, histogram, every=sampling_step(frames)))
+    is_nvenc = job.video.stages.encoder == NVENC  # its driver gives numbers of the system, too
+    with clock.stage("encode"), nullcontext() if is_nvenc else naming(path):
+        write_h264(path, counted, job.video, color_tags=facts.color_tags)
+    check_written(path, len(frames), job.video, clock)
+    warnings = () if clip is None else watch.warnings(facts, histogram)
+    return EncodedClip(histogram.summary(), warnings=warnings, mean_fps=facts.mean_fps)
+
+
+def _by_libavfilter(job: Job) -> Job:
+    """What pictures need that are to be turned, or whose pixels are not square, only libavfilter does here."""
+    stages = job.video.stages.model_copy(update={"resize": "libavfilter"})
+    return replace(job, gpu=None, video=replace(job.video, stages=stages))
+
+
+@lru_cache
+def _decoder(gpu: Gpu | None) -> OpenDecoder:
+    """Kept, as decoders on a card serve clip after clip."""
+    if gpu is None or not gpu.codecs:
+        return on_cpu
+    from millrace.engine.video.gpu.nvdec import Nvdec
+
+    return Nvdec(gpu.codecs, keeps_frames=gpu.keeps_frames)
+
+
+def _reframed(decoded: Iterable[Frame], job: Job, pixel_aspect: Fraction) -> Iterator[Frame]:
+    size, gpu = job.video.image_size, job.gpu
+    if job.video.stages.resize == "libavfilter":
+        return map(Reframer(crop=job.crop, image_size=size, pixel_aspect=pixel_aspect), decoded)
+    # torch takes seconds to import, and is not there without the extra `gpu`.
+    from millrace.engine.video.gpu.reframe import AreaReframer, Handover
+
+    stays = gpu is not None and gpu.keeps_frames
+    handover = Handover("nv12", stays) if job.video.stages.encoder == NVENC else Handover()
+    device = "cpu" if gpu is None else gpu.device
+    return AreaReframer(crop=job.crop, image_size=size, device=device, handover=handover)(decoded)
+
+
+def sampling_step(frames: NDArray[np.int64]) -> int:
+    """Every how many frames one is counted for the image statistics."""
+    return -(-len(frames) // NUM_SAMPLED_FRAMES)
+
+
+def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: StageClock) -> None:
+    """The written file is what the dataset will promise.
+
+    Raises:
+        VideoError: it is not, or cannot be read back; which is not the source's fault.
+    """
+    try:
+        with clock.stage("probe"):
+            facts = probe_video(path)
+    except VideoError as error:
+        raise VideoError(f"what was written cannot be read back: {error}", FaultCode.INTERNAL) from error
+    size = settings.image_size
+    expected = ("h264", "yuv420p", size, size, num_frames, 0, True, False)
+    found = (
+        facts.codec,
+        facts.pix_fmt,
+        facts.width,
+        facts.height,
+        facts.num_frames,
+        facts.first_pts,
+        facts.is_constant_rate,
+        facts.has_b_frames,
+    )
+    if found != expected or facts.fps not in (settings.fps, None):
+        message = f"wrote {facts.describe()}, expected {num_frames} frames at {settings.fps} fps"
+        raise VideoError(message, FaultCode.INTERNAL)

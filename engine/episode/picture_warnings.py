@@ -1,0 +1,59 @@
+"""What is remarkable about a clip's pictures, noticed while they are converted."""
+
+from collections.abc import Iterable, Iterator
+
+from millrace.engine.dataset.record import Warned
+from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.video.boxes import read_boxes
+from millrace.engine.video.decode import Frame
+from millrace.engine.video.histogram import RgbHistogram
+from millrace.engine.video.levels import BLACK_LEVEL, STILL_LEVELS, WHITE
+from millrace.engine.video.reframe import UPRIGHT, turn_of
+from millrace.engine.video.stream_facts import StreamFacts
+
+MIN_COMPARED = 3
+# Formats of depth in one channel, of which 8 bits remain.
+DEEP_GREY = ("gray9", "gray10", "gray12", "gray14", "gray16", "grayf")
+
+
+class PictureWatch:
+    """Sees a clip's first frame as it was stored."""
+
+    def __init__(self) -> None:
+        self.turn: tuple[int, ...] = UPRIGHT
+        self.pix_fmt, self.size = "", (0, 0)
+
+    def stored(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Pass frames on."""
+        for number, frame in enumerate(frames):
+            if number == 0:
+                self.turn, self.pix_fmt, self.size = turn_of(frame), frame.format.name, (frame.width, frame.height)
+            yield frame
+
+    def warnings(self, facts: StreamFacts, histogram: RgbHistogram) -> tuple[Warned, ...]:
+        """Of the whole clip, once it is written; histogram: of its sampled frames."""
+        return tuple(Warned(code=code, message=message) for code, message in self._found(facts, histogram))
+
+    def _found(self, facts: StreamFacts, histogram: RgbHistogram) -> Iterator[tuple[str, str]]:
+        width, height = self.size
+        if self.turn != UPRIGHT:
+            yield "turned-video", f"pictures of {width}x{height} were turned as the video's display matrix says"
+        if facts.pixel_aspect != 1:
+            aspect = f"{facts.pixel_aspect.numerator}:{facts.pixel_aspect.denominator}"
+            yield (
+                "pixel-aspect",
+                f"pictures of {width}x{height} have pixels of {aspect}, and were scaled to square ones",
+            )
+        if self.pix_fmt.startswith(DEEP_GREY):
+            message = f"pictures are {self.pix_fmt}, as depth is; 8 bits of each value remain"
+            yield "deep-grey", f"{message}. Leave the camera out if it is depth"
+        if histogram.mean_level() * WHITE < BLACK_LEVEL:
+            yield "black-video", f"all {histogram.num_frames} sampled pictures are black"
+        elif histogram.num_frames >= MIN_COMPARED and histogram.largest_change <= STILL_LEVELS:
+            message = f"all {histogram.num_frames} sampled pictures look alike"
+            yield "still-video", f"{message}; `millrace inspect` tells whether the robot moves meanwhile"
+
+
+def is_plain(clip: Clip | ImageColumn, facts: StreamFacts) -> bool:
+    """Whether pictures need only be cropped and scaled; others are left to libavfilter, with a GPU or without."""
+    return facts.pixel_aspect == 1 and (isinstance(clip, ImageColumn) or read_boxes(clip.path).is_upright)

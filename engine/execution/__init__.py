@@ -1,0 +1,1 @@
+"""Where episodes are converted: this process, Ray Data, actors on GPUs."""

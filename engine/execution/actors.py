@@ -1,0 +1,224 @@
+"""Episodes on workers of two kinds at once: those that share the GPUs, and those that have a core and nothing else.
+
+An operator of Ray Data has workers of one kind, and keeps an episode for a worker whose GPU has left. So these are
+actors, each of which is given one episode after the other. What a worker with a GPU died over goes to a core, if cores
+make the same bytes: the GPU, or its driver, may be what kills.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+import ray
+from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayError
+
+from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
+from millrace.engine.errors import GpuLost
+from millrace.engine.execution.cluster import alive_nodes, check_nodes, has
+from millrace.engine.execution.ray_data import AREA_MEMORY_BYTES, EpisodeWorker, connected, turn
+from millrace.engine.execution.workers import Workers
+from millrace.engine.planning.plan import EpisodePlan, Job
+from millrace.engine.video.gpu.probe import MAX_SESSIONS
+from millrace.engine.video.stages import NVENC, Gpu
+
+Kind = Literal["gpu", "cpu"]
+
+# With torch beside a GPU.
+GPU_MEMORY_BYTES = 3 << 30
+# How often the nodes are looked at when no worker is heard of, and how long a GPU may be taken by others.
+LOOK_SECONDS, PLACING_SECONDS = 2.0, 300.0
+LOST = "the worker with a GPU that was at it died"
+# How Ray tells that a worker has ended, is to be seen no more, or took its result along.
+DEATHS = (RayActorError, OutOfMemoryError, NodeDiedError, ObjectLostError)
+
+
+@dataclass(frozen=True)
+class Pools:
+    """How many workers there are of each kind."""
+
+    num_gpu: int
+    num_cpu: int
+
+
+def pools(nodes: Sequence[Mapping[str, float]], workers: Workers, *, num_plans: int, needs_gpu: bool) -> Pools:
+    """Workers by kind: a core each, and a GPU's share for as many as there are shares, and memory for all.
+
+    Args:
+        nodes: What each has: "CPU", "GPU", "memory" in bytes.
+        workers: As many as are wanted, and the share.
+        num_plans: Episodes; no worker is without one.
+        needs_gpu: Whether a core alone cannot do the work.
+    """
+    num_cores = sum(int(node.get("CPU", 0)) for node in nodes)
+    num_workers = min(num_plans, workers.num or max(1, num_cores))
+    each = [_pools_of_node(node, workers.gpu_share) for node in nodes]
+    num_gpu = min(num_workers, sum(node.num_gpu for node in each))
+    if needs_gpu:
+        return Pools(num_gpu, 0)
+    num_cpu = min(num_workers - num_gpu, sum(node.num_cpu for node in each))
+    return Pools(num_gpu, num_cpu if num_gpu else max(1, num_cpu))
+
+
+def _pools_of_node(node: Mapping[str, float], gpu_share: float) -> Pools:
+    num_cores, num_bytes = int(node.get("CPU", 0)), node.get("memory", float("inf"))
+    num_shares = int(node.get("GPU", 0)) * int(1 / gpu_share + 1e-9)
+    num_gpu = int(min(num_cores, num_shares, num_bytes // GPU_MEMORY_BYTES))
+    left = num_bytes - num_gpu * GPU_MEMORY_BYTES
+    return Pools(num_gpu, int(min(num_cores - num_gpu, left // AREA_MEMORY_BYTES)))
+
+
+def with_sessions(workers: Workers, gpu: Gpu | None) -> Workers:
+    """No more workers to a card than it has sessions of NVENC, as far as the probe counted: others would be refused."""
+    if gpu is None or gpu.num_sessions is None or gpu.num_sessions >= MAX_SESSIONS:
+        return workers
+    share = math.floor(10_000 / max(1, gpu.num_sessions)) / 10_000  # Ray counts in ten thousandths
+    return replace(workers, gpu_share=max(workers.gpu_share, share))
+
+
+def convert_with_gpus(
+    plans: Sequence[EpisodePlan], job: Job, out: Path, scratch: Path, *, workers: Workers
+) -> Iterator[EpisodeResult]:
+    """Yield each episode's result as it is done, in any order; see `convert_in_parallel`.
+
+    Where no GPU is left, cores do the rest, with the same bytes.
+
+    Raises:
+        GpuLost: the dataset wants NVENC, and there is no GPU, or none any more, that a worker could have.
+    """
+    with connected(workers.num, workers.address):
+        if workers.address is not None:
+            check_nodes(plans, scratch)
+        yield from _Crew(plans, job, (out, scratch), with_sessions(workers, job.gpu)).run()
+
+
+@dataclass(frozen=True, eq=False)
+class _Worker:
+    """An actor, and the episode that it is at; None: it has not begun. has_done: one before that."""
+
+    kind: Kind
+    actor: Any
+    plan: EpisodePlan | None = None
+    has_done: bool = False
+
+
+class _Crew:
+    """All workers, by the reference to what Ray is to tell of them next, and the episodes that wait for one."""
+
+    def __init__(self, plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path], workers: Workers) -> None:
+        self.stages, self.cameras, self.folders, self.wanted = job.video.stages, job.cameras, folders, workers
+        self.needs_gpu = job.video.stages.encoder == NVENC
+        self.jobs = {"gpu": ray.put(job), "cpu": ray.put(replace(job, gpu=None))}
+        self.waiting = deque(sorted(plans, key=turn))
+        self.for_cores: deque[EpisodePlan] = deque()
+        self.lost: set[int] = set()  # episodes over which a worker with a GPU died
+        self.at_work: dict[Any, _Worker] = {}
+        self.death_at_start: RayError | None = None
+        self.seen_seconds = monotonic()
+
+    def run(self) -> Iterator[EpisodeResult]:
+        """Raises what a worker fails with; what was not done, a rerun will."""
+        nodes = [node["Resources"] for node in alive_nodes()]
+        sizes = pools(nodes, self.wanted, num_plans=len(self.waiting), needs_gpu=self.needs_gpu)
+        try:
+            self._begin("gpu", sizes.num_gpu)
+            self._begin("cpu", sizes.num_cpu)
+            while self.waiting or self.for_cores or any(worker.plan for worker in self.at_work.values()):
+                told = ray.wait(list(self.at_work), timeout=LOOK_SECONDS)[0] if self.at_work else []
+                for reference in told:
+                    yield from self._heard(self.at_work.pop(reference), reference)
+                if not told and self._are_gone():
+                    self._replace_gpus()
+        finally:
+            for worker in self.at_work.values():
+                ray.kill(worker.actor)
+
+    def _begin(self, kind: Kind, num_workers: int) -> None:
+        resources = {"num_cpus": 1, "num_gpus": self.wanted.gpu_share, "memory": GPU_MEMORY_BYTES}
+        if kind == "cpu":
+            resources |= {"num_gpus": 0, "memory": AREA_MEMORY_BYTES}
+        for _ in range(num_workers):
+            actor = ray.remote(EpisodeWorker).options(**resources).remote(self.jobs[kind], *self.folders)
+            self.at_work[actor.__ray_ready__.remote()] = _Worker(kind, actor)
+
+    def _heard(self, worker: _Worker, reference: Any) -> Iterator[EpisodeResult]:
+        """What a worker has done; it gets another episode, if there is one."""
+        try:
+            result = ray.get(reference)
+        except DEATHS as error:
+            self._died(worker, error)
+            return
+        if (plan := self._next(worker.kind)) is not None:
+            again = replace(worker, plan=plan, has_done=worker.plan is not None)
+            self.at_work[worker.actor.convert.remote(plan)] = again
+        else:  # another, whose GPU has left, may need this one's, or its core
+            ray.kill(worker.actor)
+        if worker.plan is not None:
+            self.seen_seconds = monotonic()
+            yield self._redone(result) if worker.plan.index in self.lost else result
+
+    def _next(self, kind: Kind) -> EpisodePlan | None:
+        """The episode for a worker that is free."""
+        if kind == "cpu" and self.for_cores:
+            return self.for_cores.popleft()
+        return self.waiting.popleft() if self.waiting else None
+
+    def _died(self, worker: _Worker, error: RayError) -> None:
+        """Another takes its place, and its episode waits again."""
+        ray.kill(worker.actor)  # it may only be out of sight
+        if worker.plan is None:
+            self.death_at_start = error
+            if worker.kind == "cpu" and not self.at_work and (self.waiting or self.for_cores):
+                raise error  # nobody is left to do it
+        elif worker.plan.index in self.lost or self._may_leave_to_cores(worker):
+            self.lost.add(worker.plan.index)
+            self.for_cores.append(worker.plan)
+        else:
+            self.waiting.appendleft(worker.plan)
+        self._replace(worker)
+
+    def _may_leave_to_cores(self, worker: _Worker) -> bool:
+        return worker.kind == "gpu" and not self.needs_gpu
+
+    def _replace(self, worker: _Worker) -> None:
+        """By one of its kind; a core takes the place of one that died of its first episode, or before, with a GPU."""
+        if self._may_leave_to_cores(worker) and not worker.has_done:
+            self._begin("cpu", 1)
+        elif worker.plan is not None:
+            self._begin(worker.kind, 1)
+        if self.for_cores and not any(other.kind == "cpu" for other in self.at_work.values()):
+            self._begin("cpu", 1)
+
+    def _redone(self, result: EpisodeResult) -> EpisodeResult:
+        """It says why its clips were not made on a GPU."""
+        if isinstance(result, EpisodeFailure):
+            return result
+        cameras = (camera for camera in self.cameras if camera not in result.copied)
+        return result.model_copy(update={"redone": dict.fromkeys(cameras, LOST)})
+
+    def _are_gone(self) -> bool:
+        """Whether nobody is left but workers that want a GPU, and there is none, or none to be had for long."""
+        if any(worker.plan or worker.kind == "cpu" for worker in self.at_work.values()):
+            self.seen_seconds = monotonic()
+            return False
+        has_gpu = bool(self.at_work) and any(has(node, "GPU") for node in alive_nodes())
+        return not has_gpu or monotonic() - self.seen_seconds > PLACING_SECONDS
+
+    def _replace_gpus(self) -> None:
+        if self.needs_gpu:
+            why = "it has left, or others keep it"
+            if self.death_at_start is not None:
+                why += f", or workers end as they begin ({str(self.death_at_start).splitlines()[0]} --debug shows more)"
+            raise GpuLost(
+                f"{len(self.waiting)} episodes are left, and no worker could have a GPU, with a core and memory beside "
+                f"it: {why}. This dataset was begun with {self.stages}, and no other encoder may continue its work. "
+                "Run the same command where the GPU works, or pass --overwrite --device cpu"
+            ) from self.death_at_start
+        for worker in self.at_work.values():
+            ray.kill(worker.actor)
+        self.at_work.clear()
+        num_cores = int(ray.cluster_resources().get("CPU", 1))
+        self._begin("cpu", max(1, min(len(self.waiting), self.wanted.num or num_cores)))

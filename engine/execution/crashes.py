@@ -1,0 +1,30 @@
+"""How often an episode was begun but not ended: what tells an episode that kills its worker from bad luck."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from millrace.engine.sources.damage import naming
+
+MAX_DEATHS = 3
+
+
+@contextmanager
+def attempt(index: int, scratch: Path) -> Iterator[int]:
+    """Note that an episode is begun, until it ends; a process that dies in between leaves its note.
+
+    Args:
+        index: The episode's number in the output.
+        scratch: The run's own folder; each note holds the process IDs that began the episode.
+
+    Yields:
+        How many processes died over this episode in this run.
+    """
+    note = scratch / f"{index}.attempts"
+    with naming(note), note.open("a+") as file:
+        file.seek(0)
+        num_deaths = len(file.readlines())
+        file.write(f"{os.getpid()}\n")
+    yield num_deaths
+    note.unlink(missing_ok=True)  # another may have ended it, where this worker was given up for lost

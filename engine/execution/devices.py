@@ -1,0 +1,162 @@
+"""Where a dataset's pictures are made: chosen once, by trying, and kept by every run that continues it."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.errors import HubError, OtherRecipe
+from millrace.engine.execution.workers import Workers
+from millrace.engine.hub.calls import quiet
+from millrace.engine.output.header import begun_stages
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.sources.episode import SourceEpisode
+from millrace.engine.sources.hub import NUM_CONNECTIONS
+from millrace.engine.video.codecs import codecs_of
+from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.gpu import hardware
+from millrace.engine.video.gpu.report import ENCODE, RESIZE, GpuReport, NoGpuStage, choose, decoding, resumed
+from millrace.engine.video.stages import CPU_STAGES, NVENC, Device, Gpu, Stages
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a dataset's pictures are made, and how this run uses GPUs for it; why_not: why none of those there are."""
+
+    stages: Stages
+    gpu: Gpu | None
+    why_not: str | None
+
+
+def begun_with(folders: Iterable[Path], device: Device) -> Stages | None:
+    """The choice of an earlier run, which this one is to continue; None where there was none.
+
+    Raises:
+        OtherRecipe: `device` asks for another.
+    """
+    found = ((folder, stages) for folder in folders if (stages := begun_stages(folder)) is not None)
+    folder, stages = next(found, (None, None))
+    if stages is not None and device not in ("auto", _device_of(stages)):
+        raise OtherRecipe(
+            f"{folder} was begun with {stages}, which --device {device} would not give. Continue it with "
+            "--device auto, choose another folder, or pass --overwrite"
+        )
+    return stages
+
+
+def _device_of(stages: Stages) -> str:
+    if stages.encoder == NVENC:
+        return "cuda"
+    return "cpu" if stages == CPU_STAGES else "auto"
+
+
+def may_use_gpu(device: Device, begun: Stages | None, workers: Workers) -> bool:
+    """Whether a GPU has to be looked for; costs nothing where there can be none.
+
+    Of a cluster only Ray knows; an embedded Ray has this machine's.
+    """
+    if device == "cpu" or begun == CPU_STAGES:
+        return False
+    return device == "cuda" or workers.address is not None or hardware.may_have_gpu()
+
+
+def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: Workers) -> Choice:
+    """How the pictures of a plan's dataset are made; Ray is connected to, unless workers are local.
+
+    Raises:
+        NoGpuStage: the wish, or what an earlier run chose, cannot be done here.
+        HubError: a source cannot be asked for its codec; a choice without that would stay.
+    """
+    reports = _probe(plan.job.video, workers) if may_use_gpu(device, begun, workers) else []
+    codecs = sorted(source_codecs(plan)) if reports else []
+    if begun is None:
+        return first_choice(reports, device, codecs, workers)
+    gpu = resumed(begun, reports, codecs)
+    if problem := lacks_torch(begun, gpu, workers):
+        raise NoGpuStage(f"this dataset was begun with {begun}, which without a GPU needs torch, too: {problem}")
+    return Choice(begun, gpu, _why_not(reports, codecs) if gpu is None else None)
+
+
+def first_choice(reports: Sequence[GpuReport], device: Device, codecs: Sequence[str], workers: Workers) -> Choice:
+    """Of a dataset that is not begun; Ray is connected to if workers are on a cluster.
+
+    Raises:
+        NoGpuStage: the wish cannot be done with these machines.
+    """
+    stages, gpu = choose(reports, device, codecs)
+    if problem := lacks_torch(stages, gpu, workers):
+        return Choice(CPU_STAGES, None, f"cores would need torch beside a GPU: {problem}")
+    return Choice(stages, gpu, _why_not(reports, codecs) if gpu is None else None)
+
+
+def _why_not(reports: Sequence[GpuReport], codecs: Sequence[str]) -> str | None:
+    """What GPUs that are there cannot do; without the resize nothing else counts."""
+    reports = [report for report in reports if report.has_gpu]
+    others = (_problem(reports, stage) for stage in (*map(decoding, codecs), ENCODE))
+    return _problem(reports, RESIZE) or "; ".join(filter(None, others)) or None
+
+
+def _problem(reports: Sequence[GpuReport], stage: str) -> str | None:
+    """Of the first machine that cannot do a stage; None if all can."""
+    for report in reports:
+        if (problem := report.problem(stage)) is not None:
+            where = f"{report.card or 'the GPU'} of {report.node}"
+            return f"{where}: {stage}: {problem}" if report.checks else f"{where}: {problem}"
+    return None
+
+
+def lacks_torch(stages: Stages, gpu: Gpu | None, workers: Workers) -> str | None:
+    """Why some worker without a GPU could not resize; None if all can.
+
+    NVENC leaves such workers no work, and a GPU that was seen to resize has shown that its machine has torch.
+    """
+    if stages.resize != "area" or stages.encoder == NVENC:
+        return None
+    if workers.address is None:
+        return hardware.torch_problem() if gpu is None else None
+    from millrace.engine.execution.cluster import torch_problem
+
+    return torch_problem()
+
+
+def made_with(plan: ConversionPlan, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
+    """The plan with the choice in it."""
+    return replace(plan, job=replace(plan.job, video=replace(plan.job.video, stages=stages), gpu=gpu))
+
+
+def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
+    """Of every machine that has a GPU, be it broken: workers that want one would go there."""
+    if workers.local:
+        if not hardware.may_have_gpu():
+            return []
+        from millrace.engine.video.gpu.probe import probe_apart
+
+        return [probe_apart(settings)]
+    from millrace.engine.execution.cluster import probe_nodes
+
+    return probe_nodes(settings, gpu_share=workers.gpu_share)
+
+
+def source_codecs(plan: ConversionPlan) -> set[str]:
+    """Of each source's first episode, fetched at the same time where they lie on the Hub."""
+    first = {episode.binding: episode.episode for episode in reversed(plan.episodes)}
+    cameras = [tuple(plan.job.bindings[number].cameras.values()) for number in first]
+    with quiet(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+        return set().union(*pool.map(_codecs, first.values(), cameras))
+
+
+def _codecs(episode: SourceEpisode, cameras: Sequence[str]) -> set[str]:
+    """None of an episode that cannot be read; that is told of when it is converted.
+
+    Raises:
+        HubError: it cannot be had, perhaps for a moment only.
+    """
+    try:
+        if episode.repository is not None:
+            episode.fetch(cameras)
+        return codecs_of(episode.clips[camera] for camera in cameras if camera in episode.clips)
+    except HubError:
+        raise
+    except (MillraceError, OSError):
+        return set()

@@ -1,0 +1,355 @@
+"""Plans to results through Ray Data: one row is what a worker is given at once, one actor is one core.
+
+A row costs the driver a millisecond and some kilobytes: with one for each of 100,000 episodes the first of them would
+begin after two minutes. So a row is many episodes at first; their results come one by one all the same.
+"""
+
+import importlib
+import logging
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ray
+from pydantic import ValidationError
+from ray._private import ray_constants
+from ray.exceptions import RayActorError, RayError
+
+from millrace.engine.dataset.record import RESULT, EpisodeFailure, EpisodeResult
+from millrace.engine.dataset.writing import writing_to
+from millrace.engine.episode.convert import convert_episode
+from millrace.engine.errors import ClusterFailed, FaultCode, OutputFailed
+from millrace.engine.execution.cluster import check_nodes, explain
+from millrace.engine.execution.crashes import MAX_DEATHS, attempt
+from millrace.engine.planning.plan import EpisodePlan, Job
+from millrace.engine.sources.row_reader import RowReader
+
+# A worker streams frames: its peak does not grow with the episode (benchmarks/ measures it).
+WORKER_MEMORY_BYTES = 400 << 20
+# With torch and its batches.
+AREA_MEMORY_BYTES = WORKER_MEMORY_BYTES + (600 << 20)
+# Plans and records are all that Ray stores; pictures never go through it.
+OBJECT_STORE_BYTES = 256 << 20
+# Handed out at once: 100,000 take the driver 8 s, and what a slow worker was given is soon done.
+MAX_PART_EPISODES = 32
+# Of what a process holds already, or of its hold on a card: a new one may fare better.
+OF_PROCESS = (FaultCode.MEMORY, FaultCode.GPU)
+# Ray's own notices would break into the progress bar; what it measures of itself nobody would read, and
+# measuring costs a fifth of its startup.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of its own helpers, which it starts anew
+    # At Ray's 15 workers wait for its other processes, a seventh of the startup; `nice millrace` still holds for all.
+    "RAY_worker_niceness": "0",
+}
+# Until Ray notices that a node has left, and places no worker there any more.
+LEAVING_SECONDS = (5.0, 10.0, 20.0)
+# What Ray says where its processes do not come up within its half minute, on a busy machine.
+STARTED_LATE = "timed out during startup"
+TOO_SLOW = "Ray did not start within its 30 s on this busy machine; run the same command again, or with --local"
+# Of ray.data, while it runs for us.
+SETTINGS = {
+    "enable_progress_bars": False,
+    "print_on_execution_start": False,
+    "target_max_block_size": 1,  # bytes: each result is handed on by itself
+    "_max_num_blocks_in_streaming_gen_buffer": MAX_PART_EPISODES,  # else copying waits for the driver
+    "memory_usage_poll_interval_s": None,  # 5 to 10 ms each time, for a figure that nobody reads
+}
+
+
+class EpisodeWorker:
+    """A Ray actor that converts one episode after the other, on one core."""
+
+    def __init__(self, job: Job, out: Path, scratch: Path) -> None:
+        self.job, self.out, self.scratch = job, out, scratch
+        self.reader = RowReader()
+
+    def __call__(self, row: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
+        """{"plans": pickled EpisodePlans} -> {"result": EpisodeResult as JSON} of each, as soon as it is done.
+
+        Where a worker dies, Ray begins the row anew: what was done of it is not done again.
+        """
+        plans: list[EpisodePlan] = pickle.loads(row["plans"])
+        kept = self.scratch / f"{plans[0].index}.results"
+        done = _kept_results(kept)
+        for plan in plans:
+            result = done.get((plan.index, plan.digest))
+            if result is None:
+                result = RESULT.dump_json(self.convert(plan))
+                with suppress(OSError), kept.open("ab") as file:  # a full disk is told of by the result
+                    file.write(b"\n" + result + b"\n")  # what was cut off stays on a line of its own
+            yield {"result": result}
+        kept.unlink(missing_ok=True)  # another may have ended it, where this worker was given up for lost
+
+    def convert(self, plan: EpisodePlan) -> EpisodeResult:
+        """Ray has a new worker try again as often as one dies of an episode; here that ends."""
+        try:
+            with writing_to(self.out), attempt(plan.index, self.scratch) as num_deaths:
+                return self._attempt(plan, num_deaths)
+        except OutputFailed as error:
+            return _failure(plan, FaultCode.OUTPUT, str(error))
+
+    def _attempt(self, plan: EpisodePlan, num_deaths: int) -> EpisodeResult:
+        if num_deaths == MAX_DEATHS:
+            reason = f"{MAX_DEATHS} workers died over it: a codec crashed, or memory ran out"
+            return _failure(plan, FaultCode.WORKER_DIED, reason)
+        result = convert_episode(plan, self.job, self.out, self.scratch, reader=self.reader)
+        is_of_process = isinstance(result, EpisodeFailure) and result.code in OF_PROCESS
+        if is_of_process and num_deaths + 1 < MAX_DEATHS:
+            os._exit(1)
+        return result
+
+
+def _kept_results(path: Path) -> dict[tuple[int, str], bytes]:
+    """Results as JSON by their episode's number and plan; a line that was cut off is none."""
+    found = {}
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        with suppress(ValidationError):
+            result = RESULT.validate_json(line)
+            found[result.index, result.plan] = line
+    return found
+
+
+def _failure(plan: EpisodePlan, code: FaultCode, reason: str) -> EpisodeFailure:
+    """What is reported of an episode that a worker did not come to convert."""
+    return EpisodeFailure(
+        index=plan.index,
+        plan=plan.digest,
+        binding=plan.binding,
+        source_episode=plan.episode.index,
+        camera=None,
+        code=code,
+        reason=reason,
+    )
+
+
+def convert_in_parallel(
+    plans: Sequence[EpisodePlan],
+    job: Job,
+    out: Path,
+    scratch: Path,
+    *,
+    num_workers: int | None,
+    address: str | None,
+) -> Iterator[EpisodeResult]:
+    """Yield each episode's result as it is done, in any order.
+
+    Args:
+        plans: The episodes to convert.
+        job: What they share.
+        out: The dataset's folder, which every node sees at this path.
+        scratch: For unfinished files, on the file system of `out`.
+        num_workers: Actors, a core each; None: one for each core of the machine or cluster.
+        address: A running Ray cluster; None: an embedded Ray.
+    """
+    with connected(num_workers, address) as data:
+        if address is not None:
+            check_nodes(plans, scratch)
+        left = {plan.index: plan for plan in plans}
+        for wait in (*LEAVING_SECONDS, None):
+            try:
+                for result in _streamed(data, list(left.values()), job, (out, scratch), num_workers):
+                    del left[result.index]
+                    yield result
+                return
+            except RayActorError:  # Ray Data gives up for an actor whose node left before it began
+                if not left:
+                    return
+                if wait is None:
+                    raise
+                time.sleep(wait)
+
+
+def _streamed(
+    data: ModuleType, plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path], num_workers: int | None
+) -> Iterator[EpisodeResult]:
+    num_workers = min(len(plans), num_workers or int(ray.cluster_resources().get("CPU", 1)))
+    results = rows(data, plans, num_workers).flat_map(
+        EpisodeWorker,
+        fn_constructor_args=(job, *folders),
+        compute=data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=2),
+        num_cpus=1,
+        memory=memory_bytes(job),
+    )
+    yield from map(RESULT.validate_json, finished(results))
+
+
+def rows(data: ModuleType, plans: Sequence[EpisodePlan], num_workers: int) -> Any:
+    """A dataset of ray.data's with the column "plans", the longest episodes first; each row is a block of its own."""
+    given = [{"plans": pickle.dumps(part)} for part in in_parts(sorted(plans, key=turn), num_workers)]
+    return data.from_items(given, override_num_blocks=len(given))
+
+
+def in_parts(plans: Sequence[EpisodePlan], num_workers: int) -> list[list[EpisodePlan]]:
+    """What workers are given, one after the other: ever less, so that they end together (guided self-scheduling)."""
+    parts: list[list[EpisodePlan]] = []
+    left, room = sum(plan.episode.num_frames for plan in plans), 0.0
+    for plan in plans:
+        num_frames = plan.episode.num_frames
+        if not parts or num_frames > room or len(parts[-1]) == MAX_PART_EPISODES:
+            parts.append([])
+            room = left / (4 * num_workers)
+        parts[-1].append(plan)
+        room -= num_frames
+        left -= num_frames
+    return parts
+
+
+def memory_bytes(job: Job) -> int:
+    """What a worker takes that has no GPU."""
+    return AREA_MEMORY_BYTES if job.video.stages.resize == "area" else WORKER_MEMORY_BYTES
+
+
+def finished(dataset: Any) -> Iterator[bytes]:
+    """The column "result", each row as soon as it is there; iter_rows() keeps one back until the next has come."""
+    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield from table["result"].to_pylist()
+
+
+def turn(plan: EpisodePlan) -> int:
+    """The longest first; episodes that share files in their order, as a worker keeps what it read of them."""
+    return -plan.episode.num_frames if plan.episode.search is None else plan.index
+
+
+@contextmanager
+def connected(num_workers: int | None, address: str | None) -> Iterator[ModuleType]:
+    """ray.data on an embedded Ray, shut down afterwards, or on a running cluster, left as it was.
+
+    Within another one, it is the same Ray.
+    """
+    was_connected = ray.is_initialized()
+    # Ray's processes take seconds to start, and ray.data as long to import: do both at once.
+    with ThreadPoolExecutor(1) as pool:
+        importing = pool.submit(importlib.import_module, "ray.data")
+        if not was_connected:
+            _connect(num_workers, address)
+        data: ModuleType = importing.result()
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, or recorded
+    try:
+        with _configured(data):
+            yield data
+    except RayError as error:
+        raise ClusterFailed(explain(error)) from error
+    finally:
+        if not was_connected:
+            ray.shutdown()
+
+
+@contextmanager
+def _configured(data: ModuleType) -> Iterator[None]:
+    """Whoever uses ray.data in this process afterwards finds it as it was."""
+    context = data.DataContext.get_current()
+    before = {name: getattr(context, name, None) for name in SETTINGS}
+    try:
+        for name, value in SETTINGS.items():
+            setattr(context, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(context, name, value)
+
+
+def _connect(num_workers: int | None, address: str | None) -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    embedded: dict[str, Any] = {
+        "num_cpus": num_workers,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+    }
+    with _held_back_stderr(), _kept_sigterm(), nullcontext() if address else _on_loopback():
+        start = partial(ray.init, address or "local", log_to_driver=False, logging_level=logging.ERROR)
+        for is_last in (False, True):
+            try:
+                start(**({} if address else embedded))
+                return
+            except Exception as error:  # Ray's own has no type
+                if not (address or STARTED_LATE in str(error)):
+                    raise
+                ray.shutdown()
+                if is_last or (address and not _use_token()):
+                    raise ClusterFailed(_unreachable(address, error) if address else TOO_SLOW) from error
+
+
+def _token_path() -> Path:
+    """Where Ray looks for the token of a cluster."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+
+
+def _use_token() -> bool:
+    """Send the token that Ray has, which it does itself only to a cluster that it finds; False: there is none to try.
+
+    Not at first: workers of a cluster without tokens could not answer a driver that wants one.
+    """
+    has_token = "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file()
+    if not has_token or "RAY_AUTH_MODE" in os.environ:
+        return False
+    os.environ["RAY_AUTH_MODE"] = "token"
+    return True
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    has_token = "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file()
+    advice = f"check that Ray {ray.__version__} runs there, and RAY_AUTH_MODE=token where it wants one"
+    if not has_token:
+        advice += f"; there is no token here: copy {_token_path()} from the cluster's head, or set RAY_AUTH_TOKEN"
+    return f"no Ray cluster can be used at {address} ({reason}); {advice}"
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """An embedded Ray listens to this machine alone; `_node_ip_address` would be resolved to an outer one."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _kept_sigterm() -> Iterator[None]:
+    """Ray takes SIGTERM for itself as it starts, and would end the process as if it had failed."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """Ray's C++ core announces its log level on standard error; show that only if the block fails."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except ClusterFailed:
+            raise  # it says all in one line
+        except BaseException:
+            os.dup2(stderr, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,13 @@
+"""Versions of the libraries that take part in an output's bytes."""
+
+from functools import lru_cache
+
+from millrace.engine.about import installed_version
+from millrace.engine.video.encode import library_versions, x264_version
+
+
+@lru_cache(maxsize=1)
+def byte_versions() -> dict[str, str | None]:
+    """Versions of the libraries whose other versions may write other bytes."""
+    codecs = {**library_versions(), "x264": x264_version()}
+    return {**codecs, "numpy": installed_version("numpy"), "pyarrow": installed_version("pyarrow")}

@@ -1,0 +1,32 @@
+"""How many of a plan's clips would be taken over as they are."""
+
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, Job
+from millrace.engine.sources.episode import Clip
+from millrace.engine.video.copy import how_to_copy
+
+
+def count_copies(plan: ConversionPlan) -> int | None:
+    """Judged by one episode of each source; None where that would have to be downloaded."""
+    by_source: dict[int, list[EpisodePlan]] = {}
+    for episode in plan.episodes:
+        by_source.setdefault(episode.binding, []).append(episode)
+    samples = {number: episodes[len(episodes) // 2] for number, episodes in by_source.items()}
+    if any(sample.episode.repository is not None for sample in samples.values()):
+        return None
+    return sum(len(by_source[number]) * _count(sample, plan.job) for number, sample in samples.items())
+
+
+def _count(sample: EpisodePlan, job: Job) -> int:
+    """Of one episode."""
+    names = [job.bindings[sample.binding].cameras.get(camera) for camera in job.cameras]
+    clips = [sample.episode.clips.get(name) for name in names if name is not None]
+    whole = [clip for clip in clips if isinstance(clip, Clip) and clip.num_frames == sample.num_frames]
+    return sum(_is_as_wanted(clip, job) for clip in whole)
+
+
+def _is_as_wanted(clip: Clip, job: Job) -> bool:
+    try:
+        return how_to_copy(clip, job.video) is not None
+    except MillraceError:  # conversion will tell what is wrong with it
+        return False

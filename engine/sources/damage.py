@@ -1,0 +1,129 @@
+"""What is wrong with a file that cannot be read: the system's fault, or its content's, as its two ends tell."""
+
+import errno
+import os
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from millrace.engine.errors import OF_SYSTEM, FaultCode, system_errno
+from millrace.engine.sources.access import why_unreadable
+from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
+
+PARQUET = b"PAR1"  # begins and ends a parquet file
+# Real mp4 files have a handful of boxes; a hostile one could have a billion.
+MAX_BOXES = 10_000
+BLOCK_BYTES = 1 << 20
+# Of a file that is only read to see whether the disk gives it.
+MAX_BYTES = 4 << 30
+
+
+class TooLarge(ValueError):
+    """What takes more memory than one read may; the file may be as good as any. Says the limit and what to do."""
+
+
+def diagnose(path: Path, error: BaseException, *, certain: Container[int] = OF_SYSTEM) -> tuple[FaultCode, str]:
+    """The kind of fault of a file that a library could not read, and what to say of it after its path.
+
+    Args:
+        path: Of the file.
+        error: The library's.
+        certain: Error numbers that the library takes from the system alone, and not for damage of its own finding.
+    """
+    if isinstance(error, TooLarge):
+        return FaultCode.TOO_LARGE, f"is too large: {error}"
+    number = system_errno(error)
+    if number is not None:
+        refused = error if number in certain else first_refused([path])
+        if isinstance(refused, OSError):
+            return FaultCode.UNREADABLE, why_unreadable(path, refused)
+    if is_lfs_pointer(path):
+        return FaultCode.MISSING, ADVICE
+    reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
+    return damage(path), f"is truncated or corrupt ({reason})"
+
+
+def first_refused(paths: Iterable[Path]) -> OSError | None:
+    """The system's error at the first of some files that it does not give to the end; None where it gives all."""
+    for path in paths:
+        try:
+            with path.open("rb", buffering=0) as file:
+                _read_stored(file)
+        except OSError as error:
+            if system_errno(error) is not None:
+                return error if error.filename else OSError(error.errno, os.strerror(error.errno or 0), str(path))
+    return None
+
+
+def _read_stored(file: BinaryIO) -> None:
+    """Read a file to its end, but for holes, which no disk holds: a sparse file may claim terabytes."""
+    place = 0
+    while place < MAX_BYTES:
+        try:
+            place = os.lseek(file.fileno(), place, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # no data follows
+                return
+            raise
+        num_bytes = len(file.read(BLOCK_BYTES))
+        if not num_bytes:
+            return
+        place += num_bytes
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What fails of the system's names the file that it concerns, be the error a library's.
+
+    Raises:
+        OSError: with a filename, in place of one without.
+    """
+    try:
+        yield
+    except OSError as error:
+        is_known = error.errno in OF_SYSTEM or error.errno == errno.ENOENT
+        if not is_known or isinstance(error.filename, (str, bytes, Path)):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+
+
+def damage(path: Path) -> FaultCode:
+    """Truncated where the file's own structure says that more should follow, else corrupt."""
+    try:
+        if is_lfs_pointer(path):
+            return FaultCode.MISSING
+        with path.open("rb") as file:
+            return FaultCode.TRUNCATED if _is_cut_short(file, os.fstat(file.fileno()).st_size) else FaultCode.CORRUPT
+    except FileNotFoundError:
+        return FaultCode.MISSING
+    except OSError:
+        return FaultCode.UNREADABLE
+
+
+def _is_cut_short(file: BinaryIO, num_bytes: int) -> bool:
+    begin = file.read(8)
+    if begin.startswith(PARQUET):
+        file.seek(-len(PARQUET), os.SEEK_END)
+        return file.read() != PARQUET or num_bytes < 2 * len(PARQUET)
+    if begin[4:] == b"ftyp":
+        return _end_of_boxes(file, num_bytes) > num_bytes
+    return num_bytes == 0
+
+
+def _end_of_boxes(file: BinaryIO, num_bytes: int) -> int:
+    """Where the last box of an mp4 should end (ISO/IEC 14496-12, 4.2: size, type, for size 1 a larger size)."""
+    place = 0
+    for _ in range(MAX_BOXES):
+        if place >= num_bytes:
+            break
+        file.seek(place)
+        head = file.read(16)
+        size = int.from_bytes(head[:4], "big")
+        size = int.from_bytes(head[8:16], "big") if size == 1 else size
+        if len(head) < 8:
+            return place + 8
+        if size < 8:  # 0: to the end of the file; less than its own head: no box
+            break
+        place += size
+    return place

@@ -1,0 +1,162 @@
+"""Reading rows from parquet files of one episode, or of thousands."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from millrace.engine.errors import DatasetError, FaultCode, RowsError
+from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
+from millrace.engine.sources.containment import why_refused
+from millrace.engine.sources.damage import TooLarge, diagnose
+from millrace.engine.sources.episode import RowRange, SourceEpisode
+from millrace.engine.sources.parquet import episode_ranges, parquet_files
+from millrace.engine.sources.row_stream import RowStream
+
+
+def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
+    """Those columns of a range of rows; see `RowReader.read_ranges`."""
+    return RowReader().read_ranges([rows], columns)
+
+
+class RowReader:
+    """Reads the rows of one episode after the other.
+
+    Of a file that episodes share it keeps the footer and the row groups read last: a footer may list
+    thousands of row groups and a row group hold thousands of episodes, too much to read for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._file: CheckedParquet | None = None
+        self._stream: RowStream | None = None  # of row groups that are too large to be held
+        self._held: tuple[Sequence[int], tuple[str, ...]] | None = None
+        self._table: pa.Table | None = None
+        self._ranges: dict[Path, dict[int, list[RowRange]]] = {}  # of each shared file, by episode
+        self._paths: dict[Path, list[Path]] = {}  # of each folder that was searched
+        self._broken: dict[Path, DatasetError] = {}  # files in which rows cannot be looked for
+
+    def read(
+        self, episode: SourceEpisode, columns: Sequence[str], *, optional: Sequence[str] = ()
+    ) -> tuple[tuple[RowRange, ...], pa.Table]:
+        """Where an episode's rows really lie, and those columns of them, the optional ones where all files have them.
+
+        Rows of shared files say themselves whose they are: where the expected ones are not exactly the
+        episode's, they are looked for.
+
+        Raises:
+            MillraceError: no file holds the rows, or one cannot be read.
+        """
+        ranges = episode.rows if episode.search is None else self._locate(episode, episode.search)
+        return ranges, self.read_ranges(ranges, columns, optional=optional)
+
+    def _locate(self, episode: SourceEpisode, folder: Path) -> tuple[RowRange, ...]:
+        root = episode.rows[0].root
+        found = self._search([rows.path for rows in episode.rows], root, episode.index)
+        if sum(rows.num_rows for rows in found) != episode.num_frames:
+            if folder not in self._paths:
+                if episode.repository is not None:
+                    episode.repository.fetch_rows(folder)
+                self._ranges.clear()  # what was not there may have come
+                self._paths[folder] = parquet_files(folder, "**/*.parquet")
+            found = self._search(self._paths[folder], root, episode.index)
+        if self._broken and sum(rows.num_rows for rows in found) != episode.num_frames:
+            path, error = next(iter(self._broken.items()))
+            elsewhere = sum(rows.num_rows for rows in found)
+            reason = f"{error}; other files hold {elsewhere} of the episode's {episode.num_frames} rows"
+            raise RowsError(reason, diagnose(path, error.__cause__ or error)[0])
+        if not found:
+            raise RowsError(f"no rows of episode {episode.index} below {folder}", FaultCode.MISSING)
+        return tuple(found)
+
+    def _search(self, paths: Iterable[Path], root: Path | None, episode: int) -> list[RowRange]:
+        """The episode's rows in those of the files that can be read."""
+        found: list[RowRange] = []
+        for path in dict.fromkeys(paths):
+            try:
+                found += self._ranges_in(path, root, episode)
+            except DatasetError as error:
+                self._broken[path] = error
+        return found
+
+    def _ranges_in(self, path: Path, root: Path | None, episode: int) -> Sequence[RowRange]:
+        """The rows of a shared file that carry the episode's index."""
+        if path not in self._ranges:
+            _check_own(path, root)
+            self._ranges[path] = {}
+            for index, rows in episode_ranges(path, root) if path.is_file() else ():
+                self._ranges[path].setdefault(index, []).append(rows)
+        return self._ranges[path].get(episode, ())
+
+    def read_ranges(
+        self, ranges: Sequence[RowRange], columns: Sequence[str], *, optional: Sequence[str] = ()
+    ) -> pa.Table:
+        """Those columns of ranges of rows, one after the other; other row groups are not touched.
+
+        Raises:
+            RowsError: no such file, no parquet, a column or rows are missing.
+        """
+        tables = [self._read(rows, tuple(dict.fromkeys(columns)), optional) for rows in ranges]
+        common = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
+        try:
+            return pa.concat_tables([table.select(common) for table in tables])
+        except pa.ArrowException as error:
+            where = ", ".join(str(rows) for rows in ranges)
+            raise RowsError(f"columns hold other types of values in each of {where}", FaultCode.NOT_NUMBERS) from error
+
+    def _read(self, rows: RowRange, columns: tuple[str, ...], optional: Sequence[str]) -> pa.Table:
+        _check_own(rows.path, rows.root)
+        try:
+            if not rows.path.is_file():
+                raise RowsError(f"no rows at {rows.path}", FaultCode.MISSING)
+            file = self._open(rows.path)
+            _check_columns(file, rows.path, columns)
+            columns += tuple(name for name in optional if file.names.count(name) == 1 and name not in columns)
+            return self._slice(file, rows, columns)
+        except DAMAGE as error:
+            code, what = diagnose(rows.path, error)
+            raise RowsError(f"{rows.path} {what}", code) from error
+
+    def _open(self, path: Path) -> CheckedParquet:
+        if self._file is None or self._path != path:
+            if self._file is not None:
+                self._file.close()
+            self._path = self._file = self._held = self._table = self._stream = None
+            self._path, self._file = path, CheckedParquet(path)
+        return self._file
+
+    def _slice(self, file: CheckedParquet, rows: RowRange, columns: tuple[str, ...]) -> pa.Table:
+        num_rows = int(file.ends[-1]) if len(file.ends) else 0  # the footer may give another sum
+        stop = num_rows if rows.stop is None else rows.stop
+        if stop > num_rows:
+            raise RowsError(
+                f"{rows.path} has {num_rows} rows, expected rows [{rows.start}, {stop})", FaultCode.ROW_COUNT
+            )
+        groups = file.groups_of(rows.start, stop)
+        if self._held != (groups, columns):
+            self._table = self._held = None  # not two tables at a time
+            try:
+                self._table, self._held = file.read(groups, columns), (groups, columns)
+            except TooLarge:
+                return self._read_stream(file, columns).read(rows.start, stop)
+        assert self._table is not None, "a table is held"
+        first = int(file.ends[groups[0] - 1]) if groups and groups[0] else 0
+        return self._table.slice(rows.start - first, stop - rows.start)
+
+    def _read_stream(self, file: CheckedParquet, columns: tuple[str, ...]) -> RowStream:
+        if self._stream is None or self._stream.columns != columns:
+            self._stream = RowStream(file, columns)
+        return self._stream
+
+
+def _check_own(path: Path, root: Path | None) -> None:
+    if root is not None and (refusal := why_refused(path, root)):
+        raise RowsError(f"{path} {refusal}", refusal.code)
+
+
+def _check_columns(file: CheckedParquet, path: Path, columns: Sequence[str]) -> None:
+    known = file.names
+    missing = [name for name in columns if known.count(name) != 1]
+    if missing:
+        named = ", ".join(map(repr, missing))
+        raise RowsError(f"{path} has no column {named}. Known: {', '.join(known)}", FaultCode.MISSING)

@@ -1,0 +1,71 @@
+"""The datasets that one recipe makes: for training, and what is held out of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from millrace.engine.errors import OutputExists
+from millrace.engine.layout import LEDGER, MANIFEST, META
+from millrace.engine.output.header import begun_part
+from millrace.engine.output.ledger import Ledger
+from millrace.engine.planning.holdout import heldout_folder
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.run import Rerun, as_left
+
+OutputPart = tuple[ConversionPlan, Path]  # what one of a recipe's datasets holds, and where it goes
+
+
+def part_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
+    """Where each of a recipe's datasets goes.
+
+    Raises:
+        OutputExists: an earlier run held episodes out, which this one would train on.
+    """
+    held_out = heldout_folder(out)
+    if plans[0].part is None and _is_held_out(held_out):
+        raise OutputExists(
+            f"{held_out} holds episodes that an earlier run held out of {out}; this one holds none out, and would "
+            f"train on them too. Pass the same --holdout, choose another folder, or move {held_out} away"
+        )
+    return [held_out if plan.part == "held out" else out for plan in plans]
+
+
+def _is_held_out(folder: Path) -> bool:
+    """Whether a run made it, or began to, of what it held out."""
+    return begun_part(folder) == "held out"
+
+
+def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
+    """Whether an earlier run of the same recipe made all of a dataset, so that nothing is to be done.
+
+    Raises:
+        OtherRecipe: one of another recipe did.
+        OutputExists: it did, but what it made, or of what, was changed since.
+    """
+    if rerun.overwrite or not (folder / META).is_dir() or not (folder / LEDGER).is_file():
+        return False
+    with Ledger(folder, plan, is_read_only=True) as ledger:
+        num_skipped = len(ledger.skipped)
+    if num_skipped and not rerun.skip_bad:
+        raise OutputExists(
+            f"{folder} is finished, but for {num_skipped} episodes that could not be converted ({MANIFEST} says why). "
+            "Pass --skip-bad to leave it so, --retry-skipped to try these again, or --overwrite to make it again"
+        )
+    had_skipped = num_skipped > len(plan.rejected)
+    plan = as_left(plan, folder, rerun)
+    with Ledger(folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
+        missing = [episode for episode in plan.episodes if episode not in ledger]
+        lacking = [episode for episode in missing if ledger.misplaced(episode) is None] or missing
+        changed = [(episode.index, ledger.why_not(episode)) for episode in missing if ledger.has_lost(episode)]
+    if changed:
+        index, why = changed[0]
+        raise OutputExists(
+            f"{folder} holds a finished dataset, but {len(changed)} of its {len(plan.episodes)} episodes were changed "
+            f"since, such as {index}: {why}. Keep the dataset if that does no harm, choose another folder, or pass "
+            "--overwrite"
+        )
+    if missing and not rerun.skip_bad:
+        raise OutputExists(
+            f"{folder} is finished, but lacks {len(lacking)} episodes that can be read by now, such as "
+            f"{lacking[0].episode.index} of {plan.recipe.sources[lacking[0].binding].path}. Pass --skip-bad to add them"
+        )
+    return not (missing or (rerun.retry_skipped and had_skipped))

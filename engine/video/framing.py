@@ -1,0 +1,47 @@
+"""How a dataset's square pictures were made of a camera's: what a robot's live frames must match."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from millrace.engine.dataset.published import manifest_head
+from millrace.engine.video.reframe import Crop
+
+
+class Framing(BaseModel):
+    """Pictures of one size, made square in one way.
+
+    width, height: of the source, in pixels. image_size: side of the output.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    crop: Crop
+    width: int
+    height: int
+    image_size: int
+
+    def __str__(self) -> str:
+        size, whole = f"{self.image_size}x{self.image_size}", f"{self.width}x{self.height}"
+        if self.width == self.height:
+            return f"trained on {size}, whole square pictures of {whole}; send whole frames"
+        if self.crop == "pad":
+            return f"trained on {size}, padded from {whole}; send whole frames"
+        return f"trained on {size}, cropped to the centre square of {whole}; crop live frames alike"
+
+
+class _Head(BaseModel):
+    """millrace.json before its episodes, of which only this matters."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    frames: tuple[Framing, ...] = ()
+
+
+def published_framings(root: Path) -> tuple[Framing, ...]:
+    """How a dataset of ours says that its pictures became square; none where that is not known."""
+    try:
+        head = manifest_head(root)
+        return () if head is None else _Head.model_validate_json(head).frames
+    except (OSError, ValueError):
+        return ()

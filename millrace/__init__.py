@@ -1,0 +1,77 @@
+"""Millrace streams LeRobot datasets of any robot into what NVIDIA GR00T N1.6 trains on.
+
+import millrace
+source = millrace.open_source("data/aloha")
+millrace.convert(millrace.Recipe.single(source, map="aloha_to_gr1_rescaled"), "out/aloha_gr1")
+millrace.validate("out/aloha_gr1")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from millrace.engine.about import VERSION
+
+if TYPE_CHECKING:
+    from millrace.embodiments import EmbodimentMap, Robot, load_map, load_robot, map_names, robot_names
+    from millrace.embodiments.errors import MillraceError
+    from millrace.engine.convert import convert
+    from millrace.engine.dataset.problems import Problem, Report
+    from millrace.engine.execution.workers import Workers
+    from millrace.engine.inspection import Finding, Inspection, inspect_dataset
+    from millrace.engine.planning.recipe import Recipe
+    from millrace.engine.planning.recipe_file import read_recipe
+    from millrace.engine.sources import SourceDataset, open_source
+    from millrace.engine.summary import Summary
+    from millrace.engine.validate import validate
+
+__version__ = VERSION
+
+__all__ = [
+    "EmbodimentMap",
+    "Finding",
+    "Inspection",
+    "MillraceError",
+    "Problem",
+    "Recipe",
+    "Report",
+    "Robot",
+    "SourceDataset",
+    "Summary",
+    "Workers",
+    "convert",
+    "inspect_dataset",
+    "load_map",
+    "load_robot",
+    "map_names",
+    "open_source",
+    "read_recipe",
+    "robot_names",
+    "validate",
+]
+
+# A module is imported when one of its names is asked for: a worker, or whoever only reads robots, needs few of them.
+_MODULES = {
+    "millrace.embodiments": ("EmbodimentMap", "Robot", "load_map", "load_robot", "map_names", "robot_names"),
+    "millrace.embodiments.errors": ("MillraceError",),
+    "millrace.engine.convert": ("convert",),
+    "millrace.engine.dataset.problems": ("Problem", "Report"),
+    "millrace.engine.execution.workers": ("Workers",),
+    "millrace.engine.inspection": ("Finding", "Inspection", "inspect_dataset"),
+    "millrace.engine.planning.recipe": ("Recipe",),
+    "millrace.engine.planning.recipe_file": ("read_recipe",),
+    "millrace.engine.sources": ("SourceDataset", "open_source"),
+    "millrace.engine.summary": ("Summary",),
+    "millrace.engine.validate": ("validate",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'millrace' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,128 @@
+"""The command `millrace`."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
+
+import tyro
+
+import millrace
+from millrace.commands.convert import Convert
+from millrace.commands.doctor import Doctor
+from millrace.commands.evaluate import Evaluate
+from millrace.commands.finetune import Finetune
+from millrace.commands.inspect import Inspect
+from millrace.commands.maps import Maps
+from millrace.commands.pipe import is_unread, quiet_if_unread
+from millrace.commands.pipeline import Pipeline
+from millrace.commands.positionals import positionals_first
+from millrace.commands.robots import Robots
+from millrace.commands.serve import Serve
+from millrace.commands.unknown_flags import check_flags
+from millrace.commands.upload import Upload
+from millrace.commands.validate import Validate
+from millrace.embodiments.errors import MillraceError, unknown_name
+from millrace.engine.about import VERSION
+from millrace.engine.errors import SeveralProblems
+from millrace.engine.text import printable
+
+STOPPED = 130  # as shells report a Ctrl-C
+VERSION_WORDS = ("version", "--version", "-V")
+
+COMMANDS = {
+    "inspect": Inspect,
+    "convert": Convert,
+    "validate": Validate,
+    "robots": Robots,
+    "maps": Maps,
+    "finetune": Finetune,
+    "evaluate": Evaluate,
+    "serve": Serve,
+    "pipeline": Pipeline,
+    "upload": Upload,
+    "doctor": Doctor,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command `millrace`; returns its exit code: 0, 1 for bad data, 2 for a bad command, map or recipe."""
+    with quiet_if_unread():
+        return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(words: list[str]) -> int:
+    if words and words[0] in VERSION_WORDS:
+        print(f"millrace {VERSION}")
+        return 0
+    try:
+        command = _parse(_help_first(words))
+    except MillraceError as error:
+        return _report(error)
+    try:
+        with _terminated_as_interrupted():
+            code: int = command.run()
+            return code
+    except KeyboardInterrupt:
+        print(command.when_stopped, file=sys.stderr)
+        return STOPPED
+    except Exception as error:
+        if command.debug or is_unread(error):
+            raise
+        return _report(error)
+
+
+def _help_first(words: list[str]) -> list[str]:
+    """`millrace help convert` as `millrace convert --help`, `millrace` and `millrace help` as `millrace --help`."""
+    if not words or words[0] == "help":
+        return [*words[1:2], "--help"]
+    return words
+
+
+def _parse(arguments: list[str]) -> Any:
+    """The command that the arguments name, each with a page of its own; the overview has a line for each."""
+    name = arguments[0]
+    if not name.startswith("-") and name not in COMMANDS:
+        raise unknown_name(name, "command of millrace", COMMANDS)
+    if name in COMMANDS:
+        check_flags(arguments[1:], COMMANDS[name], name=name)
+        words = positionals_first(arguments[1:], COMMANDS[name])
+        return tyro.cli(COMMANDS[name], prog=f"millrace {name}", args=words)
+    overview = {name: tyro.conf.subcommand(name, description=_title(command)) for name, command in COMMANDS.items()}
+    choices: list[Any] = [Annotated[command, overview[name]] for name, command in COMMANDS.items()]
+    description = (millrace.__doc__ or "").splitlines()[0]
+    return tyro.cli(reduce(or_, choices), prog="millrace", description=description, args=arguments)
+
+
+def _title(command: type) -> str:
+    return (command.__doc__ or "").splitlines()[0]
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, as schedulers send it, ends a command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(error: Exception) -> int:
+    """One line for each thing that is wrong, on standard error, whatever the dataset's texts hold."""
+    if isinstance(error, MillraceError):
+        lines = error.lines if isinstance(error, SeveralProblems) else [str(error)]
+    elif isinstance(error, OSError):
+        lines = [str(error)]
+    else:
+        lines = [f"internal error, {type(error).__name__}: {error} (--debug shows where)"]
+    for line in lines:
+        print(printable(line), file=sys.stderr)
+    return error.exit_code if isinstance(error, MillraceError) else 1

@@ -1,0 +1,212 @@
+"""Nodes share sources, output and libraries with the driver, or are named; a worker never takes another file."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import LOCAL, convert_here, data_path, files_of, recipe_for, video_path
+from millrace.engine.convert import convert, plan_conversion
+from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
+from millrace.engine.episode.convert import convert_episode
+from millrace.engine.errors import EpisodesFailed, FaultCode, NodesDiffer
+from millrace.engine.execution import cluster
+from millrace.engine.execution import ray_data as stream
+from millrace.engine.execution.cluster import _NoAnswer, check_nodes, explain
+from millrace.engine.execution.node import TOKEN, node_problems, shared_by
+from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.sources.file_state import FileState
+from support.synthetic import SyntheticVideo, write_dataset
+
+SMALL = SyntheticVideo(codec="libx264", gop=10, bframes=0)
+SETTINGS = {"robot": "aloha", "horizon": 2}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("nodes") / "source"
+    write_dataset(root, lengths=(6, 8), fps=20, video=SMALL)
+    return root
+
+
+@pytest.fixture
+def plan(source: Path, tmp_path: Path) -> ConversionPlan:
+    return plan_conversion(recipe_for(Path(shutil.copytree(source, tmp_path / "source")), **SETTINGS))
+
+
+def test_workers_get_absolute_paths_whatever_was_typed(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(source.parent)
+    plan = plan_conversion(recipe_for(Path("source"), **SETTINGS))
+    assert plan.recipe.sources[0].path == Path("source")
+    assert plan.job.bindings[0].root == source
+    assert all(path.is_absolute() for episode in plan.episodes for path in episode.episode.paths)
+
+
+def test_the_same_dataset_comes_of_a_relative_and_an_absolute_path(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source.parent)
+    convert_here(Path("source"), tmp_path / "relative", **SETTINGS)
+    convert_here(source, tmp_path / "absolute", **SETTINGS)
+    assert files_of(tmp_path / "relative") == files_of(tmp_path / "absolute")
+
+
+def test_a_worker_that_sees_another_file_does_not_take_it(plan: ConversionPlan, tmp_path: Path) -> None:
+    """The same size, as a copy on a node that is not the driver's."""
+    video = video_path(plan.job.bindings[0].root, 1)
+    os.utime(video, ns=(0, video.stat().st_mtime_ns - 60_000_000_000))
+    result = convert_episode(plan.episodes[1], plan.job, tmp_path / "out", tmp_path)
+    assert isinstance(result, EpisodeFailure)
+    assert result.code is FaultCode.CHANGED
+    assert f" sees {video} with {FileState.of(video)}, where the plan saw {plan.episodes[1].states[1]}" in result.reason
+    assert not result.code.is_of_episode
+
+
+def test_files_that_vanish_during_a_run_are_not_skipped(source: Path, tmp_path: Path) -> None:
+    """An unmounted drive leaves an empty folder; its episodes are as good as before."""
+    root = Path(shutil.copytree(source, tmp_path / "source"))
+
+    def unmount(result: EpisodeResult) -> None:
+        if root.is_dir() and any(root.iterdir()):
+            root.rename(tmp_path / "drive")
+            root.mkdir()
+
+    out, recipe = tmp_path / "out", recipe_for(root, **SETTINGS)
+    with pytest.raises(EpisodesFailed) as caught:
+        convert(recipe, out, workers=LOCAL, skip_bad=True, on_result=unmount)
+    assert f"does not see {data_path(root, 1)}, which the plan saw" in caught.value.lines[0]
+    assert not (out / "meta").exists()
+    root.rmdir()
+    (tmp_path / "drive").rename(root)
+    summary = convert(recipe, out, workers=LOCAL, skip_bad=True)
+    assert (summary.num_episodes, summary.quarantined) == (2, ())
+
+
+def test_times_that_a_file_system_rounds_are_the_same(plan: ConversionPlan, tmp_path: Path) -> None:
+    states = tuple(replace(state, mtime_ns=state.mtime_ns // 10**9 * 10**9) for state in plan.episodes[1].states)
+    episode = replace(plan.episodes[1], states=states)
+    assert not isinstance(convert_episode(episode, plan.job, tmp_path / "out", tmp_path), EpisodeFailure)
+
+
+def test_a_file_that_only_a_worker_misses_is_converted_by_the_driver(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import millrace.engine.run
+
+    results = millrace.engine.run._results
+
+    def blind(*args: object) -> object:
+        for result in results(*args):  # type: ignore[arg-type]
+            yield _missing(result) if result.index == 1 else result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(millrace.engine.run, "_results", blind)
+        summary = convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=LOCAL, skip_bad=True)
+    assert (summary.num_episodes, summary.quarantined) == (2, ())
+    convert_here(source, tmp_path / "other", **SETTINGS)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "other")
+
+
+def _missing(result: EpisodeResult) -> EpisodeFailure:
+    facts = result.model_dump(include={"index", "plan", "binding", "source_episode"})
+    return EpisodeFailure(**facts, camera=None, code=FaultCode.MISSING, reason="no rows")
+
+
+def test_a_node_like_the_driver_has_no_problems(plan: ConversionPlan, tmp_path: Path) -> None:
+    assert node_problems(shared_by(plan.episodes, tmp_path)) == []
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [TOKEN]
+
+
+def test_a_node_says_what_it_lacks(plan: ConversionPlan, tmp_path: Path) -> None:
+    shared = shared_by(plan.episodes, tmp_path)
+    rows, video = (path_of(plan.job.bindings[0].root, 0) for path_of in (data_path, video_path))
+    video.write_bytes(b"other")
+    other = replace(shared, versions={**shared.versions, "numpy": "0.1"}, token="another")
+    versions, folder, file = node_problems(other)
+    assert versions.startswith("has numpy ")
+    assert versions.endswith(", not 0.1")
+    assert folder == f"sees another folder at {tmp_path} than the driver"
+    assert file.startswith(f"sees {video} with 5 bytes of ")
+    rows.unlink()
+    (problem,) = node_problems(replace(shared, folder=tmp_path))
+    assert problem.startswith(f"does not see {rows}, which the driver does")
+    (first, _) = node_problems(replace(shared, folder=tmp_path / "elsewhere"))
+    assert first.startswith("cannot use the output folder (No such file or directory: ")
+
+
+def fake_nodes(*numbers: int) -> list[dict[str, Any]]:
+    ray = {"Alive": True, "Resources": {"CPU": 4.0}}
+    return [
+        {
+            **ray,
+            "NodeID": str(number),
+            "NodeManagerHostname": f"host{number}",
+            "NodeManagerAddress": f"192.0.2.{number}",
+        }
+        for number in numbers
+    ]
+
+
+def test_nodes_that_differ_stop_the_run_by_name(
+    plan: ConversionPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second has a mount without the source, the third hangs, the fourth leaves while it is asked."""
+    seen = [fake_nodes(1, 2, 3, 4), fake_nodes(1, 2, 3)]
+
+    def ask(node: dict[str, Any], question: Any, shared: Any, **_: object) -> object:
+        elsewhere = tuple((tmp_path / "mount" / path.name, state) for path, state in shared.files)
+        if node["NodeID"] == "2":
+            return question(replace(shared, files=elsewhere))
+        return question(shared) if node["NodeID"] == "1" else _NoAnswer("no answer within 120 s: it is overloaded")
+
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: seen.pop(0))
+    monkeypatch.setattr(cluster, "ask_node", ask)
+    monkeypatch.setattr(cluster, "_answers", lambda asked, *_, **__: asked)
+    with pytest.raises(NodesDiffer) as caught:
+        check_nodes(plan.episodes, tmp_path)
+    second, third, remedy = caught.value.lines
+    missing = tmp_path / "mount" / data_path(Path(), 0).name
+    assert second == (
+        f"node host2 (192.0.2.2) does not see {missing}, which the driver does; "
+        "sources must be at the same path on all nodes"
+    )
+    assert third == "node host3 (192.0.2.3) no answer within 120 s: it is overloaded"
+    assert remedy == "nothing was converted: fix these nodes, or remove them from the cluster"
+    seen = [fake_nodes(1), fake_nodes(1)]
+    check_nodes(plan.episodes, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "\x1b[36mray::Map\x1b[39m\n  at\nModuleNotFoundError: No module named 'millrace.engine.execution.ray_data'",
+            "module millrace:",
+        ),
+        ("ray::f()\n  at line 3\nOSError: it broke", "Ray stopped with RuntimeError: OSError: it broke"),
+    ],
+)
+def test_errors_of_ray_are_one_line_by_cause(text: str, told: str) -> None:
+    line = explain(RuntimeError(text))
+    assert told in line
+    assert "\n" not in line
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("has_token", [True, False])
+def test_a_token_that_ray_has_is_used_for_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_token: bool
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "")
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    if has_token:
+        (tmp_path / "token").write_text("secret")
+    stream._use_token()
+    assert os.environ.get("RAY_AUTH_MODE") == ("token" if has_token else None)
+    message = stream._unreachable("192.0.2.2:6399", ConnectionError("Failed to connect.\nmore"))
+    assert "no Ray cluster can be used at 192.0.2.2:6399 (Failed to connect); check that Ray" in message
+    assert (f"copy {tmp_path / 'token'} from the cluster's head" in message) is not has_token

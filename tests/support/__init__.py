@@ -1,0 +1,1 @@
+"""What tests share: small datasets and ways to break them, servers, processes, workers that fail."""

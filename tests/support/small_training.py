@@ -1,0 +1,53 @@
+"""A small torch model trained through the product's own workers; Ray's processes import it by name."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from millrace.train.progress import Meter
+from millrace.train.worker import Worker
+
+SECONDS_A_STEP = 0.2  # long enough that a test can end a process between two checkpoints
+
+
+def train_small(worker: Worker) -> None:
+    """Workers share gradients by DDP, as GR00T's do."""
+    worker.check_world(dist.get_world_size() if dist.is_initialized() else 1)
+    train_with(worker, torch.nn.parallel.DistributedDataParallel if dist.is_initialized() else torch.nn.Sequential)
+
+
+def train_apart(worker: Worker) -> None:
+    """Each worker trains a model of its own, as GR00T's do where accelerate overlooks the process group."""
+    train_with(worker, torch.nn.Sequential)
+
+
+def train_with(worker: Worker, wrap: Callable[[torch.nn.Module], torch.nn.Module]) -> None:
+    torch.manual_seed(worker.settings.seed)
+    model = torch.nn.Linear(4, 1)
+    if worker.checkpoint:
+        model.load_state_dict(torch.load(worker.checkpoint / "model.pt"))
+    shared, meter = wrap(model), Meter(worker.first_step)
+    for step in range(worker.first_step + 1, worker.settings.max_steps + 1):
+        with meter.waiting():
+            time.sleep(SECONDS_A_STEP)
+            samples = torch.randn(8, 4, generator=torch.Generator().manual_seed(100 * step + worker.rank))
+        shared.zero_grad()
+        loss = (shared(samples) - samples.sum(1, keepdim=True)).square().mean()
+        loss.backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= worker.settings.learning_rate * parameter.grad
+        last = worker.log(meter, step=step, loss=loss.item(), learning_rate=worker.settings.learning_rate)
+        if step % worker.settings.save_steps == 0:
+            worker.save(saved(worker, step, model), model.parameters(), last)
+
+
+def saved(worker: Worker, step: int, model: torch.nn.Module) -> Path:
+    checkpoint = worker.folder / f"checkpoint-{step}"
+    if worker.rank == 0:
+        checkpoint.mkdir(exist_ok=True)
+        torch.save(model.state_dict(), checkpoint / "model.pt")
+    return checkpoint

@@ -1,0 +1,10 @@
+"""What a run has told in its log."""
+
+from pathlib import Path
+
+from millrace.train.progress import EVENT, LOG, Reading, Saved, Started
+
+
+def read_events(folder: Path) -> list[Started | Reading | Saved]:
+    """All events of a run's folder, in order."""
+    return [EVENT.validate_json(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]

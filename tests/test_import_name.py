@@ -1,0 +1,66 @@
+"""`millrace` is the only name that an installation takes: a folder with engine.py or train.py is a place to work in."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+import millrace
+from conftest import REPOSITORY
+from millrace.engine.about import DISTRIBUTION
+from support.synthetic import write_dataset
+from support.training_setups import write_base, write_run_dataset
+
+FOLDERS = ("engine", "train", "commands", "embodiments")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder whose modules have the names of Millrace's folders, and must not be imported."""
+    for name in FOLDERS:
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('the {name}.py of another project')\n")
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
+
+
+def test_an_installation_takes_one_name() -> None:
+    taken = distribution(DISTRIBUTION).read_text("top_level.txt")
+    assert taken is not None
+    assert taken.split() == ["millrace"]
+
+
+def test_every_public_name_is_there() -> None:
+    assert {name for name in millrace.__all__ if getattr(millrace, name, None) is None} == set()
+    assert set(millrace.__all__) <= set(dir(millrace))
+    assert millrace.__version__
+    with pytest.raises(AttributeError, match="no attribute 'convrt'"):
+        millrace.convrt  # noqa: B018
+    assert (REPOSITORY / "millrace/py.typed").is_file()
+
+
+def test_a_conversion_with_ray_works_beside_modules_of_these_names(folder: Path) -> None:
+    write_dataset(folder / "source", lengths=(41, 33))
+    flags = ["--map", "aloha_to_gr1", "--image-size", "64", "--workers", "2"]
+    done = run(folder, "-m", "millrace", "convert", "source", "out", *flags)
+    assert done.returncode == 0, done.stderr
+    code = "import millrace; report = millrace.validate('out'); print(report.is_valid, type(report) is millrace.Report)"
+    assert run(folder, "-c", code).stdout.split() == ["True", "True"]
+
+
+def test_a_preflight_works_beside_modules_of_these_names(folder: Path) -> None:
+    write_run_dataset(folder / "dataset")
+    write_base(folder / "base")
+    (folder / "dataset/modality_config.py").write_text("raise ValueError('not of constants')\n")
+    flags = ["--base-model-path", "base", "--output-dir", "run", "--dry-run"]
+    done = run(folder, "-m", "millrace", "finetune", "dataset", *flags)
+    told = done.stdout + done.stderr
+    assert "of another project" not in told
+    assert "Embodiment" not in told or "No module named 'gr00t'" in told

@@ -1,0 +1,234 @@
+"""Every check of preflight notices what breaks it, all of them at once, and says what to do; nothing is raised."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import video_path
+from millrace.engine.dataset.modality_config import read_config
+from millrace.engine.dataset.remedies import REMEDIES
+from millrace.engine.validate import CHECKS as DATA_CHECKS
+from millrace.engine.validate import validate
+from millrace.train.preflight import CHECKS, Machine, preflight
+from millrace.train.preflight.machine import Gpu
+from support.synthetic import edit_jsonl
+from support.training_setups import (
+    CONFIG,
+    EVERYTHING,
+    GB,
+    PROCESSOR,
+    codes,
+    printed,
+    replace_text,
+    settings_of,
+    write_statistics,
+)
+
+pytest_plugins = ["support.training_fixtures"]
+
+Files = Callable[[Path, Path], None]
+
+
+def test_a_sound_run_has_no_problem_and_a_plan(whole: Path, base: Path) -> None:
+    checked = preflight(settings_of(whole, base), machine=EVERYTHING)
+    assert codes(checked) == set()
+    assert checked.plan is not None
+
+
+def other_base(**changes: Any) -> Files:
+    """A base model with other values of config.json."""
+    return lambda dataset, base: (base / "config.json").write_text(json.dumps({**CONFIG, **changes})) and None
+
+
+def other_processor(**changes: Any) -> Files:
+    """A base model with other values of processor_config.json."""
+    content = json.dumps({"processor_kwargs": {**PROCESSOR, **changes}})
+    return lambda dataset, base: (base / "processor_config.json").write_text(content) and None
+
+
+def drop(part: str) -> Files:
+    return lambda dataset, base: (base.parent / part).unlink()
+
+
+def untouched(dataset: Path, base: Path) -> None:
+    pass
+
+
+def second_dataset_of_another_config(dataset: Path, base: Path) -> None:
+    shutil.copytree(dataset, base.parent / "second")
+    replace_text(base.parent / "second/modality_config.py", "range(16)", "range(8)")
+
+
+def dynamic_config(dataset: Path, base: Path) -> None:
+    replace_text(dataset / "modality_config.py", "CONFIG = {", "raise RuntimeError\nCONFIG = {")
+
+
+def gpus_of(num_bytes: float) -> Mapping[str, Any]:
+    return {"gpus": (Gpu("small", int(num_bytes)),)}
+
+
+# What is broken: files, then flags, then the machine; and a part of what is said about it.
+BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
+    "embodiment-tag": (untouched, {"embodiment_tag": "ALOHA"}, {}, "Known: NEW_EMBODIMENT, GR1"),
+    "tag-unregistered": (
+        drop("dataset/modality_config.py"),
+        {},
+        {},
+        "Embodiment tag not found: N1.6 has no modality config for NEW_EMBODIMENT",
+    ),
+    "tag-taken": (
+        untouched,
+        {"embodiment_tag": "UNITREE_G1", "modality_config_path": Path("mine.py")},
+        {},
+        "a config of its own for UNITREE_G1",
+    ),
+    "tag-projector": (other_base(max_num_embodiments=12), {"embodiment_tag": "GR1"}, {}, "projector 20"),
+    "configs-differ": (second_dataset_of_another_config, {"datasets": ("dataset", "second")}, {}, "something else"),
+    "config-unread": (dynamic_config, {}, {}, "only by running it"),
+    "base-model": (drop("base/processor_config.json"), {}, {}, "base has no processor_config.json"),
+    "base-model-type": (other_base(model_type="mine"), {}, {}, "'mine'"),
+    "base-model-weights": (drop("base/model.safetensors"), {}, {}, "neither model.safetensors nor"),
+    "base-statistics": (
+        lambda dataset, base: write_statistics(base, state={"left_arm": 6, "left_gripper": 2}),
+        {"override_pretraining_statistics": False},
+        {},
+        "base for NEW_EMBODIMENT: state left_gripper of 2 values, not 1, no state right_arm, no state right_gripper, ",
+    ),
+    "model-dims": (other_base(max_state_dim=13), {}, {}, "trains 14 state values (left_arm 6, left_gripper 1, "),
+    "model-horizon": (other_processor(max_action_horizon=15), {}, {}, "chunks of 16 steps, "),
+    "batch": (untouched, {"global_batch_size": 30, "num_gpus": 4}, {}, "not a multiple of 4 workers x 1"),
+    "shards": (untouched, {"shard_size": 1}, {}, "115 steps make 115 shards of 1, but episodes are cut into 30 parts"),
+    "shards-per-epoch": (untouched, {"num_shards_per_epoch": 3, "dataloader_num_workers": 4}, {}, "of 4 loaders"),
+    "learning-rate": (untouched, {"learning_rate": 1e-7}, {}, "1e-07 is more than 100 times off"),
+    "groot": (untouched, {}, {"why_no_groot": "no gr00t"}, "no gr00t"),
+    "flash-attn": (untouched, {}, {"packages": frozenset()}, "flash-attn, which is not installed"),
+    "flash-attn-gpu": (untouched, {"cpu": True}, {}, "needs a GPU"),
+    "video-backend": (
+        untouched,
+        {"stock_loader": True},
+        {"broken_decoders": {"torchcodec": "libavutil.so.59: cannot open shared object file"}},
+        "libavutil.so.59",
+    ),
+    "gpus": (untouched, {"num_gpus": 2}, {"gpus": (Gpu("A100", 80 * GB),)}, "--num-gpus 2, but this machine has 1"),
+    # 810 trained weights at 16 bytes, 550 frozen ones at 2.
+    "gpu-memory": (untouched, {"global_batch_size": 1}, gpus_of(10_000), "CUDA out of memory"),
+    "gpu-memory-batch": (untouched, {}, gpus_of(8e9), "11 GB (by a formula, unmeasured) of 8 GB"),
+    "memory": (untouched, {}, {"memory_bytes": GB}, "1.0 GB of memory are available"),
+    "disk": (untouched, {"save_total_limit": 5, "max_steps": 10**6}, {"disk_bytes": 30_000}, "6 checkpoints"),
+    "output-dir": (untouched, {}, {"why_not_writable": "/ is read-only"}, "/ is read-only"),
+    "deepspeed": (untouched, {"num_gpus": 2}, {"packages": frozenset()}, "--num-gpus 2 trains with DeepSpeed"),
+    "tensorboard": (untouched, {"tensorboard": True}, {"packages": frozenset()}, "--tensorboard, but it is not"),
+    "wandb": (untouched, {"use_wandb": True}, {"has_wandb_login": False}, "nobody is logged in"),
+    "cluster": (untouched, {"address": "auto"}, {}, "behind --address auto"),
+}
+
+
+def test_every_check_is_broken_here() -> None:
+    assert set(BREAKS) == set(CHECKS)
+
+
+@pytest.mark.parametrize("code", BREAKS)
+def test_each_check_notices_what_breaks_it(code: str, dataset: Path, base: Path) -> None:
+    files, flags, machine, told = BREAKS[code]
+    files(dataset, base)
+    if "datasets" in flags:
+        flags = {**flags, "datasets": tuple(base.parent / name for name in flags["datasets"])}
+    checked = preflight(settings_of(dataset, base, **flags), machine=replace(EVERYTHING, **machine))
+    found = {found.code: found for found in (*checked.problems, *checked.warnings)}
+    assert told in found[code].message
+    assert found[code].remedy
+    assert found[code].severity == CHECKS[code].severity
+
+
+@pytest.mark.parametrize("code", DATA_CHECKS)
+def test_every_check_of_the_data_has_a_remedy(code: str) -> None:
+    assert REMEDIES[code]
+
+
+def test_no_remedy_is_left_of_a_check_that_is_gone() -> None:
+    assert set(REMEDIES) == set(DATA_CHECKS)
+
+
+def test_all_problems_are_told_at_once(dataset: Path, base: Path) -> None:
+    (dataset / "meta/tasks.jsonl").write_text("\n")
+    video_path(dataset, 1).unlink()
+    edit_jsonl(dataset / "meta/episodes.jsonl", lambda lines: lines[2].update(length=99))
+    (base / "config.json").unlink()
+    machine = Machine(
+        memory_bytes=GB,
+        disk_bytes=GB,
+        gpus=(),
+        packages=frozenset(),
+        why_no_groot="no gr00t",
+        broken_decoders={},
+        has_wandb_login=False,
+        why_not_writable="/ is read-only",
+    )
+    settings = settings_of(
+        dataset, base, use_wandb=True, global_batch_size=7, num_gpus=4, shard_size=1, num_shards_per_epoch=1
+    )
+    checked = preflight(settings, machine=machine)
+    expected = {"jsonl-blank", "video-missing", "rows-length", "base-model", "batch", "shards", "shards-per-epoch"}
+    assert expected | {"groot", "wandb", "gpus", "memory", "disk", "output-dir"} <= codes(checked)
+
+
+def test_data_is_judged_by_the_modality_config_that_is_trained(dataset: Path, base: Path) -> None:
+    mine = base.parent / "mine.py"
+    shutil.copy(dataset / "modality_config.py", mine)
+    replace_text(mine, '"left_gripper",', '"left_hand",')
+    checked = preflight(settings_of(dataset, base, modality_config_path=mine), machine=EVERYTHING)
+    (found,) = (found for found in checked.problems if found.code == "config-keys" and "state" in found.message)
+    assert found.message.startswith(f"{mine}: state names left_hand, which modality.json lacks")
+
+
+def test_validate_takes_a_config_in_place_of_the_datasets_own(dataset: Path) -> None:
+    config = read_config(dataset)
+    replace_text(dataset / "modality_config.py", '"left_gripper",', '"left_hand",')
+    assert "config-keys" in {found.code for found in validate(dataset).problems}
+    assert validate(dataset, config=config).is_valid
+
+
+def test_sine_and_cosine_double_a_state_where_the_processor_has_them(dataset: Path, base: Path) -> None:
+    replace_text(
+        dataset / "modality_config.py",
+        '"state": ModalityConfig(',
+        '"state": ModalityConfig(sin_cos_embedding_keys=["left_arm", "right_arm"], ',
+    )
+    other_processor(max_state_dim=25)(dataset, base)
+    (found,) = preflight(settings_of(dataset, base), machine=EVERYTHING).problems
+    assert found.code == "model-dims"
+    assert "26 state values (left_arm 12, left_gripper 1, right_arm 12, right_gripper 1)" in found.message
+    other_processor(max_state_dim=25, apply_sincos_state_encoding=False)(dataset, base)
+    assert not preflight(settings_of(dataset, base), machine=EVERYTHING).problems
+
+
+def test_a_model_type_of_ones_own_needs_neither_flash_attn_nor_a_gpu(whole: Path, base: Path) -> None:
+    other_base(model_type="mine")(whole, base)
+    settings = settings_of(whole, base, import_module=(Path("mine.py"),), cpu=True, num_gpus=2)
+    assert codes(preflight(settings, machine=replace(EVERYTHING, packages=frozenset(), gpus=()))) == set()
+
+
+def test_statistics_that_gr00t_laid_out_anew_are_no_problem(whole: Path, base: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(whole, tmp_path / "trained_before"))
+    file = copy / "meta/relative_stats.json"
+    file.write_text(json.dumps(json.loads(file.read_text())))
+    assert "digests" in {found.code for found in validate(copy).problems}
+    assert codes(preflight(settings_of(copy, base), machine=EVERYTHING)) == set()
+
+
+def test_what_is_no_dataset_is_told_like_all_else(base: Path, tmp_path: Path) -> None:
+    checked = preflight(settings_of(tmp_path / "nowhere", base, global_batch_size=7, num_gpus=2), machine=EVERYTHING)
+    assert {"dataset-missing", "tag-unregistered", "batch"} == codes(checked)
+    assert checked.plan is None
+
+
+def test_problems_are_printed_one_a_line_with_markup_as_it_is(whole: Path, base: Path) -> None:
+    settings = replace(settings_of(whole, base), base_model_path="[bold]no/such/model")
+    text = printed(preflight(settings, machine=EVERYTHING), width=40)
+    assert "base-model  there is no folder [bold]no/such/model, and no model on the Hub can have that name\n" in text
+    assert "ready to train" not in text

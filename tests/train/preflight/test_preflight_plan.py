@@ -1,0 +1,94 @@
+"""The plan of a run: what is trained, how often each dataset is seen, what it takes of disk and memory."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conftest import IMAGE_SIZE
+from millrace.train.preflight import preflight
+from millrace.train.settings import FinetuneSettings
+from support.training_setups import (
+    CONFIG,
+    EVERYTHING,
+    NUM_STEPS,
+    codes,
+    printed,
+    replace_text,
+    settings_of,
+    write_base,
+)
+
+pytest_plugins = ["support.training_fixtures"]
+
+
+def test_a_dataset_of_short_episodes_leaves_nothing_to_plan(dataset: Path, base: Path) -> None:
+    replace_text(dataset / "modality_config.py", "range(16)", "range(56)")
+    checked = preflight(settings_of(dataset, base), machine=EVERYTHING)
+    assert {"episodes-too-short", "model-horizon", "relative-horizon"} <= codes(checked)
+    assert checked.plan is None
+    assert "no episode has the 56 frames of an action chunk" in printed(checked)
+
+
+def test_checkpoints_of_an_earlier_run_already_lie_on_the_disk(whole: Path, base: Path) -> None:
+    settings = settings_of(whole, base, save_total_limit=5, max_steps=1000)
+    one = 550 * 2 + 810 * 12
+    machine = replace(EVERYTHING, disk_bytes=4 * one)
+    assert codes(preflight(settings, machine=machine)) == {"disk"}
+    for step in (50, 100):
+        (settings.run_folder / f"checkpoint-{step}").mkdir(parents=True)
+        (settings.run_folder / f"checkpoint-{step}/COMPLETE").touch()
+    assert codes(preflight(settings, machine=machine)) == set()
+
+
+def test_groots_own_loader_also_holds_a_whole_episode(whole: Path, base: Path) -> None:
+    settings = settings_of(whole, base)
+    plans = [preflight(replace(settings, stock_loader=stock), machine=EVERYTHING).plan for stock in (False, True)]
+    ours, stock = (plan.needs.per_loader for plan in plans if plan is not None)
+    assert stock - ours == 55 * IMAGE_SIZE**2 * 3
+
+
+def test_mixed_datasets_are_seen_by_their_shares(whole: Path, dataset: Path, base: Path) -> None:
+    settings = settings_of(whole, base, datasets=(whole, dataset), mix=(3.0, 1.0))
+    plan = preflight(settings, machine=EVERYTHING).plan
+    assert plan is not None
+    assert [part.share for part in plan.datasets] == [0.75, 0.25]
+    assert plan.datasets[0].passes(plan.num_samples) == pytest.approx(100 * 32 * 0.75 / NUM_STEPS)
+
+
+def test_the_plan_names_what_is_trained_and_what_it_takes(whole: Path, base: Path) -> None:
+    settings = settings_of(whole, base, num_gpus=2, gradient_accumulation_steps=4)
+    text = printed(preflight(settings, machine=EVERYTHING))
+    assert "always: N1.6 trains the top 4 layers, also without --tune-llm" in text
+    assert "32 = 4 per worker x 4 accumulated x 2 workers" in text
+    assert "100 of 32 samples; 3.6 see all data once" in text
+    assert "unmeasured" in text
+    assert "1x RTX 4090 (24GB)" in text
+    assert "ready to train" in text
+
+
+def test_a_smoke_test_on_cpus_is_not_held_against_the_guides_gpus(tmp_path: Path, whole: Path) -> None:
+    base = write_base(tmp_path / "mine", config={**CONFIG, "model_type": "mine"})
+    settings = settings_of(whole, base, import_module=(Path("mine.py"),), cpu=True)
+    assert "A100" not in printed(preflight(settings, machine=EVERYTHING))
+
+
+def trained(settings: FinetuneSettings) -> dict[str, bool]:
+    plan = preflight(settings, machine=EVERYTHING).plan
+    assert plan is not None
+    assert plan.components is not None
+    assert sum(part.num_values for part in plan.components) == 810 + 550
+    return {part.name: part.is_trained for part in plan.components}
+
+
+def test_flags_decide_what_is_trained_but_for_the_top_layers(whole: Path, base: Path) -> None:
+    settings = settings_of(whole, base)
+    parts = trained(settings)
+    assert {name for name, is_on in parts.items() if not is_on} == {"vision encoder", "language model, other layers"}
+    everything = trained(replace(settings, tune_llm=True, tune_visual=True))
+    assert all(everything.values())
+    little = trained(replace(settings, tune_projector=False, tune_diffusion_model=False))
+    assert {name for name, is_on in little.items() if is_on} == {
+        "language model, top layers",
+        "norm of vision and language",
+    }

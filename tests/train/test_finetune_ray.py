@@ -1,0 +1,227 @@
+"""Ray Train's part of a run: two gloo workers, reports, a killed worker, resuming. GR00T is not needed, torch is."""
+
+import io
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from rich.console import Console
+
+from conftest import REPOSITORY
+from millrace.train.cluster import connected
+from millrace.train.errors import GpuMissing, OtherRun, TrainingFailed, WeightsDiverged, WorldMismatch
+from millrace.train.progress import Reading, Saved, Started
+from millrace.train.run_folder import RunIdentity, complete_checkpoints
+from millrace.train.settings import FinetuneSettings
+
+torch = pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: pip install '.[train]'")
+
+from millrace.train.finetune import finetune  # noqa: E402
+from millrace.train.worker import Worker  # noqa: E402
+from support.small_training import train_apart, train_small  # noqa: E402
+from support.train_log import read_events  # noqa: E402
+
+IDENTITY = RunIdentity(
+    base_model="base",
+    datasets=("out/a",),
+    digests=("0" * 64,),
+    embodiment_tag="NEW_EMBODIMENT",
+    robot="gr1",
+    action_horizon=16,
+    modality_keys=("state.left_arm",),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _importable_by_workers() -> Any:
+    """Workers inherit the environment, not this process's sys.path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(REPOSITORY / "tests"), prepend=os.pathsep)
+        yield
+
+
+def settings_for(folder: Path, **flags: Any) -> FinetuneSettings:
+    defaults: dict[str, Any] = {"cpu": True, "num_gpus": 2, "max_steps": 6, "save_steps": 2, "learning_rate": 0.05}
+    return FinetuneSettings(datasets=(folder,), base_model_path="base", output_dir=folder, **{**defaults, **flags})
+
+
+def run(settings: FinetuneSettings, training: Any = train_small, identity: RunIdentity = IDENTITY) -> str:
+    """Train; returns what the terminal showed."""
+    shown = io.StringIO()
+    finetune(settings, identity, training, Console(file=shown, width=40))
+    return shown.getvalue()
+
+
+def events(folder: Path, kind: type) -> list[Any]:
+    return [event for event in read_events(folder) if isinstance(event, kind)]
+
+
+def wait_for_checkpoint(folder: Path, step: int) -> None:
+    while not (folder / f"checkpoint-{step}" / "COMPLETE").exists():
+        time.sleep(0.02)
+
+
+def kill_rank_1_after(folder: Path, step: int) -> None:
+    """Send SIGKILL to the process of rank 1 as soon as the checkpoint of a step is complete."""
+    wait_for_checkpoint(folder, step)
+    os.kill(events(folder, Started)[0].workers[1].pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a run of which a worker was killed once, and what the terminal showed."""
+    folder = tmp_path_factory.mktemp("runs") / "killed"
+    killer = threading.Thread(target=kill_rank_1_after, args=(folder, 2), daemon=True)
+    killer.start()
+    shown = run(settings_for(folder, max_failures=1))
+    killer.join(timeout=5)
+    assert not killer.is_alive()
+    return folder, shown
+
+
+def test_a_killed_worker_resumes_from_the_newest_complete_checkpoint(killed: tuple[Path, str]) -> None:
+    folder, shown = killed
+    first, second = events(folder, Started)
+    assert (first.step, second.step) == (0, 2)
+    assert first.workers[1].pid != second.workers[1].pid
+    after = [event.step for event in events(folder, Reading) if event.time > second.time]
+    assert after == [3, 4, 5, 6]
+    assert "resuming at step 2 of 6 with 2 worker(s)" in shown
+
+
+def test_checkpoints_are_reported_in_place_once_they_are_complete(killed: tuple[Path, str]) -> None:
+    folder, shown = killed
+    assert [path.name for path in complete_checkpoints(folder)] == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    results = json.loads((folder / "checkpoint_manager_snapshot.json").read_text())["checkpoint_results"]
+    last = results[-1]
+    assert last["checkpoint_dir_name"] == "checkpoint-6"
+    assert last["metrics"]["step"] == 6
+    assert last["metrics"]["first_step"] == 2
+    assert f"saved {folder / 'checkpoint-6'}" in shown.splitlines()
+    assert [event.step for event in events(folder, Saved)][-1] == 6
+
+
+def test_every_worker_tells_how_long_it_waited_for_data(killed: tuple[Path, str]) -> None:
+    folder, shown = killed
+    for reading in events(folder, Reading):
+        assert len(reading.ranks) == 2
+        assert 0 < reading.data_wait_share <= 1
+        assert reading.samples_per_second > 0
+    assert events(folder, Reading)[-1].line in shown.splitlines()
+    assert "waiting for data" in shown
+
+
+def test_the_same_command_resumes_and_then_has_nothing_to_do(killed: tuple[Path, str]) -> None:
+    folder, _ = killed
+    # Cut short while it was written: newer than all others, and not to be used.
+    (folder / "checkpoint-7").mkdir()
+    settings = settings_for(folder, max_steps=8, save_total_limit=2)
+    assert "resuming at step 6 of 8 with 2 worker(s)" in run(settings)
+    assert [path.name for path in complete_checkpoints(folder)] == ["checkpoint-6", "checkpoint-8"]
+    assert run(settings) == ""
+
+
+def test_another_horizon_in_the_same_folder_is_an_error(killed: tuple[Path, str]) -> None:
+    folder, _ = killed
+    other = IDENTITY.model_copy(update={"action_horizon": 30})
+    with pytest.raises(
+        OtherRun, match=r"killed was begun with action horizon 16, not 30\. Choose another --output-dir"
+    ):
+        run(settings_for(folder, max_steps=100), identity=other)
+
+
+def test_workers_that_train_apart_are_an_error(tmp_path: Path) -> None:
+    """And a failure without restarts left tells which workers said what."""
+    with pytest.raises(TrainingFailed, match=r"worker 0, 1: the weights of worker\(s\) 1 are not those of worker 0"):
+        run(settings_for(tmp_path / "apart"), train_apart)
+    assert not complete_checkpoints(tmp_path / "apart")
+
+
+def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path: Path) -> None:
+    worker = Worker(0, 1, tmp_path, None, settings_for(tmp_path), lambda metrics, checkpoint: None)
+    (tmp_path / "checkpoint-2").mkdir()
+    with pytest.raises(WeightsDiverged, match="no finite numbers any more"):
+        worker.save(tmp_path / "checkpoint-2", [torch.ones(3), torch.tensor([1.0, float("nan")])], None)
+    assert not complete_checkpoints(tmp_path)
+    worker.save(tmp_path / "checkpoint-2", [torch.ones(3), torch.tensor([1.0, 2.0]).bfloat16()], None)
+    assert complete_checkpoints(tmp_path)
+
+
+def test_one_worker_trains_in_this_process(tmp_path: Path) -> None:
+    shown = run(replace(settings_for(tmp_path), num_gpus=0))
+    assert [worker.pid for worker in events(tmp_path, Started)[0].workers] == [os.getpid()]
+    assert "starting at step 0 of 6 with 1 worker(s)" in shown
+
+
+def test_a_trainer_that_overlooks_the_other_workers_is_an_error(tmp_path: Path) -> None:
+    """What accelerate does on CPUs where it is not told to use them."""
+    worker = Worker(1, 2, tmp_path, None, settings_for(tmp_path), lambda metrics, checkpoint: None)
+    worker.check_world(2)
+    with pytest.raises(WorldMismatch, match="the trainer counts 1 processes, the process group 2"):
+        worker.check_world(1)
+
+
+def test_a_process_group_of_another_size_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(WorldMismatch, match="the process group has 1 workers, not 2"):
+        Worker.join(settings_for(tmp_path), tmp_path, lambda metrics, checkpoint: None)
+
+
+def test_workers_have_time_to_start(killed: tuple[Path, str]) -> None:
+    """Two of them took 110 s on two cores, and Ray's default is 60."""
+    assert float(os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"]) >= 300
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
+def test_gpus_that_are_not_there_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(GpuMissing, match=r"--num-gpus 2: Ray sees 0 GPUs.*--cpu"):
+        run(replace(settings_for(tmp_path), cpu=False))
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, Cluster]]:
+    """As `killed`, on a cluster of which a machine with a worker was lost for another; the cluster still runs."""
+    folder = tmp_path_factory.mktemp("runs") / "lost"
+    # By default Ray waits 15 seconds before it gives a machine up.
+    noticing = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": noticing})
+
+    leaving = cluster.add_node(num_cpus=1)
+    settings = settings_for(folder, max_steps=40, save_steps=10, max_failures=1, address=cluster.address)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            training = pool.submit(run, settings)
+            wait_for_checkpoint(folder, 10)
+            cluster.remove_node(leaving, allow_graceful=False)
+            cluster.add_node(num_cpus=1)
+            yield folder, training.result(timeout=300), cluster
+    finally:
+        cluster.shutdown()
+
+
+def test_a_lost_machine_is_replaced_and_training_resumes(lost: tuple[Path, str, Cluster]) -> None:
+    folder, shown, _ = lost
+    first, second = events(folder, Started)
+    assert first.step == 0
+    assert second.step >= 10
+    after = [event.step for event in events(folder, Reading) if event.time > second.time]
+    assert after == list(range(second.step + 1, 41))
+    assert f"resuming at step {second.step} of 40 with 2 worker(s)" in shown
+    assert [path.name for path in complete_checkpoints(folder)][-1] == "checkpoint-40"
+
+
+def test_a_running_cluster_is_left_as_it_was(lost: tuple[Path, str, Cluster]) -> None:
+    cluster = lost[2]
+    assert not ray.is_initialized()
+    with connected(cluster.address, num_workers=2):
+        assert sum(node["Alive"] for node in ray.nodes()) == 2
+        assert ray.available_resources()["CPU"] == 2

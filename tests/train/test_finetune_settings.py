@@ -1,0 +1,157 @@
+"""What a run is told: N1.6's flags and defaults, ours, and which of them contradict one another."""
+
+import ast
+import dataclasses
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import tyro
+
+from millrace.commands.finetune import Finetune
+from millrace.train.batch import BatchPlan
+from millrace.train.errors import BatchError, GrootMissing, SettingsError
+from millrace.train.groot import require_groot
+from millrace.train.settings import EmbodimentTag, FinetuneFlags, FinetuneSettings
+
+# gr00t/configs/finetune_config.py at n1.6-release, without the dataset and the tag.
+N16_DEFAULTS = {
+    "modality_config_path": None,
+    "tune_llm": False,
+    "tune_visual": False,
+    "tune_projector": True,
+    "tune_diffusion_model": True,
+    "state_dropout_prob": 0.0,
+    "random_rotation_angle": None,
+    "color_jitter_params": None,
+    "extra_augmentation_config": None,
+    "global_batch_size": 64,
+    "dataloader_num_workers": 2,
+    "learning_rate": 1e-4,
+    "gradient_accumulation_steps": 1,
+    "output_dir": "./outputs",
+    "experiment_name": None,
+    "wandb_project": "finetune-gr00t-n1d6",
+    "save_steps": 1000,
+    "save_total_limit": 5,
+    "num_gpus": 1,
+    "use_wandb": False,
+    "max_steps": 10000,
+    "weight_decay": 1e-5,
+    "warmup_ratio": 0.05,
+    "shard_size": 2**10,
+    "episode_sampling_rate": 0.1,
+    "num_shards_per_epoch": int(1e5),
+}
+
+
+def settings(**flags: Any) -> FinetuneSettings:
+    return FinetuneSettings(**{"datasets": (Path("out/a"),), "base_model_path": "base", **flags})
+
+
+def parsed(*arguments: str) -> FinetuneSettings:
+    return tyro.cli(Finetune, args=[*arguments, "--base-model-path", "base"]).settings()
+
+
+def test_flags_have_the_names_and_defaults_of_n16() -> None:
+    ours = {field.name: field.default for field in dataclasses.fields(FinetuneFlags)}
+    assert {name: ours[name] for name in N16_DEFAULTS} == N16_DEFAULTS | {"output_dir": Path("./outputs")}
+    assert ours["embodiment_tag"] == "NEW_EMBODIMENT"
+
+
+@pytest.mark.skipif("GR00T_SRC" not in os.environ, reason="NOT TESTED: set GR00T_SRC to the n1.6-release source")
+def test_the_copied_names_are_those_of_groots_source() -> None:
+    source = Path(os.environ["GR00T_SRC"]) / "gr00t"
+    names = assigned(source / "configs/finetune_config.py", "FinetuneConfig")
+    assert names - {"base_model_path", "dataset_path", "embodiment_tag"} == set(N16_DEFAULTS)
+    assert assigned(source / "data/embodiment_tags.py", "EmbodimentTag") == set(get_args(EmbodimentTag))
+
+
+def assigned(file: Path, name: str) -> set[str]:
+    """Names that a class's body assigns or declares."""
+    (found,) = [
+        node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    targets = [node.target for node in found.body if isinstance(node, ast.AnnAssign)]
+    targets += [target for node in found.body if isinstance(node, ast.Assign) for target in node.targets]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+@pytest.mark.skipif(find_spec("gr00t") is not None, reason="gr00t is installed here")
+def test_without_groot_the_error_says_how_to_get_it() -> None:
+    with pytest.raises(GrootMissing, match=r"no gr00t.*git clone .*--branch n1\.6-release .*Isaac-GR00T"):
+        require_groot()
+
+
+def test_datasets_are_named_by_position_or_as_nvidias_launcher_does() -> None:
+    here = Path.cwd()
+    assert parsed("a", "b").datasets == (here / "a", here / "b")
+    assert parsed("--dataset-path", "a").datasets == (here / "a",)
+    assert parsed("--dataset-path", "a", "b", "--mix", "2", "1").mix == (2.0, 1.0)
+
+
+def test_every_kind_of_flag_is_read() -> None:
+    read = parsed(
+        *("a", "--no-tune-projector", "--color-jitter-params", "brightness", "0.4", "hue", "0.1", "--use-ddp"),
+        *("--import-module", "x.py", "--import-module", "y.py", "--embodiment-tag", "GR1", "--precision", "tf32"),
+    )
+    assert not read.tune_projector
+    assert read.color_jitter_params == {"brightness": 0.4, "hue": 0.1}
+    assert [path.name for path in read.import_module] == ["x.py", "y.py"]
+    assert (read.tag, read.precision, read.uses_deepspeed) == ("gr1", "tf32", False)
+
+
+def test_paths_are_absolute_and_a_hub_name_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parsed("a").base_model_path == str(tmp_path / "base")
+    assert settings(base_model_path="nvidia/GR00T-N1.6-3B").absolute().base_model_path == "nvidia/GR00T-N1.6-3B"
+
+
+def test_the_experiments_name_is_a_folder_as_in_n16() -> None:
+    assert settings(output_dir=Path("o"), experiment_name="e").run_folder == Path("o/e")
+    assert settings(output_dir=Path("o")).run_folder == Path("o")
+
+
+def test_deepspeed_is_for_several_gpus_only() -> None:
+    assert settings(num_gpus=2).uses_deepspeed
+    assert not settings(num_gpus=1).uses_deepspeed
+    assert not settings(num_gpus=2, cpu=True).uses_deepspeed
+    assert not settings(num_gpus=2, use_ddp=True).uses_deepspeed
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"datasets": ()}, "no dataset is named"),
+        ({"mix": (1.0, 2.0)}, "--mix 1 2: 2 shares for 1 datasets"),
+        ({"mix": (0.0,)}, "--mix 0: each share must be above 0"),
+        ({"mix": (float("nan"),)}, "--mix nan: each share must be above 0"),
+        ({"max_steps": 0}, "--max-steps 0: must be at least 1"),
+        ({"num_gpus": -1}, "--num-gpus -1: must be at least 0"),
+        ({"episode_sampling_rate": 1.5}, "--episode-sampling-rate 1.5: must be above 0 and at most 1"),
+        ({"extra_augmentation_config": "{"}, "--extra-augmentation-config is not JSON"),
+        ({"extra_augmentation_config": "[]"}, "--extra-augmentation-config must be a JSON object"),
+        ({"cpu": True, "precision": "bf16"}, "--precision bf16 needs GPUs"),
+        ({"address": "auto", "num_gpus": 0}, "--address auto needs --num-gpus 1 or more"),
+    ],
+)
+def test_what_cannot_be_is_told(flags: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{told}") as caught:
+        settings(**flags)
+    assert caught.value.exit_code == 2
+
+
+def test_the_global_batch_counts_accumulation_and_workers() -> None:
+    plan = BatchPlan.of(settings(global_batch_size=64, gradient_accumulation_steps=4, num_gpus=2))
+    assert (plan.per_device, plan.accumulation, plan.num_workers, plan.global_size) == (8, 4, 2, 64)
+    assert BatchPlan.of(settings(global_batch_size=8, num_gpus=0)).per_device == 8
+
+
+@pytest.mark.parametrize(("size", "near"), [(10, "8 or 16"), (3, "8")])
+def test_a_batch_that_does_not_divide_is_an_error(size: int, near: str) -> None:
+    told = rf"--global-batch-size {size} is not a multiple of 4 workers x 2 accumulation steps = 8\. Try {near}$"
+    with pytest.raises(BatchError, match=told):
+        BatchPlan.of(settings(global_batch_size=size, gradient_accumulation_steps=2, num_gpus=4))

@@ -1,0 +1,270 @@
+"""A pipeline's file is checked as a whole; its steps are done once, and again where what they work on has changed."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import millrace
+from conftest import IMAGE_SIZE, LENGTHS, REPOSITORY, data_path, read_meta, video_path
+from millrace import cli
+from millrace.commands.pipeline_file import PipelineFile
+from millrace.commands.pipeline_steps import steps_of
+from millrace.engine.errors import RecipeProblems
+from millrace.train.errors import SettingsError, TrainError
+from millrace.train.pipeline import Step, outlook, run_steps
+from support.synthetic import write_dataset
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """A pipeline's file beside the folder data/, in which `aloha` lies."""
+    write_dataset(tmp_path / "data/aloha", lengths=LENGTHS)
+
+    def write(text: str) -> Path:
+        path = tmp_path / "aloha.yaml"
+        path.write_text(text.lstrip("\n"))
+        return path
+
+    return write
+
+
+CONVERT = f"""
+convert:
+  out: out/gr1
+  local: true
+  recipe:
+    image_size: {IMAGE_SIZE}
+    sources:
+      - path: data/aloha
+        map: aloha_to_gr1
+"""
+FULL = f"""{CONVERT}
+        holdout: 1
+finetune:
+  base-model-path: nvidia/GR00T-N1.6-3B
+  output_dir: checkpoints/aloha
+  max_steps: 500
+  save-steps: 250
+  mix: 1
+evaluate:
+  horizon: 8
+  episodes: 0
+upload:
+  repo: my-org/aloha
+  private: true
+"""
+
+
+def problems(path: Path) -> list[str]:
+    """What is told of a file, without its path."""
+    with pytest.raises(RecipeProblems) as caught:
+        steps_of(PipelineFile(path))
+    assert caught.value.exit_code == 2
+    return [line.removeprefix(f"{path}:") for line in caught.value.lines]
+
+
+def test_each_section_gets_from_the_others_what_it_does_not_say(write: Any, tmp_path: Path) -> None:
+    steps = steps_of(PipelineFile(write(FULL)))
+    run, data = tmp_path / "checkpoints/aloha", tmp_path / "out/gr1"
+    assert {step.name: step.summary for step in steps} == {
+        "convert": f"{tmp_path}/data/aloha into {data}, {data}_heldout",
+        "finetune": f"nvidia/GR00T-N1.6-3B on {data}, 500 steps into {run}",
+        "evaluate": f"{run} on {data}_heldout into {run}/evaluation.json",
+        "upload": f"model {run}/checkpoint-500 to my-org/aloha",
+    }
+
+
+def test_all_that_is_wrong_is_told_at_once_each_with_its_line(write: Any) -> None:
+    told = problems(
+        write("""
+convert:
+  out: out/gr1
+  recipe:
+    image_sise: 64
+    sources: [{path: data/aloha, map: aloha_to_gr1}]
+finetune:
+  base_model_path: b
+  max_step: 3
+  learning-rate: fast
+  num_gpus: -1
+evaluat:
+  horizon: 3
+upload:
+  private: perhaps
+""")
+    )
+    assert told[0].startswith("4: 'image_sise' is not a field of a recipe. Did you mean 'image_size'?")
+    assert told[1].startswith("8: 'max_step' is not a key of finetune. Did you mean 'max_steps'?")
+    assert told[2].startswith("9: learning-rate: Input should be a valid number")
+    assert told[3].startswith("11: 'evaluat' is not a section of a pipeline. Did you mean 'evaluate'? Known: convert,")
+    assert told[4] == "13: repo is missing"
+    assert told[5].startswith("14: private: Input should be a valid boolean")
+    assert len(told) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "1: there is nothing to do; sections are convert, finetune, evaluate, upload"),
+        ("finetune: 3", "1: finetune holds keys, such as base_model_path"),
+        ("convert: {out: a}", "1: recipe is missing"),
+        ("finetune: {base_model_path: b, datasets: d, mix: [1, 2]}", "1: mix: 1 2: 2 shares for 1 datasets"),
+        ("finetune: {base_model_path: b}", "1: no dataset is named"),
+        ("finetune: {base_model_path: b, datasets: d, overwrite: true}", "1: 'overwrite' is not a key of finetune."),
+        ("finetune: {base_model_path: b, base-model-path: c}", "1: base-model-path is given twice"),
+        ("evaluate: {dataset: d, json: j}", "1: checkpoints is missing: there is no section finetune"),
+        ("evaluate: {dataset: d, checkpoints: c}", "1: json is missing"),
+        ("evaluate: {checkpoints: c, json: j}", "1: dataset is missing: convert holds no episodes out"),
+        ("evaluate: {dataset: d, checkpoints: c, json: j, horizon: 0}", "1: horizon: 0: at least one step"),
+        ("upload: {repo: a/b}", "1: folder is missing: there is no section finetune that makes one"),
+        ("convert: {recipe: no.yaml, out: o}", "no.yaml: No such file or directory"),
+        ("finetune: {max_steps: 1}\nfinetune: {}", "'finetune' is named twice (first on line 1)"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_an_error(write: Any, text: str, message: str) -> None:
+    with pytest.raises(millrace.MillraceError, match=re.escape(message)) as caught:
+        steps_of(PipelineFile(write(text)))
+    assert caught.value.exit_code == 2
+
+
+def test_the_guides_held_out_episodes_may_be_a_share(write: Any, tmp_path: Path) -> None:
+    text = f"{CONVERT}  holdout: 0.34\nevaluate: {{checkpoints: c, json: scores.json}}\n"
+    steps = steps_of(PipelineFile(write(text)))
+    assert steps[1].summary == f"{tmp_path}/c on {tmp_path}/out/gr1_heldout into {tmp_path}/scores.json"
+
+
+def test_a_recipe_in_its_own_file_is_the_same_recipe(write: Any, tmp_path: Path) -> None:
+    inline = steps_of(PipelineFile(write(CONVERT)))
+    recipe = CONVERT.partition("recipe:\n")[2].replace("data/aloha", "../data/aloha")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/aloha.yaml").write_text(recipe)
+    text = "convert: {recipe: recipes/aloha.yaml, out: out/gr1, local: true}"
+    (named,) = steps_of(PipelineFile(write(text)))
+    assert named.summary.replace("recipes/../", "") == inline[0].summary
+
+
+def told_by(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    code = cli.main(["pipeline", *arguments])
+    lines = capfd.readouterr().out.splitlines()
+    return code, [line for line in lines if line.startswith(("convert:", "finetune:", "evaluate:", "upload:"))]
+
+
+def test_what_is_done_is_skipped_and_what_has_changed_is_not(
+    write: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, out = write(CONVERT), tmp_path / "out/gr1"
+    what = f"{tmp_path}/data/aloha into {out}"
+    assert told_by([str(path), "--dry-run"], capfd) == (0, [f"convert: to do: {what}"])
+    assert not out.exists()
+    assert told_by([str(path)], capfd) == (0, [f"convert: {what}"])
+    assert len(read_meta(out, "episodes.jsonl")) == len(LENGTHS)
+    assert told_by([str(path), "--dry-run"], capfd) == (0, [f"convert: done: {what}"])
+    assert told_by([str(path)], capfd) == (0, [f"convert: {what}"]), "convert itself looks for changes"
+    (out / "meta/info.json").rename(tmp_path / "info.json")
+    assert told_by([str(path), "--dry-run"], capfd) == (0, [f"convert: to do: {what}"])
+    (tmp_path / "info.json").rename(out / "meta/info.json")
+    assert told_by([str(path), "--dry-run"], capfd) == (0, [f"convert: done: {what}"])
+    changed = write(CONVERT + "        task: fold it\n        task_all: true\n")
+    assert told_by([str(changed), "--dry-run"], capfd) == (0, [f"convert: to do: {what}"])
+
+
+def test_a_changed_source_or_a_bad_episode_is_not_passed_over(
+    write: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(CONVERT)
+    assert told_by([str(path)], capfd)[0] == 0
+    os.utime(data_path(tmp_path / "data/aloha", 1))
+    assert cli.main(["pipeline", str(path)]) == 2
+    assert "1 of its 3 episodes" in capfd.readouterr().err
+    video_path(tmp_path / "data/aloha", 1).unlink()
+    bad = CONVERT.replace("out/gr1", "out/rest")
+    assert cli.main(["pipeline", str(write(bad))]) == 1
+    assert cli.main(["pipeline", str(write(bad.replace("local: true", "local: true\n  skip-bad: true")))]) == 0
+    assert len(read_meta(tmp_path / "out/rest", "episodes.jsonl")) == len(LENGTHS) - 1
+
+
+def test_the_example_is_a_pipeline() -> None:
+    steps = steps_of(PipelineFile(REPOSITORY / "examples/pipeline.yaml"))
+    assert [step.name for step in steps] == ["convert", "finetune", "evaluate", "upload"]
+
+
+def test_a_map_of_the_users_own_is_part_of_what_is_done(
+    write: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shipped = REPOSITORY / "embodiments/maps/aloha_to_gr1.yaml"
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(shipped.read_text())
+    path = write(CONVERT.replace("map: aloha_to_gr1", "map: ./mine.yaml"))
+    told_by([str(path)], capfd)
+    assert "convert: done: " in told_by([str(path), "--dry-run"], capfd)[1][0]
+    mine.write_text(shipped.read_text() + "# another one\n")
+    assert "convert: to do: " in told_by([str(path), "--dry-run"], capfd)[1][0]
+
+
+class Files:
+    """Steps that each copy what the one before has made, and add a letter."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.done, self.codes, self.stopped = folder, list[str](), dict[str, int](), set[str]()
+
+    def steps(self, *names: str, letter: str = "") -> list[Step]:
+        return [self.step(name, before, letter) for before, name in zip(("", *names), names, strict=False)]
+
+    def step(self, name: str, before: str, letter: str) -> Step:
+        def run() -> int:
+            self.done.append(name)
+            if name in self.stopped:
+                raise KeyboardInterrupt
+            if code := self.codes.get(name, 0):
+                return code
+            earlier = (self.folder / before).read_text() if before else ""
+            (self.folder / name).write_text(earlier + name + letter)
+            return 0
+
+        def made() -> str | None:
+            return (self.folder / name).read_text() if (self.folder / name).exists() else None
+
+        return Step(name, f"makes {name}", name + letter, run, made)
+
+
+def test_a_failed_or_stopped_step_is_begun_again_and_no_earlier_one(tmp_path: Path) -> None:
+    files, record = Files(tmp_path), tmp_path / "record.json"
+    files.codes["b"] = 1
+    assert run_steps(files.steps("a", "b", "c"), record, tell=print) == 1
+    assert files.done == ["a", "b"]
+    files.codes.clear()
+    files.stopped.add("c")
+    with pytest.raises(KeyboardInterrupt):
+        run_steps(files.steps("a", "b", "c"), record, tell=print)
+    assert files.done == ["a", "b", "b", "c"]
+    files.stopped.clear()
+    told: list[str] = []
+    assert run_steps(files.steps("a", "b", "c"), record, tell=told.append) == 0
+    assert files.done == ["a", "b", "b", "c", "c"]
+    assert told == ["a: done before, skipped: makes a", "b: done before, skipped: makes b", "c: makes c"]
+
+
+def test_what_follows_a_changed_step_is_done_again(tmp_path: Path) -> None:
+    files, record = Files(tmp_path), tmp_path / "record.json"
+    run_steps(files.steps("a", "b", "c"), record, tell=print)
+    steps = [*files.steps("a"), *files.steps("a", "b", letter="!")[1:], *files.steps("a", "b", "c")[2:]]
+    assert [done for _, done in outlook(steps, record)] == [True, False, False]
+    run_steps(steps, record, tell=print)
+    assert files.done == ["a", "b", "c", "b", "c"]
+    assert (tmp_path / "c").read_text() == "ab!c"
+
+
+def test_a_step_that_makes_nothing_is_an_error(tmp_path: Path) -> None:
+    step = Step("a", "makes a", "", lambda: 0, lambda: None)
+    with pytest.raises(TrainError, match="a ended, but what it should have made is not there: makes a"):
+        run_steps([step], tmp_path / "record.json", tell=print)
+
+
+def test_a_damaged_record_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text('{"a": 1}')
+    with pytest.raises(SettingsError, match=r"record\.json is damaged; delete it"):
+        run_steps(Files(tmp_path).steps("a"), tmp_path / "record.json", tell=print)

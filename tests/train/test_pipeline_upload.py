@@ -1,0 +1,93 @@
+"""A pipeline's last step: what it has made arrives on the Hub, once, and a refused upload repeats nothing before it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import IMAGE_SIZE, LENGTHS, files_of
+from support.hub_client import HubUser, Result
+from support.hub_server import HubServer
+from support.synthetic import write_dataset
+
+PIPELINE = f"""
+convert:
+  out: out/gr1
+  local: true
+  recipe:
+    image_size: {IMAGE_SIZE}
+    sources:
+      - {{path: data/aloha, map: aloha_to_gr1}}
+upload:
+  folder: out/gr1
+  repo: org/aloha-gr1
+  private: true
+"""
+COMMITS = "/commit/"
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def user(hub: HubServer, tmp_path: Path) -> HubUser:
+    """Somebody with a pipeline in the home folder."""
+    write_dataset(tmp_path / "home/data/aloha", lengths=LENGTHS)
+    (tmp_path / "home/aloha.yaml").write_text(PIPELINE)
+    return HubUser(hub, tmp_path / "home")
+
+
+def told(done: Result) -> dict[str, str]:
+    """What is said of each step before its summary, by the step's name; "" where it is done."""
+    lines = [line.split(": ") for line in done.out.splitlines() if line.startswith(("convert: ", "upload: "))]
+    return {name: rest[0] if len(rest) > 1 else "" for name, *rest in lines}
+
+
+def arrived(hub: HubServer) -> dict[str, bytes]:
+    files = hub.repositories["dataset", "org/aloha-gr1"].files
+    return {path: content for path, content in sorted(files.items()) if path != ".gitattributes"}
+
+
+def test_what_was_converted_is_uploaded_once(hub: HubServer, user: HubUser) -> None:
+    done = user.run("pipeline", "aloha.yaml")
+    assert done.exit_code == 0, done.err
+    assert told(done) == {"convert": "", "upload": ""}
+    assert arrived(hub) == files_of(user.home / "out/gr1")
+    assert hub.repositories["dataset", "org/aloha-gr1"].private
+    num_commits = len(hub.repositories["dataset", "org/aloha-gr1"].commits)
+    again = user.run("pipeline", "aloha.yaml")
+    assert told(again) == {"convert": "", "upload": "done before, skipped"}
+    assert len(hub.repositories["dataset", "org/aloha-gr1"].commits) == num_commits
+
+
+def test_a_refused_upload_is_tried_again_and_nothing_before_it(hub: HubServer, user: HubUser) -> None:
+    hub.fail("POST", COMMITS, status=403, times=1000)
+    refused = user.run("pipeline", "aloha.yaml")
+    assert refused.exit_code == 1
+    assert refused.err.splitlines()[-1].startswith("the Hub does not allow this with org/aloha-gr1 (403)")
+    hub.faults.clear()
+    done = user.run("pipeline", "aloha.yaml")
+    assert done.exit_code == 0
+    assert told(done) == {"convert": "", "upload": ""}
+    assert arrived(hub) == files_of(user.home / "out/gr1")
+
+
+def test_a_dataset_that_has_changed_is_uploaded_again(hub: HubServer, user: HubUser) -> None:
+    assert user.run("pipeline", "aloha.yaml").exit_code == 0
+    recipe = user.home / "aloha.yaml"
+    recipe.write_text(
+        recipe.read_text().replace("out/gr1", "out/folded").replace("}\n", ", task: Fold it, task_all: true}\n")
+    )
+    done = user.run("pipeline", "aloha.yaml")
+    assert told(done) == {"convert": "", "upload": ""}
+    assert arrived(hub) == files_of(user.home / "out/folded")
+
+
+def test_who_is_not_logged_in_is_told_before_anything_is_done(hub: HubServer, user: HubUser) -> None:
+    refused = HubUser(hub, user.home, token=None).run("pipeline", "aloha.yaml")
+    assert refused.exit_code == 1
+    assert refused.err.startswith("cannot upload to org/aloha-gr1: log in, as there is no token")
+    assert not (user.home / "out").exists()

@@ -1,0 +1,198 @@
+"""A run's folder: which checkpoints count, what may be continued in it, and who may write to it."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import read_meta
+from millrace.train.errors import OtherRun, SettingsError
+from millrace.train.run_folder import (
+    COMPLETE,
+    RunIdentity,
+    begun,
+    check_identity,
+    complete_checkpoints,
+    dataset_digest,
+    make_durable,
+    mark_complete,
+    newest_complete,
+    robot_of,
+)
+from support.synthetic import edit_json
+
+IDENTITY = RunIdentity(
+    base_model="nvidia/GR00T-N1.6-3B",
+    datasets=("out/a",),
+    digests=("a" * 64,),
+    embodiment_tag="NEW_EMBODIMENT",
+    robot="gr1",
+    action_horizon=16,
+    modality_keys=("state.left_arm", "action.left_arm"),
+)
+
+
+def checkpoint(folder: Path, step: int, *, complete: bool = True) -> Path:
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    if complete:
+        (path / COMPLETE).touch()
+    return path
+
+
+def begin(folder: Path, *, overwrite: bool = False, **changes: Any) -> None:
+    with begun(folder, IDENTITY.model_copy(update=changes), overwrite=overwrite):
+        pass
+
+
+def test_a_half_written_checkpoint_is_never_the_newest(tmp_path: Path) -> None:
+    assert newest_complete(tmp_path) is None
+    checkpoint(tmp_path, 900)
+    newest = checkpoint(tmp_path, 1000)
+    checkpoint(tmp_path, 1500, complete=False)
+    assert newest_complete(tmp_path) == newest
+
+
+def test_old_checkpoints_go_once_the_new_one_is_complete(tmp_path: Path) -> None:
+    for step in (2, 4, 10):
+        checkpoint(tmp_path, step)
+    half = checkpoint(tmp_path, 6, complete=False)
+    mark_complete(checkpoint(tmp_path, 12, complete=False), keep=2)
+    assert [path.name for path in complete_checkpoints(tmp_path)] == ["checkpoint-10", "checkpoint-12"]
+    assert not (tmp_path / "checkpoint-2").exists()
+    assert half.exists()
+
+
+def test_a_checkpoint_is_on_the_disk_before_its_mark_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest, old = checkpoint(tmp_path, 4, complete=False), checkpoint(tmp_path, 2)
+    (newest / "experiment_cfg").mkdir()
+    files = [newest / "model.safetensors", newest / "experiment_cfg/conf.yaml"]
+    for file in files:
+        file.touch()
+    synced: list[tuple[Path, bool, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((path, (newest / COMPLETE).exists(), (old / COMPLETE).exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    make_durable(newest)
+    assert {path for path, *_ in synced} == {*files, newest / "experiment_cfg", newest, tmp_path}
+    synced.clear()
+    mark_complete(newest, keep=1)
+    assert synced == [(newest, True, True), (old, True, False)]
+
+
+def test_storage_that_cannot_sync_folders_is_trained_on_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkpoint(tmp_path, 2, complete=False) / "model.safetensors").touch()
+
+    def refuse(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir() or is_full:
+            raise OSError(errno.ENOSPC if is_full else errno.EINVAL, "refused")
+
+    is_full = False
+    monkeypatch.setattr(os, "fsync", refuse)
+    make_durable(tmp_path / "checkpoint-2")
+    is_full = True
+    with pytest.raises(OSError, match="refused"):
+        make_durable(tmp_path / "checkpoint-2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"digests": ("b" * 64,), "datasets": ("out/b",)}, r"dataset out/a \(aaaaaaaa\), not out/b \(bbbbbbbb\)"),
+        ({"robot": "g1"}, "robot gr1, not g1"),
+        ({"embodiment_tag": "GR1"}, "embodiment tag NEW_EMBODIMENT, not GR1"),
+        ({"action_horizon": 30}, "action horizon 16, not 30"),
+        ({"modality_keys": ("state.waist",)}, "modality keys state.left_arm, action.left_arm, not state.waist"),
+        ({"base_model": "mine"}, "base model nvidia/GR00T-N1.6-3B, not mine"),
+        ({"robot": "g1", "action_horizon": 30}, "robot gr1, not g1; action horizon 16, not 30"),
+    ],
+)
+def test_another_run_in_the_same_folder_is_an_error_that_names_what_changed(
+    tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    begin(tmp_path)
+    with pytest.raises(OtherRun, match=rf"was begun with {told}\. Choose another --output-dir, or pass --overwrite"):
+        begin(tmp_path, **changes)
+
+
+def test_a_dataset_may_move(tmp_path: Path) -> None:
+    begin(tmp_path)
+    begin(tmp_path, datasets=("elsewhere/a",))
+
+
+def test_overwrite_deletes_what_an_earlier_run_left_and_nothing_else(tmp_path: Path) -> None:
+    begin(tmp_path)
+    checkpoint(tmp_path, 1000)
+    (tmp_path / "support.train_log.jsonl").touch()
+    (tmp_path / "notes.txt").touch()
+    begin(tmp_path, overwrite=True, action_horizon=30)
+    assert {path.name for path in tmp_path.iterdir()} == {"millrace_run.json", ".millrace_lock", "notes.txt"}
+    check_identity(tmp_path, IDENTITY.model_copy(update={"action_horizon": 30}))
+
+
+def test_checkpoints_of_another_program_are_not_continued(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 1000, complete=False)
+    with pytest.raises(OtherRun, match="holds checkpoints that millrace finetune did not make"):
+        begin(tmp_path)
+
+
+def test_a_damaged_identity_is_an_error(tmp_path: Path) -> None:
+    begin(tmp_path)
+    (tmp_path / "millrace_run.json").write_text("{")
+    with pytest.raises(OtherRun, match=r"millrace_run\.json is damaged"):
+        begin(tmp_path)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        begun(tmp_path, IDENTITY, overwrite=False),
+        pytest.raises(SettingsError, match="another run writes to"),
+        begun(tmp_path, IDENTITY, overwrite=False),
+    ):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"file/run cannot be made: Not a directory"):
+        begin(tmp_path / "file/run")
+
+
+def test_rays_list_of_checkpoints_is_forgotten_before_each_start(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint_manager_snapshot.json").write_text("{}")
+    begin(tmp_path)
+    assert not (tmp_path / "checkpoint_manager_snapshot.json").exists()
+
+
+def test_a_dataset_is_known_by_its_contents(aloha_gr1: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(aloha_gr1, copy)
+    assert dataset_digest(copy) == dataset_digest(aloha_gr1)
+    edit_json(copy / "millrace.json", lambda manifest: manifest["files"].pop())
+    assert dataset_digest(copy) != dataset_digest(aloha_gr1)
+    assert robot_of(copy) == read_meta(copy, "info.json")["robot_type"] == "gr1"
+
+
+def test_a_dataset_of_others_is_known_by_its_episodes(aloha_gr1: Path, tmp_path: Path) -> None:
+    copies = [tmp_path / "one", tmp_path / "two"]
+    for copy in copies:
+        shutil.copytree(aloha_gr1, copy)
+        (copy / "millrace.json").unlink()
+    assert dataset_digest(copies[0]) == dataset_digest(copies[1])
+    (copies[0] / "meta/stats.json").unlink()  # GR00T would make it anew
+    assert dataset_digest(copies[0]) == dataset_digest(copies[1])
+    (copies[0] / "data/chunk-000/episode_000002.parquet").write_bytes(b"other")
+    assert dataset_digest(copies[0]) != dataset_digest(copies[1])
+
+
+def test_no_dataset_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no GR00T dataset at .*: meta/info\.json is missing"):
+        dataset_digest(tmp_path)

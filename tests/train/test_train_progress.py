@@ -1,0 +1,92 @@
+"""What a run tells of itself: readings, the log, and what the terminal shows of it."""
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from millrace.train.progress import (
+    LOG,
+    SECONDS_BETWEEN_LOOKS,
+    Meter,
+    Reading,
+    Saved,
+    Share,
+    Started,
+    WorkerProcess,
+    append_event,
+    shown,
+)
+from support.train_log import read_events
+
+STARTED = Started(step=0, max_steps=20, workers=(WorkerProcess(rank=0, host="a", pid=1),))
+
+
+def reading(step: int, *, memory: int | None = 38_100_000_000) -> Reading:
+    return Reading(
+        step=step,
+        max_steps=20,
+        loss=0.04312,
+        learning_rate=9.8e-5,
+        samples_per_second=31.24,
+        seconds_left=3731.2,
+        ranks=(
+            Share(data_wait_share=0.03, gpu_memory_bytes=memory),
+            Share(data_wait_share=0.21, gpu_memory_bytes=memory and memory // 2),
+        ),
+    )
+
+
+def test_a_meter_gives_rates_since_the_last_reading() -> None:
+    now = 100.0
+    meter = Meter(10, clock=lambda: now)
+    with meter.waiting():
+        now = 101.0
+    now = 104.0
+    assert meter.read(18) == (2.0, 0.25)
+    now = 106.0
+    assert meter.read(20) == (1.0, 0.0)
+
+
+def test_a_line_tells_of_the_worker_that_holds_up_the_others() -> None:
+    assert reading(10).line == (
+        "step 10/20  loss 0.0431  lr 9.80e-05  31.2 samples/s  GPU 38.1 GB  waiting for data 21%  1:02:11 left"
+    )
+    assert "GPU" not in reading(10, memory=None).line
+
+
+def test_the_log_gives_back_what_was_told(tmp_path: Path) -> None:
+    told = [STARTED, reading(10), Saved(step=10, checkpoint="out/checkpoint-10")]
+    for event in told:
+        append_event(tmp_path, event)
+    assert read_events(tmp_path) == told
+    assert len((tmp_path / LOG).read_text().splitlines()) == 3
+
+
+def test_the_terminal_shows_this_run_and_not_the_one_before(tmp_path: Path) -> None:
+    append_event(tmp_path, Saved(step=5, checkpoint="out/checkpoint-5"))
+    terminal = io.StringIO()
+    with shown(tmp_path, Console(file=terminal, width=40)):
+        for event in (STARTED, reading(10), reading(11), Saved(step=11, checkpoint="out/[checkpoint-11]"), reading(20)):
+            append_event(tmp_path, event)
+    assert terminal.getvalue().splitlines() == [
+        "starting at step 0 of 20 with 1 worker(s)",
+        reading(10).line,
+        "saved out/[checkpoint-11]",
+        reading(20).line,
+    ]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_line_that_is_still_written_is_waited_for(tmp_path: Path, is_terminal: bool) -> None:
+    terminal = io.StringIO()
+    line = Saved(step=5, checkpoint="out/checkpoint-5").model_dump_json() + "\n"
+    console = Console(file=terminal, force_terminal=is_terminal, width=80)
+    with shown(tmp_path, console), (tmp_path / LOG).open("a") as file:
+        file.write(line[:20])
+        file.flush()
+        time.sleep(2 * SECONDS_BETWEEN_LOOKS)
+        file.write(line[20:])
+    assert terminal.getvalue().count("saved out/checkpoint-5") == 1

@@ -1,0 +1,163 @@
+"""The files of a checkpoint, in a folder or on the Hub, and the names and sizes of its weights: safetensors headers."""
+
+import json
+import math
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from millrace.train.errors import ConfigError
+
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+# huggingface_hub's own rule for names of models.
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# The format's own limit (safetensors, MAX_HEADER_SIZE).
+MAX_HEADER_BYTES = 100_000_000
+
+
+class CheckpointFiles(Protocol):
+    """Where a checkpoint lies."""
+
+    def path(self, filename: str) -> Path | None:
+        """A file, here after the call; None where the checkpoint has none of that name."""
+
+    def weights(self) -> "tuple[Weight, ...]":
+        """Every tensor, by name and size.
+
+        Raises:
+            ConfigError: they are out of reach.
+        """
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One tensor of a checkpoint."""
+
+    name: str
+    num_values: int
+
+
+class _Tensor(BaseModel):
+    """One entry of a safetensors header."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    shape: tuple[int, ...]
+
+
+class _Index(BaseModel):
+    """model.safetensors.index.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    weight_map: dict[str, str]
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """A checkpoint's folder."""
+
+    folder: Path
+
+    def path(self, filename: str) -> Path | None:
+        """The file, if it is there."""
+        return self.folder / filename if (self.folder / filename).is_file() else None
+
+    def weights(self) -> tuple[Weight, ...]:
+        """By the headers of its safetensors files."""
+        return tuple(weight for file in self._weight_files() for weight in read_header(file))
+
+    def _weight_files(self) -> list[Path]:
+        single, index = self.path(WEIGHTS), self.path(WEIGHTS_INDEX)
+        if single is not None:
+            return [single]
+        if index is None:
+            raise ConfigError(f"{self.folder} has neither {WEIGHTS} nor {WEIGHTS_INDEX}")
+        try:
+            names = _Index.model_validate_json(index.read_bytes()).weight_map.values()
+        except (OSError, ValidationError) as error:
+            raise ConfigError(f"{index} is no index of weights ({type(error).__name__})") from error
+        return [self.folder / name for name in dict.fromkeys(names)]
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """A model on the Hugging Face Hub: what its cache holds, and over the network what it lacks."""
+
+    name: str
+
+    def path(self, filename: str) -> Path | None:
+        """The cached file, fetched first where need be."""
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        cached = try_to_load_from_cache(self.name, filename)
+        if isinstance(cached, str):
+            return Path(cached)
+        try:
+            return Path(hf_hub_download(self.name, filename))
+        except LocalEntryNotFoundError as error:
+            raise ConfigError(
+                f"{self.name}: {filename} is not in the Hub's cache, and the Hub is not reached"
+            ) from error
+        except EntryNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.name}: the Hub does not give {filename} ({_first_line(error)})") from error
+
+    def weights(self) -> tuple[Weight, ...]:
+        """By the headers of its safetensors files, of which the Hub sends nothing else."""
+        from huggingface_hub import constants, get_safetensors_metadata, try_to_load_from_cache
+        from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
+
+        cached = [try_to_load_from_cache(self.name, filename) for filename in (WEIGHTS, WEIGHTS_INDEX)]
+        found = [Path(path) for path in cached if isinstance(path, str)]
+        if found:
+            return LocalFiles(found[0].parent).weights()
+        if constants.HF_HUB_OFFLINE:
+            raise ConfigError(f"{self.name}: its weights are not in the Hub's cache, and HF_HUB_OFFLINE is set")
+        try:
+            files = get_safetensors_metadata(self.name).files_metadata.values()
+        except (NotASafetensorsRepoError, SafetensorsParsingError, OSError, ValueError) as error:
+            raise ConfigError(f"{self.name}: the Hub does not tell its weights ({_first_line(error)})") from error
+        return tuple(Weight(name, math.prod(tensor.shape)) for file in files for name, tensor in file.tensors.items())
+
+
+def checkpoint_files(name: str) -> CheckpointFiles:
+    """Where a base model lies: in a folder if there is one of that name, else on the Hub, as GR00T decides it.
+
+    Raises:
+        ConfigError: it can be neither.
+    """
+    if Path(name).is_dir():
+        return LocalFiles(Path(name))
+    if not HUB_NAME.fullmatch(name):
+        raise ConfigError(f"there is no folder {name}, and no model on the Hub can have that name")
+    return HubFiles(name)
+
+
+def read_header(file: Path) -> Iterator[Weight]:
+    """The tensors of a safetensors file: eight bytes of length, that much JSON, and data, which is left alone.
+
+    Raises:
+        ConfigError: it is no such file.
+    """
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"a header of {length} bytes")
+            header = json.loads(stream.read(length))
+        tensors = {name: _Tensor.model_validate(entry) for name, entry in header.items() if name != "__metadata__"}
+    except (OSError, struct.error, ValueError, AttributeError) as error:
+        raise ConfigError(f"{file} is no safetensors file ({_first_line(error)})") from error
+    yield from (Weight(name, math.prod(tensor.shape)) for name, tensor in tensors.items())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -32,7 +32,7 @@ IN_RECIPE = (*SETTINGS, *OF_SOURCE, "cameras")
 class Convert:
     """Convert LeRobot datasets into one that GR00T N1.6 trains on.
 
-    The same command again continues a run that was stopped. Clips that already are as wanted are copied. Examples:
+    The same command again continues a run that was stopped. Clips that already fit are copied. Examples:
 
     millrace convert data/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled
 
@@ -116,14 +116,14 @@ class Convert:
 
     @property
     def when_stopped(self) -> str:
-        """What to say after Ctrl-C."""
+        """The message after Ctrl-C."""
         if self.dry_run:
             return "stopped"
         same = "command without --overwrite" if self.overwrite else "command again"
         return f"stopped; the same {same} continues where this one stopped"
 
     def run(self) -> int:
-        """Convert, or say what converting would do."""
+        """Convert, or with --dry-run print what would be done."""
         out = self._out()
         recipe = self._recipe()
         console, workers = Console(), Workers(self.workers, self.address, self.local, self.gpu_share)
@@ -141,7 +141,7 @@ class Convert:
         return 0
 
     def _out(self) -> Path:
-        """The folder of the new dataset; with a recipe the only one that is named."""
+        """The folder of the new dataset; with --recipe it is the only positional argument."""
         out = self.out or self.source
         if out is None or (self.recipe is None and self.out is None):
             raise RecipeError("convert takes SOURCE and OUT, or --recipe FILE and OUT")
@@ -180,7 +180,7 @@ class Convert:
             raise RecipeError(_with_flags(str(error))) from None
 
     def _kept_cameras(self) -> dict[str, Any]:
-        """Which cameras the output has, as far as flags say."""
+        """The settings for the output's cameras that the flags give."""
         found = {} if self.cameras is None else {"only_cameras": _names(self.cameras)}
         without = tuple(name for text in self.camera if (name := _left_out(text)))
         return {**found, "without_cameras": without} if without else found
@@ -189,7 +189,7 @@ class Convert:
         return {} if self.device is None else {"device": self.device}
 
     def _from_file(self, path: Path) -> Recipe:
-        """The file says everything but what is held out and where to work, which may be said here too."""
+        """The recipe file with --holdout, --device and --follow-links of the command line."""
         # None, () or False; a 0 or an empty text is given.
         unset = {field.name: field.default for field in fields(self) if field.name in IN_RECIPE}
         if given := [name for name in IN_RECIPE if getattr(self, name) is not unset[name]]:
@@ -208,7 +208,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _left_out(text: str) -> str | None:
-    """The camera that -NAME leaves out; NAME= is the same, for shells and parsers that take -NAME for a flag."""
+    """The camera that -NAME skips; NAME= does the same, for shells and parsers that take -NAME for a flag."""
     return text[1:] if text.startswith("-") else text[:-1] if text.endswith("=") else None
 
 
@@ -240,7 +240,7 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun = Rerun()) -> None:
-    """Convert, showing how far it is, and sum up."""
+    """Convert with a progress bar, then print a summary."""
     progress = ConversionProgress(Console(stderr=True))
     try:
         with progress.bar:

@@ -23,7 +23,7 @@ NOT_INSTALLED = "not installed"
 class Doctor:
     """Show the installed versions, what this machine or each node of a cluster can do on a GPU, and what auto chooses.
 
-    Each stage is tried with a few frames, and its pixels are held against the CPU's. Examples:
+    Each stage is tried with a few frames, and its pixels are compared with the CPU's. Examples:
 
     millrace doctor
 
@@ -40,7 +40,7 @@ class Doctor:
     when_stopped = "stopped"
 
     def run(self) -> int:
-        """Try, and print."""
+        """Probe and print."""
         diagnosis = diagnose(self.address)
         if self.json:
             print(diagnosis.model_dump_json(indent=2))
@@ -50,7 +50,7 @@ class Doctor:
 
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
-    """A table for each node, what it lacks, and the choice that follows."""
+    """Print a table for each node, what it lacks, and what --device auto chooses."""
     for report in diagnosis.nodes:
         for line in _about(report):
             console.print(escape(printable(line)), soft_wrap=True, highlight=False)

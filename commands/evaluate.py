@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # which import ray
 class Evaluate:
     """Score checkpoints on held-out episodes, open loop: predicted actions against recorded ones.
 
-    A low error does not prove that a robot would succeed; a high one, or one above that of holding still, tells that
+    A low error does not prove that a robot would succeed; a high one, or one above that of holding still, shows that
     something is wrong. Examples:
 
     millrace evaluate checkpoints/aloha/checkpoint-5000 out/aloha_gr1_heldout --plots plots
@@ -78,7 +78,7 @@ class Evaluate:
     when_stopped = "stopped"
 
     def run(self) -> int:
-        """Evaluate, print, and write what was asked for."""
+        """Evaluate, print, and write the files that the flags name."""
         settings = self.settings()
         named = (path for name in settings.checkpoints for path in expand(Path(name)))
         settings = replace(settings, checkpoints=tuple(map(str, named)))
@@ -106,7 +106,7 @@ class Evaluate:
         return 0
 
     def settings(self) -> EvaluateSettings:
-        """The flags as settings, with all paths absolute; folders of runs are not looked into.
+        """The flags as settings, with all paths absolute; folders of runs are not searched yet.
 
         Raises:
             SettingsError: a flag contradicts another, or its value means nothing.
@@ -135,7 +135,7 @@ class Evaluate:
 
     @contextmanager
     def _quiet(self) -> Iterator[TextIO]:
-        """Standard error for us alone: what libraries print as they load a model goes nowhere, but with --debug."""
+        """Discard what libraries print on standard error while they load a model, unless --debug is given."""
         from millrace.train.worker import chatter_kept
 
         quiet = nullcontext() if self.debug else chatter_kept(Path(os.devnull))
@@ -151,7 +151,7 @@ class Evaluate:
 
 
 def print_evaluation(evaluation: "Evaluation", console: Console) -> None:
-    """The best checkpoint's errors by joint group, and all checkpoints where there are several."""
+    """Print the best checkpoint's errors by joint group, and all checkpoints where there are several."""
     best = next(one for one in evaluation.checkpoints if one.checkpoint == evaluation.best)
     num_steps = sum(episode.num_steps for episode in best.episodes)
     tell = console.print

@@ -21,7 +21,7 @@ from millrace.engine.text import printable
 class Inspect:
     """Show what a dataset holds, which robot it is of, and what is wrong with it.
 
-    Exit code 0 whatever is found, unless --strict; 1 if the folder is no dataset that can be opened. Examples:
+    Exit code 0 whatever is found, unless --strict; 1 if the folder cannot be opened as a dataset. Examples:
 
     millrace inspect data/aloha
 
@@ -51,7 +51,7 @@ class Inspect:
     when_stopped = "stopped"
 
     def run(self) -> int:
-        """Inspect and print; draw the sheet if one is wanted."""
+        """Inspect and print; with --sheet, draw the contact sheet."""
         if self.sheet is not None and self.sheet.suffix.lower() != ".png":
             png = self.sheet.with_suffix(".png")
             raise RecipeError(f"--sheet {self.sheet}: a contact sheet is a PNG; name it {png}")

@@ -1,4 +1,4 @@
-"""An inspection as a terminal shows it."""
+"""Print an inspection to a terminal."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ CAMERAS = ("video", "image")
 
 
 def print_inspection(inspection: Inspection, console: Console) -> None:
-    """Facts, cameras, columns, findings, and what to type next."""
+    """Print facts, cameras, columns, findings, and the next command."""
     if not inspection.is_open:
         _print_unopened(inspection, console)
         return
@@ -43,7 +43,7 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
 
 
 def _print_unopened(inspection: Inspection, console: Console) -> None:
-    """A folder that is no dataset: what is in it, and why it is none."""
+    """Print what a folder holds that cannot be opened as a dataset, and why it cannot."""
     table = _table(show_header=False)
     table.add_row("folder", _safe(inspection.root))
     version = inspection.codebase_version
@@ -144,7 +144,7 @@ def _head(finding: Finding) -> str:
 
 
 def _verdict(inspection: Inspection) -> str:
-    """What was found, and how much was looked at."""
+    """The number of findings, and how much was inspected."""
     counts = {severity: sum(finding.severity == severity for finding in inspection.findings) for severity in SEVERITIES}
     nouns = {"error": "error", "warning": "warning", "info": "note"}
     words = [f"{number:,} {nouns[severity]}{'s' * (number != 1)}" for severity, number in counts.items() if number]

@@ -1,4 +1,4 @@
-"""Standard output that nobody reads any more, as `millrace inspect ... | head` leaves it."""
+"""Standard output whose reader is gone, as after `millrace inspect ... | head`."""
 
 import os
 import select
@@ -12,7 +12,7 @@ UNREAD = 141
 
 @contextmanager
 def quiet_if_unread() -> Iterator[None]:
-    """End without a word once the reader of standard output has gone.
+    """End without a message once the reader of standard output is gone.
 
     Raises:
         SystemExit: it has; with UNREAD.

@@ -21,10 +21,10 @@ from millrace.train.pipeline import outlook, run_steps
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Convert, finetune, evaluate and upload as one file says, each once.
+    """Convert, finetune, evaluate and upload as one file describes; finished steps are skipped.
 
-    The whole file is checked first. The same command again skips what is done and continues what was stopped; a step
-    runs again where the file, or what it works on, has changed. examples/pipeline.yaml shows all sections. Examples:
+    The whole file is checked first. The same command again skips finished steps and continues a stopped one; a step
+    runs again if the file or its inputs have changed. examples/pipeline.yaml shows all sections. Examples:
 
     millrace pipeline aloha.yaml --dry-run
 
@@ -42,7 +42,7 @@ class Pipeline:
     when_stopped = "stopped; the same command continues where this one stopped"
 
     def run(self) -> int:
-        """Check, then do what is not done; the exit code of the first step that fails."""
+        """Check the file, run the unfinished steps, and return the exit code of the first step that fails."""
         file = PipelineFile(self.file)
         steps = steps_of(file)
         record = file.file.path.with_suffix(".done.json")
@@ -54,7 +54,7 @@ class Pipeline:
         return run_steps(steps, record, tell=_tell)
 
     def _check_means(self, file: PipelineFile) -> None:
-        """What would be missed only hours later.
+        """Check now for what a step would miss only hours later.
 
         Raises:
             GrootMissing: GR00T is not installed.

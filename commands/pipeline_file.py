@@ -1,4 +1,4 @@
-"""A pipeline's file: its sections, whose keys are the flags of the commands that they stand for."""
+"""A pipeline file: each section is a command, and its keys are the command's flags."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ SECTIONS = ("convert", "finetune", "evaluate", "upload")
 
 
 class PipelineFile:
-    """A file under check: what is wrong is gathered, and raised at the end.
+    """A pipeline file while it is checked: problems are collected, and raised at the end.
 
     Raises:
         RecipeError: it cannot be read, or is no YAML.
@@ -36,20 +36,20 @@ class PipelineFile:
 
     @property
     def content(self) -> Mapping[str, Any]:
-        """What the file holds, unchecked."""
+        """The file's content, unchecked."""
         return self.file.content
 
     @property
     def folder(self) -> Path:
-        """To which paths in the file are relative."""
+        """The folder to which paths in the file are relative."""
         return self.file.path.parent
 
     def add(self, key: Key, message: str) -> None:
-        """Take in what is wrong at a key."""
+        """Add a problem at a key."""
         self._found.append((key, message))
 
     def check(self) -> None:
-        """Raise what was found, if anything.
+        """Raise the collected problems, if there are any.
 
         Raises:
             RecipeProblems: a line for each, in the order of the file.
@@ -93,11 +93,11 @@ class PipelineFile:
         return YamlFile(self.file.path, content, lines, self.file.error)
 
     def add_lines(self, lines: Iterable[str]) -> None:
-        """Take in errors that cite their file and line already."""
+        """Add problems that already cite their file and line."""
         self._cited += lines
 
     def _place(self, line: str) -> float:
-        """Where the line of an error stands in the file; what is wrong with a recipe of its own comes last."""
+        """The line of an error in the file, by which errors are sorted; errors in a separate recipe file come last."""
         cited = line.removeprefix(f"{self.file.path}:").partition(":")[0]
         return int(cited) if cited.isdecimal() else math.inf
 
@@ -131,7 +131,7 @@ class Kind:
 
     @property
     def required(self) -> list[str]:
-        """Keys that the command has no default for."""
+        """Keys for which the command has no default."""
         return [field.name for field in self._fields if field.default is MISSING and field.default_factory is MISSING]
 
     @property

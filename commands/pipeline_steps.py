@@ -1,4 +1,4 @@
-"""The steps of a pipeline's file: each section as the command that it stands for, with what the others leave to it."""
+"""The steps of a pipeline file: each section as a command, which takes its inputs from the sections before it."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class ConvertKeys:
-    """Keys of the section `convert`: a recipe, by its file or itself, and those flags that it does not replace."""
+    """Keys of the section `convert`: a recipe or the path of its file, and the flags that no recipe replaces."""
 
     recipe: Path | dict[str, Any]
     out: Path
@@ -60,7 +60,7 @@ UPLOAD = Kind(Upload, without=("folder",), also={"folder": Path})
 
 @dataclass(frozen=True)
 class Converted:
-    """What the section `convert` says."""
+    """The section `convert`, checked."""
 
     recipe: Recipe
     keys: ConvertKeys
@@ -68,7 +68,7 @@ class Converted:
 
     @property
     def heldout(self) -> Path | None:
-        """The dataset of the episodes that are held out, if any are."""
+        """The held-out dataset's folder, if any episodes are held out."""
         is_held = self.recipe.holdout or any(source.holdout for source in self.recipe.sources)
         return heldout_folder(self.keys.out) if is_held else None
 
@@ -77,7 +77,7 @@ def steps_of(file: PipelineFile) -> list[Step]:
     """The steps of a file, in the order in which they are done.
 
     Raises:
-        RecipeProblems: all that is wrong with the file.
+        RecipeProblems: everything that is wrong with the file.
     """
     converted = _converted(file)
     settings = _finetune_settings(file, converted)
@@ -223,5 +223,5 @@ def _all(parts: Iterable[str | None]) -> str | None:
 
 
 def _text(values: Mapping[str, Any], files: Iterable[Path | None] = ()) -> str:
-    """Settings as text, with what stands in files that they name: a map, a model type of the user's own."""
+    """Settings as text, with the content of files that they name: a map, a model type of the user's own."""
     return json.dumps([values, [_digest(file) for file in files if file]], default=str, sort_keys=True)

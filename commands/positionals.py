@@ -1,4 +1,4 @@
-"""A command line's words in an order that every version of tyro understands."""
+"""Reorder a command line's words so that every version of tyro understands them."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -11,7 +11,7 @@ ASSIGNING = ("camera",)  # flags whose values are NAME=VALUE or -NAME: any other
 
 
 def positionals_first(words: Sequence[str], command: type) -> list[str]:
-    """All that is no flag, nor a flag's value, before the flags.
+    """Move the words that are neither flags nor values of flags before the flags.
 
     tyro before 1.0, which GR00T pins, takes OUT, as a command may do without it, only right behind SOURCE:
 

@@ -1,4 +1,4 @@
-"""A run's problems and its plan, for a terminal."""
+"""Print a training run's plan and problems to a terminal."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -34,7 +34,7 @@ STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow"}
 
 
 def print_plan(checked: "Preflight", console: Console) -> None:
-    """The plan as far as there is one, then warnings and problems, the problems last."""
+    """Print the plan, as far as it could be made, then warnings, then problems."""
     if checked.plan is not None:
         for table in (_model(checked.plan), _data(checked.plan), _run(checked.plan)):
             console.print(table)

@@ -1,4 +1,4 @@
-"""What a terminal shows while episodes are converted, and afterwards."""
+"""Progress bars of a conversion, and the summaries printed after it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,7 +49,7 @@ class ConversionProgress:
         self.started = self.last_line = perf_counter()
 
     def on_plan(self, plan: ConversionPlan, num_done: int) -> None:
-        """Show what is to be done, and that an earlier run is continued."""
+        """Show how many episodes there are, and how many an earlier run converted."""
         self.num_episodes, self.num_resumed = len(plan.episodes), num_done
         self.part = "" if plan.part is None else f" ({plan.part})"
         is_again = self.part in self.planned  # without what failed, or without tasks that no row has
@@ -81,12 +81,12 @@ class ConversionProgress:
             self._print(self.line())
 
     def on_retry(self, num_failed: int) -> None:
-        """Say why nothing more is counted for a while."""
+        """Print that failed episodes are tried once more, as the bar stands still meanwhile."""
         self.bar.update(self.task, description=f"retrying {num_failed:,} failed")
         self._print(f"trying {counted(num_failed, 'failed episode')} once more")
 
     def what_now(self, out: Path, *, skips_bad: bool) -> str:
-        """What was kept of a run in which episodes failed, and how to go on."""
+        """What a run with failed episodes has kept, and how to continue."""
         kept, planned = sum(self.kept.values()), sum(self.planned.values())
         skip = "" if skips_bad else ", or pass --skip-bad to finish without them"
         return (
@@ -95,13 +95,13 @@ class ConversionProgress:
         )
 
     def stopped(self) -> None:
-        """Say how far it came, for a run that ends before it is done."""
+        """Print the progress of a run that ends early."""
         if self.num_episodes:
             done = self.num_resumed + self.num_done - self.num_failed
             self._print(f"{done} of {self.num_episodes} episodes{self.part} are done{self._failed(', ')}")
 
     def line(self) -> str:
-        """Where things stand, in one line."""
+        """The progress in one line."""
         done = self.num_resumed + self.num_done
         left = (perf_counter() - self.started) * (self.num_episodes - done) / max(self.num_done, 1)
         return (
@@ -129,7 +129,7 @@ def stage_progress(console: Console) -> Iterator[Callable[[str, int, int | None]
 
 
 def print_summary(summary: Summary, out: str, console: Console) -> None:
-    """What was converted, and where the time went."""
+    """Print what was converted, and the time by stage."""
     if summary.was_finished and (summary.held_out is None or summary.held_out.was_finished):
         console.print(f"{escape(out)} is finished already: nothing to do", soft_wrap=True, highlight=False)
         return
@@ -163,7 +163,7 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
 
 
 def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
-    """What failed and why, a row for each kind of fault."""
+    """Print a table of failed episodes, a row for each error code."""
     by_code: dict[str, list[Quarantined]] = {}
     for one in found:
         by_code.setdefault(one.code.value, []).append(one)
@@ -177,7 +177,7 @@ def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
 
 
 def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> None:
-    """What would be done, and whether it fits on the disk."""
+    """Print what would be done, and whether it fits on the disk."""
     table = _table()
     table.add_row("episodes", f"{estimate.num_episodes:,}")
     table.add_row("frames", f"{estimate.num_source_frames:,} in, {estimate.num_frames:,} out")

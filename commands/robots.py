@@ -26,7 +26,7 @@ from millrace.engine.text import printable
 
 @dataclass(frozen=True)
 class Robots:
-    """List the robots that ship, or begin a file for a robot of your own.
+    """List the robots that ship, or draft a file for a robot of your own.
 
     A robot file names the joints of a robot, their groups, units and rest pose. Examples:
 
@@ -52,7 +52,7 @@ class Robots:
     when_stopped = "stopped"
 
     def run(self) -> int:
-        """Print the list, or write the file."""
+        """Print the list, or write the draft."""
         console = Console()
         if self.what == "list" and self.json:
             print(json.dumps([_facts(name) for name in robot_names()], indent=2))
@@ -69,7 +69,7 @@ class Robots:
         return 0
 
     def _draft(self, source: str) -> Iterator[str]:
-        """Write the file, and say what it leaves out and what to type next."""
+        """Write the draft; print what it does not contain, and the next command."""
         dataset = open_source(locate(source), follow_links=self.follow_links)
         draft = draft_robot(dataset, source)
         try:

@@ -16,9 +16,9 @@ from millrace.train.settings import EmbodimentTag
 
 @dataclass(frozen=True)
 class Serve:
-    """Serve a checkpoint by GR00T's own inference server, under the tag and config that it was finetuned with.
+    """Serve a checkpoint with GR00T's own inference server, under the tag and config that it was finetuned with.
 
-    Only this machine can reach it unless --host says otherwise: whoever reaches it may use and stop it. Examples:
+    Only this machine can reach it unless --host says otherwise: anyone who reaches it can use and stop it. Examples:
 
     millrace serve checkpoints/aloha/checkpoint-5000
 
@@ -45,7 +45,7 @@ class Serve:
     when_stopped = "server stopped"
 
     def run(self) -> int:
-        """Check, load, and answer until a client ends it."""
+        """Check and load the checkpoint, then answer requests until a client stops the server."""
         from millrace.train.groot import require_groot, serve
 
         settings = ServeSettings(

@@ -1,4 +1,4 @@
-"""Flags that a command does not have, with what was probably meant."""
+"""Report flags that a command does not have, with the nearest one that it has."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -26,7 +26,7 @@ ELSEWHERE = {
 
 
 def check_flags(words: Sequence[str], command: type, *, name: str) -> None:
-    """Whether a command has all flags among its words.
+    """Check that a command has every flag on its command line.
 
     Args:
         words: Of the command line, after the command's name.

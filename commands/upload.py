@@ -39,11 +39,11 @@ class Upload:
     when_stopped = "stopped; the same command continues where this one stopped"
 
     def run(self) -> int:
-        """Upload, and print where."""
+        """Upload, and print the address of the page."""
         print(publish(self.folder, self.repo, kind=self.kind, private=self.private, on_start=self._tell))
         return 0
 
     def _tell(self, num_files: int, num_bytes: int) -> None:
-        """In a terminal huggingface_hub draws bars, elsewhere nothing else would be seen for a long time."""
+        """Print progress where there is no terminal, in which huggingface_hub draws its bars."""
         sizes = f"{counted(num_files, 'file')}, {decimal(num_bytes)}"
         print(f"uploading {self.folder} to {self.repo}: {sizes}", file=sys.stderr)

@@ -44,7 +44,7 @@ class Validate:
     when_stopped = "stopped"
 
     def run(self) -> int:
-        """Validate and print what is wrong; 1 if anything is."""
+        """Validate and print the problems; returns 1 if there are any."""
         with stage_progress(Console(stderr=True)) as on_progress:
             report = validate(
                 self.dataset,

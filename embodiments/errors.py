@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class MillraceError(Exception):
-    """A failure that the user can mend; one line of text, and the command's exit code."""
+    """A failure that the user can fix; one line of text, and the command's exit code."""
 
     exit_code = 1  # the user's data
 

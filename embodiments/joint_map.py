@@ -114,7 +114,7 @@ class CompiledMap:
 
     @property
     def digest(self) -> str:
-        """Of everything that decides mapped values and their names: equal for maps that do the same."""
+        """A digest of everything that decides mapped values and their names; equal for maps that do the same."""
         vectors = (self.state, self.action)
         arrays = [getattr(vector, field.name).tolist() for vector in vectors for field in fields(vector)]
         facts = [arrays, self.trained, dict(self.cameras), self.source.model_dump_json(), self.target.model_dump_json()]

@@ -209,7 +209,7 @@ class Robot(FileModel):
         )
 
     def _limits(self, name: str, vector: Vector) -> list[Range]:
-        """Of a group's joints in a vector; those of a state are no limits of its steps and velocities."""
+        """The limits of a group's joints in a vector; limits of a state do not apply to steps and velocities."""
         group = self.groups[name]
         is_rate = vector == "action" and group.action_kind != "target"
         if is_rate and (group.limits is None or name in self.groups_of("state")):

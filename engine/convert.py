@@ -60,12 +60,12 @@ def convert(
         out: The dataset's folder; meta/ appears in it last. Held-out episodes go to OUT_heldout.
         workers: Where the work is done.
         overwrite: Delete what an earlier run made there.
-        verify: Hold what an earlier run made there against its digests, not only its sizes.
+        verify: Check what an earlier run made there by digest, not only by size.
         skip_bad: Finish the dataset without the episodes that cannot be converted.
-        retry_skipped: The same, and try those again that a finished dataset was finished without.
-        on_plan: Told the plan and how many of its episodes are already done.
-        on_result: Told each episode's result as it comes.
-        on_retry: Told how many failed episodes are tried once more, before they are.
+        retry_skipped: The same, and first try the episodes again that a finished dataset skipped.
+        on_plan: Called with the plan and the number of its episodes that are already done.
+        on_result: Called with each episode's result as it arrives.
+        on_retry: Called with the number of failed episodes before they are tried once more.
 
     Raises:
         EpisodesFailed: some episodes could not be converted; the others are done, meta/ is not written.
@@ -88,7 +88,7 @@ def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: W
 
 
 def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[OutputPart], Stages | None]:
-    """What a recipe makes, its pictures as an earlier run began them; and that, None where there was none."""
+    """The plans and folders of a recipe's datasets, and the encoder that an earlier run chose; None: no earlier run."""
     plans = plan_parts(recipe if overwrite else _at_commits(recipe, begun_commits(out)))
     folders = part_folders(plans, out)
     begun = None if overwrite else begun_with(folders, recipe.device)
@@ -97,7 +97,7 @@ def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[Output
 
 
 def _at_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
-    """The recipe with the commits that OUT was begun with, where it names none: a branch may have moved since."""
+    """The recipe with the commits that OUT was created with, where it names none: a branch may have moved since."""
     specs = []
     for spec in recipe.sources:
         hub_id = parse_hub_id(spec.path)
@@ -108,7 +108,7 @@ def _at_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
 
 
 def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
-    """What is to be done; all folders are looked at before anything is."""
+    """The datasets that are not finished; all folders are checked before any work begins."""
     todo = []
     for plan, folder in parts:
         with writing_to(folder):
@@ -124,7 +124,7 @@ def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
 def _on_device(
     todo: list[OutputPart], device: Device, begun: Stages | None, workers: Workers
 ) -> Iterator[list[OutputPart]]:
-    """What is to be done, with the way its pictures are made; within one Ray if a GPU or a second dataset needs it."""
+    """The datasets with resize backend and encoder chosen; one Ray session if a GPU or a second dataset needs it."""
     is_shared = len(todo) > 1 or (bool(todo) and may_use_gpu(device, begun, workers))
     with _one_connection(workers) if is_shared else nullcontext():
         if todo:
@@ -139,7 +139,7 @@ def _with_choice(plan: ConversionPlan, choice: Choice) -> ConversionPlan:
 
 
 def _run_all(todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summary]) -> dict[str | None, Summary]:
-    """Do what is to be done of the datasets for training and for evaluation; what fails, fails last."""
+    """Convert the train and held-out datasets; failed episodes of either are raised after both."""
     lines: list[str] = []
     found: list[Quarantined] = []
     summaries: dict[str | None, Summary] = {}
@@ -155,7 +155,7 @@ def _run_all(todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summa
 
 
 def _one_connection(workers: Workers) -> AbstractContextManager[object]:
-    """Ray for several datasets, one after the other, and for their GPUs; it takes seconds to start."""
+    """One Ray session for several datasets and for probing GPUs, as it takes seconds to start."""
     if workers.local:
         return nullcontext()
     from millrace.engine.execution.ray_data import connected
@@ -171,9 +171,9 @@ def _finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> Summary:
 
 
 def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), overwrite: bool = False) -> Estimate:
-    """What `convert` would do, and at what cost; one episode of middle length is converted to find out, on a core.
+    """What `convert` would do, and at what cost; found by converting one episode of median length on the CPU.
 
-    Raises what `convert` would before it begins.
+    Raises what `convert` raises before it converts.
     """
     parts, begun = _planned(recipe, Path(out), overwrite=overwrite)
     for _, folder in parts:
@@ -208,7 +208,7 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
 
 
 def _known_failures(plans: Sequence[ConversionPlan]) -> Iterator[str]:
-    """What metadata alone shows to fail, in one line."""
+    """One line about the episodes that are known to fail from metadata alone, if any."""
     lines = [failure_line(failure, plan) for plan in plans for failure in plan.rejected]
     for plan in plans:
         for episode in plan.episodes:
@@ -219,7 +219,7 @@ def _known_failures(plans: Sequence[ConversionPlan]) -> Iterator[str]:
 
 
 def _timed_sample(plan: ConversionPlan) -> tuple[EpisodeRecord, float]:
-    """An episode of middle length, made on a core, and the seconds that took.
+    """Convert an episode of median length on the CPU; its record, and the seconds that it took.
 
     Raises:
         EpisodesFailed: it could not be converted.

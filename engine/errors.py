@@ -104,7 +104,7 @@ class CannotUpsample(RecipeError):
 
 
 class OtherRecipe(RecipeError):
-    """The output folder was begun with other settings."""
+    """The output folder was created with other settings."""
 
 
 class OutputExists(RecipeError):

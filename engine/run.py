@@ -1,4 +1,4 @@
-"""One dataset's conversion: episodes, in whatever process, then meta/."""
+"""The conversion of one dataset: convert the episodes, in this process or on workers, then write meta/."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -26,11 +26,11 @@ from millrace.engine.summary import Summary, summarize
 
 @dataclass(frozen=True)
 class Rerun:
-    """What becomes of what is there, and of what fails.
+    """How to treat the results of earlier runs, and failed episodes.
 
-    overwrite: delete what an earlier run made. verify: hold finished files against their digests, not only their
-    sizes. skip_bad: finish the dataset without the episodes that fail. retry_skipped: with it, also try
-    those again that a finished dataset lacks.
+    overwrite: delete what an earlier run made. verify: check finished files by digest, not only by size.
+    skip_bad: finish the dataset without failed episodes. retry_skipped: with skip_bad, also try the episodes
+    again that a finished dataset skipped.
     """
 
     overwrite: bool = False
@@ -41,8 +41,11 @@ class Rerun:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told, while episodes are converted, of the plan and how many of it are done, of each result, and of
-    how many failed episodes are tried once more."""
+    """Callbacks that follow a conversion.
+
+    on_plan: the plan, and how many of its episodes are done. on_result: each episode's result. on_retry: how many
+    failed episodes are tried once more.
+    """
 
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None
     on_result: Callable[[EpisodeResult], None] = lambda result: None
@@ -58,10 +61,10 @@ def run_plan(
     rerun: Rerun = Rerun(),
     watch: Watch = Watch(),
 ) -> Summary:
-    """Do what was planned: episodes, then meta/; started: perf_counter() when it began.
+    """Convert the plan's episodes, then write meta/; started: perf_counter() when the command started.
 
     Raises:
-        EpisodesFailed: some episodes could not be converted; quarantine.jsonl has them.
+        EpisodesFailed: some episodes could not be converted; quarantine.jsonl lists them.
         OutputFailed: the output folder cannot be written to.
     """
     sources = [spec.path for spec in plan.recipe.sources]
@@ -74,20 +77,20 @@ def run_plan(
 
 
 def as_left(plan: ConversionPlan, out: Path, rerun: Rerun) -> ConversionPlan:
-    """The plan as an earlier run finished it: without what that skipped, and without tasks that no row names."""
+    """The plan as an earlier run finished it: without skipped episodes, and without tasks that no row names."""
     plan = without_skipped(plan, out) if rerun.skip_bad else plan
     with Ledger(out, plan, is_read_only=True) as ledger:
         return without_unused_tasks(plan, ledger.records())
 
 
 def without_skipped(plan: ConversionPlan, out: Path) -> ConversionPlan:
-    """The plan but for what an earlier run with --skip-bad skipped, and what was not fixed since."""
+    """The plan without the episodes that an earlier run with --skip-bad skipped and that were not fixed since."""
     with Ledger(out, plan, is_read_only=True) as ledger:
         return without(plan, {failure.key for failure in ledger.skipped})
 
 
 class _Run:
-    """One run's way from a plan to a finished dataset."""
+    """One run: from a plan to a finished dataset."""
 
     def __init__(self, out: Path, scratch: Path, workers: Workers, started: float, rerun: Rerun, watch: Watch) -> None:
         self.out, self.scratch, self.workers, self.started = out, scratch, workers, started
@@ -95,7 +98,7 @@ class _Run:
         self.converted: set[Key] = set()
 
     def finish(self, plan: ConversionPlan) -> Summary:
-        """With --skip-bad, what fails is skipped, until nothing fails."""
+        """Convert and commit; with --skip-bad, plan again without the failed episodes until none fails."""
         if self.rerun.skip_bad:
             self._retry_skipped(plan)
             plan = without_skipped(plan, self.out)
@@ -112,7 +115,7 @@ class _Run:
             plan = rest
 
     def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:
-        """Convert what is not done; returns what cannot be, in the plan's order."""
+        """Convert the episodes that are not done; returns the failed ones in the plan's order."""
         renumber(plan, ledger, self.out, self.scratch)
         todo = [episode for episode in plan.episodes if episode not in ledger]
         for episode in todo:
@@ -129,7 +132,7 @@ class _Run:
         return sorted(failures, key=lambda failure: failure.index)
 
     def _take(self, result: EpisodeResult, ledger: Ledger) -> EpisodeFailure | None:
-        """Record a converted episode; a failure is returned, as it may be tried again."""
+        """Record a converted episode; a failed one is returned instead, as it may be tried again."""
         if isinstance(result, EpisodeFailure):
             if result.code is FaultCode.OUTPUT:
                 raise OutputFailed(result.reason)
@@ -146,7 +149,7 @@ class _Run:
         return retry(failures, plan.episodes, plan.job, *folders, is_local=self.workers.local)
 
     def _retry_skipped(self, plan: ConversionPlan) -> None:
-        """What an earlier run skipped may be readable by now; it is only tried, as numbers change if it is."""
+        """Try the skipped episodes again in a scratch folder; those that convert now are planned again."""
         with Ledger(self.out, plan) as ledger:
             planned = {episode.key: episode for episode in plan.episodes}
             skipped = [failure for failure in ledger.skipped if failure.key in planned]

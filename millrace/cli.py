@@ -84,7 +84,7 @@ def _help_first(words: list[str]) -> list[str]:
 
 
 def _parse(arguments: list[str]) -> Any:
-    """The command that the arguments name, each with a page of its own; the overview has a line for each."""
+    """Parse the arguments into a command; each command has its own --help, and the overview lists them."""
     name = arguments[0]
     if not name.startswith("-") and name not in COMMANDS:
         raise unknown_name(name, "command of millrace", COMMANDS)
@@ -104,7 +104,7 @@ def _title(command: type) -> str:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, as schedulers send it, ends a command as Ctrl-C does."""
+    """Treat SIGTERM, which schedulers send, like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -116,7 +116,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _report(error: Exception) -> int:
-    """One line for each thing that is wrong, on standard error, whatever the dataset's texts hold."""
+    """Print a line for each error on standard error, with control characters of a dataset's texts escaped."""
     if isinstance(error, MillraceError):
         lines = error.lines if isinstance(error, SeveralProblems) else [str(error)]
     elif isinstance(error, OSError):

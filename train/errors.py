@@ -34,7 +34,7 @@ class ConfigError(TrainError):
 
 
 class OtherRun(SettingsError):
-    """The output folder was begun with another dataset, robot, horizon or base model."""
+    """The output folder was created with another dataset, robot, horizon or base model."""
 
 
 class WorldMismatch(TrainError):

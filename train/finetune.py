@@ -45,7 +45,7 @@ def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Traini
         The last checkpoint.
 
     Raises:
-        OtherRun: the folder was begun with another identity.
+        OtherRun: the folder was created with another identity.
         GpuMissing: there are fewer GPUs than --num-gpus.
         TrainingFailed: a worker failed once more than --max-failures.
     """

@@ -66,7 +66,7 @@ class Reading(Event):
 
     @property
     def data_wait_share(self) -> float:
-        """Of the slowest worker, for which the others wait."""
+        """The slowest worker's share of time without a batch; the others wait for it."""
         return max(share.data_wait_share for share in self.ranks)
 
     @property

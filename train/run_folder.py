@@ -127,7 +127,7 @@ def begun(folder: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[N
     """Have the folder to oneself, new or as an earlier run of the same identity left it.
 
     Raises:
-        OtherRun: it was begun with another identity, or by another program.
+        OtherRun: it was created with another identity, or by another program.
         SettingsError: another run writes to it, or it cannot be made.
     """
     try:
@@ -169,7 +169,7 @@ def check_identity(folder: Path, identity: RunIdentity) -> None:
     except ValidationError as error:
         raise OtherRun(f"{folder / IDENTITY} is damaged. {remedy}") from error
     if told := identity.changes_from(earlier):
-        raise OtherRun(f"{folder} was begun with {'; '.join(told)}. {remedy}")
+        raise OtherRun(f"{folder} was created with {'; '.join(told)}. {remedy}")
 
 
 def _remove_run(folder: Path) -> None:

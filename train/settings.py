@@ -103,7 +103,7 @@ class FinetuneFlags:
     episode_sampling_rate: float = 0.1
     """Share of an episode that goes into one shard; lower mixes better and decodes more."""
     num_shards_per_epoch: int = int(1e5)
-    """Shards drawn before the order is drawn anew."""
+    """Shards drawn before the order is drawn again."""
 
     use_ddp: bool = False
     """Several workers share gradients by DDP instead of DeepSpeed."""

@@ -89,7 +89,7 @@ def _source_layout(root: Path) -> str | None:
     layouts = {"v3": v3, "v1": v1}
     try:
         return next((name for name, layout in layouts.items() if layout.fits(root)), None)
-    except OSError:  # told of the files themselves
+    except OSError:  # the files themselves are reported
         return None
 
 

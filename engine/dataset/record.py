@@ -61,7 +61,7 @@ class EpisodeRecord(BaseModel):
 
     plan: digest of its EpisodePlan. index, first_index, tasks: its numbers in the output, which may change while
     that is not finished; tasks: with their texts, in order of appearance. files: its rows, then its clips.
-    copied: cameras whose clips were not encoded anew. redone: cameras whose clips a GPU should have made but the CPU
+    copied: cameras whose clips were not encoded again. redone: cameras whose clips a GPU should have made but the CPU
     did, and why. warnings: what is remarkable about its data. elsewhere: files in which its rows were found though
     the plan did not know of them. stats: LeRobot's, by feature. seconds: wall time by stage.
     """
@@ -94,7 +94,7 @@ class EpisodeRecord(BaseModel):
 class EpisodeFailure(BaseModel):
     """An episode that could not be converted; camera None where all of it is concerned.
 
-    plan: digest of its EpisodePlan, so that an episode that was mended is known.
+    plan: digest of its EpisodePlan, which shows whether the episode was fixed since.
     """
 
     model_config = ConfigDict(frozen=True)

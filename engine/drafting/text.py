@@ -102,7 +102,7 @@ class RobotText:
 
 
 def _name(dataset: SourceDataset) -> str:
-    """Of the robot, as far as the dataset tells."""
+    """The robot's name, from info.json or else from the dataset's folder."""
     text = dataset.robot_type or dataset.root.resolve().name
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-") or "robot"
 

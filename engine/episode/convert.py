@@ -1,4 +1,4 @@
-"""All the work on one episode: its plan becomes its files and a record. Free of Ray."""
+"""Convert one episode: from its plan to its files and a record, without Ray."""
 
 import socket
 from collections.abc import Iterator
@@ -46,14 +46,14 @@ from millrace.engine.sources.row_reader import RowReader
 def convert_episode(
     plan: EpisodePlan, job: Job, out: Path, scratch: Path, *, reader: RowReader | None = None
 ) -> EpisodeResult:
-    """Convert one episode into `out`; what is wrong with its data becomes an EpisodeFailure.
+    """Convert one episode into `out`; errors in its data are returned as an EpisodeFailure.
 
     Args:
         plan: The episode.
         job: What all episodes share.
         out: The dataset's folder.
         scratch: A folder on the same file system, for files that are not finished.
-        reader: What read the rows of the episode before; it may hold this one's as well.
+        reader: The reader of the episode before, which may have read this one's rows already.
     """
     try:
         return _Conversion(plan, job, out, scratch, reader or RowReader()).run()
@@ -70,7 +70,7 @@ def convert_episode(
 
 
 class _Conversion:
-    """One episode's work: rows first, then each camera's clip, all from the same frame indices."""
+    """The conversion of one episode: first its rows, then each camera's clip, all by the same frame indices."""
 
     def __init__(self, plan: EpisodePlan, job: Job, out: Path, scratch: Path, reader: RowReader) -> None:
         self.plan, self.job, self.out, self.reader = plan, job, out, reader
@@ -87,7 +87,11 @@ class _Conversion:
         self.stats: dict[str, Summary] = {}
 
     def run(self) -> EpisodeRecord:
-        """Raises EpisodeError, which names the camera where one is concerned."""
+        """Write the episode's files and return its record.
+
+        Raises:
+            EpisodeError: it cannot be converted; names the camera where one is concerned.
+        """
         self._check_faults()
         with self._blaming(None):
             self._check_states()
@@ -119,13 +123,13 @@ class _Conversion:
         )
 
     def _check_faults(self) -> None:
-        """An episode that metadata alone shows to be wrong is not read."""
+        """Fail before reading anything if metadata alone shows that the episode is wrong."""
         if fault := first_fault(self.plan, self.job):
             cause = EpisodeDataError(fault.reason, fault.code)
             raise EpisodeError(self.plan.episode.index, fault.camera, fault.reason) from cause
 
     def _check_states(self) -> None:
-        """Another node may see other files than the driver."""
+        """Check that this node sees the files that the driver planned with."""
         if reason := why_changed(zip(self.plan.episode.paths, self.plan.states, strict=False)):
             message = f"{socket.gethostname()} {reason}; the same command plans it again"
             raise EpisodeDataError(message, FaultCode.CHANGED)
@@ -135,20 +139,20 @@ class _Conversion:
         try:
             with writing_to(self.out):
                 yield
-        except Exception as error:  # be it a fault of ours, or of a codec: the other episodes need not suffer from it
+        except Exception as error:  # a bug of ours or of a codec must not stop the other episodes
             reason = _reason(error)
             if camera is not None and fault_code(error) is FaultCode.MISSING:
                 reason += f"; to do without this camera, pass --camera -{camera}"
             raise EpisodeError(self.plan.episode.index, camera, reason) from error
 
     def _fetch(self) -> None:
-        """Of a source on the Hub only what this episode needs is downloaded, while others are converted."""
+        """Download what this episode needs of a source on the Hub, while other workers convert other episodes."""
         if self.plan.episode.repository is not None:
             with self.clock.stage("download"):
                 self.plan.episode.fetch(self.binding.cameras.values())
 
     def _fetch_pictures(self, ranges: tuple[RowRange, ...]) -> None:
-        """Only rows say which picture files there are."""
+        """Download image files, whose names are known only from the rows."""
         episode = self.plan.episode
         if episode.repository is not None:
             with self.clock.stage("download"):
@@ -210,14 +214,14 @@ class _Conversion:
         )
 
     def _check_limits(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:
-        """Values in other units than the source robot's are converted all the same, and said."""
+        """Warn of values beyond the source robot's limits; they are converted all the same."""
         mapping = self.binding.map
         for vector, values, joint_map in zip(VECTORS, (state, action), (mapping.state, mapping.action), strict=True):
             for message in warn_beyond(vector, values, joint_map, mapping.source.layout(vector).joints):
                 self.warnings.append(Warned(code="beyond-limits", message=message))
 
     def _check_jumps(self, state: NDArray[np.float32]) -> None:
-        """Of the observed joints that are used: actions may be steps, which jump by nature."""
+        """Warn of jumps in the used joints of the state; actions are not checked, as steps may jump."""
         joints = self.binding.map.source.layout("state").joints
         used = np.unique(self.binding.map.state.gather)
         for code, message in check_jumps(state[:, used], [joints[place] for place in used.tolist()]):
@@ -261,7 +265,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_order(table: pa.Table, where: str) -> None:
-    """Rows say themselves, where they have numbers, that they are in the order of time."""
+    """Check that frame_index, where rows have it, increases from row to row."""
     if FRAME_INDEX not in table.column_names:
         return
     numbers = integers(table, FRAME_INDEX, where=where)
@@ -276,7 +280,7 @@ def _check_order(table: pa.Table, where: str) -> None:
 
 
 def _joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64], where: str) -> NDArray[np.float32]:
-    """The robot's joints in its own order, (T, D); only those that drive something need be finite numbers."""
+    """The robot's joints in the robot's order, shape (T, D); only joints that are used must be finite."""
     places = wanted.gather[used[used < len(wanted.gather)]]
     parts, start = [], 0
     for column, width in zip(wanted.columns, wanted.widths, strict=True):
@@ -311,7 +315,7 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
 
 
 def _clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> Clip | ImageColumn:
-    """One camera's clip; pictures in the rows lie where the rows were found."""
+    """One camera's clip; images inside parquet files are where the rows were found."""
     if camera not in episode.clips:
         raise VideoError("this episode has no video of this camera", FaultCode.MISSING)
     clip = episode.clips[camera]

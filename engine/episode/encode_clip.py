@@ -1,4 +1,4 @@
-"""An output clip made anew: decoded, made square, encoded; on a GPU where the run has one, or else on the CPU."""
+"""Decode a source clip, make its frames square and encode them: on a GPU where the run has one, or else on the CPU."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -52,8 +52,8 @@ def encode_clip(
 ) -> EncodedClip:
     """Write the `frames` of a clip, or as many black ones, to `path` and check what was written.
 
-    What a GPU cannot do, be it gone or the clip not to its liking, is done on the CPU. The bytes are the same, as
-    the dataset's way to resize is; where NVENC encodes, the CPU can only decode and resize.
+    What a GPU cannot do, because it is gone or does not support the clip, is done on the CPU. The bytes are the
+    same, as both use the dataset's resize backend; where NVENC encodes, the CPU can only decode and resize.
 
     Raises:
         VideoError: the source is missing, corrupt or not what its rows promise, or NVENC failed.

@@ -31,7 +31,7 @@ class PictureWatch:
             yield frame
 
     def warnings(self, facts: StreamFacts, histogram: RgbHistogram) -> tuple[Warned, ...]:
-        """Of the whole clip, once it is written; histogram: of its sampled frames."""
+        """Warnings about the whole clip, once it is written; histogram: of its sampled frames."""
         return tuple(Warned(code=code, message=message) for code, message in self._found(facts, histogram))
 
     def _found(self, facts: StreamFacts, histogram: RgbHistogram) -> Iterator[tuple[str, str]]:

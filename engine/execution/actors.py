@@ -214,7 +214,7 @@ class _Crew:
                 why += f", or workers end as they begin ({str(self.death_at_start).splitlines()[0]} --debug shows more)"
             raise GpuLost(
                 f"{len(self.waiting)} episodes are left, and no worker could have a GPU, with a core and memory beside "
-                f"it: {why}. This dataset was begun with {self.stages}, and no other encoder may continue its work. "
+                f"it: {why}. This dataset was created with {self.stages}, and no other encoder may continue it. "
                 "Run the same command where the GPU works, or pass --overwrite --device cpu"
             ) from self.death_at_start
         for worker in self.at_work.values():

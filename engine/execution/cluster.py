@@ -130,12 +130,12 @@ def ask_node(
 
 
 def alive_nodes() -> list[dict[str, Any]]:
-    """Of the Ray that this process is connected to."""
+    """The live nodes of the Ray cluster that this process is connected to."""
     return [node for node in ray.nodes() if node["Alive"]]
 
 
 def has(node: dict[str, Any], resource: str) -> bool:
-    """Whether a node has a resource by its own account, be it taken."""
+    """Whether a node declares a resource, in use or not."""
     return bool(node["Resources"].get(resource, 0) > 0)
 
 

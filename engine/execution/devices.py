@@ -39,7 +39,7 @@ def begun_with(folders: Iterable[Path], device: Device) -> Stages | None:
     folder, stages = next(found, (None, None))
     if stages is not None and device not in ("auto", _device_of(stages)):
         raise OtherRecipe(
-            f"{folder} was begun with {stages}, which --device {device} would not give. Continue it with "
+            f"{folder} was created with {stages}, which --device {device} would not give. Continue it with "
             "--device auto, choose another folder, or pass --overwrite"
         )
     return stages
@@ -74,12 +74,12 @@ def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: 
         return first_choice(reports, device, codecs, workers)
     gpu = resumed(begun, reports, codecs)
     if problem := lacks_torch(begun, gpu, workers):
-        raise NoGpuStage(f"this dataset was begun with {begun}, which without a GPU needs torch, too: {problem}")
+        raise NoGpuStage(f"this dataset was created with {begun}, which without a GPU needs torch, too: {problem}")
     return Choice(begun, gpu, _why_not(reports, codecs) if gpu is None else None)
 
 
 def first_choice(reports: Sequence[GpuReport], device: Device, codecs: Sequence[str], workers: Workers) -> Choice:
-    """Of a dataset that is not begun; Ray is connected to if workers are on a cluster.
+    """Choose resize backend and encoder for a new dataset; connects to Ray if workers are on a cluster.
 
     Raises:
         NoGpuStage: the wish cannot be done with these machines.
@@ -98,7 +98,7 @@ def _why_not(reports: Sequence[GpuReport], codecs: Sequence[str]) -> str | None:
 
 
 def _problem(reports: Sequence[GpuReport], stage: str) -> str | None:
-    """Of the first machine that cannot do a stage; None if all can."""
+    """What is wrong with the first machine that cannot run a stage; None if all can."""
     for report in reports:
         if (problem := report.problem(stage)) is not None:
             where = f"{report.card or 'the GPU'} of {report.node}"
@@ -126,7 +126,7 @@ def made_with(plan: ConversionPlan, stages: Stages, gpu: Gpu | None = None) -> C
 
 
 def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
-    """Of every machine that has a GPU, be it broken: workers that want one would go there."""
+    """Probe every machine that has a GPU, broken ones too: workers that need a GPU would be sent there."""
     if workers.local:
         if not hardware.may_have_gpu():
             return []
@@ -139,7 +139,7 @@ def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
 
 
 def source_codecs(plan: ConversionPlan) -> set[str]:
-    """Of each source's first episode, fetched at the same time where they lie on the Hub."""
+    """The codecs of each source's first episode; those on the Hub are fetched at the same time."""
     first = {episode.binding: episode.episode for episode in reversed(plan.episodes)}
     cameras = [tuple(plan.job.bindings[number].cameras.values()) for number in first]
     with quiet(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
@@ -147,7 +147,7 @@ def source_codecs(plan: ConversionPlan) -> set[str]:
 
 
 def _codecs(episode: SourceEpisode, cameras: Sequence[str]) -> set[str]:
-    """None of an episode that cannot be read; that is told of when it is converted.
+    """None of an episode that cannot be read; its conversion reports that.
 
     Raises:
         HubError: it cannot be had, perhaps for a moment only.

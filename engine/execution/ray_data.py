@@ -53,7 +53,7 @@ ENVIRONMENT = {
     "RAY_task_events_report_interval_ms": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of its own helpers, which it starts anew
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of its own helper processes, which it restarts
     # At Ray's 15 workers wait for its other processes, a seventh of the startup; `nice millrace` still holds for all.
     "RAY_worker_niceness": "0",
 }
@@ -82,7 +82,7 @@ class EpisodeWorker:
     def __call__(self, row: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
         """{"plans": pickled EpisodePlans} -> {"result": EpisodeResult as JSON} of each, as soon as it is done.
 
-        Where a worker dies, Ray begins the row anew: what was done of it is not done again.
+        When a worker crashes, Ray runs the row again: episodes of it that are done are not converted again.
         """
         plans: list[EpisodePlan] = pickle.loads(row["plans"])
         kept = self.scratch / f"{plans[0].index}.results"
@@ -91,7 +91,7 @@ class EpisodeWorker:
             result = done.get((plan.index, plan.digest))
             if result is None:
                 result = RESULT.dump_json(self.convert(plan))
-                with suppress(OSError), kept.open("ab") as file:  # a full disk is told of by the result
+                with suppress(OSError), kept.open("ab") as file:  # the result reports a full disk
                     file.write(b"\n" + result + b"\n")  # what was cut off stays on a line of its own
             yield {"result": result}
         kept.unlink(missing_ok=True)  # another may have ended it, where this worker was given up for lost

@@ -21,7 +21,7 @@ POLL_SECONDS = 0.2
 def in_background(work: Callable[[], None], about: HubName) -> None:
     """Do some work; it is dropped when this process ends, and when it fails for good.
 
-    huggingface_hub's workers of an upload begin anew for ever, also what can never succeed, and only log why.
+    huggingface_hub's upload workers retry for ever, even what can never succeed, and only log why.
 
     Raises:
         HubError: it failed for good.

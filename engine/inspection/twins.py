@@ -44,7 +44,7 @@ def _same(alike: Sequence[tuple[Shot, Path]]) -> Iterator[Finding]:
 
 
 def _digest(path: Path) -> bytes:
-    """Of the file's first and last MiB."""
+    """A digest of the file's first and last MiB."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         digest.update(file.read(END_BYTES))

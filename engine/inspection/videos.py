@@ -129,7 +129,7 @@ def _header(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> 
 def _header_findings(
     dataset: SourceDataset, shots: Sequence[Shot], headers: Mapping[Path, VideoHeader | MillraceError]
 ) -> Iterator[Finding]:
-    """What the header of each file says, told of the first episode in it."""
+    """What the header of each file says, reported for the first episode in it."""
     first_shots = {shot.clip.path: shot for shot in reversed(shots) if isinstance(shot.clip, Clip)}
     for path, header in headers.items():
         shot = first_shots[path]

@@ -99,7 +99,7 @@ def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) 
         "info.json": [_pretty(_info(plan))],
         "modality.json": [_pretty(modality_json(plan.target, plan.cameras))],
         "stats.json": [_pretty(stats)],
-        "relative_stats.json": [json.dumps(relative_stats, indent=4)],  # as GR00T writes it anew in every run
+        "relative_stats.json": [json.dumps(relative_stats, indent=4)],  # as GR00T writes it again in every run
         "tasks.jsonl": _lines(tasks),
         "episodes.jsonl": _lines(episodes),
         "episodes_stats.jsonl": _lines(episodes_stats),
@@ -250,7 +250,7 @@ def _public_recipe(plan: ConversionPlan) -> dict[str, Any]:
 
 
 def _public_file(name: str | None) -> str | None:
-    """Of a map or robot, a shipped one or one in a file."""
+    """The name of a map or robot: a shipped one's name, or the name of its file without the folder."""
     return Path(name).name if name is not None and is_path(name) else name
 
 

@@ -1,6 +1,6 @@
-"""Results as they come in, one JSON line each, and the recipe that they belong to.
+"""The ledger: the records of a run, one JSON line each, after the recipe that they belong to.
 
-Records stay on disk: of 100,000 episodes the driver keeps only where each line begins.
+Records stay on disk: the driver keeps only the position of each line, also for 100,000 episodes.
 """
 
 import json
@@ -33,21 +33,21 @@ from millrace.engine.sources.file_state import FileState
 class Ledger:
     """The append-only file OUT/.millrace/ledger.jsonl; its first line is the recipe, then what happened, in order.
 
-    A record tells of the files under its number until a later line says that others lie there. So nobody writes
-    to a number before its record is vacated: whenever a run is killed, no record tells of files that are not its own.
+    A record describes the files under its number until a later line replaces it. A number is vacated before files
+    are written under it, so that no record describes another episode's files, whenever the run is killed.
     """
 
     def __init__(self, out: Path, plan: ConversionPlan, *, verify: bool = False, is_read_only: bool = False) -> None:
-        """Continue the ledger of `out`, or begin it.
+        """Continue the ledger of `out`, or start it.
 
         Args:
             out: The dataset's folder.
-            plan: Of the dataset.
-            verify: Finished files must have the recorded digest, too.
-            is_read_only: Only look at a ledger that is there; its disk may not be writable.
+            plan: The dataset's plan.
+            verify: Check finished files by digest, not only by size.
+            is_read_only: Only read an existing ledger; its disk need not be writable.
 
         Raises:
-            OtherRecipe: it was begun with other settings or another map, or is damaged.
+            OtherRecipe: it was created with other settings or another map, or is damaged.
         """
         self.path = out / LEDGER
         self.out, self.verify, self.is_read_only = out, verify, is_read_only
@@ -55,11 +55,11 @@ class Ledger:
         self._planned = {episode.key: episode for episode in plan.episodes}
         assert len(self._planned) == len(plan.episodes), "an episode of a source is in a dataset once"
         self._tasks = {text: index for index, text in enumerate(plan.tasks)}
-        self._places: dict[int, tuple[int, Key]] = {}  # by number: where its line begins, and whose it is
-        self._numbers: dict[Key, int] = {}  # under which number an episode lies
+        self._places: dict[int, tuple[int, Key]] = {}  # by number: the position of its line, and its episode
+        self._numbers: dict[Key, int] = {}  # the number of each finished episode
         self._misplaced: set[Key] = set()
         self._lost: dict[Key, str] = {}  # why a record does not count
-        self._written: set[int] = set()  # numbers under which files may lie, of whichever episode
+        self._written: set[int] = set()  # numbers under which files may exist, of any episode
         self._skipped: tuple[EpisodeFailure, ...] = ()
         self._rejected = plan.rejected
         if not is_read_only:
@@ -83,7 +83,7 @@ class Ledger:
             self._write(json.dumps(header).encode())
 
     def _read_lines(self) -> None:
-        """Take in what earlier runs wrote; a last line cut short is dropped."""
+        """Read the lines of earlier runs; an incomplete last line is dropped."""
         place = self._file.tell()
         for line in iter(self._file.readline, b""):
             if not line.endswith(b"\n"):
@@ -106,7 +106,7 @@ class Ledger:
             self._written.add(line.index)
 
     def _hold(self, record: EpisodeRecord, place: int) -> None:
-        """From now on the files under its number are this record's."""
+        """Remember that the files under its number belong to this record."""
         self._forget(record.index)
         self._written.add(record.index)
         if record.key in self._numbers:
@@ -123,7 +123,7 @@ class Ledger:
             self._misplaced.discard(key)
 
     def _still_holds(self, record: EpisodeRecord) -> bool:
-        """Whether the record is of the episode as it is planned now, but for its number, and its files are there."""
+        """Whether the record fits the episode as planned now, whatever its number, and its files exist."""
         if (why := self._why_lost(record)) is not None:
             self._lost[record.key] = why
         return why is None
@@ -146,11 +146,11 @@ class Ledger:
         return any(state != FileState(file.num_bytes, file.mtime_ns) for file, state in states)
 
     def has_lost(self, episode: EpisodePlan) -> bool:
-        """Whether an episode was done, but is no longer as it was."""
+        """Whether an episode was done, but its files or its source have changed."""
         return episode.key in self._lost and episode.key not in self._numbers
 
     def why_not(self, episode: EpisodePlan) -> str:
-        """Why an episode does not count as done, in words."""
+        """Why an episode does not count as done, as text."""
         return self._lost.get(episode.key, "it was never converted")
 
     def _is_in_place(self, record: EpisodeRecord) -> bool:
@@ -159,31 +159,31 @@ class Ledger:
         return (record.index, record.first_index, record.tasks) == (planned.index, planned.first_index, tasks)
 
     def append(self, result: EpisodeResult) -> None:
-        """Write one result, without where sources lie; the operating system has it when this returns."""
+        """Write one result, without the paths of sources; the operating system has it when this returns."""
         if isinstance(result, EpisodeFailure):
             self._write(_public_failure(result, self._plan).model_dump_json().encode())
         else:
             self._hold(result, self._write(_public_record(result, self._plan).model_dump_json().encode()))
 
     def vacate(self, index: int) -> None:
-        """Say that what lies under a number is about to be replaced."""
+        """Note that the files under a number are about to be replaced."""
         if index in self._written:
             self._write(Vacated(index=index).model_dump_json().encode())
             self._forget(index)
             self._written.discard(index)
 
     def sync(self) -> None:
-        """See that a power cut does not lose a line, before what it says is done."""
+        """Flush all lines to disk, so that a power cut loses none of them."""
         with naming(self.path):
             os.fsync(self._file.fileno())
 
     def skip(self, failures: Sequence[EpisodeFailure]) -> None:
-        """Note for later runs that these are skipped, beside those that are."""
+        """Note for later runs that these episodes are skipped, in addition to those skipped before."""
         self._skipped = (*self._still_skipped, *(_public_failure(failure, self._plan) for failure in failures))
         self._write(Skipped(episodes=self._skipped).model_dump_json().encode())
 
     def take_back(self, keys: Collection[Key]) -> None:
-        """Note for later runs that these are skipped no longer."""
+        """Note for later runs that these episodes are no longer skipped."""
         self._skipped = tuple(failure for failure in self._still_skipped if failure.key not in keys)
         self._write(Skipped(episodes=self._skipped).model_dump_json().encode())
 
@@ -195,7 +195,7 @@ class Ledger:
 
     @property
     def _still_skipped(self) -> tuple[EpisodeFailure, ...]:
-        """Without what was fixed or converted since."""
+        """The skipped episodes, without those that were fixed or converted since."""
         return tuple(failure for failure in self._skipped if self._is_skipped(failure))
 
     def _is_skipped(self, failure: EpisodeFailure) -> bool:
@@ -210,11 +210,11 @@ class Ledger:
         return place
 
     def __contains__(self, episode: EpisodePlan) -> bool:
-        """Whether an episode is done, and lies where it should."""
+        """Whether an episode is done and has the number that the plan gives it."""
         return episode.key in self._numbers and episode.key not in self._misplaced
 
     def misplaced(self, episode: EpisodePlan) -> EpisodeRecord | None:
-        """The record of an episode that is done but has a number, or numbers of tasks, that are not the plan's."""
+        """The record of an episode that is done, but whose number or task numbers differ from the plan's."""
         if episode.key not in self._misplaced:
             return None
         record = self._read(self._numbers[episode.key])
@@ -240,12 +240,12 @@ class Ledger:
 
 
 def _public_failure(failure: EpisodeFailure, plan: ConversionPlan) -> EpisodeFailure:
-    """A failure as others may read it: whoever copies OUT as a whole publishes the ledger."""
+    """The failure without the paths of sources, as the ledger is published when OUT is copied as a whole."""
     return failure.model_copy(update={"reason": without_roots(failure.reason, plan)})
 
 
 def _public_record(record: EpisodeRecord, plan: ConversionPlan) -> EpisodeRecord:
-    """Likewise of a record, whose warnings may name files."""
+    """The record without the paths of sources, which its warnings may name."""
     if not record.warnings:
         return record
     warnings = (one.model_copy(update={"message": without_roots(one.message, plan)}) for one in record.warnings)

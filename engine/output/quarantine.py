@@ -18,7 +18,7 @@ from millrace.engine.sources.location import public_name
 
 
 def quarantined(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[Quarantined, ...]:
-    """What is told of failed episodes, which need not be the plan's any more."""
+    """Failed episodes as quarantine.jsonl lists them; the plan need not contain them any more."""
     return tuple(
         Quarantined(
             code=failure.code,

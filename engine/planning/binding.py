@@ -13,7 +13,7 @@ from millrace.engine.planning.recipe import SourceSpec
 from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.places import place_notes
 
-# Columns that every LeRobot dataset has, made anew.
+# Columns that every LeRobot dataset has; the output's are computed.
 BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
 
 
@@ -42,12 +42,12 @@ class Binding:
 
     @property
     def rate(self) -> SourceRate:
-        """Of its rows."""
+        """The rate of its rows."""
         return SourceRate(self.fps, is_sure=self.source.fps is not None)
 
     @property
     def digest(self) -> str:
-        """Of everything that decides an episode's content beside its files, its tasks and the recipe."""
+        """A digest of what decides an episode's content beside its files, its tasks and the recipe."""
         columns = [(vector.columns, vector.widths, vector.gather.tolist()) for vector in (self.state, self.action)]
         facts = (self.rate, columns, self.map.digest, dict(self.cameras), self.tasks is None)
         return hashlib.sha256(repr(facts).encode()).hexdigest()

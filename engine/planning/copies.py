@@ -18,7 +18,7 @@ def count_copies(plan: ConversionPlan) -> int | None:
 
 
 def _count(sample: EpisodePlan, job: Job) -> int:
-    """Of one episode."""
+    """How many clips of one episode are copied."""
     names = [job.bindings[sample.binding].cameras.get(camera) for camera in job.cameras]
     clips = [sample.episode.clips.get(name) for name in names if name is not None]
     whole = [clip for clip in clips if isinstance(clip, Clip) and clip.num_frames == sample.num_frames]

@@ -99,6 +99,6 @@ def _first_ranked(source: PreparedSource, share: Fraction) -> list[SourceEpisode
 def _rank(origin: Origin) -> str:
     """A hash of an episode's origin that is the same wherever its dataset lies and whatever is converted with it.
 
-    Neither revision nor metadata are part of it: a dataset that is mended or grows keeps most of its held-out episodes.
+    Neither revision nor metadata are part of it: a dataset that is fixed or grows keeps most of its held-out episodes.
     """
     return hashlib.sha256(f"{origin.source}/{origin.episode}".encode()).hexdigest()

@@ -10,7 +10,7 @@ from millrace.engine.sources.location import parse_hub_id, public_name
 
 
 def origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:
-    """The origin of each episode of a dataset, be it readable or not, by its number there.
+    """The origin of each episode of a dataset, readable or not, by its number there.
 
     Args:
         path: As the recipe names it.

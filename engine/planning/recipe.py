@@ -1,4 +1,4 @@
-"""What to make, and from which sources: a recipe file or the flags of `convert`, as one checked value."""
+"""The recipe: what to make and from which sources, checked, from a file, from flags or from Python."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ MAX_TRIM = 1000
 
 
 def _selection(value: object) -> object:
-    """Episodes as a file may write them, a number or a list, in the one spelling that is compared: "0:40,50"."""
+    """Normalise a selection of episodes, which a file may write as a number, a text or a list, to text: "0:40,50"."""
     parts = value if isinstance(value, (list, tuple)) else [value]
     if not all(isinstance(part, (int, str)) and not isinstance(part, bool) for part in parts):
         raise ValueError(f"episodes are given as A:B or as a list such as 0,3,10:20, not {value!r}")
@@ -103,19 +103,20 @@ Share = Annotated[Fraction, BeforeValidator(_share), Text]
 
 
 class SourceSpec(BaseModel):
-    """One source dataset and what becomes of it.
+    """One source dataset and how it is converted.
 
-    map: None where it is of the recipe's robot itself, or where only one map can be meant.
+    map: None if the source is of the recipe's robot, or if only one map fits.
     rules: for groups of the target, in place of the map's.
     cameras: target camera -> source camera, where they differ from what the map says.
-    black_cameras: target cameras that it lacks; their pictures are black.
-    task: where it names none, or new texts by those that they replace. task_all: the task replaces all of its own.
-    fps: in place of what it says itself, where that is wrong.
+    black_cameras: target cameras that the source lacks; their frames are black.
+    task: the text for episodes without a task, or new texts by the texts that they replace. task_all: the text of
+    `task` replaces all tasks.
+    fps: the source's rate, if its metadata is wrong.
     language: the column that holds the instruction of each row, as text or as its number among the tasks.
-    trim_mismatch: in place of the recipe's.
-    holdout: episodes for the held-out dataset, in place of the recipe's share, or "none".
-    follow_links: links out of the dataset's folder are followed wherever they lead (see `open_source`); no part
-    of what is recorded and compared, so that a run that met one may be continued with it.
+    trim_mismatch: replaces the recipe's.
+    holdout: episodes to hold out, which replace the recipe's share, or "none".
+    follow_links: follow links out of the dataset's folder wherever they lead (see `open_source`). It is not
+    recorded, so that a run that stopped at such a link can be continued with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -151,26 +152,25 @@ class SourceSpec(BaseModel):
 
 @dataclass(frozen=True)
 class Places:
-    """Where the fields of a recipe stand; no part of what it says, so that all places are equal.
+    """Where the fields of a recipe are written; recipes that differ only in this are equal.
 
-    file None: in no file, but in flags or in Python.
+    file: None if the recipe comes from flags or from Python.
     """
 
     file: YamlFile | None = field(default=None, compare=False)
 
 
 class Recipe(BaseModel):
-    """Everything that decides the bytes of the output, and where it is to be made.
+    """Everything that decides the bytes of the output, and the device to use.
 
-    robot: the target; each source either has a map onto it or is of that robot.
-    cameras: of the output, by default all that the sources give. without_cameras: those that are left out of it, by
-    their names in the output or in a source. trim_mismatch: frames or rows that may be dropped at the end of an episode
-    where they are not equally many.
+    robot: the output's robot; each source either has a map onto it or is of that robot.
+    cameras: the output's cameras, by default all that the sources have. without_cameras: cameras to skip, by their
+    names in the output or in a source. trim_mismatch: how many frames or rows may be dropped at the end of an
+    episode whose rows and videos differ in length.
     crop: None: as its maps say, or "pad".
     fps: target rate in Hz, or "source". horizon: steps in an action chunk, by default the robot's.
-    holdout: share of each source's episodes that becomes a dataset of its own.
-    device: a wish, which the machine may not be able to grant: no part of what is recorded and compared, as the
-    choice itself is (see `Stages`).
+    holdout: share of each source's episodes that goes to the held-out dataset.
+    device: what the user prefers. It is not recorded; the choice that the machine allows is (see `Stages`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -193,7 +193,7 @@ class Recipe(BaseModel):
 
     @property
     def places(self) -> Places:
-        """Where its fields stand."""
+        """Where its fields are written."""
         return self._places
 
     @classmethod
@@ -215,8 +215,8 @@ class Recipe(BaseModel):
     ) -> "Recipe":
         """The recipe for one source; settings are the other fields of Recipe.
 
-        holdout: a share of the episodes such as 0.05, or the episodes themselves. source_fps: the source's rate, in
-        place of what it says itself. only_cameras: the output's, by default all.
+        holdout: a share of the episodes such as 0.05, or the episodes themselves. source_fps: the source's rate,
+        if its metadata is wrong. only_cameras: the output's cameras, by default all.
 
         Raises:
             RecipeError: a setting is unknown or out of range.
@@ -253,7 +253,7 @@ def check_recipe(values: dict[str, Any], places: Places = Places()) -> Recipe:
 
 
 def field_problems(error: ValidationError) -> list[tuple[Key, str]]:
-    """Where each of a recipe's wrong fields stands, and what is wrong with it."""
+    """The place of each wrong field of a recipe, and what is wrong with it."""
     return [_problem(dict(problem)) for problem in error.errors(include_url=False)]
 
 

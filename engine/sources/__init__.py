@@ -20,16 +20,17 @@ LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1))
 
 
 def open_source(path: str | Path, *, follow_links: bool = False) -> SourceDataset:
-    """Open a dataset by the files found, not by the version that it claims.
+    """Open a dataset; its layout is recognised by the files found, not by the version that it claims.
 
     Args:
         path: Its folder, or hf://org/name[@revision] on the Hub; plain org/name where there is no folder org.
-        follow_links: Follow links of a folder wherever they lead, not only those of its owner to files of the same
-            owner. Links of a dataset from the Hub, or of a folder of its cache, are never followed.
+        follow_links: Follow links in a folder wherever they lead. By default only links are followed that the
+            folder's owner made to files of the same owner. Links of a dataset from the Hub, or of a folder of its
+            cache, are never followed.
 
     Raises:
-        DatasetError: there is neither, or its metadata is malformed.
-        UnknownLayout: none of the known layouts fits.
+        DatasetError: there is no such folder or repository, or its metadata is malformed.
+        UnknownLayout: the files fit no known layout.
     """
     root = Path(path)
     try:

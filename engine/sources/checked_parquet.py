@@ -174,7 +174,7 @@ class CheckedParquet:
         return self._file.read_row_groups(list(groups), list(columns), use_threads=False).select(list(columns))
 
     def _lists_of_texts(self, columns: Sequence[str]) -> list[str]:
-        """Of which even one row may take any memory."""
+        """The columns that hold lists of texts: even one row of these may take any amount of memory."""
         lists = {leaf.path[0] for leaf in self.footer.leaves if leaf.kind == BYTE_ARRAY and len(leaf.path) >= 3}
         return [name for name in columns if name.encode() in lists]
 

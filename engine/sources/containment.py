@@ -38,7 +38,7 @@ class Refusal:
 
     @property
     def code(self) -> FaultCode:
-        """Of an episode whose file it is."""
+        """The error code of an episode with this file."""
         return FaultCode.UNREADABLE if self.barrier is Barrier.HIDDEN else FaultCode.FOREIGN
 
 

@@ -76,7 +76,7 @@ class Repository(Protocol):
         """See that all parquet files below a folder are here."""
 
     def fetch_first(self, candidates: Iterable[Sequence[Path]]) -> None:
-        """Of each few paths, see that the first is here that the repository has."""
+        """For each group of paths, fetch the first that the repository has, unless it is here already."""
 
     def has_suffix(self, suffixes: tuple[str, ...]) -> bool:
         """Whether any of its files has such a suffix, in lower case."""

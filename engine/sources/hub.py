@@ -86,7 +86,7 @@ class HubRepo:
             ask(lambda: snapshot_download(self.name.repo, allow_patterns=[pattern], **settings), self.name)
 
     def fetch_first(self, candidates: Iterable[Sequence[Path]]) -> None:
-        """Of each few paths, see that the first is in the cache that the commit has; of none, nothing is done.
+        """For each group of paths, fetch the first that the commit has, if any, unless the cache holds it.
 
         Raises:
             HubError: one cannot be had.

@@ -131,6 +131,6 @@ def _names(rows: RowRange, column: str) -> list[str]:
 
 @lru_cache(maxsize=MAX_KEPT)
 def _names_in(path: Path, state: FileState, column: str) -> list[str | None]:
-    """Of a whole file, which episodes may share; state: of the file, so that what is remembered is of now."""
+    """The paths in a whole file, which episodes may share; state: of the file, so that the cache notices changes."""
     with CheckedParquet(path) as file:
         return file.read_texts_within(column, "path")

@@ -36,7 +36,7 @@ class RowStream:
 
     @property
     def num_rows(self) -> int:
-        """Of the file."""
+        """How many rows the file has."""
         return int(self._file.ends[-1]) if len(self._file.ends) else 0
 
     @property

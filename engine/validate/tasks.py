@@ -59,7 +59,7 @@ def _read_tasks(table: pa.Table, column: str, tasks: Mapping[int, str], path: Pa
 
 
 def _listing_problems(episode: Episode, named: Mapping[str, set[str]]) -> Iterator[Problem]:
-    """An episode without any listed task is told of elsewhere.
+    """Another check reports an episode without any listed task.
 
     LeRobot reads the rows' task_index, GR00T the annotation column or, by its language key `task`, episodes.jsonl.
     Annotations may say more than episodes.jsonl lists, such as the step that an episode is at.

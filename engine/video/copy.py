@@ -1,4 +1,4 @@
-"""Clips that already are what an output clip must be, taken over packet by packet instead of encoded anew."""
+"""Clips that already are what an output clip must be, copied packet by packet instead of encoded again."""
 
 import shutil
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
 
 
 def copy_clip(clip: Clip, path: Path, how: Copy, settings: VideoSettings) -> None:
-    """Write a clip that `how_to_copy` allows to `path`; packets of their own are timed anew, from 0."""
+    """Write a clip that `how_to_copy` allows to `path`; its packets get new times, from 0."""
     if how is Copy.FILE:
         with naming(path):
             shutil.copyfile(clip.path, path)

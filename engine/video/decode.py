@@ -222,7 +222,7 @@ def _feed_all(decoder: VideoCodecContext, packets: Iterator[av.Packet]) -> Itera
 def _counted(
     frames: Iterator[av.VideoFrame], clip: Clip, indices: NDArray[np.int64], bounds: tuple[int, int] | None
 ) -> Iterator[av.VideoFrame]:
-    """Of all frames the wanted ones, told by counting; bounds: times [start, stop) of a part of a file."""
+    """The wanted frames, found by counting all of them; bounds: times [start, stop) of a part of a file."""
     wanted = set(indices.tolist())
     number = 0
     for frame in frames:

@@ -121,7 +121,7 @@ def test_another_tag_dataset_and_horizon_in_its_folder_are_named(trained_here: A
     done = run_python(*finetune(other, base, out, *BATCH, "--num-gpus", 0))
     assert done.returncode == 2
     told = done.stderr.splitlines()[-1]
-    assert told.startswith(f"{out} was begun with dataset {source.parent / 'gr1'} (")
+    assert told.startswith(f"{out} was created with dataset {source.parent / 'gr1'} (")
     assert "embodiment tag GR1, not NEW_EMBODIMENT; action horizon 16, not 8. Choose another --output-dir" in told
 
 

@@ -119,7 +119,7 @@ def test_another_run_in_the_same_folder_is_an_error_that_names_what_changed(
     tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
     begin(tmp_path)
-    with pytest.raises(OtherRun, match=rf"was begun with {told}\. Choose another --output-dir, or pass --overwrite"):
+    with pytest.raises(OtherRun, match=rf"was created with {told}\. Choose another --output-dir, or pass --overwrite"):
         begin(tmp_path, **changes)
 
 
@@ -131,7 +131,7 @@ def test_a_dataset_may_move(tmp_path: Path) -> None:
 def test_overwrite_deletes_what_an_earlier_run_left_and_nothing_else(tmp_path: Path) -> None:
     begin(tmp_path)
     checkpoint(tmp_path, 1000)
-    (tmp_path / "support.train_log.jsonl").touch()
+    (tmp_path / "train_log.jsonl").touch()
     (tmp_path / "notes.txt").touch()
     begin(tmp_path, overwrite=True, action_horizon=30)
     assert {path.name for path in tmp_path.iterdir()} == {"millrace_run.json", ".millrace_lock", "notes.txt"}

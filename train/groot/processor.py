@@ -218,7 +218,7 @@ class Views(list[torch.Tensor]):
         self.whole = whole
 
     def __reduce__(self) -> tuple[Callable[[torch.Tensor], list[torch.Tensor]], tuple[torch.Tensor]]:
-        # There a plain list: transformers' Trainer makes lists anew as type(data)(parts).
+        # There a plain list: transformers' Trainer rebuilds lists as type(data)(parts).
         return _parts, (self.whole,)
 
 

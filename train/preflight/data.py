@@ -25,7 +25,7 @@ from millrace.train.preflight.shards import trainable_steps
 JUDGED_HERE = frozenset(
     ("model-dims", "model-dims-all", "model-horizon", "shards", "config-tag", "config-syntax", "config-dynamic")
 )
-# GR00T writes them anew when it trains (gr00t/data/stats.py), the same values in its own layout.
+# GR00T writes them again when it trains (gr00t/data/stats.py), the same values in its own layout.
 REWRITTEN = frozenset((Path(STATS), Path(RELATIVE_STATS)))
 
 

@@ -47,12 +47,12 @@ class Needs:
 
     @property
     def memory(self) -> float:
-        """Of all loader processes."""
+        """The memory of all loader processes."""
         return self.per_loader * self.num_loaders
 
     @property
     def disk(self) -> float:
-        """Of all checkpoints that lie there at a time."""
+        """The disk space of all checkpoints that are kept at the same time."""
         return self.checkpoint * self.num_checkpoints
 
 

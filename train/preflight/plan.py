@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Of training, on GPUs such as the guide's, fed fast enough."""
+        """Estimated training time on GPUs such as the guide's, when data is no bottleneck."""
         return training_seconds(self.num_samples, num_gpus=self.batch.num_workers)
 
 

@@ -25,7 +25,7 @@ class Sharding:
 
     @property
     def steps_per_shard(self) -> float:
-        """Of an average shard."""
+        """Steps in an average shard."""
         return self.num_steps / self.num_shards if self.num_shards else 0.0
 
     @property

@@ -23,7 +23,7 @@ def may_have_gpu(folder: Path = Path("/dev")) -> bool:
 
 
 def driver_version() -> str | None:
-    """Of the kernel's module, or else as nvidia-smi tells it."""
+    """The driver's version by the kernel module, or else by nvidia-smi."""
     try:
         found = re.search(r"Module\S*(?: for \S+)?\s+([\d.]+)", DRIVER_VERSION.read_text())
         if found:

@@ -69,7 +69,7 @@ def _end(status: int, errors: bytes) -> str:
 
 
 def answer() -> None:
-    """Of the other process: do the work on standard input; what libraries print is no part of the answer."""
+    """Run in the other process: do the work read from standard input; output of libraries is no part of the answer."""
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         work: Callable[[], object] = pickle.load(sys.stdin.buffer)

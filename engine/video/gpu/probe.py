@@ -192,7 +192,7 @@ def check_encoder(settings: VideoSettings, folder: Path, *, write: WriteVideo) -
 
 
 def worst_psnr_db(path: Path, settings: VideoSettings) -> float:
-    """Of the sample's frames in a file, how near the worst is to what was given to the encoder."""
+    """PSNR, in dB, of the worst frame of the sample's file against the frame that was given to the encoder."""
     given = sample_frames(settings.image_size, settings.image_size)
     written = decode_frames(Clip(path, NUM_FRAMES, settings.fps), np.arange(NUM_FRAMES))
     return min(_psnr_db(_planes(frame), _planes(picture)) for frame, picture in zip(written, given, strict=True))

@@ -30,10 +30,10 @@ class Check(BaseModel):
 class GpuReport(BaseModel):
     """One machine.
 
-    node: its name. has_gpu: by its own account, be it broken or taken; workers that want one would go there. card,
+    node: its name. has_gpu: as the node declares, broken or in use too; workers that need one are sent there. card,
     driver: None where none could be used. keeps_frames: see `Gpu`. checks: empty where no card was tried.
     num_sessions: of NVENC, which the card opened at once. failed: why the probe has not answered. missing: what is to
-    be installed or mended before a card can be used.
+    be installed or fixed before a card can be used.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -90,10 +90,10 @@ def choose(reports: Sequence[GpuReport], device: Device, codecs: Collection[str]
 
 
 def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str]) -> Gpu | None:
-    """How this run uses its GPUs for a dataset that was begun with `stages`; None: it does not.
+    """How this run uses its GPUs for a dataset that was created with `stages`; None: it does not.
 
     Raises:
-        NoGpuStage: it was begun with NVENC, and the same card and driver are not here.
+        NoGpuStage: it was created with NVENC, and the same card and driver are not here.
     """
     reports = _with_gpu(reports)
     if stages.encoder == NVENC:
@@ -101,7 +101,7 @@ def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str
         if not _works(reports, ENCODE) or here != {(stages.card, stages.driver)}:
             found = ", ".join(sorted({_found(report) for report in reports})) or "no GPU"
             raise NoGpuStage(
-                f"this dataset was begun with {stages}, whose bytes no other card or driver gives; here is {found}. "
+                f"this dataset was created with {stages}, whose bytes no other card or driver gives; here is {found}. "
                 "Continue where it was begun, or pass --overwrite"
             )
     if stages.resize != "area" or not _works(reports, RESIZE):

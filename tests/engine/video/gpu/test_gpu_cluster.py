@@ -68,7 +68,7 @@ def test_cores_without_torch_and_gpus_of_others_are_told(
         assert lacks_torch(NVENC, GPU, CLUSTER) is None, "NVENC leaves cores alone nothing to do"
         (node,) = ray.nodes()
         told = rf"{node['NodeManagerHostname']}: torch (cannot be imported \(no torch on this node\)|is not installed)"
-        with pytest.raises(NoGpuStage, match=rf"was begun with area and libx264 .*needs torch, too: {told}"):
+        with pytest.raises(NoGpuStage, match=rf"was created with area and libx264 .*needs torch, too: {told}"):
             chosen(plan_conversion(recipe_for(aloha)), "auto", AREA, CLUSTER)
         assert {choice.resize for choice in auto_choices([WITHOUT_ENCODER]) if choice.codec == "av1"} == {"GPU"}
         assert {choice.resize for choice in auto_choices([WITHOUT_ENCODER], CLUSTER)} == {"CPU"}, "as a run would"

@@ -87,7 +87,7 @@ def test_what_nvenc_began_nothing_else_ends(aloha: Path, tmp_path: Path) -> None
     assert {one.code.value for one in failed.value.quarantined} == {"gpu"}
     for work in (convert, estimate):
         with pytest.raises(
-            NoGpuStage, match=r"was begun with area and h264_nvenc \(NVIDIA L4, driver 570.86\).*no GPU"
+            NoGpuStage, match=r"was created with area and h264_nvenc \(NVIDIA L4, driver 570.86\).*no GPU"
         ):
             work(recipe_for(aloha, **SETTINGS), out, workers=LOCAL)
 
@@ -96,7 +96,7 @@ def test_another_run_keeps_the_choice_of_the_first(aloha: Path, area: dict[str, 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(planned(aloha, AREA), out, watch=Watch(on_result=stop))
-    with pytest.raises(OtherRecipe, match=r"was begun with area and libx264 \(NVIDIA H200.* --device cpu would not"):
+    with pytest.raises(OtherRecipe, match=r"was created with area and libx264 \(NVIDIA H200.* --device cpu would not"):
         convert_here(aloha, out, **SETTINGS, device="cpu")
     recipe = recipe_for(aloha, **SETTINGS)
     sizes = [estimate(recipe, folder, workers=LOCAL).num_bytes for folder in (out, tmp_path / "fresh")]
@@ -109,7 +109,7 @@ def test_another_run_keeps_the_choice_of_the_first(aloha: Path, area: dict[str, 
 def test_a_run_on_the_cpu_stays_there(aloha: Path, tmp_path: Path) -> None:
     convert_here(aloha, tmp_path / "out", **SETTINGS)
     assert begun_with([tmp_path / "out"], "auto") == CPU_STAGES
-    with pytest.raises(OtherRecipe, match=r"was begun with libavfilter and libx264, which --device cuda would not"):
+    with pytest.raises(OtherRecipe, match=r"was created with libavfilter and libx264, which --device cuda would not"):
         convert_here(aloha, tmp_path / "out", **SETTINGS, device="cuda")
 
 

@@ -237,7 +237,7 @@ def test_what_nvenc_began_only_the_same_card_and_driver_continue() -> None:
     began, gpu = choose([l4()], "auto", ["av1"])
     assert resumed(began, [l4()], ["av1"]) == gpu
     for reports, found in (([l4(driver="580.1")], "NVIDIA L4 with driver 580.1"), ([h200()], H200), ([], "no GPU")):
-        with pytest.raises(NoGpuStage, match=f"was begun with area and h264_nvenc .* here is {found}"):
+        with pytest.raises(NoGpuStage, match=f"was created with area and h264_nvenc .* here is {found}"):
             resumed(began, reports, ["av1"])
 
 

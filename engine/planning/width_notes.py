@@ -15,5 +15,5 @@ def width_notes(compiled: CompiledMap) -> Iterator[str]:
             yield (
                 f"warning: '{robot.name}' has {num_values} {vector} values and GR00T N1.6 takes {MAX_DIMS}. Delete the "
                 f"groups that it does not need from its robot file; in a column without names, `column_slices:` tells "
-                "where the others lie (docs/robots-and-maps.md)"
+                "where the others lie (docs/robots.md)"
             )

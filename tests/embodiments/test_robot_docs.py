@@ -1,4 +1,4 @@
-"""The examples of docs/robots-and-maps.md are files that work, and the page names every field."""
+"""The examples of docs/robots.md and docs/maps.md are files that work, and the pages name every field."""
 
 import re
 from pathlib import Path
@@ -9,14 +9,14 @@ import pytest
 from conftest import REPOSITORY
 from millrace.embodiments import EmbodimentMap, JointGroup, Robot, compile_map, load_map, load_robot
 
-PAGE = (REPOSITORY / "docs" / "robots-and-maps.md").read_text(encoding="utf-8")
+ROBOTS, MAPS = ((REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("robots.md", "maps.md"))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every example under the name in its first line."""
     root = tmp_path_factory.mktemp("docs")
-    for name, text in re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", PAGE, flags=re.DOTALL):
+    for name, text in re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", ROBOTS + MAPS, flags=re.DOTALL):
         (root / name).write_text(text, encoding="utf-8")
     return root
 
@@ -36,7 +36,12 @@ def test_the_example_with_two_directions_closes_both_fingers(folder: Path) -> No
     np.testing.assert_allclose(action[:, :3], state[:, :3], atol=1e-6)
 
 
-@pytest.mark.parametrize("model", [Robot, JointGroup, EmbodimentMap])
-def test_the_page_names_every_field(model: type[Robot | JointGroup | EmbodimentMap]) -> None:
-    unnamed = [name for name in model.model_fields if not re.search(rf"\b{name}\b", PAGE)]
+@pytest.mark.parametrize(("page", "model"), [(ROBOTS, Robot), (ROBOTS, JointGroup), (MAPS, EmbodimentMap)])
+def test_the_page_names_every_field(page: str, model: type[Robot | JointGroup | EmbodimentMap]) -> None:
+    unnamed = [name for name in model.model_fields if not re.search(rf"\b{name}\b", page)]
     assert unnamed == []
+
+
+def test_every_yaml_block_is_an_example_with_a_name() -> None:
+    blocks = re.findall(r"```yaml\n(.*)", ROBOTS + MAPS)
+    assert all(re.fullmatch(r"# \S+\.yaml", line) for line in blocks)

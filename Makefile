@@ -1,12 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := millrace commands embodiments engine train benchmarks tests
+PACKAGES := millrace commands embodiments engine train benchmarks examples tests
 # One job a core; the tests of Ray use what is left.
 JOBS ?= 2
 # What the tests of training need; one release, as any other may bring gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-gpu test-newest test-pins fuzz lint format judge clean
+.PHONY: demo test test-gpu test-newest test-pins fuzz schema lint format judge clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled --overwrite
@@ -65,6 +65,11 @@ COUNT ?= 50000
 SEED ?= 0
 fuzz: .venv/installed-dev
 	cd tests && ../$(BIN)/python -m fuzzing --count $(COUNT) --seed $(SEED)
+
+# For editors; a test holds that the file is that of the models and of docs/recipes.md.
+schema: .venv/installed-dev
+	cd tests && ../$(BIN)/python -m support.recipe_schema > ../docs/recipe.schema.json.new
+	mv docs/recipe.schema.json.new docs/recipe.schema.json
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check $(PACKAGES)

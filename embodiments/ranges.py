@@ -15,4 +15,6 @@ def _pairs(ranges: object) -> object:
     return (ranges,) if one else ranges
 
 
-Ranges = Annotated[tuple[Range, ...], BeforeValidator(_pairs), Field(min_length=1)]
+Ranges = Annotated[
+    tuple[Range, ...], BeforeValidator(_pairs, json_schema_input_type=Range | list[Range]), Field(min_length=1)
+]

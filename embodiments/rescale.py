@@ -36,7 +36,10 @@ class Rescale(FileModel):
     target: Ranges
     polarity: Annotated[
         tuple[Polarity, ...],
-        BeforeValidator(lambda polarity: (polarity,) if isinstance(polarity, str) else polarity),
+        BeforeValidator(
+            lambda polarity: (polarity,) if isinstance(polarity, str) else polarity,
+            json_schema_input_type=Polarity | list[Polarity],
+        ),
         Field(min_length=1),
     ] = ("same",)
 

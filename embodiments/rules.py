@@ -40,7 +40,10 @@ class Reorder(FileModel):
 
     groups: Annotated[
         tuple[str, ...],
-        BeforeValidator(lambda groups: (groups,) if isinstance(groups, str) else groups),
+        BeforeValidator(
+            lambda groups: (groups,) if isinstance(groups, str) else groups,
+            json_schema_input_type=str | list[str],
+        ),
         Field(alias="reorder", min_length=1),
     ]
     rescale: Rescale | None = None
@@ -129,7 +132,10 @@ class Constant(FileModel):
 
     rest: Annotated[
         tuple[Number, ...],
-        BeforeValidator(lambda rest: rest if isinstance(rest, (list, tuple)) else (rest,)),
+        BeforeValidator(
+            lambda rest: rest if isinstance(rest, (list, tuple)) else (rest,),
+            json_schema_input_type=Number | list[Number],
+        ),
         Field(min_length=1),
     ]
 

@@ -96,8 +96,10 @@ def _share(value: object) -> object:
 Text = PlainSerializer(str, return_type=str, when_used="json")
 Fps = Annotated[Fraction, BeforeValidator(parse_fps), Text]
 TargetFps = Annotated[Fraction | Literal["source"], BeforeValidator(_rate), Text]
-Selection = Annotated[str, BeforeValidator(_selection)]
-HeldOut = Annotated[str, BeforeValidator(_held_out)]
+# A file may also hold a number, or a list.
+EpisodesInput = int | str | list[int | str]
+Selection = Annotated[str, BeforeValidator(_selection, json_schema_input_type=EpisodesInput)]
+HeldOut = Annotated[str, BeforeValidator(_held_out, json_schema_input_type=EpisodesInput)]
 Task = Annotated[str | dict[str, str], BeforeValidator(_task)]
 Share = Annotated[Fraction, BeforeValidator(_share), Text]
 

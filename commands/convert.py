@@ -58,8 +58,8 @@ class Convert:
     image_size: Annotated[str | None, option("PIXELS")] = None
     """Side of the square output images, 256 by default; 224x224 is 224."""
     crop: Annotated[Literal["center", "pad"] | None, option("center|pad")] = None
-    """All of each picture with black bars (pad), as GR00T makes live ones square, or its centre square (center). By
-    default pad, unless the map follows a guide that crops, as aloha_to_gr1 does."""
+    """How frames become square: whole with black bars (pad), as GR00T does with live frames, or cropped to the
+    centre square (center). By default pad, unless the map follows a guide that crops, as aloha_to_gr1 does."""
     resample: Annotated[Literal["nearest", "linspace"] | None, option("nearest|linspace")] = None
     """The frame nearest in time (default), or the ALOHA guide's stretched choice."""
     episodes: Annotated[str | None, option("A:B|LIST")] = None
@@ -94,8 +94,8 @@ class Convert:
     address: Annotated[str | None, option("ADDRESS")] = None
     """A running Ray cluster, for example "auto"; OUT must be a folder that all nodes share."""
     device: Annotated[Device | None, option("auto|cpu|cuda")] = None
-    """Where pictures are made: auto tries what a GPU can do (see `millrace doctor`), cuda insists on it. By default
-    what the recipe says, or auto."""
+    """Where frames are decoded, resized and encoded: auto uses a GPU where that helps (see `millrace doctor`), cuda
+    requires one. By default what the recipe says, or auto."""
     gpu_share: Annotated[float, arg(metavar="SHARE")] = GPU_SHARE
     """Part of a GPU that each worker takes which uses one."""
     local: Flag = False

@@ -39,7 +39,7 @@ class Inspect:
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
     """Look into these episodes only: A:B, or a list such as 0,3,10:20."""
     sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None
-    """Also draw a contact sheet: a row of pictures for each of some episodes."""
+    """Also draw a contact sheet: a row of images for each of some episodes."""
     follow_links: Flag = False
     """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
     owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""

@@ -150,7 +150,7 @@ def _verdict(inspection: Inspection) -> str:
     words = [f"{number:,} {nouns[severity]}{'s' * (number != 1)}" for severity, number in counts.items() if number]
     return (
         f"{', '.join(words) or 'nothing found'}; looked into {inspection.num_inspected:,} of "
-        f"{inspection.num_episodes:,} episodes, and at pictures of {inspection.num_watched:,}"
+        f"{inspection.num_episodes:,} episodes, and at frames of {inspection.num_watched:,}"
     )
 
 

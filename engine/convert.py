@@ -134,7 +134,7 @@ def _on_device(
 
 
 def _with_choice(plan: ConversionPlan, choice: Choice) -> ConversionPlan:
-    notes = () if choice.why_not is None else (f"pictures on the CPU: {choice.why_not}",)
+    notes = () if choice.why_not is None else (f"videos are converted on the CPU: {choice.why_not}",)
     return replace(made_with(plan, choice.stages, choice.gpu), machine_notes=notes)
 
 

@@ -64,7 +64,7 @@ class FinetuneFlags:
     """Probability with which a sample's state is dropped."""
 
     random_rotation_angle: int | None = None
-    """Rotate pictures by up to this many degrees."""
+    """Rotate images by up to this many degrees."""
     color_jitter_params: dict[str, float] | None = None
     """Colour jitter, for example: brightness 0.4 contrast 0.4 saturation 0.4 hue 0.1; by default the base model's."""
     extra_augmentation_config: str | None = None

@@ -78,7 +78,7 @@ CHECKS: dict[str, Check] = {
     "video-size": Check("error", "Every video's frames have the size that info.json says."),
     "video-rate": Check("error", "Every video plays at info.json's fps."),
     "video-constant-rate": Check("error", "The frames of every video are equally far apart in time."),
-    "video-turned": Check("warning", "No display matrix turns or mirrors pictures: decoders differ in heeding it."),
+    "video-turned": Check("warning", "No display matrix turns or mirrors the frames: not all decoders apply it."),
     "video-start": Check("error", "Every video's first frame is shown at 0 s."),
     "video-decode": Check("error", "Every frame of every video decodes undamaged.", needs="deep"),
     # statistics

@@ -71,12 +71,12 @@ def make_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> Ma
 
 
 def _check_size(source: ClipSource) -> Iterator[Warned]:
-    """Whether a video's pictures are as large as info.json says; which counts nothing for what is made of them."""
+    """Warn if a video's frames have another size than info.json says; they are converted all the same."""
     if source.size is None or not isinstance(source.clip, Clip):
         return
     found = stream_facts(source.clip).size
     if found != source.size:
-        message = f"pictures of {found[0]}x{found[1]}, but info.json says {source.size[0]}x{source.size[1]}"
+        message = f"frames of {found[0]}x{found[1]}, but info.json says {source.size[0]}x{source.size[1]}"
         yield Warned(code="video-size", message=message)
 
 

@@ -37,20 +37,20 @@ class PictureWatch:
     def _found(self, facts: StreamFacts, histogram: RgbHistogram) -> Iterator[tuple[str, str]]:
         width, height = self.size
         if self.turn != UPRIGHT:
-            yield "turned-video", f"pictures of {width}x{height} were turned as the video's display matrix says"
+            yield "turned-video", f"frames of {width}x{height} were turned as the video's display matrix says"
         if facts.pixel_aspect != 1:
             aspect = f"{facts.pixel_aspect.numerator}:{facts.pixel_aspect.denominator}"
             yield (
                 "pixel-aspect",
-                f"pictures of {width}x{height} have pixels of {aspect}, and were scaled to square ones",
+                f"frames of {width}x{height} have pixels of {aspect}, and were scaled to square ones",
             )
         if self.pix_fmt.startswith(DEEP_GREY):
-            message = f"pictures are {self.pix_fmt}, as depth is; 8 bits of each value remain"
+            message = f"frames are {self.pix_fmt}, as depth is; 8 bits of each value remain"
             yield "deep-grey", f"{message}. Leave the camera out if it is depth"
         if histogram.mean_level() * WHITE < BLACK_LEVEL:
-            yield "black-video", f"all {histogram.num_frames} sampled pictures are black"
+            yield "black-video", f"all {histogram.num_frames} sampled frames are black"
         elif histogram.num_frames >= MIN_COMPARED and histogram.largest_change <= STILL_LEVELS:
-            message = f"all {histogram.num_frames} sampled pictures look alike"
+            message = f"all {histogram.num_frames} sampled frames look alike"
             yield "still-video", f"{message}; `millrace inspect` tells whether the robot moves meanwhile"
 
 

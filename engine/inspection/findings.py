@@ -62,13 +62,13 @@ KINDS: dict[str, Kind] = {
     "frame-count": Kind("error", "A video has more or fewer frames than its episode has rows."),
     "video-fps": Kind("error", "A video plays at another rate than info.json's fps."),
     "video-gap": Kind("warning", "A video's frames do not lie where a constant rate would put them."),
-    "video-size": Kind("warning", "A video's pictures have another size than info.json says."),
-    "turned-video": Kind("info", "A display matrix turns or mirrors the pictures."),
-    "pixel-aspect": Kind("info", "Pixels are not square; pictures are scaled until they are."),
+    "video-size": Kind("warning", "A video's frames have another size than info.json says."),
+    "turned-video": Kind("info", "A display matrix turns or mirrors the frames."),
+    "pixel-aspect": Kind("info", "Pixels are not square; frames are scaled until they are."),
     "same-video": Kind("warning", "Two episodes have the same video of a camera."),
-    "black-video": Kind("warning", "Pictures are black."),
-    "frozen-video": Kind("error", "The picture stands still while the robot moves."),
-    "still-video": Kind("info", "The picture stands still for a whole episode, and so does the robot."),
+    "black-video": Kind("warning", "Frames are black."),
+    "frozen-video": Kind("error", "The frames do not change while the robot moves."),
+    "still-video": Kind("info", "The frames do not change for a whole episode, and the robot does not move."),
 }
 
 

@@ -62,10 +62,10 @@ def header_findings(shot: Shot, header: VideoHeader, feature: Feature, fps: Frac
     size = picture_size(feature.shape, feature.names)
     if size is not None and size != (header.height, header.width):
         height, width = size
-        message = f"pictures of {header.width}x{header.height}, but info.json says {width}x{height}"
+        message = f"frames of {header.width}x{header.height}, but info.json says {width}x{height}"
         yield shot.found("video-size", message)
     if header.is_turned:
-        yield shot.found("turned-video", f"pictures of {header.width}x{header.height} are turned by a display matrix")
+        yield shot.found("turned-video", f"frames of {header.width}x{header.height} are turned by a display matrix")
     if header.pixel_aspect != 1:
         yield shot.found("pixel-aspect", f"pixels of {header.pixel_aspect} of their height; they are made square")
     mean = header.mean_fps
@@ -131,7 +131,8 @@ def _black_findings(shot: Shot, indices: NDArray[np.int64], pictures: Pictures, 
     if is_black.any():
         first, last = (indices[is_black][end] / float(fps) for end in (0, -1))
         yield shot.found(
-            "black-video", f"{is_black.sum()} of {len(indices)} pictures are black, from {first:.1f} to {last:.1f} s"
+            "black-video",
+            f"{is_black.sum()} of {len(indices)} sampled frames are black, from {first:.1f} to {last:.1f} s",
         )
 
 

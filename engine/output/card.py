@@ -33,7 +33,7 @@ A LeRobot v2.1 dataset for NVIDIA GR00T N1.6, converted by Millrace.
 | robot | {robot} |
 | episodes, frames | {num_episodes}, {num_frames} at {fps} Hz |
 | cameras | {cameras}, {size}x{size} H.264 |
-| pictures | {pictures} |
+| images | {pictures} |
 | map | {map} |
 | action chunk | {horizon} steps |
 
@@ -77,7 +77,7 @@ WARNINGS = """\
 
 """
 PICTURES = {
-    "center": "the centre square of each (`--crop center`): crop live pictures likewise, as GR00T would pad them",
+    "center": "the centre square of each (`--crop center`): crop live frames likewise, as GR00T would pad them",
     "pad": "all of each, with black bars where it is not square (`--crop pad`), as GR00T makes live ones",
 }
 MAX_TASKS = 20

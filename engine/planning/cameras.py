@@ -139,6 +139,6 @@ def check_cameras(spec: SourceSpec, given: Mapping[str, str], cameras: Sequence[
     if missing:
         raise RecipeError(
             f"{spec.path} gives no camera {', '.join(map(repr, missing))}, as other sources do. Name one of its own "
-            f"under `cameras:`, or take black pictures, `black_cameras: [{', '.join(missing)}]`, or leave it out of "
-            "the output by listing the others under `cameras:` of the recipe"
+            f"under `cameras:`, or fill it with black frames, `black_cameras: [{', '.join(missing)}]`, or skip it by "
+            "listing the others under `cameras:` of the recipe"
         )

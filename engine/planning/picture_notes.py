@@ -46,12 +46,12 @@ def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_siz
         sides = f"{box.left} px left and right" if width > height else f"{box.top} px at top and bottom"
         yield (
             f"{source.address}, camera '{camera}': center crop drops {sides} of {width}x{height}; GR00T pads live "
-            "pictures, so crop a robot's likewise, or pass --crop pad"
+            "frames, so crop a robot's likewise, or pass --crop pad"
         )
 
 
 def _sizes(source: SourceDataset, binding: Binding) -> dict[str, tuple[int, int]]:
-    """Width and height of the pictures of each camera in use, as its first video or else info.json tells them."""
+    """Width and height of the frames of each camera in use, by its first video or else by info.json."""
     cameras = dict.fromkeys(binding.cameras.values())
     sizes = {camera: _shown_size(source, camera) or info_size(source, camera) for camera in cameras}
     return {camera: size for camera, size in sizes.items() if size is not None}

@@ -110,7 +110,7 @@ class SourceDataset:
         if len(keys) < 2:
             return None
         return (
-            f"the features {' and '.join(map(repr, keys))} are both camera {camera!r}, and their pictures cannot be "
+            f"the features {' and '.join(map(repr, keys))} are both camera {camera!r}, and their videos cannot be "
             f"told apart. Rename one in meta/info.json and videos/, or leave both out: --camera -{camera}"
         )
 

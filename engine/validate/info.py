@@ -104,7 +104,7 @@ def template_problems(metadata: Metadata) -> Iterator[Problem]:
         return
     if info.video_path is None:
         yield problem(
-            "path-template", INFO, "video_path is missing: GR00T would train without pictures and say nothing"
+            "path-template", INFO, "video_path is missing: GR00T would train without videos and report no error"
         )
         return
     needed = {"episode_index"} | ({"video_key"} if len(metadata.cameras) > 1 else set())

@@ -78,7 +78,7 @@ def _codec_problems(facts: VideoFacts, path: Path, backend: VideoBackend | None)
 
 def _size_problems(facts: VideoFacts, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
     if facts.is_turned:
-        yield problem("video-turned", path, "has a display matrix that turns its pictures; some decoders ignore it")
+        yield problem("video-turned", path, "has a display matrix that turns its frames; some decoders ignore it")
     said = picture_size(feature.shape, feature.names)
     if said not in (None, (facts.height, facts.width)):
         found = f"{facts.height}x{facts.width} (height x width)"

@@ -24,7 +24,7 @@ class Framing(BaseModel):
     def __str__(self) -> str:
         size, whole = f"{self.image_size}x{self.image_size}", f"{self.width}x{self.height}"
         if self.width == self.height:
-            return f"trained on {size}, whole square pictures of {whole}; send whole frames"
+            return f"trained on {size}, whole square frames of {whole}; send whole frames"
         if self.crop == "pad":
             return f"trained on {size}, padded from {whole}; send whole frames"
         return f"trained on {size}, cropped to the centre square of {whole}; crop live frames alike"

@@ -63,7 +63,7 @@ def _decode(picture: pa.Scalar, rows: RowRange, where: str) -> av.VideoFrame:
     if content is None and isinstance(value, dict) and isinstance(value.get("path"), str):
         content = read_picture(value["path"], rows, where)
     if not isinstance(content, bytes):
-        raise VideoError(f"{where} holds no picture", FaultCode.MISSING)
+        raise VideoError(f"{where} holds no image", FaultCode.MISSING)
     decoder = next((name for magic, name in DECODERS.items() if content.startswith(magic)), None)
     if decoder is None:
         raise VideoError(f"{where} is neither PNG nor JPEG")

@@ -20,6 +20,6 @@ def check_size(codec: VideoCodecContext, path: Path) -> None:
     """
     if codec.width * codec.height > MAX_PIXELS:
         raise VideoError(
-            f"{path} has pictures of {codec.width}x{codec.height}, expected at most {MAX_PIXELS} pixels",
+            f"{path} has frames of {codec.width}x{codec.height}, expected at most {MAX_PIXELS} pixels",
             FaultCode.PICTURE_SIZE,
         )

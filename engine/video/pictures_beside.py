@@ -24,7 +24,7 @@ def read_picture(name: str, rows: RowRange, where: str) -> bytes:
     candidates = list(picture_candidates(name, rows.path))
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
-        raise VideoError(f"{where} holds no picture, and {name!r}, which it names, is not there", FaultCode.MISSING)
+        raise VideoError(f"{where} holds no image, and {name!r}, which it names, is not there", FaultCode.MISSING)
     if refusal := why_refused(path, rows.root or rows.path.parents[NUM_FOLDERS - 1]):
         raise VideoError(f"{where} names {path}, which {refusal}", refusal.code)
     try:

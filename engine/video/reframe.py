@@ -72,7 +72,7 @@ def turn_of(frame: av.VideoFrame) -> tuple[int, ...]:
     matrix = np.frombuffer(memoryview(data), "<i4")
     found = tuple(int(np.sign(matrix[place])) for place in (0, 1, 3, 4))
     if found not in TURNS:
-        raise VideoError(f"the picture is to be turned by {frame.rotation} degrees, expected quarter turns")
+        raise VideoError(f"the frames are to be turned by {frame.rotation} degrees, expected quarter turns")
     return found
 
 
@@ -101,7 +101,7 @@ class Reframer:
             self._graph, self._input = self._build(frame), described
         if described != self._input:
             raise VideoError(
-                f"the picture changes from {self._input} to {described} within the clip", FaultCode.PICTURE_SIZE
+                f"the frames change from {self._input} to {described} within the clip", FaultCode.PICTURE_SIZE
             )
         self._graph.vpush(frame)
         reframed = self._graph.vpull()

@@ -130,7 +130,7 @@ def look_at(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Pictures:
             is_timed = frame.pts is not None and frame.time_base
             seconds.append(float(frame.pts * frame.time_base) if is_timed else float("nan"))
     except av.FFmpegError as error:
-        raise VideoError(f"pictures cannot be converted ({error.strerror})") from error
+        raise VideoError(f"frames cannot be converted ({error.strerror})") from error
     if first is None:
         raise VideoError("no frame could be decoded")
     return Pictures(np.stack(grey), np.array(seconds), *first)

@@ -222,7 +222,7 @@ def test_a_video_of_endless_pictures_is_not_decoded(tmp_path: Path) -> None:
     source = write_small(tmp_path / "source")
     wide = SyntheticVideo(codec="libx264", height=4112, width=8208, preset="ultrafast")
     write_video(source / VIDEO, num_frames=1, fps=50, video=wide)
-    with pytest.raises(MillraceError, match=r"^episode 1, camera top: .* has pictures of 8208x4112, expected at most"):
+    with pytest.raises(MillraceError, match=r"^episode 1, camera top: .* has frames of 8208x4112, expected at most"):
         convert_small(source, tmp_path / "out")
 
 

@@ -35,7 +35,7 @@ class AreaResize:
 
     def __init__(self, size: tuple[int, int], to_size: tuple[int, int], *, device: str = "cpu") -> None:
         if to_size[0] > size[0] or to_size[1] > size[1]:
-            raise ValueError(f"an area mean makes pictures smaller, not {size} to {to_size}")
+            raise ValueError(f"an area mean makes images smaller, not {size} to {to_size}")
         rows, columns = (area_weights(*sizes) for sizes in zip(size, to_size, strict=True))
         self.size, self.to_size = size, to_size
         self.total = rows.shape[1] * columns.shape[1]

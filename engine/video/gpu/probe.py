@@ -185,7 +185,7 @@ def check_encoder(settings: VideoSettings, folder: Path, *, write: WriteVideo) -
     write_h264(other, sample_frames(settings.image_size, settings.image_size), reference)
     kept, most = worst_psnr_db(path, settings), worst_psnr_db(other, reference)
     if kept < most - MAX_PSNR_LOSS_DB:
-        raise Unfit(f"keeps {kept:.1f} dB of a picture, where libx264 keeps {most:.1f} dB")
+        raise Unfit(f"keeps {kept:.1f} dB of a frame, where libx264 keeps {most:.1f} dB")
     num_bytes, num_fewest = path.stat().st_size, other.stat().st_size
     if num_bytes > MAX_TIMES_BYTES * num_fewest:
         raise Unfit(f"takes {num_bytes} bytes, where libx264 takes {num_fewest}")

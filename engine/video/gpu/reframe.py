@@ -133,7 +133,7 @@ def on_host(frame: av.VideoFrame) -> av.VideoFrame:
 def _alike(frames: Iterable[av.VideoFrame], kind: _Kind) -> Iterator[av.VideoFrame]:
     for frame in frames:
         if (other := _Kind.of(frame)) != kind:
-            raise VideoError(f"the picture changes from {kind} to {other} within the clip", FaultCode.PICTURE_SIZE)
+            raise VideoError(f"the frames change from {kind} to {other} within the clip", FaultCode.PICTURE_SIZE)
         yield frame
 
 

@@ -102,7 +102,7 @@ def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str
             found = ", ".join(sorted({_found(report) for report in reports})) or "no GPU"
             raise NoGpuStage(
                 f"this dataset was created with {stages}, whose bytes no other card or driver gives; here is {found}. "
-                "Continue where it was begun, or pass --overwrite"
+                "Continue where it was created, or pass --overwrite"
             )
     if stages.resize != "area" or not _works(reports, RESIZE):
         return None

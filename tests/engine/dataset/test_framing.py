@@ -30,7 +30,7 @@ def test_all_of_a_picture_is_kept_unless_recipe_or_map_crop(aloha: Path, setting
     plan = plan_conversion(Recipe.single(aloha, **settings))
     assert plan.job.crop == plan.recipe.crop == crop
     said = [note for note in plan.notes if "center crop drops" in note]
-    dropped = f"{aloha}, camera 'top': center crop drops 16 px left and right of 96x64; GR00T pads live pictures"
+    dropped = f"{aloha}, camera 'top': center crop drops 16 px left and right of 96x64; GR00T pads live frames"
     assert [note[: len(dropped)] for note in said] == ([dropped] if crop == "center" else [])
     assert f"(`--crop {crop}`)" in dataset_card(plan)
 
@@ -62,6 +62,4 @@ def test_a_server_says_how_live_frames_must_look(aloha_gr1: Path, tmp_path: Path
 def test_frames_that_were_not_cropped_are_to_be_sent_whole() -> None:
     padded = Framing(crop="pad", width=640, height=480, image_size=256)
     assert str(padded) == "trained on 256x256, padded from 640x480; send whole frames"
-    assert str(padded.model_copy(update={"height": 640})).endswith(
-        "whole square pictures of 640x640; send whole frames"
-    )
+    assert str(padded.model_copy(update={"height": 640})).endswith("whole square frames of 640x640; send whole frames")

@@ -227,7 +227,7 @@ def test_text_tells_the_facts_and_the_findings(root: Path) -> None:
     for fact in ("LeRobot v2.1", "aloha: all 14 joints", "av1", "yuv420p", "96x64", ALOHA_TASK, "3 episodes"):
         assert fact in text
     assert "error    unreadable-video  episode 1, camera top: " in text
-    assert "1 error, 1 note; looked into 3 of 3 episodes, and at pictures of 3" in text
+    assert "1 error, 1 note; looked into 3 of 3 episodes, and at frames of 3" in text
     assert f"next: millrace convert {root} OUT --map aloha_to_gr1_rescaled" in text
 
 

@@ -192,7 +192,7 @@ def test_pictures_that_rows_name_are_read_from_the_datasets_folder(folder: str, 
     convert_here(source, tmp_path / "out", **SETTINGS)
     assert video_path(tmp_path / "out", 1).read_bytes() == video_path(tmp_path / "expected", 1).read_bytes()
     written[-1].unlink()
-    with pytest.raises(MillraceError, match=r"^episode 1, camera top: .* holds no picture, and 'episode_000001_8.png'"):
+    with pytest.raises(MillraceError, match=r"^episode 1, camera top: .* holds no image, and 'episode_000001_8.png'"):
         convert_here(source, tmp_path / "other", **SETTINGS, fps=50)
 
 

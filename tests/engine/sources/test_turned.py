@@ -106,7 +106,7 @@ def test_a_crop_is_noted_of_the_picture_as_it_is_shown(tmp_path: Path) -> None:
     assert any("drops 32 px at top and bottom of 64x128" in note for note in plan_conversion(recipe).notes)
     (warned,) = (one for one in convert(recipe, tmp_path / "out", workers=LOCAL).warnings if one.code == "video-size")
     (finding,) = (one for one in inspect_dataset(source).findings if one.code == "video-size")
-    assert warned.message == finding.message == "pictures of 128x64, but info.json says 96x64"
+    assert warned.message == finding.message == "frames of 128x64, but info.json says 96x64"
 
 
 def test_what_needs_more_than_a_crop_is_left_to_the_cpu(source: Path) -> None:
@@ -119,5 +119,5 @@ def test_an_angle_that_is_no_quarter_turn_is_an_error(tmp_path: Path) -> None:
     source = tmp_path / "source"
     write_dataset(source, lengths=(LENGTH,))
     film(video_path(source, 0), (1, 1, -1, 1), (96, 64), Fraction(1))
-    with pytest.raises(EpisodesFailed, match=r"camera top: the picture is to be turned by .* expected quarter turns"):
+    with pytest.raises(EpisodesFailed, match=r"camera top: the frames are to be turned by .* expected quarter turns"):
         convert_here(source, tmp_path / "out", robot="aloha", fps="source", horizon=2)

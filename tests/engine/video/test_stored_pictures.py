@@ -50,8 +50,8 @@ FAULTS: dict[str, tuple[Literal["png", "jpeg"], Callable[[Picture], object], str
     "truncated JPEG": ("jpeg", lambda picture: {**picture, "bytes": picture["bytes"][:-300]}, "is truncated"),
     "another format": ("png", lambda picture: {**picture, "bytes": b"GIF89a" + bytes(50)}, "is neither PNG nor JPEG"),
     "nothing": ("png", lambda picture: {**picture, "bytes": b""}, "is neither PNG nor JPEG"),
-    "only the name of a file": ("png", lambda picture: {**picture, "bytes": None}, "holds no picture"),
-    "null": ("png", lambda picture: None, "holds no picture"),
+    "only the name of a file": ("png", lambda picture: {**picture, "bytes": None}, "holds no image"),
+    "null": ("png", lambda picture: None, "holds no image"),
 }
 
 

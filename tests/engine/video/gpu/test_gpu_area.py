@@ -97,7 +97,7 @@ def test_white_stays_white_and_the_same_size_stays_as_it_is() -> None:
 
 
 def test_larger_pictures_are_refused() -> None:
-    with pytest.raises(ValueError, match="makes pictures smaller"):
+    with pytest.raises(ValueError, match="makes images smaller"):
         AreaResize((10, 10), (10, 12))
 
 

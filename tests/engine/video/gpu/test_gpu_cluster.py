@@ -93,7 +93,7 @@ def test_a_probe_that_fails_says_why_and_so_does_a_run_that_uses_no_gpu(
         with pytest.raises(Begun):
             convert(recipe_for(aloha), tmp_path / "out", workers=CLUSTER, on_plan=stop)
     assert "no av on this node" in str(report.problem("encode"))
-    assert f"pictures on the CPU: the GPU of {report.node}: {report.failed}" in notes
+    assert f"videos are converted on the CPU: the GPU of {report.node}: {report.failed}" in notes
 
 
 def test_what_asks_a_node_leaves_no_process_there() -> None:

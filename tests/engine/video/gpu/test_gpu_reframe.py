@@ -129,7 +129,7 @@ def test_nv12_from_a_decoder_is_what_planes_are() -> None:
 def test_a_picture_that_changes_within_the_clip_is_an_error() -> None:
     small = drawn(64, 64, pix_fmt="yuv420p", color_range=ColorRange.MPEG)
     frames = [*drawn(96, 64, pix_fmt="yuv420p", color_range=ColorRange.MPEG), *small]
-    with pytest.raises(VideoError, match="the picture changes from"):
+    with pytest.raises(VideoError, match="the frames change from"):
         list(AreaReframer(crop="center", image_size=50)(frames))
 
 

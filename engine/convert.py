@@ -1,4 +1,4 @@
-"""The main job: recipe in, finished GR00T dataset out."""
+"""Convert a recipe into finished GR00T datasets, or estimate what that would take."""
 
 import shutil
 import tempfile
@@ -36,7 +36,7 @@ __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_
 
 
 def plan_conversion(recipe: Recipe) -> ConversionPlan:
-    """Open the recipe's sources and plan every episode of training; only metadata is read."""
+    """Open the recipe's sources and plan every episode of the train split; only metadata is read."""
     return plan_parts(recipe)[0]
 
 
@@ -69,7 +69,7 @@ def convert(
 
     Raises:
         EpisodesFailed: some episodes could not be converted; the others are done, meta/ is not written.
-        MillraceError: anything else that is wrong with recipe, source or output folder.
+        MillraceError: the recipe, a source or the output folder is wrong in another way.
     """
     if not isinstance(recipe, Recipe):
         raise RecipeError(f"convert takes a recipe, such as Recipe.single({str(recipe)!r}, map=...), not {recipe!r}")

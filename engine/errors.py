@@ -1,4 +1,4 @@
-"""What can be wrong with a recipe, a dataset or an episode. Each message is one line for the user."""
+"""All error types of the engine. Each message is one line for the user."""
 
 import errno
 import mmap
@@ -32,7 +32,7 @@ def system_errno(error: BaseException | None) -> int | None:
 
 
 class FaultCode(str, Enum):
-    """The kind of a fault; quarantine.jsonl and millrace.json hold these words."""
+    """Error codes of failed episodes, as quarantine.jsonl and millrace.json have them."""
 
     MISSING = "missing"  # a file, a column or rows that the metadata names
     TRUNCATED = "truncated"  # a file shorter than it says itself
@@ -79,7 +79,7 @@ NOT_OF_DATA = (
 
 
 class Quarantined(BaseModel):
-    """An episode that was set aside, a line of quarantine.jsonl.
+    """A failed episode, a line of quarantine.jsonl.
 
     source: the dataset as the recipe names it. episode: its number there. camera None: all of it is concerned.
     """
@@ -128,7 +128,7 @@ class ClusterFailed(MillraceError):
 
 
 class GpuLost(MillraceError):
-    """No GPU is there, or none any more, that a dataset's encoder needs."""
+    """The GPU that a dataset's encoder needs is missing or lost."""
 
 
 class DatasetError(MillraceError):
@@ -140,7 +140,7 @@ class UnknownLayout(DatasetError):
 
 
 class HubError(MillraceError):
-    """The Hugging Face Hub refuses something, lacks it, or cannot be reached."""
+    """The Hugging Face Hub refuses a request, lacks a file or repository, or cannot be reached."""
 
 
 class NotPublishable(MillraceError):
@@ -180,7 +180,7 @@ class RowsError(EpisodeDataError):
 
 
 class SeveralProblems(MillraceError):
-    """Several things that are wrong, a line each."""
+    """Several problems, a line each."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__(lines)
@@ -203,7 +203,7 @@ class EpisodesFailed(SeveralProblems):
 
 
 class RecipeProblems(SeveralProblems):
-    """All that is wrong with a recipe and its sources."""
+    """Everything that is wrong with a recipe and its sources."""
 
     def __init__(self, lines: list[str], exit_code: int = 2) -> None:
         super().__init__(lines)
@@ -211,11 +211,11 @@ class RecipeProblems(SeveralProblems):
 
 
 class CannotSkip(MillraceError):
-    """Failed episodes that --skip-bad does not leave out."""
+    """Failed episodes that --skip-bad does not skip."""
 
 
 class EpisodeError(MillraceError):
-    """Something that concerns one episode, and perhaps one of its cameras; the message says which."""
+    """An error of one episode, and perhaps of one of its cameras; the message names both."""
 
     def __init__(self, episode: int, camera: str | None, reason: str) -> None:
         super().__init__(episode, camera, reason)
@@ -227,14 +227,14 @@ class EpisodeError(MillraceError):
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what it was raised from, one after the other."""
+    """An error and its causes, the outermost first."""
     while error is not None:
         yield error
         error = error.__cause__
 
 
 def fault_code(error: BaseException) -> FaultCode:
-    """What kind of fault an error of an episode's conversion is."""
+    """The error code for an exception of an episode's conversion."""
     if _is_for_want_of_memory(error):
         return FaultCode.MEMORY
     if isinstance(error, EpisodeDataError):

@@ -1,4 +1,4 @@
-"""Where things lie in a GR00T-flavoured LeRobot v2.1 dataset, ours and others'."""
+"""Names and paths in a GR00T dataset, which is a LeRobot v2.1 dataset with extra metadata."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The datasets that one recipe makes: for training, and what is held out of it."""
+"""The datasets that one recipe makes: the train split and the held-out split."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ OutputPart = tuple[ConversionPlan, Path]  # what one of a recipe's datasets hold
 
 
 def part_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
-    """Where each of a recipe's datasets goes.
+    """The folder of each of a recipe's datasets.
 
     Raises:
         OutputExists: an earlier run held episodes out, which this one would train on.
@@ -35,11 +35,11 @@ def _is_held_out(folder: Path) -> bool:
 
 
 def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
-    """Whether an earlier run of the same recipe made all of a dataset, so that nothing is to be done.
+    """Whether an earlier run of the same recipe finished a dataset.
 
     Raises:
-        OtherRecipe: one of another recipe did.
-        OutputExists: it did, but what it made, or of what, was changed since.
+        OtherRecipe: a run of another recipe finished it.
+        OutputExists: it is finished, but its files or its sources were changed since.
     """
     if rerun.overwrite or not (folder / META).is_dir() or not (folder / LEDGER).is_file():
         return False

@@ -1,4 +1,4 @@
-"""Episodes that could not be converted: told, written down, and left out where the user says so."""
+"""Failed episodes: report them, list them in quarantine.jsonl, and skip them if the user asks for it."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def quarantined(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tup
 
 
 def public_quarantine(failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> Iterator[Quarantined]:
-    """The same as others may read it: without where a source lies on somebody's disk."""
+    """The same for publication: without the paths of sources on this machine."""
     for failure, told in zip(failures, quarantined(failures, plan), strict=True):
         binding = plan.job.bindings[failure.binding]
         name = Path(public_name(binding.source.path, binding.revision))
@@ -40,7 +40,7 @@ def public_quarantine(failures: Sequence[EpisodeFailure], plan: ConversionPlan) 
 
 
 def set_aside(failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path, scratch: Path) -> EpisodesFailed:
-    """Write OUT/quarantine.jsonl; the error to raise has the same episodes, a line each."""
+    """Write OUT/quarantine.jsonl, and return the error to raise, with a line for each episode."""
     found = quarantined(failures, plan)
     unfinished = scratch / QUARANTINE
     with naming(unfinished), unfinished.open("w", encoding="utf-8", newline="\n") as file:
@@ -73,7 +73,7 @@ def without_failed(plan: ConversionPlan, failures: Sequence[EpisodeFailure]) -> 
     """The plan without episodes whose data is bad.
 
     Raises:
-        MillraceError: they cannot be left out; says why.
+        MillraceError: they cannot be skipped; says why.
     """
     if passing := next((failure for failure in failures if not failure.code.is_of_episode), None):
         raise CannotSkip(f"episode {passing.source_episode} failed, but not for its data ({passing.code.value})")

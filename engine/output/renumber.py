@@ -1,4 +1,4 @@
-"""Finished episodes get the numbers that the plan gives them now, without being converted again."""
+"""Give finished episodes the numbers of the present plan, without converting them again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from millrace.engine.sources.row_reader import read_rows
 
 
 def renumber(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
-    """Move what is finished but lies under another number, the lowest first.
+    """Move finished episodes whose number has changed, the lowest first.
 
     Numbers only sink when episodes are left out, so the place of each is free by then. A number that would rise,
     as after a source has grown, is left: that episode is converted again. Killed anywhere, this goes on: each

@@ -1,4 +1,4 @@
-"""Put a finished dataset, or a checkpoint, on the Hub; an upload that was stopped goes on."""
+"""Upload a finished dataset, or a checkpoint, to the Hub; a stopped upload is continued."""
 
 import json
 import shutil
@@ -32,14 +32,14 @@ def publish(
     private: bool = False,
     on_start: Callable[[int, int], None] = lambda num_files, num_bytes: None,
 ) -> str:
-    """Upload a folder, see that all of it has arrived, and tag a dataset with its format's version for LeRobot.
+    """Upload a folder, check that all of it has arrived, and tag a dataset with its format's version for LeRobot.
 
     Args:
         folder: A finished, valid dataset, or a checkpoint.
         repo: org/name; made if there is none.
         kind: Which of the two it is.
         private: Whether a repository that is made is private.
-        on_start: Told the number of files and bytes of the folder, before they are sent.
+        on_start: Called with the number of files and bytes of the folder, before they are sent.
 
     Returns:
         The repository's page.
@@ -74,7 +74,7 @@ def _named(root: Path, repo: str, kind: RepoKind) -> HubName:
 
 
 def check_publishable(root: Path, kind: RepoKind) -> None:
-    """Whether a folder may be uploaded.
+    """Check that a folder may be uploaded.
 
     Raises:
         NotPublishable: says why not.
@@ -99,7 +99,7 @@ def _entries(root: Path) -> str:
 
 
 def check_token(name: HubName) -> None:
-    """Whether anybody is logged in.
+    """Check that the user is logged in to the Hub.
 
     Raises:
         HubError: nobody is.

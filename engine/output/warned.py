@@ -63,7 +63,7 @@ def sum_warnings(records: Iterable[EpisodeRecord], plan: ConversionPlan) -> tupl
 
 
 def public_warnings(found: Sequence[WarningSum], plan: ConversionPlan) -> Iterator[WarningSum]:
-    """The same for others to read: without the place of a source on this machine's disk."""
+    """The same for publication: without the paths of sources on this machine."""
     names = {binding.source.path: public_name(binding.source.path, binding.revision) for binding in plan.job.bindings}
     for one in found:
         source = Path(names[one.source])
@@ -71,7 +71,7 @@ def public_warnings(found: Sequence[WarningSum], plan: ConversionPlan) -> Iterat
 
 
 def without_roots(text: str, plan: ConversionPlan) -> str:
-    """A text without the folders that the sources lie in on this machine; a source goes by its public name."""
+    """The text without the folders of the sources on this machine; each source has its public name."""
     for binding in plan.job.bindings:
         name = public_name(binding.source.path, binding.revision)
         for folder in sorted({str(binding.root), str(binding.source.path)}, key=len, reverse=True):

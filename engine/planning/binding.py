@@ -19,7 +19,7 @@ BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index
 
 @dataclass(frozen=True, eq=False)
 class Binding:
-    """How one source's rows and pictures become the target's.
+    """How one source's rows and frames become the target's.
 
     root: the source's folder. revision: which state of it, where its name has several.
     cameras: target camera -> source camera. tasks: source task index -> output task index; None where
@@ -54,7 +54,7 @@ class Binding:
 
 
 def dropped(source: SourceDataset, binding: Binding) -> Iterable[str]:
-    """Columns and cameras of the source that nothing asked for."""
+    """Columns and cameras of the source that the output does not use."""
     keys = source.camera_features
     cameras = (key for camera in binding.cameras.values() for key in keys.get(camera, ()))
     used = {*binding.state.columns, *binding.action.columns, *cameras, binding.task_column, *BOOKKEEPING}
@@ -62,7 +62,7 @@ def dropped(source: SourceDataset, binding: Binding) -> Iterable[str]:
 
 
 def notes(source: SourceDataset, binding: Binding) -> Iterable[str]:
-    """What the user should know of what was matched and what was left out."""
+    """Notes for the user: what was matched, and what is not used."""
     robot = binding.map.source.name
     for vector in (binding.state, binding.action):
         for column, how in zip(vector.columns, vector.by, strict=True):

@@ -1,4 +1,4 @@
-"""Which of a source's cameras becomes which of the output's."""
+"""Match a source's cameras to the output's."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ def bind_cameras(
     without: Collection[str] = (),
     as_listed: bool = False,
 ) -> dict[str, str]:
-    """Target camera -> source camera; a source of the target's own robot keeps the cameras that it has.
+    """Map target cameras to source cameras; a source of the target's own robot keeps its cameras.
 
     Args:
         source: The opened dataset.
@@ -62,7 +62,7 @@ def _renamed(spec: SourceSpec, compiled: CompiledMap) -> dict[str, str]:
 
 
 def _check_bound(source: SourceDataset, cameras: Mapping[str, str], *, advice: str) -> None:
-    """Whether each target camera can be a folder, and the source has its own."""
+    """Check that each target camera can name a folder, and that the source has its source camera."""
     for target, camera in cameras.items():
         if not SAFE_NAME.fullmatch(target):
             raise DatasetError(f"{source.address}: {target!r} cannot name a camera: it becomes a folder")
@@ -73,13 +73,13 @@ def _check_bound(source: SourceDataset, cameras: Mapping[str, str], *, advice: s
 
 
 def _own_name(source: SourceDataset, robot: Robot, camera: str) -> str:
-    """What the source calls a robot's camera, as far as the robot's file knows."""
+    """The source's name for a robot's camera, by the aliases in the robot's file."""
     features = [key for key, feature in source.features.items() if feature.is_camera]
     return camera_name(robot.find_camera(camera, [*source.cameras, *features]) or camera)
 
 
 def check_named(source: SourceDataset, spec: SourceSpec) -> None:
-    """Whether a source has the cameras that the recipe names, whatever its map is.
+    """Check that a source has the cameras that the recipe names, whatever its map is.
 
     Raises:
         DatasetError: it lacks one.
@@ -99,7 +99,7 @@ def _check_exists(source: SourceDataset, camera: str, target: str) -> None:
 
 
 def check_without(without: Collection[str], sources: Sequence[tuple[SourceDataset, CompiledMap]]) -> None:
-    """Whether every camera that is left out is one of a source or of the output's robot.
+    """Check that every camera to skip is a camera of a source or of the output's robot.
 
     Raises:
         UnknownName: one is not.
@@ -124,7 +124,7 @@ def output_cameras(wanted: Sequence[str] | None, given: Sequence[Mapping[str, st
 
 
 def check_cameras(spec: SourceSpec, given: Mapping[str, str], cameras: Sequence[str]) -> None:
-    """Whether a source gives every camera of the output, or the recipe says that it lacks it.
+    """Check that a source has every camera of the output, or that the recipe lists it as black.
 
     Raises:
         UnknownName: a black camera is none of the output's.

@@ -1,4 +1,4 @@
-"""How many of a plan's clips would be taken over as they are."""
+"""How many of a plan's clips would be copied without encoding."""
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, Job
@@ -7,7 +7,7 @@ from millrace.engine.video.copy import how_to_copy
 
 
 def count_copies(plan: ConversionPlan) -> int | None:
-    """Judged by one episode of each source; None where that would have to be downloaded."""
+    """Estimate from one episode of each source; None if that would have to be downloaded."""
     by_source: dict[int, list[EpisodePlan]] = {}
     for episode in plan.episodes:
         by_source.setdefault(episode.binding, []).append(episode)

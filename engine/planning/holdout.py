@@ -17,7 +17,7 @@ HELD_OUT = "_heldout"
 
 
 def heldout_folder(out: Path) -> Path:
-    """Where the held-out episodes of a dataset lie: OUT_heldout."""
+    """The folder of a dataset's held-out episodes: OUT_heldout."""
     named = out if out.name not in ("", "..") else out.resolve()
     return named.with_name(named.name + HELD_OUT)
 
@@ -25,7 +25,7 @@ def heldout_folder(out: Path) -> Path:
 def split(
     sources: Sequence[PreparedSource], share: Fraction | None, problems: Problems
 ) -> tuple[list[tuple[SourceEpisode, ...]], list[tuple[SourceEpisode, ...]]]:
-    """Each source's episodes for training, and those that are held out.
+    """Split each source's episodes into train and held out.
 
     An episode that several sources have, in whichever revision or as datasets of ours made of it, is held out of
     all of them.
@@ -87,7 +87,7 @@ def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpis
 
 
 def _first_ranked(source: PreparedSource, share: Fraction) -> list[SourceEpisode]:
-    """Episodes that cannot be read count and rank like all others, so that one that is fixed moves none of these."""
+    """Rank unreadable episodes like all others, so that fixing one does not move the others."""
     readable = {episode.index: episode for episode in source.episodes}
     numbers = [*readable, *(bad.index for bad in source.rejected)]
     ranked = sorted(numbers, key=lambda number: _rank(source.origins[number]))

@@ -1,4 +1,4 @@
-"""Which columns of a source dataset hold a robot's state or action, and in what order."""
+"""Find the columns of a source that hold a robot's state or action, and the joints' order in them."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,7 +16,7 @@ DRAFT = "`millrace robots new` drafts a robot file for this dataset"
 
 @dataclass(frozen=True, eq=False)
 class JointColumns:
-    """The source columns that make up a vector, and where in them each of the robot's joints lies.
+    """The source columns that make up a vector, and the place of each of the robot's joints in them.
 
     gather (D,): places in the columns joined side by side. by: how each column was matched.
     """
@@ -67,7 +67,7 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
 
 
 def _match(feature: Feature, column: str, robot: Robot, vector: Vector) -> Match:
-    """By name, or by position where nothing is named, or where the robot file lists exactly what stands there."""
+    """Match by name; by position if the column has no names, or exactly names that the robot file lists for it."""
     width, stated, joints = width_of(feature), feature.stated_names, robot.layout(vector).columns[column]
     if width == 0:
         raise JointMismatch("its shape in meta/info.json does not tell how many values it holds; write it there")

@@ -16,7 +16,7 @@ TEXT = "string"
 
 
 def is_text_column(source: SourceDataset, column: str) -> bool:
-    """Whether rows hold the instruction itself, not its number in the dataset's tasks.
+    """Whether rows hold the instruction as text, not as its number among the dataset's tasks.
 
     Raises:
         UnknownName: the source has no such column.
@@ -30,7 +30,7 @@ def is_text_column(source: SourceDataset, column: str) -> bool:
 def with_texts(
     source: SourceDataset, episodes: Sequence[SourceEpisode], column: str
 ) -> tuple[SourceDataset, list[SourceEpisode]]:
-    """The source with the texts of a column as its tasks, and the episodes with theirs; their rows are read."""
+    """The source with the texts of a column as its tasks, for the dataset and for each episode; reads the rows."""
     reader, numbers = RowReader(), dict[str, int]()
     found = []
     for episode in episodes:

@@ -1,4 +1,4 @@
-"""Where each episode was recorded, seen through the datasets of ours that it came by."""
+"""Where each episode was recorded first, also if it comes from a dataset that Millrace converted."""
 
 import hashlib
 from pathlib import Path
@@ -23,7 +23,7 @@ def origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:
 
 
 def _identity(path: Path, dataset: SourceDataset) -> tuple[str, str | None]:
-    """A repository of the Hub in whichever revision, or a folder of a name and what its metadata says."""
+    """A repository on the Hub in any revision, or a folder's name with a digest of its metadata."""
     hub_id = parse_hub_id(path) if dataset.revision is not None else None
     return (hub_id.repo, None) if hub_id else (public_name(path, None), _digest(dataset))
 

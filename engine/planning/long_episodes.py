@@ -13,7 +13,7 @@ LEROBOT_TOLERANCE_SECONDS = 1e-4
 
 
 def long_episode_notes(episodes: Sequence[EpisodePlan], fps: Fraction) -> Iterator[str]:
-    """The episodes that keep LeRobot from loading the output; GR00T reads no timestamps."""
+    """A note on episodes so long that LeRobot cannot load the output; GR00T does not read timestamps."""
     longest = max((episode.num_frames for episode in episodes), default=0)
     limit = num_exact_frames(longest, fps)
     long = [episode for episode in episodes if episode.num_frames > limit]

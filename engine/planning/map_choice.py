@@ -1,4 +1,4 @@
-"""Which map leads from a source to the target robot: the one that is named, none, or the only one that can be meant."""
+"""Choose the map from a source to the target robot: the named one, none, or the only one that fits."""
 
 import json
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Maps:
         self._compiled: dict[tuple[str | None, str], CompiledMap] = {}
 
     def choose(self, spec: SourceSpec, source: SourceDataset) -> Choice:
-        """What is said of a source, with a map if only one can be meant; that map; what the user should know.
+        """The source's settings with the map filled in if only one fits; that map; and notes for the user.
 
         Raises:
             MillraceError: the map is wrong or leads elsewhere, or it is not clear which one is meant.

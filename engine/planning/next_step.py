@@ -1,4 +1,4 @@
-"""What to type next for a dataset, as command lines that work."""
+"""The next command for a dataset, ready to run."""
 
 import shlex
 from collections.abc import Sequence

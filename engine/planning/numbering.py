@@ -72,13 +72,13 @@ def number_episodes(
 
 
 def _with_cameras(episode: SourceEpisode, cameras: Collection[str]) -> SourceEpisode:
-    """The episode without videos that nothing is made of: whether these are there, or change, makes no difference."""
+    """The episode without unused videos, so that it makes no difference whether these exist or change."""
     clips = {camera: clip for camera, clip in episode.clips.items() if camera in cameras}
     return episode if len(clips) == len(episode.clips) else replace(episode, clips=clips)
 
 
 def without(plan: ConversionPlan, left_out: Collection[Key]) -> ConversionPlan:
-    """The plan that the recipe gives if it never named some episodes; its numbers have no holes.
+    """The plan without some episodes, as if the recipe never named them; its numbers have no gaps.
 
     What is held out stays held out: the split was made before.
     """
@@ -124,7 +124,7 @@ def _state_of_manifest(source: SourceDataset) -> object:
 
 
 def _state_of_files(episode: SourceEpisode, states: Sequence[FileState]) -> Sequence[object]:
-    """What stands for the content of the files that an episode is read from; not where a cache keeps them."""
+    """The identity of the content of an episode's files, independent of where a cache keeps them."""
     if episode.repository is not None:
         return [episode.repository.state_of(path) for path in episode.paths]
     return states
@@ -137,7 +137,7 @@ def _state_of_pictures(episode: SourceEpisode, root: Path) -> tuple[str, ...]:
 
 
 def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
-    """All that decides what is read of an episode: which rows, and where in which files its clips lie."""
+    """All that decides what is read of an episode: its rows, and the places of its clips in files."""
     prefix = f"{root}/"
 
     def place(path: Path | None) -> str:

@@ -31,7 +31,7 @@ def open_listed(recipe: Recipe, number: int) -> SourceDataset:
 
 
 def trim_of(recipe: Recipe, spec: SourceSpec) -> int:
-    """Frames or rows that may be dropped at the end of a source's episodes."""
+    """How many frames or rows may be dropped at the end of a source's episodes."""
     return recipe.trim_mismatch if spec.trim_mismatch is None else spec.trim_mismatch
 
 
@@ -44,7 +44,7 @@ def _written(places: Places, number: int) -> str | None:
 
 
 def _check_folder(written: str, spec: SourceSpec, places: Places) -> None:
-    """Whether a path that is no folder of the recipe's is one of the user's: never a dataset of the Hub instead."""
+    """Check that a path which is not relative to the recipe is not a local folder, before the Hub is tried."""
     if is_explicit(spec.path) and os.path.isdir(written):
         assert places.file is not None, "it was written there"
         there = os.path.relpath(written, places.file.path.parent)

@@ -1,4 +1,4 @@
-"""What becomes of pictures and of time, in words, as far as metadata tells; and which crop a recipe means."""
+"""Notes for the user on crop and frame rate, from metadata; and the crop of a recipe."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -18,7 +18,7 @@ DEFAULT_CROP: Crop = "pad"
 
 
 def chosen_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
-    """The recipe's; or that of the maps, where all want the same one; or all of each picture, as GR00T has it."""
+    """The crop of the recipe; or of the maps, if all say the same; or padding, as GR00T does."""
     if recipe.crop is not None:
         return recipe.crop
     wanted = {compiled.crop for compiled in maps}
@@ -27,7 +27,7 @@ def chosen_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
 
 
 def framings(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[Framing]:
-    """How a source's pictures become square; of a dataset of ours, how those became square that it was made of."""
+    """How a source's frames become square; for a dataset by Millrace, how its sources' frames became square."""
     if binding.cameras and (published := published_framings(source.root)):
         yield from (framing.model_copy(update={"image_size": image_size}) for framing in published)
         return
@@ -36,7 +36,7 @@ def framings(source: SourceDataset, binding: Binding, *, crop: Crop, image_size:
 
 
 def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[str]:
-    """What a centre crop drops of a source's pictures."""
+    """Note what a centre crop removes of a source's frames."""
     if crop != "center":
         return
     for camera, (width, height) in _sizes(source, binding).items():
@@ -58,7 +58,7 @@ def _sizes(source: SourceDataset, binding: Binding) -> dict[str, tuple[int, int]
 
 
 def info_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
-    """Width and height of a camera's pictures in info.json; None where it does not tell."""
+    """Width and height of a camera's frames in info.json; None if it does not say."""
     feature = source.features[source.camera_features[camera][0]]
     size = picture_size(feature.shape, feature.names)
     return None if size is None or min(size) <= 0 else (size[1], size[0])
@@ -78,7 +78,7 @@ def _shown_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
 
 
 def no_camera_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
-    """That none of a source's cameras is converted: GR00T does not train on the output."""
+    """Note that none of a source's cameras is converted: GR00T does not train on such an output."""
     if source.cameras and not binding.cameras:
         names = ", ".join(f"'{camera}'" for camera in source.cameras)
         yield (
@@ -88,7 +88,7 @@ def no_camera_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
 
 
 def step_notes(source: SourceDataset, binding: Binding, target_fps: Fraction) -> Iterator[str]:
-    """That frames lie unevenly in time where a rate does not divide the source's."""
+    """Note that frames are unevenly spaced in time if the rate does not divide the source's."""
     step = binding.fps / target_fps
     if step.denominator == 1:
         return

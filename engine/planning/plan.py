@@ -1,4 +1,4 @@
-"""What is to be made of each episode, and what all of them share."""
+"""The plan: what to make of each episode, and the settings that all of them share."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -41,7 +41,7 @@ class Job:
 class EpisodePlan:
     """One output episode.
 
-    tasks: as far as metadata tells. first_index: the global index of its first frame. task_index: its first
+    tasks: as the metadata says. first_index: the global index of its first frame. task_index: its first
     task's. digest: of its source's files and of all else that decides its content beside the recipe, but not of
     its numbers: a stopped run may be continued, and a finished episode get another number. origin: where it was
     recorded. states: of the files of `episode.paths`, as the plan saw them; none where they lie on the Hub.
@@ -109,7 +109,7 @@ class ConversionPlan:
 
 
 def first_fault(plan: EpisodePlan, job: Job) -> SourceFault | None:
-    """What metadata alone shows to be wrong with an episode or with a camera that the output uses."""
+    """The first error that metadata alone shows in an episode or in a camera that the output uses."""
     cameras = job.bindings[plan.binding].cameras
     used = {None, *(cameras.get(camera) for camera in job.cameras)}
     return next((fault for fault in plan.episode.faults if fault.camera in used), None)

@@ -1,4 +1,4 @@
-"""From a recipe to the plan of every output episode; nothing but metadata is read."""
+"""Plan every output episode of a recipe; only metadata is read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -45,10 +45,10 @@ class _Prepared:
 
 
 def plan_parts(recipe: Recipe) -> list[ConversionPlan]:
-    """The plan of the training episodes, and if some are held out, of those.
+    """The plan of the train split, and of the held-out split if there is one.
 
     Raises:
-        MillraceError: all that is wrong with the recipe and its sources.
+        MillraceError: everything that is wrong with the recipe and its sources.
     """
     problems = Problems()
     prepared = _prepare(recipe, problems)
@@ -67,7 +67,7 @@ def plan_parts(recipe: Recipe) -> list[ConversionPlan]:
 
 
 def source_problems(recipe: Recipe) -> list[tuple[Key, str]]:
-    """What is wrong with a recipe's robot and its sources: the field, and what."""
+    """Everything that is wrong with a recipe's robot and its sources: the field, and the problem."""
     problems = Problems()
     _prepare(recipe, problems)
     return [(key, str(error)) for key, error in problems.found if key[0] in ("robot", "sources")]
@@ -121,7 +121,7 @@ def _check_target(first: PreparedSource, other: PreparedSource) -> None:
 
 
 def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | None) -> ConversionPlan:
-    """Number one of the recipe's datasets through."""
+    """Plan one split of the recipe: number its tasks, episodes and frames."""
     recipe, sources = prepared.recipe, prepared.sources
     tasks = number_tasks(sources, selected)
     bindings = tuple(_bind(source, tasks) for source in sources)

@@ -1,4 +1,4 @@
-"""A recipe's sources, opened and held against their maps; what does not fit is gathered, not raised."""
+"""Open a recipe's sources and check them against their maps; problems are collected, not raised."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class PreparedSource:
 
 
 def prepare_sources(recipe: Recipe, problems: Problems) -> list[PreparedSource]:
-    """Those of a recipe's sources that fit; only metadata is read."""
+    """The recipe's sources that fit their maps; only metadata is read."""
     maps = problems.collect(("robot",), Maps, recipe.robot)
     # Where the robot is wrong, sources are still held against maps of their own.
     maps = maps or Maps(None)
@@ -162,7 +162,7 @@ def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisod
 
 
 def _check_tasks(dataset: SourceDataset, episodes: Sequence[SourceEpisode], spec: SourceSpec) -> tuple[str, ...]:
-    """What the user should know of the tasks, where nothing is wrong with them."""
+    """Check the tasks; returns notes for the user."""
     check_tasks(dataset, episodes, spec)
     return tuple(task_notes(dataset, episodes, spec))
 

@@ -15,7 +15,7 @@ from benchmarks.gpu_report import Checked, Record, Timed, check_table, rate_tabl
 from benchmarks.gpu_runs import RunAttempt, plans, run_attempts, run_table, setup_of
 from benchmarks.gpu_works import Setup, Work, published, works
 from millrace.commands.doctor import print_diagnosis
-from millrace.engine.execution.doctor import Diagnosis, auto_choices, diagnose
+from millrace.engine.execution.diagnosis import Diagnosis, auto_choices, diagnose_nodes
 from millrace.engine.video.encode import library_versions, x264_version
 from millrace.engine.video.gpu.report import GpuReport
 
@@ -56,7 +56,7 @@ class Benchmark:
 
     def _probe(self) -> GpuReport:
         try:
-            diagnosis = apart(diagnose, limit_seconds=self.wish.patience.limit_seconds)
+            diagnosis = apart(diagnose_nodes, limit_seconds=self.wish.patience.limit_seconds)
         except Failed as why:
             nodes = (GpuReport(node=platform.node(), missing=(f"the probe failed: {why}",)),)
             auto, libraries = auto_choices(nodes), library_versions()

@@ -98,7 +98,7 @@ def encoded_pixels(setup: Setup, stages: Stages) -> list[Quality]:
 
 
 def _area(setup: Setup, device: str) -> Pictures:
-    from millrace.engine.video.gpu.reframe import AreaReframer
+    from millrace.engine.video.gpu.area_reframe import AreaReframer
 
     reframer: Callable[[Iterable[av.VideoFrame]], Iterator[av.VideoFrame]]
     reframer = AreaReframer(crop=setup.job.crop, image_size=setup.size, device=device)

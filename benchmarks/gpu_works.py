@@ -161,7 +161,7 @@ def begin_resize(setup: Setup) -> Step:
 
 def begin_area(setup: Setup, *, device: str) -> Step:
     """Crop and scale by area means, of frames that lie in the host's memory and come back there."""
-    from millrace.engine.video.gpu.reframe import AreaReframer
+    from millrace.engine.video.gpu.area_reframe import AreaReframer
 
     frames = _decoded(setup)
     reframer = AreaReframer(crop=setup.job.crop, image_size=setup.size, device=device)

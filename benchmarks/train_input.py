@@ -33,7 +33,7 @@ from benchmarks.input_runs import SAMPLING_RATE, Feed, InputCost, LoaderName, ru
 from benchmarks.runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated
 from millrace.engine.convert import Workers, plan_conversion, run_plan
 from millrace.engine.planning.recipe import Recipe
-from millrace.train.dataset import TrainingDataset
+from millrace.train.training_dataset import TrainingDataset
 
 LOADERS: tuple[LoaderName, ...] = ("gr00t", "millrace")
 STEPS_A_SHARD = 1024  # N1.6's default

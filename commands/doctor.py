@@ -9,9 +9,9 @@ from rich.markup import escape
 from tyro.conf import arg
 
 from millrace.commands.flags import Flag
-from millrace.commands.listing import listing
+from millrace.commands.tables import listing
 from millrace.engine.about import environments_tested, untested
-from millrace.engine.execution.doctor import Diagnosis, diagnose
+from millrace.engine.execution.diagnosis import Diagnosis, diagnose_nodes
 from millrace.engine.text import printable
 from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decoding
 
@@ -41,7 +41,7 @@ class Doctor:
 
     def run(self) -> int:
         """Probe and print."""
-        diagnosis = diagnose(self.address)
+        diagnosis = diagnose_nodes(self.address)
         if self.json:
             print(diagnosis.model_dump_json(indent=2))
         else:

@@ -59,7 +59,7 @@ class Finetune(FinetuneFlags):
         require_groot()
         from millrace.train.finetune import finetune
         from millrace.train.groot import train
-        from millrace.train.groot.modality import identity
+        from millrace.train.groot.modality_configs import identity
 
         # Training sends what libraries print to a file; progress goes where standard error went before.
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:

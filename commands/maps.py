@@ -9,7 +9,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.flags import Flag
-from millrace.commands.listing import listing
+from millrace.commands.tables import listing
 from millrace.embodiments import load_map, map_names
 from millrace.embodiments.mapping import MAPS
 from millrace.engine.errors import RecipeError

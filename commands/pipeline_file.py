@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from millrace.embodiments.errors import unknown_name
 from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
 from millrace.engine.errors import RecipeError, RecipeProblems
-from millrace.engine.planning.problems import cited_problems
+from millrace.engine.planning.recipe_problems import cited_problems
 
 SECTIONS = ("convert", "finetune", "evaluate", "upload")
 
@@ -58,7 +58,7 @@ class PipelineFile:
         if lines:
             raise RecipeProblems(sorted(lines, key=self._place))
 
-    def section(self, name: str, kind: "Kind") -> dict[str, Any] | None:
+    def section(self, name: str, kind: "StepKind") -> dict[str, Any] | None:
         """The values of a section, checked; None where it is not in the file, or wrong.
 
         Keys may be written as flags are, with hyphens. Paths are relative to the file.
@@ -111,7 +111,7 @@ class PipelineFile:
         return _located(checked, self.folder)
 
 
-class Kind:
+class StepKind:
     """The keys that a section may have: fields of a command.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from millrace.commands.convert import convert_and_tell
 from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
-from millrace.commands.pipeline_file import Kind, PipelineFile
+from millrace.commands.pipeline_file import PipelineFile, StepKind
 from millrace.commands.upload import Upload
 from millrace.embodiments.errors import MillraceError
 from millrace.embodiments.robot import is_path
@@ -47,15 +47,15 @@ class ConvertKeys:
     verify: bool = False
 
 
-CONVERT = Kind(ConvertKeys, without=())
+CONVERT = StepKind(ConvertKeys, without=())
 # A step that was stopped goes on when the pipeline does: it must not begin by deleting what it has made.
-FINETUNE = Kind(Finetune, without=("dry_run", "overwrite"))
-EVALUATE = Kind(
+FINETUNE = StepKind(Finetune, without=("dry_run", "overwrite"))
+EVALUATE = StepKind(
     Evaluate,
     without=("paths", "server", "timeout", "use_sim_policy_wrapper"),
     also={"checkpoints": tuple[Path, ...], "dataset": Path},
 )
-UPLOAD = Kind(Upload, without=("folder",), also={"folder": Path})
+UPLOAD = StepKind(Upload, without=("folder",), also={"folder": Path})
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from millrace.engine.validate import Severity
-from millrace.train.preflight.checks import Problem
 from millrace.train.preflight.parameters import Component
-from millrace.train.preflight.plan import Plan
 from millrace.train.preflight.resources import (
     ACTIVATION_BYTES,
     GPU_SAMPLES_PER_SECOND,
@@ -24,6 +22,8 @@ from millrace.train.preflight.resources import (
     gpu_bytes,
     training_seconds,
 )
+from millrace.train.preflight.run_checks import RunProblem
+from millrace.train.preflight.run_plan import Plan
 
 if TYPE_CHECKING:
     from millrace.train.preflight import Preflight
@@ -138,7 +138,7 @@ def _formulas(console: Console) -> None:
         console.print(Text(line, style="dim"))
 
 
-def _problems(noun: str, found: Iterable[Problem], console: Console) -> None:
+def _problems(noun: str, found: Iterable[RunProblem], console: Console) -> None:
     found = tuple(found)
     if not found:
         return

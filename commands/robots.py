@@ -12,7 +12,7 @@ from rich.markup import escape
 from tyro.conf import arg
 
 from millrace.commands.flags import Flag
-from millrace.commands.listing import listing
+from millrace.commands.tables import listing
 from millrace.embodiments import load_robot, robot_names
 from millrace.embodiments.robot import VECTORS, is_path
 from millrace.engine.drafting.draft_robot import draft_robot

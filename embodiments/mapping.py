@@ -22,7 +22,7 @@ from millrace.embodiments.robot import (
 )
 from millrace.embodiments.rules import Copy, Rule, Undefined, wires
 from millrace.embodiments.wiring import Source, Target, Wire
-from millrace.embodiments.yaml_file import FileModel, Name, YamlFile, first_problem, parse, read_yaml
+from millrace.embodiments.yaml_file import FileModel, Name, YamlFile, first_problem, parse_yaml, read_yaml
 
 MAPS = Path(__file__).parent / "maps"
 
@@ -121,7 +121,7 @@ def load_map(name_or_path: str | Path) -> EmbodimentMap:
     """
     file = read_yaml(find_file(name_or_path, MAPS, kind="map"), error=MapError)
     robots = [(role, _robot(file, role)) for role in ("source", "target") if role in file.content]
-    return parse(EmbodimentMap, file, {**file.content, **dict(robots)})
+    return parse_yaml(EmbodimentMap, file, {**file.content, **dict(robots)})
 
 
 def map_names() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from millrace.embodiments.errors import RobotError, UnknownName, WrongField, che
 from millrace.embodiments.matching import spelling
 from millrace.embodiments.ranges import Range, Ranges
 from millrace.embodiments.slices import ColumnSlices
-from millrace.embodiments.yaml_file import FileModel, Name, Number, parse, read_yaml
+from millrace.embodiments.yaml_file import FileModel, Name, Number, parse_yaml, read_yaml
 
 ROBOTS = Path(__file__).parent / "robots"
 
@@ -316,12 +316,12 @@ def parse_robot(text: str, path: Path) -> Robot:
         RobotError: The text is wrong; cites file and line.
     """
     file = read_yaml(path, error=RobotError, text=text)
-    return parse(Robot, file, file.content)
+    return parse_yaml(Robot, file, file.content)
 
 
 def _read(path: Path) -> Robot:
     file = read_yaml(path, error=RobotError)
-    return parse(Robot, file, file.content)
+    return parse_yaml(Robot, file, file.content)
 
 
 @cache

@@ -90,7 +90,7 @@ def read_yaml(path: Path, *, error: type[MillraceError], text: str | None = None
         raise error(f"{path}: nested too deeply.") from None
 
 
-def parse(model: type[Model], file: YamlFile, content: Mapping[str, object]) -> Model:
+def parse_yaml(model: type[Model], file: YamlFile, content: Mapping[str, object]) -> Model:
     """The model that content (the file's, or derived from it) describes.
 
     Raises:

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import writing_to
-from millrace.engine.episode.convert import convert_episode
+from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, Quarantined, RecipeError
 from millrace.engine.execution.devices import Choice, begun_with, chosen, made_with, may_use_gpu
 from millrace.engine.execution.workers import Workers

@@ -8,7 +8,7 @@ from pathlib import Path
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import writing_to
-from millrace.engine.episode.convert import convert_episode
+from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, FaultCode, OutputFailed
 from millrace.engine.execution.retry import retry
 from millrace.engine.execution.workers import Workers

@@ -46,7 +46,7 @@ IMPORTERS = {
         "engine/execution/ray_data.py",
         "engine/execution/actors.py",
         "engine/execution/cluster.py",
-        "train/cluster.py",
+        "train/ray_session.py",
         "train/finetune.py",
         "train/evaluate.py",
     ),

@@ -59,7 +59,7 @@ class _Index(BaseModel):
 
 
 @dataclass(frozen=True)
-class LocalFiles:
+class LocalCheckpoint:
     """A checkpoint's folder."""
 
     folder: Path
@@ -86,7 +86,7 @@ class LocalFiles:
 
 
 @dataclass(frozen=True)
-class HubFiles:
+class HubCheckpoint:
     """A model on the Hugging Face Hub: what its cache holds, and over the network what it lacks."""
 
     name: str
@@ -118,7 +118,7 @@ class HubFiles:
         cached = [try_to_load_from_cache(self.name, filename) for filename in (WEIGHTS, WEIGHTS_INDEX)]
         found = [Path(path) for path in cached if isinstance(path, str)]
         if found:
-            return LocalFiles(found[0].parent).weights()
+            return LocalCheckpoint(found[0].parent).weights()
         if constants.HF_HUB_OFFLINE:
             raise ConfigError(f"{self.name}: its weights are not in the Hub's cache, and HF_HUB_OFFLINE is set")
         try:
@@ -135,10 +135,10 @@ def checkpoint_files(name: str) -> CheckpointFiles:
         ConfigError: it can be neither.
     """
     if Path(name).is_dir():
-        return LocalFiles(Path(name))
+        return LocalCheckpoint(Path(name))
     if not HUB_NAME.fullmatch(name):
         raise ConfigError(f"there is no folder {name}, and no model on the Hub can have that name")
-    return HubFiles(name)
+    return HubCheckpoint(name)
 
 
 def read_header(file: Path) -> Iterator[Weight]:

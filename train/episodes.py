@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.json_files import read_jsonl
-from millrace.engine.dataset.metadata import EPISODES, EpisodeLine
+from millrace.engine.dataset.metadata import EPISODES, GrootEpisodeLine
 from millrace.engine.dataset.modality_config import GrootConfig
-from millrace.train.dataset import TrainingDataError, TrainingDataset
-from millrace.train.shards import FrameReader, ReadFrames, read_columns, rows_of_steps
+from millrace.train.shards import FrameReader, ReadFrames, rows_of_steps, step_columns
+from millrace.train.training_dataset import TrainingDataError, TrainingDataset
 
 TASK = "task"  # GR00T's key for the tasks of episodes.jsonl
 
@@ -68,7 +68,7 @@ class EpisodeReader:
         if self._language != TASK:
             names.append(self.dataset.annotation_column(self._language))
         try:
-            columns = read_columns(self.dataset.rows_path(episode), names)
+            columns = step_columns(self.dataset.rows_path(episode), names)
         except MillraceError as error:
             raise TrainingDataError(f"{self.dataset.root}, episode {episode}: {error}") from error
         num_rows = self.dataset.lengths[episode]
@@ -107,7 +107,7 @@ class EpisodeReader:
     @cached_property
     def _tasks(self) -> Mapping[int, str]:
         """The first task of each episode; GR00T trains on one drawn by chance."""
-        lines = read_jsonl(self.dataset.root, EPISODES, EpisodeLine)
+        lines = read_jsonl(self.dataset.root, EPISODES, GrootEpisodeLine)
         return {line.episode_index: line.tasks[0] for line in lines if line.tasks}
 
     def _rows(self, part: str, steps: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:

@@ -10,14 +10,14 @@ from ray.util import ActorPool
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.checkpoint import Checkpoint, digests_trained_on
-from millrace.train.cluster import check_gpus, connected
-from millrace.train.dataset import TrainingDataset
 from millrace.train.episodes import EpisodeReader, check_agreement
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate_settings import Contender, EvaluateSettings
 from millrace.train.open_loop import Policy, Trace, trace_episode
+from millrace.train.ray_session import check_gpus, ray_session
 from millrace.train.run_folder import dataset_digest
 from millrace.train.scores import EpisodeScore, Evaluation, best_of, pool_episodes
+from millrace.train.training_dataset import TrainingDataset
 
 # How a worker gets a policy; a function that its process can import.
 OpenPolicy = Callable[[EvaluateSettings, Contender], Policy]
@@ -138,7 +138,7 @@ def _run_here(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPo
 
 
 def _run_on_ray(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy) -> Iterator[Done]:
-    with connected(settings.address, num_workers=settings.num_gpus):
+    with ray_session(settings.address, num_workers=settings.num_gpus):
         if not settings.cpu:
             check_gpus(settings.num_gpus)
         num_actors = min(settings.num_gpus, len(tasks))

@@ -14,11 +14,11 @@ from ray.train.v2.api.report_config import CheckpointUploadMode
 from rich.console import Console
 
 from millrace.embodiments.errors import MillraceError
-from millrace.train.cluster import check_gpus, connected
 from millrace.train.errors import TrainError, TrainingFailed
-from millrace.train.progress import shown
+from millrace.train.ray_session import check_gpus, ray_session
 from millrace.train.run_folder import RunIdentity, begun, newest_complete, step_of
 from millrace.train.settings import FinetuneSettings
+from millrace.train.train_progress import shown
 from millrace.train.worker import LOGS, Worker, chatter_kept
 
 # What each worker runs; a function that its process can import.
@@ -69,7 +69,7 @@ def _train_here(settings: FinetuneSettings, training: Training) -> None:
 
 
 def _train_on_ray(settings: FinetuneSettings, training: Training) -> None:
-    ray_of_run = connected(settings.address, num_workers=settings.num_gpus, environment=ENVIRONMENT)
+    ray_of_run = ray_session(settings.address, num_workers=settings.num_gpus, environment=ENVIRONMENT)
     # Ray's own notices too would break into the progress bar.
     with chatter_kept(settings.run_folder / LOGS / "ray.log"), ray_of_run:
         if not settings.cpu:

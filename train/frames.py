@@ -28,7 +28,7 @@ def write_frames(notes: Path, datasets: Iterable[Path]) -> None:
     (notes / FRAMES).write_text(_Frames(frames=tuple(found)).model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def read_frames(checkpoint: str) -> tuple[Framing, ...]:
+def read_framings(checkpoint: str) -> tuple[Framing, ...]:
     """What is kept in a checkpoint, a folder or a model on the Hub; none where there is nothing to be understood."""
     try:
         path = checkpoint_files(checkpoint).path(f"{NOTES}/{FRAMES}")

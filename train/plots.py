@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from millrace.train.dataset import TrainingDataset
 from millrace.train.episodes import joint_names
 from millrace.train.errors import SettingsError
 from millrace.train.open_loop import GroupTrace, Trace
 from millrace.train.scores import Score
+from millrace.train.training_dataset import TrainingDataset
 
 NUM_COLUMNS = 4
 PANEL_INCHES = (4.0, 1.7)

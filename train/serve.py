@@ -6,7 +6,7 @@ from pathlib import Path
 
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import SettingsError
-from millrace.train.frames import read_frames
+from millrace.train.frames import read_framings
 from millrace.train.settings import EmbodimentTag
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
@@ -47,7 +47,7 @@ class ServeSettings:
 
     def frame_lines(self) -> tuple[str, ...]:
         """What the frames of a robot must be like, a line for each kind; none where the checkpoint does not say."""
-        return tuple(f"frames: {framing}" for framing in read_frames(self.checkpoint))
+        return tuple(f"frames: {framing}" for framing in read_framings(self.checkpoint))
 
     def check_address(self) -> None:
         """Whether the server may listen there; a model takes minutes to load.

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from millrace.engine.video.rgb import Picture, PictureKind, Reading, decode_pictures
-from millrace.train.dataset import TrainingDataError
+from millrace.train.training_dataset import TrainingDataError
 
 # Frames of a clip that are compared with the reference's, once for each kind of picture.
 NUM_COMPARED = 4
@@ -64,7 +64,7 @@ def rows_of_steps(
     return np.where(rows < 0, rows + num_rows, rows)
 
 
-def read_columns(path: Path, columns: Iterable[str]) -> dict[str, NDArray[np.generic]]:
+def step_columns(path: Path, columns: Iterable[str]) -> dict[str, NDArray[np.generic]]:
     """Columns of a parquet file as arrays: (num_rows,) of scalars, (num_rows, D) of lists.
 
     Raises:

@@ -15,9 +15,9 @@ import torch.distributed as dist
 from torch.linalg import vector_norm
 
 from millrace.train.errors import WeightsDiverged, WorldMismatch
-from millrace.train.progress import Event, Meter, Reading, Saved, Share, Started, WorkerProcess, append_event
 from millrace.train.run_folder import make_durable, mark_complete, newest_complete, step_of
 from millrace.train.settings import FinetuneSettings
+from millrace.train.train_progress import Event, Meter, MeterReading, Saved, Share, Started, WorkerProcess, append_event
 
 LOGS = "logs"  # what the libraries printed, a file for each worker
 ROUNDING = 1e-9  # GPUs of different kinds add up the same weights in a different order
@@ -80,11 +80,11 @@ class Worker:
                 "each worker would train a model of its own"
             )
 
-    def log(self, meter: Meter, *, step: int, loss: float, learning_rate: float) -> Reading:
+    def log(self, meter: Meter, *, step: int, loss: float, learning_rate: float) -> MeterReading:
         """Tell how training went since the last call; every worker calls it at the same step."""
         steps_per_second, waited = meter.read(step)
         ranks = _gather(Share(data_wait_share=waited, gpu_memory_bytes=_gpu_memory()))
-        reading = Reading(
+        reading = MeterReading(
             step=step,
             max_steps=self.settings.max_steps,
             loss=loss,
@@ -96,7 +96,7 @@ class Worker:
         self._append(reading)
         return reading
 
-    def save(self, checkpoint: Path, parameters: Iterable[torch.Tensor], last: Reading | None) -> None:
+    def save(self, checkpoint: Path, parameters: Iterable[torch.Tensor], last: MeterReading | None) -> None:
         """Tell that this worker has written its part of a checkpoint; every worker calls it.
 
         Args:

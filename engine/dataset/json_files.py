@@ -52,7 +52,7 @@ def read_json(root: Path, name: str, model: type[Model]) -> Model:
         text = (root / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise _failed(root, name, error) from error
-    return parse(text, model, name)
+    return parse_model(text, model, name)
 
 
 def read_jsonl(root: Path, name: str, model: type[Model]) -> Iterator[Model]:
@@ -63,7 +63,7 @@ def read_jsonl(root: Path, name: str, model: type[Model]) -> Iterator[Model]:
     """
     for number, line in read_lines(root, name):
         if line.strip():
-            yield parse(line, model, name, line=number)
+            yield parse_model(line, model, name, line=number)
 
 
 def blank_lines(root: Path, name: str) -> Iterator[Problem]:
@@ -93,7 +93,7 @@ def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
         raise _failed(root, name, error) from error
 
 
-def parse(text: str, model: type[Model], name: str, *, line: int | None = None) -> Model:
+def parse_model(text: str, model: type[Model], name: str, *, line: int | None = None) -> Model:
     """JSON text as a model; see `read_json`."""
     where = "" if line is None else f"line {line}: "
     if text.startswith(POINTER.decode()):

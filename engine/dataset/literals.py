@@ -58,7 +58,7 @@ def text(node: ast.expr | None, constants: Constants) -> str:
     raise Dynamic(node)
 
 
-def integers(node: ast.expr, constants: Constants) -> tuple[int, ...]:
+def integer_list(node: ast.expr, constants: Constants) -> tuple[int, ...]:
     """[0, 1, 2] or list(range(...))."""
     node = resolve(node, constants)
     if isinstance(node, ast.Call) and _name(node.func) == "list" and len(node.args) == 1:

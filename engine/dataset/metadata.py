@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.fps import parse_fps
 from millrace.engine.layout import ACTION, STATE, camera_key
-from millrace.engine.sources.metadata import flatten_names
+from millrace.engine.sources.lerobot_metadata import flatten_names
 
 INFO, EPISODES, TASKS = "meta/info.json", "meta/episodes.jsonl", "meta/tasks.jsonl"
 MODALITY, STATS = "meta/modality.json", "meta/stats.json"
@@ -29,7 +29,7 @@ class _FileModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class FeatureInfo(_FileModel):
+class GrootFeature(_FileModel):
     """A feature of info.json."""
 
     dtype: StrictStr
@@ -75,7 +75,7 @@ class InfoFile(_FileModel):
     """meta/info.json."""
 
     fps: Fraction
-    features: dict[str, FeatureInfo]
+    features: dict[str, GrootFeature]
     data_path: StrictStr
     video_path: StrictStr | None = None
     chunks_size: Annotated[int, Field(strict=True, ge=1, le=2**53)]
@@ -95,7 +95,7 @@ class InfoFile(_FileModel):
         return parse_fps(fps)
 
 
-class EpisodeLine(_FileModel):
+class GrootEpisodeLine(_FileModel):
     """A line of meta/episodes.jsonl."""
 
     episode_index: Count
@@ -103,7 +103,7 @@ class EpisodeLine(_FileModel):
     tasks: tuple[StrictStr, ...] = ()
 
 
-class TaskLine(_FileModel):
+class GrootTaskLine(_FileModel):
     """A line of meta/tasks.jsonl."""
 
     task_index: Count

@@ -11,7 +11,7 @@ from millrace.engine.dataset.literals import (
     Dynamic,
     arguments,
     call_of,
-    integers,
+    integer_list,
     is_none,
     items_or_none,
     member,
@@ -146,7 +146,7 @@ def _modality(node: ast.expr, constants: Constants) -> GrootModality:
     actions = items_or_none(fields.get("action_configs"), constants)
     return GrootModality(
         keys=texts(fields["modality_keys"], constants),
-        deltas=integers(fields["delta_indices"], constants),
+        deltas=integer_list(fields["delta_indices"], constants),
         action_configs=None if actions is None else tuple(_action(item, constants) for item in actions),
         sin_cos_keys=texts(fields["sin_cos_embedding_keys"], constants) if "sin_cos_embedding_keys" in fields else (),
     )

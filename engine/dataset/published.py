@@ -11,7 +11,7 @@ from typing import IO, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from millrace.engine.dataset.record import FileRecord, Origin
-from millrace.engine.dataset.stats import Summary
+from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import DatasetError, system_errno
 from millrace.engine.layout import MANIFEST, META, camera_key
 from millrace.engine.sources.containment import why_foreign
@@ -57,7 +57,7 @@ class _StatsLine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     episode_index: int
-    stats: dict[str, Summary]
+    stats: dict[str, ColumnSummary]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class PublishedClips:
     lineage: dict[int, int]
     stats: dict[int, int]
 
-    def picture_statistics(self, episode: int, camera: str, path: Path) -> Summary | None:
+    def picture_statistics(self, episode: int, camera: str, path: Path) -> ColumnSummary | None:
         """LeRobot's statistics of a clip; None where it is not the file, byte by byte, that they were taken of."""
         if why_foreign(path, self.root):
             return None

@@ -21,11 +21,11 @@ from millrace.engine.dataset.metadata import (
     INFO,
     MODALITY,
     TASKS,
-    EpisodeLine,
+    GrootEpisodeLine,
+    GrootTaskLine,
     InfoFile,
     Metadata,
     ModalityFile,
-    TaskLine,
 )
 from millrace.engine.dataset.modality_config import GrootConfig, read_config
 from millrace.engine.dataset.problems import Problem, problem
@@ -95,7 +95,7 @@ def _source_layout(root: Path) -> str | None:
 
 def _read_tasks(root: Path, report: Callable[[Problem], None]) -> dict[int, str]:
     tasks: dict[int, str] = {}
-    for line in read_jsonl(root, TASKS, TaskLine):
+    for line in read_jsonl(root, TASKS, GrootTaskLine):
         if line.task_index in tasks:
             report(problem("index-unique", TASKS, f"lists task_index {line.task_index} twice"))
         tasks.setdefault(line.task_index, line.task)
@@ -110,7 +110,7 @@ def _read_episodes(
     lengths: dict[int, int] = {}
     listed: dict[int, tuple[str, ...]] = {}
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for line in read_jsonl(root, EPISODES, EpisodeLine):
+    for line in read_jsonl(root, EPISODES, GrootEpisodeLine):
         if line.episode_index in lengths:
             report(problem("index-unique", EPISODES, f"lists episode_index {line.episode_index} twice"))
         lengths.setdefault(line.episode_index, line.length)

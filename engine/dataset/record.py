@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from millrace.engine.dataset.stats import Summary
+from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import FaultCode
 
 
@@ -82,7 +82,7 @@ class EpisodeRecord(BaseModel):
     redone: dict[str, str] = {}
     warnings: tuple[Warned, ...] = ()
     elsewhere: tuple[SourceFile, ...] = ()
-    stats: dict[str, Summary]
+    stats: dict[str, ColumnSummary]
     seconds: dict[str, float]
 
     @property

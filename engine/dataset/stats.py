@@ -13,7 +13,7 @@ BLOCK_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Summary:
+class ColumnSummary:
     """LeRobot's statistics of one feature in one episode: lists of numbers, nested for cameras."""
 
     min: list[Any]
@@ -23,11 +23,11 @@ class Summary:
     count: list[int]
 
 
-def summarize(values: NDArray[Any]) -> Summary:
+def summarize_columns(values: NDArray[Any]) -> ColumnSummary:
     """Statistics over axis 0 of (T, D) or (T,) values; the latter count as D = 1."""
     columns = values.reshape(len(values), -1)
     doubles = columns.astype(np.float64)
-    return Summary(
+    return ColumnSummary(
         min=columns.min(axis=0).tolist(),
         max=columns.max(axis=0).tolist(),
         mean=doubles.mean(axis=0).tolist(),

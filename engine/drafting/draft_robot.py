@@ -7,10 +7,10 @@ import numpy as np
 
 from millrace.embodiments import MillraceError, Robot
 from millrace.embodiments.robot import VECTORS, Vector, parse_robot
-from millrace.engine.drafting.cameras import DraftedCameras, name_cameras
+from millrace.engine.drafting.draft_cameras import DraftedCameras, name_cameras
 from millrace.engine.drafting.groups import OwnModality, action_kind, group_joints, read_modality
 from millrace.engine.drafting.joints import JointColumn, name_joints
-from millrace.engine.drafting.text import DraftedGroup, RobotText
+from millrace.engine.drafting.robot_text import DraftedGroup, RobotText
 from millrace.engine.drafting.units import Extent, guess_unit, see_extents
 from millrace.engine.errors import DatasetError
 from millrace.engine.planning.joint_columns import match_columns

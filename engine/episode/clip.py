@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from millrace.engine.dataset.data_checks import SourceRate, is_same_rate, step_rate
 from millrace.engine.dataset.published import published_clips
 from millrace.engine.dataset.record import Warned
-from millrace.engine.dataset.stats import Summary
+from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.episode.encode_clip import check_written, encode_clip, sampling_step
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import FaultCode, VideoError, causes, system_errno
 from millrace.engine.fps import format_fps
 from millrace.engine.planning.plan import Job
 from millrace.engine.sources.episode import Clip, ImageColumn
-from millrace.engine.video.copy import Copy, copy_clip, how_to_copy
+from millrace.engine.video.copy import ClipCopy, copy_clip, how_to_copy
 from millrace.engine.video.decode import decode_clip, frame_seconds
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.histogram import RgbHistogram, sampled
@@ -51,7 +51,7 @@ class ClipSource:
 class MadeClip:
     """What was written. stats: LeRobot's. redone, warnings: see `EncodedClip`."""
 
-    stats: Summary
+    stats: ColumnSummary
     is_copied: bool
     redone: str | None = None
     warnings: tuple[Warned, ...] = ()
@@ -103,7 +103,7 @@ def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Warne
     yield Warned(code="video-fps", message=message)
 
 
-def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> Summary | None:
+def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> ColumnSummary | None:
     """Take the clip over, if it is as wanted; None where it must be encoded, or does not survive."""
     with clock.stage("probe"):
         how = _how_to_copy(source, settings)
@@ -112,7 +112,7 @@ def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageC
     assert isinstance(source.clip, Clip), "only videos are copied"
     with clock.stage("copy"):
         copy_clip(source.clip, path, how, settings)
-        if how is Copy.FILE and (known := _known_statistics(source)):
+        if how is ClipCopy.FILE and (known := _known_statistics(source)):
             return known
     try:
         check_written(path, len(source.frames), settings, clock)
@@ -123,7 +123,7 @@ def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageC
         return None
 
 
-def _how_to_copy(source: ClipSource, settings: VideoSettings) -> Copy | None:
+def _how_to_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None:
     """None also where frames are left out, or pictures are no video."""
     clip = source.clip
     if not isinstance(clip, Clip) or len(source.frames) != clip.num_frames:
@@ -131,7 +131,7 @@ def _how_to_copy(source: ClipSource, settings: VideoSettings) -> Copy | None:
     return how_to_copy(clip, settings)
 
 
-def _known_statistics(source: ClipSource) -> Summary | None:
+def _known_statistics(source: ClipSource) -> ColumnSummary | None:
     """What a dataset of ours says of this very file, which it wrote and decoded."""
     published = published_clips(source.root)
     if published is None or not isinstance(source.clip, Clip) or source.clip.start_seconds is not None:
@@ -139,7 +139,7 @@ def _known_statistics(source: ClipSource) -> Summary | None:
     return published.picture_statistics(source.episode, source.camera, source.clip.path)
 
 
-def _decoded_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> Summary:
+def _decoded_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> ColumnSummary:
     """Decode a whole clip, so that none is kept that cannot be, and count some of its pictures."""
     histogram = RgbHistogram()
     decoded = clock.iterate("decode", decode_clip(clip, frames))

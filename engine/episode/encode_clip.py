@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.record import Warned
-from millrace.engine.dataset.stats import Summary
+from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.dataset.writing import OF_WRITING
 from millrace.engine.episode.picture_warnings import PictureWatch, is_plain
 from millrace.engine.episode.stage_clock import StageClock
@@ -41,7 +41,7 @@ class EncodedClip:
     the source's pictures. mean_fps: of the source's video, frames by duration; None where nothing says.
     """
 
-    stats: Summary
+    stats: ColumnSummary
     redone: str | None = None
     warnings: tuple[Warned, ...] = ()
     mean_fps: Fraction | None = None
@@ -125,7 +125,7 @@ def _reframed(decoded: Iterable[Frame], job: Job, pixel_aspect: Fraction) -> Ite
     if job.video.stages.resize == "libavfilter":
         return map(Reframer(crop=job.crop, image_size=size, pixel_aspect=pixel_aspect), decoded)
     # torch takes seconds to import, and is not there without the extra `gpu`.
-    from millrace.engine.video.gpu.reframe import AreaReframer, Handover
+    from millrace.engine.video.gpu.area_reframe import AreaReframer, Handover
 
     stays = gpu is not None and gpu.keeps_frames
     handover = Handover("nv12", stays) if job.video.stages.encoder == NVENC else Handover()

@@ -22,7 +22,7 @@ from millrace.engine.execution.cluster import alive_nodes, check_nodes, has
 from millrace.engine.execution.ray_data import AREA_MEMORY_BYTES, EpisodeWorker, connected, turn
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import EpisodePlan, Job
-from millrace.engine.video.gpu.probe import MAX_SESSIONS
+from millrace.engine.video.gpu.probe_gpu import MAX_SESSIONS
 from millrace.engine.video.stages import NVENC, Gpu
 
 Kind = Literal["gpu", "cpu"]

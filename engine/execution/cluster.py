@@ -15,7 +15,7 @@ from millrace.engine.planning.plan import EpisodePlan
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.isolated import LIMIT_SECONDS
-from millrace.engine.video.gpu.probe import probe_gpu
+from millrace.engine.video.gpu.probe_gpu import probe_gpu
 from millrace.engine.video.gpu.report import GpuReport
 
 # Libraries of a node may take half a minute to import from a slow disk.
@@ -101,7 +101,7 @@ def _report(node: dict[str, Any], answer: Any) -> GpuReport:
     return report
 
 
-def torch_problem(*, timeout_seconds: float = LIMIT_SECONDS) -> str | None:
+def nodes_torch_problem(*, timeout_seconds: float = LIMIT_SECONDS) -> str | None:
     """The first node that has cores for workers but cannot take area means, and why; None if all can."""
     nodes = [node for node in alive_nodes() if has(node, "CPU")]
     answers = _answers([ask_node(node, hardware.torch_problem) for node in nodes], timeout_seconds)

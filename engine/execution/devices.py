@@ -115,9 +115,9 @@ def lacks_torch(stages: Stages, gpu: Gpu | None, workers: Workers) -> str | None
         return None
     if workers.address is None:
         return hardware.torch_problem() if gpu is None else None
-    from millrace.engine.execution.cluster import torch_problem
+    from millrace.engine.execution.cluster import nodes_torch_problem
 
-    return torch_problem()
+    return nodes_torch_problem()
 
 
 def made_with(plan: ConversionPlan, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
@@ -130,7 +130,7 @@ def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
     if workers.local:
         if not hardware.may_have_gpu():
             return []
-        from millrace.engine.video.gpu.probe import probe_apart
+        from millrace.engine.video.gpu.probe_gpu import probe_apart
 
         return [probe_apart(settings)]
     from millrace.engine.execution.cluster import probe_nodes

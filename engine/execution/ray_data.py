@@ -28,7 +28,7 @@ from ray.exceptions import RayActorError, RayError
 
 from millrace.engine.dataset.record import RESULT, EpisodeFailure, EpisodeResult
 from millrace.engine.dataset.writing import writing_to
-from millrace.engine.episode.convert import convert_episode
+from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import ClusterFailed, FaultCode, OutputFailed
 from millrace.engine.execution.cluster import check_nodes, explain
 from millrace.engine.execution.crashes import MAX_DEATHS, attempt

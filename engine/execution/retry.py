@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from millrace.engine.dataset.record import RESULT, EpisodeFailure, EpisodeResult
-from millrace.engine.episode.convert import convert_episode
+from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import FaultCode
 from millrace.engine.planning.plan import EpisodePlan, Job, first_fault
 from millrace.engine.sources.access import why_unreadable

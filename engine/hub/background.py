@@ -8,7 +8,7 @@ from collections.abc import Callable
 from queue import Queue
 
 from millrace.engine.errors import HubError
-from millrace.engine.hub.calls import HubName, explain, may_pass, quiet
+from millrace.engine.hub.calls import HubName, explain_hub_error, may_pass, quiet
 
 LOGGER = "huggingface_hub._upload_large_folder"
 MAX_FAILURES = 10
@@ -53,7 +53,7 @@ def in_background(work: Callable[[], None], about: HubName) -> None:
         logger.setLevel(level)
     if not failures.empty():
         error = failures.get()
-        raise error if isinstance(error, HubError) else HubError(explain(error, about)) from error
+        raise error if isinstance(error, HubError) else HubError(explain_hub_error(error, about)) from error
 
 
 class _Watch(logging.Handler):

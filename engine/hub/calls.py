@@ -51,7 +51,7 @@ def ask(work: Callable[[], Result], about: HubName) -> Result:
             return work()
         except Exception as error:
             if wait is None or not may_pass(error):
-                raise HubError(explain(error, about)) from error
+                raise HubError(explain_hub_error(error, about)) from error
             time.sleep(min(max(wait, _asked_seconds(error)), MAX_WAIT_SECONDS))
     raise AssertionError("the last try returns or raises")
 
@@ -66,7 +66,7 @@ def may_pass(error: BaseException) -> bool:
     return status in PASSING if status is not None else any(map(_is_network, _chain(error)))
 
 
-def explain(error: BaseException, about: HubName) -> str:
+def explain_hub_error(error: BaseException, about: HubName) -> str:
     """What is wrong, in one line without secrets."""
     from huggingface_hub.errors import (
         EntryNotFoundError,

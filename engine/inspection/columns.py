@@ -50,7 +50,7 @@ class Columns:
 
     def joints(self, name: str) -> list[str]:
         """What to call each value of a column in front of people."""
-        return joint_names(name, self.floats[name]) if name in self.floats else [name]
+        return value_names(name, self.floats[name]) if name in self.floats else [name]
 
 
 def choose_columns(features: Mapping[str, Feature], robot: Robot | None) -> Columns:
@@ -78,7 +78,7 @@ def is_vector(name: str, feature: Feature) -> bool:
     return is_joints or feature.dtype.startswith(FLOATS)
 
 
-def joint_names(name: str, feature: Feature) -> list[str]:
+def value_names(name: str, feature: Feature) -> list[str]:
     """What to call each value of a column in front of people."""
     num_values = width_of(feature)
     if feature.names and len(feature.names) == num_values:
@@ -92,7 +92,7 @@ def _pairs(action: str, floats: Mapping[str, Feature]) -> list[Pair]:
     state = next((name for name in (f"observation{part}", f"{STATE}{part}", STATE) if name in floats), None)
     if state is None:
         return []
-    names, theirs = joint_names(action, floats[action]), joint_names(state, floats[state])
+    names, theirs = value_names(action, floats[action]), value_names(state, floats[state])
     if not floats[action].names or not floats[state].names:
         names, theirs = (names, names) if len(names) == len(theirs) else (names, [])
     places = {spelling(name): place for place, name in enumerate(theirs)}

@@ -14,7 +14,7 @@ from millrace.engine.sources import LAYOUTS, Clip, Feature, SourceDataset
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.containment import own
 from millrace.engine.sources.files import SourceFiles
-from millrace.engine.sources.metadata import read_json
+from millrace.engine.sources.lerobot_metadata import read_source_json
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Claims(BaseModel):
 def read_claims(root: Path, bounds: Path | None = None) -> Claims:
     """info.json's claims, wherever it lies; bounds: the folder that it must lie in, by default the dataset's."""
     paths = [root / folder / "info.json" for folder in ("meta_data", "meta")]
-    return next((read_json(own(path, bounds or root), Claims) for path in paths if path.is_file()), Claims())
+    return next((read_source_json(own(path, bounds or root), Claims) for path in paths if path.is_file()), Claims())
 
 
 def claim_findings(dataset: SourceDataset, claims: Claims) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset.record import EpisodeRecord, FileRecord
 from millrace.engine.dataset.rows import EpisodeRows, integers, vectors, write_rows
-from millrace.engine.dataset.stats import summarize
+from millrace.engine.dataset.stats import summarize_columns
 from millrace.engine.dataset.writing import finish, move
 from millrace.engine.layout import ACTION, STATE, EpisodePaths
 from millrace.engine.output.ledger import Ledger
@@ -57,7 +57,7 @@ def _record(
     files: Sequence[FileRecord],
     tasks: tuple[tuple[int, str], ...],
 ) -> EpisodeRecord:
-    stats = record.stats | {name: summarize(values) for name, values in rows.columns().items()}
+    stats = record.stats | {name: summarize_columns(values) for name, values in rows.columns().items()}
     numbers = {"index": episode.index, "first_index": episode.first_index, "tasks": tasks}
     changed: EpisodeRecord = record.model_copy(update={**numbers, "files": tuple(files), "stats": stats})
     return changed

@@ -8,8 +8,8 @@ from pathlib import Path
 from millrace.engine.dataset.record import Origin
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.prepare import PreparedSource
-from millrace.engine.planning.problems import Problems
 from millrace.engine.planning.recipe import NONE
+from millrace.engine.planning.recipe_problems import Problems
 from millrace.engine.sources import SourceEpisode
 from millrace.engine.sources.selection import select
 

@@ -17,7 +17,7 @@ from millrace.engine.sources import SourceDataset
 Choice = tuple[SourceSpec, CompiledMap, tuple[str, ...]]
 
 
-class Maps:
+class RecipeMaps:
     """The maps of a recipe's sources, each read and compiled once.
 
     robot: the recipe's, by name or file; None where the maps alone say what to convert to.

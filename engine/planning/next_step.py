@@ -12,7 +12,7 @@ from millrace.engine.sources import SourceDataset
 ROBOT_FILE = "robot.yaml"
 
 
-def is_finished(dataset: SourceDataset) -> bool:
+def is_trainable(dataset: SourceDataset) -> bool:
     """Whether GR00T can train on it as it is: it has a modality.json and a config beside it."""
     root = dataset.root
     return (root / MODALITY_CONFIG).is_file() and (root / META / "modality.json").is_file()

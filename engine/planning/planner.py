@@ -25,8 +25,8 @@ from millrace.engine.planning.picture_notes import (
 )
 from millrace.engine.planning.plan import ConversionPlan, Job, Part
 from millrace.engine.planning.prepare import PreparedSource, prepare_sources
-from millrace.engine.planning.problems import Problems
 from millrace.engine.planning.recipe import SOURCE_RATE, Recipe
+from millrace.engine.planning.recipe_problems import Problems
 from millrace.engine.planning.tasks import row_tasks, task_column, told_by_rows
 from millrace.engine.planning.width_notes import width_notes
 from millrace.engine.sources.dataset import camera_name

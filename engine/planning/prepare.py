@@ -14,10 +14,10 @@ from millrace.engine.planning.cameras import bind_cameras, check_named
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
 from millrace.engine.planning.language import is_text_column, with_texts
 from millrace.engine.planning.lineage import origins
-from millrace.engine.planning.map_choice import Choice, Maps
+from millrace.engine.planning.map_choice import Choice, RecipeMaps
 from millrace.engine.planning.opening import open_listed, trim_of
-from millrace.engine.planning.problems import Problems
 from millrace.engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
+from millrace.engine.planning.recipe_problems import Problems
 from millrace.engine.planning.resample import frame_indices
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.planning.tasks import check_tasks, task_notes
@@ -60,14 +60,14 @@ class PreparedSource:
 
 def prepare_sources(recipe: Recipe, problems: Problems) -> list[PreparedSource]:
     """The recipe's sources that fit their maps; only metadata is read."""
-    maps = problems.collect(("robot",), Maps, recipe.robot)
+    maps = problems.collect(("robot",), RecipeMaps, recipe.robot)
     # Where the robot is wrong, sources are still held against maps of their own.
-    maps = maps or Maps(None)
+    maps = maps or RecipeMaps(None)
     prepared = [_prepare(recipe, number, maps, problems) for number in range(len(recipe.sources))]
     return [source for source in prepared if source is not None]
 
 
-def _prepare(recipe: Recipe, number: int, maps: Maps, problems: Problems) -> PreparedSource | None:
+def _prepare(recipe: Recipe, number: int, maps: RecipeMaps, problems: Problems) -> PreparedSource | None:
     spec, key = recipe.sources[number], ("sources", number)
     dataset = problems.collect((*key, "path"), open_listed, recipe, number)
     if dataset is None:
@@ -191,7 +191,7 @@ def _count_frames(
     return counts
 
 
-def _choose(maps: Maps, spec: SourceSpec, dataset: SourceDataset, key: Key, problems: Problems) -> Choice | None:
+def _choose(maps: RecipeMaps, spec: SourceSpec, dataset: SourceDataset, key: Key, problems: Problems) -> Choice | None:
     try:
         return maps.choose(spec, dataset)
     except RuleError as error:

@@ -26,7 +26,7 @@ from millrace.engine.errors import RecipeError
 from millrace.engine.fps import parse_fps
 from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources.dataset import SourceDataset
-from millrace.engine.sources.metadata import is_unicode
+from millrace.engine.sources.lerobot_metadata import is_unicode
 from millrace.engine.sources.selection import parse_selection
 from millrace.engine.video.encode import DEFAULT_GOP
 from millrace.engine.video.reframe import Crop

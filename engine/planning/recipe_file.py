@@ -10,8 +10,8 @@ from millrace.embodiments.robot import is_path
 from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.planner import source_problems
-from millrace.engine.planning.problems import cited_problems
 from millrace.engine.planning.recipe import Places, Recipe, check_recipe, field_problems
+from millrace.engine.planning.recipe_problems import cited_problems
 from millrace.engine.sources import locate
 
 # A field that is wrong is left out while the sources are looked at: what is then wrong with these fields of a source,

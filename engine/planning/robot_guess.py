@@ -10,7 +10,7 @@ from millrace.embodiments.matching import spelling, spellings
 from millrace.embodiments.robot import VECTORS
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.planning.joint_columns import ColumnMisfit, match_columns
-from millrace.engine.planning.next_step import draft_commands, is_finished, shipped_command, validate_command
+from millrace.engine.planning.next_step import draft_commands, is_trainable, shipped_command, validate_command
 from millrace.engine.planning.vector_columns import find_vectors
 from millrace.engine.sources import SourceDataset
 
@@ -74,7 +74,7 @@ def guess_robot(dataset: SourceDataset, source: str | None = None) -> RobotGuess
     if not fits:
         misfits = {name: misfit for name, misfit in tried.items() if isinstance(misfit, str)}
         reason = f"no shipped robot fits{_nearest(dataset, misfits)}"
-        if is_finished(dataset):
+        if is_trainable(dataset):
             return RobotGuess(None, reason, commands=(validate_command(typed),))
         try:
             find_vectors(dataset)
@@ -98,7 +98,7 @@ def guess_robot(dataset: SourceDataset, source: str | None = None) -> RobotGuess
         name=best.robot.name,
         reason=_reason(best, [fit.robot.name for fit in rivals]),
         maps=tuple(embodiment_map.name for embodiment_map in from_best),
-        commands=(validate_command(typed) if is_finished(dataset) else convert,),
+        commands=(validate_command(typed) if is_trainable(dataset) else convert,),
         confidence="weak" if best.anonymous else "likely" if rivals or best.strangers else "certain",
     )
 

@@ -11,8 +11,8 @@ from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CAMERA_PREFIX
 from millrace.engine.sources.episode import BadEpisode, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
+from millrace.engine.sources.image_columns import Content
 from millrace.engine.sources.location import HUB
-from millrace.engine.sources.pictures import Content
 
 PICTURES = ("video", "image")
 # Of a column or picture: lists of names are made for what the metadata says.

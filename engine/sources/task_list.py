@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from millrace.engine.errors import DatasetError
-from millrace.engine.sources.metadata import TaskLine, alone, check, parse_json, read_lines
+from millrace.engine.sources.lerobot_metadata import TaskLine, alone, check, parse_json, read_source_lines
 from millrace.engine.sources.parquet import read_columns, read_schema
 
 TASK_INDEX = "task_index"
@@ -42,7 +42,7 @@ def read_task_lines(path: Path) -> TaskList:
         DatasetError: the file cannot be read.
     """
     tasks = TaskList()
-    for place, text in read_lines(path) if path.is_file() else ():
+    for place, text in read_source_lines(path) if path.is_file() else ():
         try:
             tasks.add(check(parse_json(text, place), TaskLine, place), place)
         except DatasetError as error:

@@ -13,8 +13,8 @@ from millrace.engine.sources.containment import all_own, own
 from millrace.engine.sources.dataset import Feature, SourceDataset, camera_name
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
+from millrace.engine.sources.lerobot_metadata import Info, Totals, read_source_json
 from millrace.engine.sources.listing import EpisodeList
-from millrace.engine.sources.metadata import Info, Totals, read_json
 from millrace.engine.sources.parquet import damage_of, episode_ranges, parquet_files, read_first_row, read_schema
 
 VIDEO_PATHS = (
@@ -42,7 +42,7 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     is_hub = (root / INFO_PATHS[0]).is_file()
     bounds = files.bounds(root)
     info_path = own(root / next(path for path in INFO_PATHS if (root / path).is_file()), bounds)
-    info = read_json(info_path, Info)
+    info = read_source_json(info_path, Info)
     parquets = all_own(parquet_files(root, ROWS), bounds)
     features = info.known_features
     ranges, broken = _ranges(parquets, bounds)
@@ -62,7 +62,7 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         tasks={},
         episodes=[_episode(root, info, features, video_path, index, tuple(ranges[index])) for index in sorted(ranges)],
         files=files,
-        bad=listed.bad(read_json(info_path, Totals).total_episodes),
+        bad=listed.bad(read_source_json(info_path, Totals).total_episodes),
     )
 
 

@@ -9,16 +9,16 @@ from millrace.engine.sources.containment import own
 from millrace.engine.sources.dataset import SourceDataset, camera_name
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
-from millrace.engine.sources.listing import EpisodeList, number_of, why_no_length
-from millrace.engine.sources.metadata import (
+from millrace.engine.sources.lerobot_metadata import (
     EpisodeLine,
     Info,
     check,
     inside,
     parse_json,
-    read_json,
-    read_lines,
+    read_source_json,
+    read_source_lines,
 )
+from millrace.engine.sources.listing import EpisodeList, number_of, why_no_length
 from millrace.engine.sources.task_list import read_task_lines
 
 
@@ -34,7 +34,7 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     bounds = files.bounds(root)
-    info = read_json(own(root / "meta/info.json", bounds), Info)
+    info = read_source_json(own(root / "meta/info.json", bounds), Info)
     tasks = read_task_lines(own(root / "meta/tasks.jsonl", bounds))
     listed: EpisodeList[SourceEpisode] = EpisodeList()
     for place, line in _sound_lines(own(root / "meta/episodes.jsonl", bounds), listed):
@@ -55,7 +55,7 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
 
 def _sound_lines(path: Path, listed: EpisodeList[SourceEpisode]) -> Iterator[tuple[str, EpisodeLine]]:
     """The lines that describe an episode, and where they stand; the list takes in what is wrong with the others."""
-    for place, text in read_lines(path):
+    for place, text in read_source_lines(path):
         index = None
         try:
             values = parse_json(text, place)

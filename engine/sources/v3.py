@@ -17,8 +17,8 @@ from millrace.engine.sources.containment import all_own, own
 from millrace.engine.sources.dataset import SourceDataset, camera_name
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, SourceFault
 from millrace.engine.sources.files import LOCAL, SourceFiles
+from millrace.engine.sources.lerobot_metadata import Index, Info, Tasks, Totals, alone, check, inside, read_source_json
 from millrace.engine.sources.listing import EpisodeList, number_of, why_no_length
-from millrace.engine.sources.metadata import Index, Info, Tasks, Totals, alone, check, inside, read_json
 from millrace.engine.sources.parquet import SharedRows, damage_of, parquet_files, read_columns
 from millrace.engine.sources.places import check_places
 from millrace.engine.sources.task_list import read_task_table
@@ -47,7 +47,7 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     bounds = files.bounds(root)
-    info = read_json(own(root / "meta/info.json", bounds), Info)
+    info = read_source_json(own(root / "meta/info.json", bounds), Info)
     tasks = read_task_table(own(root / "meta/tasks.parquet", bounds))
     listed = _list_episodes(root, info, bounds)
     lines = listed.sound()
@@ -68,7 +68,7 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         episodes=episodes,
         files=files,
         task_problems=tuple(tasks.problems),
-        bad=listed.bad(read_json(root / "meta/info.json", Totals).total_episodes),
+        bad=listed.bad(read_source_json(root / "meta/info.json", Totals).total_episodes),
     )
     return check_places(dataset)
 

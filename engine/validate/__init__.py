@@ -18,14 +18,14 @@ from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate.episode_statistics import episode_statistics_problems
 from millrace.engine.validate.info import info_problems, template_problems
-from millrace.engine.validate.limits import limit_problems
 from millrace.engine.validate.manifest import joints_at_rest, manifest_problems
-from millrace.engine.validate.modality import modality_problems
-from millrace.engine.validate.rows import UNSOUND_ROWS, orphan_rows, row_problems
+from millrace.engine.validate.modality_json import modality_problems
+from millrace.engine.validate.row_checks import UNSOUND_ROWS, orphan_rows, row_problems
+from millrace.engine.validate.size_limits import limit_problems
 from millrace.engine.validate.statistics import spread_problems, value_problems
 from millrace.engine.validate.stored_statistics import read_relative_stats, read_stats
 from millrace.engine.validate.training import training_problems
-from millrace.engine.validate.videos import VideoBackend, orphan_videos, video_problems
+from millrace.engine.validate.video_checks import VideoBackend, orphan_videos, video_problems
 
 __all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "format_report", "to_json", "validate"]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict
 
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, blank_lines, is_file, read_jsonl
-from millrace.engine.dataset.metadata import EPISODES_STATS, Count, FeatureInfo, Metadata
+from millrace.engine.dataset.metadata import EPISODES_STATS, Count, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.text import some
 from millrace.engine.validate.stored_statistics import numbers
@@ -48,7 +48,7 @@ def episode_statistics_problems(metadata: Metadata) -> Iterator[Problem]:
     yield from blank_lines(metadata.root, EPISODES_STATS)
 
 
-def _shape_problems(line: EpisodeStatsLine, features: dict[str, FeatureInfo]) -> Iterator[Problem]:
+def _shape_problems(line: EpisodeStatsLine, features: dict[str, GrootFeature]) -> Iterator[Problem]:
     """The first wrong entry of a line."""
     for name, feature in features.items():
         stats = line.stats[name].root if name in line.stats else {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from millrace.engine.dataset.json_files import Unreadable, is_file, parse, read_lines
+from millrace.engine.dataset.json_files import Unreadable, is_file, parse_model, read_lines
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.dataset.published import sha256
 from millrace.engine.dataset.record import FileRecord
@@ -74,7 +74,7 @@ def _listed_files(root: Path) -> Iterator[FileRecord]:
     for number, line in lines:
         if line.strip() == "]":
             return
-        yield from parse(line.strip().removesuffix(","), Lineage, MANIFEST, line=number).files
+        yield from parse_model(line.strip().removesuffix(","), Lineage, MANIFEST, line=number).files
     if is_by_line:
         raise Unreadable(problem("meta-parse", MANIFEST, "is cut short"))
 
@@ -84,11 +84,11 @@ def _read_head(lines: Iterator[tuple[int, str]]) -> tuple[Manifest, bool]:
     head = ""
     for _, line in lines:
         if line.strip() == EPISODES_BEGIN:
-            return parse(head.rstrip().removesuffix(",") + "}", Manifest, MANIFEST), True
+            return parse_model(head.rstrip().removesuffix(",") + "}", Manifest, MANIFEST), True
         head += line
         if len(head) > MAX_HEAD_CHARS:
             raise Unreadable(problem("meta-parse", MANIFEST, "is not laid out as Millrace writes it"))
-    return parse(head, Manifest, MANIFEST), False
+    return parse_model(head, Manifest, MANIFEST), False
 
 
 def _files_of(manifest: Manifest) -> Iterator[FileRecord]:

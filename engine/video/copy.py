@@ -38,14 +38,14 @@ PLAIN_BOXES = {
 }
 
 
-class Copy(Enum):
+class ClipCopy(Enum):
     """How a clip can be taken over."""
 
     FILE = "the file as it is"
     PACKETS = "its packets, in a file of their own"
 
 
-def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
+def how_to_copy(clip: Clip, settings: VideoSettings) -> ClipCopy | None:
     """How a clip can be taken over; None where it must be encoded, or something is wrong with it.
 
     A clip that can has the codec, pixel format, size and rate of the settings, a key frame every `gop`
@@ -79,12 +79,12 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> Copy | None:
         return None
     is_plain = boxes.names <= PLAIN_BOXES and has_plain_metadata
     is_exact = times[0] == 0 and span * settings.fps == len(packets) - 1
-    return Copy.FILE if is_exact and is_alone and is_plain and clip.start_seconds is None else Copy.PACKETS
+    return ClipCopy.FILE if is_exact and is_alone and is_plain and clip.start_seconds is None else ClipCopy.PACKETS
 
 
-def copy_clip(clip: Clip, path: Path, how: Copy, settings: VideoSettings) -> None:
+def copy_clip(clip: Clip, path: Path, how: ClipCopy, settings: VideoSettings) -> None:
     """Write a clip that `how_to_copy` allows to `path`; its packets get new times, from 0."""
-    if how is Copy.FILE:
+    if how is ClipCopy.FILE:
         with naming(path):
             shutil.copyfile(clip.path, path)
         return

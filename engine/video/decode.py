@@ -17,8 +17,8 @@ from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError, wh
 from millrace.engine.sources.containment import why_refused
 from millrace.engine.sources.damage import damage, diagnose
 from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.video.decoder_limits import CODEC_OPTIONS, check_frame_size
 from millrace.engine.video.images import decode_images
-from millrace.engine.video.limits import CODEC_OPTIONS, check_size
 from millrace.engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
 from millrace.engine.video.seek import clip_bounds, clip_packets
 
@@ -113,7 +113,7 @@ def open_video(path: Path, root: Path | None = None) -> Iterator[tuple[InputCont
             raise VideoError(f"{path} holds no video stream that can be decoded")
         stream.codec_context.thread_count = 1
         stream.codec_context.options = CODEC_OPTIONS
-        check_size(stream.codec_context, path)
+        check_frame_size(stream.codec_context, path)
         yield container, stream
 
 

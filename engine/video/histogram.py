@@ -7,7 +7,7 @@ import numpy as np
 from av.filter import Graph
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.stats import Summary
+from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.video.reframe import filter_graph
 
 # Of the pixels that are counted, every how many are compared with the frame before.
@@ -48,7 +48,7 @@ class RgbHistogram:
         """Mean of all channels, 0 black to 1 white."""
         return float((self.counts / self.counts.sum(axis=1, keepdims=True) @ LEVELS).mean())
 
-    def summary(self) -> Summary:
+    def summary(self) -> ColumnSummary:
         """min, max, mean and std of each channel, levels scaled to 0..1; each shape (3, 1, 1)."""
         weights = self.counts / self.counts.sum(axis=1, keepdims=True)
         mean = weights @ LEVELS
@@ -56,7 +56,7 @@ class RgbHistogram:
         lows = [LEVELS[np.flatnonzero(channel)[0]] for channel in self.counts]
         highs = [LEVELS[np.flatnonzero(channel)[-1]] for channel in self.counts]
         low, high, middle, spread = (np.reshape(values, (3, 1, 1)).tolist() for values in (lows, highs, mean, std))
-        return Summary(min=low, max=high, mean=middle, std=spread, count=[self.num_frames])
+        return ColumnSummary(min=low, max=high, mean=middle, std=spread, count=[self.num_frames])
 
 
 def sampled(frames: Iterable[av.VideoFrame], histogram: RgbHistogram, *, every: int) -> Iterator[av.VideoFrame]:

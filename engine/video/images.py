@@ -14,7 +14,7 @@ from millrace.engine.sources.containment import why_refused
 from millrace.engine.sources.damage import diagnose
 from millrace.engine.sources.episode import ImageColumn, RowRange
 from millrace.engine.sources.row_stream import picture_stream
-from millrace.engine.video.limits import CODEC_OPTIONS
+from millrace.engine.video.decoder_limits import CODEC_OPTIONS
 from millrace.engine.video.picture_files import bare_jpeg, bare_png
 from millrace.engine.video.pictures_beside import read_picture
 

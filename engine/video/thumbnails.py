@@ -74,7 +74,7 @@ def picture_size(shape: Sequence[int], names: Sequence[str] | None) -> tuple[int
     return height, width
 
 
-def read_header(clip: Clip) -> VideoHeader:
+def read_image_header(clip: Clip) -> VideoHeader:
     """Open a clip's file and read no packets.
 
     Raises:

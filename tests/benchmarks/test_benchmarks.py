@@ -17,7 +17,7 @@ from benchmarks.runs import less, repeated, run_local, steady_rate
 from conftest import LOCAL, REPOSITORY, recipe_for
 from millrace.engine.convert import plan_conversion
 from millrace.engine.dataset.record import EpisodeRecord
-from millrace.engine.episode.convert import convert_episode
+from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import run_plan
 from millrace.engine.sources import Clip

@@ -13,7 +13,7 @@ from millrace.embodiments import Robot, load_robot, match_joints
 from millrace.engine.errors import DatasetError
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
 from millrace.engine.sources import Feature, SourceDataset, open_source
-from millrace.engine.sources.metadata import FeatureInfo, flatten_names
+from millrace.engine.sources.lerobot_metadata import FeatureInfo, flatten_names
 from support.synthetic import ALOHA_JOINTS, write_dataset
 
 ROBOT = """\

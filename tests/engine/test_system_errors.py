@@ -17,7 +17,7 @@ from conftest import LOCAL, files_of, recipe_for, video_path
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.convert import Summary, convert, plan_conversion
 from millrace.engine.dataset.record import EpisodeFailure
-from millrace.engine.episode.convert import convert_episode
+from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, FaultCode, VideoError, fault_code
 from millrace.engine.execution.retry import retry
 from millrace.engine.planning.plan import ConversionPlan

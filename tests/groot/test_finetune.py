@@ -14,8 +14,8 @@ import pytest
 from tiny import PRETRAINED, WHY_NOT, command, finetune, run_python, write_base
 
 from conftest import convert_here, read_meta
-from millrace.train.progress import Reading, Started
 from millrace.train.run_folder import complete_checkpoints, newest_complete, step_of
+from millrace.train.train_progress import MeterReading, Started
 from support.synthetic import write_dataset
 from support.train_log import read_events
 
@@ -85,7 +85,7 @@ def test_a_run_ends_with_a_checkpoint_that_stands_alone(trained_here: Any) -> No
 def test_the_terminal_shows_progress_and_none_of_the_libraries_chatter(trained_here: Any) -> None:
     out, done = trained_here
     told = [line for line in done.stderr.splitlines() if not line.startswith("warning")]
-    readings = [event for event in read_events(out) if isinstance(event, Reading)]
+    readings = [event for event in read_events(out) if isinstance(event, MeterReading)]
     assert [reading.step for reading in readings] == [1, 2]
     assert 0 < readings[1].data_wait_share < 1
     assert told == [
@@ -209,7 +209,7 @@ def test_the_same_command_resumes_and_so_does_a_killed_worker(resumed: Path) -> 
     assert first.step == 0
     assert 20 <= second.step < third.step < 60
     assert third.workers[1].pid != second.workers[1].pid
-    readings = [event for event in read_events(resumed) if isinstance(event, Reading) and event.time > third.time]
+    readings = [event for event in read_events(resumed) if isinstance(event, MeterReading) and event.time > third.time]
     assert [reading.step for reading in readings] == list(range(third.step + 1, 61))
     assert all(math.isfinite(reading.loss) and len(reading.ranks) == 2 for reading in readings)
 

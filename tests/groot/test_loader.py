@@ -32,9 +32,9 @@ from loader_samples import (
 from torch.utils.data import DataLoader
 
 from conftest import data_path, video_path
-from millrace.train.dataset import TrainingDataError
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.processor import BatchProcessor, CachingCollator
+from millrace.train.training_dataset import TrainingDataError
 
 BATCH = 7
 AUGMENTED = {"random_rotation_angle": 8, "color_jitter_params": {"brightness": 0.3, "contrast": 0.4, "hue": 0.1}}

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from millrace.train.preflight import preflight
 from millrace.train.preflight.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorKwargs, read_base
 from millrace.train.preflight.parameters import components_of
-from millrace.train.preflight.robot import trained_config
-from millrace.train.preflight.shards import num_splits, shard, trainable_steps
+from millrace.train.preflight.shard_checks import num_splits, shard, trainable_steps
+from millrace.train.preflight.trained_robot import trained_config
 from support.training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of
 
 pytestmark = pytest.mark.skipif(find_spec("gr00t") is None, reason="NOT TESTED: gr00t is not importable")

@@ -15,9 +15,9 @@ import pytest
 from tiny import TINY_MODEL, WHY_NOT, command, run_python
 from tiny_run import TinyRun, tiny_run
 
-from millrace.train.dataset import TrainingDataset
 from millrace.train.errors import EvaluationError
 from millrace.train.evaluate_settings import ServerAddress
+from millrace.train.training_dataset import TrainingDataset
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 

@@ -19,10 +19,10 @@ def main(model: Path, checkpoint: str, dataset: Path, horizon: int) -> None:
 
 
 def ours(checkpoint: str, dataset: Path, horizon: int) -> tuple[float, float]:
-    from millrace.train.dataset import TrainingDataset
     from millrace.train.episodes import EpisodeReader
     from millrace.train.groot.policy import CheckpointPolicy
     from millrace.train.open_loop import trace_episode
+    from millrace.train.training_dataset import TrainingDataset
 
     class SameNoise(CheckpointPolicy):
         batch_size = 1

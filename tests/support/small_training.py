@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from millrace.train.progress import Meter
+from millrace.train.train_progress import Meter
 from millrace.train.worker import Worker
 
 SECONDS_A_STEP = 0.2  # long enough that a test can end a process between two checkpoints

@@ -14,7 +14,7 @@ from rich.console import Console
 from conftest import convert_here
 from millrace.commands.preflight_text import print_plan
 from millrace.train.preflight import Machine, Preflight
-from millrace.train.preflight.machine import Gpu
+from millrace.train.preflight.machine import GpuCard
 from millrace.train.settings import FinetuneSettings
 from support.synthetic import write_dataset
 
@@ -56,7 +56,7 @@ CONFIG = {"model_type": "Gr00tN1d6", "max_state_dim": 128, "max_action_dim": 128
 EVERYTHING = Machine(
     memory_bytes=256 * GB,
     disk_bytes=1000 * GB,
-    gpus=(Gpu("A100", 80 * GB),) * 8,
+    gpus=(GpuCard("A100", 80 * GB),) * 8,
     packages=frozenset(("deepspeed", "flash_attn", "wandb")),
     why_no_groot=None,
     broken_decoders={},

@@ -15,7 +15,6 @@ import millrace
 from conftest import REPOSITORY, read_meta
 from millrace import cli
 from millrace.commands.evaluate import print_evaluation
-from millrace.train.dataset import TrainingDataset
 from millrace.train.episodes import EpisodeReader
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate import contenders, evaluate
@@ -24,6 +23,7 @@ from millrace.train.groot import require_groot
 from millrace.train.open_loop import GroupTrace, Trace, trace_episode
 from millrace.train.plots import PlotFolder
 from millrace.train.scores import Evaluation, Score, pool
+from millrace.train.training_dataset import TrainingDataset
 from support.demonstrator import GROUPS, HORIZON, open_confused, open_demonstrator, recorded, write_checkpoint
 from support.synthetic import edit_json, edit_jsonl
 

@@ -18,11 +18,11 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from conftest import REPOSITORY
-from millrace.train.cluster import connected
 from millrace.train.errors import GpuMissing, OtherRun, TrainingFailed, WeightsDiverged, WorldMismatch
-from millrace.train.progress import Reading, Saved, Started
+from millrace.train.ray_session import ray_session
 from millrace.train.run_folder import RunIdentity, complete_checkpoints
 from millrace.train.settings import FinetuneSettings
+from millrace.train.train_progress import MeterReading, Saved, Started
 
 torch = pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: pip install '.[train]'")
 
@@ -94,7 +94,7 @@ def test_a_killed_worker_resumes_from_the_newest_complete_checkpoint(killed: tup
     first, second = events(folder, Started)
     assert (first.step, second.step) == (0, 2)
     assert first.workers[1].pid != second.workers[1].pid
-    after = [event.step for event in events(folder, Reading) if event.time > second.time]
+    after = [event.step for event in events(folder, MeterReading) if event.time > second.time]
     assert after == [3, 4, 5, 6]
     assert "resuming at step 2 of 6 with 2 worker(s)" in shown
 
@@ -113,11 +113,11 @@ def test_checkpoints_are_reported_in_place_once_they_are_complete(killed: tuple[
 
 def test_every_worker_tells_how_long_it_waited_for_data(killed: tuple[Path, str]) -> None:
     folder, shown = killed
-    for reading in events(folder, Reading):
+    for reading in events(folder, MeterReading):
         assert len(reading.ranks) == 2
         assert 0 < reading.data_wait_share <= 1
         assert reading.samples_per_second > 0
-    assert events(folder, Reading)[-1].line in shown.splitlines()
+    assert events(folder, MeterReading)[-1].line in shown.splitlines()
     assert "waiting for data" in shown
 
 
@@ -213,7 +213,7 @@ def test_a_lost_machine_is_replaced_and_training_resumes(lost: tuple[Path, str, 
     first, second = events(folder, Started)
     assert first.step == 0
     assert second.step >= 10
-    after = [event.step for event in events(folder, Reading) if event.time > second.time]
+    after = [event.step for event in events(folder, MeterReading) if event.time > second.time]
     assert after == list(range(second.step + 1, 41))
     assert f"resuming at step {second.step} of 40 with 2 worker(s)" in shown
     assert [path.name for path in complete_checkpoints(folder)][-1] == "checkpoint-40"
@@ -222,6 +222,6 @@ def test_a_lost_machine_is_replaced_and_training_resumes(lost: tuple[Path, str, 
 def test_a_running_cluster_is_left_as_it_was(lost: tuple[Path, str, Cluster]) -> None:
     cluster = lost[2]
     assert not ray.is_initialized()
-    with connected(cluster.address, num_workers=2):
+    with ray_session(cluster.address, num_workers=2):
         assert sum(node["Alive"] for node in ray.nodes()) == 2
         assert ray.available_resources()["CPU"] == 2

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from millrace.train.progress import (
+from millrace.train.train_progress import (
     LOG,
     SECONDS_BETWEEN_LOOKS,
     Meter,
-    Reading,
+    MeterReading,
     Saved,
     Share,
     Started,
@@ -24,8 +24,8 @@ from support.train_log import read_events
 STARTED = Started(step=0, max_steps=20, workers=(WorkerProcess(rank=0, host="a", pid=1),))
 
 
-def reading(step: int, *, memory: int | None = 38_100_000_000) -> Reading:
-    return Reading(
+def reading(step: int, *, memory: int | None = 38_100_000_000) -> MeterReading:
+    return MeterReading(
         step=step,
         max_steps=20,
         loss=0.04312,

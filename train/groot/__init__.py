@@ -36,7 +36,7 @@ def require_groot() -> None:
 
 def train(worker: "Worker") -> None:
     """Finetune GR00T as one of the workers."""
-    from millrace.train.groot.modality import import_user_modules
+    from millrace.train.groot.modality_configs import import_user_modules
 
     # Before all else: a user's module may set what transformers reads when it is imported.
     import_user_modules(worker.settings.import_module)
@@ -47,7 +47,7 @@ def train(worker: "Worker") -> None:
 
 def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy":
     """A checkpoint's policy, or that of a running server."""
-    from millrace.train.groot.modality import import_user_modules
+    from millrace.train.groot.modality_configs import import_user_modules
 
     import_user_modules(settings.import_module)
     if settings.server is not None or contender.tag is None:
@@ -62,7 +62,7 @@ def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy
 
 def serve(settings: "ServeSettings", tag: str) -> None:
     """Serve a checkpoint by GR00T's own inference server until a client ends it."""
-    from millrace.train.groot.modality import import_user_modules
+    from millrace.train.groot.modality_configs import import_user_modules
 
     import_user_modules(settings.import_module)
     from millrace.train.groot.server import run_server

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from millrace.train.episodes import Observations
 from millrace.train.errors import EvaluationError
 from millrace.train.evaluate_settings import ServerAddress
-from millrace.train.groot.policy import groot_config, nested, read_frames
+from millrace.train.groot.policy import nested, policy_config, read_frames
 
 WRAPPER_ADVICE = "Was it started with --use-sim-policy-wrapper? Then pass that here too, else do not"
 
@@ -44,7 +44,7 @@ class ServerPolicy:
         config = self._ask("get_modality_config", requires_input=False)
         if not config:
             raise EvaluationError(f"{self.name}: the server does not tell its modality config")
-        self.config = groot_config(config)
+        self.config = policy_config(config)
 
     def act(self, observations: Observations, *, seed: int) -> Mapping[str, NDArray[np.float32]]:
         """Action chunks of the server; its noise cannot be seeded from here."""

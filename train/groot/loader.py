@@ -28,16 +28,16 @@ from gr00t.utils.video_utils import get_frames_by_indices
 from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
-from millrace.train.dataset import TrainingDataError, TrainingDataset
 from millrace.train.groot.processor import BatchProcessor
-from millrace.train.shards import FrameReader, FrameStock, Visit, read_columns, rows_of_steps, visits
+from millrace.train.shards import FrameReader, FrameStock, Visit, rows_of_steps, step_columns, visits
+from millrace.train.training_dataset import TrainingDataError, TrainingDataset
 
 # Steps processed together: enough to share work, few enough that decoded frames are let go soon.
 BATCH_STEPS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class EpisodeRows:
+class StepRows:
     """An episode's columns, and how many of its rows count."""
 
     index: int
@@ -105,20 +105,20 @@ class SparseShardedDataset(ShardedSingleStepDataset):
         config = self.modality_configs.get(modality)
         return [] if config is None else list(config.modality_keys)
 
-    def _read_rows(self, episode: int, length: int) -> EpisodeRows:
+    def _read_rows(self, episode: int, length: int) -> StepRows:
         names = [
             self.files.joint_slice(part, key).column(part) for part in ("state", "action") for key in self._keys(part)
         ]
         names += [self.files.annotation_column(key) for key in self._keys("language") if key not in LANG_KEYS]
-        columns = read_columns(self.files.rows_path(episode), names)
+        columns = step_columns(self.files.rows_path(episode), names)
         num_rows = len(next(iter(columns.values())))
-        return EpisodeRows(episode, columns, num_rows, min(num_rows, length))
+        return StepRows(episode, columns, num_rows, min(num_rows, length))
 
-    def _rows(self, rows: EpisodeRows, modality: str, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _rows(self, rows: StepRows, modality: str, steps: NDArray[np.int64]) -> NDArray[np.int64]:
         deltas = self.modality_configs[modality].delta_indices
         return rows_of_steps(steps, deltas, num_rows=rows.num_used, pad=self.allow_padding)
 
-    def _read_frames(self, rows: EpisodeRows, visit: Visit, camera: str) -> FrameStock:
+    def _read_frames(self, rows: StepRows, visit: Visit, camera: str) -> FrameStock:
         wanted = self._rows(rows, "video", visit.steps)
         try:
             path = self.files.video_path(rows.index, camera)
@@ -127,7 +127,7 @@ class SparseShardedDataset(ShardedSingleStepDataset):
             raise TrainingDataError(f"camera {camera}: {error}") from error
         return FrameStock(frames, wanted)
 
-    def _language(self, meta: dict[str, Any], rows: EpisodeRows) -> Callable[[int], str]:
+    def _language(self, meta: dict[str, Any], rows: StepRows) -> Callable[[int], str]:
         """The text of a row; where an episode has several tasks one is drawn here, once a split as GR00T does."""
         (key,) = self._keys("language")
         if key in LANG_KEYS:
@@ -138,7 +138,7 @@ class SparseShardedDataset(ShardedSingleStepDataset):
 
     def _steps(
         self,
-        rows: EpisodeRows,
+        rows: StepRows,
         stocks: Mapping[str, FrameStock],
         steps: NDArray[np.int64],
         text_of: Callable[[int], str],
@@ -157,7 +157,7 @@ class SparseShardedDataset(ShardedSingleStepDataset):
             for place in range(len(steps))
         ]
 
-    def _joints(self, rows: EpisodeRows, part: str, steps: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    def _joints(self, rows: StepRows, part: str, steps: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Each joint group's values, (num_steps, num_deltas, D)."""
         taken = self._rows(rows, part, steps)
         groups = {}

@@ -32,7 +32,7 @@ class CheckpointPolicy:
     def __init__(self, name: str, tag: str, *, cpu: bool) -> None:
         self.name = name
         self._policy = load_policy(name, tag, device="cpu" if cpu or not torch.cuda.is_available() else "cuda")
-        self.config = groot_config(self._policy.get_modality_config())
+        self.config = policy_config(self._policy.get_modality_config())
 
     def act(self, observations: Observations, *, seed: int) -> Mapping[str, NDArray[np.float32]]:
         """Action chunks, in the units of the data."""
@@ -68,7 +68,7 @@ def load_policy(name: str, tag: str, *, device: str) -> Gr00tPolicy:
         ) from error
 
 
-def groot_config(config: Mapping[str, ModalityConfig]) -> GrootConfig:
+def policy_config(config: Mapping[str, ModalityConfig]) -> GrootConfig:
     """GR00T's modality config as the rest of Millrace knows it."""
     return GrootConfig(
         {name: GrootModality(tuple(entry.modality_keys), tuple(entry.delta_indices)) for name, entry in config.items()}

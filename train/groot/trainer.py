@@ -22,10 +22,10 @@ from millrace.train.frames import write_frames
 from millrace.train.groot.base_processor import without_statistics
 from millrace.train.groot.config import groot_config, training_arguments
 from millrace.train.groot.loader import SparseShardedDataset
-from millrace.train.groot.modality import modality_config
+from millrace.train.groot.modality_configs import registered_config
 from millrace.train.groot.processor import CachingCollator
-from millrace.train.progress import Meter, Reading
 from millrace.train.settings import FinetuneSettings
+from millrace.train.train_progress import Meter, MeterReading
 from millrace.train.worker import Worker
 
 
@@ -37,7 +37,7 @@ def train_groot(worker: Worker) -> None:
         WorldMismatch: the trainer does not see the other workers.
     """
     settings = worker.settings
-    modality_config(settings)
+    registered_config(settings)
     config = groot_config(settings)
     set_seed(config.data.seed)
     config.validate()
@@ -80,7 +80,7 @@ class TellWorker(TrainerCallback):
 
     def __init__(self, worker: Worker, trainer: MeteredTrainer) -> None:
         self.worker, self.trainer = worker, trainer
-        self.last: Reading | None = None
+        self.last: MeterReading | None = None
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Pass on a step's loss; what is logged at the end has none."""

@@ -1,6 +1,6 @@
 """Everything that can be wrong with a run, told before Ray starts, all at once, each with its remedy; and its plan.
 
-The data is judged by millrace.engine.validate, the rest by the checks of millrace.train.preflight.checks.
+The data is judged by millrace.engine.validate, the rest by the checks of millrace.train.preflight.run_checks.
 """
 
 from collections.abc import Iterator
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from millrace.engine.validate import Progress
 from millrace.train.errors import BatchError, ConfigError
 from millrace.train.preflight.base_model import BaseCheckpoint, read_base
-from millrace.train.preflight.checks import CHECKS, Problem, problem
-from millrace.train.preflight.data import TrainedDataset, data_problems, limit_problems, open_dataset
+from millrace.train.preflight.data import TrainedDataset, data_problems, model_limit_problems, open_dataset
 from millrace.train.preflight.kept_statistics import kept_statistics_problems
 from millrace.train.preflight.machine import Machine, look_at_machine
 from millrace.train.preflight.needs import Needs, need_problems, needs_of
 from millrace.train.preflight.parameters import components_of
-from millrace.train.preflight.plan import Plan, plan_of
 from millrace.train.preflight.resources import ModelSize
-from millrace.train.preflight.robot import TrainedConfig, agreement_problems, tag_problems, trained_config
-from millrace.train.preflight.shards import sharding_problems
+from millrace.train.preflight.run_checks import CHECKS, RunProblem, broken
+from millrace.train.preflight.run_plan import Plan, plan_of
+from millrace.train.preflight.shard_checks import sharding_problems
 from millrace.train.preflight.surroundings import gpu_problems, model_problems, package_problems, setting_problems
+from millrace.train.preflight.trained_robot import TrainedConfig, agreement_problems, tag_problems, trained_config
 from millrace.train.settings import FinetuneSettings
 
-__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "Problem", "look_at_machine", "preflight"]
+__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "RunProblem", "look_at_machine", "preflight"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Preflight:
     plan: None where the problems leave nothing to plan with.
     """
 
-    problems: tuple[Problem, ...]
-    warnings: tuple[Problem, ...]
+    problems: tuple[RunProblem, ...]
+    warnings: tuple[RunProblem, ...]
     plan: Plan | None
 
 
@@ -70,20 +70,20 @@ def preflight(
     return Preflight(errors, tuple(problem for problem in found if problem.severity == "warning"), plan)
 
 
-def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[Problem]]:
+def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[RunProblem]]:
     try:
         return read_base(name), []
     except ConfigError as error:
         remedy = "Name a checkpoint folder such as checkpoint-5000, or a model on the Hub: nvidia/GR00T-N1.6-3B"
-        return None, [problem("base-model", str(error), remedy=remedy)]
+        return None, [broken("base-model", str(error), remedy=remedy)]
 
 
 def _fit_problems(
     settings: FinetuneSettings, dataset: TrainedDataset, *, config: TrainedConfig, base: BaseCheckpoint | None
-) -> Iterator[Problem]:
+) -> Iterator[RunProblem]:
     """Whether the dataset fits the base model and makes shards; if no episode is long enough, data_problems tells."""
     if base is not None:
-        yield from limit_problems(dataset, config, base)
+        yield from model_limit_problems(dataset, config, base)
         yield from kept_statistics_problems(settings, dataset, base)
     if dataset.steps.any():
         yield from sharding_problems(

@@ -17,9 +17,9 @@ from millrace.engine.validate import Problem as Found
 from millrace.engine.validate import Progress, VideoBackend, validate
 from millrace.engine.validate.training import DEFAULT_HORIZON
 from millrace.train.preflight.base_model import BaseCheckpoint
-from millrace.train.preflight.checks import Problem, problem
-from millrace.train.preflight.robot import TrainedConfig
-from millrace.train.preflight.shards import trainable_steps
+from millrace.train.preflight.run_checks import RunProblem, broken
+from millrace.train.preflight.shard_checks import trainable_steps
+from millrace.train.preflight.trained_robot import TrainedConfig
 
 # Judged by the base model's limits, the run's settings and its tag instead; see limit_problems, shards and robot.
 JUDGED_HERE = frozenset(
@@ -66,7 +66,7 @@ def open_dataset(path: Path, config: TrainedConfig) -> TrainedDataset | None:
 
 def data_problems(
     path: Path, config: TrainedConfig, *, video_backend: VideoBackend | None, on_progress: Progress
-) -> Iterator[Problem]:
+) -> Iterator[RunProblem]:
     """Everything that millrace.engine.validate finds but notes, one problem for each check.
 
     video_backend: the decoder of GR00T's own loader, where that is asked for.
@@ -82,14 +82,14 @@ def data_problems(
         first = all_found[0]
         where = f"{path}: " if first.path is None else f"{_place(path, first.path, config)}: "
         more = f" (and {len(all_found) - 1} more; `millrace validate {path}`)" if all_found[1:] else ""
-        yield Problem(code, first.severity, f"{where}{first.message}{more}", REMEDIES[code])
+        yield RunProblem(code, first.severity, f"{where}{first.message}{more}", REMEDIES[code])
 
 
 def _place(dataset: Path, path: Path, config: TrainedConfig) -> str:
     return config.source if path == Path(MODALITY_CONFIG) else str(dataset / path)
 
 
-def limit_problems(dataset: TrainedDataset, config: TrainedConfig, base: BaseCheckpoint) -> Iterator[Problem]:
+def model_limit_problems(dataset: TrainedDataset, config: TrainedConfig, base: BaseCheckpoint) -> Iterator[RunProblem]:
     """Whether the base model takes as many values and steps as the modality config names."""
     if config.config is None or dataset.metadata.modality is None:
         return
@@ -100,11 +100,11 @@ def limit_problems(dataset: TrainedDataset, config: TrainedConfig, base: BaseChe
             listed = ", ".join(f"{name} {width}" for name, width in widths.items())
             message = f"{config.source} trains {num_values} {modality} values ({listed}), {base.name} takes {limit}"
             remedy = "Name fewer groups in the modality config, or choose a base model that takes more"
-            yield problem("model-dims", message, remedy=remedy)
+            yield broken("model-dims", message, remedy=remedy)
     horizon = config.config.horizon or 0
     if horizon > base.max_horizon:
         message = f"{config.source} has action chunks of {horizon} steps, {base.name} takes {base.max_horizon}"
-        yield problem("model-horizon", message, remedy=f"Name at most {base.max_horizon} delta_indices for the action")
+        yield broken("model-horizon", message, remedy=f"Name at most {base.max_horizon} delta_indices for the action")
 
 
 def _widths(

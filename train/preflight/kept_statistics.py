@@ -7,14 +7,14 @@ from millrace.train.checkpoint_files import checkpoint_files
 from millrace.train.checkpoint_statistics import STATISTICS, read_widths
 from millrace.train.errors import ConfigError
 from millrace.train.preflight.base_model import BaseCheckpoint
-from millrace.train.preflight.checks import Problem, problem
 from millrace.train.preflight.data import TrainedDataset
+from millrace.train.preflight.run_checks import RunProblem, broken
 from millrace.train.settings import FinetuneSettings
 
 
 def kept_statistics_problems(
     settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint
-) -> Iterator[Problem]:
+) -> Iterator[RunProblem]:
     """Whether the base model's statistics, where the run keeps them, are of the joints that it trains."""
     if settings.override_pretraining_statistics or dataset.config is None:
         return
@@ -24,14 +24,14 @@ def kept_statistics_problems(
         known = read_widths(path.read_bytes()).get(settings.tag) if path else None
     except (ConfigError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        yield problem("base-statistics", f"{base.name}: {STATISTICS} cannot be read ({reason})", remedy=remedy)
+        yield broken("base-statistics", f"{base.name}: {STATISTICS} cannot be read ({reason})", remedy=remedy)
         return
     # GR00T takes the dataset's where the base model has none for the tag.
     lacking = [] if known is None else list(_lacking(known, dataset.config, dataset))
     if lacking:
         tag = settings.embodiment_tag
         message = f"--no-override-pretraining-statistics keeps those of {base.name} for {tag}: {', '.join(lacking)}"
-        yield problem("base-statistics", message, remedy=remedy)
+        yield broken("base-statistics", message, remedy=remedy)
 
 
 def _lacking(known: Mapping[str, Mapping[str, int]], config: GrootConfig, dataset: TrainedDataset) -> Iterator[str]:

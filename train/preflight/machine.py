@@ -21,7 +21,7 @@ IMPORT_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Gpu:
+class GpuCard:
     """One GPU, by nvidia-smi."""
 
     name: str
@@ -45,7 +45,7 @@ class Machine:
 
     memory_bytes: int
     disk_bytes: int
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[GpuCard, ...]
     packages: frozenset[str]
     why_no_groot: str | None
     broken_decoders: Mapping[str, str]
@@ -125,7 +125,7 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def visible_gpus(environ: Mapping[str, str]) -> tuple[Gpu, ...]:
+def visible_gpus(environ: Mapping[str, str]) -> tuple[GpuCard, ...]:
     """The GPUs that nvidia-smi lists, less those that CUDA_VISIBLE_DEVICES hides; none without a driver."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
@@ -133,7 +133,7 @@ def visible_gpus(environ: Mapping[str, str]) -> tuple[Gpu, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     gpus = tuple(
-        Gpu(name.strip(), int(mebibytes) << 20)
+        GpuCard(name.strip(), int(mebibytes) << 20)
         for name, _, mebibytes in (line.rpartition(",") for line in listed.splitlines())
         if mebibytes.strip().isdigit()
     )

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from millrace.train.preflight.base_model import BaseCheckpoint
-from millrace.train.preflight.checks import Problem, problem
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.machine import Machine
 from millrace.train.preflight.resources import (
@@ -20,7 +19,8 @@ from millrace.train.preflight.resources import (
     padded_bytes,
     picture_bytes,
 )
-from millrace.train.preflight.shards import num_splits, shard
+from millrace.train.preflight.run_checks import RunProblem, broken
+from millrace.train.preflight.shard_checks import num_splits, shard
 from millrace.train.run_folder import complete_checkpoints
 from millrace.train.settings import FinetuneSettings
 
@@ -99,11 +99,11 @@ def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: Bas
     return loader_bytes(sample, shard_steps=sharding.steps_per_shard) + decoded
 
 
-def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
+def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[RunProblem]:
     """Memory, disk and output folder; on a cluster only what is known of all its machines."""
     if machine.why_not_writable is not None:
         message = f"{settings.run_folder} cannot be made: {machine.why_not_writable}"
-        yield problem("output-dir", message, remedy="Pass --output-dir with a folder of yours")
+        yield broken("output-dir", message, remedy="Pass --output-dir with a folder of yours")
     yield from _disk_problems(settings, needs, machine)
     if settings.address:
         return
@@ -112,7 +112,7 @@ def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) ->
         yield from gpu_memory_problems(settings, needs.per_gpu, [gpu.memory_bytes for gpu in machine.gpus])
 
 
-def _disk_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
+def _disk_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[RunProblem]:
     there = 0 if settings.overwrite else len(complete_checkpoints(settings.run_folder))
     missing = needs.checkpoint * max(needs.num_checkpoints - there, 1)
     if missing <= machine.disk_bytes:
@@ -124,10 +124,10 @@ def _disk_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -
     )
     fitting = int(machine.disk_bytes // needs.checkpoint) - 1 + there
     remedy = f"Pass --save-total-limit {fitting}, or" if fitting >= 1 else "Free some, or"
-    yield problem("disk", message, remedy=f"{remedy} an --output-dir on a larger disk")
+    yield broken("disk", message, remedy=f"{remedy} an --output-dir on a larger disk")
 
 
-def _memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
+def _memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[RunProblem]:
     available = machine.memory_bytes * USABLE
     if needs.memory <= available:
         return
@@ -137,12 +137,12 @@ def _memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine)
         f"{machine.memory_bytes / GB:.1f} GB of memory are available"
     )
     fewer = f"Pass --dataloader-num-workers {fitting}, or a smaller --shard-size" if fitting else ""
-    yield problem("memory", message, remedy=fewer or f"Pass a --shard-size smaller than {settings.shard_size}")
+    yield broken("memory", message, remedy=fewer or f"Pass a --shard-size smaller than {settings.shard_size}")
 
 
 def gpu_memory_problems(
     settings: FinetuneSettings, per_gpu: tuple[float, float], memory_bytes: Iterable[int]
-) -> Iterator[Problem]:
+) -> Iterator[RunProblem]:
     """Whether what each GPU holds fits the smallest of them.
 
     Args:
@@ -156,7 +156,7 @@ def gpu_memory_problems(
         return
     if fixed > smallest:
         message = f"CUDA out of memory: weights, gradients and AdamW need {fixed / GB:.0f} GB"
-        yield problem(
+        yield broken(
             "gpu-memory", f"{message}, the GPU has {smallest / GB:.0f} GB", remedy=_smaller_model_remedy(settings)
         )
         return
@@ -165,7 +165,7 @@ def gpu_memory_problems(
         f"of which {fixed / GB:.0f} GB do not depend on the batch"
     )
     remedy = "Pass a smaller --global-batch-size, or a larger --gradient-accumulation-steps, which keeps the batch"
-    yield problem("gpu-memory-batch", message, remedy=remedy)
+    yield broken("gpu-memory-batch", message, remedy=remedy)
 
 
 def _smaller_model_remedy(settings: FinetuneSettings) -> str:

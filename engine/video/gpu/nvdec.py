@@ -10,8 +10,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from millrace.engine.errors import FaultCode, VideoError
+from millrace.engine.video.decoder_limits import CODEC_OPTIONS
 from millrace.engine.video.gpu.context import shared_context
-from millrace.engine.video.limits import CODEC_OPTIONS
 
 # libav's decoders that hand a codec's pictures to NVDEC. For AV1 it is not the one that libav prefers, dav1d.
 DECODERS = {"h264": "h264", "hevc": "hevc", "av1": "av1"}

@@ -18,7 +18,7 @@ class NoGpuStage(RecipeError):
     """--device cuda, but something cannot be done on a GPU."""
 
 
-class Check(BaseModel):
+class StageCheck(BaseModel):
     """Whether a stage works; problem: why not, None if it does."""
 
     model_config = ConfigDict(frozen=True)
@@ -43,7 +43,7 @@ class GpuReport(BaseModel):
     card: str | None = None
     driver: str | None = None
     keeps_frames: bool = False
-    checks: tuple[Check, ...] = ()
+    checks: tuple[StageCheck, ...] = ()
     num_sessions: int = 0
     failed: str | None = None
     missing: tuple[str, ...] = ()

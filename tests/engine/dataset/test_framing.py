@@ -9,7 +9,7 @@ from millrace.engine.convert import plan_conversion
 from millrace.engine.output.card import dataset_card
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.video.framing import Framing, published_framings
-from millrace.train.frames import FRAMES, NOTES, read_frames, write_frames
+from millrace.train.frames import FRAMES, NOTES, read_framings, write_frames
 from millrace.train.serve import ServeSettings
 from support.demonstrator import write_checkpoint
 
@@ -56,7 +56,7 @@ def test_a_server_says_how_live_frames_must_look(aloha_gr1: Path, tmp_path: Path
         "frames: trained on 64x64, cropped to the centre square of 96x64; crop live frames alike",
     )
     (tmp_path / "c" / NOTES / FRAMES).write_text('{"frames": [{"crop": "no"}]}')
-    assert read_frames(str(tmp_path / "c")) == read_frames("/no/such/place") == ()
+    assert read_framings(str(tmp_path / "c")) == read_framings("/no/such/place") == ()
 
 
 def test_frames_that_were_not_cropped_are_to_be_sent_whole() -> None:

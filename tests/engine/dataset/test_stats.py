@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from millrace.engine.dataset.groot_stats import RelativeGroup, groot_statistics
-from millrace.engine.dataset.stats import Statistics, summarize
+from millrace.engine.dataset.stats import Statistics, summarize_columns
 
 Values = NDArray[np.float32]
 NUMBERS = st.floats(-1e6, 1e6, width=32)
@@ -144,7 +144,7 @@ def test_json_holds_six_lists_of_float32s(tmp_path: Path) -> None:
 
 @given(values=arrays(np.float32, st.tuples(st.integers(1, 50), st.integers(1, 4)), elements=NUMBERS))
 def test_an_episodes_summary_has_the_shapes_of_lerobot(values: Values) -> None:
-    summary = summarize(values)
+    summary = summarize_columns(values)
     assert summary.count == [len(values)]
     wanted = expected(values)
     for name in ("min", "max", "mean", "std"):
@@ -152,6 +152,6 @@ def test_an_episodes_summary_has_the_shapes_of_lerobot(values: Values) -> None:
 
 
 def test_a_summary_of_numbers_has_one_element_each() -> None:
-    summary = summarize(np.arange(5))
+    summary = summarize_columns(np.arange(5))
     assert (summary.min, summary.max, summary.mean, summary.count) == ([0], [4], [2.0], [5])
     assert all(isinstance(value, int) for value in (*summary.min, *summary.max))

@@ -21,7 +21,7 @@ from millrace.engine.planning.joint_columns import match_columns
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.sources import Feature, SourceDataset, open_source
-from millrace.engine.sources.metadata import FeatureInfo
+from millrace.engine.sources.lerobot_metadata import FeatureInfo
 from support.small_tables import Column, write_table
 from support.synthetic import write_dataset
 

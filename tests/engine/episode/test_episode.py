@@ -14,7 +14,7 @@ import pytest
 from conftest import data_path, matrix, read_table, recipe_for, video_path
 from millrace.engine.convert import plan_conversion
 from millrace.engine.dataset.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
-from millrace.engine.episode.convert import convert_episode
+from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.planning.resample import frame_indices
 from millrace.engine.video.probe import probe_video
 from support.barcode import Stamp, read

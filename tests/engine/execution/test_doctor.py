@@ -9,10 +9,10 @@ from rich.console import Console
 from millrace import cli
 from millrace.commands.doctor import print_diagnosis
 from millrace.engine.execution.devices import first_choice
-from millrace.engine.execution.doctor import Diagnosis, auto_choices
+from millrace.engine.execution.diagnosis import Diagnosis, auto_choices
 from millrace.engine.execution.workers import Workers
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.report import Check, GpuReport
+from millrace.engine.video.gpu.report import GpuReport, StageCheck
 
 STAGES = ("decode av1", "decode h264", "decode hevc", "resize", "encode")
 NO_NVENC = {"encode": "libav says: no device"}
@@ -28,7 +28,7 @@ def b200() -> GpuReport:
 
 
 def report_of(card: str, problems: dict[str, str]) -> GpuReport:
-    checks = tuple(Check(stage=stage, problem=problems.get(stage)) for stage in STAGES)
+    checks = tuple(StageCheck(stage=stage, problem=problems.get(stage)) for stage in STAGES)
     return GpuReport(node="node7", has_gpu=True, card=card, driver="570.86", checks=checks)
 
 
@@ -108,7 +108,7 @@ def test_every_node_of_a_cluster_is_asked() -> None:
     import ray
 
     from millrace.engine.execution.cluster import probe_nodes
-    from millrace.engine.video.gpu.probe import DEFAULT_SETTINGS
+    from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS
 
     ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
     try:

@@ -11,7 +11,7 @@ import pytest
 from conftest import LOCAL, convert_here, data_path, files_of, recipe_for, video_path
 from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
-from millrace.engine.episode.convert import convert_episode
+from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, FaultCode, NodesDiffer
 from millrace.engine.execution import cluster
 from millrace.engine.execution import ray_data as stream

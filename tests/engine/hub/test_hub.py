@@ -12,7 +12,7 @@ import pytest
 from conftest import IMAGE_SIZE, convert_here
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import DatasetError
-from millrace.engine.hub.calls import HubName, explain
+from millrace.engine.hub.calls import HubName, explain_hub_error
 from millrace.engine.sources import open_source
 from millrace.engine.sources.location import hub_id_of, locate, parse_hub_id, pinned, public_name
 from support.hub_client import SECRETS, HubUser, content_of, finish, wait_until
@@ -430,7 +430,7 @@ def test_a_disk_that_is_full_stops_downloads_until_it_is_not(
 
 def test_a_full_disk_says_which_and_what_to_do() -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    message = explain(full, HubName("dataset", "org/name"))
+    message = explain_hub_error(full, HubName("dataset", "org/name"))
     assert message.startswith("no space is left on the disk of ")
     assert "HF_HOME" in message
 
@@ -438,7 +438,7 @@ def test_a_full_disk_says_which_and_what_to_do() -> None:
 def test_an_unknown_error_is_shown_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "token-of-a-company")
     error = ValueError("bad header 'Bearer token-of-a-company' hf_abc for https://host/lfs/1?X-Amz-Signature=abc")
-    message = explain(error, HubName("dataset", "org/name"))
+    message = explain_hub_error(error, HubName("dataset", "org/name"))
     assert message == "org/name on the Hub: ValueError: bad header 'Bearer hf_...' hf_... for https://host/lfs/1"
 
 

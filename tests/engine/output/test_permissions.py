@@ -9,7 +9,7 @@ from conftest import LOCAL, recipe_for
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.dataset.record import EpisodeFailure
-from millrace.engine.episode.convert import convert_episode
+from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import FaultCode
 from millrace.engine.inspection import inspect_dataset
 from millrace.engine.sources.row_reader import RowReader

@@ -11,7 +11,7 @@ from millrace.embodiments.errors import MillraceError
 from millrace.engine.convert import plan_conversion
 from millrace.engine.inspection import inspect_dataset
 from millrace.engine.planning.recipe import Recipe
-from millrace.engine.sources.pictures import picture_content
+from millrace.engine.sources.image_columns import picture_content
 from support.synthetic import edit_json, write_dataset
 
 HWC = ("height", "width", "channels")

@@ -15,7 +15,7 @@ from millrace.engine.dataset.remedies import REMEDIES
 from millrace.engine.validate import CHECKS as DATA_CHECKS
 from millrace.engine.validate import validate
 from millrace.train.preflight import CHECKS, Machine, preflight
-from millrace.train.preflight.machine import Gpu
+from millrace.train.preflight.machine import GpuCard
 from support.synthetic import edit_jsonl
 from support.training_setups import (
     CONFIG,
@@ -69,7 +69,7 @@ def dynamic_config(dataset: Path, base: Path) -> None:
 
 
 def gpus_of(num_bytes: float) -> Mapping[str, Any]:
-    return {"gpus": (Gpu("small", int(num_bytes)),)}
+    return {"gpus": (GpuCard("small", int(num_bytes)),)}
 
 
 # What is broken: files, then flags, then the machine; and a part of what is said about it.
@@ -114,7 +114,7 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
         {"broken_decoders": {"torchcodec": "libavutil.so.59: cannot open shared object file"}},
         "libavutil.so.59",
     ),
-    "gpus": (untouched, {"num_gpus": 2}, {"gpus": (Gpu("A100", 80 * GB),)}, "--num-gpus 2, but this machine has 1"),
+    "gpus": (untouched, {"num_gpus": 2}, {"gpus": (GpuCard("A100", 80 * GB),)}, "--num-gpus 2, but this machine has 1"),
     # 810 trained weights at 16 bytes, 550 frozen ones at 2.
     "gpu-memory": (untouched, {"global_batch_size": 1}, gpus_of(10_000), "CUDA out of memory"),
     "gpu-memory-batch": (untouched, {}, gpus_of(8e9), "11 GB (by a formula, unmeasured) of 8 GB"),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from millrace.train.preflight.shards import (
+from millrace.train.preflight.shard_checks import (
     largest_sampling_rate,
     num_splits,
     shard,

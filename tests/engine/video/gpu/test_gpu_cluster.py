@@ -13,12 +13,12 @@ from conftest import recipe_for
 from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.execution.cluster import alive_nodes, ask_node, probe_nodes
 from millrace.engine.execution.devices import chosen, lacks_torch, made_with
-from millrace.engine.execution.doctor import auto_choices
+from millrace.engine.execution.diagnosis import auto_choices
 from millrace.engine.execution.ray_data import AREA_MEMORY_BYTES, WORKER_MEMORY_BYTES, memory_bytes
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.video.gpu.probe import DEFAULT_SETTINGS
-from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, Check, GpuReport, NoGpuStage, decoding
+from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS
+from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, NoGpuStage, StageCheck, decoding
 from millrace.engine.video.stages import CPU_STAGES, Gpu, Stages
 
 AREA = Stages(resize="area", card="NVIDIA H200", driver="570.86")
@@ -30,7 +30,10 @@ WITHOUT_ENCODER = GpuReport(
     has_gpu=True,
     card="NVIDIA H200",
     driver="570.86",
-    checks=(*(Check(stage=stage) for stage in (*map(decoding, CODECS), RESIZE)), Check(stage=ENCODE, problem="none")),
+    checks=(
+        *(StageCheck(stage=stage) for stage in (*map(decoding, CODECS), RESIZE)),
+        StageCheck(stage=ENCODE, problem="none"),
+    ),
 )
 
 

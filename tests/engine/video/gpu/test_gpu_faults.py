@@ -24,7 +24,7 @@ from support.synthetic import SyntheticVideo, write_dataset
 if problem := hardware.torch_problem():
     pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
 
-from millrace.engine.video.gpu.probe import tried
+from millrace.engine.video.gpu.probe_gpu import tried
 
 SETTINGS = VideoSettings(Fraction(20), 256)
 L4 = {"card": "NVIDIA L4", "driver": "570.86"}

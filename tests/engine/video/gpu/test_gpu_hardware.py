@@ -14,7 +14,7 @@ from millrace.engine.layout import LEDGER
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.run import run_plan
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.probe import probe_gpu
+from millrace.engine.video.gpu.probe_gpu import probe_gpu
 from millrace.engine.video.gpu.report import GpuReport, choose, decoding
 from millrace.engine.video.stages import NVENC, X264, Gpu, Stages
 from support.synthetic import SyntheticVideo, write_dataset

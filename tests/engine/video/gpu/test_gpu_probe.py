@@ -15,8 +15,15 @@ from millrace.engine.video.decode import on_cpu
 from millrace.engine.video.encode import VideoSettings, write_h264
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.nvdec import Nvdec, Tagging
-from millrace.engine.video.gpu.probe import SAMPLE_ENCODERS, Unfit, check_decoder, check_encoder, explain, probe_gpu
-from millrace.engine.video.gpu.report import CODECS, Check, GpuReport, NoGpuStage, choose, decoding, resumed
+from millrace.engine.video.gpu.probe_gpu import (
+    SAMPLE_ENCODERS,
+    Unfit,
+    check_decoder,
+    check_encoder,
+    explain_stage,
+    probe_gpu,
+)
+from millrace.engine.video.gpu.report import CODECS, GpuReport, NoGpuStage, StageCheck, choose, decoding, resumed
 from millrace.engine.video.stages import CPU_STAGES, Gpu, Stages
 
 SETTINGS = VideoSettings(Fraction(20), 256)
@@ -28,14 +35,15 @@ def test_libavs_errors_are_said_in_a_line_that_claims_no_more() -> None:
     options = "avcodec_open2(\"h264_nvenc\", {'preset': 'p4', 'rc': 'constqp'})"
     no_encoder = av.FFmpegError(errno.ENOSYS, "Function not implemented", options)
     no_nvenc = "this card has no NVENC, or its driver is too old for it (libav: Function not implemented)"
-    assert explain(no_encoder, "encode") == no_nvenc
+    assert explain_stage(no_encoder, "encode") == no_nvenc
     refused = VideoError("av1.mp4 is truncated or corrupt")
     refused.__cause__ = av.FFmpegError(errno.EINVAL, "Invalid argument")
-    assert explain(refused, "decode av1") == "this card, driver and libav do not decode AV1 (libav: Invalid argument)"
-    assert explain(refused, "encode") == "libav says: Invalid argument"
+    told = "this card, driver and libav do not decode AV1 (libav: Invalid argument)"
+    assert explain_stage(refused, "decode av1") == told
+    assert explain_stage(refused, "encode") == "libav says: Invalid argument"
     closed = VideoError("libav cannot use the GPU (Operation not permitted)", FaultCode.GPU)
     closed.__cause__ = av.FFmpegError(errno.EPERM, "Operation not permitted")
-    assert explain(closed, "decode h264") == "libav cannot use the GPU (Operation not permitted)"
+    assert explain_stage(closed, "decode h264") == "libav cannot use the GPU (Operation not permitted)"
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -145,7 +153,7 @@ def test_device_files_tell_whether_there_can_be_a_gpu(tmp_path: Path) -> None:
 def report_of(card: str, problems: dict[str, str], **changes: Any) -> GpuReport:
     """A machine whose card does everything but what has a problem."""
     stages = (*map(decoding, CODECS), "resize", "encode")
-    checks = tuple(Check(stage=stage, problem=problems.get(stage)) for stage in stages)
+    checks = tuple(StageCheck(stage=stage, problem=problems.get(stage)) for stage in stages)
     report = GpuReport(node="node1", has_gpu=True, card=card, driver="570.86", keeps_frames=True, checks=checks)
     return report.model_copy(update={"num_sessions": 8, **changes})
 

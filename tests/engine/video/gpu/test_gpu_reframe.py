@@ -20,7 +20,7 @@ from support.barcode import draw
 if problem := hardware.torch_problem():
     pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
 
-from millrace.engine.video.gpu.reframe import BATCH_FRAMES, AreaReframer, Handover
+from millrace.engine.video.gpu.area_reframe import BATCH_FRAMES, AreaReframer, Handover
 
 EXAMPLE = next((REPOSITORY / "examples/aloha/videos").rglob("*.mp4"))
 NUM_FRAMES = BATCH_FRAMES + 8  # more than a batch

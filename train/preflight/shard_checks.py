@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.train.preflight.checks import Problem, problem
+from millrace.train.preflight.run_checks import RunProblem, broken
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _rounded_down(value: float) -> Iterator[float]:
 
 def sharding_problems(
     where: str, steps: NDArray[np.int64], *, shard_size: int, episode_sampling_rate: float
-) -> Iterator[Problem]:
+) -> Iterator[RunProblem]:
     """Whether every shard gets steps.
 
     Args:
@@ -97,4 +97,4 @@ def sharding_problems(
         f"{where}: {sharding.num_steps:,} steps make {sharding.num_shards:,} shards of {shard_size:,}, but episodes "
         f"are cut into {sharding.num_parts:,} parts only: 'All shards must have length greater than 0'"
     )
-    yield problem("shards", message, remedy=f"Pass --shard-size {size}, or --episode-sampling-rate {rate}")
+    yield broken("shards", message, remedy=f"Pass --shard-size {size}, or --episode-sampling-rate {rate}")

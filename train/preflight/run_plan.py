@@ -10,7 +10,7 @@ from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.needs import Needs
 from millrace.train.preflight.parameters import Component, components_of
 from millrace.train.preflight.resources import ModelSize, training_seconds
-from millrace.train.preflight.shards import Sharding, num_splits, shard
+from millrace.train.preflight.shard_checks import Sharding, num_splits, shard
 from millrace.train.settings import FinetuneSettings
 
 

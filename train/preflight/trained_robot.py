@@ -12,9 +12,9 @@ from millrace.engine.dataset.json_files import Unreadable
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality, read_config
 from millrace.engine.dataset.remedies import REMEDIES
 from millrace.engine.layout import MODALITY_CONFIG
-from millrace.engine.validate.modality import FREE_TAGS, TAKEN_TAGS
+from millrace.engine.validate.modality_json import FREE_TAGS, TAKEN_TAGS
 from millrace.train.preflight.base_model import BaseCheckpoint
-from millrace.train.preflight.checks import Problem, problem
+from millrace.train.preflight.run_checks import RunProblem, broken
 from millrace.train.settings import FinetuneSettings
 
 DESCRIBE_SECONDS = 120
@@ -29,30 +29,30 @@ class TrainedConfig:
     config: GrootConfig | None
 
 
-def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Iterator[Problem]:
+def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Iterator[RunProblem]:
     """Whether N1.6 and the base model know the embodiment tag, and whose modality config it has."""
     tag, file = settings.embodiment_tag, settings.modality_config_path
     known = (*FREE_TAGS, *TAKEN_TAGS)
     if tag not in known:
         message = f"--embodiment-tag {tag} is no tag of GR00T N1.6. Known: {', '.join(known)}"
-        yield problem("embodiment-tag", message, remedy="For a robot of your own pass NEW_EMBODIMENT")
+        yield broken("embodiment-tag", message, remedy="For a robot of your own pass NEW_EMBODIMENT")
         return
     if tag in TAKEN_TAGS and file is not None:
         message = f"--modality-config-path {file}: N1.6 has a config of its own for {tag}"
-        yield problem("tag-taken", message, remedy="Leave the file out, or train as --embodiment-tag NEW_EMBODIMENT")
+        yield broken("tag-taken", message, remedy="Leave the file out, or train as --embodiment-tag NEW_EMBODIMENT")
     # A module of the user may register one as well; only importing it would tell.
     if tag in FREE_TAGS and _config_file(settings) is None and not (file is None and settings.import_module):
         nowhere = f"no file {file}" if file else f"no {MODALITY_CONFIG} in {', '.join(map(str, settings.datasets))}"
         message = f"Embodiment tag not found: N1.6 has no modality config for {tag}, and there is {nowhere}"
         remedy = "Pass --modality-config-path FILE.py with the robot's config; `millrace convert` writes one"
-        yield problem("tag-unregistered", message, remedy=remedy)
+        yield broken("tag-unregistered", message, remedy=remedy)
     projector = 0 if base is None else base.projectors.get(settings.tag, 0)
     if base is not None and projector >= base.config.max_num_embodiments:
         message = f"{tag} has projector {projector}, but {base.name} has {base.config.max_num_embodiments} of them only"
-        yield problem("tag-projector", message, remedy="Pass --embodiment-tag NEW_EMBODIMENT, or another base model")
+        yield broken("tag-projector", message, remedy="Pass --embodiment-tag NEW_EMBODIMENT, or another base model")
 
 
-def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[Problem]]:
+def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[RunProblem]]:
     """The modality config of a run, and why it could not be read."""
     if settings.embodiment_tag in TAKEN_TAGS:
         return _known(f"N1.6's config of {settings.embodiment_tag}", _described(settings.tag))
@@ -66,7 +66,7 @@ def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[Prob
     if found.code == "config-dynamic":
         return _known(str(file), _described(settings.tag, file))
     message = f"{file}: {found.message}"
-    return TrainedConfig(str(file), None), [Problem(found.code, found.severity, message, REMEDIES[found.code])]
+    return TrainedConfig(str(file), None), [RunProblem(found.code, found.severity, message, REMEDIES[found.code])]
 
 
 def _config_file(settings: FinetuneSettings) -> Path | None:
@@ -76,12 +76,12 @@ def _config_file(settings: FinetuneSettings) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _known(source: str, config: GrootConfig | None) -> tuple[TrainedConfig, list[Problem]]:
+def _known(source: str, config: GrootConfig | None) -> tuple[TrainedConfig, list[RunProblem]]:
     if config is not None:
         return TrainedConfig(source, config), []
     message = f"{source} can be told only by running it where gr00t is installed, so it is not judged"
     remedy = "Install gr00t, or name the robot's config in a file of constants as `millrace convert` writes it"
-    return TrainedConfig(source, None), [problem("config-unread", message, remedy=remedy)]
+    return TrainedConfig(source, None), [broken("config-unread", message, remedy=remedy)]
 
 
 def _described(tag: str, file: Path | None = None) -> GrootConfig | None:
@@ -95,7 +95,7 @@ def _described(tag: str, file: Path | None = None) -> GrootConfig | None:
     return None if modalities is None else GrootConfig(modalities)
 
 
-def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[Problem]:
+def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[RunProblem]:
     """Whether the datasets' own files ask for the same: one config, that of the first, is for all of them."""
     if settings.embodiment_tag in TAKEN_TAGS or settings.modality_config_path is not None or config.config is None:
         return
@@ -107,4 +107,4 @@ def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Ite
         if differs:
             message = f"{file} asks for something else than {config.source}, which would count for all datasets"
             remedy = "Pass the one that is meant as --modality-config-path FILE.py"
-            yield problem("configs-differ", message, remedy=remedy)
+            yield broken("configs-differ", message, remedy=remedy)

@@ -53,7 +53,7 @@ class Share(BaseModel):
     """Most that torch has held on its GPU; None on a CPU."""
 
 
-class Reading(Event):
+class MeterReading(Event):
     """How training goes, as an average since the last reading."""
 
     event: Literal["step"] = "step"
@@ -92,8 +92,8 @@ class Saved(Event):
     checkpoint: str
 
 
-EVENT: TypeAdapter[Started | Reading | Saved] = TypeAdapter(
-    Annotated[Started | Reading | Saved, Field(discriminator="event")]
+EVENT: TypeAdapter[Started | MeterReading | Saved] = TypeAdapter(
+    Annotated[Started | MeterReading | Saved, Field(discriminator="event")]
 )
 
 
@@ -150,7 +150,7 @@ class _Display:
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self.task = self.bar.add_task("", total=None)
 
-    def show(self, event: Started | Reading | Saved) -> None:
+    def show(self, event: Started | MeterReading | Saved) -> None:
         """Tell of one event."""
         if isinstance(event, Started):
             begun = "resuming" if event.step else "starting"
@@ -161,7 +161,7 @@ class _Display:
         else:
             self._show_reading(event)
 
-    def _show_reading(self, reading: Reading) -> None:
+    def _show_reading(self, reading: MeterReading) -> None:
         said = reading.line.split("  ", 1)[1]
         self.bar.update(self.task, completed=reading.step, total=reading.max_steps, description=said)
         is_due = time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or reading.step == reading.max_steps

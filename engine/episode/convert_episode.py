@@ -17,7 +17,7 @@ from millrace.engine.dataset.jumps import check_jumps
 from millrace.engine.dataset.limits import warn_beyond
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord, SourceFile, Warned
 from millrace.engine.dataset.rows import EpisodeRows, integers, vectors, write_rows
-from millrace.engine.dataset.stats import Summary, summarize
+from millrace.engine.dataset.stats import ColumnSummary, summarize_columns
 from millrace.engine.dataset.writing import finish, writing_to
 from millrace.engine.episode.clip import ClipSource, make_clip
 from millrace.engine.episode.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
@@ -84,7 +84,7 @@ class _Conversion:
         self.copied: list[str] = []
         self.redone: dict[str, str] = {}
         self.warnings: list[Warned] = []
-        self.stats: dict[str, Summary] = {}
+        self.stats: dict[str, ColumnSummary] = {}
 
     def run(self) -> EpisodeRecord:
         """Write the episode's files and return its record.
@@ -232,7 +232,7 @@ class _Conversion:
         with self.clock.stage("write rows"):
             write_rows(unfinished, rows)
             self.files.append(finish(unfinished, self.out, self.paths.data))
-            self.stats |= {name: summarize(values) for name, values in rows.columns().items()}
+            self.stats |= {name: summarize_columns(values) for name, values in rows.columns().items()}
 
     def _write_clip(self, camera: str, source_camera: str | None, ranges: tuple[RowRange, ...]) -> None:
         """source_camera: None where the source has none, and its pictures are black."""

@@ -19,7 +19,7 @@ OBJECT_STORE_BYTES = 256 << 20  # settings, metrics and joints of episodes are a
 
 
 @contextmanager
-def connected(
+def ray_session(
     address: str | None, *, num_workers: int, environment: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[None]:
     """A Ray of this command, shut down afterwards, or a running cluster, left as it was.

@@ -9,7 +9,7 @@ from millrace.engine.execution.devices import first_choice
 from millrace.engine.execution.workers import Workers
 from millrace.engine.video.encode import library_versions, x264_version
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.probe import DEFAULT_SETTINGS, probe_apart, probe_gpu
+from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS, probe_apart, probe_gpu
 from millrace.engine.video.gpu.report import CODECS, GpuReport
 
 
@@ -35,7 +35,7 @@ class Diagnosis(BaseModel):
     x264: str | None
 
 
-def diagnose(address: str | None = None) -> Diagnosis:
+def diagnose_nodes(address: str | None = None) -> Diagnosis:
     """Try this machine, or every node of a running Ray cluster.
 
     Raises:

@@ -16,6 +16,7 @@ from millrace.engine.errors import VideoError
 from millrace.engine.inspection.episode_rows import RowChecks, positions, read_values
 from millrace.engine.inspection.facts import CameraFacts
 from millrace.engine.inspection.findings import Finding
+from millrace.engine.inspection.inspect_rows import evenly
 from millrace.engine.inspection.pictures import (
     Motion,
     Shot,
@@ -25,12 +26,11 @@ from millrace.engine.inspection.pictures import (
     picture_findings,
     time_findings,
 )
-from millrace.engine.inspection.rows import evenly
 from millrace.engine.inspection.twins import twin_findings
 from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.row_reader import RowReader
-from millrace.engine.video.thumbnails import Pictures, VideoHeader, measure_gop, read_header
+from millrace.engine.video.thumbnails import Pictures, VideoHeader, measure_gop, read_image_header
 
 MAX_WATCHED = 12
 # Pixels to decode in all; a core decodes some 3 * 10^8 in a second.
@@ -114,7 +114,7 @@ def _read_headers(shots: Sequence[Shot]) -> dict[Path, VideoHeader | MillraceErr
 
 def _try_header(clip: Clip) -> VideoHeader | MillraceError:
     try:
-        return read_header(clip)
+        return read_image_header(clip)
     except MillraceError as error:
         return error
     except OSError as error:

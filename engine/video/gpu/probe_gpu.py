@@ -17,7 +17,7 @@ from millrace.engine.video.decode import OpenDecoder, decode_frames, on_cpu
 from millrace.engine.video.encode import VideoSettings, write_h264
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.isolated import apart
-from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, Check, GpuReport, decoding
+from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, StageCheck, decoding
 from millrace.engine.video.gpu.sample import FPS, HEIGHT, NUM_FRAMES, SAMPLE_ENCODERS, encode_sample, sample_frames
 from millrace.engine.video.probe import probe_video
 from millrace.engine.video.stages import CPU_STAGES, GPU_SHARE, NVENC, Stages
@@ -104,15 +104,15 @@ def settings_with(settings: VideoSettings, stages: Stages) -> VideoSettings:
     return VideoSettings(settings.fps, settings.image_size, settings.gop, stages=stages)
 
 
-def _check(stage: str, attempt: Callable[[], None]) -> Check:
+def _check(stage: str, attempt: Callable[[], None]) -> StageCheck:
     try:
         attempt()
     except Exception as error:  # of libav, torch or the driver; a stage that does not work is a finding
-        return Check(stage=stage, problem=explain(error, stage))
-    return Check(stage=stage)
+        return StageCheck(stage=stage, problem=explain_stage(error, stage))
+    return StageCheck(stage=stage)
 
 
-def explain(error: BaseException, stage: str) -> str:
+def explain_stage(error: BaseException, stage: str) -> str:
     """An error of a stage in a line; of libav's what its number means there, and not that the file is corrupt."""
     cause = error.__cause__ if isinstance(error, VideoError) and error.code is not FaultCode.GPU else error
     if isinstance(cause, av.FFmpegError):
@@ -157,7 +157,7 @@ def check_resize(settings: VideoSettings, *, device: str) -> None:
     Raises:
         Unfit: some is not.
     """
-    from millrace.engine.video.gpu.reframe import AreaReframer
+    from millrace.engine.video.gpu.area_reframe import AreaReframer
 
     size = min(settings.image_size, HEIGHT)
     here, there = (
@@ -200,7 +200,7 @@ def worst_psnr_db(path: Path, settings: VideoSettings) -> float:
 
 def _write_from_card(path: Path, frames: Iterator[av.VideoFrame], settings: VideoSettings, *, device: str) -> int:
     """As a worker does: the encoder takes what the resize left on the card."""
-    from millrace.engine.video.gpu.reframe import AreaReframer, Handover
+    from millrace.engine.video.gpu.area_reframe import AreaReframer, Handover
 
     handover = Handover("nv12", stays=hardware.keeps_frames())
     reframer = AreaReframer(crop="center", image_size=settings.image_size, device=device, handover=handover)

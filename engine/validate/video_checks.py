@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 
 from millrace.engine.dataset.json_files import why_no_file
-from millrace.engine.dataset.metadata import INFO, Episode, FeatureInfo, Metadata
+from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.errors import VideoError
 from millrace.engine.sources.containment import why_foreign
 from millrace.engine.sources.episode import Clip
 from millrace.engine.sources.parquet import is_hidden
-from millrace.engine.validate.rows import RATE_TOLERANCE
+from millrace.engine.validate.row_checks import RATE_TOLERANCE
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.probe import VideoFacts, probe_video
 from millrace.engine.video.thumbnails import picture_size
@@ -76,7 +76,7 @@ def _codec_problems(facts: VideoFacts, path: Path, backend: VideoBackend | None)
         yield problem("video-pixels", path, f"is {facts.pix_fmt}, expected {PIXELS}, which every decoder reads")
 
 
-def _size_problems(facts: VideoFacts, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
+def _size_problems(facts: VideoFacts, feature: GrootFeature, path: Path) -> Iterator[Problem]:
     if facts.is_turned:
         yield problem("video-turned", path, "has a display matrix that turns its frames; some decoders ignore it")
     said = picture_size(feature.shape, feature.names)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from millrace.engine.dataset.metadata import EPISODES, TASKS, Episode, FeatureInfo, Metadata
+from millrace.engine.dataset.metadata import EPISODES, TASKS, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.dataset.rows import integers
 from millrace.engine.errors import RowsError
@@ -16,7 +16,7 @@ TASK_INDEX = "task_index"
 
 
 def task_problems(
-    table: pa.Table, sound: Mapping[str, FeatureInfo], metadata: Metadata, episode: Episode
+    table: pa.Table, sound: Mapping[str, GrootFeature], metadata: Metadata, episode: Episode
 ) -> Iterator[Problem]:
     """Task indices that tasks.jsonl lacks, and tasks that episodes.jsonl lists otherwise.
 

@@ -12,7 +12,7 @@ MAX_PIXELS = 1 << 25
 CODEC_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 
 
-def check_size(codec: VideoCodecContext, path: Path) -> None:
+def check_frame_size(codec: VideoCodecContext, path: Path) -> None:
     """Refuse a video by the size in its header.
 
     Raises:

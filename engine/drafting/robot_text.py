@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from millrace.embodiments.robot import ActionKind, Vector
 from millrace.embodiments.yaml_file import flow
-from millrace.engine.drafting.cameras import DraftedCameras
+from millrace.engine.drafting.draft_cameras import DraftedCameras
 from millrace.engine.drafting.units import Extent
 from millrace.engine.sources import SourceDataset
 from millrace.engine.text import printable

@@ -14,9 +14,9 @@ from millrace.engine.errors import DatasetError
 from millrace.engine.fps import parse_fps
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.dataset import PICTURES, Feature
+from millrace.engine.sources.image_columns import picture_content
 from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
 from millrace.engine.sources.listing import MAX_INDEX
-from millrace.engine.sources.pictures import picture_content
 from millrace.engine.sources.templates import why_not_fillable
 
 # A line of episodes.jsonl takes some 150 bytes.
@@ -186,7 +186,7 @@ class EpisodeLine(BaseModel):
     tasks: Tasks = ()
 
 
-def read_json(path: Path, model: type[Model]) -> Model:
+def read_source_json(path: Path, model: type[Model]) -> Model:
     """A JSON file as a checked model.
 
     Raises:
@@ -198,7 +198,7 @@ def read_json(path: Path, model: type[Model]) -> Model:
     return check(parse_json(text, str(path)), model, str(path))
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+def read_source_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Where each line stands that is not blank, and its text; what is no UTF-8 becomes halves of characters."""
     # Not splitlines: texts may hold other line separators than \n.
     for number, line in enumerate(_read_text(path, errors="surrogateescape").split("\n"), start=1):

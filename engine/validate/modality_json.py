@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from millrace.engine.dataset.metadata import MODALITY, FeatureInfo, JointSlice, Metadata, ModalityFile
+from millrace.engine.dataset.metadata import MODALITY, GrootFeature, JointSlice, Metadata, ModalityFile
 from millrace.engine.dataset.modality_config import DEFAULT_TAG, GrootConfig
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.layout import MODALITY_CONFIG
@@ -43,7 +43,7 @@ def modality_problems(metadata: Metadata) -> Iterator[Problem]:
 
 
 def _group_problems(
-    kind: str, groups: Mapping[str, JointSlice], features: Mapping[str, FeatureInfo]
+    kind: str, groups: Mapping[str, JointSlice], features: Mapping[str, GrootFeature]
 ) -> Iterator[Problem]:
     by_column: dict[str, dict[str, JointSlice]] = {}
     for name, group in groups.items():
@@ -61,7 +61,7 @@ def _group_problems(
 
 
 def _cover_problems(
-    kind: str, column: str, feature: FeatureInfo, groups: Mapping[str, JointSlice]
+    kind: str, column: str, feature: GrootFeature, groups: Mapping[str, JointSlice]
 ) -> Iterator[Problem]:
     gaps: list[range] = []
     reach, furthest = 0, ""
@@ -80,13 +80,13 @@ def _cover_problems(
         yield problem("modality-gap", MODALITY, f"no {kind} group of {column!r} holds {unused}")
 
 
-def _values(feature: FeatureInfo, indices: range) -> str:
+def _values(feature: GrootFeature, indices: range) -> str:
     names = [feature.value_name(index) for index in indices[:8]]
     place = f"[{indices.start}, {indices.stop})"
     return place if None in names else f"{place} ({', '.join(map(str, names))}{' ...' if indices[8:] else ''})"
 
 
-def _wrong_column(entry: str, column: str, kind: str, features: Mapping[str, FeatureInfo]) -> Problem:
+def _wrong_column(entry: str, column: str, kind: str, features: Mapping[str, GrootFeature]) -> Problem:
     found = f"is {features[column].dtype}" if column in features else "is not in info.json"
     message = f"{entry} needs {kind}, but {column!r} {found}. Known: {some(list(features), 12)}"
     return problem("modality-column", MODALITY, message)

@@ -12,7 +12,7 @@ from millrace.engine.inspection.columns import Columns, choose_columns
 from millrace.engine.inspection.episode_rows import Extent, RowChecks, RowReport, check_rows, look_back, read_values
 from millrace.engine.inspection.facts import MotionFacts
 from millrace.engine.inspection.findings import Finding, found
-from millrace.engine.inspection.limits import limit_checks
+from millrace.engine.inspection.joint_limits import limit_checks
 from millrace.engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
 from millrace.engine.inspection.outliers import Seen, outlier_findings, usual_extents
 from millrace.engine.layout import ACTION

@@ -49,7 +49,7 @@ CHECKS: dict[str, Check] = {
 
 
 @dataclass(frozen=True)
-class Problem:
+class RunProblem:
     """One thing that is wrong; code is a key of CHECKS here or in millrace.engine.validate."""
 
     code: str
@@ -61,6 +61,6 @@ class Problem:
         return f"{self.severity:7}  {self.code}  {self.message}. {self.remedy}"
 
 
-def problem(code: str, message: str, *, remedy: str) -> Problem:
+def broken(code: str, message: str, *, remedy: str) -> RunProblem:
     """A problem of a code of CHECKS; both texts without a full stop or with one, as they read best."""
-    return Problem(code, CHECKS[code].severity, message, remedy)
+    return RunProblem(code, CHECKS[code].severity, message, remedy)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from millrace.engine.dataset.json_files import why_no_file
-from millrace.engine.dataset.metadata import INFO, Episode, FeatureInfo, Metadata
+from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.dataset.rows import integers, vectors
 from millrace.engine.errors import DatasetError, RowsError
@@ -19,7 +19,7 @@ from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.parquet import read_schema
 from millrace.engine.sources.row_reader import read_rows
 from millrace.engine.text import some
-from millrace.engine.validate.tasks import task_problems
+from millrace.engine.validate.task_checks import task_problems
 
 # LeRobot 0.3.3's tolerance_s, seconds (datasets/utils.py, check_timestamps_sync).
 TOLERANCE_SECONDS = 1e-4
@@ -91,7 +91,7 @@ def _column_names(path: Path) -> list[str] | None:
         return None
 
 
-def _column_problems(column: pa.ChunkedArray, name: str, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
+def _column_problems(column: pa.ChunkedArray, name: str, feature: GrootFeature, path: Path) -> Iterator[Problem]:
     """Kind, width and values of one column; after the first of these that is wrong the others are not judged."""
     array = column.combine_chunks()
     kind = _value_type(array.type)
@@ -122,7 +122,7 @@ def _column_problems(column: pa.ChunkedArray, name: str, feature: FeatureInfo, p
         yield from _finite_problems(array, name, feature, path)
 
 
-def _finite_problems(array: Any, name: str, feature: FeatureInfo, path: Path) -> Iterator[Problem]:
+def _finite_problems(array: Any, name: str, feature: GrootFeature, path: Path) -> Iterator[Problem]:
     # GR00T and LeRobot read float32, in which large float64 values are infinite.
     with np.errstate(over="ignore"):
         values = array.to_numpy(zero_copy_only=False).astype(np.float32)
@@ -135,7 +135,7 @@ def _finite_problems(array: Any, name: str, feature: FeatureInfo, path: Path) ->
 
 
 def _index_problems(
-    table: pa.Table, sound: dict[str, FeatureInfo], metadata: Metadata, episode: Episode
+    table: pa.Table, sound: dict[str, GrootFeature], metadata: Metadata, episode: Episode
 ) -> Iterator[Problem]:
     path = metadata.data_path(episode.index)
     frames = np.arange(len(table))

@@ -27,10 +27,10 @@ from millrace.engine.inspection.facts import (
     task_findings,
 )
 from millrace.engine.inspection.findings import Finding, found
+from millrace.engine.inspection.inspect_rows import RowsResult, evenly, inspect_rows
 from millrace.engine.inspection.pictures import located
-from millrace.engine.inspection.rows import RowsResult, evenly, inspect_rows
 from millrace.engine.inspection.unopened import inspect_unopened
-from millrace.engine.inspection.videos import VideosResult, inspect_videos
+from millrace.engine.inspection.video_facts import VideosResult, inspect_videos
 from millrace.engine.planning.robot_guess import RobotGuess, guess_robot
 from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source
 from millrace.engine.sources.access import why_unwritable

@@ -24,7 +24,7 @@ BUILT_IN = frozenset(MODALITY_CONFIGS)
 
 def identity(settings: FinetuneSettings) -> RunIdentity:
     """What a run trains, on what."""
-    config = modality_config(settings)
+    config = registered_config(settings)
     return RunIdentity(
         base_model=settings.base_model_path,
         datasets=tuple(map(str, settings.datasets)),
@@ -36,7 +36,7 @@ def identity(settings: FinetuneSettings) -> RunIdentity:
     )
 
 
-def modality_config(settings: FinetuneSettings) -> Mapping[str, ModalityConfig]:
+def registered_config(settings: FinetuneSettings) -> Mapping[str, ModalityConfig]:
     """The config of the run's tag, registered with GR00T in this process.
 
     GR00T's own for the tags that it has one for; else --modality-config-path, or the datasets' modality_config.py,

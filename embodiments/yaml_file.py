@@ -205,10 +205,11 @@ def _construct_mapping(loader: _Loader, node: yaml.Node, key: Key, lines: dict[K
                 f"{name_node.value!r} is not a name; put it in quotes if it is meant as one",
             )
         name = name_node.value
+        own = (*key, name)
         if name in content:
-            raise _at(name_node, f"{name!r} is named twice (first on line {lines[(*key, name)]})")
-        lines[(*key, name)] = name_node.start_mark.line + 1
-        content[name] = _construct(loader, value_node, (*key, name), lines)
+            raise _at(name_node, f"{name!r} is named twice (first on line {lines[own]})")
+        lines[own] = name_node.start_mark.line + 1
+        content[name] = _construct(loader, value_node, own, lines)
     return content
 
 

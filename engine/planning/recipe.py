@@ -93,15 +93,17 @@ def _share(value: object) -> object:
     return share
 
 
+# What a file may hold: a number, or a fraction such as 30000/1001.
+FractionInput = float | str
 Text = PlainSerializer(str, return_type=str, when_used="json")
-Fps = Annotated[Fraction, BeforeValidator(parse_fps), Text]
-TargetFps = Annotated[Fraction | Literal["source"], BeforeValidator(_rate), Text]
-# A file may also hold a number, or a list.
+Fps = Annotated[Fraction, BeforeValidator(parse_fps, json_schema_input_type=FractionInput), Text]
+TargetFps = Annotated[Fraction | Literal["source"], BeforeValidator(_rate, json_schema_input_type=FractionInput), Text]
+# Likewise: a number, a range such as 0:40, or a list of both.
 EpisodesInput = int | str | list[int | str]
 Selection = Annotated[str, BeforeValidator(_selection, json_schema_input_type=EpisodesInput)]
 HeldOut = Annotated[str, BeforeValidator(_held_out, json_schema_input_type=EpisodesInput)]
 Task = Annotated[str | dict[str, str], BeforeValidator(_task)]
-Share = Annotated[Fraction, BeforeValidator(_share), Text]
+Share = Annotated[Fraction, BeforeValidator(_share, json_schema_input_type=FractionInput), Text]
 
 
 class SourceSpec(BaseModel):

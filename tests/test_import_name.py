@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import millrace
 from conftest import REPOSITORY
 from millrace.engine.about import DISTRIBUTION
 from support.synthetic import write_dataset
-from support.training_setups import write_base, write_run_dataset
+from support.training_setups import replace_text, write_base, write_run_dataset
 
 FOLDERS = ("engine", "train", "commands", "embodiments")
 
@@ -55,12 +56,14 @@ def test_a_conversion_with_ray_works_beside_modules_of_these_names(folder: Path)
     assert run(folder, "-c", code).stdout.split() == ["True", "True"]
 
 
-def test_a_preflight_works_beside_modules_of_these_names(folder: Path) -> None:
-    write_run_dataset(folder / "dataset")
-    write_base(folder / "base")
-    (folder / "dataset/modality_config.py").write_text("raise ValueError('not of constants')\n")
-    flags = ["--base-model-path", "base", "--output-dir", "run", "--dry-run"]
-    done = run(folder, "-m", "millrace", "finetune", "dataset", *flags)
+def test_a_preflight_and_its_child_process_work_beside_modules_of_these_names(folder: Path) -> None:
+    dataset, base = write_run_dataset(folder / "data"), write_base(folder / "base")
+    replace_text(dataset / "modality_config.py", "CONFIG = {", "raise RuntimeError('of the file itself')\nCONFIG = {")
+    flags = ["--base-model-path", str(base), "--output-dir", "run", "--dry-run"]
+    done = run(folder, "-m", "millrace", "finetune", str(dataset), *flags)
     told = done.stdout + done.stderr
     assert "of another project" not in told
-    assert "Embodiment" not in told or "No module named 'gr00t'" in told
+    failed = (
+        "RuntimeError: of the file itself" if find_spec("gr00t") else "ModuleNotFoundError: No module named 'gr00t'"
+    )
+    assert f"modality_config.py is known only by running it, which failed ({failed})" in " ".join(told.split())

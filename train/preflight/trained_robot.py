@@ -55,16 +55,16 @@ def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Ite
 def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[RunProblem]]:
     """The modality config of a run, and why it could not be read."""
     if settings.embodiment_tag in TAKEN_TAGS:
-        return _known(f"N1.6's config of {settings.embodiment_tag}", _described(settings.tag))
+        return _run_for(f"N1.6's config of {settings.embodiment_tag}", settings.tag)
     file = _config_file(settings)
     if file is None:
-        return _known("a module of --import-module", None) if settings.import_module else (TrainedConfig("", None), [])
+        return _unread("a module of --import-module", "") if settings.import_module else (TrainedConfig("", None), [])
     try:
         return TrainedConfig(str(file), read_config(file.parent, file.name)), []
     except Unreadable as error:
         found = error.problem
     if found.code == "config-dynamic":
-        return _known(str(file), _described(settings.tag, file))
+        return _run_for(str(file), settings.tag, file)
     message = f"{file}: {found.message}"
     return TrainedConfig(str(file), None), [RunProblem(found.code, found.severity, message, REMEDIES[found.code])]
 
@@ -76,23 +76,46 @@ def _config_file(settings: FinetuneSettings) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _known(source: str, config: GrootConfig | None) -> tuple[TrainedConfig, list[RunProblem]]:
-    if config is not None:
-        return TrainedConfig(source, config), []
-    message = f"{source} can be told only by running it where gr00t is installed, so it is not judged"
-    remedy = "Install gr00t, or name the robot's config in a file of constants as `millrace convert` writes it"
+def _run_for(source: str, tag: str, file: Path | None = None) -> tuple[TrainedConfig, list[RunProblem]]:
+    try:
+        return TrainedConfig(source, _described(tag, file)), []
+    except _Failed as why:
+        return _unread(source, f", which failed ({why})")
+
+
+def _unread(source: str, why: str) -> tuple[TrainedConfig, list[RunProblem]]:
+    message = f"{source} is known only by running it{why}, so it is not judged"
+    remedy = (
+        "Name the robot's config in a file of constants as `millrace convert` writes it, or make it run here: "
+        "it needs gr00t and whatever it imports"
+    )
     return TrainedConfig(source, None), [broken("config-unread", message, remedy=remedy)]
 
 
-def _described(tag: str, file: Path | None = None) -> GrootConfig | None:
-    """The config as gr00t itself has it; None without gr00t, or where the file cannot be run."""
+class _Failed(Exception):
+    """Why a config could not be read by running it."""
+
+
+def _described(tag: str, file: Path | None = None) -> GrootConfig:
+    """The config as gr00t itself has it, read in a process of its own.
+
+    Raises:
+        _Failed: that process failed, or no config is registered.
+    """
     command = [sys.executable, "-m", "millrace.train.groot.describe", tag, *([] if file is None else [str(file)])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DESCRIBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise _Failed(f"no answer within {DESCRIBE_SECONDS} s") from None
+    if done.returncode:
+        raise _Failed(done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}")
+    try:
         modalities = _Described.validate_json(done.stdout.splitlines()[-1])
-    except (subprocess.TimeoutExpired, ValidationError, IndexError):
-        return None
-    return None if modalities is None else GrootConfig(modalities)
+    except (ValidationError, IndexError):
+        raise _Failed("its output is no config") from None
+    if modalities is None:
+        raise _Failed("it registers no config")
+    return GrootConfig(modalities)
 
 
 def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[RunProblem]:

@@ -89,7 +89,7 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     ),
     "tag-projector": (other_base(max_num_embodiments=12), {"embodiment_tag": "GR1"}, {}, "projector 20"),
     "configs-differ": (second_dataset_of_another_config, {"datasets": ("dataset", "second")}, {}, "something else"),
-    "config-unread": (dynamic_config, {}, {}, "only by running it"),
+    "config-unread": (dynamic_config, {}, {}, "only by running it, which failed ("),
     "base-model": (drop("base/processor_config.json"), {}, {}, "base has no processor_config.json"),
     "base-model-type": (other_base(model_type="mine"), {}, {}, "'mine'"),
     "base-model-weights": (drop("base/model.safetensors"), {}, {}, "neither model.safetensors nor"),

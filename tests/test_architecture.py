@@ -173,3 +173,12 @@ def test_the_command_opens_without_the_heavy_dependencies() -> None:
 def test_robots_need_no_video() -> None:
     loaded = loaded_by("import millrace; millrace.load_map('aloha_to_gr1')")
     assert not loaded & {"av", "ray", "torch", "pyarrow"}
+
+
+def test_a_conversion_in_one_process_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    """Pandas alone takes a second and 60 MB."""
+    statement = f"""
+import millrace
+recipe = millrace.Recipe.single("examples/aloha", map="aloha_to_gr1", episodes="0", image_size=48)
+millrace.convert(recipe, {str(tmp_path / "out")!r}, workers=millrace.Workers(local=True))"""
+    assert not loaded_by(statement) & {"pandas", "ray", "torch"}

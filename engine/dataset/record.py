@@ -1,4 +1,4 @@
-"""What became of one episode: the line that a worker hands to the driver."""
+"""The record of one episode, which a worker sends to the driver and the ledger keeps."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,7 +30,7 @@ class SourceFile(BaseModel):
 
 
 class Origin(BaseModel):
-    """Where an episode was recorded, whichever datasets of ours it came by.
+    """Where an episode was recorded first, also if it comes from a dataset that Millrace converted.
 
     source: a repository on the Hub, or a folder's name. digest: of that folder's metadata; None on the Hub.
     episode: its number there.
@@ -44,7 +44,7 @@ class Origin(BaseModel):
 
 
 class Warned(BaseModel):
-    """Something remarkable about a converted episode; it does not stop the conversion.
+    """A warning about a converted episode.
 
     code: the kind, in the words of inspection's findings. camera: None where it concerns the whole episode.
     """
@@ -119,7 +119,7 @@ class EpisodeFailure(BaseModel):
 
 
 class Vacated(BaseModel):
-    """What lies under a number is about to be replaced: records before this line no longer tell of it."""
+    """The files under a number are about to be replaced: records before this line no longer describe them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -128,7 +128,7 @@ class Vacated(BaseModel):
 
 
 class Skipped(BaseModel):
-    """All episodes that --skip-bad left out so far."""
+    """All episodes that --skip-bad skipped so far."""
 
     model_config = ConfigDict(frozen=True)
 

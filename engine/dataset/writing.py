@@ -1,4 +1,4 @@
-"""A complete file goes to its place: no reader, and no later run, ever sees half of one."""
+"""Move complete files to their place, so that no reader and no later run sees a partial file."""
 
 import errno
 import hashlib
@@ -39,7 +39,7 @@ def move(path: Path, final: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """See that a power cut does not undo the renames in a folder, where its file system can."""
+    """Flush a folder to disk, so that a power cut does not undo renames in it, if its file system supports that."""
     with naming(folder):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -54,7 +54,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def writing_to(out: Path) -> Iterator[None]:
-    """What fails for want of space, or below `out`, becomes an error that says so.
+    """Turn errors for lack of space, or below `out`, into errors that say so.
 
     Raises:
         OutputFailed: in place of such an OSError.

@@ -1,8 +1,8 @@
-"""Episodes on workers of two kinds at once: those that share the GPUs, and those that have a core and nothing else.
+"""Convert episodes on GPU workers, which share the GPUs, and on CPU workers, at the same time.
 
-An operator of Ray Data has workers of one kind, and keeps an episode for a worker whose GPU has left. So these are
-actors, each of which is given one episode after the other. What a worker with a GPU died over goes to a core, if cores
-make the same bytes: the GPU, or its driver, may be what kills.
+An operator of Ray Data has workers of one kind, and keeps an episode for a worker whose GPU is gone. So these are
+actors, each of which gets one episode after the other. After a GPU worker crashes, its episode goes to a CPU worker if
+that makes the same bytes: the GPU or its driver may be the cause.
 """
 
 import math
@@ -45,7 +45,7 @@ class Pools:
 
 
 def pools(nodes: Sequence[Mapping[str, float]], workers: Workers, *, num_plans: int, needs_gpu: bool) -> Pools:
-    """Workers by kind: a core each, and a GPU's share for as many as there are shares, and memory for all.
+    """Workers by kind: one for each core; as many GPU workers as there are shares of GPUs; all must fit into memory.
 
     Args:
         nodes: What each has: "CPU", "GPU", "memory" in bytes.
@@ -72,7 +72,7 @@ def _pools_of_node(node: Mapping[str, float], gpu_share: float) -> Pools:
 
 
 def with_sessions(workers: Workers, gpu: Gpu | None) -> Workers:
-    """No more workers to a card than it has sessions of NVENC, as far as the probe counted: others would be refused."""
+    """Limit the workers of a card to the NVENC sessions that the probe could open; others would be refused."""
     if gpu is None or gpu.num_sessions is None or gpu.num_sessions >= MAX_SESSIONS:
         return workers
     share = math.floor(10_000 / max(1, gpu.num_sessions)) / 10_000  # Ray counts in ten thousandths
@@ -84,7 +84,7 @@ def convert_with_gpus(
 ) -> Iterator[EpisodeResult]:
     """Yield each episode's result as it is done, in any order; see `convert_in_parallel`.
 
-    Where no GPU is left, cores do the rest, with the same bytes.
+    If no GPU is left, CPU workers do the rest, with the same bytes.
 
     Raises:
         GpuLost: the dataset wants NVENC, and there is no GPU, or none any more, that a worker could have.
@@ -97,7 +97,7 @@ def convert_with_gpus(
 
 @dataclass(frozen=True, eq=False)
 class _Worker:
-    """An actor, and the episode that it is at; None: it has not begun. has_done: one before that."""
+    """An actor, and its current episode; None: it has not started. has_done: it has finished one before."""
 
     kind: Kind
     actor: Any
@@ -106,7 +106,7 @@ class _Worker:
 
 
 class _Crew:
-    """All workers, by the reference to what Ray is to tell of them next, and the episodes that wait for one."""
+    """All workers, by the Ray reference of their next result, and the episodes that wait for a worker."""
 
     def __init__(self, plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path], workers: Workers) -> None:
         self.stages, self.cameras, self.folders, self.wanted = job.video.stages, job.cameras, folders, workers
@@ -120,7 +120,7 @@ class _Crew:
         self.seen_seconds = monotonic()
 
     def run(self) -> Iterator[EpisodeResult]:
-        """Raises what a worker fails with; what was not done, a rerun will."""
+        """Raises what a worker fails with; a later run converts the rest."""
         nodes = [node["Resources"] for node in alive_nodes()]
         sizes = pools(nodes, self.wanted, num_plans=len(self.waiting), needs_gpu=self.needs_gpu)
         try:
@@ -145,7 +145,7 @@ class _Crew:
             self.at_work[actor.__ray_ready__.remote()] = _Worker(kind, actor)
 
     def _heard(self, worker: _Worker, reference: Any) -> Iterator[EpisodeResult]:
-        """What a worker has done; it gets another episode, if there is one."""
+        """Take a worker's result, and give it another episode if there is one."""
         try:
             result = ray.get(reference)
         except DEATHS as error:
@@ -161,13 +161,13 @@ class _Crew:
             yield self._redone(result) if worker.plan.index in self.lost else result
 
     def _next(self, kind: Kind) -> EpisodePlan | None:
-        """The episode for a worker that is free."""
+        """The next episode for a free worker."""
         if kind == "cpu" and self.for_cores:
             return self.for_cores.popleft()
         return self.waiting.popleft() if self.waiting else None
 
     def _died(self, worker: _Worker, error: RayError) -> None:
-        """Another takes its place, and its episode waits again."""
+        """Replace a crashed worker, and queue its episode again."""
         ray.kill(worker.actor)  # it may only be out of sight
         if worker.plan is None:
             self.death_at_start = error
@@ -184,7 +184,7 @@ class _Crew:
         return worker.kind == "gpu" and not self.needs_gpu
 
     def _replace(self, worker: _Worker) -> None:
-        """By one of its kind; a core takes the place of one that died of its first episode, or before, with a GPU."""
+        """Start a worker of the same kind; a CPU worker if a GPU worker crashed in its first episode or before."""
         if self._may_leave_to_cores(worker) and not worker.has_done:
             self._begin("cpu", 1)
         elif worker.plan is not None:
@@ -193,14 +193,14 @@ class _Crew:
             self._begin("cpu", 1)
 
     def _redone(self, result: EpisodeResult) -> EpisodeResult:
-        """It says why its clips were not made on a GPU."""
+        """The result with the reason why its clips were not made on a GPU."""
         if isinstance(result, EpisodeFailure):
             return result
         cameras = (camera for camera in self.cameras if camera not in result.copied)
         return result.model_copy(update={"redone": dict.fromkeys(cameras, LOST)})
 
     def _are_gone(self) -> bool:
-        """Whether nobody is left but workers that want a GPU, and there is none, or none to be had for long."""
+        """Whether only GPU workers are left, and no GPU exists or has been available for long."""
         if any(worker.plan or worker.kind == "cpu" for worker in self.at_work.values()):
             self.seen_seconds = monotonic()
             return False

@@ -1,4 +1,4 @@
-"""What the nodes of a Ray cluster can do, each tried where it is."""
+"""Probe and check the nodes of a Ray cluster, each on the node itself."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ LACKS = re.compile(r"No module named '([^']+)'")
 
 
 def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds: float = NODE_SECONDS) -> None:
-    """See that every node with cores shares sources, output folder and libraries with the driver.
+    """Check that every node with cores has the driver's sources, output folder and libraries.
 
     Args:
         plans: What is to be converted.
@@ -52,7 +52,7 @@ def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds:
 
 
 def explain(error: BaseException) -> str:
-    """An error of Ray's in one line without escapes: what it comes from, and what to do."""
+    """One of Ray's errors in one line without escapes: its cause, and what to do."""
     text = ESCAPES.sub("", str(error))
     if lacks := LACKS.search(text):
         package = lacks[1].partition(".")[0]
@@ -64,7 +64,7 @@ def explain(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class _NoAnswer:
-    """Why a node was asked in vain."""
+    """Why a node did not answer."""
 
     why: str
 

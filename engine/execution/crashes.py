@@ -1,4 +1,4 @@
-"""How often an episode was begun but not ended: what tells an episode that kills its worker from bad luck."""
+"""Count how often an episode was started but not finished, to recognise an episode that crashes its worker."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ MAX_DEATHS = 3
 
 @contextmanager
 def attempt(index: int, scratch: Path) -> Iterator[int]:
-    """Note that an episode is begun, until it ends; a process that dies in between leaves its note.
+    """Note on disk that an episode was started, until it ends; a process that crashes in between leaves the note.
 
     Args:
         index: The episode's number in the output.

@@ -1,4 +1,4 @@
-"""Where a dataset's pictures are made: chosen once, by trying, and kept by every run that continues it."""
+"""Choose resize backend and encoder of a dataset: once, by a probe; every later run keeps the choice."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ from millrace.engine.video.stages import CPU_STAGES, NVENC, Device, Gpu, Stages
 
 @dataclass(frozen=True)
 class Choice:
-    """How a dataset's pictures are made, and how this run uses GPUs for it; why_not: why none of those there are."""
+    """Resize backend and encoder, and how this run uses GPUs; why_not: why it does not use the GPUs that exist."""
 
     stages: Stages
     gpu: Gpu | None
@@ -30,7 +30,7 @@ class Choice:
 
 
 def begun_with(folders: Iterable[Path], device: Device) -> Stages | None:
-    """The choice of an earlier run, which this one is to continue; None where there was none.
+    """The choice of the earlier run that this one continues; None if there was none.
 
     Raises:
         OtherRecipe: `device` asks for another.
@@ -52,7 +52,7 @@ def _device_of(stages: Stages) -> str:
 
 
 def may_use_gpu(device: Device, begun: Stages | None, workers: Workers) -> bool:
-    """Whether a GPU has to be looked for; costs nothing where there can be none.
+    """Whether to look for a GPU; costs nothing where there can be none.
 
     Of a cluster only Ray knows; an embedded Ray has this machine's.
     """
@@ -62,7 +62,7 @@ def may_use_gpu(device: Device, begun: Stages | None, workers: Workers) -> bool:
 
 
 def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: Workers) -> Choice:
-    """How the pictures of a plan's dataset are made; Ray is connected to, unless workers are local.
+    """Choose resize backend and encoder for a plan; connects to Ray, unless workers are local.
 
     Raises:
         NoGpuStage: the wish, or what an earlier run chose, cannot be done here.
@@ -91,7 +91,7 @@ def first_choice(reports: Sequence[GpuReport], device: Device, codecs: Sequence[
 
 
 def _why_not(reports: Sequence[GpuReport], codecs: Sequence[str]) -> str | None:
-    """What GPUs that are there cannot do; without the resize nothing else counts."""
+    """Why the existing GPUs are not used; if they cannot resize, only that counts."""
     reports = [report for report in reports if report.has_gpu]
     others = (_problem(reports, stage) for stage in (*map(decoding, codecs), ENCODE))
     return _problem(reports, RESIZE) or "; ".join(filter(None, others)) or None
@@ -107,7 +107,7 @@ def _problem(reports: Sequence[GpuReport], stage: str) -> str | None:
 
 
 def lacks_torch(stages: Stages, gpu: Gpu | None, workers: Workers) -> str | None:
-    """Why some worker without a GPU could not resize; None if all can.
+    """Why a CPU worker could not resize; None if all can.
 
     NVENC leaves such workers no work, and a GPU that was seen to resize has shown that its machine has torch.
     """
@@ -121,7 +121,7 @@ def lacks_torch(stages: Stages, gpu: Gpu | None, workers: Workers) -> str | None
 
 
 def made_with(plan: ConversionPlan, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
-    """The plan with the choice in it."""
+    """The plan with resize backend, encoder and GPUs as chosen."""
     return replace(plan, job=replace(plan.job, video=replace(plan.job.video, stages=stages), gpu=gpu))
 
 

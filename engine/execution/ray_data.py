@@ -1,7 +1,7 @@
 """Plans to results through Ray Data: one row is what a worker is given at once, one actor is one core.
 
-A row costs the driver a millisecond and some kilobytes: with one for each of 100,000 episodes the first of them would
-begin after two minutes. So a row is many episodes at first; their results come one by one all the same.
+A row costs the driver a millisecond and some kilobytes: with one row for each of 100,000 episodes the first of them
+would start after two minutes. So a row holds many episodes at first; their results still arrive one by one.
 """
 
 import importlib
@@ -126,7 +126,7 @@ def _kept_results(path: Path) -> dict[tuple[int, str], bytes]:
 
 
 def _failure(plan: EpisodePlan, code: FaultCode, reason: str) -> EpisodeFailure:
-    """What is reported of an episode that a worker did not come to convert."""
+    """The failure of an episode whose worker crashed."""
     return EpisodeFailure(
         index=plan.index,
         plan=plan.digest,
@@ -211,7 +211,7 @@ def in_parts(plans: Sequence[EpisodePlan], num_workers: int) -> list[list[Episod
 
 
 def memory_bytes(job: Job) -> int:
-    """What a worker takes that has no GPU."""
+    """The memory of a CPU worker."""
     return AREA_MEMORY_BYTES if job.video.stages.resize == "area" else WORKER_MEMORY_BYTES
 
 
@@ -222,7 +222,7 @@ def finished(dataset: Any) -> Iterator[bytes]:
 
 
 def turn(plan: EpisodePlan) -> int:
-    """The longest first; episodes that share files in their order, as a worker keeps what it read of them."""
+    """Order episodes: the longest first; those that share files stay together, as a worker caches what it read."""
     return -plan.episode.num_frames if plan.episode.search is None else plan.index
 
 
@@ -252,7 +252,7 @@ def connected(num_workers: int | None, address: str | None) -> Iterator[ModuleTy
 
 @contextmanager
 def _configured(data: ModuleType) -> Iterator[None]:
-    """Whoever uses ray.data in this process afterwards finds it as it was."""
+    """Set ray.data's configuration, and restore it afterwards."""
     context = data.DataContext.get_current()
     before = {name: getattr(context, name, None) for name in SETTINGS}
     try:

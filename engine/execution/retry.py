@@ -1,4 +1,4 @@
-"""Failed episodes, tried once more before that is final: what a disk, network or worker did may have passed."""
+"""Try failed episodes once more: an error of a disk, network or worker may have passed."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -36,7 +36,7 @@ def retry(
     *,
     is_local: bool,
 ) -> Iterator[EpisodeResult]:
-    """Convert failed episodes once more, on this machine, and yield what became of each.
+    """Convert failed episodes once more, on this machine, and yield the result of each.
 
     A new process does it, so that neither a worker's state nor another node's disks count. Without Ray, this process
     looks again at what only data explains, with nothing remembered. What metadata alone shows to be wrong stays so.
@@ -86,7 +86,7 @@ def _convert(plan: EpisodePlan, job: Job, folders: tuple[Path, Path], readable: 
 def _in_children(
     failures: Sequence[EpisodeFailure], plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path]
 ) -> Iterator[EpisodeResult]:
-    """Convert in processes of their own, as many as die of it."""
+    """Convert in a child process, and in a new one after each crash."""
     first = dict(zip((plan.index for plan in plans), failures, strict=True))
     left = list(plans)
     while left:

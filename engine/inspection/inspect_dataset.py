@@ -56,7 +56,7 @@ def inspect_dataset(
     follow_links: bool = False,
     on_progress: OnProgress = lambda stage, num_done, num_all: None,
 ) -> Inspection:
-    """What a dataset holds, what robot it is of, and what is wrong with it.
+    """Inspect a dataset: what it holds, which robot it is of, and what is wrong with it.
 
     Metadata and the sizes of files are those of all episodes. Rows and video headers are read of at most
     `max_episodes`, evenly spaced, and a few pictures are decoded of up to a dozen of these. The same
@@ -109,7 +109,7 @@ def _inspect(dataset: SourceDataset, chosen: Sequence[SourceEpisode], on_progres
 
 
 def _attempt(work: Callable[[], Result], otherwise: Result, failed: list[Finding]) -> Result:
-    """A part of the inspection; what keeps it from being done becomes a finding, and the others go on."""
+    """Run one part of the inspection; an error becomes a finding, and the other parts still run."""
     try:
         return work()
     except (MillraceError, OSError) as error:
@@ -187,7 +187,7 @@ def contact_sheet(
     num_pictures: int = 8,
     follow_links: bool = False,
 ) -> ContactSheet:
-    """Write a PNG of pictures evenly spaced over a few episodes, all cameras, to look a dataset over.
+    """Write a PNG of images of all cameras, evenly spaced over a few episodes, for a first look at a dataset.
 
     Pictures that cannot be decoded are dark red.
 

@@ -163,7 +163,8 @@ def _overlaps(places: _Places, is_sound: NDArray[np.bool_], fps: Fraction) -> It
 
 def _is_first(places: _Places) -> NDArray[np.bool_]:
     """Whether a clip is the first of its file, (N,)."""
-    return np.concatenate([[True], places.file[1:] != places.file[:-1]])[: len(places)]
+    is_first: NDArray[np.bool_] = np.concatenate([[True], places.file[1:] != places.file[:-1]])
+    return is_first[: len(places)]
 
 
 def _advice(places: _Places, is_wrong: NDArray[np.bool_]) -> str:

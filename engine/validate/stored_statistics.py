@@ -35,7 +35,8 @@ class Stored:
     @property
     def magnitude(self) -> Floats:
         """The largest absolute value."""
-        return np.maximum(np.abs(self.values["min"]), np.abs(self.values["max"]))
+        largest: Floats = np.maximum(np.abs(self.values["min"]), np.abs(self.values["max"]))
+        return largest
 
     @property
     def slack(self) -> Floats:

@@ -50,4 +50,5 @@ def _seek_key_frame(container: InputContainer, stream: VideoStream, pts: int) ->
 
 def _to_pts(seconds: float, stream: VideoStream) -> int:
     assert stream.time_base is not None
-    return min(round(Fraction(seconds) / stream.time_base) + (stream.start_time or 0), MAX_PTS)
+    pts: int = round(Fraction(seconds) / stream.time_base) + (stream.start_time or 0)
+    return min(pts, MAX_PTS)

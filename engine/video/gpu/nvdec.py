@@ -103,12 +103,13 @@ class Tagging:
     @property
     def name(self) -> str:
         """libav's."""
-        return self._decoder.name
+        return str(self._decoder.name)
 
     @property
     def skip_frame(self) -> SkipType:
         """Which frames need not be decoded, in libav's words."""
-        return self._decoder.skip_frame
+        skip: SkipType = self._decoder.skip_frame
+        return skip
 
     @skip_frame.setter
     def skip_frame(self, value: SkipType) -> None:
@@ -120,7 +121,7 @@ class Tagging:
 
     def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """The frames that a packet completes; None: those that are left."""
-        frames = self._decoder.decode(packet)
+        frames: list[av.VideoFrame] = self._decoder.decode(packet)
         for frame in frames:
             frame.colorspace, frame.color_range = self._decoder.colorspace, self._decoder.color_range
         return frames

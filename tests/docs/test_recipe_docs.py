@@ -50,6 +50,13 @@ def test_every_example_is_read_and_planned(text: str, folder: Path) -> None:
         assert plan_conversion(recipe).episodes
 
 
+def test_the_recipe_of_the_page_on_combining_is_read(folder: Path) -> None:
+    path = folder / "combine.yaml"
+    for text in BLOCK.findall((REPOSITORY / "docs" / "combine.md").read_text(encoding="utf-8")):
+        path.write_text(text, encoding="utf-8")
+        assert len(read_recipe(path).sources) > 1
+
+
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_every_example_fits_the_schema(text: str) -> None:
     jsonschema.validate(yaml.safe_load(text), json.loads(SCHEMA.read_text(encoding="utf-8")))

@@ -189,7 +189,7 @@ class Convert:
         return {} if self.device is None else {"device": self.device}
 
     def _from_file(self, path: Path) -> Recipe:
-        """The recipe file with --holdout, --device and --follow-links of the command line."""
+        """The recipe of a file, with --holdout and --device of the command line."""
         # None, () or False; a 0 or an empty text is given.
         unset = {field.name: field.default for field in fields(self) if field.name in IN_RECIPE}
         if given := [name for name in IN_RECIPE if getattr(self, name) is not unset[name]]:

@@ -44,6 +44,6 @@ class Upload:
         return 0
 
     def _tell(self, num_files: int, num_bytes: int) -> None:
-        """Print progress where there is no terminal, in which huggingface_hub draws its bars."""
+        """Print the upload's size first: without a terminal huggingface_hub shows no progress for a long time."""
         sizes = f"{counted(num_files, 'file')}, {decimal(num_bytes)}"
         print(f"uploading {self.folder} to {self.repo}: {sizes}", file=sys.stderr)

@@ -116,7 +116,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _report(error: Exception) -> int:
-    """Print a line for each error on standard error, with control characters of a dataset's texts escaped."""
+    """Print a line for each error on standard error, safe for a terminal whatever a dataset's texts hold."""
     if isinstance(error, MillraceError):
         lines = error.lines if isinstance(error, SeveralProblems) else [str(error)]
     elif isinstance(error, OSError):

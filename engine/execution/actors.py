@@ -45,7 +45,7 @@ class Pools:
 
 
 def pools(nodes: Sequence[Mapping[str, float]], workers: Workers, *, num_plans: int, needs_gpu: bool) -> Pools:
-    """Workers by kind: one for each core; as many GPU workers as there are shares of GPUs; all must fit into memory.
+    """How many workers of each kind cores, shares of GPUs and memory allow; GPU workers come first.
 
     Args:
         nodes: What each has: "CPU", "GPU", "memory" in bytes.

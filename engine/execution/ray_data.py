@@ -126,7 +126,7 @@ def _kept_results(path: Path) -> dict[tuple[int, str], bytes]:
 
 
 def _failure(plan: EpisodePlan, code: FaultCode, reason: str) -> EpisodeFailure:
-    """The failure of an episode whose worker crashed."""
+    """The failure of an episode that no worker could finish."""
     return EpisodeFailure(
         index=plan.index,
         plan=plan.digest,
@@ -222,7 +222,7 @@ def finished(dataset: Any) -> Iterator[bytes]:
 
 
 def turn(plan: EpisodePlan) -> int:
-    """Order episodes: the longest first; those that share files stay together, as a worker caches what it read."""
+    """Sort key: the longest first; episodes that share files in their order, as a worker caches what it read."""
     return -plan.episode.num_frames if plan.episode.search is None else plan.index
 
 

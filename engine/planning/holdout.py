@@ -87,7 +87,7 @@ def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpis
 
 
 def _first_ranked(source: PreparedSource, share: Fraction) -> list[SourceEpisode]:
-    """Rank unreadable episodes like all others, so that fixing one does not move the others."""
+    """A share of a source's episodes by rank; unreadable ones are ranked too, so that fixing one moves no other."""
     readable = {episode.index: episode for episode in source.episodes}
     numbers = [*readable, *(bad.index for bad in source.rejected)]
     ranked = sorted(numbers, key=lambda number: _rank(source.origins[number]))

@@ -44,7 +44,7 @@ def _written(places: Places, number: int) -> str | None:
 
 
 def _check_folder(written: str, spec: SourceSpec, places: Places) -> None:
-    """Check that a path which is not relative to the recipe is not a local folder, before the Hub is tried."""
+    """Refuse a path that is a folder only from the working folder, rather than look for it on the Hub."""
     if is_explicit(spec.path) and os.path.isdir(written):
         assert places.file is not None, "it was written there"
         there = os.path.relpath(written, places.file.path.parent)

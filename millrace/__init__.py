@@ -7,7 +7,12 @@ millrace.validate("out/aloha_gr1")
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+# In a checkout, where this folder is found before an installed Millrace, the packages are folders beside it.
+if not (Path(__file__).parent / "engine").is_dir():
+    __path__.append(str(Path(__file__).parent.parent))
 
 from millrace.engine.about import VERSION
 

@@ -38,6 +38,14 @@ def test_an_installation_takes_one_name() -> None:
     assert taken.split() == ["millrace"]
 
 
+@pytest.mark.parametrize("place", [REPOSITORY, Path("/")], ids=["checkout", "elsewhere"])
+def test_it_is_imported_from_a_checkout_that_is_not_installed(place: Path) -> None:
+    paths = [str(REPOSITORY), *sys.path]
+    code = f"import sys; sys.path[:] = {paths!r}; import millrace.engine.convert as found; print(found.__file__)"
+    done = run(place, "-S", "-c", code)
+    assert done.stdout.strip() == str(REPOSITORY / "engine/convert.py"), done.stderr
+
+
 def test_every_public_name_is_there() -> None:
     assert {name for name in millrace.__all__ if getattr(millrace, name, None) is None} == set()
     assert set(millrace.__all__) <= set(dir(millrace))

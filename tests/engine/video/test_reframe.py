@@ -129,5 +129,5 @@ def test_the_source_frame_is_not_changed() -> None:
 def test_a_picture_that_changes_its_size_is_an_error() -> None:
     reframe = Reframer(crop="center", image_size=64)
     reframe(frame_of(draw(0, height=64, width=96)))
-    with pytest.raises(VideoError, match=r"changes from \(96, 64, 'yuv420p'\) to \(130, 98, 'yuv420p'\)"):
+    with pytest.raises(VideoError, match=r"change from \(96, 64, 'yuv420p'\) to \(130, 98, 'yuv420p'\)"):
         reframe(frame_of(draw(1, height=98, width=130)))

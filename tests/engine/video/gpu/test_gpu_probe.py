@@ -105,7 +105,7 @@ def test_libx264_passes_as_an_encoder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"crf": 40}, r"keeps \d+\.\d dB of a picture, where libx264 keeps"),
+        ({"crf": 40}, r"keeps \d+\.\d dB of a frame, where libx264 keeps"),
         ({"crf": 0}, r"takes \d+ bytes, where libx264 takes"),
         ({"gop": 5}, "in groups of 5"),
     ],

@@ -74,7 +74,7 @@ schema: .venv/installed-dev
 lint: .venv/installed-dev
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
-	mkdir -p build/typed/millrace
+	rm -rf build/typed && mkdir -p build/typed/millrace
 	ln -sfn $(addprefix $(CURDIR)/,$(wildcard millrace/*.py millrace/py.typed) commands embodiments engine train) build/typed/millrace/
 	$(BIN)/mypy
 

@@ -9,7 +9,7 @@ card's engines times what NVIDIA says of one, in output frames of this size (see
 busy: what nvidia-smi says of them meanwhile. Then whole conversions through Ray: cores alone, and beside a GPU.
 
 Every measurement has a time limit and processes of its own: what fails, dies or hangs is told in its row, and the next
-one begins. The JSON is written anew after each of them. Without a GPU it says so and times the CPU.
+one begins. The JSON is written again after each of them. Without a GPU it says so and times the CPU.
 
 Needs Millrace with its extra `gpu`, and Linux.
 """

@@ -1,6 +1,7 @@
 """Where joint groups lie in a column of which a dataset names no value."""
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -36,7 +37,8 @@ class ColumnSlices(FileModel):
             key: Of the slices in the robot file.
 
         Raises:
-            WrongField: a group is missing or unknown, or its slice is not as wide or lies outside the column.
+            WrongField: a group is missing or unknown, or its slice is not as wide, lies outside the column, or
+                overlaps another's.
         """
         for name in (*widths, *self.groups):
             check_name(name, "group of this column", widths, key=(*key, "groups"))
@@ -48,3 +50,13 @@ class ColumnSlices(FileModel):
                     (*key, "groups", name),
                     f"[{start}, {end}) does not hold the {widths[name]} joints of {name!r} in {self.width} values.",
                 )
+        self._check_apart(key)
+
+    def _check_apart(self, key: Key) -> None:
+        spans = sorted((place, name) for name, place in self.groups.items())
+        for (before, first), (after, second) in pairwise(spans):
+            if after[0] < before[1]:
+                told = (
+                    f"[{after[0]}, {after[1]}) overlaps [{before[0]}, {before[1]}) of {first!r}: two groups, one value."
+                )
+                raise WrongField((*key, "groups", second), told)

@@ -149,16 +149,21 @@ class _Run:
         return retry(failures, plan.episodes, plan.job, *folders, is_local=self.workers.local)
 
     def _retry_skipped(self, plan: ConversionPlan) -> None:
-        """Try the skipped episodes again in a scratch folder; those that convert now are planned again."""
+        """Try the skipped episodes again in a scratch folder; those that fail of their data again stay skipped."""
         with Ledger(self.out, plan) as ledger:
             planned = {episode.key: episode for episode in plan.episodes}
             skipped = [failure for failure in ledger.skipped if failure.key in planned]
             now = [failure.model_copy(update={"index": planned[failure.key].index}) for failure in skipped]
             tried = self.scratch / "tried"
-            readable = {result.key for result in self._retry(now, plan, tried) if isinstance(result, EpisodeRecord)}
+            # Disk, network or memory may hide data that can be read by now: planned again, it fails by name.
+            again = {
+                result.key
+                for result in self._retry(now, plan, tried)
+                if isinstance(result, EpisodeRecord) or not result.code.is_of_episode
+            }
             shutil.rmtree(tried, ignore_errors=True)
-            if readable:
-                ledger.take_back(readable)
+            if again:
+                ledger.take_back(again)
 
     def _without(self, failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> ConversionPlan:
         told = sorted((*plan.rejected, *failures), key=lambda failure: failure.key)

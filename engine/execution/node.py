@@ -46,7 +46,9 @@ def node_versions() -> dict[str, str | None]:
 def node_problems(shared: Shared) -> list[str]:
     """What this machine lacks, or has otherwise than the driver."""
     own = node_versions()
-    other = [f"{name} {own.get(name)}, not {wanted}" for name, wanted in shared.versions.items() if own[name] != wanted]
+    other = [
+        f"{name} {own.get(name)}, not {wanted}" for name, wanted in shared.versions.items() if own.get(name) != wanted
+    ]
     problems = [f"has {', '.join(other)}"] if other else []
     problems += list(_folder_problems(shared))[:1]
     return problems + list(_file_problems(shared.files))[:1]

@@ -95,7 +95,7 @@ def _held(out: Path) -> Iterator[None]:
     path, mine = out / HELD, f"{socket.gethostname()} {os.getpid()} {uuid4().hex}"
     claim = _take(path, mine, out)
     is_over = threading.Event()
-    beat = threading.Thread(target=_renew, args=(path, is_over), daemon=True)
+    beat = threading.Thread(target=_renew, args=(path, mine, is_over), daemon=True)
     beat.start()
     try:
         yield
@@ -108,9 +108,11 @@ def _held(out: Path) -> Iterator[None]:
             claim.unlink(missing_ok=True)
 
 
-def _renew(path: Path, is_over: threading.Event) -> None:
+def _renew(path: Path, mine: str, is_over: threading.Event) -> None:
     while not is_over.wait(BEAT_SECONDS):
         with suppress(OSError):  # the run itself meets whatever is wrong with the folder
+            if path.read_text() != mine:  # another took over from this process, which was paused for long
+                return
             os.utime(path)
 
 
@@ -135,16 +137,25 @@ def _take(path: Path, mine: str, out: Path) -> Path | None:
 def _claim(path: Path, gone: _Holder, out: Path) -> Path:
     """Remove the file of a holder that is gone. Of several that find it only one may, or each removes the other's."""
     claim = path.with_name(f"{path.name}-{gone.token}")
-    try:
-        claim.touch(exist_ok=False)
-    except FileExistsError:
-        raise OutputBusy(
-            f"{out} is being written by another run, which took over from one that is gone; wait for it, choose "
-            f"another folder, or delete {claim} if no run is left"
-        ) from None
+    while not _made(claim):
+        earlier = _holder(claim)
+        if earlier is None or earlier.seen_seconds < STALE_SECONDS:
+            raise OutputBusy(
+                f"{out} is being written by another run, which took over from one that is gone; wait for it, choose "
+                f"another folder, or delete {claim} if no run is left"
+            )
+        claim = claim.with_name(f"{claim.name}-{earlier.mtime_ns}")  # whoever made it ended before it took over
     if (now := _holder(path)) is not None and now.token == gone.token:
         path.unlink(missing_ok=True)
     return claim
+
+
+def _made(claim: Path) -> bool:
+    try:
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _holder(path: Path) -> _Holder | None:

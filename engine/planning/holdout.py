@@ -87,7 +87,10 @@ def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpis
 
 
 def _first_ranked(source: PreparedSource, share: Fraction) -> list[SourceEpisode]:
-    """A share of a source's episodes by rank; unreadable ones are ranked too, so that fixing one moves no other."""
+    """A share of a source's episodes by rank; unreadable ones are ranked too, so that fixing one moves no other.
+
+    Only where none of those to hold out can be read, the next in rank is held out until one of them is fixed.
+    """
     readable = {episode.index: episode for episode in source.episodes}
     numbers = [*readable, *(bad.index for bad in source.rejected)]
     ranked = sorted(numbers, key=lambda number: _rank(source.origins[number]))

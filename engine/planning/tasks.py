@@ -101,7 +101,7 @@ def check_tasks(source: SourceDataset, episodes: Sequence[SourceEpisode], spec: 
     for old in spec.task if isinstance(spec.task, Mapping) else ():
         if old not in known:
             raise unknown_name(old, f"task of {source.address}", known)
-    if isinstance(spec.task, str) and not spec.task_all and episodes and not needs_task(source, episodes):
+    if isinstance(spec.task, str) and not spec.task_all and episodes and not needs_task(source, episodes, spec):
         example = _instructions(_listed(source, episodes[0]))[0]
         raise RecipeError(
             f"every episode of {source.address} has a task already, such as {example!r}, and task {spec.task!r} would "
@@ -109,9 +109,9 @@ def check_tasks(source: SourceDataset, episodes: Sequence[SourceEpisode], spec: 
         )
 
 
-def needs_task(source: SourceDataset, episodes: Iterable[SourceEpisode]) -> bool:
+def needs_task(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: SourceSpec | None = None) -> bool:
     """Whether an episode, or a row, has a task that says nothing, or nothing says which of several it has."""
-    is_told = bool(source.tasks) and "task_index" in source.features
+    is_told = bool(source.tasks) and ("task_index" if spec is None else task_column(spec)) in source.features
     if is_told and not all(text.strip() for text in source.tasks.values()):
         return True
     for episode in _first_of_each_list(episodes).values():

@@ -52,19 +52,22 @@ class RowReader:
 
     def _locate(self, episode: SourceEpisode, folder: Path) -> tuple[RowRange, ...]:
         root = episode.rows[0].root
-        found = self._search([rows.path for rows in episode.rows], root, episode.index)
+        searched = [rows.path for rows in episode.rows]
+        found = self._search(searched, root, episode.index)
         if sum(rows.num_rows for rows in found) != episode.num_frames:
             if folder not in self._paths:
                 if episode.repository is not None:
                     episode.repository.fetch_rows(folder)
                 self._ranges.clear()  # what was not there may have come
                 self._paths[folder] = parquet_files(folder, "**/*.parquet")
+            searched = [*searched, *self._paths[folder]]
             found = self._search(self._paths[folder], root, episode.index)
-        if self._broken and sum(rows.num_rows for rows in found) != episode.num_frames:
-            path, error = next(iter(self._broken.items()))
+        broken = next((path for path in searched if path in self._broken), None)
+        if broken is not None and sum(rows.num_rows for rows in found) != episode.num_frames:
+            error = self._broken[broken]
             elsewhere = sum(rows.num_rows for rows in found)
             reason = f"{error}; other files hold {elsewhere} of the episode's {episode.num_frames} rows"
-            raise RowsError(reason, diagnose(path, error.__cause__ or error)[0])
+            raise RowsError(reason, diagnose(broken, error.__cause__ or error)[0])
         if not found:
             raise RowsError(f"no rows of episode {episode.index} below {folder}", FaultCode.MISSING)
         return tuple(found)
@@ -75,6 +78,7 @@ class RowReader:
         for path in dict.fromkeys(paths):
             try:
                 found += self._ranges_in(path, root, episode)
+                self._broken.pop(path, None)
             except DatasetError as error:
                 self._broken[path] = error
         return found

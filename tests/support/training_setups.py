@@ -33,7 +33,7 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
     "action_head.position_embedding.weight": (3, 10),
     "action_head.vlln.weight": (10,),
 }
-# N1.6-3B's sizes by part: what its own classes make of its config (tests/groot/test_preflight.py compares them).
+# N1.6-3B's sizes by part: what its own classes make of its config (tests/groot/test_preflight_n1d6.py compares them).
 N1D6_SHAPES: Mapping[str, tuple[int, ...]] = {
     "backbone.model.vision_model.all": (428_225_600,),
     "backbone.model.mlp1.all": (13_000_000,),

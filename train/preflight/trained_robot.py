@@ -86,9 +86,9 @@ def _run_for(source: str, tag: str, file: Path | None = None) -> tuple[TrainedCo
 def _unread(source: str, why: str) -> tuple[TrainedConfig, list[RunProblem]]:
     message = f"{source} is known only by running it{why}, so it is not judged"
     remedy = (
-        "Name the robot's config in a file of constants as `millrace convert` writes it, or make it run here: "
-        "it needs gr00t and whatever it imports"
+        "Make it run here: it needs gr00t and whatever it imports. A file of constants, as `millrace convert` writes "
     )
+    remedy += "it for NEW_EMBODIMENT, needs neither"
     return TrainedConfig(source, None), [broken("config-unread", message, remedy=remedy)]
 
 
@@ -104,7 +104,7 @@ def _described(tag: str, file: Path | None = None) -> GrootConfig:
     """
     command = [sys.executable, "-m", "millrace.train.groot.describe", tag, *([] if file is None else [str(file)])]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DESCRIBE_SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=DESCRIBE_SECONDS)
     except subprocess.TimeoutExpired:
         raise _Failed(f"no answer within {DESCRIBE_SECONDS} s") from None
     if done.returncode:

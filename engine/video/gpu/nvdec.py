@@ -20,7 +20,7 @@ FORMATS = ("yuv420p", "yuvj420p")
 SkipType = Literal["NONE", "DEFAULT", "NONREF", "BIDIR", "NONINTRA", "NONKEY", "ALL"]
 COLOR_TAGS = ("color_range", "colorspace", "color_primaries", "color_trc")
 # Streams whose parameter sets are all in the file's header, so that nothing of one stays in a decoder for the next.
-REUSABLE_TAGS = ("avc1", "hvc1", "av01")
+REUSABLE_TAGS = ("avc1", "av01")
 # Opened decoders that are kept: one for each kind of stream of a few cameras.
 MAX_KEPT = 4
 

@@ -234,6 +234,7 @@ def test_droids_cartesian_columns_are_a_robot_of_their_own(tmp_path: Path) -> No
     [
         (("[236, 240]", "[236, 239]"), r"\[236, 239\) does not hold the 4 joints of 'torso' in 256 values"),
         (("[253, 256]", "[254, 257]"), r"\[254, 257\) does not hold the 3 joints of 'base_velocity'"),
+        (("left_arm: [158, 165]", "left_arm: [193, 200]"), r"\[193, 200\) overlaps \[193, 195\) of 'left_fingers'"),
         (("torso: [236, 240]", "torzo: [236, 240]"), "group 'torso' of this column has no slice"),
         (("[158, 165]\n", "[158, 165]\n      legs: [0, 4]\n"), "'legs' is not a group of this column"),
         (("observation.state:\n    width", "state:\n    width"), "'state' is not a column of 'r1pro_behavior'"),

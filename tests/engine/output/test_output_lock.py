@@ -114,3 +114,29 @@ def test_a_holder_that_was_given_up_leaves_the_next_ones_file(out: Path, monkeyp
     with locked(out):
         (out / HELD).write_text("another 1 b")
     assert (out / HELD).read_text() == "another 1 b"
+
+
+def test_a_run_that_was_killed_while_it_took_over_is_not_waited_for(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(errno.ENOSYS, monkeypatch)
+    held = out / HELD
+    held.write_text(f"{socket.gethostname()} 999999999 a")
+    claim = held.with_name(f"{held.name}-a-{held.stat().st_mtime_ns}")
+    claim.touch()
+    with pytest.raises(OutputBusy, match="another run, which took over from one that is gone"), locked(out):
+        pass
+    long_ago = time.time() - STALE_SECONDS - 10
+    os.utime(claim, (long_ago, long_ago))
+    with locked(out):
+        assert held.read_text().split()[1] == str(os.getpid())
+
+
+def test_a_holder_does_not_keep_the_next_ones_file_fresh(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(errno.ENOSYS, monkeypatch)
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.01)
+    held = out / HELD
+    with locked(out):
+        held.write_text("another 1 b")
+        time.sleep(0.05)  # a beat that had begun may end
+        os.utime(held, (1, 1))
+        time.sleep(0.1)
+        assert held.stat().st_mtime == 1

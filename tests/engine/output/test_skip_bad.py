@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from conftest import LOCAL, convert_here, data_path, files_of, read_meta, recipe_for, video_path
+from millrace.engine import run
 from millrace.engine.convert import Summary, convert
-from millrace.engine.dataset.record import EpisodeResult
-from millrace.engine.errors import EpisodesFailed, OutputExists
+from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
+from millrace.engine.errors import EpisodesFailed, FaultCode, OutputExists
 from millrace.engine.planning.recipe import Recipe, check_recipe
 from millrace.engine.validate import validate
 from support.processes import convert_in_child
@@ -197,3 +199,23 @@ def test_held_out_episodes_stay_held_out(source: Path, tmp_path: Path) -> None:
     lineage = [json.loads((tmp_path / name / "millrace.json").read_text()) for name in ("out", "out_heldout")]
     assert [[line["source_episode"] for line in one["episodes"]] for one in lineage] == [[0, 2, 5], [3]]
     assert [one["quarantine"][0]["episode"] for one in lineage] == [4, 1]
+
+
+def test_a_skipped_episode_that_a_disk_or_the_hub_hides_is_not_passed_over(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hides it now is no fault of its data: it is planned again, and fails, or converts, by name."""
+    recipe, out = recipe_for(source, **SETTINGS), tmp_path / "out"
+    skip_bad(recipe, out)
+    hidden: list[bool] = [True]
+    tried_again = run._Run._retry
+
+    def retry(self: run._Run, failures: Sequence[EpisodeFailure], *arguments: Any) -> Iterator[EpisodeResult]:
+        if hidden and hidden.pop():
+            return (failure.model_copy(update={"code": FaultCode.HUB}) for failure in failures)
+        return tried_again(self, failures, *arguments)
+
+    monkeypatch.setattr(run._Run, "_retry", retry)
+    results: list[EpisodeResult] = []
+    convert(recipe, out, workers=LOCAL, retry_skipped=True, on_result=results.append)
+    assert sum(isinstance(result, EpisodeFailure) for result in results) == 2

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import LOCAL, convert_here, recipe_for, video_path
+from millrace.embodiments.errors import MillraceError
 from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.errors import EpisodesFailed, FaultCode
 from millrace.engine.planning.numbering import _facts_of
@@ -18,6 +19,7 @@ from millrace.engine.planning.recipe import Recipe
 from millrace.engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode, open_source
 from millrace.engine.sources.episode import SourceFault
 from millrace.engine.sources.places import check_places, place_notes
+from millrace.engine.sources.row_reader import RowReader
 from support.barcode import Stamp
 from support.synthetic import edit_column, edit_json, read_stamps, write_dataset, write_video
 from support.synthetic_check import assert_converted
@@ -263,3 +265,16 @@ def test_uneven_steps_are_noted(tmp_path: Path, fps: int, said: str | None) -> N
     plan = plan_conversion(recipe_for(tmp_path / "source", robot="aloha", horizon=2, fps=fps))
     notes = [note for note in plan.notes if "Hz is uneven" in note]
     assert notes == ([] if said is None else [f"{tmp_path / 'source'}: {said}"])
+
+
+def test_a_damaged_file_of_one_source_is_no_reason_for_another(tmp_path: Path) -> None:
+    for name in ("damaged", "healthy"):
+        write_dataset(tmp_path / name, version="v3.0", lengths=(20,))
+    (damaged,), (healthy,) = (open_source(tmp_path / name).episodes for name in ("damaged", "healthy"))
+    (rows,) = (tmp_path / "damaged/data").rglob("*.parquet")
+    rows.write_bytes(bytes(1000))
+    reader = RowReader()
+    with pytest.raises(MillraceError):
+        reader.read(damaged, ["action"])
+    ranges, table = reader.read(replace(healthy, num_frames=25), ["action"])
+    assert (sum(one.num_rows for one in ranges), len(table)) == (20, 20)

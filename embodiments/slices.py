@@ -53,10 +53,8 @@ class ColumnSlices(FileModel):
         self._check_apart(key)
 
     def _check_apart(self, key: Key) -> None:
-        spans = sorted((place, name) for name, place in self.groups.items())
-        for (before, first), (after, second) in pairwise(spans):
-            if after[0] < before[1]:
-                told = (
-                    f"[{after[0]}, {after[1]}) overlaps [{before[0]}, {before[1]}) of {first!r}: two groups, one value."
-                )
+        spans = sorted((start, end, name) for name, (start, end) in self.groups.items())
+        for (before, end, first), (start, after, second) in pairwise(spans):
+            if start < end:
+                told = f"[{start}, {after}) overlaps [{before}, {end}) of {first!r}: two groups, one value."
                 raise WrongField((*key, "groups", second), told)

@@ -174,12 +174,10 @@ def _rejected(sources: Sequence[PreparedSource]) -> Iterable[EpisodeFailure]:
 
 def _untrained(prepared: _Prepared) -> Iterable[str]:
     """Groups that some sources move and others let rest: the sources that switch their training off."""
-    for source in prepared.sources:
-        lacking = [
-            group
-            for group in prepared.map.target.groups
-            if any(_trains(other, group) and not _trains(source, group) for other in prepared.sources)
-        ]
+    trained = [_trained(source) for source in prepared.sources]
+    by_some = set().union(*trained)
+    for source, own in zip(prepared.sources, trained, strict=True):
+        lacking = [group for group in prepared.map.target.groups if group in by_some - own]
         if lacking:
             yield (
                 f"warning: {source.spec.path} does not move {', '.join(lacking)}, which other sources do: "
@@ -187,10 +185,11 @@ def _untrained(prepared: _Prepared) -> Iterable[str]:
             )
 
 
-def _trains(source: PreparedSource, group: str) -> bool:
-    """Whether all of the group that the target has is trained: where it has an action, that."""
-    trained = source.map.trained_action if group in source.map.target.groups_of("action") else source.map.trained_state
-    return group in trained
+def _trained(source: PreparedSource) -> set[str]:
+    """Groups that are trained whole: where the target has an action of a group, that counts."""
+    robot, own = source.map.target, source.map
+    actions = set(robot.groups_of("action"))
+    return {name for name in robot.groups if name in (own.trained_action if name in actions else own.trained_state)}
 
 
 def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:

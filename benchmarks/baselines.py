@@ -10,7 +10,7 @@ import cv2
 import imageio.v2 as imageio
 import imageio_ffmpeg
 
-from millrace.engine.planning.resample import linspace
+from millrace.engine.planning.resample import linspace_indices
 from millrace.engine.sources import Clip
 from millrace.engine.video.decode import open_video
 from millrace.engine.video.encode import VideoSettings
@@ -22,7 +22,7 @@ def convert_as_guide(clip: Clip, out: Path, settings: VideoSettings) -> None:
     reader = imageio.get_reader(clip.path)
     frames = [frame for frame in reader]  # noqa: C416 (its length hint is infinite)
     reader.close()
-    indices = linspace(len(frames), source_fps=clip.fps, target_fps=settings.fps)
+    indices = linspace_indices(len(frames), source_fps=clip.fps, target_fps=settings.fps)
     with imageio.get_writer(out, fps=float(settings.fps), codec=X264) as writer:
         for index in indices:
             frame = frames[index]

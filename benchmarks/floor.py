@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.planning.resample import nearest
+from millrace.engine.planning.resample import nearest_indices
 from millrace.engine.sources import Clip
 from millrace.engine.video.decode import _feed, open_video
 from millrace.engine.video.encode import VideoSettings
@@ -101,7 +101,7 @@ def _time_reframe(clip: Clip, settings: VideoSettings, crop: Crop) -> tuple[floa
 @contextmanager
 def _decoding(clip: Clip, settings: VideoSettings) -> Iterator[tuple[Iterator[av.VideoFrame], set[int]]]:
     """Frames as Millrace decodes them, from packets that lie ready in memory; and the wanted frames' times."""
-    indices = nearest(clip.num_frames, source_fps=clip.fps, target_fps=settings.fps)
+    indices = nearest_indices(clip.num_frames, source_fps=clip.fps, target_fps=settings.fps)
     with open_video(clip.path) as (container, stream):
         packets = [packet for packet in container.demux(stream) if packet.size]
         times = np.sort([packet.pts for packet in packets])

@@ -16,7 +16,7 @@ from benchmarks.gpu_limits import Bound, decode_bound, encode_bound
 from millrace.engine.episode.encode_clip import encode_clip
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.planning.plan import Job
-from millrace.engine.planning.resample import nearest
+from millrace.engine.planning.resample import nearest_indices
 from millrace.engine.sources import Clip
 from millrace.engine.video.decode import decode_frames, on_cpu, open_video
 from millrace.engine.video.encode import write_h264
@@ -43,7 +43,7 @@ class Setup:
     @property
     def frames(self) -> NDArray[np.int64]:
         """Source frames that become the output's."""
-        return nearest(self.clip.num_frames, source_fps=self.clip.fps, target_fps=self.job.video.fps)
+        return nearest_indices(self.clip.num_frames, source_fps=self.clip.fps, target_fps=self.job.video.fps)
 
     @property
     def size(self) -> int:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, chosen_frames
+from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, episode_frame_indices
 from millrace.engine.sources import Clip, RowRange, SourceEpisode
 from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.video.decode import open_video
@@ -24,7 +24,7 @@ def lengthened(plan: ConversionPlan, num_frames: int, folder: Path) -> Conversio
     planned = plan.episodes[0]
     episode = _repeat(planned.episode, num_frames, folder)
     binding = plan.job.bindings[planned.binding]
-    frames = chosen_frames(episode, binding.fps, plan.job.video.fps, plan.job.resample)
+    frames = episode_frame_indices(episode, binding.fps, plan.job.video.fps, plan.job.resample)
     long: EpisodePlan = replace(planned, index=0, first_index=0, episode=episode, num_frames=len(frames))
     return replace(plan, episodes=(long,))
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from millrace.engine.inspection.facts import CameraFacts, Inspection
 from millrace.engine.inspection.findings import SEVERITIES, Finding
 from millrace.engine.planning.binding import BOOKKEEPING
-from millrace.engine.text import counted, printable, some
+from millrace.engine.text import format_count, join_names, printable
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 MAX_TASKS = 10
@@ -35,7 +35,7 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     _print_findings(inspection, console)
     if num_errors := sum(finding.severity == "error" for finding in inspection.findings):
         advice = "convert names the episodes that fail; --skip-bad finishes without them"
-        _print_line(f"{counted(num_errors, 'error')} first: fix the dataset, or go on: {advice}", console)
+        _print_line(f"{format_count(num_errors, 'error')} first: fix the dataset, or go on: {advice}", console)
     for number, command in enumerate(inspection.robot.commands):
         _print_line(f"then: {_safe(command)}" if number else f"\nnext: {_safe(command)}", console)
     if len(inspection.robot.maps) > 1:
@@ -114,7 +114,7 @@ def _features(inspection: Inspection) -> Table:
     for feature in inspection.features:
         if feature.dtype not in CAMERAS and feature.name not in BOOKKEEPING:
             shape = "x".join(map(str, feature.shape))
-            names = some(list(feature.names or ()), MAX_NAMES)
+            names = join_names(list(feature.names or ()), MAX_NAMES)
             table.add_row(_safe(feature.name), _safe(feature.dtype), shape, _safe(names))
     return table
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from millrace.embodiments.errors import unknown_name
 from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
 from millrace.engine.errors import RecipeError, RecipeProblems
-from millrace.engine.planning.recipe_problems import cited_problems
+from millrace.engine.planning.recipe_problems import cite_problems
 
 SECTIONS = ("convert", "finetune", "evaluate", "upload")
 
@@ -54,7 +54,7 @@ class PipelineFile:
         Raises:
             RecipeProblems: a line for each, in the order of the file.
         """
-        lines = cited_problems(self._found, self.file).lines + self._cited
+        lines = cite_problems(self._found, self.file).lines + self._cited
         if lines:
             raise RecipeProblems(sorted(lines, key=self._place))
 

@@ -19,7 +19,7 @@ from millrace.engine.execution.workers import Workers
 from millrace.engine.layout import META
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.recipe import Recipe
-from millrace.engine.planning.recipe_file import read_recipe, recipe_in
+from millrace.engine.planning.recipe_file import parse_recipe, read_recipe
 from millrace.engine.run import Rerun
 from millrace.engine.video.stages import GPU_SHARE
 from millrace.train.pipeline import Step
@@ -101,7 +101,7 @@ def _converted(file: PipelineFile) -> Converted | None:
         workers = Workers(keys.workers, keys.address, keys.local, keys.gpu_share)
         if isinstance(keys.recipe, Path):
             return Converted(read_recipe(keys.recipe, **settings), keys, workers)
-        return Converted(recipe_in(file.part("convert", "recipe"), **settings), keys, workers)
+        return Converted(parse_recipe(file.part("convert", "recipe"), **settings), keys, workers)
     except SeveralProblems as error:
         file.add_lines(error.lines)
     except MillraceError as error:

@@ -21,7 +21,7 @@ from millrace.engine.layout import CARD, QUARANTINE
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.summary import Estimate, Summary
-from millrace.engine.text import counted, printable, some
+from millrace.engine.text import format_count, join_names, printable
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -51,7 +51,7 @@ class ConversionProgress:
     def on_plan(self, plan: ConversionPlan, num_done: int) -> None:
         """Show how many episodes there are, and how many an earlier run converted."""
         self.num_episodes, self.num_resumed = len(plan.episodes), num_done
-        self.part = "" if plan.part is None else f" ({plan.part})"
+        self.part = "" if plan.split is None else f" ({plan.split})"
         is_again = self.part in self.planned  # without what failed, or without tasks that no row has
         self.planned[self.part], self.kept[self.part] = self.num_episodes + len(plan.rejected), num_done
         self.num_frames = self.num_done = self.num_failed = 0
@@ -61,7 +61,7 @@ class ConversionProgress:
         if is_again:
             return
         for note in (
-            (*plan.notes, *plan.machine_notes) if plan.part != "held out" else ()
+            (*plan.notes, *plan.machine_notes) if plan.split != "held out" else ()
         ):  # told with those for training
             self._print(_noted(note))
         if num_done:
@@ -83,15 +83,15 @@ class ConversionProgress:
     def on_retry(self, num_failed: int) -> None:
         """Print that failed episodes are tried once more, as the bar stands still meanwhile."""
         self.bar.update(self.task, description=f"retrying {num_failed:,} failed")
-        self._print(f"trying {counted(num_failed, 'failed episode')} once more")
+        self._print(f"trying {format_count(num_failed, 'failed episode')} once more")
 
     def what_now(self, out: Path, *, skips_bad: bool) -> str:
         """What a run with failed episodes has kept, and how to continue."""
         kept, planned = sum(self.kept.values()), sum(self.planned.values())
         skip = "" if skips_bad else ", or pass --skip-bad to finish without them"
         return (
-            f"{kept:,} of {counted(planned, 'episode')} are converted and kept; {out / QUARANTINE} lists the others: "
-            f"fix them and run the same command again{skip}"
+            f"{kept:,} of {format_count(planned, 'episode')} are converted and kept; {out / QUARANTINE} lists the "
+            f"others: fix them and run the same command again{skip}"
         )
 
     def stopped(self) -> None:
@@ -147,12 +147,14 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
         table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))
     _add_remarks(table, summary.dropped)
     if (held := summary.held_out) is not None:
-        table.add_row("held out", f"{counted(held.num_episodes, 'episode')}, {counted(held.num_frames, 'frame')}")
+        table.add_row(
+            "held out", f"{format_count(held.num_episodes, 'episode')}, {format_count(held.num_frames, 'frame')}"
+        )
     if summary.redone:
         clips = f"{len(summary.redone):,} clips on the CPU, as the GPU did not; the first: {summary.redone[0]}"
         table.add_row("made again", escape(printable(clips)))
     if summary.quarantined:
-        table.add_row("skipped", f"{counted(len(summary.quarantined), 'episode')} that could not be converted")
+        table.add_row("skipped", f"{format_count(len(summary.quarantined), 'episode')} that could not be converted")
     console.print(table)
     for warning in summary.warnings:
         console.print(f"warning: {escape(printable(str(warning)))}", soft_wrap=True, highlight=False)
@@ -171,7 +173,7 @@ def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
     for name in ("fault", "num", "episodes", "the first of them"):
         table.add_column(name, overflow="fold")
     for code, alike in sorted(by_code.items()):
-        episodes = some(list(dict.fromkeys(str(one.episode) for one in alike)))
+        episodes = join_names(list(dict.fromkeys(str(one.episode) for one in alike)))
         table.add_row(code, f"{len(alike):,}", episodes, escape(printable(alike[0].reason)))
     console.print(table)
 
@@ -186,9 +188,11 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
         table.add_row("clips", f"about {rest} (judged by one episode of each source)")
     table.add_row("size", f"about {decimal(estimate.num_bytes)}, of {decimal(estimate.free_bytes)} free")
     table.add_row("", f"and {decimal(estimate.num_scratch_bytes)} while statistics are computed at the end")
-    table.add_row("time", f"{_wall(estimate, num_workers)} on {counted(num_workers, 'core')} (measured on one episode)")
+    table.add_row(
+        "time", f"{_wall(estimate, num_workers)} on {format_count(num_workers, 'core')} (measured on one episode)"
+    )
     for source, episodes in estimate.held_out.items():
-        held = f"{counted(len(episodes), 'episode')} of {source}: {some(list(map(str, episodes)))}"
+        held = f"{format_count(len(episodes), 'episode')} of {source}: {join_names(list(map(str, episodes)))}"
         table.add_row("would hold out", escape(printable(held)))
     _add_remarks(table, estimate.dropped)
     console.print(table)

@@ -11,7 +11,7 @@ from tyro.conf import arg
 
 from millrace.commands.flags import Flag
 from millrace.engine.output.upload import publish
-from millrace.engine.text import counted
+from millrace.engine.text import format_count
 
 
 @dataclass(frozen=True)
@@ -45,5 +45,5 @@ class Upload:
 
     def _tell(self, num_files: int, num_bytes: int) -> None:
         """Print the upload's size first: without a terminal huggingface_hub shows no progress for a long time."""
-        sizes = f"{counted(num_files, 'file')}, {decimal(num_bytes)}"
+        sizes = f"{format_count(num_files, 'file')}, {decimal(num_bytes)}"
         print(f"uploading {self.folder} to {self.repo}: {sizes}", file=sys.stderr)

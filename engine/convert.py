@@ -24,7 +24,7 @@ from millrace.engine.output.quarantine import failure_line
 from millrace.engine.output.warned import sum_warnings
 from millrace.engine.planning.copies import count_copies
 from millrace.engine.planning.plan import ConversionPlan, first_fault
-from millrace.engine.planning.planner import plan_parts
+from millrace.engine.planning.planner import plan_splits
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Rerun, Watch, as_left, run_plan
 from millrace.engine.sources.location import parse_hub_id
@@ -37,7 +37,7 @@ __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_
 
 def plan_conversion(recipe: Recipe) -> ConversionPlan:
     """Open the recipe's sources and plan every episode of the train split; only metadata is read."""
-    return plan_parts(recipe)[0]
+    return plan_splits(recipe)[0]
 
 
 def convert(
@@ -83,13 +83,13 @@ def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: W
     run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
     with _on_device(_unfinished(parts, rerun), recipe.device, begun, workers) as todo:
         summaries = _run_all(todo, run)
-    first, *others = (summaries.get(plan.part) or _finished(plan, folder, rerun) for plan, folder in parts)
+    first, *others = (summaries.get(plan.split) or _finished(plan, folder, rerun) for plan, folder in parts)
     return replace(first, held_out=others[0]) if others else first
 
 
 def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[OutputPart], Stages | None]:
     """The plans and folders of a recipe's datasets, and the encoder that an earlier run chose; None: no earlier run."""
-    plans = plan_parts(recipe if overwrite else _at_commits(recipe, begun_commits(out)))
+    plans = plan_splits(recipe if overwrite else _at_commits(recipe, begun_commits(out)))
     folders = part_folders(plans, out)
     begun = None if overwrite else begun_with(folders, recipe.device)
     plans = [made_with(plan, begun or CPU_STAGES) for plan in plans]
@@ -145,7 +145,7 @@ def _run_all(todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summa
     summaries: dict[str | None, Summary] = {}
     for plan, folder in todo:
         try:
-            summaries[plan.part] = run(plan, folder)
+            summaries[plan.split] = run(plan, folder)
         except EpisodesFailed as error:
             lines += error.lines
             found += error.quarantined

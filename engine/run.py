@@ -18,7 +18,7 @@ from millrace.engine.output.folder import output_folder, remove_strays
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import set_aside, without_failed
 from millrace.engine.output.renumber import renumber
-from millrace.engine.planning.numbering import Key, without, without_unused_tasks
+from millrace.engine.planning.numbering import Key, remove_episodes, remove_unused_tasks
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, first_fault
 from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.summary import Summary, summarize
@@ -80,13 +80,13 @@ def as_left(plan: ConversionPlan, out: Path, rerun: Rerun) -> ConversionPlan:
     """The plan as an earlier run finished it: without skipped episodes, and without tasks that no row names."""
     plan = without_skipped(plan, out) if rerun.skip_bad else plan
     with Ledger(out, plan, is_read_only=True) as ledger:
-        return without_unused_tasks(plan, ledger.records())
+        return remove_unused_tasks(plan, ledger.records())
 
 
 def without_skipped(plan: ConversionPlan, out: Path) -> ConversionPlan:
     """The plan without the episodes that an earlier run with --skip-bad skipped and that were not fixed since."""
     with Ledger(out, plan, is_read_only=True) as ledger:
-        return without(plan, {failure.key for failure in ledger.skipped})
+        return remove_episodes(plan, {failure.key for failure in ledger.skipped})
 
 
 class _Run:
@@ -106,7 +106,7 @@ class _Run:
             with Ledger(self.out, plan, verify=self.rerun.verify) as ledger:
                 failures = self._convert(plan, ledger)
                 if not failures and (self.rerun.skip_bad or not plan.rejected):
-                    rest = without_unused_tasks(plan, ledger.records())
+                    rest = remove_unused_tasks(plan, ledger.records())
                     if rest is plan:
                         return self._commit(plan, ledger)
                 else:

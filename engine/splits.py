@@ -21,12 +21,12 @@ def part_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
         OutputExists: an earlier run held episodes out, which this one would train on.
     """
     held_out = heldout_folder(out)
-    if plans[0].part is None and _is_held_out(held_out):
+    if plans[0].split is None and _is_held_out(held_out):
         raise OutputExists(
             f"{held_out} holds episodes that an earlier run held out of {out}; this one holds none out, and would "
             f"train on them too. Pass the same --holdout, choose another folder, or move {held_out} away"
         )
-    return [held_out if plan.part == "held out" else out for plan in plans]
+    return [held_out if plan.split == "held out" else out for plan in plans]
 
 
 def _is_held_out(folder: Path) -> bool:

@@ -73,7 +73,7 @@ class Estimate:
 def held_out_episodes(plan: ConversionPlan) -> dict[str, tuple[int, ...]]:
     """Episodes that are held out, as their sources number them, by the source's path; none where none are."""
     found: dict[str, tuple[int, ...]] = {}
-    for episode in plan.episodes if plan.part == "held out" else ():
+    for episode in plan.episodes if plan.split == "held out" else ():
         name = str(plan.recipe.sources[episode.binding].path)
         found[name] = (*found.get(name, ()), episode.episode.index)
     return found

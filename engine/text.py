@@ -8,12 +8,12 @@ def printable(text: object) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text))
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """A number of things: "1 episode", "1,200 episodes"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def some(names: Sequence[str], limit: int = 8) -> str:
+def join_names(names: Sequence[str], limit: int = 8) -> str:
     """A list of names, cut short: "a, b, c and 20 more"."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

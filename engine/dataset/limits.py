@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from millrace.embodiments.joint_map import JointMap
 from millrace.embodiments.robot import TWO_TURNS
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 # Sensors, calibrations and commands go a little beyond; another unit goes far beyond.
 MARGIN = 0.1
@@ -67,7 +67,7 @@ def find_beyond(
 def describe_beyond(vector: str, beyond: Sequence[Beyond]) -> str:
     """One line about the joints of a vector."""
     farthest = beyond[0]
-    others = f"; so do {some([one.joint for one in beyond[1:]], 4)}" if len(beyond) > 1 else ""
+    others = f"; so do {join_names([one.joint for one in beyond[1:]], 4)}" if len(beyond) > 1 else ""
     return f"{vector}: {farthest} ({farthest.guess}){others}"
 
 

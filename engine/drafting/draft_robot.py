@@ -16,7 +16,7 @@ from millrace.engine.errors import DatasetError
 from millrace.engine.planning.joint_columns import match_columns
 from millrace.engine.planning.vector_columns import PartColumn, find_vectors, unused_columns
 from millrace.engine.sources import SourceDataset
-from millrace.engine.text import printable, some
+from millrace.engine.text import join_names, printable
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Facts:
     def left_out(self) -> tuple[str, ...]:
         """What the draft does not take, in words."""
         unused = unused_columns(self.dataset, self.vectors)
-        columns = (f"columns of numbers that are no part of it: {some(unused, 20)}",) if unused else ()
+        columns = (f"columns of numbers that are no part of it: {join_names(unused, 20)}",) if unused else ()
         words = (
             *columns,
             *self.modality.problems,

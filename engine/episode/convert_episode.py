@@ -34,8 +34,8 @@ from millrace.engine.errors import (
 from millrace.engine.layout import EpisodePaths, camera_key
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.joint_columns import JointColumns
-from millrace.engine.planning.language import row_texts
-from millrace.engine.planning.plan import EpisodePlan, Job, chosen_frames, first_fault
+from millrace.engine.planning.language import row_instructions
+from millrace.engine.planning.plan import EpisodePlan, Job, episode_frame_indices, first_fault
 from millrace.engine.planning.resample import resample_actions
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from millrace.engine.sources.file_state import FileState, why_changed
@@ -78,7 +78,7 @@ class _Conversion:
         self.unfinished = scratch / f"{plan.index}-{uuid4().hex}"
         self.binding = job.bindings[plan.binding]
         self.paths = EpisodePaths(plan.index, job.chunks_size)
-        self.frames = chosen_frames(plan.episode, self.binding.fps, job.video.fps, job.resample)
+        self.frames = episode_frame_indices(plan.episode, self.binding.fps, job.video.fps, job.resample)
         self.clock = StageClock()
         self.files: list[FileRecord] = []
         self.copied: list[str] = []
@@ -302,7 +302,7 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
     if binding.texts is None:
         numbers = integers(table, binding.task_column, where=where)
     else:
-        numbers = np.array([binding.texts.get(text, -1) for text in row_texts(table, binding.task_column)])
+        numbers = np.array([binding.texts.get(text, -1) for text in row_instructions(table, binding.task_column)])
     theirs, inverse = np.unique(numbers, return_inverse=True)
     unknown = [index for index in theirs.tolist() if index not in binding.tasks]
     if unknown:

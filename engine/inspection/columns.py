@@ -8,7 +8,6 @@ from millrace.embodiments import Robot
 from millrace.embodiments.matching import spelling
 from millrace.engine.layout import ACTION, STATE
 from millrace.engine.planning.binding import BOOKKEEPING
-from millrace.engine.planning.joint_columns import width_of
 from millrace.engine.sources import Feature
 
 NUMBERED = ("timestamp", "frame_index", "task_index")
@@ -46,7 +45,7 @@ class Columns:
     @cached_property
     def widths(self) -> dict[str, int]:
         """Values a row of each column."""
-        return {name: width_of(feature) for name, feature in self.floats.items()} | dict.fromkeys(self.numbered, 1)
+        return {name: feature.num_values for name, feature in self.floats.items()} | dict.fromkeys(self.numbered, 1)
 
     def joints(self, name: str) -> list[str]:
         """What to call each value of a column in front of people."""
@@ -80,7 +79,7 @@ def is_vector(name: str, feature: Feature) -> bool:
 
 def value_names(name: str, feature: Feature) -> list[str]:
     """What to call each value of a column in front of people."""
-    num_values = width_of(feature)
+    num_values = feature.num_values
     if feature.names and len(feature.names) == num_values:
         return list(feature.names)
     return [name] if num_values == 1 else [f"value {number}" for number in range(num_values)]

@@ -22,7 +22,7 @@ from millrace.engine.inspection.outliers import Seen
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import SourceEpisode
 from millrace.engine.sources.row_reader import RowReader
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 IDLE_SECONDS = 1.0
 MAX_LAG_SECONDS = 0.5
@@ -175,7 +175,7 @@ def _numbers(column: pa.ChunkedArray) -> Floats:
     while pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
         lengths = pc.unique(pc.list_value_length(array)).to_pylist()
         if len(lengths) > 1 or None in lengths:
-            raise RowsError(f"has rows of {some([str(length) for length in lengths])} values")
+            raise RowsError(f"has rows of {join_names([str(length) for length in lengths])} values")
         num_values *= lengths[0] if lengths else 0
         array = array.flatten()
     if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type) or pa.types.is_boolean(array.type)):
@@ -192,7 +192,9 @@ def _gaps_in_values(episode: SourceEpisode, name: str, joints: list[str], values
     if bad.any():
         first = int(np.flatnonzero(bad.any(axis=1))[0])
         places = [joints[place] for place in np.flatnonzero(bad.any(axis=0))]
-        message = f"'{name}': NaN, infinite or missing in {some(places)}: {bad.sum()} values, the first in row {first}"
+        message = (
+            f"'{name}': NaN, infinite or missing in {join_names(places)}: {bad.sum()} values, the first in row {first}"
+        )
         yield found("nan", message, episode=episode.index)
 
 
@@ -211,7 +213,7 @@ def _bookkeeping_findings(
     if "task_index" in values and checks.tasks:
         unknown = [f"{index:g}" for index in np.unique(values["task_index"]) if index not in checks.tasks]
         if unknown:
-            yield found("unknown-task", f"no task has the index {some(unknown)}", episode=episode.index)
+            yield found("unknown-task", f"no task has the index {join_names(unknown)}", episode=episode.index)
 
 
 def _is_idle(values: Mapping[str, Floats], checks: RowChecks) -> NDArray[np.bool_] | None:

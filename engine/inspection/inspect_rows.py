@@ -20,7 +20,7 @@ from millrace.engine.sources import Feature, SourceDataset, SourceEpisode
 from millrace.engine.sources.containment import own
 from millrace.engine.sources.parquet import read_schema
 from millrace.engine.sources.row_reader import RowReader
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 # Episodes that tell how far each joint goes.
 MAX_SCALED = 32
@@ -135,7 +135,9 @@ def _stored_features(
 
 
 def _missing_column(name: str, stored: list[str], path: Path) -> Finding:
-    return found("missing-column", f"'{name}' is in info.json, but not in {path}. Known: {some(stored, 20)}", path=path)
+    return found(
+        "missing-column", f"'{name}' is in info.json, but not in {path}. Known: {join_names(stored, 20)}", path=path
+    )
 
 
 def _make_checks(
@@ -169,7 +171,9 @@ def _constant_findings(extents: Mapping[str, Extent], columns: Columns) -> Itera
         is_constant = high - low <= CONSTANT_SHARE * np.maximum(np.abs(low), np.abs(high))
         joints = [columns.joints(name)[place] for place in np.flatnonzero(is_constant)]
         if joints:
-            yield found("constant-joint", f"'{name}': {some(joints)} never change ({len(joints)} of {len(low)} values)")
+            yield found(
+                "constant-joint", f"'{name}': {join_names(joints)} never change ({len(joints)} of {len(low)} values)"
+            )
 
 
 def _reversed_findings(agreements: Mapping[int, Extent], columns: Columns) -> Iterator[Finding]:

@@ -198,7 +198,7 @@ def _manifest(
     left_out = [episode.model_dump(mode="json") for episode in public_quarantine(ledger.skipped, plan)]
     head = {
         "recipe": _public_recipe(plan),
-        "part": plan.part,
+        "part": plan.split,
         "map": plan.map.name,
         "at_rest": _at_rest(plan),
         "frames": [framing.model_dump(mode="json") for framing in plan.framings],

@@ -35,7 +35,7 @@ def header_of(plan: ConversionPlan) -> dict[str, Any]:
     return {
         **recipe,
         "robot": _named(recipe["robot"]),
-        PART: plan.part,
+        PART: plan.split,
         MAPS: [binding.map.digest for binding in plan.job.bindings],
         STAGES: plan.job.video.stages.model_dump(mode="json"),
         LIBRARIES: byte_versions(),

@@ -10,7 +10,7 @@ from millrace.engine.dataset.writing import move
 from millrace.engine.errors import CannotSkip, EpisodesFailed, FaultCode, Quarantined
 from millrace.engine.layout import QUARANTINE
 from millrace.engine.output.warned import without_roots
-from millrace.engine.planning.numbering import without
+from millrace.engine.planning.numbering import remove_episodes
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.planner import check_horizon
 from millrace.engine.sources.damage import naming
@@ -80,7 +80,7 @@ def without_failed(plan: ConversionPlan, failures: Sequence[EpisodeFailure]) -> 
     roots = {plan.job.bindings[failure.binding].root for failure in failures}
     if gone := next((root for root in roots if not root.is_dir()), None):
         raise CannotSkip(f"{gone} itself is gone")
-    rest = without(plan, {failure.key for failure in failures})
+    rest = remove_episodes(plan, {failure.key for failure in failures})
     lost = {episode.binding for episode in plan.episodes} - {episode.binding for episode in rest.episodes}
     if lost:
         path = plan.recipe.sources[min(lost)].path

@@ -23,8 +23,8 @@ class Binding:
 
     root: the source's folder. revision: which state of it, where its name has several.
     cameras: target camera -> source camera. tasks: source task index -> output task index; None where
-    all rows of an episode have the task that its plan names. task_column: holds the former; or texts, whose numbers
-    are in texts. sizes: width and height of each source camera in use, as info.json tells them.
+    all rows of an episode have the task that its plan names. task_column: names each row's task, by index, or as
+    text; texts: the index of each such text. sizes: width and height of each source camera in use, by info.json.
     """
 
     source: SourceSpec
@@ -53,7 +53,7 @@ class Binding:
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def dropped(source: SourceDataset, binding: Binding) -> Iterable[str]:
+def dropped_features(source: SourceDataset, binding: Binding) -> Iterable[str]:
     """Columns and cameras of the source that the output does not use."""
     keys = source.camera_features
     cameras = (key for camera in binding.cameras.values() for key in keys.get(camera, ()))
@@ -61,7 +61,7 @@ def dropped(source: SourceDataset, binding: Binding) -> Iterable[str]:
     return (name for name in source.features if name not in used)
 
 
-def notes(source: SourceDataset, binding: Binding) -> Iterable[str]:
+def binding_notes(source: SourceDataset, binding: Binding) -> Iterable[str]:
     """Notes for the user: what was matched, and what is not used."""
     robot = binding.map.source.name
     for vector in (binding.state, binding.action):

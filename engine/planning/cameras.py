@@ -19,7 +19,7 @@ def bind_cameras(
     compiled: CompiledMap,
     wanted: Sequence[str] | None,
     *,
-    without: Collection[str] = (),
+    skipped: Collection[str] = (),
     as_listed: bool = False,
 ) -> dict[str, str]:
     """Map target cameras to source cameras; a source of the target's own robot keeps its cameras.
@@ -29,8 +29,8 @@ def bind_cameras(
         spec: What the recipe says of it.
         compiled: Its map.
         wanted: The output's cameras, None: whichever there are.
-        without: Cameras that are left out, by the output's name or the source's.
-        as_listed: Whether a source of the target's own robot keeps those cameras only that the robot's file lists.
+        skipped: Cameras to skip, by the output's name or the source's.
+        as_listed: Whether a source of the target's own robot keeps only the cameras that the robot's file lists.
 
     Raises:
         UnknownName: the recipe names a camera that the target robot lacks.
@@ -46,7 +46,7 @@ def bind_cameras(
     cameras = {
         target: camera
         for target, camera in cameras.items()
-        if (wanted is None or target in wanted) and not {target, camera} & set(without)
+        if (wanted is None or target in wanted) and not {target, camera} & set(skipped)
     }
     listed = f". Robot file '{compiled.target.name}' lists it under `cameras:`; delete it there to do without"
     _check_bound(source, cameras, advice=listed if as_listed else "")
@@ -78,7 +78,7 @@ def _own_name(source: SourceDataset, robot: Robot, camera: str) -> str:
     return camera_name(robot.find_camera(camera, [*source.cameras, *features]) or camera)
 
 
-def check_named(source: SourceDataset, spec: SourceSpec) -> None:
+def check_named_cameras(source: SourceDataset, spec: SourceSpec) -> None:
     """Check that a source has the cameras that the recipe names, whatever its map is.
 
     Raises:
@@ -98,14 +98,14 @@ def _check_exists(source: SourceDataset, camera: str, target: str) -> None:
         raise DatasetError(f"{source.address}: {reason}")
 
 
-def check_without(without: Collection[str], sources: Sequence[tuple[SourceDataset, CompiledMap]]) -> None:
+def check_skipped_cameras(skipped: Collection[str], sources: Sequence[tuple[SourceDataset, CompiledMap]]) -> None:
     """Check that every camera to skip is a camera of a source or of the output's robot.
 
     Raises:
         UnknownName: one is not.
     """
     known = dict.fromkeys(name for source, compiled in sources for name in (*source.cameras, *compiled.target.cameras))
-    for name in without:
+    for name in skipped:
         if name not in known:
             raise unknown_name(name, "camera that could be left out", known)
 

@@ -1,4 +1,4 @@
-"""Which episodes are kept for evaluation: whole ones, the same ones each time, some of every source."""
+"""Choose the episodes that are held out for evaluation: the same ones in each run, some of every source."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -22,22 +22,22 @@ def heldout_folder(out: Path) -> Path:
     return named.with_name(named.name + HELD_OUT)
 
 
-def split(
+def split_episodes(
     sources: Sequence[PreparedSource], share: Fraction | None, problems: Problems
 ) -> tuple[list[tuple[SourceEpisode, ...]], list[tuple[SourceEpisode, ...]]]:
     """Split each source's episodes into train and held out.
 
-    An episode that several sources have, in whichever revision or as datasets of ours made of it, is held out of
-    all of them.
+    An episode that several sources contain, in any revision or converted by Millrace before, is held out of all of
+    them.
 
     Args:
         sources: What the recipe selects.
         share: Of each source's episodes, readable or not, rounded, at least one; sources may list their own instead.
-        problems: Takes in sources that leave nothing to train on.
+        problems: Collects sources of which nothing is left to train on.
     """
     held: set[Origin] = set()
     for source in sources:
-        found = problems.collect((*source.key, "holdout"), _held_out, source, share)
+        found = problems.collect((*source.key, "holdout"), _select_held_out, source, share)
         held.update(source.origins[episode.index] for episode in found or ())
     parts: tuple[list[tuple[SourceEpisode, ...]], list[tuple[SourceEpisode, ...]]] = ([], [])
     for source in sources:
@@ -52,8 +52,8 @@ def split(
     return parts
 
 
-def copy_notes(sources: Sequence[PreparedSource]) -> Iterator[str]:
-    """Sources of other names that may be copies of each other, as nobody could tell but by reading all rows."""
+def duplicate_notes(sources: Sequence[PreparedSource]) -> Iterator[str]:
+    """Warn of sources whose episodes have the same lengths but other origins: they may be copies of each other."""
     seen: dict[object, PreparedSource] = {}
     for source in sources:
         lengths = source.fps, tuple(episode.num_frames for episode in source.dataset.episodes)
@@ -66,7 +66,7 @@ def copy_notes(sources: Sequence[PreparedSource]) -> Iterator[str]:
             )
 
 
-def _held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpisode]:
+def _select_held_out(source: PreparedSource, share: Fraction | None) -> list[SourceEpisode]:
     if source.spec.holdout == NONE:
         return []
     if source.spec.holdout is not None:

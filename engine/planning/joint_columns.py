@@ -51,7 +51,7 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
     for wanted, joints in robot.layout(vector).columns.items():
         column = _find(source, robot, wanted, vector)
         feature = source.features[column]
-        width = width_of(feature)
+        width = feature.num_values
         try:
             match = _match(feature, wanted, robot, vector)
         except JointMismatch as error:
@@ -68,7 +68,7 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
 
 def _match(feature: Feature, column: str, robot: Robot, vector: Vector) -> Match:
     """Match by name; by position if the column has no names, or exactly names that the robot file lists for it."""
-    width, stated, joints = width_of(feature), feature.stated_names, robot.layout(vector).columns[column]
+    width, stated, joints = feature.num_values, feature.stated_names, robot.layout(vector).columns[column]
     if width == 0:
         raise JointMismatch("its shape in meta/info.json does not tell how many values it holds; write it there")
     if not stated and column in robot.column_slices:
@@ -92,11 +92,6 @@ def _match_slices(robot: Robot, column: str, vector: Vector, width: int) -> Matc
     return Match(slices.gather(groups[column]), "position")
 
 
-def width_of(feature: Feature) -> int:
-    """Values a row, as the metadata says."""
-    return feature.num_values
-
-
 def _find(source: SourceDataset, robot: Robot, wanted: str, vector: Vector) -> str:
     known = [name for name, feature in source.features.items() if not feature.is_camera]
     column = robot.find_column(wanted, known)
@@ -112,6 +107,6 @@ def _find(source: SourceDataset, robot: Robot, wanted: str, vector: Vector) -> s
 
 
 def _misfit(column: str, feature: Feature, num_joints: int) -> str:
-    if width_of(feature) != num_joints and not feature.stated_names:
-        return f"'{column}' is {width_of(feature)} wide, not {num_joints}"
+    if feature.num_values != num_joints and not feature.stated_names:
+        return f"'{column}' is {feature.num_values} wide, not {num_joints}"
     return f"'{column}' names {'other' if feature.stated_names else 'no'} joints"

@@ -27,16 +27,19 @@ def is_text_column(source: SourceDataset, column: str) -> bool:
     return source.features[column].dtype == TEXT
 
 
-def with_texts(
+def read_instructions(
     source: SourceDataset, episodes: Sequence[SourceEpisode], column: str
 ) -> tuple[SourceDataset, list[SourceEpisode]]:
-    """The source with the texts of a column as its tasks, for the dataset and for each episode; reads the rows."""
+    """Read the rows and return the source, and its episodes, with the texts of a column as tasks.
+
+    An episode whose rows cannot be read gets a fault in place of its tasks.
+    """
     reader, numbers = RowReader(), dict[str, int]()
     found = []
     for episode in episodes:
         try:
             episode.fetch(())
-            texts = dict.fromkeys(row_texts(reader.read(episode, [column])[1], column))
+            texts = dict.fromkeys(row_instructions(reader.read(episode, [column])[1], column))
         except MillraceError as error:
             faults = (*episode.faults, SourceFault(fault_code(error), str(error)))
             found.append(replace(episode, tasks=("unknown",), faults=faults))
@@ -47,7 +50,7 @@ def with_texts(
     return replace(source, tasks={number: text for text, number in numbers.items()}), found
 
 
-def row_texts(table: pa.Table, column: str) -> list[str]:
+def row_instructions(table: pa.Table, column: str) -> list[str]:
     """The instruction of each row.
 
     Raises:

@@ -9,7 +9,7 @@ from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.location import parse_hub_id, public_name
 
 
-def origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:
+def episode_origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:
     """The origin of each episode of a dataset, readable or not, by its number there.
 
     Args:

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from millrace.engine.planning.plan import EpisodePlan
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 # LeRobot 0.3.3's tolerance_s, seconds, for the steps between timestamps (datasets/utils.py, check_timestamps_sync).
 LEROBOT_TOLERANCE_SECONDS = 1e-4
@@ -18,7 +18,9 @@ def long_episode_notes(episodes: Sequence[EpisodePlan], fps: Fraction) -> Iterat
     limit = num_exact_frames(longest, fps)
     long = [episode for episode in episodes if episode.num_frames > limit]
     if long:
-        listed = some([f"{episode.episode.index} ({episode.num_frames / float(fps):.0f} s)" for episode in long], 4)
+        listed = join_names(
+            [f"{episode.episode.index} ({episode.num_frames / float(fps):.0f} s)" for episode in long], 4
+        )
         yield (
             f"{len(long)} episodes are longer than {limit / float(fps):.0f} s (of the source: {listed}); LeRobot 0.3.3 "
             f"refuses their timestamps, as float32 rounds them by more than {LEROBOT_TOLERANCE_SECONDS:g} s; GR00T "
@@ -27,7 +29,7 @@ def long_episode_notes(episodes: Sequence[EpisodePlan], fps: Fraction) -> Iterat
 
 
 def num_exact_frames(num_frames: int, fps: Fraction) -> int:
-    """The first frames of an episode whose float32 timestamps step by 1 / fps within LeRobot's tolerance."""
+    """How many frames from the start have float32 timestamps whose steps are 1 / fps within LeRobot's tolerance."""
     seconds = (np.arange(num_frames) / float(fps)).astype(np.float32)
     off = np.flatnonzero(np.abs(np.diff(seconds) - np.float32(1 / fps)) > LEROBOT_TOLERANCE_SECONDS)
     return int(off[0]) + 1 if len(off) else num_frames

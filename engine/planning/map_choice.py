@@ -14,7 +14,7 @@ from millrace.engine.planning.robot_guess import guess_map
 from millrace.engine.sources import SourceDataset
 
 # A source with its map, that map, and what the user should know.
-Choice = tuple[SourceSpec, CompiledMap, tuple[str, ...]]
+MapChoice = tuple[SourceSpec, CompiledMap, tuple[str, ...]]
 
 
 class RecipeMaps:
@@ -29,7 +29,7 @@ class RecipeMaps:
         self.target: Robot | None = None if robot is None else load_robot(robot)
         self._compiled: dict[tuple[str | None, str], CompiledMap] = {}
 
-    def choose(self, spec: SourceSpec, source: SourceDataset) -> Choice:
+    def choose(self, spec: SourceSpec, source: SourceDataset) -> MapChoice:
         """The source's settings with the map filled in if only one fits; that map; and notes for the user.
 
         Raises:
@@ -39,7 +39,7 @@ class RecipeMaps:
             return spec, self.compiled(spec), ()
         misfit = None if self.target is None else _misfit(source, self.target)
         if self.target is not None and misfit is None:
-            return spec, _as_trained(self.compiled(spec), source), ()
+            return spec, _restrict_training(self.compiled(spec), source), ()
         try:
             guess = guess_map(source, self.robot, str(spec.path))
         except RecipeError as unclear:
@@ -48,7 +48,7 @@ class RecipeMaps:
         return chosen, self.compiled(chosen), (f"{source.address}: taken for map '{guess.map}': {guess.reason}",)
 
     def compiled(self, spec: SourceSpec) -> CompiledMap:
-        """The map that a source names, or that of the robot onto itself, with the recipe's own rules.
+        """The compiled map that a source names, or the robot's map onto itself, with the recipe's own rules.
 
         Raises:
             MillraceError: the map or a rule is wrong, or it leads to another robot than the recipe's.
@@ -70,7 +70,7 @@ class RecipeMaps:
         return compiled
 
 
-def _as_trained(kept: CompiledMap, source: SourceDataset) -> CompiledMap:
+def _restrict_training(kept: CompiledMap, source: SourceDataset) -> CompiledMap:
     """A robot's map onto itself, for a dataset that says which of its groups are trained: the others merely rest."""
     try:
         config = read_config(source.root)
@@ -92,7 +92,7 @@ def _misfit(source: SourceDataset, robot: Robot) -> ColumnMisfit | None:
     return None
 
 
-def combined(maps: Sequence[CompiledMap]) -> CompiledMap:
+def combine_maps(maps: Sequence[CompiledMap]) -> CompiledMap:
     """One map to describe the output of several: it trains the groups that all of them train.
 
     A group that one source moves and another lets rest would teach that it rests.

@@ -19,12 +19,12 @@ def is_trainable(dataset: SourceDataset) -> bool:
 
 
 def validate_command(source: str) -> str:
-    """For a dataset that is finished."""
+    """The command that checks a finished dataset."""
     return shlex.join(["millrace", "validate", source])
 
 
 def draft_commands(dataset: SourceDataset, source: str) -> tuple[str, str]:
-    """For a robot that does not ship: draft its file, then convert."""
+    """The commands for a robot that does not ship: draft its file, then convert."""
     draft = ["millrace", "robots", "new", "--from", source, "--out", ROBOT_FILE]
     draft += ["--follow-links"] if _follows_links(dataset) else []
     return shlex.join(draft), convert_command(dataset, source, ["--robot", ROBOT_FILE])
@@ -44,7 +44,7 @@ def shipped_command(
 
 
 def convert_command(dataset: SourceDataset, source: str, choice: Sequence[str]) -> str:
-    """The conversion of a dataset by a map or robot, with what it cannot do without."""
+    """The conversion of a dataset by a map or robot, with the flags that the dataset needs."""
     words = ["millrace", "convert", source, "OUT", *choice]
     if _follows_links(dataset):
         words.append("--follow-links")

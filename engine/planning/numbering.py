@@ -13,7 +13,7 @@ from millrace.engine.layout import MANIFEST
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
 from millrace.engine.planning.prepare import PreparedSource
-from millrace.engine.planning.tasks import rewritten, row_tasks, tasks_by_list
+from millrace.engine.planning.tasks import rewrite_task, row_tasks, tasks_by_list
 from millrace.engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode
 from millrace.engine.sources.file_state import FileState
 from millrace.engine.sources.picture_paths import pictures_digest
@@ -28,7 +28,7 @@ MAX_STATES = 256
 
 def number_tasks(sources: Sequence[PreparedSource], selected: Sequence[Episodes]) -> dict[str, int]:
     """Output task indices, each text once: those that metadata lists for the episodes in order of appearance,
-    then those that rows may name besides; see `without_unused_tasks`."""
+    then those that rows may name besides; see `remove_unused_tasks`."""
     texts: dict[str, None] = {}
     for source, episodes in zip(sources, selected, strict=True):
         for told in tasks_by_list(source.dataset, episodes, source.spec).values():
@@ -53,7 +53,7 @@ def number_episodes(
     state_of = lru_cache(maxsize=MAX_STATES)(FileState.of)  # many episodes may share a file
     for number, (source, episodes) in enumerate(zip(sources, selected, strict=True)):
         # Clips may be copied with what the source's manifest says of them.
-        texts = sorted((index, rewritten(text, source.spec)) for index, text in source.dataset.tasks.items())
+        texts = sorted((index, rewrite_task(text, source.spec)) for index, text in source.dataset.tasks.items())
         known = repr((bindings[number].digest, texts, _state_of_manifest(source.dataset)))
         cameras = frozenset(bindings[number].cameras.values())
         tasks_of = tasks_by_list(source.dataset, episodes, source.spec)
@@ -77,12 +77,12 @@ def _with_cameras(episode: SourceEpisode, cameras: Collection[str]) -> SourceEpi
     return episode if len(clips) == len(episode.clips) else replace(episode, clips=clips)
 
 
-def without(plan: ConversionPlan, left_out: Collection[Key]) -> ConversionPlan:
-    """The plan without some episodes, as if the recipe never named them; its numbers have no gaps.
+def remove_episodes(plan: ConversionPlan, removed: Collection[Key]) -> ConversionPlan:
+    """The plan without some episodes, as if the recipe did not select them: numbers have no gaps.
 
-    What is held out stays held out: the split was made before.
+    Held-out episodes stay held out: the split is not made again.
     """
-    episodes = [episode for episode in plan.episodes if episode.key not in left_out]
+    episodes = [episode for episode in plan.episodes if episode.key not in removed]
     texts = dict.fromkeys(text for episode in episodes for text in episode.tasks)
     for number in sorted({episode.binding for episode in episodes}):
         in_rows = plan.job.bindings[number].tasks or {}
@@ -95,7 +95,7 @@ def without(plan: ConversionPlan, left_out: Collection[Key]) -> ConversionPlan:
     return _with_tasks(replace(plan, episodes=renumbered), texts)
 
 
-def without_unused_tasks(plan: ConversionPlan, records: Iterable[EpisodeRecord]) -> ConversionPlan:
+def remove_unused_tasks(plan: ConversionPlan, records: Iterable[EpisodeRecord]) -> ConversionPlan:
     """The plan without tasks that rows might have named but none does, once all of its episodes are converted."""
     listed = {text for episode in plan.episodes for text in episode.tasks}
     if listed.issuperset(plan.tasks):

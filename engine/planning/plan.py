@@ -20,7 +20,7 @@ from millrace.engine.video.framing import Framing
 from millrace.engine.video.reframe import Crop
 from millrace.engine.video.stages import Gpu
 
-Part = Literal["training", "held out"]
+Split = Literal["training", "held out"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class EpisodePlan:
     """One output episode.
 
     tasks: as the metadata says. first_index: the global index of its first frame. task_index: its first
-    task's. digest: of its source's files and of all else that decides its content beside the recipe, but not of
-    its numbers: a stopped run may be continued, and a finished episode get another number. origin: where it was
+    task's. digest: of its source's files and all else that decides its content, except the recipe and
+    its numbers, so that a finished episode may get another number when a stopped run continues. origin: where it was
     recorded. states: of the files of `episode.paths`, as the plan saw them; none where they lie on the Hub.
     """
 
@@ -60,7 +60,7 @@ class EpisodePlan:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Which episode it is, whatever its number: the source's number in the recipe, and its own there."""
+        """Identifies the episode whatever its output number: the source's number in the recipe, and its own there."""
         return self.binding, self.episode.index
 
 
@@ -68,14 +68,14 @@ class EpisodePlan:
 class ConversionPlan:
     """The whole output, before any of it is made.
 
-    part: of the recipe's episodes; None: all of them. recipe: with the maps that were guessed.
-    map: describes the output, whichever map an episode came by. dropped: source columns and cameras that
-    nothing asked for. notes: what the user should know. machine_notes: the same of this
+    split: of the recipe's episodes; None: all of them. recipe: with the maps that were guessed.
+    map: describes the output, whichever map an episode was converted by. dropped: source columns and cameras that
+    the output does not use. notes: what the user should know. machine_notes: the same about this
     machine, which no record keeps. rejected: selected episodes that the metadata does not describe well enough to
-    plan them; they have failed before a run begins. framings: how pictures become square, as far as metadata tells.
+    plan them; they count as failed. framings: how frames become square, as far as metadata tells.
     """
 
-    part: Part | None
+    split: Split | None
     recipe: Recipe
     job: Job
     map: CompiledMap
@@ -115,8 +115,8 @@ def first_fault(plan: EpisodePlan, job: Job) -> SourceFault | None:
     return next((fault for fault in plan.episode.faults if fault.camera in used), None)
 
 
-def chosen_frames(
+def episode_frame_indices(
     episode: SourceEpisode, source_fps: Fraction, target_fps: Fraction, resample: Resampler
 ) -> NDArray[np.int64]:
-    """Source frames that become the output's, shape (T',); for state, action and every camera alike."""
+    """Source frames that become the output's, shape (T',); the same for state, action and every camera."""
     return frame_indices(episode.num_frames, source_fps=source_fps, target_fps=target_fps, resampler=resample)

@@ -8,26 +8,26 @@ from millrace.embodiments import CompiledMap
 from millrace.embodiments.yaml_file import Key
 from millrace.engine.dataset.record import EpisodeFailure
 from millrace.engine.errors import RecipeError
-from millrace.engine.planning.binding import Binding, dropped, notes
-from millrace.engine.planning.cameras import check_cameras, check_without, output_cameras
-from millrace.engine.planning.holdout import copy_notes, split
-from millrace.engine.planning.long_episodes import long_episode_notes
-from millrace.engine.planning.map_choice import combined
-from millrace.engine.planning.numbering import Episodes, number_episodes, number_tasks
-from millrace.engine.planning.picture_notes import (
+from millrace.engine.planning.binding import Binding, binding_notes, dropped_features
+from millrace.engine.planning.cameras import check_cameras, check_skipped_cameras, output_cameras
+from millrace.engine.planning.frame_notes import (
     DEFAULT_CROP,
-    chosen_crop,
+    choose_crop,
     crop_notes,
-    framings,
-    info_size,
+    info_frame_size,
     no_camera_notes,
-    step_notes,
+    source_framings,
+    uneven_rate_notes,
 )
-from millrace.engine.planning.plan import ConversionPlan, Job, Part
+from millrace.engine.planning.holdout import duplicate_notes, split_episodes
+from millrace.engine.planning.long_episodes import long_episode_notes
+from millrace.engine.planning.map_choice import combine_maps
+from millrace.engine.planning.numbering import Episodes, number_episodes, number_tasks
+from millrace.engine.planning.plan import ConversionPlan, Job, Split
 from millrace.engine.planning.prepare import PreparedSource, prepare_sources
 from millrace.engine.planning.recipe import SOURCE_RATE, Recipe
 from millrace.engine.planning.recipe_problems import Problems
-from millrace.engine.planning.tasks import row_tasks, task_column, told_by_rows
+from millrace.engine.planning.tasks import has_row_tasks, row_tasks, task_column
 from millrace.engine.planning.width_notes import width_notes
 from millrace.engine.sources.dataset import camera_name
 from millrace.engine.video.encode import VideoSettings
@@ -44,7 +44,7 @@ class _Prepared:
     fps: Fraction
 
 
-def plan_parts(recipe: Recipe) -> list[ConversionPlan]:
+def plan_splits(recipe: Recipe) -> list[ConversionPlan]:
     """The plan of the train split, and of the held-out split if there is one.
 
     Raises:
@@ -54,12 +54,12 @@ def plan_parts(recipe: Recipe) -> list[ConversionPlan]:
     prepared = _prepare(recipe, problems)
     problems.check(recipe.places)
     assert prepared is not None, "what is not prepared has a problem"
-    training, held_out = split(prepared.sources, recipe.holdout, problems)
+    training, held_out = split_episodes(prepared.sources, recipe.holdout, problems)
     problems.check(recipe.places)
-    parts: dict[Part | None, list[Episodes]] = {None: training}
+    splits: dict[Split | None, list[Episodes]] = {None: training}
     if any(held_out):
-        parts = {"training": training, "held out": held_out}
-    plans = [_plan_part(prepared, selected, part) for part, selected in parts.items()]
+        splits = {"training": training, "held out": held_out}
+    plans = [_plan_split(prepared, selected, split) for split, selected in splits.items()]
     for plan in plans:
         problems.collect(("horizon",), check_horizon, plan)
     problems.check(recipe.places)
@@ -78,24 +78,26 @@ def _prepare(recipe: Recipe, problems: Problems) -> _Prepared | None:
     fps = problems.collect(("fps",), _target_fps, recipe, sources)
     for source in sources[1:]:
         problems.collect((*source.key, "map"), _check_target, sources[0], source)
-    cameras = _cameras(recipe, sources, problems)
-    compiled = None if problems.found else problems.collect(("sources",), combined, [source.map for source in sources])
+    cameras = _output_cameras(recipe, sources, problems)
+    compiled = (
+        None if problems.found else problems.collect(("sources",), combine_maps, [source.map for source in sources])
+    )
     if compiled is None or fps is None or cameras is None:
         return None
     specs = tuple(source.spec for source in sources)
-    crop = chosen_crop(recipe, [source.map for source in sources])
+    crop = choose_crop(recipe, [source.map for source in sources])
     recipe = recipe.model_copy(update={"sources": specs, "crop": crop})
     return _Prepared(recipe, sources, compiled, cameras, fps)
 
 
-def _cameras(recipe: Recipe, sources: Sequence[PreparedSource], problems: Problems) -> tuple[str, ...] | None:
+def _output_cameras(recipe: Recipe, sources: Sequence[PreparedSource], problems: Problems) -> tuple[str, ...] | None:
     """The output's, which each source gives or is said to lack; None where not all sources are known."""
     if len(sources) < len(recipe.sources):
         return None
     given = [source.cameras for source in sources]
     known = [(source.dataset, source.map) for source in sources]
-    without = [camera_name(camera) for camera in recipe.without_cameras]
-    problems.collect(("without_cameras",), check_without, without, known)
+    skipped = [camera_name(camera) for camera in recipe.without_cameras]
+    problems.collect(("without_cameras",), check_skipped_cameras, skipped, known)
     cameras = problems.collect(("cameras",), output_cameras, recipe.cameras, given)
     for source in sources if cameras is not None else ():
         problems.collect((*source.key, "cameras"), check_cameras, source.spec, source.cameras, cameras or ())
@@ -120,23 +122,23 @@ def _check_target(first: PreparedSource, other: PreparedSource) -> None:
         raise RecipeError(f"the maps of {first.spec.path} and {other.spec.path} lead to {robots}")
 
 
-def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | None) -> ConversionPlan:
+def _plan_split(prepared: _Prepared, selected: Sequence[Episodes], split: Split | None) -> ConversionPlan:
     """Plan one split of the recipe: number its tasks, episodes and frames."""
     recipe, sources = prepared.recipe, prepared.sources
     tasks = number_tasks(sources, selected)
     bindings = tuple(_bind(source, tasks) for source in sources)
     bound = [(source.dataset, binding) for source, binding in zip(sources, bindings, strict=True)]
     told = [note for source in sources for note in source.notes]
-    told += [note for dataset, binding in bound for note in notes(dataset, binding)]
+    told += [note for dataset, binding in bound for note in binding_notes(dataset, binding)]
     crop, size = recipe.crop or DEFAULT_CROP, recipe.image_size
-    told += copy_notes(sources) if part is not None else ()
+    told += duplicate_notes(sources) if split is not None else ()
     told += [n for bind in bound for n in no_camera_notes(*bind)]
     told += [n for bind in bound for n in crop_notes(*bind, crop=crop, image_size=size)]
-    told += [n for bind in bound for n in step_notes(*bind, prepared.fps)]
+    told += [n for bind in bound for n in uneven_rate_notes(*bind, prepared.fps)]
     told += width_notes(prepared.map)
     episodes = tuple(number_episodes(sources, bindings, selected, tasks))
     return ConversionPlan(
-        part=part,
+        split=split,
         recipe=recipe,
         job=Job(
             bindings=bindings,
@@ -150,10 +152,10 @@ def _plan_part(prepared: _Prepared, selected: Sequence[Episodes], part: Part | N
         map=prepared.map,
         horizon=recipe.horizon or prepared.map.target.horizon,
         episodes=episodes,
-        dropped=tuple(dict.fromkeys(name for dataset, binding in bound for name in dropped(dataset, binding))),
+        dropped=tuple(dict.fromkeys(name for dataset, binding in bound for name in dropped_features(dataset, binding))),
         notes=tuple(dict.fromkeys([*told, *_untrained(prepared), *long_episode_notes(episodes, prepared.fps)])),
-        framings=tuple(dict.fromkeys(f for bind in bound for f in framings(*bind, crop=crop, image_size=size))),
-        rejected=() if part == "held out" else tuple(_rejected(sources)),
+        framings=tuple(dict.fromkeys(f for bind in bound for f in source_framings(*bind, crop=crop, image_size=size))),
+        rejected=() if split == "held out" else tuple(_rejected(sources)),
     )
 
 
@@ -203,17 +205,17 @@ def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:
         action=source.action,
         map=source.map,
         cameras=source.cameras,
-        tasks=known if told_by_rows(source.dataset, source.spec) else None,
+        tasks=known if has_row_tasks(source.dataset, source.spec) else None,
         task_column=task_column(source.spec),
         texts=source.texts,
-        sizes={camera: size for camera in source.cameras.values() if (size := info_size(source.dataset, camera))},
+        sizes={camera: size for camera in source.cameras.values() if (size := info_frame_size(source.dataset, camera))},
     )
 
 
 def check_horizon(plan: ConversionPlan) -> None:
     longest = max(episode.num_frames for episode in plan.episodes)
     if longest < plan.horizon:
-        which = "longest held-out episode" if plan.part == "held out" else "longest episode"
+        which = "longest held-out episode" if plan.split == "held out" else "longest episode"
         raise RecipeError(
             f"an action chunk has {plan.horizon} steps, but the {which} {longest} frames: "
             f"GR00T could not draw a sample. Choose --horizon {longest} or less"

@@ -10,14 +10,14 @@ from millrace.embodiments.robot import is_path
 from millrace.embodiments.yaml_file import Key
 from millrace.engine.dataset.record import Origin
 from millrace.engine.errors import DatasetError
-from millrace.engine.planning.cameras import bind_cameras, check_named
+from millrace.engine.planning.cameras import bind_cameras, check_named_cameras
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
-from millrace.engine.planning.language import is_text_column, with_texts
-from millrace.engine.planning.lineage import origins
-from millrace.engine.planning.map_choice import Choice, RecipeMaps
-from millrace.engine.planning.opening import open_listed, trim_of
+from millrace.engine.planning.language import is_text_column, read_instructions
+from millrace.engine.planning.lineage import episode_origins
+from millrace.engine.planning.map_choice import MapChoice, RecipeMaps
 from millrace.engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
 from millrace.engine.planning.recipe_problems import Problems
+from millrace.engine.planning.recipe_sources import open_recipe_source, trim_limit
 from millrace.engine.planning.resample import frame_indices
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.planning.tasks import check_tasks, task_notes
@@ -54,7 +54,7 @@ class PreparedSource:
 
     @property
     def fps(self) -> Fraction:
-        """What it says itself, unless the recipe knows better."""
+        """The source's rate, Hz: the recipe's where it gives one, else the metadata's."""
         return _own_fps(self.spec, self.dataset)
 
 
@@ -69,24 +69,24 @@ def prepare_sources(recipe: Recipe, problems: Problems) -> list[PreparedSource]:
 
 def _prepare(recipe: Recipe, number: int, maps: RecipeMaps, problems: Problems) -> PreparedSource | None:
     spec, key = recipe.sources[number], ("sources", number)
-    dataset = problems.collect((*key, "path"), open_listed, recipe, number)
+    dataset = problems.collect((*key, "path"), open_recipe_source, recipe, number)
     if dataset is None:
         if spec.map is not None:
             problems.collect((*key, "map"), maps.compiled, spec)
         return None
     spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
-    read = _read(recipe, dataset, spec, key, problems)
+    facts = _read_facts(recipe, dataset, spec, key, problems)
     is_mapped = spec.map is not None or maps.robot == recipe.robot
-    chosen = _choose(maps, spec, read.dataset, key, problems) if is_mapped else None
+    chosen = _choose(maps, spec, facts.dataset, key, problems) if is_mapped else None
     if chosen is None:
-        problems.collect((*key, "cameras"), check_named, read.dataset, spec)
+        problems.collect((*key, "cameras"), check_named_cameras, facts.dataset, spec)
         return None
-    return _fitted(recipe, read, chosen, key, problems)
+    return _fit(recipe, facts, chosen, key, problems)
 
 
 @dataclass(frozen=True)
-class _Read:
-    """What a source says before it has a map; episodes None: those that are wanted cannot be told."""
+class _SourceFacts:
+    """What a source says before it has a map; episodes None: the recipe's selection is wrong."""
 
     dataset: SourceDataset
     episodes: list[SourceEpisode] | None
@@ -96,44 +96,44 @@ class _Read:
     notes: tuple[str, ...]
 
 
-def _read(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, key: Key, problems: Problems) -> _Read:
+def _read_facts(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, key: Key, problems: Problems) -> _SourceFacts:
     selected = problems.collect((*key, "episodes"), _select, dataset, spec)
     episodes, rejected = selected or (None, [])
     has_texts = problems.collect((*key, "language"), _has_texts, dataset, spec) or False
     if spec.language is not None and has_texts and episodes is not None:
-        dataset, episodes = with_texts(dataset, episodes, spec.language)
+        dataset, episodes = read_instructions(dataset, episodes, spec.language)
     num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
     about_tasks = problems.collect((*key, "task"), _check_tasks, dataset, episodes or (), spec)
-    return _Read(dataset, episodes, rejected, num_frames or {}, has_texts, about_tasks or ())
+    return _SourceFacts(dataset, episodes, rejected, num_frames or {}, has_texts, about_tasks or ())
 
 
-def _fitted(recipe: Recipe, read: _Read, chosen: Choice, key: Key, problems: Problems) -> PreparedSource | None:
+def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, problems: Problems) -> PreparedSource | None:
     """The source with its map, as far as both fit."""
     spec, compiled, notes = chosen
-    columns = problems.collect((*key, "map"), _match, read.dataset, compiled, spec)
-    cameras = problems.collect((*key, "cameras"), _bind, recipe, read.dataset, spec, compiled)
-    if read.episodes is None or columns is None or cameras is None:
+    columns = problems.collect((*key, "map"), _match, facts.dataset, compiled, spec)
+    cameras = problems.collect((*key, "cameras"), _bind, recipe, facts.dataset, spec, compiled)
+    if facts.episodes is None or columns is None or cameras is None:
         return None
-    episodes, num_frames = read.episodes, read.num_frames
-    if max_trim := trim_of(recipe, spec):
+    episodes, num_frames = facts.episodes, facts.num_frames
+    if max_trim := trim_limit(recipe, spec):
         used = frozenset(cameras.values())
         trimmed = problems.collect((*key, "trim_mismatch"), trim_episodes, episodes, used, max_trim=max_trim)
         episodes = list(trimmed or episodes)
-        num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, read.dataset, episodes) or {}
+        num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, facts.dataset, episodes) or {}
     return PreparedSource(
         key=key,
         spec=spec,
-        dataset=read.dataset,
+        dataset=facts.dataset,
         map=compiled,
         state=columns[0],
         action=columns[1],
         cameras=cameras,
         episodes=tuple(episodes),
-        rejected=tuple(read.rejected),
+        rejected=tuple(facts.rejected),
         num_frames=num_frames,
-        origins=origins(spec.path, read.dataset),
-        texts={text: number for number, text in read.dataset.tasks.items()} if read.has_texts else None,
-        notes=(*notes, *read.notes),
+        origins=episode_origins(spec.path, facts.dataset),
+        texts={text: number for number, text in facts.dataset.tasks.items()} if facts.has_texts else None,
+        notes=(*notes, *facts.notes),
     )
 
 
@@ -143,9 +143,9 @@ def _has_texts(dataset: SourceDataset, spec: SourceSpec) -> bool:
 
 
 def _bind(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, compiled: CompiledMap) -> dict[str, str]:
-    without = {camera_name(camera) for camera in recipe.without_cameras}
+    skipped = {camera_name(camera) for camera in recipe.without_cameras}
     as_listed = _lists_cameras(recipe.robot, compiled.target)
-    return bind_cameras(dataset, spec, compiled, recipe.cameras, without=without, as_listed=as_listed)
+    return bind_cameras(dataset, spec, compiled, recipe.cameras, skipped=skipped, as_listed=as_listed)
 
 
 def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisode], list[BadEpisode]]:
@@ -191,7 +191,9 @@ def _count_frames(
     return counts
 
 
-def _choose(maps: RecipeMaps, spec: SourceSpec, dataset: SourceDataset, key: Key, problems: Problems) -> Choice | None:
+def _choose(
+    maps: RecipeMaps, spec: SourceSpec, dataset: SourceDataset, key: Key, problems: Problems
+) -> MapChoice | None:
     try:
         return maps.choose(spec, dataset)
     except RuleError as error:

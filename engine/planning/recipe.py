@@ -35,7 +35,7 @@ from millrace.engine.video.stages import Device
 SOURCE_RATE = "source"
 NONE = "none"
 MIN_IMAGE_SIZE = 16
-OF_ONE_SOURCE = (
+SINGLE_SOURCE_SETTINGS = (
     "map",
     "cameras",
     "episodes",
@@ -49,7 +49,7 @@ OF_ONE_SOURCE = (
 MAX_TRIM = 1000
 
 
-def _selection(value: object) -> object:
+def _check_selection(value: object) -> object:
     """Normalise a selection of episodes, which a file may write as a number, a text or a list, to text: "0:40,50"."""
     parts = value if isinstance(value, (list, tuple)) else [value]
     if not all(isinstance(part, (int, str)) and not isinstance(part, bool) for part in parts):
@@ -59,13 +59,13 @@ def _selection(value: object) -> object:
     return text
 
 
-def _held_out(value: object) -> object:
+def _check_held_out(value: object) -> object:
     if str(value) == "0":
         raise ValueError("0 is ambiguous: give no holdout to hold out nothing, or 0:1 to hold out episode 0 alone")
-    return value if value == NONE else _selection(value)
+    return value if value == NONE else _check_selection(value)
 
 
-def _task(value: object) -> object:
+def _check_task(value: object) -> object:
     """One text for all episodes, or new texts by old ones."""
     for text in value.values() if isinstance(value, Mapping) else [value]:
         if not (isinstance(text, str) and text.strip() and is_unicode(text)):
@@ -73,17 +73,17 @@ def _task(value: object) -> object:
     return value
 
 
-def _rate(value: object) -> object:
+def _check_rate(value: object) -> object:
     return value if value == SOURCE_RATE else parse_fps(value)
 
 
-def _some(sources: tuple["SourceSpec", ...]) -> tuple["SourceSpec", ...]:
+def _check_sources(sources: tuple["SourceSpec", ...]) -> tuple["SourceSpec", ...]:
     if not sources:
         raise ValueError("there is no source to convert")
     return sources
 
 
-def _share(value: object) -> object:
+def _check_share(value: object) -> object:
     try:
         share = Fraction(str(value))
     except (ValueError, ZeroDivisionError):
@@ -97,13 +97,15 @@ def _share(value: object) -> object:
 FractionInput = float | str
 Text = PlainSerializer(str, return_type=str, when_used="json")
 Fps = Annotated[Fraction, BeforeValidator(parse_fps, json_schema_input_type=FractionInput), Text]
-TargetFps = Annotated[Fraction | Literal["source"], BeforeValidator(_rate, json_schema_input_type=FractionInput), Text]
+TargetFps = Annotated[
+    Fraction | Literal["source"], BeforeValidator(_check_rate, json_schema_input_type=FractionInput), Text
+]
 # Likewise: a number, a range such as 0:40, or a list of both.
 EpisodesInput = int | str | list[int | str]
-Selection = Annotated[str, BeforeValidator(_selection, json_schema_input_type=EpisodesInput)]
-HeldOut = Annotated[str, BeforeValidator(_held_out, json_schema_input_type=EpisodesInput)]
-Task = Annotated[str | dict[str, str], BeforeValidator(_task)]
-Share = Annotated[Fraction, BeforeValidator(_share, json_schema_input_type=FractionInput), Text]
+Selection = Annotated[str, BeforeValidator(_check_selection, json_schema_input_type=EpisodesInput)]
+HeldOut = Annotated[str, BeforeValidator(_check_held_out, json_schema_input_type=EpisodesInput)]
+Task = Annotated[str | dict[str, str], BeforeValidator(_check_task)]
+Share = Annotated[Fraction, BeforeValidator(_check_share, json_schema_input_type=FractionInput), Text]
 
 
 class SourceSpec(BaseModel):
@@ -179,7 +181,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sources: Annotated[tuple[SourceSpec, ...], AfterValidator(_some)]
+    sources: Annotated[tuple[SourceSpec, ...], AfterValidator(_check_sources)]
     robot: str | None = None
     cameras: tuple[str, ...] | None = None
     without_cameras: tuple[str, ...] = ()
@@ -226,7 +228,7 @@ class Recipe(BaseModel):
             RecipeError: a setting is unknown or out of range.
         """
         if unknown := settings.keys() - cls.model_fields.keys():
-            known = sorted({*OF_ONE_SOURCE, *cls.model_fields} - {"sources"})
+            known = sorted({*SINGLE_SOURCE_SETTINGS, *cls.model_fields} - {"sources"})
             raise RecipeError(str(unknown_name(min(unknown), "setting of a recipe", known)))
         path = Path(source.address if isinstance(source, SourceDataset) else source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}

@@ -11,12 +11,11 @@ from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.planner import source_problems
 from millrace.engine.planning.recipe import Places, Recipe, check_recipe, field_problems
-from millrace.engine.planning.recipe_problems import cited_problems
+from millrace.engine.planning.recipe_problems import cite_problems
 from millrace.engine.sources import locate
 
-# A field that is wrong is left out while the sources are looked at: what is then wrong with these fields of a source,
-# beside that field itself, may be due to that alone.
-BLURS = {
+# A wrong field is skipped while the sources are checked: problems of these fields of a source may be due to that alone.
+UNRELIABLE_WITH = {
     "robot": {"map", "rules", "cameras"},
     "map": {"rules", "cameras"},
     "rules": {"map"},
@@ -35,47 +34,47 @@ def read_recipe(path: str | Path, **settings: object) -> Recipe:
         RecipeProblems: fields are wrong; lists them all, and what is wrong with the sources whose fields are not.
         RecipeError: the file cannot be read, or is no YAML.
     """
-    return recipe_in(read_yaml(Path(path), error=RecipeError), **settings)
+    return parse_recipe(read_yaml(Path(path), error=RecipeError), **settings)
 
 
-def recipe_in(file: YamlFile, **settings: object) -> Recipe:
+def parse_recipe(file: YamlFile, **settings: object) -> Recipe:
     """The recipe that a file, or a part of one, holds.
 
     Raises:
         RecipeProblems: see `read_recipe`.
     """
-    content = {**_from_here(file.content, file.path.parent), **settings}
+    content = {**_resolve_paths(file.content, file.path.parent), **settings}
     try:
         Recipe.model_validate(content)
     except ValidationError as error:
         found = field_problems(error)
-        raise cited_problems([*found, *_problems_beside(content, found)], file) from None
+        raise cite_problems([*found, *_problems_beside(content, found)], file) from None
     return check_recipe(content, Places(file))
 
 
-def _from_here(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _resolve_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A recipe's content with the paths that its file means."""
     sources = content.get("sources")
-    listed = [_source_from_here(source, folder) for source in sources] if isinstance(sources, list) else sources
-    return {**content, **_files_from_here(content, "robot", folder), **({"sources": listed} if listed else {})}
+    listed = [_resolve_source(source, folder) for source in sources] if isinstance(sources, list) else sources
+    return {**content, **_resolve_file(content, "robot", folder), **({"sources": listed} if listed else {})}
 
 
-def _source_from_here(source: object, folder: Path) -> object:
+def _resolve_source(source: object, folder: Path) -> object:
     if not isinstance(source, Mapping):
         return source
     path = source.get("path")
     located = {"path": locate(path, folder)} if isinstance(path, str) else {}
-    return {**source, **located, **_files_from_here(source, "map", folder)}
+    return {**source, **located, **_resolve_file(source, "map", folder)}
 
 
-def _files_from_here(fields: Mapping[str, Any], key: str, folder: Path) -> dict[str, str]:
+def _resolve_file(fields: Mapping[str, Any], key: str, folder: Path) -> dict[str, str]:
     """A robot or map that is named by the path of its file."""
     name = fields.get(key)
     return {key: str(folder / name)} if isinstance(name, str) and is_path(name) else {}
 
 
 def _problems_beside(content: dict[str, Any], found: list[tuple[Key, str]]) -> list[tuple[Key, str]]:
-    """What is wrong with the sources themselves, as far as the fields that are wrong allow to tell."""
+    """Problems of the sources themselves, except those that the wrong fields may have caused."""
     sources = content.get("sources")
     wrong = {str(key[0]) for key, _ in found if key[0] != "sources"}
     in_sources: dict[object, set[str | None]] = {}
@@ -96,10 +95,10 @@ def _problems_beside(content: dict[str, Any], found: list[tuple[Key, str]]) -> l
     return about_robot + [
         (("sources", number, *key), message)
         for number, key, message in about_sources
-        if key[0] not in _blurred({*wrong, *wrong_in[number]})
+        if key[0] not in _unreliable_fields({*wrong, *wrong_in[number]})
     ]
 
 
-def _blurred(wrong: Iterable[str | None]) -> set[object]:
-    """Fields of a source that cannot be told to be wrong while these fields are."""
-    return {field for name in wrong for field in (name, *BLURS.get(name or "", ()))}
+def _unreliable_fields(wrong: Iterable[str | None]) -> set[object]:
+    """Fields of a source whose problems may be due to these wrong fields."""
+    return {field for name in wrong for field in (name, *UNRELIABLE_WITH.get(name or "", ()))}

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe and its sources, gathered so that all of it is said at once."""
+"""Collect what is wrong with a recipe and its sources, to report all of it at once."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -20,13 +20,13 @@ class Problems:
         self.found: list[tuple[Key, MillraceError]] = []
 
     def add(self, key: Key, error: MillraceError) -> None:
-        """Take one in."""
+        """Add an error that concerns a field."""
         self.found.append((key, error))
 
     def collect(
         self, key: Key, work: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> Result | None:
-        """What a piece of work returns; None where it raises, and that is taken in."""
+        """Return what `work` returns; where it raises a MillraceError, add that and return None."""
         try:
             return work(*args, **kwargs)
         except MillraceError as error:
@@ -34,7 +34,7 @@ class Problems:
             return None
 
     def check(self, places: Places) -> None:
-        """Raise what was found, if anything.
+        """Raise the collected errors, if there are any.
 
         Raises:
             MillraceError: the only problem itself, where the recipe stands in no file.
@@ -47,10 +47,10 @@ class Problems:
         if places.file is None:
             exit_code = max(error.exit_code for _, error in self.found)
             raise RecipeProblems(list(dict.fromkeys(str(error) for _, error in self.found)), exit_code)
-        raise cited_problems(((key, str(error)) for key, error in self.found), places.file)
+        raise cite_problems(((key, str(error)) for key, error in self.found), places.file)
 
 
-def cited_problems(found: Iterable[tuple[Key, str]], file: YamlFile) -> RecipeProblems:
+def cite_problems(found: Iterable[tuple[Key, str]], file: YamlFile) -> RecipeProblems:
     """One error for all that is wrong with a recipe's file, in the order of its lines."""
     cited = sorted((file.line(key), _as_fields(message)) for key, message in found)
     return RecipeProblems(list(dict.fromkeys(f"{file.path}:{line}: {message}" for line, message in cited)))

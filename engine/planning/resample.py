@@ -22,7 +22,7 @@ def frame_indices(
     target_fps: Fraction,
     resampler: Resampler = "nearest",
 ) -> NDArray[np.int64]:
-    """The source frames that the output shows, by the chosen rule; see `nearest` and `linspace`.
+    """The source frames that the output shows, by the chosen rule; see `nearest_indices` and `linspace_indices`.
 
     Raises:
         CannotUpsample: target_fps exceeds source_fps.
@@ -32,13 +32,13 @@ def frame_indices(
             f"cannot make {format_fps(target_fps)} Hz from {format_fps(source_fps)} Hz: frames would be "
             "shown twice. Choose --fps at or below the source's rate, or --fps source"
         )
-    rules = {"nearest": nearest, "linspace": linspace}
+    rules = {"nearest": nearest_indices, "linspace": linspace_indices}
     if resampler not in rules:
         raise RecipeError(f"'{resampler}' is not a resampler. Known: {', '.join(RESAMPLERS)}")
     return rules[resampler](num_frames, source_fps=source_fps, target_fps=target_fps)
 
 
-def nearest(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> NDArray[np.int64]:
+def nearest_indices(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> NDArray[np.int64]:
     """Source frame nearest in time to each target frame; ties go to the even frame.
 
     Target frame k is due at k / target_fps seconds; none lies past the last source frame. Even
@@ -64,7 +64,7 @@ def nearest(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> N
     return np.asarray(whole + (is_later_nearer | is_tie_from_odd), dtype=np.int64)
 
 
-def linspace(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> NDArray[np.int64]:
+def linspace_indices(num_frames: int, *, source_fps: Fraction, target_fps: Fraction) -> NDArray[np.int64]:
     """The ALOHA guide's rule, equal to it in every index; it stretches time by up to 1.5 source frames.
 
     Source: the guide's step 2.4, `np.linspace(0, N - 1, int(N * 20 / 50)).astype(int)`.

@@ -68,12 +68,12 @@ def guess_robot(dataset: SourceDataset, source: str | None = None) -> RobotGuess
     source: what the user calls the dataset, for the commands.
     """
     typed = source or dataset.address
-    robots, maps = shipped()
+    robots, maps = load_shipped()
     tried = {robot.name: _fit(robot, dataset) for robot in robots}
     fits = [fit for fit in tried.values() if isinstance(fit, _Fit)]
     if not fits:
         misfits = {name: misfit for name, misfit in tried.items() if isinstance(misfit, str)}
-        reason = f"no shipped robot fits{_nearest(dataset, misfits)}"
+        reason = f"no shipped robot fits{_describe_nearest(dataset, misfits)}"
         if is_trainable(dataset):
             return RobotGuess(None, reason, commands=(validate_command(typed),))
         try:
@@ -93,7 +93,7 @@ def guess_robot(dataset: SourceDataset, source: str | None = None) -> RobotGuess
         and not (best.robot.name in claimed and fit.robot.name not in claimed and fit.joints == best.joints)
     ]
     from_best = tuple(embodiment_map for embodiment_map in maps if embodiment_map.source == best.robot)
-    convert = shipped_command(dataset, typed, best.robot, _recommended(from_best))
+    convert = shipped_command(dataset, typed, best.robot, _recommend_map(from_best))
     return RobotGuess(
         name=best.robot.name,
         reason=_reason(best, [fit.robot.name for fit in rivals]),
@@ -103,13 +103,13 @@ def guess_robot(dataset: SourceDataset, source: str | None = None) -> RobotGuess
     )
 
 
-def _nearest(dataset: SourceDataset, misfits: Mapping[str, str]) -> str:
+def _describe_nearest(dataset: SourceDataset, misfits: Mapping[str, str]) -> str:
     """The shipped robots that share most joint names with the dataset, and what keeps each from fitting."""
     columns = (feature.names or () for feature in dataset.features.values() if feature.is_numbers)
     theirs = {spelling(name) for names in columns for name in names}
     shared = {
         robot.name: len(theirs & {spelling(joint) for group in robot.groups.values() for joint in group.joints})
-        for robot in shipped()[0]
+        for robot in load_shipped()[0]
     }
     near = [name for name in sorted(misfits, key=lambda name: -shared[name]) if shared[name]][:MAX_NEAR]
     return f"; the nearest are {'; '.join(f'{name}: {misfits[name]}' for name in near)}" if near else ""
@@ -140,7 +140,7 @@ def guess_map(dataset: SourceDataset, robot: str | None = None, source: str | No
             f"{dataset.address}: name a map, --map NAME, for its robot is not certain ({guess.reason}). "
             f"Maps from '{guess.name}': {choice}"
         )
-    _, maps = shipped()
+    _, maps = load_shipped()
     found = [known.name for known in maps if known.name in guess.maps and target in (None, known.target)]
     if not found and not guess.maps:
         keep = f"--robot {guess.name} keeps its joints"
@@ -155,7 +155,7 @@ def guess_map(dataset: SourceDataset, robot: str | None = None, source: str | No
 
 
 @cache
-def shipped() -> tuple[tuple[Robot, ...], tuple[EmbodimentMap, ...]]:
+def load_shipped() -> tuple[tuple[Robot, ...], tuple[EmbodimentMap, ...]]:
     """All robots and maps that ship."""
     return tuple(map(load_robot, robot_names())), tuple(map(load_map, map_names()))
 
@@ -184,21 +184,21 @@ def _fit(robot: Robot, dataset: SourceDataset) -> _Fit | str:
 def _reason(fit: _Fit, others: list[str]) -> str:
     name, anonymous = fit.robot.name, fit.anonymous
     if not anonymous:
-        text = f"all {len(fit.joints)} joints of '{name}' by name in {_listed(fit.columns)}"
+        text = f"all {len(fit.joints)} joints of '{name}' by name in {_join(fit.columns)}"
     elif len(anonymous) < len(fit.columns):
-        text = f"all joints of '{name}', by name but for {_listed(anonymous)}, where names are anonymous"
+        text = f"all joints of '{name}', by name but for {_join(anonymous)}, where names are anonymous"
     else:
         text = f"width {fit.width} fits '{name}', names are anonymous"
     if fit.strangers:
-        text += f"; {_listed(fit.strangers)} there are no joints of it"
+        text += f"; {_join(fit.strangers)} there are no joints of it"
     return f"{text}; {', '.join(others)} would fit as well" if others else text
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _join(names: tuple[str, ...]) -> str:
     *most, last = names if len(names) <= MAX_LISTED else (*names[:MAX_LISTED], f"{len(names) - MAX_LISTED} others")
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _recommended(maps: tuple[EmbodimentMap, ...]) -> EmbodimentMap | None:
+def _recommend_map(maps: tuple[EmbodimentMap, ...]) -> EmbodimentMap | None:
     """The first map, but a rescaled one before one that copies values of another range."""
     return max(maps, key=lambda known: known.name.endswith("_rescaled"), default=None)

@@ -6,11 +6,11 @@ from millrace.embodiments import unknown_name
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.recipe import SourceSpec
 from millrace.engine.sources import SourceDataset, SourceEpisode
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 from millrace.engine.validate.info import is_placeholder
 
 
-def rewritten(text: str, spec: SourceSpec) -> str:
+def rewrite_task(text: str, spec: SourceSpec) -> str:
     """A source's task as the output has it; empty where nothing says what the robot does."""
     if isinstance(spec.task, str):
         return spec.task if spec.task_all or not text.strip() or is_placeholder(text) else text
@@ -18,26 +18,27 @@ def rewritten(text: str, spec: SourceSpec) -> str:
 
 
 def episode_tasks(source: SourceDataset, episode: SourceEpisode, spec: SourceSpec) -> tuple[str, ...]:
-    """The output's tasks of an episode as far as metadata tells: at least one, and one alone where no row tells.
+    """The output's tasks of an episode as far as metadata tells: at least one, exactly one where rows name none.
 
     Raises:
-        RecipeError: nothing says which.
+        RecipeError: none is known, or several where no row says which.
     """
     if isinstance(spec.task, str) and spec.task_all:
         return (spec.task,)
-    texts = [rewritten(text, spec) for text in _listed(source, episode)]
-    is_told = told_by_rows(source, spec)
+    texts = [rewrite_task(text, spec) for text in _listed_texts(source, episode)]
+    by_rows = has_row_tasks(source, spec)
     if texts and all(text.strip() for text in texts):
         tasks = _instructions(texts)
-        if is_told or len(tasks) == 1:
+        if by_rows or len(tasks) == 1:
             return tasks
     if isinstance(spec.task, str):
         return (spec.task,)
     several = [repr(text) for text in _instructions(texts) if text.strip()]
-    if len(several) > 1 and not is_told:
+    if len(several) > 1 and not by_rows:
         raise RecipeError(
-            f"{source.address} lists {len(several)} tasks for episode {episode.index}, {some(several)}, and no column "
-            'task_index says which row has which; say what the robot does there: --task "Pick up the cube."'
+            f"{source.address} lists {len(several)} tasks for episode {episode.index}, {join_names(several)}, "
+            "and no column task_index says which row has which; "
+            'say what the robot does there: --task "Pick up the cube."'
         )
     raise RecipeError(
         f"{source.address} names no task for episode {episode.index}; "
@@ -60,7 +61,7 @@ def _first_of_each_list(episodes: Iterable[SourceEpisode]) -> dict[tuple[str, ..
     return found
 
 
-def _listed(source: SourceDataset, episode: SourceEpisode) -> Sequence[str]:
+def _listed_texts(source: SourceDataset, episode: SourceEpisode) -> Sequence[str]:
     return episode.tasks or tuple(source.tasks.values())
 
 
@@ -70,7 +71,7 @@ def _instructions(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(text for text in distinct if not is_placeholder(text)) or distinct
 
 
-def told_by_rows(source: SourceDataset, spec: SourceSpec) -> bool:
+def has_row_tasks(source: SourceDataset, spec: SourceSpec) -> bool:
     """Whether the tasks of an episode are those that its rows name."""
     return not spec.task_all and bool(source.tasks) and task_column(spec) in source.features
 
@@ -82,9 +83,9 @@ def task_column(spec: SourceSpec) -> str:
 
 def row_tasks(source: SourceDataset, spec: SourceSpec) -> dict[int, str]:
     """The output's text of every task that rows may name, by its number in the source; none is empty."""
-    if not told_by_rows(source, spec):
+    if not has_row_tasks(source, spec):
         return {}
-    texts = {index: rewritten(source.tasks[index], spec) for index in sorted(source.tasks)}
+    texts = {index: rewrite_task(source.tasks[index], spec) for index in sorted(source.tasks)}
     return {index: text for index, text in texts.items() if text.strip()}
 
 
@@ -102,7 +103,7 @@ def check_tasks(source: SourceDataset, episodes: Sequence[SourceEpisode], spec: 
         if old not in known:
             raise unknown_name(old, f"task of {source.address}", known)
     if isinstance(spec.task, str) and not spec.task_all and episodes and not needs_task(source, episodes, spec):
-        example = _instructions(_listed(source, episodes[0]))[0]
+        example = _instructions(_listed_texts(source, episodes[0]))[0]
         raise RecipeError(
             f"every episode of {source.address} has a task already, such as {example!r}, and task {spec.task!r} would "
             "only fill in what is missing. Leave it out, or replace all of them by it: --task-all"
@@ -111,13 +112,13 @@ def check_tasks(source: SourceDataset, episodes: Sequence[SourceEpisode], spec: 
 
 def needs_task(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: SourceSpec | None = None) -> bool:
     """Whether an episode, or a row, has a task that says nothing, or nothing says which of several it has."""
-    is_told = bool(source.tasks) and ("task_index" if spec is None else task_column(spec)) in source.features
-    if is_told and not all(text.strip() for text in source.tasks.values()):
+    by_rows = bool(source.tasks) and ("task_index" if spec is None else task_column(spec)) in source.features
+    if by_rows and not all(text.strip() for text in source.tasks.values()):
         return True
     for episode in _first_of_each_list(episodes).values():
-        texts = _instructions(_listed(source, episode))
+        texts = _instructions(_listed_texts(source, episode))
         says_nothing = not texts or not all(text.strip() for text in texts) or is_placeholder(texts[0])
-        if says_nothing or (len(texts) > 1 and not is_told):
+        if says_nothing or (len(texts) > 1 and not by_rows):
             return True
     return False
 

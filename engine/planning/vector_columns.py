@@ -9,7 +9,7 @@ from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CAMERA_PREFIX
 from millrace.engine.planning.binding import BOOKKEEPING
 from millrace.engine.sources import Feature, SourceDataset
-from millrace.engine.text import printable, some
+from millrace.engine.text import join_names, printable
 
 # One column for all of a vector, else columns of its parts below the first of these prefixes that has any.
 WHOLE: dict[Vector, str] = {"state": "observation.state", "action": "action"}
@@ -59,7 +59,7 @@ def find_vectors(dataset: SourceDataset) -> dict[Vector, tuple[PartColumn, ...]]
             missing = (
                 f"neither a column '{WHOLE[vector]}' nor any '{WHOLE[vector].removesuffix('.state')}.*' of numbers"
             )
-            known = printable(some(list(numbers), 20)) or "none"
+            known = printable(join_names(list(numbers), 20)) or "none"
             raise DatasetError(
                 f"{dataset.address} has {missing}, in which a robot's {vector} is looked for. Known: {known}. "
                 f"Write a robot file by hand that names the columns under `{vector}:`, or rename them in meta/info.json"

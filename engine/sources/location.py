@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from millrace.engine.errors import DatasetError
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 HUB = "hf://"
 # A Path keeps only one of the two slashes.
@@ -90,4 +90,4 @@ def _nearest(path: Path) -> str:
     names = sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if close := get_close_matches(path.name, names, n=1):
         return f". Did you mean {parent / close[0]}?"
-    return f". Folders in {parent}: {some(names)}" if names else ""
+    return f". Folders in {parent}: {join_names(names)}" if names else ""

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, blank_lines, is_file, read_jsonl
 from millrace.engine.dataset.metadata import EPISODES_STATS, Count, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem, problem
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 from millrace.engine.validate.stored_statistics import numbers
 
 NAMES = ("min", "max", "mean", "std")
@@ -43,7 +43,7 @@ def episode_statistics_problems(metadata: Metadata) -> Iterator[Problem]:
         return
     missing = sorted(expected - found)
     if missing:
-        message = f"lacks the episodes {some([str(index) for index in missing])}"
+        message = f"lacks the episodes {join_names([str(index) for index in missing])}"
         yield problem("episode-stats-lines", EPISODES_STATS, message)
     yield from blank_lines(metadata.root, EPISODES_STATS)
 

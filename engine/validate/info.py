@@ -7,7 +7,7 @@ from pathlib import Path
 from millrace.engine.dataset.metadata import EPISODES, INFO, TASKS, Metadata
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.sources.templates import why_not_fillable
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 READABLE_VERSIONS = ("v2.0", "v2.1")
 EPISODE_FIELDS = {"episode_chunk", "episode_index"}
@@ -42,10 +42,14 @@ def info_problems(metadata: Metadata) -> Iterator[Problem]:
         yield problem("codebase-version", INFO, message)
     lacking = [name for name in LEROBOT_COLUMNS if name not in info.features]
     if lacking:
-        yield problem("lerobot-columns", INFO, f"features lack {some(lacking)}, which LeRobot reads; GR00T does not")
+        yield problem(
+            "lerobot-columns", INFO, f"features lack {join_names(lacking)}, which LeRobot reads; GR00T does not"
+        )
     unseen = [name for name, feature in info.features.items() if feature.is_video and name not in metadata.cameras]
     if modality is not None and unseen:
-        message = f"modality.json does not name {some(unseen)}: GR00T does not see it, and its videos are not judged"
+        message = (
+            f"modality.json does not name {join_names(unseen)}: GR00T does not see it, and its videos are not judged"
+        )
         yield problem("camera-unnamed", INFO, message)
     yield from _task_problems(metadata)
 

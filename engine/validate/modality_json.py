@@ -6,7 +6,7 @@ from millrace.engine.dataset.metadata import MODALITY, GrootFeature, JointSlice,
 from millrace.engine.dataset.modality_config import DEFAULT_TAG, GrootConfig
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.layout import MODALITY_CONFIG
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 # Language keys that GR00T fills from episodes.jsonl (lerobot_episode_loader.py, LANG_KEYS).
 EPISODE_LANGUAGE = ("task", "sub_task")
@@ -88,7 +88,7 @@ def _values(feature: GrootFeature, indices: range) -> str:
 
 def _wrong_column(entry: str, column: str, kind: str, features: Mapping[str, GrootFeature]) -> Problem:
     found = f"is {features[column].dtype}" if column in features else "is not in info.json"
-    message = f"{entry} needs {kind}, but {column!r} {found}. Known: {some(list(features), 12)}"
+    message = f"{entry} needs {kind}, but {column!r} {found}. Known: {join_names(list(features), 12)}"
     return problem("modality-column", MODALITY, message)
 
 
@@ -110,7 +110,9 @@ def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Pr
     for part, names in known.items():
         unknown = [key for key in config.keys(part) if key not in names]
         if unknown:
-            message = f"{part} names {some(unknown)}, which modality.json lacks. Known: {some(sorted(names), 12)}"
+            message = (
+                f"{part} names {join_names(unknown)}, which modality.json lacks. Known: {join_names(sorted(names), 12)}"
+            )
             yield problem("config-keys", MODALITY_CONFIG, message)
         if part != "language" and not config.keys(part):
             yield problem("config-keys", MODALITY_CONFIG, f"names no {part} keys")

@@ -18,7 +18,7 @@ from millrace.engine.errors import DatasetError, RowsError
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.parquet import read_schema
 from millrace.engine.sources.row_reader import read_rows
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 from millrace.engine.validate.task_checks import task_problems
 
 # LeRobot 0.3.3's tolerance_s, seconds (datasets/utils.py, check_timestamps_sync).
@@ -54,7 +54,7 @@ def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
     if len(table) != episode.length:
         yield problem("rows-length", path, f"{len(table)} rows, but episodes.jsonl says {episode.length}")
     for name in missing:
-        yield problem("columns-missing", path, f"has no column {name!r}. Known: {some(table.column_names, 12)}")
+        yield problem("columns-missing", path, f"has no column {name!r}. Known: {join_names(table.column_names, 12)}")
     unsound = set(missing)
     for name in table.column_names:
         found = list(_column_problems(table.column(name), name, features[name], path))
@@ -107,7 +107,7 @@ def _column_problems(column: pa.ChunkedArray, name: str, feature: GrootFeature, 
     if not num_missing and kind != array.type:
         widths = pc.unique(pc.list_value_length(array)).to_pylist() or [feature.width]
         if widths != [feature.width]:
-            message = f"column {name!r} has rows of {some([str(width) for width in sorted(widths)])} values"
+            message = f"column {name!r} has rows of {join_names([str(width) for width in sorted(widths)])} values"
             yield problem("columns-shape", path, f"{message}, but {INFO} says {feature.width}")
             return
         array = array.flatten()

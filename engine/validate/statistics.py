@@ -13,7 +13,7 @@ from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, JointSlice, 
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.dataset.stats import Statistics
 from millrace.engine.errors import NoScratchSpace
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 from millrace.engine.validate.stored_statistics import MEAN_DRIFT, NAMES, Stored, relative_group
 from millrace.engine.validate.training import MAX_HORIZON, Trained
 
@@ -161,13 +161,17 @@ def spread_problems(
                 elif spread < TINY_RANGE:
                     tiny.append(f"{modality} {label}")
     if resting:
-        message = f"{len(resting)} trained values rest, as no source of the conversion drives them: {some(resting)}"
+        message = (
+            f"{len(resting)} trained values rest, as no source of the conversion drives them: {join_names(resting)}"
+        )
         yield problem("stats-at-rest", STATS, message)
     if constant:
-        message = f"{len(constant)} trained values never change, which GR00T makes 0: {some(constant)}"
+        message = f"{len(constant)} trained values never change, which GR00T makes 0: {join_names(constant)}"
         yield problem("stats-constant", STATS, message)
     if tiny:
-        message = f"{len(tiny)} trained values change by next to nothing, which GR00T scales to [-1, 1]: {some(tiny)}"
+        message = (
+            f"{len(tiny)} trained values change by next to nothing, which GR00T scales to [-1, 1]: {join_names(tiny)}"
+        )
         yield problem("stats-tiny-range", STATS, message)
 
 

@@ -12,7 +12,7 @@ from millrace.engine.dataset.groot_stats import RelativeGroup
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, is_file, read_json
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, Metadata, ModalityFile
 from millrace.engine.dataset.problems import Problem, problem
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 NAMES = ("mean", "std", "min", "max", "q01", "q99")
 # Of the largest magnitude: a few roundings to float32.
@@ -142,7 +142,7 @@ def _relative_shapes(
     problems: list[Problem] = []
     missing = [name for name in relative if name not in content]
     if missing:
-        message = f"lacks the RELATIVE groups {some(missing)}; GR00T would compute them at the start of training"
+        message = f"lacks the RELATIVE groups {join_names(missing)}; GR00T would compute them at the start of training"
         problems.append(problem("stats-missing", RELATIVE_STATS, message))
     # Newer releases of GR00T keep fingerprints beside the groups.
     horizons = {name: _horizon(entry) for name, entry in content.items() if not name.startswith("__")}
@@ -173,7 +173,7 @@ def relative_group(metadata: Metadata, modality: ModalityFile, name: str) -> Rel
     config = {} if metadata.config is None else metadata.config.relative
     reference = (config[name].state_key if name in config else None) or name
     if name not in modality.action or reference not in modality.state:
-        known = some([group for group in modality.action if group in modality.state], 12)
+        known = join_names([group for group in modality.action if group in modality.state], 12)
         message = f"{name!r} is no action group with a state {reference!r}. Known: {known}"
         return problem("relative-groups", RELATIVE_STATS, message)
     action, state = modality.action[name], modality.state[reference]

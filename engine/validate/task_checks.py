@@ -10,7 +10,7 @@ from millrace.engine.dataset.metadata import EPISODES, TASKS, Episode, GrootFeat
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.dataset.rows import integers
 from millrace.engine.errors import RowsError
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 TASK_INDEX = "task_index"
 
@@ -54,7 +54,7 @@ def _read_tasks(table: pa.Table, column: str, tasks: Mapping[int, str], path: Pa
         return problem("task-unresolved", path, str(error))
     unknown = [str(index) for index in found if index not in tasks]
     if unknown:
-        return problem("task-unresolved", path, f"{column} holds {some(unknown)}, which {TASKS} lacks")
+        return problem("task-unresolved", path, f"{column} holds {join_names(unknown)}, which {TASKS} lacks")
     return {tasks[index] for index in found}
 
 
@@ -75,4 +75,4 @@ def _listing_problems(episode: Episode, named: Mapping[str, set[str]]) -> Iterat
 
 
 def _quoted(texts: set[str]) -> str:
-    return some([repr(text) for text in sorted(texts)])
+    return join_names([repr(text) for text in sorted(texts)])

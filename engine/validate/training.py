@@ -9,7 +9,7 @@ import numpy as np
 from millrace.engine.dataset.metadata import EPISODES, MODALITY, JointSlice, Metadata
 from millrace.engine.dataset.problems import Problem, problem
 from millrace.engine.layout import MAX_DIMS, MODALITY_CONFIG
-from millrace.engine.text import some
+from millrace.engine.text import join_names
 
 # The processor of N1.6's released checkpoint: max_action_horizon.
 MAX_HORIZON = 50
@@ -79,7 +79,7 @@ def _length_problems(metadata: Metadata, span: int) -> Iterator[Problem]:
         message = (
             f"{len(short)} of {metadata.num_episodes} episodes have less than the {span} frames of an action chunk: "
         )
-        yield problem("episodes-untrained", EPISODES, message + some([str(index) for index in short]))
+        yield problem("episodes-untrained", EPISODES, message + join_names([str(index) for index in short]))
     # As gr00t/data/dataset/sharded_single_step_dataset.py: every shard must get a part of an episode.
     steps = np.maximum(metadata.lengths - span + 1, 0)
     num_shards = math.ceil(int(steps.sum()) / SHARD_SIZE)

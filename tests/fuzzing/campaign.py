@@ -21,7 +21,7 @@ from fuzzing.seeds import OUT, SEEDS, SOURCE
 from millrace.cli import main
 from millrace.engine.layout import META
 from millrace.engine.planning.holdout import heldout_folder
-from millrace.engine.planning.robot_guess import shipped
+from millrace.engine.planning.robot_guess import load_shipped
 
 # What no user should ever read.
 FAULTS = ("Traceback", "internal error", "MemoryError", "Warning:", "Error: <", "forbidden:", "object at 0x")
@@ -80,7 +80,7 @@ def fight(
     whole = folder / "whole"
     whole.mkdir()
     import_all(prepare(partial(_write_and_try, layout, whole)))
-    shipped()  # once for all children
+    load_shipped()  # once for all children
     gc.freeze()
 
     @hypothesis.seed(seed)

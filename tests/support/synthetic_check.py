@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from conftest import matrix, read_meta, read_table, video_path
-from millrace.engine.planning.resample import nearest
+from millrace.engine.planning.resample import nearest_indices
 from support.synthetic import Stamp, expected_action, expected_state, read_stamps
 
 
@@ -31,7 +31,7 @@ def assert_converted(
     assert [line["episode_index"] for line in read_meta(out, "episodes.jsonl")] == list(range(len(lengths)))
     for episode, length in enumerate(lengths):
         source = first_episode + episode
-        frames = nearest(length, source_fps=Fraction(50), target_fps=Fraction(20))
+        frames = nearest_indices(length, source_fps=Fraction(50), target_fps=Fraction(20))
         table = read_table(out, episode)
         for column, known in (("observation.state", expected_state), ("action", expected_action)):
             rows = known(source, frames)

@@ -12,7 +12,7 @@ from conftest import convert_here, data_path, read_meta, read_table
 from millrace.embodiments.errors import UnknownName
 from millrace.engine.errors import EpisodesFailed, FaultCode, HubError
 from millrace.engine.layout import MANIFEST
-from millrace.engine.planning.language import with_texts
+from millrace.engine.planning.language import read_instructions
 from millrace.engine.sources import open_source
 from support.synthetic import ExtraColumn, edit_column, edit_jsonl, write_dataset
 
@@ -88,7 +88,7 @@ def test_rows_that_the_hub_does_not_give_are_no_bad_data(tmp_path: Path) -> None
     write_dataset(tmp_path, lengths=LENGTHS, extra_columns={"annotation.step": column})
     source = open_source(tmp_path)
     episodes = [replace(episode, repository=Refusing()) for episode in source.episodes]
-    _, found = with_texts(source, episodes, "annotation.step")
+    _, found = read_instructions(source, episodes, "annotation.step")
     assert [(fault.code, fault.reason) for episode in found for fault in episode.faults] == [
         (FaultCode.HUB, "refused 1 files")
     ] * len(LENGTHS)

@@ -13,7 +13,7 @@ from conftest import LENGTHS, recipe_for
 from millrace.embodiments.errors import MillraceError, UnknownName
 from millrace.engine.convert import plan_conversion
 from millrace.engine.errors import CannotUpsample, DatasetError, RecipeError
-from millrace.engine.planning.numbering import without_unused_tasks
+from millrace.engine.planning.numbering import remove_unused_tasks
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.recipe import check_recipe
 from millrace.engine.planning.resample import frame_indices
@@ -92,7 +92,7 @@ def test_tasks_are_numbered_by_first_appearance(tmp_path: Path) -> None:
     plan = plan_for(tmp_path, episodes="2,1", horizon=4)
     assert plan.tasks == ("stack", "grasp", "lift", "fold")  # the last only in case that rows name it
     assert plan.job.bindings[0].tasks == {0: 3, 1: 1, 2: 2, 3: 0}
-    plan = without_unused_tasks(plan, ())
+    plan = remove_unused_tasks(plan, ())
     assert plan.tasks == ("stack", "grasp", "lift")
     assert plan.job.bindings[0].tasks == {1: 1, 2: 2, 3: 0}
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from conftest import REPOSITORY
 from millrace.engine.errors import CannotUpsample, RecipeError
 from millrace.engine.fps import parse_fps
-from millrace.engine.planning.resample import RESAMPLERS, frame_indices, linspace, nearest, resample_actions
+from millrace.engine.planning.resample import (
+    RESAMPLERS,
+    frame_indices,
+    linspace_indices,
+    nearest_indices,
+    resample_actions,
+)
 
 RATES = st.one_of(
     st.sampled_from([Fraction(50), Fraction(30), Fraction(20), Fraction(30000, 1001), Fraction(60000, 1001)]),
@@ -36,13 +42,13 @@ def slow_nearest(num_frames: int, *, source_fps: Fraction, target_fps: Fraction)
 def test_nearest_is_the_nearest_frame_and_ties_are_even(num_frames: int, rates: tuple[Fraction, Fraction]) -> None:
     source_fps, target_fps = rates
     expected = slow_nearest(num_frames, source_fps=source_fps, target_fps=target_fps)
-    assert nearest(num_frames, source_fps=source_fps, target_fps=target_fps).tolist() == expected
+    assert nearest_indices(num_frames, source_fps=source_fps, target_fps=target_fps).tolist() == expected
 
 
 @given(num_frames=st.integers(1, 5000), rates=RATE_PAIRS)
 def test_nearest_is_never_more_than_half_a_source_frame_off(num_frames: int, rates: tuple[Fraction, Fraction]) -> None:
     source_fps, target_fps = rates
-    chosen = nearest(num_frames, source_fps=source_fps, target_fps=target_fps).tolist()
+    chosen = nearest_indices(num_frames, source_fps=source_fps, target_fps=target_fps).tolist()
     assert all(abs(frame - k * source_fps / target_fps) <= Fraction(1, 2) for k, frame in enumerate(chosen))
     assert len(chosen) == (num_frames - 1) * target_fps // source_fps + 1
     assert 0 == chosen[0] <= chosen[-1] < num_frames
@@ -73,28 +79,30 @@ def test_the_same_rate_keeps_every_frame(resampler: Any, num_frames: int, fps: F
     ],
 )
 def test_nearest_at_the_usual_rates(source_fps: Fraction, target_fps: Fraction, first: list[int]) -> None:
-    assert nearest(100, source_fps=source_fps, target_fps=target_fps)[:7].tolist() == first
+    assert nearest_indices(100, source_fps=source_fps, target_fps=target_fps)[:7].tolist() == first
 
 
 def test_nearest_stays_exact_over_days() -> None:
     num_frames, source_fps, target_fps = 10_000_000, Fraction(60000, 1001), Fraction(30)
     k = 4_999_000
     due = k * source_fps / target_fps
-    assert abs(nearest(num_frames, source_fps=source_fps, target_fps=target_fps)[k] - due) <= Fraction(1, 2)
+    assert abs(nearest_indices(num_frames, source_fps=source_fps, target_fps=target_fps)[k] - due) <= Fraction(1, 2)
 
 
 def test_linspace_equals_the_guide_to_the_index() -> None:
     for num_frames in range(1, 1001):
         # The ALOHA guide, step 2.4, from 50 to 20 Hz.
         guide = np.linspace(0, num_frames - 1, int(num_frames * 20 / 50)).astype(int)
-        np.testing.assert_array_equal(linspace(num_frames, source_fps=Fraction(50), target_fps=Fraction(20)), guide)
+        np.testing.assert_array_equal(
+            linspace_indices(num_frames, source_fps=Fraction(50), target_fps=Fraction(20)), guide
+        )
 
 
 @given(num_frames=st.integers(1, 2000), rates=st.tuples(st.integers(1, 120), st.integers(1, 120)))
 def test_linspace_is_the_guides_formula_at_other_rates(num_frames: int, rates: tuple[int, int]) -> None:
     source_fps, target_fps = max(rates), min(rates)
     guide = np.linspace(0, num_frames - 1, int(num_frames * target_fps / source_fps)).astype(int)
-    ours = linspace(num_frames, source_fps=Fraction(source_fps), target_fps=Fraction(target_fps))
+    ours = linspace_indices(num_frames, source_fps=Fraction(source_fps), target_fps=Fraction(target_fps))
     np.testing.assert_array_equal(ours, guide)
 
 

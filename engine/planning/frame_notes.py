@@ -17,7 +17,7 @@ from millrace.engine.video.thumbnails import picture_size
 DEFAULT_CROP: Crop = "pad"
 
 
-def chosen_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
+def choose_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
     """The crop of the recipe; or of the maps, if all say the same; or padding, as GR00T does."""
     if recipe.crop is not None:
         return recipe.crop
@@ -26,12 +26,12 @@ def chosen_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
     return agreed or DEFAULT_CROP
 
 
-def framings(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[Framing]:
+def source_framings(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[Framing]:
     """How a source's frames become square; for a dataset by Millrace, how its sources' frames became square."""
     if binding.cameras and (published := published_framings(source.root)):
         yield from (framing.model_copy(update={"image_size": image_size}) for framing in published)
         return
-    for width, height in _sizes(source, binding).values():
+    for width, height in _frame_sizes(source, binding).values():
         yield Framing(crop=crop, width=width, height=height, image_size=image_size)
 
 
@@ -39,7 +39,7 @@ def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_siz
     """Note what a centre crop removes of a source's frames."""
     if crop != "center":
         return
-    for camera, (width, height) in _sizes(source, binding).items():
+    for camera, (width, height) in _frame_sizes(source, binding).items():
         if width == height:
             continue
         box = crop_box(width, height, crop=crop, image_size=image_size)
@@ -50,21 +50,21 @@ def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_siz
         )
 
 
-def _sizes(source: SourceDataset, binding: Binding) -> dict[str, tuple[int, int]]:
+def _frame_sizes(source: SourceDataset, binding: Binding) -> dict[str, tuple[int, int]]:
     """Width and height of the frames of each camera in use, by its first video or else by info.json."""
     cameras = dict.fromkeys(binding.cameras.values())
-    sizes = {camera: _shown_size(source, camera) or info_size(source, camera) for camera in cameras}
+    sizes = {camera: _displayed_size(source, camera) or info_frame_size(source, camera) for camera in cameras}
     return {camera: size for camera, size in sizes.items() if size is not None}
 
 
-def info_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
+def info_frame_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
     """Width and height of a camera's frames in info.json; None if it does not say."""
     feature = source.features[source.camera_features[camera][0]]
     size = picture_size(feature.shape, feature.names)
     return None if size is None or min(size) <= 0 else (size[1], size[0])
 
 
-def _shown_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
+def _displayed_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
     """As a player shows a camera's first video; None where it is not on this machine, or cannot be read."""
     clip = next((episode.clips[camera] for episode in source.episodes if camera in episode.clips), None)
     if source.hub_id is not None or not isinstance(clip, Clip):
@@ -87,7 +87,7 @@ def no_camera_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
         )
 
 
-def step_notes(source: SourceDataset, binding: Binding, target_fps: Fraction) -> Iterator[str]:
+def uneven_rate_notes(source: SourceDataset, binding: Binding, target_fps: Fraction) -> Iterator[str]:
     """Note that frames are unevenly spaced in time if the rate does not divide the source's."""
     step = binding.fps / target_fps
     if step.denominator == 1:

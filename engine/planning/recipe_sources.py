@@ -1,4 +1,4 @@
-"""A recipe's sources as they are opened: which folder a path is relative to, and how much slack its places have."""
+"""Open a recipe's sources: paths are relative to its file; places of clips are checked."""
 
 import os
 from pathlib import Path
@@ -10,14 +10,14 @@ from millrace.engine.sources.location import HUB, is_explicit
 from millrace.engine.sources.places import check_places
 
 
-def open_listed(recipe: Recipe, number: int) -> SourceDataset:
-    """A source, its clips' places held against the recipe's rate and slack where it has some.
+def open_recipe_source(recipe: Recipe, number: int) -> SourceDataset:
+    """Open one of a recipe's sources; its clips' places are checked where the recipe sets a rate or a trim limit.
 
     Raises:
         MillraceError: there is none, or it cannot be opened; says what a relative path is relative to.
     """
     spec = recipe.sources[number]
-    written = _written(recipe.places, number)
+    written = _relative_path(recipe.places, number)
     if written is not None:
         _check_folder(written, spec, recipe.places)
     try:
@@ -25,17 +25,17 @@ def open_listed(recipe: Recipe, number: int) -> SourceDataset:
     except (DatasetError, HubError) as error:
         if written is None or os.path.isdir(spec.path):
             raise
-        raise type(error)(f"{error}. {_relative_to(recipe.places)}") from error
-    max_trim = trim_of(recipe, spec)
+        raise type(error)(f"{error}. {_explain_folder(recipe.places)}") from error
+    max_trim = trim_limit(recipe, spec)
     return check_places(dataset, spec.fps, max_trim=max_trim) if spec.fps is not None or max_trim else dataset
 
 
-def trim_of(recipe: Recipe, spec: SourceSpec) -> int:
+def trim_limit(recipe: Recipe, spec: SourceSpec) -> int:
     """How many frames or rows may be dropped at the end of a source's episodes."""
     return recipe.trim_mismatch if spec.trim_mismatch is None else spec.trim_mismatch
 
 
-def _written(places: Places, number: int) -> str | None:
+def _relative_path(places: Places, number: int) -> str | None:
     """A relative path as the recipe's file has it; None where there is none, or it names the Hub."""
     if places.file is None:
         return None
@@ -49,11 +49,11 @@ def _check_folder(written: str, spec: SourceSpec, places: Places) -> None:
         assert places.file is not None, "it was written there"
         there = os.path.relpath(written, places.file.path.parent)
         raise DatasetError(
-            f"{written} is a folder of the working folder only. {_relative_to(places)}: write {there}, or for the Hub "
-            f"{HUB}{written}"
+            f"{written} is a folder of the working folder only. {_explain_folder(places)}: "
+            f"write {there}, or for the Hub {HUB}{written}"
         )
 
 
-def _relative_to(places: Places) -> str:
+def _explain_folder(places: Places) -> str:
     assert places.file is not None, "a path was written there"
     return f"Paths in a recipe are relative to its own folder, {places.file.path.parent.absolute()}"

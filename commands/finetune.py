@@ -12,7 +12,6 @@ from tyro.conf import arg
 
 from millrace.commands.flags import Flag
 from millrace.commands.progress import stage_progress
-from millrace.engine.text import printable
 from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
 
@@ -48,10 +47,10 @@ class Finetune(FinetuneFlags):
             checked = preflight(settings, on_progress=on_progress)
         if self.dry_run:
             print_plan(checked, Console())
-            return 1 if checked.problems else 0
-        for found in (*checked.warnings, *checked.problems):
-            print(printable(str(found)), file=sys.stderr)
-        return 1 if checked.problems else self._train(settings)
+            return 0 if checked.is_valid else 1
+        for line in checked.lines():
+            print(line, file=sys.stderr)
+        return self._train(settings) if checked.is_valid else 1
 
     def _train(self, settings: FinetuneSettings) -> int:
         from millrace.train.groot import require_groot

@@ -1,6 +1,5 @@
 """Print a training run's plan and problems to a terminal."""
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from millrace.engine.validate import Severity
 from millrace.train.preflight.parameters import Component
 from millrace.train.preflight.resources import (
     ACTIVATION_BYTES,
@@ -22,7 +20,6 @@ from millrace.train.preflight.resources import (
     gpu_bytes,
     training_seconds,
 )
-from millrace.train.preflight.run_checks import RunProblem
 from millrace.train.preflight.run_plan import Plan
 
 if TYPE_CHECKING:
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 
 GB = 1e9
 MILLION = 1e6
-STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow"}
+STYLES = {"error": "bold red", "warning": "yellow"}
 
 
 def print_plan(checked: "Preflight", console: Console) -> None:
@@ -41,10 +38,13 @@ def print_plan(checked: "Preflight", console: Console) -> None:
         if checked.plan.on_gpus:
             console.print(_guides(checked.plan))
             _formulas(console)
-    _problems("warning", checked.warnings, console)
-    _problems("problem", checked.problems, console)
-    if not checked.problems:
+    for line in checked.lines():
+        # As Text, since a path may hold what rich takes for markup; unwrapped, so that lines can be searched.
+        console.print(Text(line, STYLES.get(line.split(" ")[0], "")), soft_wrap=True)
+    if checked.is_valid:
         console.print("ready to train", style="green")
+    else:
+        console.print(checked.counts)
 
 
 def _model(plan: Plan) -> Table:
@@ -136,18 +136,6 @@ def _formulas(console: Console) -> None:
     )
     for line in lines:
         console.print(Text(line, style="dim"))
-
-
-def _problems(noun: str, found: Iterable[RunProblem], console: Console) -> None:
-    found = tuple(found)
-    if not found:
-        return
-    plural = "" if len(found) == 1 else "s"
-    console.print(f"{len(found)} {noun}{plural}", style="bold")
-    for entry in found:
-        # As Text, since a path may hold what rich takes for markup; unwrapped, so that lines can be searched.
-        console.print(Text.assemble((entry.code, STYLES[entry.severity]), f"  {entry.message}"), soft_wrap=True)
-        console.print(Text(f"    {entry.remedy}"), soft_wrap=True)
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.containment import why_foreign
 from millrace.engine.sources.lfs import ADVICE, POINTER
@@ -48,7 +48,7 @@ def read_json(root: Path, name: str, model: type[Model]) -> Model:
     try:
         size = (root / name).stat().st_size
         if size > MAX_JSON_BYTES:
-            raise Unreadable(problem("meta-parse", name, f"is {size} bytes, too large to be metadata"))
+            raise Unreadable(Problem.of("meta-parse", name, f"is {size} bytes, too large to be metadata"))
         text = (root / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise _failed(root, name, error) from error
@@ -73,7 +73,7 @@ def blank_lines(root: Path, name: str) -> Iterator[Problem]:
     except Unreadable:
         return
     if blank:
-        yield problem("jsonl-blank", name, f"line {blank[0]} is blank ({len(blank)} in all); remove it")
+        yield Problem.of("jsonl-blank", name, f"line {blank[0]} is blank ({len(blank)} in all); remove it")
 
 
 def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
@@ -87,7 +87,7 @@ def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
         with (root / name).open(encoding="utf-8") as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARS), ""), start=1):
                 if len(line) == MAX_LINE_CHARS:
-                    raise Unreadable(problem("meta-parse", name, f"line {number} is too long to be metadata"))
+                    raise Unreadable(Problem.of("meta-parse", name, f"line {number} is too long to be metadata"))
                 yield number, line
     except (OSError, UnicodeDecodeError) as error:
         raise _failed(root, name, error) from error
@@ -97,28 +97,28 @@ def parse_model(text: str, model: type[Model], name: str, *, line: int | None = 
     """JSON text as a model; see `read_json`."""
     where = "" if line is None else f"line {line}: "
     if text.startswith(POINTER.decode()):
-        raise Unreadable(problem("meta-parse", name, ADVICE))
+        raise Unreadable(Problem.of("meta-parse", name, ADVICE))
     try:
         return model.model_validate(json.loads(text, parse_constant=_reject))
     except _NotFinite as error:
-        raise Unreadable(problem("json-finite", name, f"{where}holds {error}; JSON has no such number")) from error
+        raise Unreadable(Problem.of("json-finite", name, f"{where}holds {error}; JSON has no such number")) from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the value"
         message = first["msg"].removeprefix("Value error, ")
-        raise Unreadable(problem("meta-parse", name, f"{where}{field}: {message}")) from error
+        raise Unreadable(Problem.of("meta-parse", name, f"{where}{field}: {message}")) from error
     except (ValueError, RecursionError) as error:
-        raise Unreadable(problem("meta-parse", name, f"{where}is not JSON ({error})")) from error
+        raise Unreadable(Problem.of("meta-parse", name, f"{where}is not JSON ({error})")) from error
 
 
 def _check_own(root: Path, name: str) -> None:
     if refusal := why_foreign(root / name, root):
-        raise Unreadable(problem("meta-parse", name, str(refusal)))
+        raise Unreadable(Problem.of("meta-parse", name, str(refusal)))
 
 
 def _failed(root: Path, name: str, error: OSError | UnicodeDecodeError) -> Unreadable:
     reason = why_unreadable(root / name, error) if isinstance(error, OSError) else f"cannot be read ({error})"
-    return Unreadable(problem("meta-parse", name, reason))
+    return Unreadable(Problem.of("meta-parse", name, reason))
 
 
 def _reject(constant: str) -> NoReturn:

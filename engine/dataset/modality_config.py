@@ -19,7 +19,7 @@ from millrace.engine.dataset.literals import (
     text,
     texts,
 )
-from millrace.engine.dataset.problems import problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.sources.containment import why_foreign
 
@@ -94,19 +94,19 @@ def read_config(folder: Path, name: str = MODALITY_CONFIG) -> GrootConfig:
     """
     try:
         if reason := why_foreign(folder / name, folder):
-            raise Unreadable(problem("config-dynamic", name, f"{reason}; not judged"))
+            raise Unreadable(Problem.of("config-dynamic", name, f"{reason}; not judged"))
         with (folder / name).open("rb") as file:
             source = file.read(MAX_BYTES + 1)
         if len(source) > MAX_BYTES:
-            raise Unreadable(problem("config-dynamic", name, f"is over {MAX_BYTES} bytes long; not judged"))
+            raise Unreadable(Problem.of("config-dynamic", name, f"is over {MAX_BYTES} bytes long; not judged"))
         module = ast.parse(source)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise Unreadable(problem("config-syntax", name, f"is no Python that can be read ({error})")) from error
+        raise Unreadable(Problem.of("config-syntax", name, f"is no Python that can be read ({error})")) from error
     try:
         return _registered(module)
     except (Dynamic, RecursionError) as error:
         message = f"cannot be understood without running it ({error}), so what it asks for is not judged"
-        raise Unreadable(problem("config-dynamic", name, message)) from error
+        raise Unreadable(Problem.of("config-dynamic", name, message)) from error
 
 
 def _registered(module: ast.Module) -> GrootConfig:

@@ -28,7 +28,7 @@ from millrace.engine.dataset.metadata import (
     ModalityFile,
 )
 from millrace.engine.dataset.modality_config import GrootConfig, read_config
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.sources import v1, v3
 
@@ -71,15 +71,15 @@ def _missing(root: Path) -> list[Problem]:
     layout = _source_layout(root)
     if layout is not None:
         message = f"{root} is a LeRobot {layout} dataset, which GR00T does not read: millrace convert {root} OUT"
-        return [problem("meta-missing", "meta", message)]
+        return [Problem.of("meta-missing", "meta", message)]
     if reason := why_no_folder(root / "meta"):
         message = f"{reason}: no GR00T dataset, or a conversion that has not finished (run it again)"
-        return [problem("meta-missing", "meta", message)]
+        return [Problem.of("meta-missing", "meta", message)]
     hint = {
         MODALITY: ", which tells GR00T what the values are; `millrace convert` makes a GR00T dataset",
     }
     reasons = {name: why_no_file(root, name) for name in REQUIRED}
-    return [problem("meta-missing", name, f"{why}{hint.get(name, '')}") for name, why in reasons.items() if why]
+    return [Problem.of("meta-missing", name, f"{why}{hint.get(name, '')}") for name, why in reasons.items() if why]
 
 
 def _source_layout(root: Path) -> str | None:
@@ -97,7 +97,7 @@ def _read_tasks(root: Path, report: Callable[[Problem], None]) -> dict[int, str]
     tasks: dict[int, str] = {}
     for line in read_jsonl(root, TASKS, GrootTaskLine):
         if line.task_index in tasks:
-            report(problem("index-unique", TASKS, f"lists task_index {line.task_index} twice"))
+            report(Problem.of("index-unique", TASKS, f"lists task_index {line.task_index} twice"))
         tasks.setdefault(line.task_index, line.task)
     return tasks
 
@@ -112,16 +112,16 @@ def _read_episodes(
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for line in read_jsonl(root, EPISODES, GrootEpisodeLine):
         if line.episode_index in lengths:
-            report(problem("index-unique", EPISODES, f"lists episode_index {line.episode_index} twice"))
+            report(Problem.of("index-unique", EPISODES, f"lists episode_index {line.episode_index} twice"))
         lengths.setdefault(line.episode_index, line.length)
         listed.setdefault(line.episode_index, shared.setdefault(line.tasks, line.tasks))
         unknown = [task for task in line.tasks if known is not None and task not in known]
         if unknown:
             message = f"episode {line.episode_index} has the task {unknown[0]!r}, which {TASKS} lacks"
-            report(problem("episode-tasks", EPISODES, message))
+            report(Problem.of("episode-tasks", EPISODES, message))
         if not line.tasks:
-            report(problem("episode-tasks", EPISODES, f"episode {line.episode_index} lists no task"))
+            report(Problem.of("episode-tasks", EPISODES, f"episode {line.episode_index} lists no task"))
     if not lengths:
-        raise Unreadable(problem("meta-parse", EPISODES, "lists no episode"))
+        raise Unreadable(Problem.of("meta-parse", EPISODES, "lists no episode"))
     indices = np.array(list(lengths), dtype=np.int64)
     return indices, np.array(list(lengths.values()), dtype=np.int64), tuple(listed.values())

@@ -13,7 +13,7 @@ from millrace.engine.dataset.checks import CHECKS, Check, Severity
 from millrace.engine.dataset.json_files import is_file, why_no_folder
 from millrace.engine.dataset.metadata import Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
-from millrace.engine.dataset.problems import Problem, Report, format_report, problem, to_json
+from millrace.engine.dataset.problems import Problem, Report, format_report, to_json
 from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate.episode_statistics import episode_statistics_problems
@@ -59,7 +59,7 @@ def validate(
     asked = {None, *(["deep"] if deep else []), *(["video_backend"] if video_backend else [])}
     num_checks = sum(check.needs in asked for check in CHECKS.values())
     if reason := why_no_folder(root):
-        return Report((problem("dataset-missing", None, _why_none(root, reason)),), 0, 0, num_checks)
+        return Report((Problem.of("dataset-missing", None, _why_none(root, reason)),), 0, 0, num_checks)
     metadata, problems = read_metadata(root, config)
     problems += manifest_problems(root, lambda num_done: on_progress("files", num_done, None))
     if metadata is None:

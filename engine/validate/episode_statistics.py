@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, blank_lines, is_file, read_jsonl
 from millrace.engine.dataset.metadata import EPISODES_STATS, Count, GrootFeature, Metadata
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.text import join_names
 from millrace.engine.validate.stored_statistics import numbers
 
@@ -27,7 +27,9 @@ def episode_statistics_problems(metadata: Metadata) -> Iterator[Problem]:
     """One line for each episode, in the shapes that LeRobot 0.3.3 demands; values are not judged."""
     if not is_file(metadata.root / EPISODES_STATS):
         if metadata.info.codebase_version == "v2.1":
-            yield problem("episode-stats-missing", EPISODES_STATS, "is missing, so LeRobot refuses this v2.1 dataset")
+            yield Problem.of(
+                "episode-stats-missing", EPISODES_STATS, "is missing, so LeRobot refuses this v2.1 dataset"
+            )
         return
     expected = set(metadata.indices.tolist())
     found: set[int] = set()
@@ -35,7 +37,7 @@ def episode_statistics_problems(metadata: Metadata) -> Iterator[Problem]:
         for line in read_jsonl(metadata.root, EPISODES_STATS, EpisodeStatsLine):
             if line.episode_index in found or line.episode_index not in expected:
                 what = "twice" if line.episode_index in found else "which episodes.jsonl lacks"
-                yield problem("episode-stats-lines", EPISODES_STATS, f"lists episode {line.episode_index}, {what}")
+                yield Problem.of("episode-stats-lines", EPISODES_STATS, f"lists episode {line.episode_index}, {what}")
             found.add(line.episode_index)
             yield from _shape_problems(line, metadata.info.features)
     except Unreadable as error:
@@ -44,7 +46,7 @@ def episode_statistics_problems(metadata: Metadata) -> Iterator[Problem]:
     missing = sorted(expected - found)
     if missing:
         message = f"lacks the episodes {join_names([str(index) for index in missing])}"
-        yield problem("episode-stats-lines", EPISODES_STATS, message)
+        yield Problem.of("episode-stats-lines", EPISODES_STATS, message)
     yield from blank_lines(metadata.root, EPISODES_STATS)
 
 
@@ -60,5 +62,5 @@ def _shape_problems(line: EpisodeStatsLine, features: dict[str, GrootFeature]) -
             if array is None or array.shape != shape:
                 found = "missing or no numbers" if array is None else f"of shape {list(array.shape)}"
                 message = f"episode {line.episode_index}: {stat} of {name!r} is {found}, expected shape {list(shape)}"
-                yield problem("episode-stats-shape", EPISODES_STATS, message)
+                yield Problem.of("episode-stats-shape", EPISODES_STATS, message)
                 return

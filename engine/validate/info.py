@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from millrace.engine.dataset.metadata import EPISODES, INFO, TASKS, Metadata
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.sources.templates import why_not_fillable
 from millrace.engine.text import join_names
 
@@ -36,13 +36,13 @@ def info_problems(metadata: Metadata) -> Iterator[Problem]:
     info, modality = metadata.info, metadata.modality
     if not metadata.is_numbered:
         message = f"lists {metadata.num_episodes} episodes, but not as 0 to {metadata.num_episodes - 1} in order"
-        yield problem("episode-numbers", EPISODES, message)
+        yield Problem.of("episode-numbers", EPISODES, message)
     if info.codebase_version not in READABLE_VERSIONS:
         message = f"codebase_version is {info.codebase_version!r}, expected one of {', '.join(READABLE_VERSIONS)}"
-        yield problem("codebase-version", INFO, message)
+        yield Problem.of("codebase-version", INFO, message)
     lacking = [name for name in LEROBOT_COLUMNS if name not in info.features]
     if lacking:
-        yield problem(
+        yield Problem.of(
             "lerobot-columns", INFO, f"features lack {join_names(lacking)}, which LeRobot reads; GR00T does not"
         )
     unseen = [name for name, feature in info.features.items() if feature.is_video and name not in metadata.cameras]
@@ -50,7 +50,7 @@ def info_problems(metadata: Metadata) -> Iterator[Problem]:
         message = (
             f"modality.json does not name {join_names(unseen)}: GR00T does not see it, and its videos are not judged"
         )
-        yield problem("camera-unnamed", INFO, message)
+        yield Problem.of("camera-unnamed", INFO, message)
     yield from _task_problems(metadata)
 
 
@@ -64,7 +64,7 @@ def _total_problems(metadata: Metadata) -> Iterator[Problem]:
     }
     for name, (said, found, where) in totals.items():
         if said is not None and found is not None and said != found:
-            yield problem("info-totals", INFO, f"{name} is {said}, but {where} has {found}")
+            yield Problem.of("info-totals", INFO, f"{name} is {said}, but {where} has {found}")
     num_cameras = sum(feature.is_video for feature in info.features.values())
     num_chunks = int(metadata.indices.max()) // info.chunks_size + 1
     file_totals = {
@@ -73,7 +73,7 @@ def _total_problems(metadata: Metadata) -> Iterator[Problem]:
     }
     for name, (said, found) in file_totals.items():
         if said is not None and said != found:
-            yield problem("info-file-totals", INFO, f"{name} is {said}, but there are {found}")
+            yield Problem.of("info-file-totals", INFO, f"{name} is {said}, but there are {found}")
 
 
 def is_placeholder(task: str) -> bool:
@@ -89,9 +89,11 @@ def _heard(task: str) -> str:
 def _task_problems(metadata: Metadata) -> Iterator[Problem]:
     for index, task in (metadata.tasks or {}).items():
         if not _heard(task):
-            yield problem("task-text", TASKS, f"task {index} is {task!r}, which says nothing without its punctuation")
+            yield Problem.of(
+                "task-text", TASKS, f"task {index} is {task!r}, which says nothing without its punctuation"
+            )
         elif is_placeholder(task):
-            yield problem(
+            yield Problem.of(
                 "task-placeholder", TASKS, f"task {index} is {task!r}, no instruction; the policy may hear it"
             )
 
@@ -103,11 +105,11 @@ def template_problems(metadata: Metadata) -> Iterator[Problem]:
     if reason is None and any(_is_elsewhere(metadata.data_path(int(index))) for index in metadata.indices[[0, -1]]):
         reason = "must fill in to data/FOLDER/FILE.parquet: GR00T's statistics look nowhere else"
     if reason is not None:
-        yield problem("path-template", INFO, f"data_path {info.data_path!r} {reason}")
+        yield Problem.of("path-template", INFO, f"data_path {info.data_path!r} {reason}")
     if not metadata.cameras:
         return
     if info.video_path is None:
-        yield problem(
+        yield Problem.of(
             "path-template", INFO, "video_path is missing: GR00T would train without videos and report no error"
         )
         return
@@ -116,7 +118,7 @@ def template_problems(metadata: Metadata) -> Iterator[Problem]:
     if reason is None and any(_leads_out(metadata.video_path(0, camera)) for camera in metadata.cameras):
         reason = "leads out of the dataset"
     if reason is not None:
-        yield problem("path-template", INFO, f"video_path {info.video_path!r} {reason}")
+        yield Problem.of("path-template", INFO, f"video_path {info.video_path!r} {reason}")
 
 
 def _is_elsewhere(path: Path) -> bool:

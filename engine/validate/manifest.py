@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from millrace.engine.dataset.json_files import Unreadable, is_file, parse_model, read_lines
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.published import sha256
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.layout import MANIFEST
@@ -53,7 +53,9 @@ def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Pr
         for path in _files_below(root / folder):
             relative = path.relative_to(root)
             if relative.as_posix() not in listed and not is_hidden(relative):
-                yield problem("files-unlisted", relative, "is not listed in millrace.json; Millrace did not write it")
+                yield Problem.of(
+                    "files-unlisted", relative, "is not listed in millrace.json; Millrace did not write it"
+                )
 
 
 def joints_at_rest(root: Path) -> Mapping[str, tuple[str, ...]]:
@@ -76,7 +78,7 @@ def _listed_files(root: Path) -> Iterator[FileRecord]:
             return
         yield from parse_model(line.strip().removesuffix(","), Lineage, MANIFEST, line=number).files
     if is_by_line:
-        raise Unreadable(problem("meta-parse", MANIFEST, "is cut short"))
+        raise Unreadable(Problem.of("meta-parse", MANIFEST, "is cut short"))
 
 
 def _read_head(lines: Iterator[tuple[int, str]]) -> tuple[Manifest, bool]:
@@ -87,7 +89,7 @@ def _read_head(lines: Iterator[tuple[int, str]]) -> tuple[Manifest, bool]:
             return parse_model(head.rstrip().removesuffix(",") + "}", Manifest, MANIFEST), True
         head += line
         if len(head) > MAX_HEAD_CHARS:
-            raise Unreadable(problem("meta-parse", MANIFEST, "is not laid out as Millrace writes it"))
+            raise Unreadable(Problem.of("meta-parse", MANIFEST, "is not laid out as Millrace writes it"))
     return parse_model(head, Manifest, MANIFEST), False
 
 
@@ -100,21 +102,21 @@ def _files_of(manifest: Manifest) -> Iterator[FileRecord]:
 def _digest_problems(root: Path, record: FileRecord) -> Iterator[Problem]:
     path = record.path
     if path.is_absolute() or ".." in path.parts:
-        yield problem("digests", MANIFEST, f"lists {str(path)!r}, which leads out of the dataset")
+        yield Problem.of("digests", MANIFEST, f"lists {str(path)!r}, which leads out of the dataset")
         return
     if reason := why_foreign(root / path, root):
-        yield problem("digests", path, f"is listed in millrace.json, but {reason}")
+        yield Problem.of("digests", path, f"is listed in millrace.json, but {reason}")
         return
     try:
         num_bytes = (root / path).stat().st_size if is_file(root / path) else None
         if num_bytes is None:
-            yield problem("digests", path, "is listed in millrace.json, but missing")
+            yield Problem.of("digests", path, "is listed in millrace.json, but missing")
         elif num_bytes != record.num_bytes:
-            yield problem("digests", path, f"{num_bytes} bytes, but millrace.json says {record.num_bytes}")
+            yield Problem.of("digests", path, f"{num_bytes} bytes, but millrace.json says {record.num_bytes}")
         elif sha256(root / path) != record.sha256:
-            yield problem("digests", path, "is not the file that millrace.json describes: its SHA-256 differs")
+            yield Problem.of("digests", path, "is not the file that millrace.json describes: its SHA-256 differs")
     except OSError as error:
-        yield problem("digests", path, f"is listed in millrace.json, but cannot be read ({error.strerror})")
+        yield Problem.of("digests", path, f"is listed in millrace.json, but cannot be read ({error.strerror})")
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

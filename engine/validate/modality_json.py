@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from millrace.engine.dataset.metadata import MODALITY, GrootFeature, JointSlice, Metadata, ModalityFile
 from millrace.engine.dataset.modality_config import DEFAULT_TAG, GrootConfig
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.text import join_names
 
@@ -23,7 +23,7 @@ def modality_problems(metadata: Metadata) -> Iterator[Problem]:
         return
     for part in ("state", "action", "video"):
         if not getattr(modality, part):
-            yield problem(
+            yield Problem.of(
                 "modality-empty", MODALITY, f"names no {part}; GR00T N1.6 needs all of state, action and video"
             )
     features = metadata.info.features
@@ -37,7 +37,7 @@ def modality_problems(metadata: Metadata) -> Iterator[Problem]:
             yield _wrong_column(f"annotation.{name}", column, "a column of task indices", features)
     if not modality.annotation and not _takes_language_of_episodes(metadata.config):
         message = 'names no annotation; add {"annotation": {"human.task_description": {"original_key": "task_index"}}}'
-        yield problem("annotation-missing", MODALITY, message)
+        yield Problem.of("annotation-missing", MODALITY, message)
     if metadata.config is not None:
         yield from _config_problems(metadata.config, modality)
 
@@ -53,7 +53,7 @@ def _group_problems(
         elif not 0 <= group.start < group.end <= features[column].width:
             width = features[column].width
             message = f"{kind}.{name} is [{group.start}, {group.end}), which is no part of the {width} of {column!r}"
-            yield problem("modality-slices", MODALITY, message)
+            yield Problem.of("modality-slices", MODALITY, message)
         else:
             by_column.setdefault(column, {})[name] = group
     for column, found in by_column.items():
@@ -68,7 +68,7 @@ def _cover_problems(
     for name, group in sorted(groups.items(), key=lambda item: (item[1].start, item[1].end)):
         if group.start < reach:
             shared = _values(feature, range(group.start, min(reach, group.end)))
-            yield problem(
+            yield Problem.of(
                 "modality-overlap", MODALITY, f"{kind} groups {furthest} and {name} share {shared} of {column!r}"
             )
         gaps.append(range(reach, group.start))
@@ -77,7 +77,7 @@ def _cover_problems(
     gaps = [gap for gap in (*gaps, range(reach, feature.width)) if gap]
     if gaps:
         unused = "; ".join(_values(feature, gap) for gap in gaps[:4])
-        yield problem("modality-gap", MODALITY, f"no {kind} group of {column!r} holds {unused}")
+        yield Problem.of("modality-gap", MODALITY, f"no {kind} group of {column!r} holds {unused}")
 
 
 def _values(feature: GrootFeature, indices: range) -> str:
@@ -89,7 +89,7 @@ def _values(feature: GrootFeature, indices: range) -> str:
 def _wrong_column(entry: str, column: str, kind: str, features: Mapping[str, GrootFeature]) -> Problem:
     found = f"is {features[column].dtype}" if column in features else "is not in info.json"
     message = f"{entry} needs {kind}, but {column!r} {found}. Known: {join_names(list(features), 12)}"
-    return problem("modality-column", MODALITY, message)
+    return Problem.of("modality-column", MODALITY, message)
 
 
 def _takes_language_of_episodes(config: GrootConfig | None) -> bool:
@@ -100,7 +100,7 @@ def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Pr
     if config.tag not in FREE_TAGS:
         reason = "has a config in N1.6" if config.tag in TAKEN_TAGS else "is no tag of N1.6"
         message = f"registers for {config.tag}, which {reason}, so GR00T stops: use {DEFAULT_TAG}"
-        yield problem("config-tag", MODALITY_CONFIG, message)
+        yield Problem.of("config-tag", MODALITY_CONFIG, message)
     known = {
         "video": set(modality.video),
         "state": set(modality.state),
@@ -113,13 +113,13 @@ def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Pr
             message = (
                 f"{part} names {join_names(unknown)}, which modality.json lacks. Known: {join_names(sorted(names), 12)}"
             )
-            yield problem("config-keys", MODALITY_CONFIG, message)
+            yield Problem.of("config-keys", MODALITY_CONFIG, message)
         if part != "language" and not config.keys(part):
-            yield problem("config-keys", MODALITY_CONFIG, f"names no {part} keys")
+            yield Problem.of("config-keys", MODALITY_CONFIG, f"names no {part} keys")
     language = config.modalities.get("language")
     if language is None or len(language.keys) != 1 or language.deltas != (0,):
         found = "none" if language is None else f"{len(language.keys)} keys at {list(language.deltas)}"
-        yield problem(
+        yield Problem.of(
             "config-language", MODALITY_CONFIG, f"language needs exactly one key at delta_indices [0], found {found}"
         )
     yield from _delta_problems(config)
@@ -132,11 +132,11 @@ def _delta_problems(config: GrootConfig) -> Iterator[Problem]:
             message = (
                 f"{part} has the delta_indices {list(modality.deltas)[:8]}: GR00T takes negative ones from the end"
             )
-            yield problem("config-deltas", MODALITY_CONFIG, message)
+            yield Problem.of("config-deltas", MODALITY_CONFIG, message)
     state, action = config.modalities.get("state"), config.modalities.get("action")
     if config.relative and state and action and state.deltas and action.deltas and state.deltas[-1] != action.deltas[0]:
         message = f"the last state is at {state.deltas[-1]}, but RELATIVE chunks start at {action.deltas[0]}"
-        yield problem("config-deltas", MODALITY_CONFIG, message)
+        yield Problem.of("config-deltas", MODALITY_CONFIG, message)
 
 
 def _action_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Problem]:
@@ -145,15 +145,15 @@ def _action_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Pr
         return
     if len(action.action_configs) != len(action.keys):
         message = f"{len(action.action_configs)} action_configs for {len(action.keys)} action keys"
-        yield problem("config-action-configs", MODALITY_CONFIG, message)
+        yield Problem.of("config-action-configs", MODALITY_CONFIG, message)
         return
     for key, rep in config.relative.items():
         reference = rep.state_key or key
         if reference not in config.keys("state"):
             message = f"RELATIVE action {key!r} needs the state {reference!r} among the state keys"
-            yield problem("config-relative", MODALITY_CONFIG, message)
+            yield Problem.of("config-relative", MODALITY_CONFIG, message)
         elif key in modality.action and reference in modality.state:
             widths = modality.action[key].width, modality.state[reference].width
             if widths[0] != widths[1]:
                 message = f"RELATIVE action {key!r} has {widths[0]} values, its state {reference!r} has {widths[1]}"
-                yield problem("config-relative", MODALITY_CONFIG, message)
+                yield Problem.of("config-relative", MODALITY_CONFIG, message)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset.json_files import why_no_file
 from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.rows import integers, vectors
 from millrace.engine.errors import DatasetError, RowsError
 from millrace.engine.sources.episode import RowRange
@@ -36,25 +36,27 @@ def orphan_rows(metadata: Metadata) -> Iterator[Problem]:
     for path in sorted(metadata.root.glob("data/*/*.parquet")):
         relative = path.relative_to(metadata.root)
         if relative not in known:
-            yield problem("rows-orphan", relative, "belongs to no episode of episodes.jsonl; move it away")
+            yield Problem.of("rows-orphan", relative, "belongs to no episode of episodes.jsonl; move it away")
 
 
 def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
     """Everything about one episode's rows; the file is read once."""
     path = metadata.data_path(episode.index)
     if reason := why_no_file(metadata.root, path):
-        yield problem("rows-missing", path, f"{reason}; episodes.jsonl has {episode.length} rows of it")
+        yield Problem.of("rows-missing", path, f"{reason}; episodes.jsonl has {episode.length} rows of it")
         return
     features = {name: feature for name, feature in metadata.info.features.items() if feature.is_column}
     try:
         table, missing = _read(metadata.root / path, list(features))
     except (RowsError, ValueError) as error:  # pyarrow: a column's name is no UTF-8
-        yield problem("rows-unreadable", path, str(error).removeprefix(f"{metadata.root / path} "))
+        yield Problem.of("rows-unreadable", path, str(error).removeprefix(f"{metadata.root / path} "))
         return
     if len(table) != episode.length:
-        yield problem("rows-length", path, f"{len(table)} rows, but episodes.jsonl says {episode.length}")
+        yield Problem.of("rows-length", path, f"{len(table)} rows, but episodes.jsonl says {episode.length}")
     for name in missing:
-        yield problem("columns-missing", path, f"has no column {name!r}. Known: {join_names(table.column_names, 12)}")
+        yield Problem.of(
+            "columns-missing", path, f"has no column {name!r}. Known: {join_names(table.column_names, 12)}"
+        )
     unsound = set(missing)
     for name in table.column_names:
         found = list(_column_problems(table.column(name), name, features[name], path))
@@ -99,25 +101,25 @@ def _column_problems(column: pa.ChunkedArray, name: str, feature: GrootFeature, 
     if said is None and not feature.is_float:
         return
     if said is None or _family(kind) != _family(said):
-        yield problem("columns-dtype", path, f"column {name!r} holds {array.type}, but {INFO} says {feature.dtype}")
+        yield Problem.of("columns-dtype", path, f"column {name!r} holds {array.type}, but {INFO} says {feature.dtype}")
         return
     if kind != said and _family(said) in ("float", "int"):
-        yield problem("columns-precision", path, f"column {name!r} holds {kind}, but {INFO} says {feature.dtype}")
+        yield Problem.of("columns-precision", path, f"column {name!r} holds {kind}, but {INFO} says {feature.dtype}")
     num_missing = array.null_count
     if not num_missing and kind != array.type:
         widths = pc.unique(pc.list_value_length(array)).to_pylist() or [feature.width]
         if widths != [feature.width]:
             message = f"column {name!r} has rows of {join_names([str(width) for width in sorted(widths)])} values"
-            yield problem("columns-shape", path, f"{message}, but {INFO} says {feature.width}")
+            yield Problem.of("columns-shape", path, f"{message}, but {INFO} says {feature.width}")
             return
         array = array.flatten()
         num_missing = array.null_count
     elif not num_missing and feature.width != 1:
         message = f"column {name!r} has one value a row, but {INFO} says {feature.width}"
-        yield problem("columns-shape", path, message)
+        yield Problem.of("columns-shape", path, message)
         return
     if num_missing:
-        yield problem("rows-finite", path, f"column {name!r} lacks {num_missing} values")
+        yield Problem.of("rows-finite", path, f"column {name!r} lacks {num_missing} values")
     elif _family(kind) == "float":
         yield from _finite_problems(array, name, feature, path)
 
@@ -131,7 +133,7 @@ def _finite_problems(array: Any, name: str, feature: GrootFeature, path: Path) -
         row, value = divmod(int(bad[0]), feature.width)
         where = feature.value_name(value) or f"value {value}"
         message = f"column {name!r} has {len(bad)} values that are NaN or infinite, the first in row {row}, {where}"
-        yield problem("rows-finite", path, message)
+        yield Problem.of("rows-finite", path, message)
 
 
 def _index_problems(
@@ -148,12 +150,12 @@ def _index_problems(
         try:
             wrong = np.flatnonzero(integers(table, name, where=path) != right)
         except RowsError as error:
-            yield problem("rows-index", path, str(error))
+            yield Problem.of("rows-index", path, str(error))
             continue
         if len(wrong):
             row = int(wrong[0])
             found = table.column(name)[row].as_py()
-            yield problem("rows-index", path, f"{name} is {found} in row {row}, expected {right[row]}")
+            yield Problem.of("rows-index", path, f"{name} is {found} in row {row}, expected {right[row]}")
 
 
 def _timestamp_problems(seconds: NDArray[np.float32], fps: Fraction, path: Path) -> Iterator[Problem]:
@@ -164,7 +166,7 @@ def _timestamp_problems(seconds: NDArray[np.float32], fps: Fraction, path: Path)
     if len(wrong):
         row = int(wrong[0])
         message = f"timestamp is {seconds[row]:g} s in row {row}, expected {due[row]:g} s at {float(fps):g} fps"
-        yield problem("timestamps", path, message)
+        yield Problem.of("timestamps", path, message)
         return
     # In float32, as LeRobot does it: tolerances are met or missed by rounding.
     off = np.flatnonzero(np.abs(np.diff(seconds) - np.float32(1 / fps)) > TOLERANCE_SECONDS)
@@ -174,7 +176,7 @@ def _timestamp_problems(seconds: NDArray[np.float32], fps: Fraction, path: Path)
             f"from row {row} ({due[row]:.0f} s) on, float32 timestamps step by more than {TOLERANCE_SECONDS:g} s off "
             f"1 / {float(fps):g}: LeRobot 0.3.3 refuses the dataset by its default tolerance_s, GR00T reads it"
         )
-        yield problem("timestamps-float32", path, message)
+        yield Problem.of("timestamps-float32", path, message)
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

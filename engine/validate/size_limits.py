@@ -8,7 +8,7 @@ from millrace.embodiments import load_robot, robot_names
 from millrace.embodiments.robot import VECTORS
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, STATS, Metadata
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.validate.stored_statistics import Stored
 
 
@@ -25,4 +25,4 @@ def limit_problems(metadata: Metadata, stats: Mapping[str, Stored]) -> Iterator[
         if low.shape != (layout.width,):
             continue
         if beyond := find_beyond(low, high, layout.limits, layout.joints):
-            yield problem("beyond-limits", STATS, f"{describe_beyond(vector, beyond)}; limits of '{robot.name}'")
+            yield Problem.of("beyond-limits", STATS, f"{describe_beyond(vector, beyond)}; limits of '{robot.name}'")

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, float32_moments, groot_statistics
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.stats import Statistics
 from millrace.engine.errors import NoScratchSpace
 from millrace.engine.text import join_names
@@ -53,7 +53,7 @@ def value_problems(
         for name, entry in stats.items():
             yield from _difference(entry, found[name], STATS, name, paths)
     except MillraceError as error:
-        yield problem("stats-values", STATS, f"cannot be compared with the rows: {error}")
+        yield Problem.of("stats-values", STATS, f"cannot be compared with the rows: {error}")
         return
     except OSError as error:  # reading the rows raises MillraceError
         raise NoScratchSpace(
@@ -135,7 +135,7 @@ def _difference(
                 f"{stat} of {key!r} is {stored.values[stat][place]:g} at {list(place)}, but the rows give "
                 f"{exact[stat][place]:g}: stale or damaged. Delete the file, and GR00T computes it again"
             )
-            yield problem("stats-values", name, message)
+            yield Problem.of("stats-values", name, message)
             return
 
 
@@ -164,15 +164,15 @@ def spread_problems(
         message = (
             f"{len(resting)} trained values rest, as no source of the conversion drives them: {join_names(resting)}"
         )
-        yield problem("stats-at-rest", STATS, message)
+        yield Problem.of("stats-at-rest", STATS, message)
     if constant:
         message = f"{len(constant)} trained values never change, which GR00T makes 0: {join_names(constant)}"
-        yield problem("stats-constant", STATS, message)
+        yield Problem.of("stats-constant", STATS, message)
     if tiny:
         message = (
             f"{len(tiny)} trained values change by next to nothing, which GR00T scales to [-1, 1]: {join_names(tiny)}"
         )
-        yield problem("stats-tiny-range", STATS, message)
+        yield Problem.of("stats-tiny-range", STATS, message)
 
 
 def _spreads(stored: Stored | None, group: JointSlice) -> list[tuple[int, float]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from millrace.engine.dataset.groot_stats import RelativeGroup
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, is_file, read_json
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, Metadata, ModalityFile
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.text import join_names
 
 NAMES = ("mean", "std", "min", "max", "q01", "q99")
@@ -75,7 +75,7 @@ def read_relative_stats(metadata: Metadata) -> StoredFile:
 def _read(root: Path, name: str, shapes: Callable[[dict[str, Any]], tuple[Shapes, list[Problem]]]) -> StoredFile:
     if not is_file(root / name):
         message = "is missing; GR00T would compute it at the start of training, on one machine and slowly"
-        return StoredFile({}, (problem("stats-missing", name, message),))
+        return StoredFile({}, (Problem.of("stats-missing", name, message),))
     try:
         content = read_json(root, name, JsonObject).root
     except Unreadable as error:
@@ -97,21 +97,21 @@ def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Stor
     missing = [stat for stat in NAMES if stat not in known]
     if missing:
         what = f"{key!r} lacks {', '.join(missing)}" if known else f"lacks {key!r}"
-        return problem("stats-complete", name, f"{what}: delete the file, and GR00T computes it again")
+        return Problem.of("stats-complete", name, f"{what}: delete the file, and GR00T computes it again")
     values = {stat: numbers(known[stat]) for stat in NAMES}
     found = {stat: None if array is None else array.shape for stat, array in values.items()}
     wrong = [stat for stat, size in found.items() if size != shape]
     if wrong:
         size = found[wrong[0]]
         size_text = "no numbers" if size is None else f"shape {list(size)}"
-        return problem("stats-shape", name, f"{wrong[0]} of {key!r} has {size_text}, expected {list(shape)}")
+        return Problem.of("stats-shape", name, f"{wrong[0]} of {key!r} has {size_text}, expected {list(shape)}")
     arrays = {stat: array for stat, array in values.items() if array is not None}
     infinite = [stat for stat, array in arrays.items() if not np.isfinite(array).all()]
     if infinite:
-        return problem("json-finite", name, f"{infinite[0]} of {key!r} holds a number too large for a float")
+        return Problem.of("json-finite", name, f"{infinite[0]} of {key!r} holds a number too large for a float")
     stored = Stored(arrays)
     disorder = _disorder(stored)
-    return problem("stats-order", name, f"{key!r} has {disorder}") if disorder else stored
+    return Problem.of("stats-order", name, f"{key!r} has {disorder}") if disorder else stored
 
 
 def numbers(value: object) -> Floats | None:
@@ -143,7 +143,7 @@ def _relative_shapes(
     missing = [name for name in relative if name not in content]
     if missing:
         message = f"lacks the RELATIVE groups {join_names(missing)}; GR00T would compute them at the start of training"
-        problems.append(problem("stats-missing", RELATIVE_STATS, message))
+        problems.append(Problem.of("stats-missing", RELATIVE_STATS, message))
     # Newer releases of GR00T keep fingerprints beside the groups.
     horizons = {name: _horizon(entry) for name, entry in content.items() if not name.startswith("__")}
     known = [horizon for horizon in horizons.values() if horizon is not None]
@@ -156,7 +156,7 @@ def _relative_shapes(
             problems.append(group)
         elif horizon is not None and horizon != due:
             message = f"{name!r} has {horizon} steps, expected {due}: GR00T keeps stale ones. Delete the file"
-            problems.append(problem("relative-horizon", RELATIVE_STATS, message))
+            problems.append(Problem.of("relative-horizon", RELATIVE_STATS, message))
         else:
             shapes[name] = (due, group.action.stop - group.action.start)
     return shapes, problems
@@ -175,11 +175,11 @@ def relative_group(metadata: Metadata, modality: ModalityFile, name: str) -> Rel
     if name not in modality.action or reference not in modality.state:
         known = join_names([group for group in modality.action if group in modality.state], 12)
         message = f"{name!r} is no action group with a state {reference!r}. Known: {known}"
-        return problem("relative-groups", RELATIVE_STATS, message)
+        return Problem.of("relative-groups", RELATIVE_STATS, message)
     action, state = modality.action[name], modality.state[reference]
     if action.width != state.width:
         message = f"{name!r} has {action.width} action values, but {state.width} in the state {reference!r}"
-        return problem("relative-groups", RELATIVE_STATS, message)
+        return Problem.of("relative-groups", RELATIVE_STATS, message)
     return RelativeGroup(
         slice(state.start, state.end), slice(action.start, action.end), state.column("state"), action.column("action")
     )

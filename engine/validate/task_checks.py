@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.engine.dataset.metadata import EPISODES, TASKS, Episode, GrootFeature, Metadata
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.rows import integers
 from millrace.engine.errors import RowsError
 from millrace.engine.text import join_names
@@ -51,10 +51,10 @@ def _read_tasks(table: pa.Table, column: str, tasks: Mapping[int, str], path: Pa
     try:
         found = np.unique(integers(table, column, where=path)).tolist()
     except RowsError as error:
-        return problem("task-unresolved", path, str(error))
+        return Problem.of("task-unresolved", path, str(error))
     unknown = [str(index) for index in found if index not in tasks]
     if unknown:
-        return problem("task-unresolved", path, f"{column} holds {join_names(unknown)}, which {TASKS} lacks")
+        return Problem.of("task-unresolved", path, f"{column} holds {join_names(unknown)}, which {TASKS} lacks")
     return {tasks[index] for index in found}
 
 
@@ -69,9 +69,9 @@ def _listing_problems(episode: Episode, named: Mapping[str, set[str]]) -> Iterat
         return
     where = f"lists {_quoted(listed)} for episode {episode.index}"
     if unlisted := named.get(TASK_INDEX, everywhere if listed.isdisjoint(everywhere) else set()) - listed:
-        yield problem("tasks-differ", EPISODES, f"{where}, but its rows have {_quoted(unlisted)}")
+        yield Problem.of("tasks-differ", EPISODES, f"{where}, but its rows have {_quoted(unlisted)}")
     elif unused := listed - everywhere:
-        yield problem("task-unused", EPISODES, f"{where}, but none of its rows has {_quoted(unused)}")
+        yield Problem.of("task-unused", EPISODES, f"{where}, but none of its rows has {_quoted(unused)}")
 
 
 def _quoted(texts: set[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from millrace.engine.dataset.metadata import EPISODES, MODALITY, JointSlice, Metadata
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.layout import MAX_DIMS, MODALITY_CONFIG
 from millrace.engine.text import join_names
 
@@ -60,10 +60,10 @@ def training_problems(metadata: Metadata, *, stored_horizon: int | None) -> Iter
     for modality, num_values in Trained.of(metadata).num_values.items():
         if num_values > MAX_DIMS:
             message = f"trains {num_values} {modality} values, N1.6 takes {MAX_DIMS}: choose fewer groups"
-            yield problem(code, path, message)
+            yield Problem.of(code, path, message)
     if horizon is not None and horizon > MAX_HORIZON:
         message = f"an action chunk has {horizon} steps, N1.6 takes {MAX_HORIZON}"
-        yield problem("model-horizon", MODALITY if config is None else MODALITY_CONFIG, message)
+        yield Problem.of("model-horizon", MODALITY if config is None else MODALITY_CONFIG, message)
     yield from _length_problems(metadata, span or DEFAULT_HORIZON)
 
 
@@ -73,13 +73,13 @@ def _length_problems(metadata: Metadata, span: int) -> Iterator[Problem]:
     if len(short) == metadata.num_episodes:
         longest = int(metadata.lengths.max())
         message = f"no episode has the {span} frames of an action chunk; the longest has {longest}"
-        yield problem("episodes-too-short", EPISODES, message)
+        yield Problem.of("episodes-too-short", EPISODES, message)
         return
     if short:
         message = (
             f"{len(short)} of {metadata.num_episodes} episodes have less than the {span} frames of an action chunk: "
         )
-        yield problem("episodes-untrained", EPISODES, message + join_names([str(index) for index in short]))
+        yield Problem.of("episodes-untrained", EPISODES, message + join_names([str(index) for index in short]))
     # As gr00t/data/dataset/sharded_single_step_dataset.py: every shard must get a part of an episode.
     steps = np.maximum(metadata.lengths - span + 1, 0)
     num_shards = math.ceil(int(steps.sum()) / SHARD_SIZE)
@@ -89,4 +89,4 @@ def _length_problems(metadata: Metadata, span: int) -> Iterator[Problem]:
             f"{num_shards} shards of {SHARD_SIZE} steps, but episodes are cut into {num_parts} parts only: pass GR00T "
             f"--shard-size {math.ceil(int(steps.sum()) / num_parts)} or more, or cut the episodes shorter"
         )
-        yield problem("shards", EPISODES, message)
+        yield Problem.of("shards", EPISODES, message)

@@ -9,7 +9,7 @@ import numpy as np
 
 from millrace.engine.dataset.json_files import why_no_file
 from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
-from millrace.engine.dataset.problems import Problem, problem
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.errors import VideoError
 from millrace.engine.sources.containment import why_foreign
 from millrace.engine.sources.episode import Clip
@@ -38,7 +38,7 @@ def orphan_videos(metadata: Metadata) -> Iterator[Problem]:
     for path in sorted((metadata.root / "videos").rglob("*.mp4")):
         relative = path.relative_to(metadata.root)
         if relative not in known and not is_hidden(relative):
-            yield problem("video-orphan", relative, "belongs to no episode and camera; nothing reads it")
+            yield Problem.of("video-orphan", relative, "belongs to no episode and camera; nothing reads it")
 
 
 def video_problems(
@@ -48,12 +48,12 @@ def video_problems(
     for camera in metadata.cameras:
         path = metadata.video_path(episode.index, camera)
         if reason := why_no_file(metadata.root, path):
-            yield problem("video-missing", path, f"{reason}; episode {episode.index} needs it")
+            yield Problem.of("video-missing", path, f"{reason}; episode {episode.index} needs it")
             continue
         try:
             facts = probe_video(metadata.root / path)
         except UNREADABLE as error:
-            yield problem("video-unreadable", path, _without_path(error, metadata.root / path))
+            yield Problem.of("video-unreadable", path, _without_path(error, metadata.root / path))
             continue
         yield from _codec_problems(facts, path, video_backend)
         yield from _size_problems(facts, metadata.info.features[camera], path)
@@ -66,35 +66,35 @@ def _codec_problems(facts: VideoFacts, path: Path, backend: VideoBackend | None)
     """A codec that some decoders cannot read; an error where one of these is asked for, no matter where another is."""
     if backend is not None:
         if facts.codec in UNREAD_CODECS[backend]:
-            yield problem("video-decoder", path, f"is {facts.codec}, which {backend} cannot read")
+            yield Problem.of("video-decoder", path, f"is {facts.codec}, which {backend} cannot read")
     elif facts.codec != CODEC:
         unable = [name for name, codecs in UNREAD_CODECS.items() if facts.codec in codecs]
         others = f"{', '.join(unable)} cannot" if unable else "not every decoder does"
         message = f"is {facts.codec}: GR00T N1.6's default decoder, torchcodec, reads it, {others}"
-        yield problem("video-codec", path, message)
+        yield Problem.of("video-codec", path, message)
     if facts.pix_fmt != PIXELS:
-        yield problem("video-pixels", path, f"is {facts.pix_fmt}, expected {PIXELS}, which every decoder reads")
+        yield Problem.of("video-pixels", path, f"is {facts.pix_fmt}, expected {PIXELS}, which every decoder reads")
 
 
 def _size_problems(facts: VideoFacts, feature: GrootFeature, path: Path) -> Iterator[Problem]:
     if facts.is_turned:
-        yield problem("video-turned", path, "has a display matrix that turns its frames; some decoders ignore it")
+        yield Problem.of("video-turned", path, "has a display matrix that turns its frames; some decoders ignore it")
     said = picture_size(feature.shape, feature.names)
     if said not in (None, (facts.height, facts.width)):
         found = f"{facts.height}x{facts.width} (height x width)"
-        yield problem("video-size", path, f"is {found}, but the shape in {INFO} is {list(feature.shape)}")
+        yield Problem.of("video-size", path, f"is {found}, but the shape in {INFO} is {list(feature.shape)}")
 
 
 def _time_problems(facts: VideoFacts, fps: Fraction, episode: Episode, path: Path) -> Iterator[Problem]:
     if facts.num_frames != episode.length:
         message = f"{facts.num_frames} frames, but episode {episode.index} has {episode.length} rows"
-        yield problem("video-frames", path, message)
+        yield Problem.of("video-frames", path, message)
     if not facts.is_constant_rate:
-        yield problem("video-constant-rate", path, "its frames are not equally far apart in time; encode it again")
+        yield Problem.of("video-constant-rate", path, "its frames are not equally far apart in time; encode it again")
     elif facts.fps is not None and not _is_same_rate(facts.fps, fps, facts.num_frames - 1):
-        yield problem("video-rate", path, f"plays at {float(facts.fps):g} fps, but {INFO} says {float(fps):g}")
+        yield Problem.of("video-rate", path, f"plays at {float(facts.fps):g} fps, but {INFO} says {float(fps):g}")
     if facts.first_pts != 0:
-        yield problem("video-start", path, f"its first frame is shown {facts.first_pts} ticks after 0 s, expected 0")
+        yield Problem.of("video-start", path, f"its first frame is shown {facts.first_pts} ticks after 0 s, expected 0")
 
 
 def _decode_problems(facts: VideoFacts, metadata: Metadata, path: Path) -> Iterator[Problem]:
@@ -103,7 +103,7 @@ def _decode_problems(facts: VideoFacts, metadata: Metadata, path: Path) -> Itera
         for _ in decode_frames(clip, np.arange(facts.num_frames)):
             pass
     except UNREADABLE as error:
-        yield problem("video-decode", path, _without_path(error, clip.path))
+        yield Problem.of("video-decode", path, _without_path(error, clip.path))
 
 
 def _is_same_rate(found: Fraction, said: Fraction, num_steps: int) -> bool:

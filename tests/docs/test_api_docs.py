@@ -50,11 +50,10 @@ def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
 def _fields(value: type[Any]) -> list[str]:
     if issubclass(value, BaseModel):
         return ["*", *(name if field.is_required() else f"{name}=..." for name, field in value.model_fields.items())]
-    if not dataclasses.is_dataclass(value):
-        return []
-    body = ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    return [ast.unparse(node).replace("'", "") for node in body.body if isinstance(node, ast.AnnAssign)]
+    kinds = [kind for kind in reversed(value.__mro__) if dataclasses.is_dataclass(kind)]
+    bodies = [ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0] for kind in kinds]
+    nodes = (node for body in bodies if isinstance(body, ast.ClassDef) for node in body.body)
+    return [ast.unparse(node).replace("'", "") for node in nodes if isinstance(node, ast.AnnAssign)]
 
 
 def _laid_out(name: str, words: list[str], returned: str) -> str:

@@ -127,7 +127,7 @@ def settings_of(dataset: Path, base: Path, **flags: Any) -> FinetuneSettings:
 
 def codes(checked: Preflight) -> set[str]:
     """The checks that are broken."""
-    return {found.code for found in (*checked.problems, *checked.warnings)}
+    return {found.code for found in checked.problems}
 
 
 def printed(checked: Preflight, width: int = 160) -> str:

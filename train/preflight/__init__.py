@@ -6,6 +6,7 @@ The data is judged by millrace.engine.validate, the rest by the checks of millra
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from millrace.engine.dataset.problems import Judgement, Problem
 from millrace.engine.validate import Progress
 from millrace.train.errors import BatchError, ConfigError
 from millrace.train.preflight.base_model import BaseCheckpoint, read_base
@@ -15,25 +16,23 @@ from millrace.train.preflight.machine import Machine, look_at_machine
 from millrace.train.preflight.needs import Needs, need_problems, needs_of
 from millrace.train.preflight.parameters import components_of
 from millrace.train.preflight.resources import ModelSize
-from millrace.train.preflight.run_checks import CHECKS, RunProblem, broken
+from millrace.train.preflight.run_checks import CHECKS, make_run_problem
 from millrace.train.preflight.run_plan import Plan, plan_of
 from millrace.train.preflight.shard_checks import sharding_problems
 from millrace.train.preflight.surroundings import gpu_problems, model_problems, package_problems, setting_problems
 from millrace.train.preflight.trained_robot import TrainedConfig, agreement_problems, tag_problems, trained_config
 from millrace.train.settings import FinetuneSettings
 
-__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "RunProblem", "look_at_machine", "preflight"]
+__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "look_at_machine", "preflight"]
 
 
 @dataclass(frozen=True)
-class Preflight:
-    """All that is wrong with a run; with problems it must not begin.
+class Preflight(Judgement):
+    """All that is wrong with a run; with errors it must not begin.
 
     plan: None where the problems leave nothing to plan with.
     """
 
-    problems: tuple[RunProblem, ...]
-    warnings: tuple[RunProblem, ...]
     plan: Plan | None
 
 
@@ -66,28 +65,26 @@ def preflight(
     needs = needs_of(settings, datasets, base=base, model=None if parts is None else ModelSize.of(parts))
     found += [*model_problems(settings, base, here), *need_problems(settings, needs, here)]
     plan = _plan(settings, datasets, base=base, needs=needs)
-    errors = tuple(problem for problem in found if problem.severity == "error")
-    return Preflight(errors, tuple(problem for problem in found if problem.severity == "warning"), plan)
+    return Preflight(tuple(found), plan)
 
 
-def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[RunProblem]]:
+def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[Problem]]:
     try:
         return read_base(name), []
     except ConfigError as error:
-        remedy = "Name a checkpoint folder such as checkpoint-5000, or a model on the Hub: nvidia/GR00T-N1.6-3B"
-        return None, [broken("base-model", str(error), remedy=remedy)]
+        return None, [make_run_problem("base-model", str(error))]
 
 
 def _fit_problems(
     settings: FinetuneSettings, dataset: TrainedDataset, *, config: TrainedConfig, base: BaseCheckpoint | None
-) -> Iterator[RunProblem]:
+) -> Iterator[Problem]:
     """Whether the dataset fits the base model and makes shards; if no episode is long enough, data_problems tells."""
     if base is not None:
         yield from model_limit_problems(dataset, config, base)
         yield from kept_statistics_problems(settings, dataset, base)
     if dataset.steps.any():
         yield from sharding_problems(
-            str(dataset.path),
+            dataset.path,
             dataset.steps,
             shard_size=settings.shard_size,
             episode_sampling_rate=settings.episode_sampling_rate,

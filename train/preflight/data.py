@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.reading import read_metadata
-from millrace.engine.dataset.remedies import REMEDIES
 from millrace.engine.layout import MODALITY_CONFIG
-from millrace.engine.validate import Problem as Found
 from millrace.engine.validate import Progress, VideoBackend, validate
 from millrace.engine.validate.training import DEFAULT_HORIZON
 from millrace.train.preflight.base_model import BaseCheckpoint
-from millrace.train.preflight.run_checks import RunProblem, broken
+from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.preflight.shard_checks import trainable_steps
 from millrace.train.preflight.trained_robot import TrainedConfig
 
@@ -66,30 +65,25 @@ def open_dataset(path: Path, config: TrainedConfig) -> TrainedDataset | None:
 
 def data_problems(
     path: Path, config: TrainedConfig, *, video_backend: VideoBackend | None, on_progress: Progress
-) -> Iterator[RunProblem]:
+) -> Iterator[Problem]:
     """Everything that millrace.engine.validate finds but notes, one problem for each check.
 
     video_backend: the decoder of GR00T's own loader, where that is asked for.
     """
-    by_code: dict[str, list[Found]] = defaultdict(list)
+    by_code: dict[str, list[Problem]] = defaultdict(list)
     report = validate(path, config=config.config, video_backend=video_backend, on_progress=on_progress)
     for found in (*report.errors, *report.warnings):
         is_elsewhere = found.code in JUDGED_HERE or (config.config is None and found.code.startswith("config-"))
         is_rewritten = found.code == "digests" and found.path in REWRITTEN
         if not is_elsewhere and not is_rewritten:
             by_code[found.code].append(found)
-    for code, all_found in by_code.items():
-        first = all_found[0]
-        where = f"{path}: " if first.path is None else f"{_place(path, first.path, config)}: "
-        more = f" (and {len(all_found) - 1} more; `millrace validate {path}`)" if all_found[1:] else ""
-        yield RunProblem(code, first.severity, f"{where}{first.message}{more}", REMEDIES[code])
+    for first, *others in by_code.values():
+        more = f" (and {len(others)} more; `millrace validate {path}`)" if others else ""
+        place = Path(config.source) if first.path == Path(MODALITY_CONFIG) else path / (first.path or "")
+        yield replace(first, path=place, message=first.message + more)
 
 
-def _place(dataset: Path, path: Path, config: TrainedConfig) -> str:
-    return config.source if path == Path(MODALITY_CONFIG) else str(dataset / path)
-
-
-def model_limit_problems(dataset: TrainedDataset, config: TrainedConfig, base: BaseCheckpoint) -> Iterator[RunProblem]:
+def model_limit_problems(dataset: TrainedDataset, config: TrainedConfig, base: BaseCheckpoint) -> Iterator[Problem]:
     """Whether the base model takes as many values and steps as the modality config names."""
     if config.config is None or dataset.metadata.modality is None:
         return
@@ -99,12 +93,11 @@ def model_limit_problems(dataset: TrainedDataset, config: TrainedConfig, base: B
         if num_values > limit:
             listed = ", ".join(f"{name} {width}" for name, width in widths.items())
             message = f"{config.source} trains {num_values} {modality} values ({listed}), {base.name} takes {limit}"
-            remedy = "Name fewer groups in the modality config, or choose a base model that takes more"
-            yield broken("model-dims", message, remedy=remedy)
+            yield make_run_problem("model-dims", message)
     horizon = config.config.horizon or 0
     if horizon > base.max_horizon:
         message = f"{config.source} has action chunks of {horizon} steps, {base.name} takes {base.max_horizon}"
-        yield broken("model-horizon", message, remedy=f"Name at most {base.max_horizon} delta_indices for the action")
+        yield make_run_problem("model-horizon", message, most=base.max_horizon)
 
 
 def _widths(

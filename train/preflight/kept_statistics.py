@@ -3,35 +3,35 @@
 from collections.abc import Iterator, Mapping
 
 from millrace.engine.dataset.modality_config import GrootConfig
+from millrace.engine.dataset.problems import Problem
 from millrace.train.checkpoint_files import checkpoint_files
 from millrace.train.checkpoint_statistics import STATISTICS, read_widths
 from millrace.train.errors import ConfigError
 from millrace.train.preflight.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
-from millrace.train.preflight.run_checks import RunProblem, broken
+from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.settings import FinetuneSettings
 
 
 def kept_statistics_problems(
     settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint
-) -> Iterator[RunProblem]:
+) -> Iterator[Problem]:
     """Whether the base model's statistics, where the run keeps them, are of the joints that it trains."""
     if settings.override_pretraining_statistics or dataset.config is None:
         return
-    remedy = "Leave the flag out, and the dataset's own count; or name the base model's joints, by a modality config"
     try:
         path = checkpoint_files(base.name).path(STATISTICS)
         known = read_widths(path.read_bytes()).get(settings.tag) if path else None
     except (ConfigError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        yield broken("base-statistics", f"{base.name}: {STATISTICS} cannot be read ({reason})", remedy=remedy)
+        yield make_run_problem("base-statistics", f"{base.name}: {STATISTICS} cannot be read ({reason})")
         return
     # GR00T takes the dataset's where the base model has none for the tag.
     lacking = [] if known is None else list(_lacking(known, dataset.config, dataset))
     if lacking:
         tag = settings.embodiment_tag
         message = f"--no-override-pretraining-statistics keeps those of {base.name} for {tag}: {', '.join(lacking)}"
-        yield broken("base-statistics", message, remedy=remedy)
+        yield make_run_problem("base-statistics", message)
 
 
 def _lacking(known: Mapping[str, Mapping[str, int]], config: GrootConfig, dataset: TrainedDataset) -> Iterator[str]:

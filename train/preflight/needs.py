@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from millrace.engine.dataset.problems import Problem
 from millrace.train.preflight.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.machine import Machine
@@ -19,7 +20,7 @@ from millrace.train.preflight.resources import (
     padded_bytes,
     picture_bytes,
 )
-from millrace.train.preflight.run_checks import RunProblem, broken
+from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.preflight.shard_checks import num_splits, shard
 from millrace.train.run_folder import complete_checkpoints
 from millrace.train.settings import FinetuneSettings
@@ -99,11 +100,11 @@ def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: Bas
     return loader_bytes(sample, shard_steps=sharding.steps_per_shard) + decoded
 
 
-def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[RunProblem]:
+def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
     """Memory, disk and output folder; on a cluster only what is known of all its machines."""
     if machine.why_not_writable is not None:
         message = f"{settings.run_folder} cannot be made: {machine.why_not_writable}"
-        yield broken("output-dir", message, remedy="Pass --output-dir with a folder of yours")
+        yield make_run_problem("output-dir", message)
     yield from _disk_problems(settings, needs, machine)
     if settings.address:
         return
@@ -112,7 +113,7 @@ def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) ->
         yield from gpu_memory_problems(settings, needs.per_gpu, [gpu.memory_bytes for gpu in machine.gpus])
 
 
-def _disk_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[RunProblem]:
+def _disk_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
     there = 0 if settings.overwrite else len(complete_checkpoints(settings.run_folder))
     missing = needs.checkpoint * max(needs.num_checkpoints - there, 1)
     if missing <= machine.disk_bytes:
@@ -123,11 +124,10 @@ def _disk_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -
         f"{settings.run_folder} has {machine.disk_bytes / GB:.0f} GB free"
     )
     fitting = int(machine.disk_bytes // needs.checkpoint) - 1 + there
-    remedy = f"Pass --save-total-limit {fitting}, or" if fitting >= 1 else "Free some, or"
-    yield broken("disk", message, remedy=f"{remedy} an --output-dir on a larger disk")
+    yield make_run_problem("disk", message, fewer=f"Pass --save-total-limit {fitting}" if fitting >= 1 else "Free some")
 
 
-def _memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[RunProblem]:
+def _memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
     available = machine.memory_bytes * USABLE
     if needs.memory <= available:
         return
@@ -136,13 +136,13 @@ def _memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine)
         f"{needs.num_loaders} loader processes of {needs.per_loader / GB:.1f} GB need {needs.memory / GB:.1f} GB, "
         f"{machine.memory_bytes / GB:.1f} GB of memory are available"
     )
-    fewer = f"Pass --dataloader-num-workers {fitting}, or a smaller --shard-size" if fitting else ""
-    yield broken("memory", message, remedy=fewer or f"Pass a --shard-size smaller than {settings.shard_size}")
+    fewer = f"--dataloader-num-workers {fitting}, or a smaller --shard-size" if fitting else ""
+    yield make_run_problem("memory", message, fewer=fewer or f"a --shard-size smaller than {settings.shard_size}")
 
 
 def gpu_memory_problems(
     settings: FinetuneSettings, per_gpu: tuple[float, float], memory_bytes: Iterable[int]
-) -> Iterator[RunProblem]:
+) -> Iterator[Problem]:
     """Whether what each GPU holds fits the smallest of them.
 
     Args:
@@ -156,19 +156,17 @@ def gpu_memory_problems(
         return
     if fixed > smallest:
         message = f"CUDA out of memory: weights, gradients and AdamW need {fixed / GB:.0f} GB"
-        yield broken(
-            "gpu-memory", f"{message}, the GPU has {smallest / GB:.0f} GB", remedy=_smaller_model_remedy(settings)
-        )
+        message += f", the GPU has {smallest / GB:.0f} GB"
+        yield make_run_problem("gpu-memory", message, train=_smaller_model(settings))
         return
     message = (
         f"CUDA out of memory is likely: {with_batch / GB:.0f} GB (by a formula, unmeasured) of {smallest / GB:.0f} GB, "
         f"of which {fixed / GB:.0f} GB do not depend on the batch"
     )
-    remedy = "Pass a smaller --global-batch-size, or a larger --gradient-accumulation-steps, which keeps the batch"
-    yield broken("gpu-memory-batch", message, remedy=remedy)
+    yield make_run_problem("gpu-memory-batch", message)
 
 
-def _smaller_model_remedy(settings: FinetuneSettings) -> str:
+def _smaller_model(settings: FinetuneSettings) -> str:
     """Which flags make it smaller, the largest parts first."""
     on = {
         "tune-llm": settings.tune_llm,
@@ -176,5 +174,4 @@ def _smaller_model_remedy(settings: FinetuneSettings) -> str:
         "tune-diffusion-model": settings.tune_diffusion_model,
     }
     flags = [f"--no-{name}" for name, is_on in on.items() if is_on]
-    train = f"Pass {' or '.join(flags[:2])}, or train" if flags else "Train"
-    return f"{train} on more GPUs with DeepSpeed, or on larger ones"
+    return f"Pass {' or '.join(flags[:2])}, or train" if flags else "Train"

@@ -1,4 +1,4 @@
-"""Every check of a run that is not one of its data: a stable code, how bad it is when broken, and what it promises.
+"""Every check of a run that is not one of its data; remedies name in braces what the problem fills in.
 
 The data's checks are those of engine/validate; "model-dims", "model-horizon" and "shards" are judged here as well, by
 the base model's own limits and the run's own settings.
@@ -6,61 +6,125 @@ the base model's own limits and the run's own settings.
 An error: the run stops, or trains something else than was asked. A warning: it runs, but probably not as meant.
 """
 
-from dataclasses import dataclass
+from pathlib import Path
 
-from millrace.engine.validate import Check, Severity
+from millrace.engine.dataset.checks import Check
+from millrace.engine.dataset.problems import Problem
+from millrace.train.groot import HOW_TO_GET
 
 CHECKS: dict[str, Check] = {
     # robot
-    "embodiment-tag": Check("error", "The embodiment tag is one that N1.6 has."),
-    "tag-unregistered": Check("error", "The embodiment tag has a modality config."),
-    "tag-taken": Check("error", "No modality config is given for a tag that has N1.6's own."),
-    "tag-projector": Check("error", "The base model has a projector for the embodiment tag."),
-    "configs-differ": Check("error", "All datasets of a run have the same modality config."),
-    "config-unread": Check("warning", "The modality config can be read, so that it can be judged."),
+    "embodiment-tag": Check("error", "N1.6 has the embodiment tag.", "For a robot of your own pass NEW_EMBODIMENT"),
+    "tag-unregistered": Check(
+        "error",
+        "The embodiment tag has a modality config.",
+        "Pass --modality-config-path FILE.py with the robot's config; `millrace convert` writes one",
+    ),
+    "tag-taken": Check(
+        "error", "No file is given for a tag whose config N1.6 has.", "Leave the file out, or train as NEW_EMBODIMENT"
+    ),
+    "tag-projector": Check(
+        "error", "The base model has a projector for the tag.", "Pass NEW_EMBODIMENT, or another base model"
+    ),
+    "configs-differ": Check(
+        "error", "All datasets of a run have one config.", "Pass the right one as --modality-config-path FILE.py"
+    ),
+    "config-unread": Check(
+        "warning",
+        "The modality config can be read and judged.",
+        "Make it run here: it needs gr00t and whatever it imports. A file of constants, as `millrace convert` writes "
+        "it for NEW_EMBODIMENT, needs neither",
+    ),
     # base model
-    "base-model": Check("error", "The base model's config.json and processor_config.json can be read."),
-    "base-model-type": Check("error", "The base model is an N1.6 model, or of a type that --import-module brings."),
-    "base-model-weights": Check("warning", "The sizes of the base model's weights can be read."),
-    "base-statistics": Check("error", "Statistics of the base model, where they are kept, are of the trained joints."),
-    "model-dims": Check("error", "State and action of the modality config fit the base model."),
-    "model-horizon": Check("error", "The action chunk fits the base model."),
+    "base-model": Check(
+        "error",
+        "The base model's config.json and processor_config.json can be read.",
+        "Name a checkpoint folder such as checkpoint-5000, or a model on the Hub: nvidia/GR00T-N1.6-3B",
+    ),
+    "base-model-type": Check(
+        "error",
+        "The base model is an N1.6 model, or of a type that --import-module brings.",
+        "Pass --import-module FILE.py, which registers the type, or name an N1.6 checkpoint",
+    ),
+    "base-model-weights": Check(
+        "warning", "The base model's sizes are known.", "Download the model, and name its folder"
+    ),
+    "base-statistics": Check(
+        "error",
+        "Statistics of the base model, where they are kept, are of the trained joints.",
+        "Leave the flag out, and the dataset's own count; or name the base model's joints, by a modality config",
+    ),
+    "model-dims": Check(
+        "error",
+        "The config's state and action fit the base model.",
+        "Name fewer groups in the modality config, or choose a base model that takes more",
+    ),
+    "model-horizon": Check("error", "The action chunk fits the base model.", "Name at most {most} delta_indices"),
     # settings
-    "batch": Check("error", "The global batch is per device x accumulation x workers."),
-    "shards": Check("error", "Every shard gets a part of an episode, or GR00T stops with 'All shards must ...'."),
-    "shards-per-epoch": Check("error", "Every loader process of every worker gets a shard in each epoch."),
-    "learning-rate": Check("warning", "The learning rate is within a factor of 100 of N1.6's."),
+    "batch": Check(
+        "error",
+        "The global batch is per device x accumulation x workers.",
+        "Pass --global-batch-size {near}, or change --num-gpus or --gradient-accumulation-steps",
+    ),
+    "shards": Check(
+        "error",
+        "Every shard gets a part of an episode, or GR00T stops with 'All shards must ...'.",
+        "Pass --shard-size {size}, or --episode-sampling-rate {rate}",
+    ),
+    "shards-per-epoch": Check(
+        "error", "Every loader process gets a shard in each epoch.", "Pass {least} or more; the default is 100000"
+    ),
+    "learning-rate": Check(
+        "warning", "The learning rate is near N1.6's.", "The loss will hardly decrease, or diverge; begin with 1e-4"
+    ),
     # machine
-    "groot": Check("error", "The gr00t package is there, and is N1.6's."),
-    "flash-attn": Check("error", "flash-attn is there, which N1.6's Eagle backbone needs."),
-    "flash-attn-gpu": Check("error", "N1.6's Eagle backbone runs on GPUs, as flash-attn does."),
-    "video-backend": Check("error", "GR00T's own loader, where it is asked for, has its video decoder."),
-    "gpus": Check("error", "The machine has the GPUs that are asked for."),
-    "gpu-memory": Check("error", "Weights, gradients and optimizer fit the memory of each GPU."),
-    "gpu-memory-batch": Check("warning", "So does the batch, as far as it can be estimated."),
-    "memory": Check("error", "Loader processes and the model fit the memory."),
-    "disk": Check("error", "The checkpoints that are kept fit the disk."),
-    "output-dir": Check("error", "The output folder can be written."),
-    "deepspeed": Check("error", "DeepSpeed is installed where several GPUs train without --use-ddp."),
-    "tensorboard": Check("error", "TensorBoard is installed, or not asked for."),
-    "wandb": Check("error", "Weights & Biases is installed and logged in to, or not asked for."),
-    "cluster": Check("warning", "The run stays on this machine: of a cluster's others nothing is known."),
+    "groot": Check("error", "The gr00t package is N1.6's.", HOW_TO_GET),
+    "flash-attn": Check(
+        "error",
+        "flash-attn is there, as N1.6's Eagle needs it.",
+        "pip install flash-attn==2.7.4.post1 --no-build-isolation (Python 3.10 or 3.12, with CUDA's compiler)",
+    ),
+    "flash-attn-gpu": Check(
+        "error",
+        "N1.6's Eagle backbone has a GPU.",
+        "Train on GPUs; for a smoke test on a CPU name a small model of your own with --import-module",
+    ),
+    "video-backend": Check(
+        "error", "GR00T's loader has its video decoder.", "{install}. Millrace's own loader, the default, does without"
+    ),
+    "gpus": Check(
+        "error",
+        "The machine has the GPUs.",
+        "{fewer}, or join a cluster by --address; for a smoke test without GPUs pass --cpu",
+    ),
+    "gpu-memory": Check(
+        "error", "Model and optimizer fit the GPU.", "{train} on more GPUs with DeepSpeed, or on larger ones"
+    ),
+    "gpu-memory-batch": Check(
+        "warning",
+        "So does the batch, as far as is known.",
+        "Pass a smaller --global-batch-size, or a larger --gradient-accumulation-steps, which keeps the batch",
+    ),
+    "memory": Check("error", "Loader processes fit the memory.", "Pass {fewer}"),
+    "disk": Check("error", "The checkpoints fit the disk.", "{fewer}, or an --output-dir on a larger disk"),
+    "output-dir": Check("error", "The output folder can be written.", "Pass --output-dir with a folder of yours"),
+    "deepspeed": Check(
+        "error", "DeepSpeed is installed where it trains.", "pip install deepspeed==0.17.6, or pass --use-ddp"
+    ),
+    "tensorboard": Check("error", "TensorBoard is installed, or not asked for.", "pip install tensorboard"),
+    "wandb": Check(
+        "error",
+        "wandb, where asked for, is there and logged in.",
+        "pip install wandb, then wandb login; or set WANDB_API_KEY or WANDB_MODE=offline",
+    ),
+    "cluster": Check(
+        "warning",
+        "The run stays on this machine.",
+        "Datasets, base model and --output-dir must be on storage they share",
+    ),
 }
 
 
-@dataclass(frozen=True)
-class RunProblem:
-    """One thing that is wrong; code is a key of CHECKS here or in millrace.engine.validate."""
-
-    code: str
-    severity: Severity
-    message: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.severity:7}  {self.code}  {self.message}. {self.remedy}"
-
-
-def broken(code: str, message: str, *, remedy: str) -> RunProblem:
-    """A problem of a code of CHECKS; both texts without a full stop or with one, as they read best."""
-    return RunProblem(code, CHECKS[code].severity, message, remedy)
+def make_run_problem(code: str, message: str, path: Path | None = None, **values: object) -> Problem:
+    """A check of a run that failed; path: the dataset that it concerns, values: what its remedy names in braces."""
+    return Problem.of(code, path, message, CHECKS, **values)

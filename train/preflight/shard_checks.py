@@ -8,11 +8,13 @@ fills no shard, so all shards get steps if and only if there are as many parts w
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.train.preflight.run_checks import RunProblem, broken
+from millrace.engine.dataset.problems import Problem
+from millrace.train.preflight.run_checks import make_run_problem
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,12 @@ def _rounded_down(value: float) -> Iterator[float]:
 
 
 def sharding_problems(
-    where: str, steps: NDArray[np.int64], *, shard_size: int, episode_sampling_rate: float
-) -> Iterator[RunProblem]:
+    dataset: Path, steps: NDArray[np.int64], *, shard_size: int, episode_sampling_rate: float
+) -> Iterator[Problem]:
     """Whether every shard gets steps.
 
     Args:
-        where: The dataset, as messages name it.
+        dataset: Its folder.
         steps: Trainable steps of each episode, shape (num_episodes,), some of them above 0.
         shard_size: As N1.6's --shard-size.
         episode_sampling_rate: As N1.6's, in (0, 1].
@@ -94,7 +96,7 @@ def sharding_problems(
     size = smallest_shard_size(steps, num_splits=parts)
     rate = largest_sampling_rate(steps, shard_size=shard_size)
     message = (
-        f"{where}: {sharding.num_steps:,} steps make {sharding.num_shards:,} shards of {shard_size:,}, but episodes "
+        f"{sharding.num_steps:,} steps make {sharding.num_shards:,} shards of {shard_size:,}, but episodes "
         f"are cut into {sharding.num_parts:,} parts only: 'All shards must have length greater than 0'"
     )
-    yield broken("shards", message, remedy=f"Pass --shard-size {size}, or --episode-sampling-rate {rate}")
+    yield make_run_problem("shards", message, dataset, size=size, rate=rate)

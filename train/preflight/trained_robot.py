@@ -3,18 +3,18 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from millrace.engine.dataset.json_files import Unreadable
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality, read_config
-from millrace.engine.dataset.remedies import REMEDIES
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.validate.modality_json import FREE_TAGS, TAKEN_TAGS
 from millrace.train.preflight.base_model import BaseCheckpoint
-from millrace.train.preflight.run_checks import RunProblem, broken
+from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.settings import FinetuneSettings
 
 DESCRIBE_SECONDS = 120
@@ -29,30 +29,29 @@ class TrainedConfig:
     config: GrootConfig | None
 
 
-def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Iterator[RunProblem]:
+def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Iterator[Problem]:
     """Whether N1.6 and the base model know the embodiment tag, and whose modality config it has."""
     tag, file = settings.embodiment_tag, settings.modality_config_path
     known = (*FREE_TAGS, *TAKEN_TAGS)
     if tag not in known:
         message = f"--embodiment-tag {tag} is no tag of GR00T N1.6. Known: {', '.join(known)}"
-        yield broken("embodiment-tag", message, remedy="For a robot of your own pass NEW_EMBODIMENT")
+        yield make_run_problem("embodiment-tag", message)
         return
     if tag in TAKEN_TAGS and file is not None:
         message = f"--modality-config-path {file}: N1.6 has a config of its own for {tag}"
-        yield broken("tag-taken", message, remedy="Leave the file out, or train as --embodiment-tag NEW_EMBODIMENT")
+        yield make_run_problem("tag-taken", message)
     # A module of the user may register one as well; only importing it would tell.
     if tag in FREE_TAGS and _config_file(settings) is None and not (file is None and settings.import_module):
         nowhere = f"no file {file}" if file else f"no {MODALITY_CONFIG} in {', '.join(map(str, settings.datasets))}"
         message = f"Embodiment tag not found: N1.6 has no modality config for {tag}, and there is {nowhere}"
-        remedy = "Pass --modality-config-path FILE.py with the robot's config; `millrace convert` writes one"
-        yield broken("tag-unregistered", message, remedy=remedy)
+        yield make_run_problem("tag-unregistered", message)
     projector = 0 if base is None else base.projectors.get(settings.tag, 0)
     if base is not None and projector >= base.config.max_num_embodiments:
         message = f"{tag} has projector {projector}, but {base.name} has {base.config.max_num_embodiments} of them only"
-        yield broken("tag-projector", message, remedy="Pass --embodiment-tag NEW_EMBODIMENT, or another base model")
+        yield make_run_problem("tag-projector", message)
 
 
-def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[RunProblem]]:
+def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[Problem]]:
     """The modality config of a run, and why it could not be read."""
     if settings.embodiment_tag in TAKEN_TAGS:
         return _run_for(f"N1.6's config of {settings.embodiment_tag}", settings.tag)
@@ -65,8 +64,7 @@ def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[RunP
         found = error.problem
     if found.code == "config-dynamic":
         return _run_for(str(file), settings.tag, file)
-    message = f"{file}: {found.message}"
-    return TrainedConfig(str(file), None), [RunProblem(found.code, found.severity, message, REMEDIES[found.code])]
+    return TrainedConfig(str(file), None), [replace(found, path=file)]
 
 
 def _config_file(settings: FinetuneSettings) -> Path | None:
@@ -76,20 +74,16 @@ def _config_file(settings: FinetuneSettings) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _run_for(source: str, tag: str, file: Path | None = None) -> tuple[TrainedConfig, list[RunProblem]]:
+def _run_for(source: str, tag: str, file: Path | None = None) -> tuple[TrainedConfig, list[Problem]]:
     try:
         return TrainedConfig(source, _described(tag, file)), []
     except _Failed as why:
         return _unread(source, f", which failed ({why})")
 
 
-def _unread(source: str, why: str) -> tuple[TrainedConfig, list[RunProblem]]:
+def _unread(source: str, why: str) -> tuple[TrainedConfig, list[Problem]]:
     message = f"{source} is known only by running it{why}, so it is not judged"
-    remedy = (
-        "Make it run here: it needs gr00t and whatever it imports. A file of constants, as `millrace convert` writes "
-    )
-    remedy += "it for NEW_EMBODIMENT, needs neither"
-    return TrainedConfig(source, None), [broken("config-unread", message, remedy=remedy)]
+    return TrainedConfig(source, None), [make_run_problem("config-unread", message)]
 
 
 class _Failed(Exception):
@@ -118,7 +112,7 @@ def _described(tag: str, file: Path | None = None) -> GrootConfig:
     return GrootConfig(modalities)
 
 
-def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[RunProblem]:
+def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[Problem]:
     """Whether the datasets' own files ask for the same: one config, that of the first, is for all of them."""
     if settings.embodiment_tag in TAKEN_TAGS or settings.modality_config_path is not None or config.config is None:
         return
@@ -129,5 +123,4 @@ def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Ite
             continue
         if differs:
             message = f"{file} asks for something else than {config.source}, which would count for all datasets"
-            remedy = "Pass the one that is meant as --modality-config-path FILE.py"
-            yield broken("configs-differ", message, remedy=remedy)
+            yield make_run_problem("configs-differ", message)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from conftest import convert_here, data_path, matrix, read_meta, read_table, video_path
 from millrace import cli
 from millrace.engine.dataset.groot_stats import float32_moments
-from millrace.engine.dataset.problems import Report, problem
+from millrace.engine.dataset.problems import Problem, Report
 from millrace.engine.dataset.stats import Statistics
 from millrace.engine.errors import NoScratchSpace
 from millrace.engine.validate import CHECKS, format_report, to_json, validate
@@ -48,8 +48,9 @@ from support.synthetic import (
 )
 
 
-def test_every_check_is_broken_by_one_test() -> None:
+def test_every_check_is_broken_by_one_test_and_has_a_remedy() -> None:
     assert list(BREAKS) == list(CHECKS)
+    assert all(check.remedy for check in CHECKS.values())
 
 
 def test_a_fresh_conversion_has_no_problem(whole: Path) -> None:
@@ -203,8 +204,8 @@ def test_progress_is_told_of_every_stage(whole: Path) -> None:
 
 
 def test_many_problems_of_a_kind_are_cut_short() -> None:
-    errors = [problem("rows-missing", f"data/{number}", "is missing") for number in range(1000)]
-    warning = problem("stats-missing", "meta/stats.json", "is missing")
+    errors = [Problem.of("rows-missing", f"data/{number}", "is missing") for number in range(1000)]
+    warning = Problem.of("stats-missing", "meta/stats.json", "is missing")
     report = Report((warning, *errors), 1, 2, 3)
     lines = list(report.lines(limit_per_code=5))
     assert lines[0] == "error    rows-missing  data/0: is missing"
@@ -212,7 +213,7 @@ def test_many_problems_of_a_kind_are_cut_short() -> None:
     assert lines[6] == "         Copy the dataset again, as a whole, or convert its source again"
     assert lines[7] == "warning  stats-missing  meta/stats.json: is missing"
     assert len(report.problems) == 1001
-    assert report.verdict == "invalid: 1000 errors, 1 warning"
+    assert report.verdict == "invalid: 1,000 errors, 1 warning"
 
 
 def test_av1_is_an_error_only_for_a_decoder_that_cannot_read_it(dataset: Path) -> None:
@@ -324,12 +325,12 @@ def test_report_as_json_has_every_problem_with_its_remedy(dataset: Path) -> None
 
 
 def test_warnings_alone_leave_a_dataset_valid() -> None:
-    report = Report((problem("stats-missing", None, "is missing"),), 8, 1280, 70)
+    report = Report((Problem.of("stats-missing", None, "is missing"),), 8, 1280, 70)
     assert report.verdict == "valid: 8 episodes, 1280 frames, 70 checks, 1 warning"
 
 
 def test_untrusted_text_stays_in_its_line() -> None:
-    found = problem("meta-parse", "a\x1b[2J", "evil\r\n\u202etext")
+    found = Problem.of("meta-parse", "a\x1b[2J", "evil\r\n\u202etext")
     assert str(found) == "error    meta-parse  a\\x1b[2J: evil\\r\\n\\u202etext"
 
 

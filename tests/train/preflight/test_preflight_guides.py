@@ -46,8 +46,8 @@ class Run:
     def told(self, code: str, **flags: Any) -> str:
         """What preflight says of a check, with the remedy."""
         checked = self.judged(**flags)
-        (found,) = (found for found in (*checked.problems, *checked.warnings) if found.code == code)
-        return str(found)
+        (found,) = (found for found in checked.problems if found.code == code)
+        return f"{found}. {found.remedy}"
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """GR00T's shards in numbers: when all of them get steps, and which settings make them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,12 +39,12 @@ def test_an_episode_shorter_than_its_parts_fills_only_as_many_shards_as_it_has_s
 def test_the_case_of_issue_654_is_told_with_settings_that_work() -> None:
     # 18 long episodes in 10 parts each, 440 shards.
     steps = np.full(18, 25_000)
-    (found,) = sharding_problems("data", steps, shard_size=1024, episode_sampling_rate=0.1)
+    (found,) = sharding_problems(Path("data"), steps, shard_size=1024, episode_sampling_rate=0.1)
     assert "450,000 steps make 440 shards of 1,024, but episodes are cut into 180 parts only" in found.message
     assert "All shards must have length greater than 0" in found.message
     assert found.remedy == "Pass --shard-size 2500, or --episode-sampling-rate 0.04"
-    assert not list(sharding_problems("data", steps, shard_size=2500, episode_sampling_rate=0.1))
-    assert not list(sharding_problems("data", steps, shard_size=1024, episode_sampling_rate=0.04))
+    assert not list(sharding_problems(Path("data"), steps, shard_size=2500, episode_sampling_rate=0.1))
+    assert not list(sharding_problems(Path("data"), steps, shard_size=1024, episode_sampling_rate=0.04))
 
 
 @given(some_steps, st.integers(1, 40))

@@ -192,7 +192,7 @@ CHECKS: dict[str, Check] = {
     "shards": Check(
         "warning",
         "Episodes are enough for GR00T's default shards, or it stops with 'All shards must ...'.",
-        "Pass a larger --shard-size",
+        "Pass --shard-size {size}, or --episode-sampling-rate {rate}",
     ),
     # millrace.json
     "digests": Check("error", "Every file that millrace.json lists has its size and SHA-256.", FILES),

@@ -1,13 +1,13 @@
 """What training needs of the data alone: dims, chunks and shards that GR00T N1.6 can take."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-
+from millrace.engine.dataset.checks import CHECKS, Check
 from millrace.engine.dataset.metadata import EPISODES, MODALITY, JointSlice, Metadata
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.engine.layout import MAX_DIMS, MODALITY_CONFIG
 from millrace.engine.text import join_names
 
@@ -17,7 +17,7 @@ MAX_HORIZON = 50
 DEFAULT_HORIZON = 16
 # N1.6's launch_finetune defaults: shard_size and episode_sampling_rate.
 SHARD_SIZE = 1024
-SPLITS_PER_EPISODE = 10
+SAMPLING_RATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,17 @@ def _length_problems(metadata: Metadata, span: int) -> Iterator[Problem]:
             f"{len(short)} of {metadata.num_episodes} episodes have less than the {span} frames of an action chunk: "
         )
         yield Problem.of("episodes-untrained", EPISODES, message + join_names([str(index) for index in short]))
-    # As gr00t/data/dataset/sharded_single_step_dataset.py: every shard must get a part of an episode.
-    steps = np.maximum(metadata.lengths - span + 1, 0)
-    num_shards = math.ceil(int(steps.sum()) / SHARD_SIZE)
-    num_parts = int(np.minimum(steps, SPLITS_PER_EPISODE).sum())
-    if num_shards > num_parts:
+    yield from sharding_problems(
+        EPISODES, Sharding(count_trainable_steps(metadata.lengths, span), SHARD_SIZE, SAMPLING_RATE)
+    )
+
+
+def sharding_problems(path: str | Path, sharding: Sharding, checks: Mapping[str, Check] = CHECKS) -> Iterator[Problem]:
+    """Whether every shard gets steps; there must be steps."""
+    if not sharding.fills_all:
         message = (
-            f"{num_shards} shards of {SHARD_SIZE} steps, but episodes are cut into {num_parts} parts only: pass GR00T "
-            f"--shard-size {math.ceil(int(steps.sum()) / num_parts)} or more, or cut the episodes shorter"
+            f"{sharding.num_steps:,} steps make {sharding.num_shards:,} shards of {sharding.shard_size:,}, but "
+            f"episodes are cut into {sharding.num_parts:,} parts only: 'All shards must have length greater than 0'"
         )
-        yield Problem.of("shards", EPISODES, message)
+        size, rate = sharding.smallest_shard_size, sharding.largest_sampling_rate
+        yield Problem.of("shards", path, message, checks, size=size, rate=rate)

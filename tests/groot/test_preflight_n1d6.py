@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.train.preflight import preflight
 from millrace.train.preflight.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorKwargs, read_base
 from millrace.train.preflight.parameters import components_of
-from millrace.train.preflight.shard_checks import num_splits, shard, trainable_steps
 from millrace.train.preflight.trained_robot import trained_config
 from support.training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of
 
@@ -65,8 +65,7 @@ def test_shards_are_those_that_groot_makes(
     shutil.copytree(whole / "meta", tmp_path / "meta", dirs_exist_ok=True)
     lines = [{"episode_index": index, "length": length, "tasks": ["x"]} for index, length in enumerate(lengths)]
     (tmp_path / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    steps = trainable_steps(np.array(lengths), HORIZON)
-    ours = shard(steps, shard_size=size, num_splits=num_splits(rate))
+    ours = Sharding(count_trainable_steps(np.array(lengths), HORIZON), size, rate)
     if ours.fills_all:
         theirs = shards_of_groot(tmp_path, shard_size=size, episode_sampling_rate=rate)
         assert (ours.num_shards, ours.num_steps) == (len(theirs), sum(theirs))

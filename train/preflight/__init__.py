@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from millrace.engine.dataset.problems import Judgement, Problem
 from millrace.engine.validate import Progress
+from millrace.engine.validate.training import sharding_problems
 from millrace.train.errors import BatchError, ConfigError
 from millrace.train.preflight.base_model import BaseCheckpoint, read_base
 from millrace.train.preflight.data import TrainedDataset, data_problems, model_limit_problems, open_dataset
@@ -18,7 +19,6 @@ from millrace.train.preflight.parameters import components_of
 from millrace.train.preflight.resources import ModelSize
 from millrace.train.preflight.run_checks import CHECKS, make_run_problem
 from millrace.train.preflight.run_plan import Plan, plan_of
-from millrace.train.preflight.shard_checks import sharding_problems
 from millrace.train.preflight.surroundings import gpu_problems, model_problems, package_problems, setting_problems
 from millrace.train.preflight.trained_robot import TrainedConfig, agreement_problems, tag_problems, trained_config
 from millrace.train.settings import FinetuneSettings
@@ -83,12 +83,7 @@ def _fit_problems(
         yield from model_limit_problems(dataset, config, base)
         yield from kept_statistics_problems(settings, dataset, base)
     if dataset.steps.any():
-        yield from sharding_problems(
-            dataset.path,
-            dataset.steps,
-            shard_size=settings.shard_size,
-            episode_sampling_rate=settings.episode_sampling_rate,
-        )
+        yield from sharding_problems(dataset.path, dataset.cut(settings), CHECKS)
 
 
 def _plan(

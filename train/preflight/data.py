@@ -12,13 +12,14 @@ from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, JointSlice, 
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.reading import read_metadata
+from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.validate import Progress, VideoBackend, validate
 from millrace.engine.validate.training import DEFAULT_HORIZON
 from millrace.train.preflight.base_model import BaseCheckpoint
 from millrace.train.preflight.run_checks import make_run_problem
-from millrace.train.preflight.shard_checks import trainable_steps
 from millrace.train.preflight.trained_robot import TrainedConfig
+from millrace.train.settings import FinetuneSettings
 
 # Judged by the base model's limits, the run's settings and its tag instead; see limit_problems, shards and robot.
 JUDGED_HERE = frozenset(
@@ -40,7 +41,11 @@ class TrainedDataset:
     def steps(self) -> NDArray[np.int64]:
         """Trainable steps of each episode, shape (num_episodes,)."""
         span = None if self.config is None else self.config.span
-        return trainable_steps(self.metadata.lengths, span or DEFAULT_HORIZON)
+        return count_trainable_steps(self.metadata.lengths, span or DEFAULT_HORIZON)
+
+    def cut(self, settings: FinetuneSettings) -> Sharding:
+        """Its shards in a run."""
+        return Sharding(self.steps, settings.shard_size, settings.episode_sampling_rate)
 
     @property
     def num_pictures(self) -> int:

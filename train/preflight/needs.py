@@ -21,7 +21,6 @@ from millrace.train.preflight.resources import (
     picture_bytes,
 )
 from millrace.train.preflight.run_checks import make_run_problem
-from millrace.train.preflight.shard_checks import num_splits, shard
 from millrace.train.run_folder import complete_checkpoints
 from millrace.train.settings import FinetuneSettings
 
@@ -87,8 +86,6 @@ def sharing_of(settings: FinetuneSettings) -> Sharing:
 
 
 def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:
-    splits = num_splits(settings.episode_sampling_rate)
-    sharding = shard(dataset.steps, shard_size=settings.shard_size, num_splits=splits)
     padded = N1D6_SAMPLE_BYTES
     side = N1D6_IMAGE_SIDE
     if base is not None:
@@ -97,7 +94,7 @@ def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: Bas
     sample = padded + dataset.num_pictures * picture_bytes(side)
     # GR00T's own loader decodes whole episodes.
     decoded = dataset.episode_bytes if settings.stock_loader else 0
-    return loader_bytes(sample, shard_steps=sharding.steps_per_shard) + decoded
+    return loader_bytes(sample, shard_steps=dataset.cut(settings).steps_per_shard) + decoded
 
 
 def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:

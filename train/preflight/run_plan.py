@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from millrace.engine.dataset.sharding import Sharding
 from millrace.train.batch import BatchPlan
 from millrace.train.preflight.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.needs import Needs
 from millrace.train.preflight.parameters import Component, components_of
 from millrace.train.preflight.resources import ModelSize, training_seconds
-from millrace.train.preflight.shard_checks import Sharding, num_splits, shard
 from millrace.train.settings import FinetuneSettings
 
 
@@ -93,8 +93,7 @@ def plan_of(
 
 def _dataset_plans(settings: FinetuneSettings, datasets: Sequence[TrainedDataset]) -> tuple[DatasetPlan, ...]:
     """Shares by --mix; without it by the datasets' numbers of shards (gr00t/data/dataset/factory.py)."""
-    splits = num_splits(settings.episode_sampling_rate)
-    shardings = [shard(dataset.steps, shard_size=settings.shard_size, num_splits=splits) for dataset in datasets]
+    shardings = [dataset.cut(settings) for dataset in datasets]
     given = dict(zip(settings.datasets, settings.mix, strict=False))
     weights = [
         given.get(dataset.path, float(sharding.num_shards))

@@ -13,7 +13,7 @@ from millrace.commands.flags import Flag
 from millrace.commands.inspection_text import print_inspection
 from millrace.commands.progress import stage_progress
 from millrace.engine.errors import RecipeError
-from millrace.engine.inspection import contact_sheet, inspect_dataset
+from millrace.engine.inspection import inspect_dataset, make_contact_sheet
 from millrace.engine.text import printable
 
 
@@ -66,7 +66,7 @@ class Inspect:
         if not inspection.is_open:
             return 1
         if self.sheet is not None:
-            drawn = contact_sheet(self.dataset, self.sheet, episodes=self.episodes, follow_links=self.follow_links)
+            drawn = make_contact_sheet(self.dataset, self.sheet, episodes=self.episodes, follow_links=self.follow_links)
             episodes, cameras = ", ".join(map(str, drawn.episodes)), printable(", ".join(drawn.cameras))
             print(f"wrote {self.sheet}: episodes {episodes}, each with {cameras}", file=sys.stderr)
         return int(self.strict and any(finding.severity != "info" for finding in inspection.findings))

@@ -77,7 +77,7 @@ class Robots:
                 file.write(draft.text)
         except OSError as error:
             raise RecipeError(f"{self.out} {why_unwritable(self.out, error)}") from error
-        for text in draft.left_out:
+        for text in draft.skipped:
             yield f"left out: {text}"
         guess = guess_robot(dataset, source)
         if guess.name is not None and guess.confidence != "weak":

@@ -1,1 +1,1 @@
-"""What the parts of a drafted robot file are taken from: columns, joint names, groups, units and cameras."""
+"""Draft a robot file from a dataset: joint names, groups, units and cameras."""

@@ -1,4 +1,4 @@
-"""What to call a dataset's cameras, so that each name can be a folder's."""
+"""Name a dataset's cameras so that each name can be a folder's."""
 
 import re
 from collections import Counter
@@ -13,11 +13,11 @@ SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class DraftedCameras:
-    """Names of cameras, what the dataset calls those that are called otherwise, and what is left out."""
+    """Names of cameras; aliases: the dataset's names where they differ; skipped: features without a camera, and why."""
 
     names: tuple[str, ...]
     aliases: Mapping[str, str]
-    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 def name_cameras(dataset: SourceDataset, own_names: Mapping[str, str]) -> DraftedCameras:
@@ -33,7 +33,7 @@ def name_cameras(dataset: SourceDataset, own_names: Mapping[str, str]) -> Drafte
     for key in features:
         theirs = camera_name(key)
         if counts[theirs] == 1:
-            names[_unused(_safe(own_names.get(key, theirs)), names)] = theirs
+            names[_unique_name(_sanitize(own_names.get(key, theirs)), names)] = theirs
     doubles = (
         f"the features {' and '.join(key for key in features if camera_name(key) == name)} share the name {name!r}"
         for name, count in counts.items()
@@ -43,12 +43,12 @@ def name_cameras(dataset: SourceDataset, own_names: Mapping[str, str]) -> Drafte
     return DraftedCameras(tuple(names), aliases, tuple(doubles))
 
 
-def _safe(name: str) -> str:
+def _sanitize(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-")
     return safe if SAFE.fullmatch(safe) else "camera"
 
 
-def _unused(name: str, taken: Mapping[str, str]) -> str:
+def _unique_name(name: str, taken: Mapping[str, str]) -> str:
     number, free = 1, name
     while free in taken:
         number += 1

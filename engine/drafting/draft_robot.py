@@ -1,4 +1,4 @@
-"""A first robot file for a dataset of a robot that does not ship, for its owner to look through."""
+"""Draft a robot file for a dataset of a robot that does not ship, for its owner to check."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ import numpy as np
 from millrace.embodiments import MillraceError, Robot
 from millrace.embodiments.robot import VECTORS, Vector, parse_robot
 from millrace.engine.drafting.draft_cameras import DraftedCameras, name_cameras
-from millrace.engine.drafting.groups import OwnModality, action_kind, group_joints, read_modality
+from millrace.engine.drafting.groups import OwnModality, group_joints, guess_action_kind, read_modality
 from millrace.engine.drafting.joints import JointColumn, name_joints
 from millrace.engine.drafting.robot_text import DraftedGroup, RobotText
-from millrace.engine.drafting.units import Extent, guess_unit, see_extents
+from millrace.engine.drafting.units import Extent, guess_unit, read_extents
 from millrace.engine.errors import DatasetError
 from millrace.engine.planning.joint_columns import match_columns
 from millrace.engine.planning.vector_columns import PartColumn, find_vectors, unused_columns
@@ -21,15 +21,15 @@ from millrace.engine.text import join_names, printable
 
 @dataclass(frozen=True)
 class RobotDraft:
-    """The text of a robot file, the robot that it describes, and what of the dataset it leaves out."""
+    """The text of a robot file, the robot that it describes, and what of the dataset it skips, in words."""
 
     text: str
     robot: Robot
-    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 def draft_robot(dataset: SourceDataset, source: str | None = None) -> RobotDraft:
-    """A robot file that fits a dataset: its columns are matched value by value before it is returned.
+    """Draft a robot file that fits a dataset: each value of its columns is found by the file that is returned.
 
     Args:
         dataset: The dataset; rows of a few episodes are read for the range of each joint.
@@ -38,7 +38,7 @@ def draft_robot(dataset: SourceDataset, source: str | None = None) -> RobotDraft
     Raises:
         DatasetError: no column holds a state, or none an action, or no file can describe them.
     """
-    facts = _Facts.of(dataset, source or dataset.address)
+    facts = _Facts.read(dataset, source or dataset.address)
     problem: MillraceError | None = None
     for by_name in (True, False):
         draft = _Draft(facts, by_name=by_name)
@@ -48,13 +48,13 @@ def draft_robot(dataset: SourceDataset, source: str | None = None) -> RobotDraft
         except MillraceError as error:
             problem = problem or error
             continue
-        return RobotDraft(draft.text, robot, facts.left_out)
+        return RobotDraft(draft.text, robot, facts.skipped)
     raise DatasetError(f"no robot file can be drafted for {dataset.address}: {problem}") from problem
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a dataset tells of its robot."""
+    """What a dataset says of its robot."""
 
     dataset: SourceDataset
     source: str
@@ -64,7 +64,7 @@ class _Facts:
     extents: Mapping[str, Sequence[Extent]]
 
     @classmethod
-    def of(cls, dataset: SourceDataset, source: str) -> "_Facts":
+    def read(cls, dataset: SourceDataset, source: str) -> "_Facts":
         vectors = find_vectors(dataset)
         modality = read_modality(dataset, vectors)
         columns = dict.fromkeys(column.name for vector in VECTORS for column in vectors[vector])
@@ -74,25 +74,25 @@ class _Facts:
             vectors=vectors,
             modality=modality,
             cameras=name_cameras(dataset, modality.cameras),
-            extents=see_extents(dataset, list(columns)),
+            extents=read_extents(dataset, list(columns)),
         )
 
     @property
-    def left_out(self) -> tuple[str, ...]:
-        """What the draft does not take, in words."""
+    def skipped(self) -> tuple[str, ...]:
+        """What the draft skips, in words."""
         unused = unused_columns(self.dataset, self.vectors)
         columns = (f"columns of numbers that are no part of it: {join_names(unused, 20)}",) if unused else ()
         words = (
             *columns,
             *self.modality.problems,
-            *(f"no camera is made of: {text}" for text in self.cameras.left_out),
+            *(f"no camera is made of: {text}" for text in self.cameras.skipped),
         )
         return tuple(map(printable, words))
 
 
 @dataclass
 class _Draft:
-    """A robot file in the making."""
+    """The parts of a drafted robot file."""
 
     facts: _Facts
     by_name: bool
@@ -128,7 +128,7 @@ class _Draft:
         extent = self._extent(joints, column)
         if name in self.groups:
             extent |= self.groups[name].extent
-        kind = action_kind(joints, column.part)
+        kind = guess_action_kind(joints, column.part)
         unit, seen = guess_unit(name, extent, is_speed=kind == "velocity")
         shown = kind if vector == "action" else None
         self.groups[name] = DraftedGroup(joints, column.check, extent, unit, seen, shown)
@@ -143,7 +143,7 @@ class _Draft:
 
     @property
     def text(self) -> str:
-        """The file."""
+        """The file's text."""
         return RobotText(
             dataset=self.facts.dataset,
             source=self.facts.source,
@@ -152,14 +152,14 @@ class _Draft:
             aliases=self.aliases,
             column_names=self.column_names,
             cameras=self.facts.cameras,
-            left_out=self.facts.left_out,
+            skipped=self.facts.skipped,
         ).render()
 
     def check(self, robot: Robot) -> None:
-        """Whether the product finds each joint where the draft means it.
+        """Check that each joint of the draft is found at its place in the dataset.
 
         Raises:
-            DatasetError: it does not.
+            DatasetError: one is not.
         """
         for vector in VECTORS:
             found = match_columns(self.facts.dataset, robot, vector)

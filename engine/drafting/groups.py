@@ -1,4 +1,4 @@
-"""Which neighbouring joints make a group: as the dataset's own modality.json says, else as their names tell."""
+"""Group neighbouring joints by the dataset's own modality.json, else by their names."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -54,7 +54,7 @@ class _Modality(BaseModel):
 
 @dataclass(frozen=True)
 class OwnModality:
-    """What a dataset's own modality.json says: groups by column, names of cameras by feature; why it is not used."""
+    """What a dataset's own modality.json says: groups by column, cameras by feature; problems: what is not used."""
 
     slices: Mapping[tuple[Vector, str], Slices] = field(default_factory=dict)
     cameras: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class OwnModality:
 
 
 def read_modality(dataset: SourceDataset, vectors: Mapping[Vector, tuple[PartColumn, ...]]) -> OwnModality:
-    """The dataset's own meta/modality.json, as far as it fits the columns."""
+    """Read the dataset's own meta/modality.json, as far as it fits the columns."""
     path = dataset.root / "meta" / "modality.json"
     if not path.is_file():
         return OwnModality()
@@ -75,7 +75,7 @@ def read_modality(dataset: SourceDataset, vectors: Mapping[Vector, tuple[PartCol
     for vector in VECTORS:
         for column in vectors[vector]:
             found = _slices(getattr(modality, vector), vector, column)
-            if problem := _why_not(found, column):
+            if problem := _slices_problem(found, column):
                 problems.append(f"the {vector} groups of {path} are not taken: {problem}")
             elif found:
                 slices[vector, column.name] = found
@@ -93,7 +93,7 @@ def _slices(groups: Mapping[str, _Slice], vector: Vector, column: PartColumn) ->
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
-def _why_not(slices: Slices, column: PartColumn) -> str | None:
+def _slices_problem(slices: Slices, column: PartColumn) -> str | None:
     end = 0
     for name, (start, stop) in slices.items():
         if not start < stop <= column.feature.num_values:
@@ -108,19 +108,19 @@ def group_joints(column: JointColumn, slices: Slices) -> Iterator[tuple[str, tup
     """A label and the joints of each run of neighbours that belong together."""
     of_place = {place: name for name, (start, end) in slices.items() for place in range(start, end)}
     labels = [
-        of_place.get(place) or _limb(joint, column.part)
+        of_place.get(place) or _guess_limb(joint, column.part)
         for place, joint in zip(column.places, column.joints, strict=True)
     ]
     for label, run in groupby(zip(labels, column.joints, strict=True), lambda pair: pair[0]):
         yield label, tuple(joint for _, joint in run)
 
 
-def action_kind(joints: Iterable[str], part: str) -> ActionKind:
-    """What the actions of a group are, as far as the names of its joints or of its column tell.
+def guess_action_kind(joints: Iterable[str], part: str) -> ActionKind:
+    """Guess from the names of a group's joints or of its column what its actions are.
 
     Args:
         joints: The group's.
-        part: Which part of the robot its column's name tells.
+        part: The part of the robot that its column's name tells.
     """
     words = [_words(joint) | _words(part) for joint in joints]
     if all(found & SPEED for found in words):
@@ -128,7 +128,7 @@ def action_kind(joints: Iterable[str], part: str) -> ActionKind:
     return "delta" if all(found & STEP for found in words) else "target"
 
 
-def _limb(joint: str, part: str) -> str:
+def _guess_limb(joint: str, part: str) -> str:
     """The limb that a joint's name tells: left_elbow and kLeftElbow are of the left arm."""
     words, of_part = _words(joint), _words(part)
     side = next((f"{side}_" for side in ("left", "right") if side in words), "")

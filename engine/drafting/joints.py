@@ -1,4 +1,4 @@
-"""What to call the joints of each column: as the dataset does where its names tell them apart, else by number."""
+"""Name the joints of each column: as the dataset does where its names are distinct, else by number."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from millrace.engine.planning.vector_columns import PartColumn
 class JointColumn:
     """A column with its joints.
 
-    places: of each joint in the column. aliases: what the dataset calls joints that are called otherwise here.
+    places: of each joint in the column. aliases: the dataset's names of joints that have others here.
     stated: what the dataset says in place of names, where the joints are taken by position.
     """
 
@@ -25,14 +25,14 @@ class JointColumn:
 
     @property
     def check(self) -> str:
-        """What is to be looked at, where the dataset's names are not taken."""
+        """What the user is to check where the dataset's names are not used; else empty."""
         if self.stated:
             return "the dataset's names there do not tell its values apart; in its order"
         return "the dataset names none; in its order" if self.is_by_position else ""
 
 
 def name_joints(columns: Sequence[PartColumn], *, by_name: bool) -> Iterator[JointColumn]:
-    """The joints of a vector's columns, no name twice.
+    """Name the joints of a vector's columns, no name twice.
 
     A column of the whole body lacks the joints that have smaller columns of their own.
 
@@ -40,19 +40,19 @@ def name_joints(columns: Sequence[PartColumn], *, by_name: bool) -> Iterator[Joi
         columns: The vector's columns.
         by_name: Whether the dataset's names are taken, where they tell joints apart.
     """
-    named = {column.name: set(column.feature.names or ()) for column in columns if _tells_apart(column)}
+    named = {column.name: set(column.feature.names or ()) for column in columns if _has_distinct_names(column)}
     taken: set[str] = set()
     for column in columns:
         if by_name and column.name in named:
-            joints = _by_name(column, _elsewhere(column, named), taken)
+            joints = _joints_by_name(column, _joints_of_smaller_columns(column, named), taken)
         else:
-            joints = _by_position(column, taken)
+            joints = _joints_by_position(column, taken)
         if joints.joints:
             taken.update(map(spelling, joints.joints))
             yield joints
 
 
-def _elsewhere(column: PartColumn, named: Mapping[str, set[str]]) -> set[str]:
+def _joints_of_smaller_columns(column: PartColumn, named: Mapping[str, set[str]]) -> set[str]:
     """The joints of a column that smaller columns hold as well; numbers and axes mean other things in each column."""
     own = named[column.name]
     smaller = (names for names in named.values() if names < own)
@@ -61,18 +61,18 @@ def _elsewhere(column: PartColumn, named: Mapping[str, set[str]]) -> set[str]:
     }
 
 
-def _tells_apart(column: PartColumn) -> bool:
-    """Whether each value of a column has a name of its own."""
+def _has_distinct_names(column: PartColumn) -> bool:
+    """Whether each value of a column has a distinct name."""
     names = column.feature.names or ()
     is_whole = len(names) == column.feature.num_values and all(name.strip() for name in names)
     return is_whole and len(set(names)) == len(names)
 
 
-def _by_name(column: PartColumn, elsewhere: set[str], taken: set[str]) -> JointColumn:
+def _joints_by_name(column: PartColumn, elsewhere: set[str], taken: set[str]) -> JointColumn:
     own = [(place, name) for place, name in enumerate(column.feature.names or ()) if name not in elsewhere]
     reserved = taken | {spelling(name) for _, name in own}
     joints = [
-        name if spelling(name) not in taken else _unused(f"{column.part or 'joint'}_{name}", reserved)
+        name if spelling(name) not in taken else _unique_name(f"{column.part or 'joint'}_{name}", reserved)
         for _, name in own
     ]
     return JointColumn(
@@ -84,11 +84,11 @@ def _by_name(column: PartColumn, elsewhere: set[str], taken: set[str]) -> JointC
     )
 
 
-def _by_position(column: PartColumn, taken: set[str]) -> JointColumn:
+def _joints_by_position(column: PartColumn, taken: set[str]) -> JointColumn:
     used = set(taken)
     joints = []
-    for name in _numbered(column):
-        joints.append(_unused(name, used))
+    for name in _number_joints(column):
+        joints.append(_unique_name(name, used))
         used.add(spelling(joints[-1]))
     return JointColumn(
         name=column.name,
@@ -101,7 +101,7 @@ def _by_position(column: PartColumn, taken: set[str]) -> JointColumn:
     )
 
 
-def _numbered(column: PartColumn) -> list[str]:
+def _number_joints(column: PartColumn) -> list[str]:
     """The names of a column, where there is one for each value, else numbers."""
     names, width = column.feature.names or (), column.feature.num_values
     part = column.part or "joint"
@@ -112,7 +112,7 @@ def _numbered(column: PartColumn) -> list[str]:
     return [f"{part}_{place}" for place in range(width)]
 
 
-def _unused(name: str, taken: set[str]) -> str:
+def _unique_name(name: str, taken: set[str]) -> str:
     """The name, with a number where it is taken."""
     number, free = 1, name
     while spelling(free) in taken:

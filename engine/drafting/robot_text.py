@@ -16,7 +16,7 @@ TEXT = """\
 # A robot, drafted from {source}. Look through the lines that say CHECK, then:
 #
 #     millrace convert {source} OUT --robot THIS_FILE
-{left_out}#
+{skipped}#
 # Joints are found in datasets by these names, or by the names under `aliases`.
 name: {name}
 description: {description}
@@ -55,10 +55,10 @@ camera_aliases:
 
 @dataclass(frozen=True)
 class DraftedGroup:
-    """A group.
+    """A group of a drafted robot.
 
-    check: what to look at in its joints. seen: the values from which its unit was guessed. kind: of its actions; None:
-    the action lacks it.
+    check: what the user is to check in its joints. seen: the values from which its unit was guessed. kind: of its
+    actions; None: the action lacks it.
     """
 
     joints: tuple[str, ...]
@@ -80,7 +80,7 @@ class RobotText:
     aliases: Mapping[str, Sequence[str]]
     column_names: Mapping[str, Sequence[str]]
     cameras: DraftedCameras
-    left_out: Sequence[str]
+    skipped: Sequence[str]
 
     def render(self) -> str:
         """The text of the file."""
@@ -88,7 +88,7 @@ class RobotText:
         robot = self.dataset.robot_type or "robot"
         return TEXT.format(
             source=printable(shlex.quote(self.source)),
-            left_out="".join(f"#\n# Left out: {text}\n" for text in self.left_out),
+            skipped="".join(f"#\n# Skipped: {text}\n" for text in self.skipped),
             name=flow(_name(self.dataset)),
             description=flow(printable(f"{robot}, as {self.dataset.root.resolve().name} holds it")),
             groups="".join(_group(name, group) for name, group in self.groups.items()),

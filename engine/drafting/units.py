@@ -1,4 +1,4 @@
-"""What unit a group's joints are in, as far as the values of a few episodes tell."""
+"""Guess the unit of a group's joints from the values of a few episodes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ NORMALISED = 100.5  # LeRobot's calibrated motors run from -100 to 100, its grip
 
 @dataclass(frozen=True)
 class Extent:
-    """Lowest and highest value seen; empty where none was."""
+    """Lowest and highest value; empty before any is seen."""
 
     low: float = np.inf
     high: float = -np.inf
@@ -32,11 +32,11 @@ class Extent:
         return self.low <= self.high
 
 
-def see_extents(dataset: SourceDataset, columns: Sequence[str]) -> dict[str, list[Extent]]:
-    """The extent of each value of these columns in a few episodes; none of a column that cannot be read."""
+def read_extents(dataset: SourceDataset, columns: Sequence[str]) -> dict[str, list[Extent]]:
+    """Read the extent of each value of these columns in a few episodes; columns that cannot be read are missing."""
     seen: dict[str, list[Extent]] = {}
     reader = RowReader()
-    for episode in _some_episodes(dataset):
+    for episode in _sample_episodes(dataset):
         for column in columns:
             try:
                 episode.fetch([])
@@ -51,7 +51,7 @@ def see_extents(dataset: SourceDataset, columns: Sequence[str]) -> dict[str, lis
     return seen
 
 
-def _some_episodes(dataset: SourceDataset) -> list[SourceEpisode]:
+def _sample_episodes(dataset: SourceDataset) -> list[SourceEpisode]:
     """The first, the last and one between; one of a dataset that has to be downloaded."""
     number = NUM_EPISODES if dataset.revision is None else 1
     places = np.linspace(0, len(dataset.episodes) - 1, min(number, len(dataset.episodes))).round().astype(int)
@@ -64,7 +64,7 @@ def _extent(values: NDArray[np.float32]) -> Extent:
 
 
 def guess_unit(label: str, extent: Extent, *, is_speed: bool = False) -> tuple[str, str]:
-    """A unit that the values may have, and why to look at it."""
+    """Guess a unit for the values; returns it with the values seen, or why the guess needs a check."""
     if is_speed:
         return (
             "m/s or rad/s",

@@ -2,7 +2,7 @@
 
 from millrace.engine.inspection.facts import Inspection
 from millrace.engine.inspection.findings import KINDS, Finding
-from millrace.engine.inspection.inspect_dataset import MAX_EPISODES, ContactSheet, contact_sheet, inspect_dataset
+from millrace.engine.inspection.inspect_dataset import MAX_EPISODES, ContactSheet, inspect_dataset, make_contact_sheet
 
 __all__ = [
     "KINDS",
@@ -10,6 +10,6 @@ __all__ = [
     "ContactSheet",
     "Finding",
     "Inspection",
-    "contact_sheet",
     "inspect_dataset",
+    "make_contact_sheet",
 ]

@@ -25,7 +25,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Columns:
-    """What of each episode's rows is looked at.
+    """The columns of each episode that are inspected.
 
     floats: columns of real numbers, and of numbers of any type that are joints, each checked.
     numbered: LeRobot's own columns, those that exist.
@@ -48,7 +48,7 @@ class Columns:
         return {name: feature.num_values for name, feature in self.floats.items()} | dict.fromkeys(self.numbered, 1)
 
     def joints(self, name: str) -> list[str]:
-        """What to call each value of a column in front of people."""
+        """Names of a column's values, to print."""
         return value_names(name, self.floats[name]) if name in self.floats else [name]
 
 
@@ -78,7 +78,7 @@ def is_vector(name: str, feature: Feature) -> bool:
 
 
 def value_names(name: str, feature: Feature) -> list[str]:
-    """What to call each value of a column in front of people."""
+    """Names of a column's values, to print."""
     num_values = feature.num_values
     if feature.names and len(feature.names) == num_values:
         return list(feature.names)

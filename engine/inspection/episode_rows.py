@@ -1,4 +1,4 @@
-"""One episode's rows: are they whole, do their times run on, when does the robot move."""
+"""Inspect one episode's rows: values, timestamps, jumps, motion."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,9 @@ from millrace.engine.dataset.data_checks import check_frame_index, check_timesta
 from millrace.engine.dataset.jumps import check_jumps
 from millrace.engine.errors import RowsError
 from millrace.engine.inspection.columns import Columns
-from millrace.engine.inspection.findings import Finding, found
-from millrace.engine.inspection.motion import Floats, LagSums, idle_mask, lag_sums, runs
-from millrace.engine.inspection.outliers import Seen
+from millrace.engine.inspection.findings import Finding, make_finding
+from millrace.engine.inspection.motion import Floats, LagSums, idle_mask, lag_sums, true_runs
+from millrace.engine.inspection.outliers import EpisodeSummary
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import SourceEpisode
 from millrace.engine.sources.row_reader import RowReader
@@ -36,9 +36,9 @@ Extent = tuple[Floats, Floats]
 
 @dataclass(frozen=True, eq=False)
 class RowChecks:
-    """What every episode of a dataset is held against.
+    """What every episode of a dataset is checked against.
 
-    scales: the whole way of each joint, by column of motion, (D,) each.
+    scales: the whole range of each joint, by column of motion, (D,) each.
     """
 
     columns: Columns
@@ -48,12 +48,12 @@ class RowChecks:
 
     @cached_property
     def scale(self) -> Floats:
-        """The columns of motion side by side."""
+        """The scales of the columns of motion, side by side."""
         return np.concatenate([self.scales[name] for name in self.columns.motion if name in self.scales])
 
     @cached_property
     def motion_names(self) -> list[str]:
-        """The joints of motion, in that order."""
+        """Names of the joints of motion, in that order."""
         return [joint for name in self.columns.motion if name in self.scales for joint in self.columns.joints(name)]
 
 
@@ -62,7 +62,7 @@ class RowReport:
     """What one episode's rows showed.
 
     extents: lowest and highest value of each sound column, (D,) each. num_idle: frames; None where motion
-    cannot be told. seen: what other episodes are compared with. agreement: lowest and highest correlation of each
+    cannot be told. summary: what other episodes are compared with. agreement: lowest and highest correlation of each
     pair's action and state at any lag, (P,) each.
     """
 
@@ -71,16 +71,18 @@ class RowReport:
     num_idle: int | None = None
     extents: Mapping[str, Extent] = field(default_factory=dict)
     lag: LagSums | None = None
-    seen: Seen | None = None
+    summary: EpisodeSummary | None = None
     agreement: Extent | None = None
 
 
 def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> RowReport:
-    """Everything about one episode's rows; whatever is wrong with them becomes a finding."""
+    """Check one episode's rows; whatever is wrong with them becomes a finding."""
     try:
         values, findings = read_values(episode, checks.columns, reader)
     except MillraceError as error:
-        return RowReport((found("unreadable-rows", str(error), episode=episode.index, path=episode.rows[0].path),))
+        return RowReport(
+            (make_finding("unreadable-rows", str(error), episode=episode.index, path=episode.rows[0].path),)
+        )
     num_rows = len(next(iter(values.values()), ()))
     findings += _bookkeeping_findings(episode, values, num_rows, checks)
     sound = {name: values[name] for name in checks.columns.floats if name in values and np.isfinite(values[name]).all()}
@@ -96,7 +98,7 @@ def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> 
         None if is_idle is None else int(is_idle.sum()),
         measure_extents(sound),
         lag,
-        look_back(episode.index, sound),
+        summarize_episode(episode.index, sound),
         None if lag is None else lag.agreement,
     )
 
@@ -116,20 +118,20 @@ def read_values(episode: SourceEpisode, columns: Columns, reader: RowReader) -> 
         try:
             column = _numbers(table.column(name))
         except RowsError as error:
-            findings.append(found("not-numbers", f"'{name}' {error}", episode=episode.index))
+            findings.append(make_finding("not-numbers", f"'{name}' {error}", episode=episode.index))
             continue
         wanted = columns.widths[name]
         if column.shape[1] != wanted:
             message = f"'{name}' holds {column.shape[1]} values a row, but info.json says {wanted}"
-            findings.append(found("wrong-width", message, episode=episode.index))
+            findings.append(make_finding("wrong-width", message, episode=episode.index))
             continue
         values[name] = column
-        findings += _gaps_in_values(episode, name, columns.joints(name), column)
+        findings += _missing_value_findings(episode, name, columns.joints(name), column)
     return values, findings
 
 
-def positions(values: Mapping[str, Floats], checks: RowChecks) -> Floats | None:
-    """The joints of motion, (T, D), in shares of their way; None where a column is missing or not sound."""
+def scale_positions(values: Mapping[str, Floats], checks: RowChecks) -> Floats | None:
+    """The joints of motion, (T, D), in shares of their range; None where a column is missing or not sound."""
     names = [name for name in checks.columns.motion if name in checks.scales]
     if not names or not all(name in values and np.isfinite(values[name]).all() for name in names):
         return None
@@ -142,8 +144,8 @@ def measure_extents(values: Mapping[str, Floats]) -> dict[str, Extent]:
     return {name: (column.min(axis=0), column.max(axis=0)) for name, column in sound.items()}
 
 
-def look_back(index: int, values: Mapping[str, Floats]) -> Seen | None:
-    """What is remembered of an episode, single odd frames left out; None of one without sound columns."""
+def summarize_episode(index: int, values: Mapping[str, Floats]) -> EpisodeSummary | None:
+    """Summarize an episode's columns without their outermost frames; None where no column is sound."""
     sound = {name: column for name, column in values.items() if len(column) and np.isfinite(column).all()}
     if not sound:
         return None
@@ -152,7 +154,7 @@ def look_back(index: int, values: Mapping[str, Floats]) -> Seen | None:
     for name in sorted(sound):
         digest.update(np.ascontiguousarray(sound[name]).tobytes())
     is_told = any(np.ptp(column, axis=0).any() for column in sound.values())
-    return Seen(
+    return EpisodeSummary(
         index,
         {name: (low, high) for name, (low, high) in trimmed.items()},
         {name: (column[0], column[-1]) for name, column in sound.items()},
@@ -165,7 +167,7 @@ def _jump_findings(episode: SourceEpisode, name: str, columns: Columns, values: 
     if not name.startswith(("observation.", ACTION)):
         return
     for code, message in check_jumps(values, columns.joints(name)):
-        yield found(code, f"'{name}': {message}", episode=episode.index)
+        yield make_finding(code, f"'{name}': {message}", episode=episode.index)
 
 
 def _numbers(column: pa.ChunkedArray) -> Floats:
@@ -187,7 +189,7 @@ def _numbers(column: pa.ChunkedArray) -> Floats:
     return np.asarray(np.from_dlpack(doubles), np.float64).reshape(num_rows, num_values)
 
 
-def _gaps_in_values(episode: SourceEpisode, name: str, joints: list[str], values: Floats) -> Iterator[Finding]:
+def _missing_value_findings(episode: SourceEpisode, name: str, joints: list[str], values: Floats) -> Iterator[Finding]:
     bad = ~np.isfinite(values)
     if bad.any():
         first = int(np.flatnonzero(bad.any(axis=1))[0])
@@ -195,7 +197,7 @@ def _gaps_in_values(episode: SourceEpisode, name: str, joints: list[str], values
         message = (
             f"'{name}': NaN, infinite or missing in {join_names(places)}: {bad.sum()} values, the first in row {first}"
         )
-        yield found("nan", message, episode=episode.index)
+        yield make_finding("nan", message, episode=episode.index)
 
 
 def _bookkeeping_findings(
@@ -203,29 +205,29 @@ def _bookkeeping_findings(
 ) -> Iterator[Finding]:
     if num_rows != episode.num_frames:
         message = f"{num_rows} rows, but the metadata says {episode.num_frames}"
-        yield found("row-count", message, episode=episode.index, path=episode.rows[0].path)
+        yield make_finding("row-count", message, episode=episode.index, path=episode.rows[0].path)
     if "timestamp" in values:
         for code, message in check_timestamps(values["timestamp"][:, 0], checks.fps):
-            yield found(code, message, episode=episode.index)
+            yield make_finding(code, message, episode=episode.index)
     if "frame_index" in values:
         for code, message in check_frame_index(values["frame_index"][:, 0]):
-            yield found(code, message, episode=episode.index)
+            yield make_finding(code, message, episode=episode.index)
     if "task_index" in values and checks.tasks:
         unknown = [f"{index:g}" for index in np.unique(values["task_index"]) if index not in checks.tasks]
         if unknown:
-            yield found("unknown-task", f"no task has the index {join_names(unknown)}", episode=episode.index)
+            yield make_finding("unknown-task", f"no task has the index {join_names(unknown)}", episode=episode.index)
 
 
 def _is_idle(values: Mapping[str, Floats], checks: RowChecks) -> NDArray[np.bool_] | None:
-    shares = positions(values, checks)
+    shares = scale_positions(values, checks)
     return None if shares is None else idle_mask(shares, window=max(2, round(IDLE_SECONDS * checks.fps)))
 
 
 def _idle_findings(episode: SourceEpisode, is_idle: NDArray[np.bool_], fps: Fraction) -> Iterator[Finding]:
-    stretches, num_seconds = runs(is_idle), len(is_idle) / float(fps)
+    stretches, num_seconds = true_runs(is_idle), len(is_idle) / float(fps)
     if is_idle.all() and len(is_idle):
         message = f"nothing moves in all {num_seconds:.1f} s"
-        yield found("idle-episode", message, episode=episode.index)
+        yield make_finding("idle-episode", message, episode=episode.index)
     elif len(stretches):
         lengths = (stretches[:, 1] - stretches[:, 0]) / float(fps)
         longest = int(np.argmax(lengths))
@@ -236,7 +238,7 @@ def _idle_findings(episode: SourceEpisode, is_idle: NDArray[np.bool_], fps: Frac
             f"{start:.1f} s at the start, {end:.1f} s at the end, "
             f"at the longest {lengths[longest]:.1f} s, from {stretches[longest, 0] / float(fps):.1f} s"
         )
-        yield found("idle", message, episode=episode.index)
+        yield make_finding("idle", message, episode=episode.index)
 
 
 def _lag(values: Mapping[str, Floats], checks: RowChecks) -> LagSums | None:

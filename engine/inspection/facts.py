@@ -1,4 +1,4 @@
-"""What an inspection says of a dataset: values, and the metadata and files that they come from."""
+"""Facts that an inspection states about a dataset, and how metadata and files give them."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from millrace.engine.inspection.findings import SEVERITIES, Finding, found
+from millrace.engine.inspection.findings import SEVERITIES, Finding, make_finding
 from millrace.engine.planning.robot_guess import RobotGuess
 from millrace.engine.sources import LAYOUTS, Clip, Feature, SourceDataset
 from millrace.engine.sources.access import why_unreadable
@@ -29,7 +29,7 @@ class FeatureFacts:
 
 @dataclass(frozen=True)
 class CameraFacts:
-    """One camera's videos, told by the first that can be read; None where nothing tells.
+    """One camera's videos, by the first that can be read; None where unknown.
 
     codec "image": pictures within the rows. gop: most frames from key frame to key frame.
     """
@@ -81,7 +81,7 @@ class Inspection:
     """All that `inspect_dataset` finds out.
 
     num_inspected: episodes whose rows and video headers were read. num_watched: those of them of whose
-    videos some pictures were decoded. fps: None where is_open is False: the folder cannot be opened as a
+    videos some frames were decoded. fps: None where is_open is False: the folder cannot be opened as a
     dataset, and files and next_step are all that is known beside the finding that says why. address: what a command
     calls the dataset, where that is not its folder.
     """
@@ -117,7 +117,7 @@ class Inspection:
 
 
 class Claims(BaseModel):
-    """What info.json says of the whole; wrong or missing too often to be believed."""
+    """What info.json says of the whole dataset; often wrong or missing."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -127,7 +127,7 @@ class Claims(BaseModel):
 
 
 def read_claims(root: Path, bounds: Path | None = None) -> Claims:
-    """info.json's claims, wherever it lies; bounds: the folder that it must lie in, by default the dataset's."""
+    """Read info.json's claims, which must lie within `bounds`, by default the dataset's folder."""
     paths = [root / folder / "info.json" for folder in ("meta_data", "meta")]
     return next((read_source_json(own(path, bounds or root), Claims) for path in paths if path.is_file()), Claims())
 
@@ -137,16 +137,16 @@ def claim_findings(dataset: SourceDataset, claims: Claims) -> Iterator[Finding]:
     layout = next(layout.__name__.rpartition(".")[2] for layout, _ in LAYOUTS if layout.fits(dataset.root))
     version = claims.codebase_version
     if version is not None and not str(version).startswith(layout):
-        yield found("version-mismatch", f"info.json says {version}, but the files are laid out as {layout}")
+        yield make_finding("version-mismatch", f"info.json says {version}, but the files are laid out as {layout}")
     totals = {"total_episodes": len(dataset.episodes) + len(dataset.bad)}
     if not dataset.bad:  # whose lengths are not known
         totals["total_frames"] = _num_frames(dataset)
     for name, number in totals.items():
         claimed = getattr(claims, name)
         if claimed is not None and claimed != number:
-            yield found("total-mismatch", f"info.json says {name} is {claimed}, but there are {number}")
+            yield make_finding("total-mismatch", f"info.json says {name} is {claimed}, but there are {number}")
     if not dataset.episodes and not dataset.bad:
-        yield found("no-episode", "the dataset has no episode")
+        yield make_finding("no-episode", "the dataset has no episode")
 
 
 def _num_frames(dataset: SourceDataset) -> int:
@@ -154,17 +154,17 @@ def _num_frames(dataset: SourceDataset) -> int:
 
 
 def metadata_findings(dataset: SourceDataset) -> Iterator[Finding]:
-    """Cameras and episodes that metadata alone shows to be wrong, all of an episode or one camera of it."""
+    """Findings about cameras and episodes that metadata alone shows to be wrong."""
     for camera in dataset.cameras:
         if reason := dataset.why_ambiguous(camera):
-            yield found("bad-metadata", reason, camera=camera)
+            yield make_finding("bad-metadata", reason, camera=camera)
     for problem in dataset.task_problems:
-        yield found("bad-metadata", problem)
+        yield make_finding("bad-metadata", problem)
     for bad in dataset.bad:
-        yield found("bad-metadata", bad.fault.reason, episode=bad.index, camera=bad.fault.camera)
+        yield make_finding("bad-metadata", bad.fault.reason, episode=bad.index, camera=bad.fault.camera)
     for episode in dataset.episodes:
         for fault in episode.faults:
-            yield found("bad-metadata", fault.reason, episode=episode.index, camera=fault.camera)
+            yield make_finding("bad-metadata", fault.reason, episode=episode.index, camera=fault.camera)
 
 
 def task_findings(dataset: SourceDataset) -> Iterator[Finding]:
@@ -172,11 +172,11 @@ def task_findings(dataset: SourceDataset) -> Iterator[Finding]:
     silent = [episode.index for episode in dataset.episodes if not episode.tasks and not dataset.tasks]
     if silent:
         advice = "give one when converting: --task 'Pick up the cube.'"
-        yield found("no-task", f"{len(silent)} of {len(dataset.episodes)} episodes name no task; {advice}")
+        yield make_finding("no-task", f"{len(silent)} of {len(dataset.episodes)} episodes name no task; {advice}")
     named = {*dataset.tasks.values(), *(task for episode in dataset.episodes for task in episode.tasks)}
     num_empty = sum(not task.strip() for task in named)
     if num_empty:
-        yield found("empty-task", f"{num_empty} of {len(named)} tasks are an empty text")
+        yield make_finding("empty-task", f"{num_empty} of {len(named)} tasks are an empty text")
 
 
 def count_tasks(dataset: SourceDataset) -> tuple[TaskFacts, ...]:
@@ -186,13 +186,13 @@ def count_tasks(dataset: SourceDataset) -> tuple[TaskFacts, ...]:
     return tuple(TaskFacts(task, number) for task, number in counts.most_common())
 
 
-def describe(name: str, feature: Feature) -> FeatureFacts:
+def describe_feature(name: str, feature: Feature) -> FeatureFacts:
     """A feature as facts."""
     return FeatureFacts(name, feature.dtype, feature.shape, feature.names)
 
 
 @dataclass(frozen=True)
-class Files:
+class EpisodeFiles:
     """The files that the episodes need: bytes of those that exist, and those that do not."""
 
     num_rows_bytes: int
@@ -201,8 +201,8 @@ class Files:
     findings: tuple[Finding, ...]
 
 
-def measure_files(dataset: SourceDataset) -> Files:
-    """Ask for the size of every file, each once; nothing is opened."""
+def measure_files(dataset: SourceDataset) -> EpisodeFiles:
+    """Sum the sizes of all files, each once, and find missing ones; nothing is opened."""
     rows = ((part.path, episode.index) for episode in dataset.episodes for part in episode.rows)
     num_rows_bytes, missing = _measure(dataset.files, rows)
     findings = list(_missing_findings(missing, None))
@@ -214,7 +214,7 @@ def measure_files(dataset: SourceDataset) -> Files:
         num_video_bytes += num_bytes
         findings += _missing_findings(missing, camera)
         everything.update(missing)
-    return Files(num_rows_bytes, num_video_bytes, frozenset(everything), tuple(findings))
+    return EpisodeFiles(num_rows_bytes, num_video_bytes, frozenset(everything), tuple(findings))
 
 
 def _measure(files: SourceFiles, paths: Iterable[tuple[Path, int]]) -> tuple[int, dict[Path, int]]:
@@ -236,7 +236,9 @@ def _measure(files: SourceFiles, paths: Iterable[tuple[Path, int]]) -> tuple[int
 def _missing_findings(missing: dict[Path, int], camera: str | None) -> Iterator[Finding]:
     for path, episode in list(missing.items())[:1]:
         rest = f", and {len(missing) - 1} more files" if len(missing) > 1 else ""
-        yield found("missing-file", f"{path} {_why_missing(path)}{rest}", episode=episode, camera=camera, path=path)
+        yield make_finding(
+            "missing-file", f"{path} {_why_missing(path)}{rest}", episode=episode, camera=camera, path=path
+        )
 
 
 def _why_missing(path: Path) -> str:
@@ -249,6 +251,6 @@ def _why_missing(path: Path) -> str:
     return "is missing"
 
 
-def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors first, then warnings; as found among equals."""
+def sort_by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors first, then warnings, then infos; the order among equals stays."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -87,7 +87,7 @@ class Finding:
     path: Path | None = None
 
 
-def found(
+def make_finding(
     code: str, message: str, *, episode: int | None = None, camera: str | None = None, path: Path | None = None
 ) -> Finding:
     """A finding of a known kind, its message cut to a bearable length."""

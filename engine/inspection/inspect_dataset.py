@@ -1,4 +1,4 @@
-"""Inspect a whole dataset: metadata of all episodes, rows and headers of many, pictures of a few."""
+"""Inspect a whole dataset: metadata of all episodes, rows and video headers of many, frames of a few."""
 
 import os
 from collections.abc import Callable, Container, Sequence
@@ -10,25 +10,25 @@ from typing import TypeVar
 from millrace.embodiments import load_robot
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import RecipeError
+from millrace.engine.inspection.clip_findings import locate_clip
 from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.episode_rows import RowChecks
 from millrace.engine.inspection.facts import (
     Claims,
-    Files,
+    EpisodeFiles,
     Inspection,
     MotionFacts,
-    by_severity,
     claim_findings,
     count_tasks,
-    describe,
+    describe_feature,
     measure_files,
     metadata_findings,
     read_claims,
+    sort_by_severity,
     task_findings,
 )
-from millrace.engine.inspection.findings import Finding, found
-from millrace.engine.inspection.inspect_rows import RowsResult, evenly, inspect_rows
-from millrace.engine.inspection.pictures import located
+from millrace.engine.inspection.findings import Finding, make_finding
+from millrace.engine.inspection.inspect_rows import RowsResult, inspect_rows, select_evenly
 from millrace.engine.inspection.unopened import inspect_unopened
 from millrace.engine.inspection.video_facts import VideosResult, inspect_videos
 from millrace.engine.planning.robot_guess import RobotGuess, guess_robot
@@ -59,7 +59,7 @@ def inspect_dataset(
     """Inspect a dataset: what it holds, which robot it is of, and what is wrong with it.
 
     Metadata and the sizes of files are those of all episodes. Rows and video headers are read of at most
-    `max_episodes`, evenly spaced, and a few pictures are decoded of up to a dozen of these. The same
+    `max_episodes`, evenly spaced, and a few frames are decoded of up to a dozen of these. The same
     files give the same inspection. Of a dataset on the Hub only a few episodes are downloaded, unless
     `episodes` names more.
 
@@ -79,23 +79,23 @@ def inspect_dataset(
         if not os.path.isdir(path):  # unlike pathlib, False of a folder that permissions hide
             raise
         return inspect_unopened(Path(path), error)
-    return _inspect(dataset, _choose(dataset, episodes, max_episodes), on_progress)
+    return _inspect(dataset, _select_episodes(dataset, episodes, max_episodes), on_progress)
 
 
 def _inspect(dataset: SourceDataset, chosen: Sequence[SourceEpisode], on_progress: OnProgress) -> Inspection:
-    """Look into the chosen episodes, and into the metadata of all."""
+    """Inspect the chosen episodes, and the metadata of all."""
     files = measure_files(dataset)
     _fetch(chosen, files.missing, partial(on_progress, "download"))
     failed: list[Finding] = []
-    guess = _attempt(partial(guess_robot, dataset), RobotGuess(None, "it cannot be told"), failed)
+    guess = _run_part(partial(guess_robot, dataset), RobotGuess(None, "it cannot be told"), failed)
     robot = None if guess.name is None else load_robot(guess.name)
     with_rows = [episode for episode in chosen if not any(rows.path in files.missing for rows in episode.rows)]
     look = partial(inspect_rows, dataset, with_rows, robot, on_progress=partial(on_progress, "rows"))
     unread = RowChecks(Columns({}, (), (), ()), dataset.fps, frozenset(), {})
-    rows = _attempt(look, RowsResult(unread, MotionFacts(), ()), failed)
+    rows = _run_part(look, RowsResult(unread, MotionFacts(), ()), failed)
     watch = partial(inspect_videos, missing=files.missing, on_progress=partial(on_progress, "videos"))
-    videos = _attempt(partial(watch, dataset, chosen, rows.checks), VideosResult((), 0, ()), failed)
-    claims = _attempt(partial(read_claims, dataset.root, dataset.files.bounds(dataset.root)), Claims(), failed)
+    videos = _run_part(partial(watch, dataset, chosen, rows.checks), VideosResult((), 0, ()), failed)
+    claims = _run_part(partial(read_claims, dataset.root, dataset.files.bounds(dataset.root)), Claims(), failed)
     findings = [
         *failed,
         *claim_findings(dataset, claims),
@@ -108,20 +108,22 @@ def _inspect(dataset: SourceDataset, chosen: Sequence[SourceEpisode], on_progres
     return _summarize(dataset, guess, claims, files, rows, videos, findings, num_inspected=len(chosen))
 
 
-def _attempt(work: Callable[[], Result], otherwise: Result, failed: list[Finding]) -> Result:
+def _run_part(work: Callable[[], Result], otherwise: Result, failed: list[Finding]) -> Result:
     """Run one part of the inspection; an error becomes a finding, and the other parts still run."""
     try:
         return work()
     except (MillraceError, OSError) as error:
-        failed.append(found("not-inspected", str(error)))
+        failed.append(make_finding("not-inspected", str(error)))
         return otherwise
 
 
-def _choose(dataset: SourceDataset, selection: str | None, max_episodes: int) -> list[SourceEpisode]:
+def _select_episodes(dataset: SourceDataset, selection: str | None, max_episodes: int) -> list[SourceEpisode]:
     """At most so many of the selected episodes; a dataset without any is no reason to refuse a look at it."""
     if selection is not None:
-        return evenly(select_episodes(dataset, selection), max_episodes)
-    return evenly(dataset.episodes, max_episodes if dataset.revision is None else min(max_episodes, MAX_HUB_EPISODES))
+        return select_evenly(select_episodes(dataset, selection), max_episodes)
+    return select_evenly(
+        dataset.episodes, max_episodes if dataset.revision is None else min(max_episodes, MAX_HUB_EPISODES)
+    )
 
 
 def _fetch(episodes: Sequence[SourceEpisode], missing: Container[Path], on_progress: OnStep) -> None:
@@ -137,7 +139,7 @@ def _summarize(
     dataset: SourceDataset,
     robot: RobotGuess,
     claims: Claims,
-    files: Files,
+    files: EpisodeFiles,
     rows: RowsResult,
     videos: VideosResult,
     findings: Sequence[Finding],
@@ -159,66 +161,66 @@ def _summarize(
         longest_frames=max(lengths, default=0),
         num_rows_bytes=files.num_rows_bytes,
         num_video_bytes=files.num_video_bytes,
-        features=tuple(describe(name, feature) for name, feature in dataset.features.items()),
+        features=tuple(describe_feature(name, feature) for name, feature in dataset.features.items()),
         cameras=videos.cameras,
         tasks=count_tasks(dataset),
         motion=rows.motion,
         num_inspected=num_inspected,
         num_watched=videos.num_watched,
-        findings=by_severity(findings),
+        findings=sort_by_severity(findings),
         address=None if dataset.hub_id is None else dataset.address,
     )
 
 
 @dataclass(frozen=True)
 class ContactSheet:
-    """What a contact sheet shows: a block for each episode, in it a row of pictures for each camera."""
+    """What a contact sheet shows: a block for each episode, in it a row of images for each camera."""
 
     episodes: tuple[int, ...]
     cameras: tuple[str, ...]
 
 
-def contact_sheet(
+def make_contact_sheet(
     path: str | Path,
     out_png: str | Path,
     *,
     episodes: str | None = None,
     max_episodes: int = 6,
-    num_pictures: int = 8,
+    num_images: int = 8,
     follow_links: bool = False,
 ) -> ContactSheet:
     """Write a PNG of images of all cameras, evenly spaced over a few episodes, for a first look at a dataset.
 
-    Pictures that cannot be decoded are dark red.
+    Clips that cannot be decoded are dark red.
 
     Args:
         path: Folder of the dataset, in any layout.
         out_png: Where to write; its folder exists.
         episodes: Of these episodes only: "0:40", or "3,5,10:20".
         max_episodes: Episodes to show, evenly spaced.
-        num_pictures: Pictures in a row.
+        num_images: Images in a row.
         follow_links: Wherever they lead; see `open_source`.
 
     Raises:
         MillraceError: the dataset cannot be opened, has no camera or the file cannot be written.
     """
     dataset = open_source(path, follow_links=follow_links)
-    shown = _choose(dataset, episodes, max_episodes)
+    shown = _select_episodes(dataset, episodes, max_episodes)
     _fetch(shown, frozenset(), lambda num_done, num_all: None)
     if not dataset.cameras or not shown:
         raise RecipeError(f"{dataset.address} has no {'camera' if shown else 'episode'} to show on a contact sheet")
-    rows = [[_clip(episode, camera) for camera in dataset.cameras] for episode in shown]
+    rows = [[_find_clip(episode, camera) for camera in dataset.cameras] for episode in shown]
     try:
-        write_contact_sheet(Path(out_png), rows, num_pictures=num_pictures)
+        write_contact_sheet(Path(out_png), rows, num_images=num_images)
     except OSError as error:
         raise RecipeError(f"{out_png} {why_unwritable(Path(out_png), error)}") from error
     return ContactSheet(tuple(episode.index for episode in shown), dataset.cameras)
 
 
-def _clip(episode: SourceEpisode, camera: str) -> Clip | ImageColumn | None:
-    """A camera's pictures where they really lie; None where there are none."""
+def _find_clip(episode: SourceEpisode, camera: str) -> Clip | ImageColumn | None:
+    """A camera's clip at its actual place; None where there is none."""
     clip = episode.clips.get(camera)
     try:
-        return None if clip is None else located(episode, clip)
+        return None if clip is None else locate_clip(episode, clip)
     except MillraceError:
         return None

@@ -1,4 +1,4 @@
-"""The rows of many episodes: what each shows, and what only all of them together do."""
+"""Inspect the rows of many episodes, each by itself and all together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,19 @@ import numpy as np
 from millrace.embodiments import Robot
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.inspection.columns import Columns, choose_columns
-from millrace.engine.inspection.episode_rows import Extent, RowChecks, RowReport, check_rows, look_back, read_values
+from millrace.engine.inspection.episode_rows import (
+    Extent,
+    RowChecks,
+    RowReport,
+    check_rows,
+    read_values,
+    summarize_episode,
+)
 from millrace.engine.inspection.facts import MotionFacts
-from millrace.engine.inspection.findings import Finding, found
+from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.joint_limits import limit_checks
 from millrace.engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
-from millrace.engine.inspection.outliers import Seen, outlier_findings, usual_extents
+from millrace.engine.inspection.outliers import EpisodeSummary, outlier_findings, usual_extents
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import Feature, SourceDataset, SourceEpisode
 from millrace.engine.sources.containment import own
@@ -32,7 +39,7 @@ AGREEING, MOST, MIN_COMPARED = 0.7, 0.6, 4
 
 @dataclass(frozen=True, eq=False)
 class RowsResult:
-    """What the rows showed, and the checks that other inspections go on with."""
+    """What the rows showed, and the checks that other inspections continue with."""
 
     checks: RowChecks
     motion: MotionFacts
@@ -51,40 +58,40 @@ def inspect_rows(
     Args:
         dataset: The dataset.
         episodes: Those of it whose rows exist.
-        robot: Which it is of, where that is known.
+        robot: The dataset's robot, where that is known.
         on_progress: Told after each how many are done, and how many there are.
     """
     features, findings = _stored_features(dataset, episodes)
     reader = RowReader()
     checks = _make_checks(dataset, choose_columns(features, robot), episodes, reader)
     limits = limit_checks(dataset, robot)
-    together = _Together()
+    everything = _AllEpisodes()
     for number, episode in enumerate(episodes, start=1):
         report = check_rows(episode, checks, reader)
         findings += report.findings
         findings += [] if limits is None else limits.findings(episode, report.extents)
-        together.add(episode, report)
+        everything.add(episode, report)
         on_progress(number, len(episodes))
     fps = float(dataset.fps)
-    findings += together.findings(checks.columns, fps)
-    return RowsResult(checks, together.motion(fps), tuple(findings))
+    findings += everything.findings(checks.columns, fps)
+    return RowsResult(checks, everything.motion(fps), tuple(findings))
 
 
-class _Together:
+class _AllEpisodes:
     """What the rows of all episodes show together."""
 
     def __init__(self) -> None:
         self.extents: dict[str, Extent] = {}
-        self.seen: list[Seen] = []
+        self.summaries: list[EpisodeSummary] = []
         self.agreements: dict[int, Extent] = {}
         self.lag: LagSums | None = None
         self.num_frames = self.num_idle = 0
 
     def add(self, episode: SourceEpisode, report: RowReport) -> None:
-        """Take in those of one more."""
-        self.extents = _widen(self.extents, report.extents)
-        if report.seen is not None:
-            self.seen.append(report.seen)
+        """Add one episode's report."""
+        self.extents = _merge_extents(self.extents, report.extents)
+        if report.summary is not None:
+            self.summaries.append(report.summary)
         if report.agreement is not None:
             self.agreements[episode.index] = report.agreement
         if report.lag is not None:
@@ -93,9 +100,9 @@ class _Together:
             self.num_frames, self.num_idle = self.num_frames + report.num_frames, self.num_idle + report.num_idle
 
     def findings(self, columns: Columns, fps: float) -> Iterator[Finding]:
-        """What is wrong with them, or remarkable."""
+        """Findings that only all episodes together show."""
         yield from _constant_findings(self.extents, columns)
-        yield from outlier_findings(self.seen, columns)
+        yield from outlier_findings(self.summaries, columns)
         yield from _reversed_findings(self.agreements, columns)
         if self.lag is not None and (fit := best_lag(self.lag)) is not None:
             yield _lag_finding(self.lag, fit, fps)
@@ -111,7 +118,7 @@ class _Together:
         )
 
 
-def evenly(episodes: Sequence[SourceEpisode], limit: int) -> list[SourceEpisode]:
+def select_evenly(episodes: Sequence[SourceEpisode], limit: int) -> list[SourceEpisode]:
     """At most `limit` of the episodes, evenly spaced, the first and the last among them."""
     if len(episodes) <= limit:
         return list(episodes)
@@ -123,7 +130,7 @@ def _stored_features(
 ) -> tuple[dict[str, Feature], list[Finding]]:
     """The features that the parquet files hold, judged by the first that can be read."""
     features = dict(dataset.features)
-    for path in (episode.rows[0].path for episode in evenly(episodes, MAX_SCALED)):
+    for path in (episode.rows[0].path for episode in select_evenly(episodes, MAX_SCALED)):
         try:
             stored = read_schema(own(path, dataset.files.bounds(dataset.root))).names
         except MillraceError:
@@ -135,7 +142,7 @@ def _stored_features(
 
 
 def _missing_column(name: str, stored: list[str], path: Path) -> Finding:
-    return found(
+    return make_finding(
         "missing-column", f"'{name}' is in info.json, but not in {path}. Known: {join_names(stored, 20)}", path=path
     )
 
@@ -143,19 +150,19 @@ def _missing_column(name: str, stored: list[str], path: Path) -> Finding:
 def _make_checks(
     dataset: SourceDataset, columns: Columns, episodes: Sequence[SourceEpisode], reader: RowReader
 ) -> RowChecks:
-    seen: list[Seen] = []
-    for episode in evenly(episodes, MAX_SCALED):
+    summaries: list[EpisodeSummary] = []
+    for episode in select_evenly(episodes, MAX_SCALED):
         try:
-            one = look_back(episode.index, read_values(episode, columns, reader)[0])
+            summary = summarize_episode(episode.index, read_values(episode, columns, reader)[0])
         except MillraceError:
             continue  # becomes a finding when its turn comes
-        seen += [] if one is None else [one]
-    extents = usual_extents(seen)
+        summaries += [] if summary is None else [summary]
+    extents = usual_extents(summaries)
     scales = {name: joint_scale(*extents[name]) for name in columns.motion if name in extents}
     return RowChecks(columns, dataset.fps, frozenset(dataset.tasks), scales)
 
 
-def _widen(extents: dict[str, Extent], more: Mapping[str, Extent]) -> dict[str, Extent]:
+def _merge_extents(extents: dict[str, Extent], more: Mapping[str, Extent]) -> dict[str, Extent]:
     wider = dict(extents)
     for name, (low, high) in more.items():
         if name in wider:
@@ -171,7 +178,7 @@ def _constant_findings(extents: Mapping[str, Extent], columns: Columns) -> Itera
         is_constant = high - low <= CONSTANT_SHARE * np.maximum(np.abs(low), np.abs(high))
         joints = [columns.joints(name)[place] for place in np.flatnonzero(is_constant)]
         if joints:
-            yield found(
+            yield make_finding(
                 "constant-joint", f"'{name}': {join_names(joints)} never change ({len(joints)} of {len(low)} values)"
             )
 
@@ -186,21 +193,25 @@ def _reversed_findings(agreements: Mapping[int, Extent], columns: Columns) -> It
     is_odd = is_against & (is_with.mean(axis=0) > MOST)
     for number, pair in np.argwhere(is_odd).tolist():
         message = f"{columns.pairs[pair].name}: the state moves against the action, in most episodes with it"
-        yield found("flipped-joint", message, episode=list(agreements)[number])
+        yield make_finding("flipped-joint", message, episode=list(agreements)[number])
 
 
 def _lag_finding(sums: LagSums, fit: LagFit, fps: float) -> Finding:
-    lively = sums.lively
+    lively = sums.is_lively
     joints = f"{fit.num_joints} joints"
     if sums.is_same[lively].all():
-        return found("action-is-state", f"the action equals the state of the same frame exactly, in all {joints}")
+        return make_finding(
+            "action-is-state", f"the action equals the state of the same frame exactly, in all {joints}"
+        )
     if sums.is_next[lively].all():
-        return found("action-is-next-state", f"the action equals the state of the next frame exactly, in all {joints}")
+        return make_finding(
+            "action-is-next-state", f"the action equals the state of the next frame exactly, in all {joints}"
+        )
     lag = f"{abs(fit.frames)} frame{'s' * (abs(fit.frames) != 1)} ({abs(fit.frames) / fps * 1000:.0f} ms)"
     sureness = f"correlation {fit.correlation:.2f} over {joints}"
     if fit.correlation < UNRELATED_CORRELATION:
         best = f"the best is {fit.correlation:.2f}, over {joints}"
-        return found("action-unrelated", f"changes of action and state do not go together at any lag: {best}")
+        return make_finding("action-unrelated", f"changes of action and state do not go together at any lag: {best}")
     if fit.frames < 0:
-        return found("action-after-state", f"the action follows the state by {lag}; {sureness}")
-    return found("action-lag", f"the state follows the action by {lag}; {sureness}")
+        return make_finding("action-after-state", f"the action follows the state by {lag}; {sureness}")
+    return make_finding("action-lag", f"the state follows the action by {lag}; {sureness}")

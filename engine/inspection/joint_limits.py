@@ -1,4 +1,4 @@
-"""Which joints of a dataset go beyond the limits of the robot that it was taken for."""
+"""Find joints of a dataset that go beyond the limits of its robot."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from millrace.embodiments import Robot
 from millrace.embodiments.robot import VECTORS, Vector
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.inspection.episode_rows import Extent
-from millrace.engine.inspection.findings import Finding, found
+from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
 from millrace.engine.sources import SourceDataset, SourceEpisode
 
@@ -22,7 +22,7 @@ class LimitChecks:
     columns: Mapping[Vector, JointColumns]
 
     def findings(self, episode: SourceEpisode, extents: Mapping[str, Extent]) -> Iterator[Finding]:
-        """What one episode shows; extents: of its columns, those that are sound."""
+        """Findings about one episode; extents: of its sound columns."""
         for vector, wanted in self.columns.items():
             if not all(name in extents for name in wanted.columns):
                 continue
@@ -32,11 +32,11 @@ class LimitChecks:
             layout = self.robot.layout(vector)
             if beyond := find_beyond(low, high, layout.limits, layout.joints):
                 message = f"{describe_beyond(vector, beyond)}; limits of robot '{self.robot.name}'"
-                yield found("beyond-limits", message, episode=episode.index)
+                yield make_finding("beyond-limits", message, episode=episode.index)
 
 
 def limit_checks(dataset: SourceDataset, robot: Robot | None) -> LimitChecks | None:
-    """None where no robot is known, or the dataset turns out to be of another."""
+    """The limits to check; None where no robot is known, or its joints are not the dataset's."""
     if robot is None:
         return None
     try:

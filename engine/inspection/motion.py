@@ -16,7 +16,7 @@ LIVELY_SHARE = 0.01
 
 
 def joint_scale(low: Floats, high: Floats) -> Floats:
-    """What counts as the whole way of each joint of a column, (D,), never 0."""
+    """The range that each joint of a column is measured against, (D,), never 0."""
     way = high - low
     return np.maximum(way, max(LEAST_SHARE_OF_WIDEST * way.max(initial=0), 1e-6))
 
@@ -42,7 +42,7 @@ def idle_mask(positions: Floats, *, window: int) -> NDArray[np.bool_]:
     return np.cumsum(edges[:-1]) > 0
 
 
-def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+def true_runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Stretches [start, stop) of True, (n, 2)."""
     edges = np.diff(mask.astype(np.int8), prepend=0, append=0)
     return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1)
@@ -73,14 +73,14 @@ class LagSums:
 
     @property
     def agreement(self) -> tuple[Floats, Floats]:
-        """Lowest and highest correlation of each pair at any lag, (D,) each; 0 of what does not move."""
+        """Lowest and highest correlation of each pair at any lag, (D,) each; 0 where nothing moves."""
         norms = np.sqrt(self.action_squares * self.state_squares)
         correlations = np.divide(self.products, norms, out=np.zeros_like(norms), where=norms > 0)
         return correlations.min(axis=0, initial=0), correlations.max(axis=0, initial=0)
 
     @property
-    def lively(self) -> NDArray[np.bool_]:
-        """Pairs that move enough to say something, (D,)."""
+    def is_lively(self) -> NDArray[np.bool_]:
+        """Whether each pair moves enough to be compared, (D,)."""
         action, state = (np.sqrt(squares.max(axis=0)) for squares in (self.action_squares, self.state_squares))
         # Not the action alone: a commanded joint that never follows is a finding, not a reason to look away.
         motion = np.maximum(action, state)
@@ -126,7 +126,7 @@ def lag_sums(action: Floats, state: Floats, *, max_lag: int, step: int) -> LagSu
 
 def best_lag(sums: LagSums) -> LagFit | None:
     """The lag of the highest correlation, the mean over lively joints; None where nothing moves."""
-    lively = sums.lively
+    lively = sums.is_lively
     if not lively.any():
         return None
     norms = np.sqrt(sums.action_squares * sums.state_squares)[:, lively]

@@ -1,4 +1,4 @@
-"""A folder that cannot be opened as a dataset: the files in it, why it is none, and what to do next."""
+"""Inspect a folder that cannot be opened as a dataset: its files, the reason, and what to do next."""
 
 import os
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.inspection.facts import FileFacts, Inspection, MotionFacts, read_claims
-from millrace.engine.inspection.findings import found
+from millrace.engine.inspection.findings import make_finding
 from millrace.engine.planning.robot_guess import RobotGuess
 from millrace.engine.sources import LAYOUTS
 
@@ -26,7 +26,7 @@ RECORDINGS = {
 
 
 def inspect_unopened(root: Path, error: MillraceError) -> Inspection:
-    """What is there, with the reason why it is no dataset as its only finding."""
+    """An inspection of the files, whose only finding is why the folder cannot be opened."""
     files = _count_files(root)
     return Inspection(
         root=root,
@@ -48,7 +48,7 @@ def inspect_unopened(root: Path, error: MillraceError) -> Inspection:
         motion=MotionFacts(),
         num_inspected=0,
         num_watched=0,
-        findings=(found("not-opened", str(error)),),
+        findings=(make_finding("not-opened", str(error)),),
         files=files,
         is_open=False,
         next_step=_next_step(root, files),
@@ -93,7 +93,7 @@ def _claimed_version(root: Path) -> str | None:
 
 
 def _next_step(root: Path, files: tuple[FileFacts, ...]) -> str:
-    """What leads on from here."""
+    """A command to run next, or advice."""
     datasets = _datasets_below(root)
     if datasets:
         others = f"; there are {len(datasets)} datasets in this folder" if len(datasets) > 1 else ""

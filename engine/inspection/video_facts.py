@@ -1,4 +1,4 @@
-"""The videos of many episodes: headers of all of them, pictures of a few."""
+"""Inspect the videos of many episodes: headers of all of them, frames of a few."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import VideoError
-from millrace.engine.inspection.episode_rows import RowChecks, positions, read_values
-from millrace.engine.inspection.facts import CameraFacts
-from millrace.engine.inspection.findings import Finding
-from millrace.engine.inspection.inspect_rows import evenly
-from millrace.engine.inspection.pictures import (
+from millrace.engine.inspection.clip_findings import (
     Motion,
     Shot,
+    frame_findings,
     has_even_rate,
     header_findings,
-    look,
-    picture_findings,
+    sample_clip,
     time_findings,
 )
-from millrace.engine.inspection.twins import twin_findings
+from millrace.engine.inspection.episode_rows import RowChecks, read_values, scale_positions
+from millrace.engine.inspection.facts import CameraFacts
+from millrace.engine.inspection.findings import Finding
+from millrace.engine.inspection.inspect_rows import select_evenly
+from millrace.engine.inspection.shared_videos import shared_video_findings
 from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.row_reader import RowReader
-from millrace.engine.video.thumbnails import Pictures, VideoHeader, measure_gop, read_image_header
+from millrace.engine.video.thumbnails import Thumbnails, VideoHeader, measure_gop, read_video_header
 
 MAX_WATCHED = 12
 # Pixels to decode in all; a core decodes some 3 * 10^8 in a second.
@@ -57,24 +57,24 @@ def inspect_videos(
     missing: frozenset[Path],
     on_progress: Callable[[int, int], None],
 ) -> VideosResult:
-    """Open every video of the episodes and decode pictures of some.
+    """Open every video of the episodes and decode frames of some.
 
     Args:
         dataset: The dataset.
         episodes: Those of it to inspect.
         checks: How the robot's motion is read.
         missing: Videos that do not exist.
-        on_progress: Told after each clip how many were looked at, and how many will be.
+        on_progress: Called after each clip with the number of sampled clips, and of all to sample.
     """
     shots = _shots(episodes, missing)
     headers = _read_headers(shots)
     readable = [shot for shot in shots if _header(shot, headers) is not None or isinstance(shot.clip, ImageColumn)]
-    findings = [*_header_findings(dataset, shots, headers), *twin_findings(dataset.files, readable)]
+    findings = [*_header_findings(dataset, shots, headers), *shared_video_findings(dataset.files, readable)]
     cameras = {name: _camera_facts(name, readable, headers) for name in dataset.cameras}
-    watched = evenly(episodes, _num_watched(readable, cameras))
+    watched = select_evenly(episodes, _num_watched(readable, cameras))
     motions = {episode.index: _motion(episode, checks) for episode in watched}
     todo = [shot for shot in readable if shot.episode.index in motions or _is_suspect(shot, headers)]
-    looks = zip(todo, _in_parallel(partial(_look, motions), todo), strict=True)
+    looks = zip(todo, _in_parallel(partial(_sample, motions), todo), strict=True)
     for number, (shot, (indices, pictures)) in enumerate(looks, start=1):
         on_progress(number, len(todo))
         if isinstance(pictures, Finding):
@@ -83,7 +83,7 @@ def inspect_videos(
         if shot.episode.index not in motions:
             continue
         motion, header = motions[shot.episode.index], _header(shot, headers)
-        findings += picture_findings(shot, indices, pictures, fps=dataset.fps, motion=motion)
+        findings += frame_findings(shot, indices, pictures, fps=dataset.fps, motion=motion)
         if header is not None and has_even_rate(header, dataset.fps):
             findings += time_findings(shot, indices, pictures, dataset.fps)
         if isinstance(shot.clip, ImageColumn):
@@ -101,9 +101,9 @@ def _shots(episodes: Iterable[SourceEpisode], missing: frozenset[Path]) -> list[
     ]
 
 
-def _look(motions: Mapping[int, Motion | None], shot: Shot) -> tuple[NDArray[np.int64], Pictures | Finding]:
-    """All the pictures of a watched episode; of one that is merely suspected of a wrong length, one is enough."""
-    return look(shot, num_pictures=shot.num_pictures if shot.episode.index in motions else 1)
+def _sample(motions: Mapping[int, Motion | None], shot: Shot) -> tuple[NDArray[np.int64], Thumbnails | Finding]:
+    """Sample the frames of a watched episode; a clip only suspected of a wrong length needs one."""
+    return sample_clip(shot, num_samples=shot.num_samples if shot.episode.index in motions else 1)
 
 
 def _read_headers(shots: Sequence[Shot]) -> dict[Path, VideoHeader | MillraceError]:
@@ -114,7 +114,7 @@ def _read_headers(shots: Sequence[Shot]) -> dict[Path, VideoHeader | MillraceErr
 
 def _try_header(clip: Clip) -> VideoHeader | MillraceError:
     try:
-        return read_image_header(clip)
+        return read_video_header(clip)
     except MillraceError as error:
         return error
     except OSError as error:
@@ -137,7 +137,7 @@ def _header_findings(
             feature = dataset.features[dataset.camera_features[shot.camera][0]]
             yield from header_findings(shot, header, feature, dataset.fps)
         else:
-            yield shot.found("unreadable-video", str(header))
+            yield shot.finding("unreadable-video", str(header))
 
 
 def _is_suspect(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> bool:
@@ -172,29 +172,29 @@ def _gop(clip: Clip) -> int | None:
     try:
         return measure_gop(clip)
     except (MillraceError, OSError):
-        return None  # becomes a finding when its pictures are looked at
+        return None  # becomes a finding when its frames are sampled
 
 
-def _image_facts(name: str, pictures: Pictures) -> CameraFacts:
+def _image_facts(name: str, pictures: Thumbnails) -> CameraFacts:
     return CameraFacts(name, "image", pictures.pix_fmt, pictures.width, pictures.height)
 
 
 def _num_watched(readable: Sequence[Shot], cameras: Mapping[str, CameraFacts]) -> int:
-    """Episodes whose pictures can be decoded for PIXEL_BUDGET: at least one, at most MAX_WATCHED."""
+    """Episodes whose frames can be decoded for PIXEL_BUDGET: at least one, at most MAX_WATCHED."""
     num_episodes = len({shot.episode.index for shot in readable})
-    pixels = sum(_num_decoded(shot, cameras[shot.camera]) for shot in readable)
+    pixels = sum(_num_decoded_pixels(shot, cameras[shot.camera]) for shot in readable)
     return max(1, min(MAX_WATCHED, int(PIXEL_BUDGET * num_episodes / max(pixels, 1))))
 
 
-def _num_decoded(shot: Shot, camera: CameraFacts) -> int:
-    """Pixels that must be decoded for a clip's pictures: half a group of pictures for each, but no frame twice."""
-    num_frames = min(shot.clip.num_frames, shot.num_pictures * ((camera.gop or 1) // 2 + 1))
+def _num_decoded_pixels(shot: Shot, camera: CameraFacts) -> int:
+    """Pixels to decode for a clip's samples: half a group of pictures for each, no frame twice."""
+    num_frames = min(shot.clip.num_frames, shot.num_samples * ((camera.gop or 1) // 2 + 1))
     return num_frames * (camera.width or 0) * (camera.height or 0)
 
 
 def _motion(episode: SourceEpisode, checks: RowChecks) -> Motion | None:
     try:
-        shares = positions(read_values(episode, checks.columns, RowReader())[0], checks)
+        shares = scale_positions(read_values(episode, checks.columns, RowReader())[0], checks)
     except MillraceError:
         return None
     return None if shares is None else Motion(shares, checks.motion_names)

@@ -12,7 +12,7 @@ from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.framing import Framing, published_framings
 from millrace.engine.video.reframe import Crop, crop_box
 from millrace.engine.video.stream_facts import stream_facts
-from millrace.engine.video.thumbnails import picture_size
+from millrace.engine.video.thumbnails import info_image_size
 
 DEFAULT_CROP: Crop = "pad"
 
@@ -60,7 +60,7 @@ def _frame_sizes(source: SourceDataset, binding: Binding) -> dict[str, tuple[int
 def info_frame_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
     """Width and height of a camera's frames in info.json; None if it does not say."""
     feature = source.features[source.camera_features[camera][0]]
-    size = picture_size(feature.shape, feature.names)
+    size = info_image_size(feature.shape, feature.names)
     return None if size is None or min(size) <= 0 else (size[1], size[0])
 
 

@@ -10,7 +10,7 @@ from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import RecipeError
 from millrace.engine.sources.episode import Clip, ImageColumn, SourceEpisode
 from millrace.engine.sources.parquet import count_rows
-from millrace.engine.video.thumbnails import read_image_header
+from millrace.engine.video.thumbnails import read_video_header
 
 METADATA, ROWS = "the metadata", "the rows"
 
@@ -99,6 +99,6 @@ def _num_frames(clip: Clip | ImageColumn) -> int | None:
         seconds = None if clip.stop_seconds is None else clip.stop_seconds - clip.start_seconds
         return None if seconds is None else round(seconds * float(clip.fps))
     try:
-        return read_image_header(clip).num_frames
+        return read_video_header(clip).num_frames
     except (MillraceError, OSError):
         return None

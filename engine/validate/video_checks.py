@@ -17,7 +17,7 @@ from millrace.engine.sources.parquet import is_hidden
 from millrace.engine.validate.row_checks import RATE_TOLERANCE
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.probe import VideoFacts, probe_video
-from millrace.engine.video.thumbnails import picture_size
+from millrace.engine.video.thumbnails import info_image_size
 
 CODEC, PIXELS = "h264", "yuv420p"
 # What GR00T's decoders cannot read: facts of torchcodec 0.4 (reads whatever its FFmpeg does) and decord 0.6.
@@ -79,7 +79,7 @@ def _codec_problems(facts: VideoFacts, path: Path, backend: VideoBackend | None)
 def _size_problems(facts: VideoFacts, feature: GrootFeature, path: Path) -> Iterator[Problem]:
     if facts.is_turned:
         yield Problem.of("video-turned", path, "has a display matrix that turns its frames; some decoders ignore it")
-    said = picture_size(feature.shape, feature.names)
+    said = info_image_size(feature.shape, feature.names)
     if said not in (None, (facts.height, facts.width)):
         found = f"{facts.height}x{facts.width} (height x width)"
         yield Problem.of("video-size", path, f"is {found}, but the shape in {INFO} is {list(feature.shape)}")

@@ -21,29 +21,27 @@ UNREADABLE = (84, 24, 32)
 Image = NDArray[np.uint8]
 
 
-def write_contact_sheet(
-    path: Path, blocks: Sequence[Sequence[Clip | ImageColumn | None]], *, num_pictures: int
-) -> None:
-    """Write a PNG: a block for each episode, in it a row for each clip, `num_pictures` evenly spaced in each.
+def write_contact_sheet(path: Path, blocks: Sequence[Sequence[Clip | ImageColumn | None]], *, num_images: int) -> None:
+    """Write a PNG: a block for each episode, in it a row for each clip, `num_images` evenly spaced in each.
 
     Clips that are missing or cannot be decoded become dark red.
 
     Raises:
         OSError: the file cannot be written.
     """
-    drawn = [[_strip(clip, num_pictures) for clip in clips] for clips in blocks]
+    drawn = [[_strip(clip, num_images) for clip in clips] for clips in blocks]
     cell_width = max(strip.shape[2] for strips in drawn for strip in strips)
     rows = [[_join(_center(strip, cell_width), axis=1, gap=GAP) for strip in strips] for strips in drawn]
     sheet = _join([_join(strips, axis=0, gap=GAP) for strips in rows], axis=0, gap=BLOCK_GAP)
     path.write_bytes(encode_png(_frame(sheet)))
 
 
-def _strip(clip: Clip | ImageColumn | None, num_pictures: int) -> Image:
-    """Pictures of a clip, (num_pictures, HEIGHT, W, 3) RGB."""
-    blank = np.full((num_pictures, HEIGHT, HEIGHT * 4 // 3, 3), UNREADABLE, dtype=np.uint8)
+def _strip(clip: Clip | ImageColumn | None, num_images: int) -> Image:
+    """Images of a clip, (num_images, HEIGHT, W, 3) RGB."""
+    blank = np.full((num_images, HEIGHT, HEIGHT * 4 // 3, 3), UNREADABLE, dtype=np.uint8)
     if clip is None:
         return blank
-    places = np.linspace(0, clip.num_frames - 1, num_pictures).round().astype(np.int64)
+    places = np.linspace(0, clip.num_frames - 1, num_images).round().astype(np.int64)
     indices, repeats = np.unique(places, return_counts=True)
     reformatter = VideoReformatter()
     pictures: list[Image] = []

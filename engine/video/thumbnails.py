@@ -1,4 +1,4 @@
-"""What a video looks like, from its header and a few small grey pictures; for people, not for conversion."""
+"""Headers and small grey thumbnails of videos; for inspection, not for conversion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from millrace.engine.sources.episode import Clip, ImageColumn
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import decode_clip, open_video
 
-# Cells of a grey picture: small enough to average noise away, large enough for a moving hand to fill one.
+# Size of a thumbnail: small enough to average noise away, large enough for a moving hand to fill one.
 GREY_WIDTH, GREY_HEIGHT = 64, 48
 GOP_PACKETS = 600
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
@@ -26,7 +26,7 @@ class VideoHeader:
     """What a container says of its video; num_frames 0 and rates None where it does not.
 
     mean_fps: frames by duration. step_fps: of the smallest step between frames, the same if there is no gap.
-    pixel_aspect: width of a pixel by its height. is_turned: whether players turn or mirror the pictures.
+    pixel_aspect: width of a pixel by its height. is_turned: whether players turn or mirror the frames.
     """
 
     codec: str
@@ -43,8 +43,8 @@ class VideoHeader:
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """A few pictures of a clip.
+class Thumbnails:
+    """Small grey images of a few frames of a clip.
 
     grey: (n, GREY_HEIGHT, GREY_WIDTH) uint8, 0 black to 255 white. seconds: when each is shown, (n,),
     NaN where nothing says. pix_fmt, width, height: of the first as it was stored.
@@ -57,8 +57,8 @@ class Pictures:
     height: int
 
 
-def picture_size(shape: Sequence[int], names: Sequence[str] | None) -> tuple[int, int] | None:
-    """Height and width of a camera's pictures as info.json tells them, None where it does not.
+def info_image_size(shape: Sequence[int], names: Sequence[str] | None) -> tuple[int, int] | None:
+    """Height and width of a camera's images by its feature in info.json; None where it does not say.
 
     Args:
         shape: Of the feature: height, width and channels, or channels first.
@@ -74,11 +74,11 @@ def picture_size(shape: Sequence[int], names: Sequence[str] | None) -> tuple[int
     return height, width
 
 
-def read_image_header(clip: Clip) -> VideoHeader:
-    """Open a clip's file and read no packets.
+def read_video_header(clip: Clip) -> VideoHeader:
+    """Read the header of a clip's video file; no packet is read.
 
     Raises:
-        VideoError: missing, no video, truncated or corrupt.
+        VideoError: the file is missing, no video, truncated or corrupt.
     """
     with open_video(clip.path, clip.root) as (_, stream):
         codec = stream.codec_context
@@ -104,14 +104,14 @@ def _color_range(pix_fmt: str, tag: int) -> str:
 
 
 def measure_gop(clip: Clip) -> int:
-    """Most frames from key frame to key frame, in the beginning of a clip's file; nothing is decoded."""
+    """The largest number of frames from key frame to key frame at the start of a clip's file; nothing is decoded."""
     with open_video(clip.path, clip.root) as (container, stream):
         packets = (packet.is_keyframe for packet in container.demux(stream) if packet.size)
         is_key = list(islice(packets, GOP_PACKETS))
         return int(np.diff([*np.flatnonzero(is_key), len(is_key)]).max(initial=0))
 
 
-def look_at(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Pictures:
+def make_thumbnails(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Thumbnails:
     """Decode the clip's frames at `indices` (increasing, at least one) and make them small and grey.
 
     Raises:
@@ -133,4 +133,4 @@ def look_at(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Pictures:
         raise VideoError(f"frames cannot be converted ({error.strerror})") from error
     if first is None:
         raise VideoError("no frame could be decoded")
-    return Pictures(np.stack(grey), np.array(seconds), *first)
+    return Thumbnails(np.stack(grey), np.array(seconds), *first)

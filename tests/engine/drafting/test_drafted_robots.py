@@ -172,14 +172,14 @@ def test_what_a_draft_leaves_out_is_said(tmp_path: Path, capsys: Any) -> None:
     assert run("robots", "new", "--from", tmp_path / "source", "--out", tmp_path / "mine.yaml") == 0
     said = "columns of numbers that are no part of it: observation.force"
     assert f"left out: {said}\n" in capsys.readouterr().out
-    assert f"# Left out: {said}\n" in (tmp_path / "mine.yaml").read_text()
+    assert f"# Skipped: {said}\n" in (tmp_path / "mine.yaml").read_text()
 
 
 def test_whether_there_is_a_picture_is_no_joint(tmp_path: Path) -> None:
     seen = {"observation.images.top_available": Column([1], None, "bool")}
     draft = drafted(tmp_path, {"observation.arm": Column([2]), "action.arm": Column([2]), **seen})
     assert list(draft.robot.state) == ["observation.arm"]
-    assert "observation.images.top_available" in "; ".join(draft.left_out)
+    assert "observation.images.top_available" in "; ".join(draft.skipped)
 
 
 def test_inspect_proposes_no_command_that_fails(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_the_datasets_own_modality_names_groups_and_cameras(tmp_path: Path) -> N
 def test_a_modality_that_does_not_fit_is_said_and_not_taken(tmp_path: Path, state: Any, why: str) -> None:
     draft = draft_robot(with_modality(tmp_path, {**MODALITY, "state": state}))
     assert "arm" not in draft.robot.groups
-    assert re.search(why, "; ".join(draft.left_out))
+    assert re.search(why, "; ".join(draft.skipped))
 
 
 def test_only_the_cameras_that_a_robot_file_lists_are_converted(tmp_path: Path) -> None:

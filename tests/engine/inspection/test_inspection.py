@@ -20,8 +20,8 @@ from millrace.engine.inspection import (
     KINDS,
     inspect_dataset,
 )
-from millrace.engine.inspection.pictures import Shot
-from millrace.engine.inspection.twins import twin_findings
+from millrace.engine.inspection.clip_findings import Shot
+from millrace.engine.inspection.shared_videos import shared_video_findings
 from millrace.engine.sources import open_source
 from support.faulty_datasets import (
     BREAKS,
@@ -257,10 +257,10 @@ def test_video_that_can_no_longer_be_read_is_said_not_to_be_compared(tmp_path: P
     dataset = open_source(write_many(tmp_path, num_episodes=2, cameras=("top",)))
     shots = [Shot(episode, "top", episode.clips["top"]) for episode in dataset.episodes]
     shutil.copy(video_path(tmp_path, 0), video_path(tmp_path, 1))
-    assert [finding.code for finding in twin_findings(dataset.files, shots)] == ["same-video"]
+    assert [finding.code for finding in shared_video_findings(dataset.files, shots)] == ["same-video"]
     for shot in shots:
         video_path(tmp_path, shot.episode.index).unlink()
-    unread = list(twin_findings(dataset.files, shots))
+    unread = list(shared_video_findings(dataset.files, shots))
     assert [(finding.code, finding.episode) for finding in unread] == [("unreadable-video", 0), ("unreadable-video", 1)]
     assert "was not compared" in unread[0].message
 

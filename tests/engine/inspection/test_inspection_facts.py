@@ -21,7 +21,7 @@ from millrace.engine.inspection import (
 )
 from millrace.engine.sources import open_source
 from millrace.engine.sources.row_reader import RowReader
-from millrace.engine.video.thumbnails import picture_size
+from millrace.engine.video.thumbnails import info_image_size
 from support.faulty_datasets import (
     ALOHA_TASK,
     BREAKS,
@@ -256,7 +256,7 @@ def test_rates_that_no_dataset_should_have_are_told(root: Path, fps: int | str) 
 def test_names_tell_whether_channels_come_first(
     shape: tuple[int, ...], names: tuple[str, ...] | None, expected: tuple[int, int] | None
 ) -> None:
-    assert picture_size(shape, names) == expected
+    assert info_image_size(shape, names) == expected
 
 
 def test_many_findings_of_a_kind_are_counted(root: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from conftest import video_path
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.inspection import (
-    contact_sheet,
+    make_contact_sheet,
 )
 from support.barcode import Stamp, read
 from support.synthetic import (
@@ -42,7 +42,7 @@ def cells(sheet: NDArray[np.uint8], *, num_pictures: int) -> Iterator[list[NDArr
 
 def test_contact_sheet_shows_every_camera_of_some_episodes(tmp_path: Path) -> None:
     write_dataset(tmp_path / "source", lengths=(9, 21, 30), cameras=("top", "wrist"))
-    sheet = contact_sheet(tmp_path / "source", tmp_path / "sheet.png", max_episodes=2, num_pictures=5)
+    sheet = make_contact_sheet(tmp_path / "source", tmp_path / "sheet.png", max_episodes=2, num_images=5)
     assert (sheet.episodes, sheet.cameras) == ((0, 2), ("top", "wrist"))
     rows = list(cells(decode_png(tmp_path / "sheet.png"), num_pictures=5))
     stamps = [[read(picture) for picture in row] for row in rows]
@@ -58,7 +58,7 @@ def test_contact_sheet_shows_the_right_episode_of_rows_that_lie_elsewhere(tmp_pa
     # Another order in the file than in meta/episodes.
     path = tmp_path / "data/chunk-000/file-000.parquet"
     rewrite_parquet(path, lambda table: pa.concat_tables([table.slice(9), table.slice(0, 9)]))
-    contact_sheet(tmp_path, tmp_path / "sheet.png", num_pictures=3)
+    make_contact_sheet(tmp_path, tmp_path / "sheet.png", num_images=3)
     rows = list(cells(decode_png(tmp_path / "sheet.png"), num_pictures=3))
     assert [[read(picture) for picture in row] for row in rows] == [
         [Stamp(frame, 0, 0) for frame in (0, 4, 8)],
@@ -68,7 +68,7 @@ def test_contact_sheet_shows_the_right_episode_of_rows_that_lie_elsewhere(tmp_pa
 
 def test_contact_sheet_is_made_of_what_can_be_read(root: Path) -> None:
     truncate_file(video_path(root, 1), 0.5)
-    contact_sheet(root, root / "sheet.png", num_pictures=4)
+    make_contact_sheet(root, root / "sheet.png", num_images=4)
     good, bad, _ = cells(decode_png(root / "sheet.png"), num_pictures=4)
     assert np.ptp(bad[0], axis=(0, 1)).max() == 0
     assert np.ptp(good[0], axis=(0, 1)).max() > 100
@@ -77,6 +77,6 @@ def test_contact_sheet_is_made_of_what_can_be_read(root: Path) -> None:
 def test_contact_sheet_without_cameras_or_folder_is_an_error(pristine: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "blind", lengths=(9,), cameras=())
     with pytest.raises(MillraceError, match="no camera"):
-        contact_sheet(tmp_path / "blind", tmp_path / "sheet.png")
+        make_contact_sheet(tmp_path / "blind", tmp_path / "sheet.png")
     with pytest.raises(MillraceError, match="cannot be written"):
-        contact_sheet(pristine, tmp_path / "nowhere/sheet.png")
+        make_contact_sheet(pristine, tmp_path / "nowhere/sheet.png")

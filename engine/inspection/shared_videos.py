@@ -1,24 +1,24 @@
-"""Videos that two episodes share."""
+"""Find videos that two episodes share."""
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from millrace.engine.inspection.clip_findings import Shot
 from millrace.engine.inspection.findings import Finding
-from millrace.engine.inspection.pictures import Shot
 from millrace.engine.sources import Clip
 from millrace.engine.sources.files import SourceFiles
 
-# Videos of other pictures differ in their first frames, or in the table of frame sizes at either end of the file.
+# Videos with other frames differ in their first frames, or in the table of frame sizes at either end of the file.
 END_BYTES = 1 << 20
 
 
-def twin_findings(files: SourceFiles, shots: Iterable[Shot]) -> Iterator[Finding]:
-    """Episodes whose own video of a camera is that of another, byte for byte as far as it is read.
+def shared_video_findings(files: SourceFiles, shots: Iterable[Shot]) -> Iterator[Finding]:
+    """Findings about episodes whose own video of a camera equals another's in its first and last bytes.
 
     Args:
-        files: Those of the dataset.
+        files: The dataset's.
         shots: Clips whose video could be opened; one that cannot be read any more is a finding.
     """
     alike: dict[tuple[str, int], list[tuple[Shot, Path]]] = defaultdict(list)
@@ -27,20 +27,20 @@ def twin_findings(files: SourceFiles, shots: Iterable[Shot]) -> Iterator[Finding
             size = files.size(shot.clip.path)
             alike[shot.camera, -1 if size is None else size].append((shot, shot.clip.path))
     for group in alike.values():
-        yield from _same(group) if len(group) > 1 else ()
+        yield from _compare(group) if len(group) > 1 else ()
 
 
-def _same(alike: Sequence[tuple[Shot, Path]]) -> Iterator[Finding]:
+def _compare(alike: Sequence[tuple[Shot, Path]]) -> Iterator[Finding]:
     first: dict[bytes, int] = {}
     for shot, path in alike:
         try:
             episode = first.setdefault(_digest(path), shot.episode.index)
         except OSError as error:
             reason = f"{path} cannot be read ({error.strerror}), so it was not compared with other episodes' videos"
-            yield shot.found("unreadable-video", reason)
+            yield shot.finding("unreadable-video", reason)
             continue
         if episode != shot.episode.index:
-            yield shot.found("same-video", f"its video is that of episode {episode}")
+            yield shot.finding("same-video", f"its video is that of episode {episode}")
 
 
 def _digest(path: Path) -> bytes:

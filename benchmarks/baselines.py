@@ -12,9 +12,9 @@ import imageio_ffmpeg
 
 from millrace.engine.planning.resample import linspace_indices
 from millrace.engine.sources import Clip
+from millrace.engine.video.backends import X264
 from millrace.engine.video.decode import open_video
 from millrace.engine.video.encode import VideoSettings
-from millrace.engine.video.stages import X264
 
 
 def convert_as_guide(clip: Clip, out: Path, settings: VideoSettings) -> None:

@@ -16,11 +16,11 @@ import numpy as np
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.resample import nearest_indices
 from millrace.engine.sources import Clip
+from millrace.engine.video.backends import X264
 from millrace.engine.video.decode import _feed, open_video
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.packets import PacketInfo, plan_packets
 from millrace.engine.video.reframe import Crop, Reframer
-from millrace.engine.video.stages import X264
 
 
 @dataclass(frozen=True)

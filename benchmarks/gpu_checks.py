@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_works import AREA_NVENC, Setup
 from millrace.engine.sources import Clip
-from millrace.engine.video.decode import OpenDecoder, decode_frames, on_cpu
+from millrace.engine.video.backends import CPU_BACKENDS, Backends
+from millrace.engine.video.decode import OpenDecoder, decode_frames, open_cpu_decoder
 from millrace.engine.video.encode import write_h264
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.report import ENCODE, RESIZE, GpuReport, decoding
+from millrace.engine.video.gpu.report import ENCODE, RESIZE, GpuReport, decode_stage
 from millrace.engine.video.reframe import Reframer
-from millrace.engine.video.stages import CPU_STAGES, Stages
 
 MIN_PSNR_DB = 44.0
 MAX_BYTES = 1800.0
@@ -49,9 +49,9 @@ def checks(setup: Setup, codec: str, report: GpuReport) -> dict[str, Check]:
     """Of each stage that works here, by what does it, and of the CPU's; none begins anything before it is called."""
     found: dict[str, Check] = {
         "area means": partial(area_pixels, setup),
-        "libx264": partial(encoded_pixels, setup, CPU_STAGES),
+        "libx264": partial(encoded_pixels, setup, CPU_BACKENDS),
     }
-    if report.problem(decoding(codec)) is None:
+    if report.problem(decode_stage(codec)) is None:
         found["NVDEC"] = partial(nvdec_pixels, setup, codec)
     if report.problem(RESIZE) is None:
         found["CUDA"] = partial(cuda_pixels, setup)
@@ -82,11 +82,11 @@ def cuda_pixels(setup: Setup) -> list[Quality]:
     return [Quality("values that differ from area means on the CPU", differing, 0)]
 
 
-def encoded_pixels(setup: Setup, stages: Stages) -> list[Quality]:
+def encoded_pixels(setup: Setup, stages: Backends) -> list[Quality]:
     """What an encoder keeps, and in how many bytes."""
     ideal = _area(setup, "cpu")
     frames = (av.VideoFrame.from_ndarray(picture, "yuv420p") for picture in ideal)
-    write_h264(setup.path, frames, replace(setup.job.video, stages=stages))
+    write_h264(setup.path, frames, replace(setup.job.video, backends=stages))
     clip = Clip(setup.path, len(ideal), setup.job.video.fps)
     written = _pictures(decode_frames(clip, np.arange(len(ideal)))).astype(np.float64)
     error = ((written - ideal)[:, : setup.size] ** 2).mean(axis=(1, 2))
@@ -106,7 +106,7 @@ def _area(setup: Setup, device: str) -> Pictures:
 
 
 def _frames(setup: Setup) -> Iterator[av.VideoFrame]:
-    return decode_frames(setup.clip, setup.frames, decoder=on_cpu)
+    return decode_frames(setup.clip, setup.frames, decoder=open_cpu_decoder)
 
 
 def _nvdec(codec: str) -> OpenDecoder:

@@ -24,8 +24,8 @@ from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Watch
 from millrace.engine.sources import Clip
 from millrace.engine.sources.file_state import FileState
-from millrace.engine.video.gpu.report import RESIZE, GpuReport, choose, decoding
-from millrace.engine.video.stages import CPU_STAGES, NVENC, Gpu, Stages
+from millrace.engine.video.backends import CPU_BACKENDS, NVENC, Backends, Gpu
+from millrace.engine.video.gpu.report import RESIZE, GpuReport, choose_backends, decode_stage
 
 # Of those of each worker, two are left out at the start and one at the end.
 EPISODES_A_CORE = 8
@@ -36,7 +36,7 @@ class Way:
     """How a dataset is made. gpu: None where no worker has one."""
 
     name: str
-    stages: Stages
+    stages: Backends
     gpu: Gpu | None = None
 
 
@@ -92,11 +92,11 @@ def setup_of(plan: ConversionPlan, folder: Path) -> Setup:
 
 def ways(report: GpuReport, codec: str) -> list[Way]:
     """The CPU's two, a GPU that decodes beside them, and with NVENC what `--device auto` chooses."""
-    stages, gpu = choose([report], "auto", [codec])
-    found = [Way("--device cpu", CPU_STAGES), Way("cores alone, area means", AREA_CPU)]
+    stages, gpu = choose_backends([report], "auto", [codec])
+    found = [Way("--device cpu", CPU_BACKENDS), Way("cores alone, area means", AREA_CPU)]
     if stages.encoder == NVENC:
         found.append(Way("--device auto", stages, gpu))
-    if all(report.problem(stage) is None for stage in (decoding(codec), RESIZE)):
+    if all(report.problem(stage) is None for stage in (decode_stage(codec), RESIZE)):
         found.append(Way("GPU and cores, libx264", AREA_CPU, Gpu(codecs=(codec,), keeps_frames=report.keeps_frames)))
     return found
 

@@ -18,15 +18,15 @@ from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.planning.plan import Job
 from millrace.engine.planning.resample import nearest_indices
 from millrace.engine.sources import Clip
-from millrace.engine.video.decode import decode_frames, on_cpu, open_video
+from millrace.engine.video.backends import CPU_BACKENDS, NVENC, Backends, Gpu
+from millrace.engine.video.decode import decode_frames, open_cpu_decoder, open_video
 from millrace.engine.video.encode import write_h264
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.packets import PacketInfo, Use, plan_packets
+from millrace.engine.video.packets import PacketInfo, PacketUse, plan_packets
 from millrace.engine.video.reframe import Reframer
 from millrace.engine.video.seek import clip_packets
-from millrace.engine.video.stages import CPU_STAGES, NVENC, Gpu, Stages
 
-AREA_CPU, AREA_NVENC = Stages(resize="area"), Stages(resize="area", encoder=NVENC)
+AREA_CPU, AREA_NVENC = Backends(resize="area"), Backends(resize="area", encoder=NVENC)
 
 Step = Callable[[], int]
 """One pass; returns how many output frames it made or served."""
@@ -84,8 +84,8 @@ def works(setup: Setup, codec: str, working: Callable[[str], bool]) -> list[Work
         Work(f"decode {codec}", "CPU", begin_decode),
         Work("resize", "CPU", begin_resize),
         Work("resize", "CPU, area means", partial(begin_area, device="cpu")),
-        Work("encode", "CPU", partial(begin_encode, stages=CPU_STAGES)),
-        Work(f"all, {codec}", "CPU", partial(begin_all, stages=CPU_STAGES, gpu=None)),
+        Work("encode", "CPU", partial(begin_encode, stages=CPU_BACKENDS)),
+        Work(f"all, {codec}", "CPU", partial(begin_all, stages=CPU_BACKENDS, gpu=None)),
     ]
     is_decoded, has_nvenc = working(f"decode {codec}"), working("encode")
     if is_decoded:
@@ -131,7 +131,7 @@ def num_decoded(setup: Setup) -> int:
     with open_video(setup.clip.path) as (container, stream):
         packets = [PacketInfo(one.pts, one.is_keyframe) for one in clip_packets(container, stream, setup.clip)]
     times = np.sort([packet.pts for packet in packets])[setup.frames]
-    return sum(use is not Use.SKIP for use in plan_packets(packets, set(times.tolist())))
+    return sum(use is not PacketUse.SKIP for use in plan_packets(packets, set(times.tolist())))
 
 
 def _num_bytes(path: Path) -> int:
@@ -142,7 +142,7 @@ def _num_bytes(path: Path) -> int:
 
 def begin_decode(setup: Setup) -> Step:
     """The planned packets, by libav's own decoder."""
-    return lambda: _count(decode_frames(setup.clip, setup.frames, decoder=on_cpu))
+    return lambda: _count(decode_frames(setup.clip, setup.frames, decoder=open_cpu_decoder))
 
 
 def begin_nvdec(codec: str, setup: Setup, *, keeps: bool) -> Step:
@@ -168,16 +168,16 @@ def begin_area(setup: Setup, *, device: str) -> Step:
     return lambda: _count(reframer(frames))
 
 
-def begin_encode(setup: Setup, *, stages: Stages) -> Step:
+def begin_encode(setup: Setup, *, stages: Backends) -> Step:
     """Encode small pictures that lie in memory, into a file."""
     frames = list(map(Reframer(crop=setup.job.crop, image_size=setup.size), _decoded(setup)))
-    settings = replace(setup.job.video, stages=stages)
+    settings = replace(setup.job.video, backends=stages)
     return lambda: write_h264(setup.path, _renewed(frames), settings)
 
 
-def begin_all(setup: Setup, *, stages: Stages, gpu: Gpu | None) -> Step:
+def begin_all(setup: Setup, *, stages: Backends, gpu: Gpu | None) -> Step:
     """A clip as a worker makes it."""
-    job = replace(setup.job, video=replace(setup.job.video, stages=stages), gpu=gpu)
+    job = replace(setup.job, video=replace(setup.job.video, backends=stages), gpu=gpu)
 
     def step() -> int:
         made = encode_clip(setup.clip, setup.frames, setup.path, job, StageClock())

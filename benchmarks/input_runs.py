@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import process_cpu_seconds, process_peak_mb
 from millrace.engine.video.decode import open_video
-from millrace.engine.video.packets import PacketInfo, Use, plan_packets
+from millrace.engine.video.packets import PacketInfo, PacketUse, plan_packets
 
 LoaderName = Literal["gr00t", "millrace"]
 BATCH_SIZE = 32
@@ -137,4 +137,4 @@ def _num_decoded(path: Path, rows: NDArray[np.int64]) -> int:
     with open_video(path) as (container, stream):
         packets = [PacketInfo(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
     times = np.sort(np.array([packet.pts for packet in packets]))
-    return sum(use is not Use.SKIP for use in plan_packets(packets, set(times[rows].tolist())))
+    return sum(use is not PacketUse.SKIP for use in plan_packets(packets, set(times[rows].tolist())))

@@ -18,7 +18,7 @@ from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.recipe import Recipe, is_share
 from millrace.engine.planning.recipe_file import read_recipe
 from millrace.engine.run import Rerun
-from millrace.engine.video.stages import GPU_SHARE, Device
+from millrace.engine.video.backends import GPU_SHARE, Device
 
 UNLESS = "(required without --recipe)"
 # Flags of what is the same for all sources; None: as the recipe has it.

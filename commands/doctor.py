@@ -13,9 +13,9 @@ from millrace.commands.tables import listing
 from millrace.engine.about import environments_tested, untested
 from millrace.engine.execution.diagnosis import Diagnosis, diagnose_nodes
 from millrace.engine.text import printable
-from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decoding
+from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decode_stage
 
-ON_CPU = {**dict.fromkeys(map(decoding, CODECS), "libavcodec"), RESIZE: "libavfilter", ENCODE: "libx264"}
+ON_CPU = {**dict.fromkeys(map(decode_stage, CODECS), "libavcodec"), RESIZE: "libavfilter", ENCODE: "libx264"}
 NOT_INSTALLED = "not installed"
 
 

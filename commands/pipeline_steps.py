@@ -21,7 +21,7 @@ from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.recipe_file import parse_recipe, read_recipe
 from millrace.engine.run import Rerun
-from millrace.engine.video.stages import GPU_SHARE
+from millrace.engine.video.backends import GPU_SHARE
 from millrace.train.pipeline import Step
 from millrace.train.run_folder import COMPLETE, dataset_digest, newest_complete, step_of
 from millrace.train.settings import FinetuneSettings

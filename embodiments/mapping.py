@@ -221,7 +221,7 @@ def _misfit_of_kind(embodiment_map: EmbodimentMap, group: str, wire: Wire, their
     source = f"the observed state of {wire.source!r}" if wire.held else repr(wire.source)
     return (
         f"the action of {source} is a {theirs}, that of {wire.target!r} in {group!r} a {ours}; under `action:` give "
-        f"this group a rule without it, such as rest, or set the same `guess_action_kind` in both robots' files."
+        f"this group a rule without it, such as rest, or set the same `action_kind` in both robots' files."
     )
 
 

@@ -30,7 +30,7 @@ from millrace.engine.run import Rerun, Watch, as_left, run_plan
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.splits import OutputPart, is_finished, part_folders
 from millrace.engine.summary import Estimate, Summary, held_out_episodes, summarize
-from millrace.engine.video.stages import CPU_STAGES, X264, Device, Stages
+from millrace.engine.video.backends import CPU_BACKENDS, X264, Backends, Device
 
 __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_plan"]
 
@@ -87,12 +87,12 @@ def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: W
     return replace(first, held_out=others[0]) if others else first
 
 
-def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[OutputPart], Stages | None]:
+def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[OutputPart], Backends | None]:
     """The plans and folders of a recipe's datasets, and the encoder that an earlier run chose; None: no earlier run."""
     plans = plan_splits(recipe if overwrite else _at_commits(recipe, begun_commits(out)))
     folders = part_folders(plans, out)
     begun = None if overwrite else begun_with(folders, recipe.device)
-    plans = [made_with(plan, begun or CPU_STAGES) for plan in plans]
+    plans = [made_with(plan, begun or CPU_BACKENDS) for plan in plans]
     return list(zip(plans, folders, strict=True)), begun
 
 
@@ -122,7 +122,7 @@ def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
 
 @contextmanager
 def _on_device(
-    todo: list[OutputPart], device: Device, begun: Stages | None, workers: Workers
+    todo: list[OutputPart], device: Device, begun: Backends | None, workers: Workers
 ) -> Iterator[list[OutputPart]]:
     """The datasets with resize backend and encoder chosen; one Ray session if a GPU or a second dataset needs it."""
     is_shared = len(todo) > 1 or (bool(todo) and may_use_gpu(device, begun, workers))
@@ -178,7 +178,7 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
     parts, begun = _planned(recipe, Path(out), overwrite=overwrite)
     for _, folder in parts:
         check_output(folder, [spec.path for spec in recipe.sources], overwrite=overwrite)
-    if recipe.device == "cuda" or begun not in (None, CPU_STAGES):
+    if recipe.device == "cuda" or begun not in (None, CPU_BACKENDS):
         with _on_device(parts, recipe.device, begun, workers):
             pass
     plans = [plan for plan, _ in parts]
@@ -225,7 +225,7 @@ def _timed_sample(plan: ConversionPlan) -> tuple[EpisodeRecord, float]:
         EpisodesFailed: it could not be converted.
     """
     # NVENC's bytes are estimated by libx264's.
-    job = made_with(plan, plan.job.video.stages.model_copy(update={"encoder": X264})).job
+    job = made_with(plan, plan.job.video.backends.model_copy(update={"encoder": X264})).job
     sound = [episode for episode in plan.episodes if first_fault(episode, plan.job) is None] or plan.episodes
     by_length = sorted(sound, key=lambda episode: episode.num_frames)
     with tempfile.TemporaryDirectory() as folder:

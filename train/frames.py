@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from millrace.engine.video.framing import Framing, published_framings
+from millrace.engine.video.framing import Framing, manifest_framings
 from millrace.train.checkpoint_files import checkpoint_files
 from millrace.train.errors import ConfigError
 
@@ -24,7 +24,7 @@ class _Frames(BaseModel):
 
 def write_frames(notes: Path, datasets: Iterable[Path]) -> None:
     """Keep what the datasets of a run say of their pictures, in the folder that goes into every checkpoint."""
-    found = dict.fromkeys(framing for dataset in datasets for framing in published_framings(dataset))
+    found = dict.fromkeys(framing for dataset in datasets for framing in manifest_framings(dataset))
     (notes / FRAMES).write_text(_Frames(frames=tuple(found)).model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from millrace.engine.video.rgb import Picture, PictureKind, Reading, decode_pictures
+from millrace.engine.video.rgb import DecodedFrame, FrameKind, ValueRange, decode_rgb_frames
 from millrace.train.training_dataset import TrainingDataError
 
 # Frames of a clip that are compared with the reference's, once for each kind of picture.
@@ -101,17 +101,17 @@ def _to_array(column: pa.Array, where: str) -> NDArray[np.generic]:
 class FrameReader:
     """Frames of mp4 files, pixel for pixel as a reference reads them.
 
-    A kind of picture (format, size, colour tags) is converted here once coloured frames of it came out equal
-    to the reference's. A kind that comes out otherwise, as 10-bit video does, is left to the reference.
+    A kind of frame (format, size, colour tags) is converted here once coloured frames of it proved equal to the
+    reference's. The reference reads kinds that differ, such as 10-bit video.
     Holds no open files.
 
     Args:
-        reference: Reads frames as they are to be.
+        reference: Reads frames as they are expected.
     """
 
     def __init__(self, reference: ReadFrames) -> None:
         self._reference = reference
-        self._readings: dict[PictureKind, Reading | None] = {}
+        self._ranges: dict[FrameKind, ValueRange | None] = {}
 
     def read(self, path: Path, indices: NDArray[np.int64], *, num_frames: int) -> dict[int, NDArray[np.uint8]]:
         """(H, W, 3) uint8 RGB of each of `indices` (strictly increasing) in a file of `num_frames`.
@@ -122,31 +122,33 @@ class FrameReader:
         frames: dict[int, NDArray[np.uint8]] = {}
         if not len(indices):  # an episode shorter than an action chunk is in the shards, but has no steps
             return frames
-        pictures = decode_pictures(path, indices, num_frames=num_frames)
-        for index, picture in zip(indices.tolist(), pictures, strict=True):
-            kind = picture.kind
-            if kind not in self._readings:
+        decoded = decode_rgb_frames(path, indices, num_frames=num_frames)
+        for index, frame in zip(indices.tolist(), decoded, strict=True):
+            kind = frame.kind
+            if kind not in self._ranges:
                 self._compare(path, indices[:NUM_COMPARED], num_frames=num_frames)
-            reading = self._readings.get(kind)
-            if reading is None:
+            value_range = self._ranges.get(kind)
+            if value_range is None:
                 return dict(zip(indices.tolist(), self._reference(path, indices), strict=True))
-            frames[index] = picture.rgb(reading)
+            frames[index] = frame.to_rgb(value_range)
         return frames
 
     def _compare(self, path: Path, indices: NDArray[np.int64], *, num_frames: int) -> None:
-        """Settle how these pictures are converted; grey ones settle nothing."""
+        """Find the value range by which these frames equal the reference's; grey frames decide nothing."""
         expected = self._reference(path, indices)
-        pictures = list(decode_pictures(path, indices, num_frames=num_frames))
-        for reading in pictures[0].kind.readings:
-            if _equal(pictures, expected, reading):
+        decoded = list(decode_rgb_frames(path, indices, num_frames=num_frames))
+        for value_range in decoded[0].kind.ranges:
+            if _are_equal(decoded, expected, value_range):
                 if np.ptp(expected, axis=-1).max() > COLOURED:
-                    self._readings[pictures[0].kind] = reading
+                    self._ranges[decoded[0].kind] = value_range
                 return
-        self._readings[pictures[0].kind] = None
+        self._ranges[decoded[0].kind] = None
 
 
-def _equal(pictures: Sequence[Picture], expected: NDArray[np.uint8], reading: Reading) -> bool:
-    return all(np.array_equal(picture.rgb(reading), wanted) for picture, wanted in zip(pictures, expected, strict=True))
+def _are_equal(frames: Sequence[DecodedFrame], expected: NDArray[np.uint8], value_range: ValueRange) -> bool:
+    return all(
+        np.array_equal(frame.to_rgb(value_range), wanted) for frame, wanted in zip(frames, expected, strict=True)
+    )
 
 
 class FrameStock:

@@ -19,11 +19,11 @@ from millrace.engine.errors import FaultCode, VideoError, causes, system_errno
 from millrace.engine.fps import format_fps
 from millrace.engine.planning.plan import Job
 from millrace.engine.sources.episode import Clip, ImageColumn
-from millrace.engine.video.copy import ClipCopy, copy_clip, how_to_copy
+from millrace.engine.video.copy import ClipCopy, choose_copy, copy_clip
 from millrace.engine.video.decode import decode_clip, frame_seconds
 from millrace.engine.video.encode import VideoSettings
-from millrace.engine.video.histogram import RgbHistogram, sampled
-from millrace.engine.video.stream_facts import stream_facts
+from millrace.engine.video.histogram import RgbHistogram, feed_histogram
+from millrace.engine.video.stream_facts import read_stream_facts
 
 # Fewer are shown too short for a rate to be told.
 MIN_TIMED_FRAMES = 3
@@ -74,7 +74,7 @@ def _check_size(source: ClipSource) -> Iterator[Warned]:
     """Warn if a video's frames have another size than info.json says; they are converted all the same."""
     if source.size is None or not isinstance(source.clip, Clip):
         return
-    found = stream_facts(source.clip).size
+    found = read_stream_facts(source.clip).size
     if found != source.size:
         message = f"frames of {found[0]}x{found[1]}, but info.json says {source.size[0]}x{source.size[1]}"
         yield Warned(code="video-size", message=message)
@@ -128,7 +128,7 @@ def _how_to_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None
     clip = source.clip
     if not isinstance(clip, Clip) or len(source.frames) != clip.num_frames:
         return None
-    return how_to_copy(clip, settings)
+    return choose_copy(clip, settings)
 
 
 def _known_statistics(source: ClipSource) -> ColumnSummary | None:
@@ -143,5 +143,5 @@ def _decoded_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock
     """Decode a whole clip, so that none is kept that cannot be, and count some of its pictures."""
     histogram = RgbHistogram()
     decoded = clock.iterate("decode", decode_clip(clip, frames))
-    deque(clock.iterate("image statistics", sampled(decoded, histogram, every=sampling_step(frames))), maxlen=0)
+    deque(clock.iterate("image statistics", feed_histogram(decoded, histogram, every=sampling_step(frames))), maxlen=0)
     return histogram.summary()

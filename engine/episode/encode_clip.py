@@ -20,14 +20,14 @@ from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.planning.plan import Job
 from millrace.engine.sources.damage import naming
 from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.video.backends import NVENC, Gpu
 from millrace.engine.video.black import black_frames
-from millrace.engine.video.decode import Frame, OpenDecoder, decode_clip, on_cpu
+from millrace.engine.video.decode import Frame, OpenDecoder, decode_clip, open_cpu_decoder
 from millrace.engine.video.encode import VideoSettings, write_h264
-from millrace.engine.video.histogram import RgbHistogram, sampled
+from millrace.engine.video.histogram import RgbHistogram, feed_histogram
 from millrace.engine.video.probe import probe_video
 from millrace.engine.video.reframe import Reframer
-from millrace.engine.video.stages import NVENC, Gpu
-from millrace.engine.video.stream_facts import StreamFacts, stream_facts
+from millrace.engine.video.stream_facts import StreamFacts, read_stream_facts
 
 # Enough for image statistics, which only LeRobot reads; four milliseconds an episode.
 NUM_SAMPLED_FRAMES = 4
@@ -70,7 +70,7 @@ def encode_clip(
     except MillraceError:
         raise
     except Exception as error:
-        if job.video.stages.encoder != NVENC or getattr(error, "errno", None) in OF_WRITING:
+        if job.video.backends.encoder != NVENC or getattr(error, "errno", None) in OF_WRITING:
             raise
         raise _gone(error) from error
 
@@ -91,12 +91,12 @@ def _encode(
     if clip is None:
         pictures = black_frames(len(frames), job.video.image_size)
     else:
-        facts = stream_facts(clip)
+        facts = read_stream_facts(clip)
         job = job if is_plain(clip, facts) else _by_libavfilter(job)
         decoded = watch.stored(clock.iterate("decode", decode_clip(clip, frames, decoder=_decoder(job.gpu))))
         pictures = clock.iterate("crop and scale", _reframed(decoded, job, facts.pixel_aspect))
-    counted = clock.iterate("image statistics", sampled(pictures, histogram, every=sampling_step(frames)))
-    is_nvenc = job.video.stages.encoder == NVENC  # its driver gives numbers of the system, too
+    counted = clock.iterate("image statistics", feed_histogram(pictures, histogram, every=sampling_step(frames)))
+    is_nvenc = job.video.backends.encoder == NVENC  # its driver gives numbers of the system, too
     with clock.stage("encode"), nullcontext() if is_nvenc else naming(path):
         write_h264(path, counted, job.video, color_tags=facts.color_tags)
     check_written(path, len(frames), job.video, clock)
@@ -106,15 +106,15 @@ def _encode(
 
 def _by_libavfilter(job: Job) -> Job:
     """What pictures need that are to be turned, or whose pixels are not square, only libavfilter does here."""
-    stages = job.video.stages.model_copy(update={"resize": "libavfilter"})
-    return replace(job, gpu=None, video=replace(job.video, stages=stages))
+    stages = job.video.backends.model_copy(update={"resize": "libavfilter"})
+    return replace(job, gpu=None, video=replace(job.video, backends=stages))
 
 
 @lru_cache
 def _decoder(gpu: Gpu | None) -> OpenDecoder:
     """Kept, as decoders on a card serve clip after clip."""
     if gpu is None or not gpu.codecs:
-        return on_cpu
+        return open_cpu_decoder
     from millrace.engine.video.gpu.nvdec import Nvdec
 
     return Nvdec(gpu.codecs, keeps_frames=gpu.keeps_frames)
@@ -122,13 +122,13 @@ def _decoder(gpu: Gpu | None) -> OpenDecoder:
 
 def _reframed(decoded: Iterable[Frame], job: Job, pixel_aspect: Fraction) -> Iterator[Frame]:
     size, gpu = job.video.image_size, job.gpu
-    if job.video.stages.resize == "libavfilter":
+    if job.video.backends.resize == "libavfilter":
         return map(Reframer(crop=job.crop, image_size=size, pixel_aspect=pixel_aspect), decoded)
     # torch takes seconds to import, and is not there without the extra `gpu`.
-    from millrace.engine.video.gpu.area_reframe import AreaReframer, Handover
+    from millrace.engine.video.gpu.area_reframe import AreaReframer, EncoderInput
 
     stays = gpu is not None and gpu.keeps_frames
-    handover = Handover("nv12", stays) if job.video.stages.encoder == NVENC else Handover()
+    handover = EncoderInput("nv12", stays) if job.video.backends.encoder == NVENC else EncoderInput()
     device = "cpu" if gpu is None else gpu.device
     return AreaReframer(crop=job.crop, image_size=size, device=device, handover=handover)(decoded)
 

@@ -8,7 +8,7 @@ from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import Frame
 from millrace.engine.video.histogram import RgbHistogram
 from millrace.engine.video.levels import BLACK_LEVEL, STILL_LEVELS, WHITE
-from millrace.engine.video.reframe import UPRIGHT, turn_of
+from millrace.engine.video.reframe import UPRIGHT, display_turn
 from millrace.engine.video.stream_facts import StreamFacts
 
 MIN_COMPARED = 3
@@ -27,7 +27,7 @@ class PictureWatch:
         """Pass frames on."""
         for number, frame in enumerate(frames):
             if number == 0:
-                self.turn, self.pix_fmt, self.size = turn_of(frame), frame.format.name, (frame.width, frame.height)
+                self.turn, self.pix_fmt, self.size = display_turn(frame), frame.format.name, (frame.width, frame.height)
             yield frame
 
     def warnings(self, facts: StreamFacts, histogram: RgbHistogram) -> tuple[Warned, ...]:

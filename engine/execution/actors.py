@@ -22,8 +22,8 @@ from millrace.engine.execution.cluster import alive_nodes, check_nodes, has
 from millrace.engine.execution.ray_data import AREA_MEMORY_BYTES, EpisodeWorker, connected, turn
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import EpisodePlan, Job
+from millrace.engine.video.backends import NVENC, Gpu
 from millrace.engine.video.gpu.probe_gpu import MAX_SESSIONS
-from millrace.engine.video.stages import NVENC, Gpu
 
 Kind = Literal["gpu", "cpu"]
 
@@ -109,8 +109,8 @@ class _Crew:
     """All workers, by the Ray reference of their next result, and the episodes that wait for a worker."""
 
     def __init__(self, plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path], workers: Workers) -> None:
-        self.stages, self.cameras, self.folders, self.wanted = job.video.stages, job.cameras, folders, workers
-        self.needs_gpu = job.video.stages.encoder == NVENC
+        self.stages, self.cameras, self.folders, self.wanted = job.video.backends, job.cameras, folders, workers
+        self.needs_gpu = job.video.backends.encoder == NVENC
         self.jobs = {"gpu": ray.put(job), "cpu": ray.put(replace(job, gpu=None))}
         self.waiting = deque(sorted(plans, key=turn))
         self.for_cores: deque[EpisodePlan] = deque()

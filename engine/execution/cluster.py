@@ -14,7 +14,7 @@ from millrace.engine.execution.node import node_problems, shared_by
 from millrace.engine.planning.plan import EpisodePlan
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.isolated import LIMIT_SECONDS
+from millrace.engine.video.gpu.isolation import LIMIT_SECONDS
 from millrace.engine.video.gpu.probe_gpu import probe_gpu
 from millrace.engine.video.gpu.report import GpuReport
 

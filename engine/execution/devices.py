@@ -13,23 +13,31 @@ from millrace.engine.output.header import begun_stages
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.episode import SourceEpisode
 from millrace.engine.sources.hub import NUM_CONNECTIONS
-from millrace.engine.video.codecs import codecs_of
+from millrace.engine.video.backends import CPU_BACKENDS, NVENC, Backends, Device, Gpu
+from millrace.engine.video.codecs import read_codecs
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.report import ENCODE, RESIZE, GpuReport, NoGpuStage, choose, decoding, resumed
-from millrace.engine.video.stages import CPU_STAGES, NVENC, Device, Gpu, Stages
+from millrace.engine.video.gpu.report import (
+    ENCODE,
+    RESIZE,
+    GpuReport,
+    NoGpuStage,
+    choose_backends,
+    choose_gpu,
+    decode_stage,
+)
 
 
 @dataclass(frozen=True)
 class Choice:
     """Resize backend and encoder, and how this run uses GPUs; why_not: why it does not use the GPUs that exist."""
 
-    stages: Stages
+    stages: Backends
     gpu: Gpu | None
     why_not: str | None
 
 
-def begun_with(folders: Iterable[Path], device: Device) -> Stages | None:
+def begun_with(folders: Iterable[Path], device: Device) -> Backends | None:
     """The choice of the earlier run that this one continues; None if there was none.
 
     Raises:
@@ -45,23 +53,23 @@ def begun_with(folders: Iterable[Path], device: Device) -> Stages | None:
     return stages
 
 
-def _device_of(stages: Stages) -> str:
+def _device_of(stages: Backends) -> str:
     if stages.encoder == NVENC:
         return "cuda"
-    return "cpu" if stages == CPU_STAGES else "auto"
+    return "cpu" if stages == CPU_BACKENDS else "auto"
 
 
-def may_use_gpu(device: Device, begun: Stages | None, workers: Workers) -> bool:
+def may_use_gpu(device: Device, begun: Backends | None, workers: Workers) -> bool:
     """Whether to look for a GPU; costs nothing where there can be none.
 
     Of a cluster only Ray knows; an embedded Ray has this machine's.
     """
-    if device == "cpu" or begun == CPU_STAGES:
+    if device == "cpu" or begun == CPU_BACKENDS:
         return False
     return device == "cuda" or workers.address is not None or hardware.may_have_gpu()
 
 
-def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: Workers) -> Choice:
+def chosen(plan: ConversionPlan, device: Device, begun: Backends | None, workers: Workers) -> Choice:
     """Choose resize backend and encoder for a plan; connects to Ray, unless workers are local.
 
     Raises:
@@ -72,7 +80,7 @@ def chosen(plan: ConversionPlan, device: Device, begun: Stages | None, workers: 
     codecs = sorted(source_codecs(plan)) if reports else []
     if begun is None:
         return first_choice(reports, device, codecs, workers)
-    gpu = resumed(begun, reports, codecs)
+    gpu = choose_gpu(begun, reports, codecs)
     if problem := lacks_torch(begun, gpu, workers):
         raise NoGpuStage(f"this dataset was created with {begun}, which without a GPU needs torch, too: {problem}")
     return Choice(begun, gpu, _why_not(reports, codecs) if gpu is None else None)
@@ -84,16 +92,16 @@ def first_choice(reports: Sequence[GpuReport], device: Device, codecs: Sequence[
     Raises:
         NoGpuStage: the wish cannot be done with these machines.
     """
-    stages, gpu = choose(reports, device, codecs)
+    stages, gpu = choose_backends(reports, device, codecs)
     if problem := lacks_torch(stages, gpu, workers):
-        return Choice(CPU_STAGES, None, f"cores would need torch beside a GPU: {problem}")
+        return Choice(CPU_BACKENDS, None, f"cores would need torch beside a GPU: {problem}")
     return Choice(stages, gpu, _why_not(reports, codecs) if gpu is None else None)
 
 
 def _why_not(reports: Sequence[GpuReport], codecs: Sequence[str]) -> str | None:
     """Why the existing GPUs are not used; if they cannot resize, only that counts."""
     reports = [report for report in reports if report.has_gpu]
-    others = (_problem(reports, stage) for stage in (*map(decoding, codecs), ENCODE))
+    others = (_problem(reports, stage) for stage in (*map(decode_stage, codecs), ENCODE))
     return _problem(reports, RESIZE) or "; ".join(filter(None, others)) or None
 
 
@@ -106,7 +114,7 @@ def _problem(reports: Sequence[GpuReport], stage: str) -> str | None:
     return None
 
 
-def lacks_torch(stages: Stages, gpu: Gpu | None, workers: Workers) -> str | None:
+def lacks_torch(stages: Backends, gpu: Gpu | None, workers: Workers) -> str | None:
     """Why a CPU worker could not resize; None if all can.
 
     NVENC leaves such workers no work, and a GPU that was seen to resize has shown that its machine has torch.
@@ -120,9 +128,9 @@ def lacks_torch(stages: Stages, gpu: Gpu | None, workers: Workers) -> str | None
     return nodes_torch_problem()
 
 
-def made_with(plan: ConversionPlan, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
+def made_with(plan: ConversionPlan, stages: Backends, gpu: Gpu | None = None) -> ConversionPlan:
     """The plan with resize backend, encoder and GPUs as chosen."""
-    return replace(plan, job=replace(plan.job, video=replace(plan.job.video, stages=stages), gpu=gpu))
+    return replace(plan, job=replace(plan.job, video=replace(plan.job.video, backends=stages), gpu=gpu))
 
 
 def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
@@ -130,9 +138,9 @@ def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
     if workers.local:
         if not hardware.may_have_gpu():
             return []
-        from millrace.engine.video.gpu.probe_gpu import probe_apart
+        from millrace.engine.video.gpu.probe_gpu import probe_isolated
 
-        return [probe_apart(settings)]
+        return [probe_isolated(settings)]
     from millrace.engine.execution.cluster import probe_nodes
 
     return probe_nodes(settings, gpu_share=workers.gpu_share)
@@ -155,7 +163,7 @@ def _codecs(episode: SourceEpisode, cameras: Sequence[str]) -> set[str]:
     try:
         if episode.repository is not None:
             episode.fetch(cameras)
-        return codecs_of(episode.clips[camera] for camera in cameras if camera in episode.clips)
+        return read_codecs(episode.clips[camera] for camera in cameras if camera in episode.clips)
     except HubError:
         raise
     except (MillraceError, OSError):

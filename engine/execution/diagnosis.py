@@ -9,7 +9,7 @@ from millrace.engine.execution.devices import first_choice
 from millrace.engine.execution.workers import Workers
 from millrace.engine.video.encode import library_versions, x264_version
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS, probe_apart, probe_gpu
+from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS, probe_gpu, probe_isolated
 from millrace.engine.video.gpu.report import CODECS, GpuReport
 
 
@@ -60,7 +60,7 @@ def auto_choices(nodes: Sequence[GpuReport], workers: Workers = Workers()) -> tu
 
 
 def _this_machine() -> GpuReport:
-    return probe_apart() if hardware.may_have_gpu() else probe_gpu()
+    return probe_isolated() if hardware.may_have_gpu() else probe_gpu()
 
 
 def _connection(address: str | None) -> AbstractContextManager[object]:

@@ -212,7 +212,7 @@ def in_parts(plans: Sequence[EpisodePlan], num_workers: int) -> list[list[Episod
 
 def memory_bytes(job: Job) -> int:
     """The memory of a CPU worker."""
-    return AREA_MEMORY_BYTES if job.video.stages.resize == "area" else WORKER_MEMORY_BYTES
+    return AREA_MEMORY_BYTES if job.video.backends.resize == "area" else WORKER_MEMORY_BYTES
 
 
 def finished(dataset: Any) -> Iterator[bytes]:

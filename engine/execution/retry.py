@@ -16,8 +16,8 @@ from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.containment import why_foreign
 from millrace.engine.sources.damage import first_refused
 from millrace.engine.sources.row_reader import RowReader
-from millrace.engine.video.gpu.isolated import apart
-from millrace.engine.video.stages import NVENC
+from millrace.engine.video.backends import NVENC
+from millrace.engine.video.gpu.isolation import run_isolated
 
 # Handed to one process, which takes a second or two to start: results are reported as often as that.
 BATCH_EPISODES = 256
@@ -50,7 +50,7 @@ def retry(
         is_local: Whether all was done in this process.
     """
     # A card may be on other machines only; but for NVENC, the CPU makes the same bytes.
-    job = job if job.video.stages.encoder == NVENC else replace(job, gpu=None)
+    job = job if job.video.backends.encoder == NVENC else replace(job, gpu=None)
     readable: set[Path] = set()
     in_children: list[EpisodeFailure] = []
     for failure in failures:
@@ -93,7 +93,7 @@ def _in_children(
         kept = folders[1] / f"{left[0].index}.again"
         limit = START_SECONDS + SECONDS_PER_FRAME * sum(plan.episode.num_frames for plan in left)
         work = partial(_convert_all, left, job, folders, kept)
-        died = apart(work, str, limit_seconds=limit, why_late=HANGS, why_dead=DIED)
+        died = run_isolated(work, str, limit_seconds=limit, late_reason=HANGS, crash_reason=DIED)
         results = _read(kept)
         for result in results:
             yield _better(first[result.index], result)

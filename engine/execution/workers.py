@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from millrace.engine.errors import RecipeError
-from millrace.engine.video.stages import GPU_SHARE
+from millrace.engine.video.backends import GPU_SHARE
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ from millrace.engine.output.warned import WarningSum, public_warnings, sum_warni
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.damage import naming
 from millrace.engine.sources.location import public_name
+from millrace.engine.video.backends import CPU_BACKENDS, Backends
 from millrace.engine.video.encode import library_versions
-from millrace.engine.video.stages import CPU_STAGES, Stages
 
 FLOAT_FEATURES = (STATE, ACTION, "timestamp")
 
@@ -205,10 +205,10 @@ def _manifest(
         "output_version": OUTPUT_VERSION,
         "versions": {"millrace": VERSION, **{name: installed_version(name) for name in ("av", "numpy", "pyarrow")}},
         "encoder": {
-            "name": plan.job.video.stages.encoder,
+            "name": plan.job.video.backends.encoder,
             **plan.job.video.options,
             "libraries": library_versions(),
-            **_on_gpu(plan.job.video.stages),
+            **_on_gpu(plan.job.video.backends),
         },
         "notes": [without_roots(note, plan) for note in plan.notes],
         "warnings": [one.model_dump(mode="json") for one in warnings],
@@ -254,9 +254,9 @@ def _public_file(name: str | None) -> str | None:
     return Path(name).name if name is not None and is_path(name) else name
 
 
-def _on_gpu(stages: Stages) -> dict[str, Any]:
+def _on_gpu(stages: Backends) -> dict[str, Any]:
     """What else made the videos, where a GPU was used for them."""
-    return {} if stages == CPU_STAGES else stages.model_dump(mode="json", exclude={"encoder"})
+    return {} if stages == CPU_BACKENDS else stages.model_dump(mode="json", exclude={"encoder"})
 
 
 def _digest(name: str, path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from millrace.engine.layout import LEDGER, OUTPUT_VERSION
 from millrace.engine.output.versions import byte_versions
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.location import HUB, parse_hub_id
-from millrace.engine.video.stages import CPU_STAGES, Stages
+from millrace.engine.video.backends import CPU_BACKENDS, Backends
 
 OUTPUT = "output version"
 LIBRARIES = "libraries"
@@ -37,7 +37,7 @@ def header_of(plan: ConversionPlan) -> dict[str, Any]:
         "robot": _named(recipe["robot"]),
         PART: plan.split,
         MAPS: [binding.map.digest for binding in plan.job.bindings],
-        STAGES: plan.job.video.stages.model_dump(mode="json"),
+        STAGES: plan.job.video.backends.model_dump(mode="json"),
         LIBRARIES: byte_versions(),
         OUTPUT: OUTPUT_VERSION,
     }
@@ -134,11 +134,11 @@ def _begun(out: Path) -> dict[str, Any]:
     return begun if isinstance(begun, dict) else {}
 
 
-def begun_stages(out: Path) -> Stages | None:
+def begun_stages(out: Path) -> Backends | None:
     """How the pictures of an earlier run were made; None where there was none."""
     begun = _begun(out)
     try:
-        return Stages.model_validate(begun.get(STAGES, CPU_STAGES)) if begun else None
+        return Backends.model_validate(begun.get(STAGES, CPU_BACKENDS)) if begun else None
     except ValueError:
         return None
 

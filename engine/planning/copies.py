@@ -3,7 +3,7 @@
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, Job
 from millrace.engine.sources.episode import Clip
-from millrace.engine.video.copy import how_to_copy
+from millrace.engine.video.copy import choose_copy
 
 
 def count_copies(plan: ConversionPlan) -> int | None:
@@ -27,6 +27,6 @@ def _count(sample: EpisodePlan, job: Job) -> int:
 
 def _is_as_wanted(clip: Clip, job: Job) -> bool:
     try:
-        return how_to_copy(clip, job.video) is not None
+        return choose_copy(clip, job.video) is not None
     except MillraceError:  # conversion will tell what is wrong with it
         return False

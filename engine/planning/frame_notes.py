@@ -9,9 +9,9 @@ from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.sources import Clip, SourceDataset
 from millrace.engine.video.boxes import read_boxes
-from millrace.engine.video.framing import Framing, published_framings
+from millrace.engine.video.framing import Framing, manifest_framings
 from millrace.engine.video.reframe import Crop, crop_box
-from millrace.engine.video.stream_facts import stream_facts
+from millrace.engine.video.stream_facts import read_stream_facts
 from millrace.engine.video.thumbnails import info_image_size
 
 DEFAULT_CROP: Crop = "pad"
@@ -28,7 +28,7 @@ def choose_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
 
 def source_framings(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[Framing]:
     """How a source's frames become square; for a dataset by Millrace, how its sources' frames became square."""
-    if binding.cameras and (published := published_framings(source.root)):
+    if binding.cameras and (published := manifest_framings(source.root)):
         yield from (framing.model_copy(update={"image_size": image_size}) for framing in published)
         return
     for width, height in _frame_sizes(source, binding).values():
@@ -70,7 +70,7 @@ def _displayed_size(source: SourceDataset, camera: str) -> tuple[int, int] | Non
     if source.hub_id is not None or not isinstance(clip, Clip):
         return None
     try:
-        width, height = stream_facts(clip).size
+        width, height = read_stream_facts(clip).size
         is_turned = read_boxes(clip.path).is_on_its_side
     except (MillraceError, OSError):
         return None

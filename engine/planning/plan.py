@@ -15,10 +15,10 @@ from millrace.engine.planning.resample import Resampler, frame_indices
 from millrace.engine.sources import SourceEpisode
 from millrace.engine.sources.episode import SourceFault
 from millrace.engine.sources.file_state import FileState
+from millrace.engine.video.backends import Gpu
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.framing import Framing
 from millrace.engine.video.reframe import Crop
-from millrace.engine.video.stages import Gpu
 
 Split = Literal["training", "held out"]
 

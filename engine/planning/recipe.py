@@ -28,9 +28,9 @@ from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources.dataset import SourceDataset
 from millrace.engine.sources.lerobot_metadata import is_unicode
 from millrace.engine.sources.selection import parse_selection
+from millrace.engine.video.backends import Device
 from millrace.engine.video.encode import DEFAULT_GOP
 from millrace.engine.video.reframe import Crop
-from millrace.engine.video.stages import Device
 
 SOURCE_RATE = "source"
 NONE = "none"
@@ -176,7 +176,7 @@ class Recipe(BaseModel):
     crop: None: as its maps say, or "pad".
     fps: target rate in Hz, or "source". horizon: steps in an action chunk, by default the robot's.
     holdout: share of each source's episodes that goes to the held-out dataset.
-    device: what the user prefers. It is not recorded; the choice that the machine allows is (see `Stages`).
+    device: what the user prefers. It is not recorded; the choice that the machine allows is (see `Backends`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

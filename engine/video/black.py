@@ -1,4 +1,4 @@
-"""Pictures of a camera that a robot does not have."""
+"""Black frames for a camera that a source lacks."""
 
 from collections.abc import Iterator
 

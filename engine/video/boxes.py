@@ -1,4 +1,4 @@
-"""What an mp4 says outside of its frames: the boxes that it is made of, and how a player is to turn its pictures."""
+"""Read the boxes that an mp4 is made of, and the display matrices that turn its frames."""
 
 import struct
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ Turn = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Boxes:
-    """names: paths such as "moov/trak/tkhd". turns: a, b, c, d of each track's display matrix."""
+    """The boxes of an mp4. names: paths such as "moov/trak/tkhd". turns: a, b, c, d of each track's display matrix."""
 
     names: frozenset[str]
     turns: tuple[Turn, ...]
 
     @property
     def is_upright(self) -> bool:
-        """Whether no track is to be turned or mirrored."""
+        """Whether no display matrix turns or mirrors a track."""
         return all(turn == UPRIGHT for turn in self.turns)
 
     @property
@@ -36,17 +36,19 @@ class Boxes:
 
 
 def read_boxes(path: Path) -> Boxes:
-    """The boxes of an mp4; of a file that is none, whatever looks like one.
+    """Read the boxes of an mp4; of another file, whatever looks like boxes.
 
     Raises:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        found = list(_walk(file, "", 0, path.stat().st_size, [MAX_BOXES]))
+        found = list(_walk_boxes(file, "", 0, path.stat().st_size, [MAX_BOXES]))
     return Boxes(frozenset(name for name, _ in found), tuple(turn for _, turn in found if turn is not None))
 
 
-def _walk(file: IO[bytes], parent: str, start: int, stop: int, left: list[int]) -> Iterator[tuple[str, Turn | None]]:
+def _walk_boxes(
+    file: IO[bytes], parent: str, start: int, stop: int, left: list[int]
+) -> Iterator[tuple[str, Turn | None]]:
     place = start
     while place + 8 <= stop and left[0] > 0:
         left[0] -= 1
@@ -58,15 +60,15 @@ def _walk(file: IO[bytes], parent: str, start: int, stop: int, left: list[int]) 
             size, header = struct.unpack(">Q", head[8:])[0], 16
         end = stop if size == 0 else min(place + size, stop)
         name = f"{parent}{kind.decode('latin-1')}"
-        yield name, _turn(file, place + header) if name == TRACK_HEADER else None
+        yield name, _read_turn(file, place + header) if name == TRACK_HEADER else None
         if name in CONTAINERS:
-            yield from _walk(file, f"{name}/", place + header, end, left)
+            yield from _walk_boxes(file, f"{name}/", place + header, end, left)
         if size != 0 and size < header:
             return
         place = end
 
 
-def _turn(file: IO[bytes], place: int) -> Turn | None:
+def _read_turn(file: IO[bytes], place: int) -> Turn | None:
     """The matrix of a track header; its times take 32 bits each, or 64 in version 1."""
     file.seek(place)
     content = file.read(96)

@@ -1,4 +1,4 @@
-"""Which codecs the videos of a source have."""
+"""Read the codecs of a source's videos."""
 
 from collections.abc import Iterable
 
@@ -6,8 +6,8 @@ from millrace.engine.sources.episode import Clip, ImageColumn
 from millrace.engine.video.decode import open_video
 
 
-def codecs_of(clips: Iterable[Clip | ImageColumn]) -> set[str]:
-    """The codecs of clips, as libav names them; pictures in rows have none.
+def read_codecs(clips: Iterable[Clip | ImageColumn]) -> set[str]:
+    """Read the codecs of clips, as libav names them; images in rows have none.
 
     Raises:
         VideoError: a file is missing or damaged.

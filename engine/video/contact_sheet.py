@@ -1,4 +1,4 @@
-"""Many small pictures on one large one, to look a dataset over."""
+"""Draw images of a dataset's cameras on one contact sheet."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -13,7 +13,7 @@ from millrace.embodiments.errors import MillraceError
 from millrace.engine.sources.episode import Clip, ImageColumn
 from millrace.engine.video.decode import decode_clip
 
-HEIGHT = 120  # of each picture; its width follows from its shape
+HEIGHT = 120  # of each image; its width follows from its shape
 GAP, BLOCK_GAP, MARGIN = 3, 18, 18
 BACKGROUND = (24, 24, 28)
 UNREADABLE = (84, 24, 32)
@@ -44,19 +44,19 @@ def _strip(clip: Clip | ImageColumn | None, num_images: int) -> Image:
     places = np.linspace(0, clip.num_frames - 1, num_images).round().astype(np.int64)
     indices, repeats = np.unique(places, return_counts=True)
     reformatter = VideoReformatter()
-    pictures: list[Image] = []
+    images: list[Image] = []
     try:
         for frame in decode_clip(clip, indices):
             width = max(2, round(frame.width / frame.height * HEIGHT / 2) * 2)
             small = reformatter.reformat(frame, width, HEIGHT, "rgb24", interpolation="AREA")
-            pictures.append(small.to_ndarray().astype(np.uint8, copy=False))
+            images.append(small.to_ndarray().astype(np.uint8, copy=False))
     except (MillraceError, OSError, av.FFmpegError):
         return blank
-    return np.repeat(np.stack(pictures), repeats, axis=0)
+    return np.repeat(np.stack(images), repeats, axis=0)
 
 
 def _center(strip: Image, width: int) -> list[Image]:
-    """The strip's pictures in cells of a common width."""
+    """The strip's images in cells of a common width."""
     cells = np.full((len(strip), HEIGHT, width, 3), BACKGROUND, dtype=np.uint8)
     left = (width - strip.shape[2]) // 2
     cells[:, :, left : left + strip.shape[2]] = strip
@@ -68,7 +68,7 @@ def _join(images: Sequence[Image], *, axis: int, gap: int) -> Image:
     shape = list(images[0].shape)
     shape[axis] = gap
     between = np.broadcast_to(np.array(BACKGROUND, dtype=np.uint8), shape)
-    return np.concatenate([part for image in images for part in (between, image)][1:], axis=axis)
+    return np.concatenate([piece for image in images for piece in (between, image)][1:], axis=axis)
 
 
 def _frame(image: Image) -> Image:
@@ -80,7 +80,7 @@ def _frame(image: Image) -> Image:
 
 
 def encode_png(image: Image) -> bytes:
-    """An (H, W, 3) uint8 RGB image as a PNG file."""
+    """Encode an (H, W, 3) uint8 RGB image as a PNG file."""
     encoder = av.CodecContext.create("png", "w")
     encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = *image.shape[:2], "rgb24", Fraction(1)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")

@@ -1,4 +1,4 @@
-"""Clips that already are what an output clip must be, copied packet by packet instead of encoded again."""
+"""Copy clips that already have the output's format instead of encoding them again."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from millrace.engine.sources.damage import naming
 from millrace.engine.sources.episode import Clip
 from millrace.engine.video.boxes import read_boxes
-from millrace.engine.video.decode import open_video, readable
+from millrace.engine.video.decode import open_video, translate_errors
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.seek import clip_bounds, clip_packets
 
 CODEC, PIXELS = "h264", ("yuv420p", "yuvj420p")
 
-# What an encoder writes; anything else, such as a place or a date, stays behind.
+# What an encoder writes; anything else, such as a place or a date, is not copied.
 PLAIN_METADATA = {
     "major_brand",
     "minor_version",
@@ -39,16 +39,16 @@ PLAIN_BOXES = {
 
 
 class ClipCopy(Enum):
-    """How a clip can be taken over."""
+    """What is copied of a clip."""
 
     FILE = "the file as it is"
     PACKETS = "its packets, in a file of their own"
 
 
-def how_to_copy(clip: Clip, settings: VideoSettings) -> ClipCopy | None:
-    """How a clip can be taken over; None where it must be encoded, or something is wrong with it.
+def choose_copy(clip: Clip, settings: VideoSettings) -> ClipCopy | None:
+    """Choose how a clip can be copied; None where it must be encoded, or something is wrong with it.
 
-    A clip that can has the codec, pixel format, size and rate of the settings, a key frame every `gop`
+    A clip that can be copied has the codec, pixel format, size and rate of the settings, a key frame every `gop`
     frames and nowhere else, no B-frames, and no edit list that cuts frames off. Its packets are read,
     nothing is decoded.
 
@@ -83,7 +83,7 @@ def how_to_copy(clip: Clip, settings: VideoSettings) -> ClipCopy | None:
 
 
 def copy_clip(clip: Clip, path: Path, how: ClipCopy, settings: VideoSettings) -> None:
-    """Write a clip that `how_to_copy` allows to `path`; its packets get new times, from 0."""
+    """Write a clip that `choose_copy` allows to `path`; its packets get new times, from 0."""
     if how is ClipCopy.FILE:
         with naming(path):
             shutil.copyfile(clip.path, path)
@@ -93,15 +93,15 @@ def copy_clip(clip: Clip, path: Path, how: ClipCopy, settings: VideoSettings) ->
     with open_video(clip.path, clip.root) as (container, stream), naming(path), written() as out:
         copy = out.add_stream_from_template(stream)
         copy.time_base = 1 / settings.fps
-        for number, packet in enumerate(_read(container, stream, clip)):
+        for number, packet in enumerate(_read_packets(container, stream, clip)):
             packet.stream, packet.time_base = copy, 1 / settings.fps
             packet.pts, packet.dts, packet.duration = number, number, 1
             out.mux(packet)
 
 
-def _read(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:
-    """The clip's packets; what fails of reading is told apart from what fails of writing."""
-    with readable(clip.path):
+def _read_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:
+    """The clip's packets; errors of reading name its file, others are those of writing."""
+    with translate_errors(clip.path):
         yield from _own_packets(container, stream, clip)
 
 

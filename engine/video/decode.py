@@ -1,4 +1,4 @@
-"""The wanted frames of a clip, decoded from no more packets than they need, one frame in memory at a time."""
+"""Decode the wanted frames of a clip from no more packets than they need, one frame in memory at a time."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from millrace.engine.sources.damage import damage, diagnose
 from millrace.engine.sources.episode import Clip, ImageColumn
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS, check_frame_size
 from millrace.engine.video.images import decode_images
-from millrace.engine.video.packets import PacketInfo, Use, is_one_to_one, plan_packets
+from millrace.engine.video.packets import PacketInfo, PacketUse, is_one_to_one, plan_packets
 from millrace.engine.video.seek import clip_bounds, clip_packets
 
 # A video file is untrusted: no network protocols, no playlists that open other files.
@@ -37,22 +37,24 @@ Frame = av.VideoFrame
 OpenDecoder = Callable[[VideoStream], VideoCodecContext]
 
 
-def on_cpu(stream: VideoStream) -> VideoCodecContext:
-    """The decoder that libav prefers for a stream."""
+def open_cpu_decoder(stream: VideoStream) -> VideoCodecContext:
+    """The decoder that libav prefers for a stream, on the CPU."""
     return stream.codec_context
 
 
 def decode_clip(
-    clip: Clip | ImageColumn, indices: NDArray[np.int64], *, decoder: OpenDecoder = on_cpu
+    clip: Clip | ImageColumn, indices: NDArray[np.int64], *, decoder: OpenDecoder = open_cpu_decoder
 ) -> Iterator[av.VideoFrame]:
-    """The frames at `indices` of any kind of clip; see `decode_frames` and `decode_images`."""
+    """Yield the frames at `indices` of any kind of clip; see `decode_frames` and `decode_images`."""
     if isinstance(clip, ImageColumn):
         return decode_images(clip, indices)
     return decode_frames(clip, indices, decoder=decoder)
 
 
 def frame_seconds(clip: Clip) -> NDArray[np.float64]:
-    """When the packets of a clip, and of a few frames around a part of a file, are shown, in order; nothing is decoded.
+    """Presentation times of a clip's packets, rising, in seconds; nothing is decoded.
+
+    Of a clip that is a part of a file, those of a few frames before and after it are among them.
 
     Raises:
         VideoError: the file is missing, holds no video or is corrupt.
@@ -62,7 +64,9 @@ def frame_seconds(clip: Clip) -> NDArray[np.float64]:
         return np.sort(np.array(times, dtype=np.float64)) * float(stream.time_base or 0)
 
 
-def decode_frames(clip: Clip, indices: NDArray[np.int64], *, decoder: OpenDecoder = on_cpu) -> Iterator[av.VideoFrame]:
+def decode_frames(
+    clip: Clip, indices: NDArray[np.int64], *, decoder: OpenDecoder = open_cpu_decoder
+) -> Iterator[av.VideoFrame]:
     """Yield the frames at `indices` (strictly increasing, in [0, clip.num_frames)), in order.
 
     Packets are counted against the clip's frames before anything is decoded; where they do not map
@@ -83,7 +87,7 @@ def decode_frames(clip: Clip, indices: NDArray[np.int64], *, decoder: OpenDecode
         times = _frame_times(packets, stream, clip)
         if times is not None:
             num_shown = 0
-            for frame in _decode_planned(decoder(stream), _packets_again(clip, held), clip, packets, times[indices]):
+            for frame in _decode_planned(decoder(stream), _reread_packets(clip, held), clip, packets, times[indices]):
                 yield frame
                 num_shown += 1
             indices = indices[num_shown:]
@@ -92,22 +96,22 @@ def decode_frames(clip: Clip, indices: NDArray[np.int64], *, decoder: OpenDecode
         with open_video(clip.path, clip.root) as (container, stream):
             bounds = None if clip.start_seconds is None else clip_bounds(clip, stream)
             frames = _feed_all(decoder(stream), clip_packets(container, stream, clip))
-            yield from _counted(frames, clip, indices, bounds)
+            yield from _count_and_select(frames, clip, indices, bounds)
 
 
 @contextmanager
 def open_video(path: Path, root: Path | None = None) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A container and its video stream, one codec thread; libav's errors become ours, naming the file.
+    """Open a video: its container and video stream, one codec thread. libav's errors become `VideoError`.
 
     Args:
         path: Of the video.
-        root: The dataset that it must lie in; None where that is known.
+        root: The dataset that it must lie in; None: not checked.
     """
     if root is not None and (refusal := why_refused(path, root)):
         raise VideoError(f"{path} {refusal}", refusal.code)
     if not path.is_file():
         raise VideoError(f"no video at {path}", FaultCode.MISSING)
-    with readable(path), av.open(str(path), options=OPEN_OPTIONS, **METADATA) as container:
+    with translate_errors(path), av.open(str(path), options=OPEN_OPTIONS, **METADATA) as container:
         stream = next(iter(container.streams.video), None)
         if stream is None or stream.codec_context is None:
             raise VideoError(f"{path} holds no video stream that can be decoded")
@@ -118,8 +122,8 @@ def open_video(path: Path, root: Path | None = None) -> Iterator[tuple[InputCont
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Errors of libav while a video is read become ours, naming it.
+def translate_errors(path: Path) -> Iterator[None]:
+    """Turn libav's errors while a video is read into `VideoError`, which names the file.
 
     Raises:
         VideoError: in place of such an error.
@@ -150,8 +154,8 @@ def _scan_packets(
     return packets, held if num_bytes <= MAX_HELD_BYTES else None
 
 
-def _packets_again(clip: Clip, held: list[av.Packet] | None) -> Iterator[av.Packet]:
-    """The scanned packets; where they were too large to be held, from the file once more."""
+def _reread_packets(clip: Clip, held: list[av.Packet] | None) -> Iterator[av.Packet]:
+    """The scanned packets; where they were too large to be held, read again from the file."""
     if held is not None:
         yield from held
         return
@@ -196,19 +200,19 @@ def _decode_planned(
                 return
 
 
-def _feed(packets: Iterator[av.Packet], uses: list[Use], decoder: VideoCodecContext) -> Iterator[av.VideoFrame]:
+def _feed(packets: Iterator[av.Packet], uses: list[PacketUse], decoder: VideoCodecContext) -> Iterator[av.VideoFrame]:
     decoder.open(strict=False)  # dav1d heeds skip_frame only as it is opened, and then for good
     must_flush = decoder.name not in RESTARTS_AT_KEYFRAMES
     has_skipped = False
     for packet, use in zip(packets, uses, strict=True):
-        if use is Use.SKIP:
+        if use is PacketUse.SKIP:
             has_skipped = True
             continue
         if has_skipped and must_flush:
             yield from decoder.decode(None)
             decoder.flush_buffers()
         has_skipped = False
-        decoder.skip_frame = "NONREF" if use is Use.REFERENCE else "DEFAULT"
+        decoder.skip_frame = "NONREF" if use is PacketUse.REFERENCE else "DEFAULT"
         yield from decoder.decode(packet)
     yield from decoder.decode(None)
 
@@ -219,10 +223,10 @@ def _feed_all(decoder: VideoCodecContext, packets: Iterator[av.Packet]) -> Itera
     yield from decoder.decode(None)
 
 
-def _counted(
+def _count_and_select(
     frames: Iterator[av.VideoFrame], clip: Clip, indices: NDArray[np.int64], bounds: tuple[int, int] | None
 ) -> Iterator[av.VideoFrame]:
-    """The wanted frames, found by counting all of them; bounds: times [start, stop) of a part of a file."""
+    """The wanted frames, found by counting all frames; bounds: times [start, stop) of a part of a file."""
     wanted = set(indices.tolist())
     number = 0
     for frame in frames:

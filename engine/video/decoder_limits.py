@@ -1,4 +1,4 @@
-"""What a video or picture may ask for: its header may claim any size, and memory is taken for it."""
+"""Limits for decoders: a header may claim any size, and memory is allocated for it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from millrace.engine.errors import FaultCode, VideoError
 
-# 8K, 7680x4320; decoders keep up to sixteen such pictures.
+# 8K, 7680x4320; decoders keep up to sixteen such frames.
 MAX_PIXELS = 1 << 25
 # libav's own options, for streams whose size changes after the header.
 CODEC_OPTIONS = {"max_pixels": str(MAX_PIXELS)}

@@ -1,4 +1,4 @@
-"""H.264 as GR00T and LeRobot read it best: constant rate, short closed GOPs, no B-frames, the same bytes every time."""
+"""Encode H.264 as GR00T and LeRobot read it best: constant rate, short closed GOPs, no B-frames, equal bytes."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from millrace.engine.video.stages import CPU_STAGES, NVENC, X264, Stages
+from millrace.engine.video.backends import CPU_BACKENDS, NVENC, X264, Backends
 
 DEFAULT_GOP = 10
 # A step of 5 levels, so an error of at most 5 ** 2 / 12 on average: 45 dB. `millrace doctor` measures it on the card.
@@ -21,10 +21,10 @@ BURST_FRAMES = 32
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """How output videos are made.
+    """Settings of the output's videos.
 
     crf 18 and veryfast keep at least 44 dB at 256x256; a GOP of 10 with fastdecode is the cheapest for
-    both sequential and sparse readers. crf, preset: of libx264. stages: which code resizes and encodes.
+    both sequential and sparse readers. crf, preset: of libx264. backends: what resizes and encodes.
     """
 
     fps: Fraction
@@ -32,12 +32,12 @@ class VideoSettings:
     gop: int = DEFAULT_GOP
     crf: int = 18
     preset: str = "veryfast"
-    stages: Stages = CPU_STAGES
+    backends: Backends = CPU_BACKENDS
 
     @property
     def options(self) -> dict[str, str]:
         """Options of the encoder."""
-        return self._nvenc_options if self.stages.encoder == NVENC else self._x264_options
+        return self._nvenc_options if self.backends.encoder == NVENC else self._x264_options
 
     @property
     def _x264_options(self) -> dict[str, str]:
@@ -53,7 +53,7 @@ class VideoSettings:
 
     @property
     def _nvenc_options(self) -> dict[str, str]:
-        """Each picture by itself and its predecessor: nothing that looks ahead, or adapts to what came before."""
+        """Each frame depends on itself and its predecessor alone: no look-ahead, no rate control."""
         return {
             "preset": "p4",
             "tune": "hq",
@@ -85,14 +85,14 @@ def write_h264(
     num_frames = 0
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(str(path), "w", format="mp4", options=options) as container:
-        stream = container.add_stream(settings.stages.encoder, rate=settings.fps, options=settings.options)
+        stream = container.add_stream(settings.backends.encoder, rate=settings.fps, options=settings.options)
         encoder = stream.codec_context
         encoder.width = encoder.height = settings.image_size
         encoder.time_base = 1 / settings.fps
         encoder.thread_count = 1
         for number, frame in enumerate(_in_bursts(frames)):
             if number == 0:
-                encoder.pix_fmt = frame.format.name if settings.stages.encoder == NVENC else "yuv420p"
+                encoder.pix_fmt = frame.format.name if settings.backends.encoder == NVENC else "yuv420p"
                 encoder.color_range, encoder.colorspace = frame.color_range, frame.colorspace
                 for tag, value in (color_tags or {}).items():
                     setattr(encoder, tag, value)
@@ -113,7 +113,7 @@ def _in_bursts(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decode, scale and encode: other versions may give other bytes."""
+    """Versions of FFmpeg's libraries, which decode, scale and encode: others may give other bytes."""
     return {name: ".".join(map(str, version)) for name, version in sorted(av.library_versions.items())}
 
 

@@ -1,4 +1,4 @@
-"""How a dataset's square pictures were made of a camera's: what a robot's live frames must match."""
+"""How a dataset's frames became square: a robot's live frames must be framed alike."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from millrace.engine.video.reframe import Crop
 
 
 class Framing(BaseModel):
-    """Pictures of one size, made square in one way.
+    """How frames of one size became square.
 
     width, height: of the source, in pixels. image_size: side of the output.
     """
@@ -31,15 +31,15 @@ class Framing(BaseModel):
 
 
 class _Head(BaseModel):
-    """millrace.json before its episodes, of which only this matters."""
+    """The part of millrace.json that is read here."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     frames: tuple[Framing, ...] = ()
 
 
-def published_framings(root: Path) -> tuple[Framing, ...]:
-    """How a dataset of ours says that its pictures became square; none where that is not known."""
+def manifest_framings(root: Path) -> tuple[Framing, ...]:
+    """The framings in the manifest of a dataset that Millrace made; empty where there is none."""
     try:
         head = manifest_head(root)
         return () if head is None else _Head.model_validate_json(head).frames

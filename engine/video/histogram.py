@@ -29,7 +29,7 @@ class RgbHistogram:
         self._graph: Graph | None = None
 
     def add(self, frame: av.VideoFrame) -> None:
-        """Count every other pixel of every other row of a YUV 4:2:0 frame, wherever it lies; it is left as it was."""
+        """Count every other pixel of every other row of a YUV 4:2:0 frame, on the host or a card."""
         if frame.format.name != "yuv420p":  # NV12 for NVENC
             frame = frame.reformat(format="yuv420p")
         if self._graph is None:
@@ -59,8 +59,8 @@ class RgbHistogram:
         return ColumnSummary(min=low, max=high, mean=middle, std=spread, count=[self.num_frames])
 
 
-def sampled(frames: Iterable[av.VideoFrame], histogram: RgbHistogram, *, every: int) -> Iterator[av.VideoFrame]:
-    """Pass frames on, counting each `every`-th, the first included, on the way."""
+def feed_histogram(frames: Iterable[av.VideoFrame], histogram: RgbHistogram, *, every: int) -> Iterator[av.VideoFrame]:
+    """Yield the frames; on the way add each `every`-th, from the first on, to the histogram."""
     for number, frame in enumerate(frames):
         if number % every == 0:
             histogram.add(frame)

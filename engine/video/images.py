@@ -1,4 +1,4 @@
-"""Pictures that lie in the rows themselves, a PNG or JPEG file each."""
+"""Decode images that lie in rows, a PNG or JPEG file each."""
 
 from collections.abc import Iterator
 
@@ -15,53 +15,53 @@ from millrace.engine.sources.damage import diagnose
 from millrace.engine.sources.episode import ImageColumn, RowRange
 from millrace.engine.sources.row_stream import picture_stream
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS
-from millrace.engine.video.picture_files import bare_jpeg, bare_png
-from millrace.engine.video.pictures_beside import read_picture
+from millrace.engine.video.image_files import strip_jpeg, strip_png
+from millrace.engine.video.referenced_images import read_image_file
 
 JPEG_END = b"\xff\xd9"
 DECODERS = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg"}
 
 
 def decode_images(images: ImageColumn, indices: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
-    """Yield the pictures at `indices` (increasing, in [0, images.num_frames)), in order.
+    """Yield the images at `indices` (increasing, in [0, images.num_frames)), in order.
 
     Raises:
-        VideoError: a picture is missing or no PNG or JPEG.
+        VideoError: an image is missing or no PNG or JPEG.
         FrameCountMismatch: there are fewer rows than frames.
     """
     wanted = set(indices.tolist())
     number = 0
     for rows in images.rows:
-        for picture in _pictures(rows, images.column):
+        for image in _image_values(rows, images.column):
             if number in wanted:
-                yield _decode(picture, rows, f"'{images.column}' in row {number} of {rows}")
+                yield _decode_image(image, rows, f"'{images.column}' in row {number} of {rows}")
             number += 1
     if not images.num_frames <= number <= images.num_frames + images.max_spare:
         raise FrameCountMismatch(f"{number} rows of '{images.column}', expected {images.num_frames}")
 
 
-def _pictures(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
+def _image_values(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
     """The column's values of a range of rows, a batch in memory at a time; rows beyond are not read."""
     if rows.root is not None and (refusal := why_refused(rows.path, rows.root)):
         raise VideoError(f"{rows.path} {refusal}", refusal.code)
     try:
         with picture_stream(rows.path, column) as stream:
             stop = stream.num_rows if rows.stop is None else min(rows.stop, stream.num_rows)
-            for part in stream.parts(rows.start, stop) if rows.start < stop else ():
-                yield from part.column(0)
+            for batch in stream.parts(rows.start, stop) if rows.start < stop else ():
+                yield from batch.column(0)
     except (*DAMAGE, LookupError) as error:
         code, what = diagnose(rows.path, error)
         raise VideoError(f"'{column}' of {rows} {what}", code) from error
 
 
-def _decode(picture: pa.Scalar, rows: RowRange, where: str) -> av.VideoFrame:
+def _decode_image(image: pa.Scalar, rows: RowRange, where: str) -> av.VideoFrame:
     try:
-        value = picture.as_py()
+        value = image.as_py()
     except ValueError as error:  # the path beside it is no UTF-8
         raise VideoError(f"{where} is corrupt ({error})") from error
     content = value.get("bytes") if isinstance(value, dict) else value
     if content is None and isinstance(value, dict) and isinstance(value.get("path"), str):
-        content = read_picture(value["path"], rows, where)
+        content = read_image_file(value["path"], rows, where)
     if not isinstance(content, bytes):
         raise VideoError(f"{where} holds no image", FaultCode.MISSING)
     decoder = next((name for magic, name in DECODERS.items() if content.startswith(magic)), None)
@@ -73,7 +73,7 @@ def _decode(picture: pa.Scalar, rows: RowRange, where: str) -> av.VideoFrame:
         context = CodecContext.create(decoder, "r")
         context.thread_count = 1
         context.options = CODEC_OPTIONS
-        bare = bare_png(content) if decoder == "png" else bare_jpeg(content)
+        bare = strip_png(content) if decoder == "png" else strip_jpeg(content)
         frames = [*context.decode(av.Packet(bare)), *context.decode(None)]
     except av.FFmpegError as error:
         raise VideoError(f"{where} is corrupt ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""What an mp4 holds, told by its packets; nothing is decoded and no header count is trusted.
+"""Probe an mp4 by its packets; nothing is decoded and no header count is trusted.
 
 Frames that an edit list cuts off, as `ffmpeg -ss -c copy` does, are not shown and do not count.
 """
@@ -19,7 +19,7 @@ from millrace.engine.video.decode import open_video
 class VideoFacts:
     """One video stream; fps is the mean rate of its packets, None for fewer than two.
 
-    is_turned: a display matrix turns or mirrors the pictures, which not every decoder heeds.
+    is_turned: a display matrix turns or mirrors the frames, which some decoders ignore.
     """
 
     codec: str
@@ -44,7 +44,7 @@ def probe_video(path: Path) -> VideoFacts:
     """Read every packet's time stamps.
 
     Raises:
-        VideoError: missing, no video, truncated or corrupt.
+        VideoError: the file is missing, no video, truncated or corrupt.
     """
     with open_video(path) as (container, stream):
         packets = [

@@ -1,4 +1,4 @@
-"""Crop and scale of YUV frames in libavfilter: from the camera's picture to the model's square one."""
+"""Crop and scale YUV frames in libavfilter, from a camera's frames to the model's square ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from millrace.engine.errors import FaultCode, VideoError
 Crop = Literal["center", "pad"]
 
 UPRIGHT = (1, 0, 0, 1)
-# libavfilter's way to each of the eight positions of a picture.
+# libavfilter's filters for each of the eight orientations of a frame.
 TURNS: dict[tuple[int, ...], tuple[tuple[str, str | None], ...]] = {
     UPRIGHT: (),
     (0, 1, -1, 0): (("transpose", "clock"),),
@@ -33,7 +33,7 @@ SCALE_FLAGS = "area+accurate_rnd+bitexact"
 
 @dataclass(frozen=True)
 class Box:
-    """Where the picture goes: source [left, top] + (width, height) scaled to (to_width, to_height)."""
+    """What of a frame goes where: source [left, top] + (width, height) scaled to (to_width, to_height)."""
 
     left: int
     top: int
@@ -54,17 +54,19 @@ def crop_box(width: int, height: int, *, crop: Crop, image_size: int, pixel_aspe
         side = min(shown)
         across = max(1, min(width, round(side / pixel_aspect)))
         down = int(side)
-        return Box(_even((width - across) / 2), _even((height - down) / 2), across, down, image_size, image_size)
+        return Box(
+            _round_even((width - across) / 2), _round_even((height - down) / 2), across, down, image_size, image_size
+        )
     scale = image_size / max(shown)
-    fitted = (min(image_size, max(2, _even(side * scale))) for side in shown)
+    fitted = (min(image_size, max(2, _round_even(side * scale))) for side in shown)
     return Box(0, 0, width, height, *fitted)
 
 
-def turn_of(frame: av.VideoFrame) -> tuple[int, ...]:
-    """How a frame is to be turned for display, as the signs of a, b, c, d in (x, y) -> (ax + cy, bx + dy).
+def display_turn(frame: av.VideoFrame) -> tuple[int, ...]:
+    """How a frame is turned for display, as the signs of a, b, c, d in (x, y) -> (ax + cy, bx + dy).
 
     Raises:
-        VideoError: by an angle that is no quarter turn.
+        VideoError: the angle is no quarter turn.
     """
     data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
     if data is None:
@@ -76,15 +78,15 @@ def turn_of(frame: av.VideoFrame) -> tuple[int, ...]:
     return found
 
 
-def _even(value: float) -> int:
+def _round_even(value: float) -> int:
     return 2 * int(value / 2 + 1e-9)
 
 
 class Reframer:
-    """Turns decoded frames into (image_size, image_size) yuv420p, range and matrix of YUV as they came.
+    """Turns decoded frames into (image_size, image_size) yuv420p; range and matrix of YUV stay.
 
-    Pictures stand upright as their display matrix says, and pixels become square. One libavfilter graph per clip,
-    built for its first frame; one thread. turn: of that frame, once it came; see `turn_of`.
+    Frames are turned as their display matrix says, and pixels become square. One libavfilter graph per clip,
+    built for its first frame; one thread. turn: of that frame; see `display_turn`.
     """
 
     def __init__(self, *, crop: Crop, image_size: int, pixel_aspect: Fraction = Fraction(1)) -> None:
@@ -109,7 +111,7 @@ class Reframer:
         return reframed
 
     def _build(self, frame: av.VideoFrame) -> Graph:
-        size, self.turn = self.image_size, turn_of(frame)
+        size, self.turn = self.image_size, display_turn(frame)
         width, height, aspect = frame.width, frame.height, self.pixel_aspect
         if self.turn[0] == 0:  # turned on its side
             width, height, aspect = height, width, 1 / aspect

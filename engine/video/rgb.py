@@ -1,4 +1,4 @@
-"""Frames of a whole mp4 as RGB, converted in whichever of two ways another reader converts them."""
+"""Decode frames of a whole mp4 to RGB, by either reading of their value range."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from millrace.engine.sources.episode import Clip
 from millrace.engine.video.decode import decode_frames
 
 
-class Reading(Enum):
-    """What a frame's values are taken for."""
+class ValueRange(Enum):
+    """The range that a frame's values are read as."""
 
     LIMITED = "16 to 235"
     FULL = "0 to 255"
@@ -26,13 +26,13 @@ class Reading(Enum):
 # swscale uses a frame's own matrix (BT.601, BT.709) only where PyAV sets the conversion's details, and PyAV sets
 # them only where the two ranges differ; that of RGB has no effect on RGB.
 _RANGES = {
-    Reading.LIMITED: {"dst_color_range": ColorRange.JPEG},
-    Reading.FULL: {"src_color_range": ColorRange.JPEG},
+    ValueRange.LIMITED: {"dst_color_range": ColorRange.JPEG},
+    ValueRange.FULL: {"src_color_range": ColorRange.JPEG},
 }
 
 
 @dataclass(frozen=True)
-class PictureKind:
+class FrameKind:
     """All that decides how a frame becomes RGB; colour tags are H.273's numbers."""
 
     pix_fmt: str
@@ -42,43 +42,43 @@ class PictureKind:
     color_range: int
 
     @property
-    def readings(self) -> tuple[Reading, Reading]:
-        """Both readings, first the one that the tags ask for."""
+    def ranges(self) -> tuple[ValueRange, ValueRange]:
+        """Both ranges, first the one that the tags name."""
         if self.color_range == ColorRange.JPEG:
-            return Reading.FULL, Reading.LIMITED
-        return Reading.LIMITED, Reading.FULL
+            return ValueRange.FULL, ValueRange.LIMITED
+        return ValueRange.LIMITED, ValueRange.FULL
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedFrame:
     """A decoded frame, not yet converted."""
 
     frame: av.VideoFrame
     reformatter: VideoReformatter
 
     @property
-    def kind(self) -> PictureKind:
-        """What decides its conversion."""
+    def kind(self) -> FrameKind:
+        """All that decides its conversion to RGB."""
         frame = self.frame
         tags = int(frame.colorspace), int(frame.color_range)
-        return PictureKind(frame.format.name, frame.width, frame.height, *tags)
+        return FrameKind(frame.format.name, frame.width, frame.height, *tags)
 
-    def rgb(self, reading: Reading) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB, where libav wrote it: copied only where its rows are padded."""
-        picture = self.reformatter.reformat(self.frame, format="rgb24", **_RANGES[reading])
-        (plane,) = picture.planes
+    def to_rgb(self, value_range: ValueRange) -> NDArray[np.uint8]:
+        """Convert to (H, W, 3) uint8 RGB; copied only where libav pads its rows."""
+        image = self.reformatter.reformat(self.frame, format="rgb24", **_RANGES[value_range])
+        (plane,) = image.planes
         values: NDArray[np.uint8] = np.frombuffer(cast(memoryview, plane), np.uint8)
-        rows = values.reshape(picture.height, plane.line_size)
-        return rows[:, : picture.width * 3].reshape(picture.height, picture.width, 3)
+        rows = values.reshape(image.height, plane.line_size)
+        return rows[:, : image.width * 3].reshape(image.height, image.width, 3)
 
 
-def decode_pictures(path: Path, indices: NDArray[np.int64], *, num_frames: int) -> Iterator[Picture]:
-    """The frames at `indices` (strictly increasing) of an mp4 of `num_frames`, from no more packets than they need.
+def decode_rgb_frames(path: Path, indices: NDArray[np.int64], *, num_frames: int) -> Iterator[DecodedFrame]:
+    """Yield the frames at `indices` (strictly increasing) of a whole mp4, from no more packets than they need.
 
     Args:
         path: Of the mp4.
         indices: Of the frames.
-        num_frames: That it promises.
+        num_frames: That the mp4 must hold.
 
     Raises:
         VideoError, FrameCountMismatch: see `millrace.engine.video.decode.decode_frames`.
@@ -86,4 +86,4 @@ def decode_pictures(path: Path, indices: NDArray[np.int64], *, num_frames: int) 
     reformatter = VideoReformatter()
     whole = Clip(path, num_frames, Fraction(1))  # a rate matters to parts of files only
     for frame in decode_frames(whole, indices):
-        yield Picture(frame, reformatter)
+        yield DecodedFrame(frame, reformatter)

@@ -1,4 +1,4 @@
-"""Where a clip lies in a file that it shares with others: its times, and its packets."""
+"""Find a clip in a file that it shares with others: its times, and its packets."""
 
 from collections.abc import Iterator
 from fractions import Fraction

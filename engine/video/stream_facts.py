@@ -1,4 +1,4 @@
-"""What a stream's header says that its frames do not, read once of each file."""
+"""Read what a stream's header says and its frames do not, once for each file."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,7 +17,7 @@ MAX_FILES = 32
 class StreamFacts:
     """What a stream's header says that its frames do not.
 
-    color_tags: primaries and transfer, which PyAV 15 and 16 do not tell of frames. pixel_aspect: width of a pixel by
+    color_tags: primaries and transfer, which PyAV 15 and 16 do not give for frames. pixel_aspect: width of a pixel by
     its height. mean_fps: frames by duration; None where nothing says. size: width and height as stored.
     """
 
@@ -27,20 +27,20 @@ class StreamFacts:
     size: tuple[int, int] = (0, 0)
 
 
-def stream_facts(clip: Clip | ImageColumn) -> StreamFacts:
-    """The header of a clip's stream; pictures inside rows have none.
+def read_stream_facts(clip: Clip | ImageColumn) -> StreamFacts:
+    """Read the header of a clip's stream; images in rows have none.
 
     Raises:
         VideoError: the file is missing, holds no video or is corrupt.
     """
     if isinstance(clip, ImageColumn):
         return StreamFacts()
-    return _read(clip.path, clip.root, FileState.of(clip.path))
+    return _read_cached(clip.path, clip.root, FileState.of(clip.path))
 
 
 @lru_cache(MAX_FILES)
-def _read(path: Path, root: Path | None, _: FileState) -> StreamFacts:
-    """Opening a file takes longer the more frames it has; the state tells whether it is still the same."""
+def _read_cached(path: Path, root: Path | None, _: FileState) -> StreamFacts:
+    """Cached, as opening a file with many frames takes long; the state tells whether the file is still the same."""
     with open_video(path, root) as (_container, stream):
         codec = stream.codec_context
         return StreamFacts(

@@ -11,7 +11,7 @@ import av.error
 import pytest
 
 from millrace.engine.episode import encode_clip as encoding
-from millrace.engine.video.stages import NVENC
+from millrace.engine.video.backends import NVENC
 
 SOFTWARE = {"av1": "libdav1d"}  # libav's own "av1" does nothing without a card
 GONE = av.ExternalError(1, "the device is gone")

@@ -18,10 +18,10 @@ from millrace.engine.video.gpu.planes import (
     CARD_FORMAT,
     FORMATS,
     Planes,
-    stacked,
+    stack_frames,
     stored_format,
 )
-from millrace.engine.video.gpu.transfer import begin_host_copy, frames_in_place
+from millrace.engine.video.gpu.transfer import begin_host_copy, wrap_frames
 from millrace.engine.video.reframe import Box, Crop, Reframer, crop_box
 
 # Of a batch, at most: 45 MB as floating point numbers.
@@ -29,11 +29,11 @@ BATCH_FRAMES, BATCH_PIXELS = 32, 1 << 23
 
 
 @dataclass(frozen=True)
-class Handover:
-    """What the encoder takes. stays: frames that lie on the card, where the resize is done there."""
+class EncoderInput:
+    """Frames that the encoder takes. stays_on_card: they are not copied to the host."""
 
     pix_fmt: Literal["yuv420p", "nv12"] = "yuv420p"
-    stays: bool = False
+    stays_on_card: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _Kind:
     is_full_range: bool
 
     @classmethod
-    def of(cls, frame: av.VideoFrame) -> "_Kind":
+    def read(cls, frame: av.VideoFrame) -> "_Kind":
         pix_fmt = stored_format(frame)
         is_full = pix_fmt.startswith("yuvj") or frame.color_range == ColorRange.JPEG
         return cls(frame.width, frame.height, pix_fmt, is_full)
@@ -59,11 +59,13 @@ _Colors = tuple[int | None, int, int]
 class AreaReframer:
     """Turns decoded frames, on the host or on a card, into square ones as `Reframer` does.
 
-    What it cannot do exactly it leaves to `Reframer`, whoever works at the clip: more than 8 bits, other chroma than
-    4:2:0, odd sizes, and targets larger than the source.
+    `Reframer` does what this cannot do exactly: more than 8 bits, other chroma than 4:2:0, odd sizes, and targets
+    larger than the source.
     """
 
-    def __init__(self, *, crop: Crop, image_size: int, device: str = "cpu", handover: Handover = Handover()) -> None:
+    def __init__(
+        self, *, crop: Crop, image_size: int, device: str = "cpu", handover: EncoderInput = EncoderInput()
+    ) -> None:
         self.crop: Crop = crop
         self.image_size, self.device, self.handover = image_size, device, handover
 
@@ -73,36 +75,36 @@ class AreaReframer:
         first = next(remaining, None)
         if first is None:
             return
-        frames, kind = chain([first], remaining), _Kind.of(first)
+        frames, kind = chain([first], remaining), _Kind.read(first)
         box = crop_box(kind.width, kind.height, crop=self.crop, image_size=self.image_size)
         if is_exact(kind.pix_fmt, kind.width, kind.height, box=box):
-            yield from self._in_batches(_alike(frames, kind), kind, box)
+            yield from self._in_batches(_check_alike(frames, kind), kind, box)
         else:
-            yield from map(Reframer(crop=self.crop, image_size=self.image_size), map(on_host, frames))
+            yield from map(Reframer(crop=self.crop, image_size=self.image_size), map(copy_to_host, frames))
 
     def _in_batches(self, frames: Iterator[av.VideoFrame], kind: _Kind, box: Box) -> Iterator[av.VideoFrame]:
-        """A batch is handed over while the next one is decoded: its copy to the host need not be waited for."""
+        """Copy a batch to the host while the next one is decoded."""
         scale = _Scale(box, device=self.device)
         black = BLACK_FULL if kind.is_full_range else BLACK_LIMITED
         size = max(1, min(BATCH_FRAMES, BATCH_PIXELS // (box.width * box.height)))
         ready: Iterator[av.VideoFrame] = iter(())
         colors: list[_Colors] = []
-        noted = _noted(frames, colors)
-        while (batch := stacked(noted, box, num_frames=size, pin=self.device != "cpu")) is not None:
+        recorded = _record_colors(frames, colors)
+        while (batch := stack_frames(recorded, box, num_frames=size, pin=self.device != "cpu")) is not None:
             small = scale(batch)
             if self.crop == "pad":
-                small = small.padded(self.image_size, black=black)
-            begun = self._hand_over(small)
+                small = small.pad(self.image_size, black=black)
+            wait = self._hand_over(small)
             yield from ready
-            ready = _colored(begun, colors.copy())
+            ready = _restore_colors(wait, colors.copy())
             colors.clear()
         yield from ready
 
     def _hand_over(self, small: Planes) -> Callable[[], Iterator[av.VideoFrame]]:
-        if self.handover.stays:
-            return lambda: frames_in_place(small)
-        wait = begin_host_copy(small.packed(self.handover.pix_fmt))
-        return lambda: _host_frames(wait(), self.handover.pix_fmt)
+        if self.handover.stays_on_card:
+            return lambda: wrap_frames(small)
+        wait = begin_host_copy(small.pack(self.handover.pix_fmt))
+        return lambda: _make_frames(wait(), self.handover.pix_fmt)
 
 
 class _Scale:
@@ -120,37 +122,37 @@ class _Scale:
 
 
 def is_exact(pix_fmt: str, width: int, height: int, *, box: Box) -> bool:
-    """Whether area means of such frames are exact, and libavfilter's the same but for rounding."""
+    """Whether area means of such frames are exact, and libavfilter's equal up to rounding."""
     is_smaller = box.to_width <= box.width and box.to_height <= box.height
     return pix_fmt in FORMATS and width % 2 == height % 2 == 0 and is_smaller
 
 
-def on_host(frame: av.VideoFrame) -> av.VideoFrame:
-    """The frame as a decoder on the CPU would give it, copied down where it lies on a card."""
+def copy_to_host(frame: av.VideoFrame) -> av.VideoFrame:
+    """The frame as a decoder on the CPU gives it; a frame on a card is copied."""
     return frame.reformat(format="yuv420p") if CARD_FORMAT in frame.format.name else frame
 
 
-def _alike(frames: Iterable[av.VideoFrame], kind: _Kind) -> Iterator[av.VideoFrame]:
+def _check_alike(frames: Iterable[av.VideoFrame], kind: _Kind) -> Iterator[av.VideoFrame]:
     for frame in frames:
-        if (other := _Kind.of(frame)) != kind:
+        if (other := _Kind.read(frame)) != kind:
             raise VideoError(f"the frames change from {kind} to {other} within the clip", FaultCode.PICTURE_SIZE)
         yield frame
 
 
-def _noted(frames: Iterator[av.VideoFrame], colors: list[_Colors]) -> Iterator[av.VideoFrame]:
-    """Note what each frame's picture does not say; an untagged range is read as limited."""
+def _record_colors(frames: Iterator[av.VideoFrame], colors: list[_Colors]) -> Iterator[av.VideoFrame]:
+    """Record times and colour tags of each frame; an untagged range is read as limited."""
     for frame in frames:
-        color_range = ColorRange.JPEG if _Kind.of(frame).is_full_range else ColorRange.MPEG
+        color_range = ColorRange.JPEG if _Kind.read(frame).is_full_range else ColorRange.MPEG
         colors.append((frame.pts, frame.colorspace, int(color_range)))
         yield frame
 
 
-def _host_frames(pictures: NDArray[np.uint8], pix_fmt: str) -> Iterator[av.VideoFrame]:
-    return (av.VideoFrame.from_ndarray(picture, pix_fmt) for picture in pictures)
+def _make_frames(images: NDArray[np.uint8], pix_fmt: str) -> Iterator[av.VideoFrame]:
+    return (av.VideoFrame.from_ndarray(image, pix_fmt) for image in images)
 
 
-def _colored(begun: Callable[[], Iterator[av.VideoFrame]], colors: list[_Colors]) -> Iterator[av.VideoFrame]:
-    """The frames once they are there, with times and colours as they came."""
-    for frame, (pts, colorspace, color_range) in zip(begun(), colors, strict=True):
+def _restore_colors(wait: Callable[[], Iterator[av.VideoFrame]], colors: list[_Colors]) -> Iterator[av.VideoFrame]:
+    """The frames after their copy, with their recorded times and colour tags."""
+    for frame, (pts, colorspace, color_range) in zip(wait(), colors, strict=True):
         frame.pts, frame.colorspace, frame.color_range = pts, colorspace, color_range
         yield frame

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def shared_context(index: int) -> Iterator[dict[str, str]]:
-    """libav's options for the context of a card, within which its device must be opened.
+    """libav's options for a card's context; its device must be opened within this block.
 
-    PyAV would set primary_ctx where it is not said, and libav takes only one of the two.
+    PyAV sets primary_ctx by default, and libav takes only one of the two.
     """
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():

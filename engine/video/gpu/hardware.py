@@ -1,4 +1,4 @@
-"""What can be known of a machine's GPU without using it: cheap, and safe where there is none."""
+"""Facts about a machine's GPU that need no use of it: cheap, and safe where there is none."""
 
 import importlib
 import re
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision")
 
 
 def may_have_gpu(folder: Path = Path("/dev")) -> bool:
-    """Whether there is a device of NVIDIA's; of a container, whether it was given one."""
+    """Whether this machine, or container, has an NVIDIA device."""
     return any(next(folder.glob(pattern), None) is not None for pattern in DEVICE_NODES)
 
 
@@ -38,7 +38,7 @@ def driver_version() -> str | None:
     return told.split("\n")[0].strip() or None
 
 
-def versions() -> dict[str, str | None]:
+def gpu_versions() -> dict[str, str | None]:
     """Python and the installed packages; None: not installed."""
     return environment_versions() | {name: installed_version(name) for name in PACKAGES}
 
@@ -48,8 +48,8 @@ def keeps_frames() -> bool:
     return tuple(map(int, re.findall(r"\d+", installed_version("av") or "")[:2])) >= KEEPING_AV
 
 
-def missing() -> tuple[str, ...]:
-    """What stands between this machine and the use of a GPU; empty: nothing that could be seen."""
+def hardware_problems() -> tuple[str, ...]:
+    """Why this machine cannot use a GPU; empty where no problem is seen."""
     found = () if may_have_gpu() else (NO_DEVICE,)
     if problem := torch_problem():
         return (*found, problem)
@@ -57,7 +57,7 @@ def missing() -> tuple[str, ...]:
 
 
 def torch_problem() -> str | None:
-    """Why area means cannot be taken, on whatever device; None if they can."""
+    """Why torch cannot take area means, on any device; None if it can."""
     return next(filter(None, map(_import_problem, ("torch", "torchvision"))), None)
 
 

@@ -13,7 +13,7 @@ from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS
 from millrace.engine.video.gpu.context import shared_context
 
-# libav's decoders that hand a codec's pictures to NVDEC. For AV1 it is not the one that libav prefers, dav1d.
+# libav's decoders that use NVDEC. For AV1 it is not the one that libav prefers, dav1d.
 DECODERS = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
 # 8-bit 4:2:0: what NVDEC gives back as NV12.
 FORMATS = ("yuv420p", "yuvj420p")
@@ -26,7 +26,7 @@ MAX_KEPT = 4
 
 
 class _StreamKind(NamedTuple):
-    """What a decoder is opened with."""
+    """The parameters that a decoder is opened with."""
 
     codec: str
     extradata: bytes | None
@@ -82,7 +82,7 @@ class Nvdec:
         decoder.options = CODEC_OPTIONS
         for tag in COLOR_TAGS:  # the container may know what the stream does not say
             setattr(decoder, tag, getattr(software, tag))
-        return decoder if self.keeps_frames else cast(VideoCodecContext, Tagging(decoder))
+        return decoder if self.keeps_frames else cast(VideoCodecContext, TaggingDecoder(decoder))
 
     def _hwaccel(self, context: dict[str, str]) -> HWAccel:
         options: dict[str, Any] = {"options": context, "allow_software_fallback": False}
@@ -91,10 +91,10 @@ class Nvdec:
         return HWAccel("cuda", device=str(self.index), **options)
 
 
-class Tagging:
-    """A decoder that says of its frames what its stream says of their colours.
+class TaggingDecoder:
+    """A decoder that tags its frames with the colours of its stream, which PyAV below 18 loses on a card.
 
-    PyAV below 18 takes no more than their times along from a card. Of a VideoCodecContext it has what decoding takes.
+    It has the methods of a VideoCodecContext that decoding needs.
     """
 
     def __init__(self, decoder: VideoCodecContext) -> None:
@@ -102,7 +102,7 @@ class Tagging:
 
     @property
     def name(self) -> str:
-        """libav's."""
+        """libav's name of the decoder."""
         return str(self._decoder.name)
 
     @property
@@ -116,18 +116,18 @@ class Tagging:
         self._decoder.skip_frame = value
 
     def open(self, *, strict: bool) -> None:
-        """Begin; strict: a decoder that is open already is an error."""
+        """Open the decoder; strict: fail if it is open already."""
         self._decoder.open(strict=strict)
 
     def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
-        """The frames that a packet completes; None: those that are left."""
+        """Decode a packet and return the frames that it completes; None: the remaining frames."""
         frames: list[av.VideoFrame] = self._decoder.decode(packet)
         for frame in frames:
             frame.colorspace, frame.color_range = self._decoder.colorspace, self._decoder.color_range
         return frames
 
     def flush_buffers(self) -> None:
-        """Forget what was decoded, as after a seek."""
+        """Discard decoded data, as after a seek."""
         self._decoder.flush_buffers()
 
 

@@ -1,4 +1,4 @@
-"""Pictures in YUV 4:2:0 as tensors, where they lie: cropped, padded and packed plane by plane, never through RGB."""
+"""Frames in YUV 4:2:0 as tensors on their device: cropped, padded and packed plane by plane, never through RGB."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ BLACK_FULL, BLACK_LIMITED, GREY = 0, 16, 128
 
 @dataclass(frozen=True, eq=False)
 class Planes:
-    """n pictures of one size on one device. luma: (n, H, W) uint8. chroma: U and V, (n, 2, H / 2, W / 2) uint8."""
+    """n frames of one size on one device. luma: (n, H, W) uint8. chroma: U and V, (n, 2, H / 2, W / 2) uint8."""
 
     luma: Tensor
     chroma: Tensor
@@ -28,8 +28,8 @@ class Planes:
         """The same on another device; from pinned memory without waiting."""
         return Planes(*(planes.to(device, non_blocking=True) for planes in (self.luma, self.chroma)))
 
-    def padded(self, image_size: int, *, black: int) -> "Planes":
-        """In the middle of black squares, as near to it as whole chroma pixels allow."""
+    def pad(self, image_size: int, *, black: int) -> "Planes":
+        """Pad to centred black squares, as exactly as whole chroma pixels allow."""
         height, width = self.luma.shape[-2:]
         top, left = (image_size - height) // 4 * 2, (image_size - width) // 4 * 2
         margins = [left, top, image_size - width - left, image_size - height - top]
@@ -39,20 +39,20 @@ class Planes:
             functional.pad(self.chroma, halves, fill=GREY),
         )
 
-    def packed(self, pix_fmt: str) -> Tensor:
-        """Each picture's bytes as libav lays out "yuv420p" or "nv12", (n, H * 3 / 2, W)."""
-        num_pictures, height, width = self.luma.shape
+    def pack(self, pix_fmt: str) -> Tensor:
+        """Pack each frame's bytes as libav lays out "yuv420p" or "nv12", (n, H * 3 / 2, W)."""
+        num_frames, height, width = self.luma.shape
         chroma = self.chroma.permute(0, 2, 3, 1) if pix_fmt == INTERLEAVED else self.chroma
-        return torch.cat([self.luma, chroma.reshape(num_pictures, height // 2, width)], dim=1)
+        return torch.cat([self.luma, chroma.reshape(num_frames, height // 2, width)], dim=1)
 
 
 def stored_format(frame: av.VideoFrame) -> str:
-    """The pixel format of a frame's planes, wherever they lie."""
+    """The pixel format of a frame's planes, on the host or on a card."""
     return str(frame.sw_format.name if frame.format.name == CARD_FORMAT else frame.format.name)
 
 
-def stacked(frames: Iterator[av.VideoFrame], box: Box, *, num_frames: int, pin: bool) -> Planes | None:
-    """A box of each of the next frames, copied out one by one: a decoder has few surfaces. None: there are no more.
+def stack_frames(frames: Iterator[av.VideoFrame], box: Box, *, num_frames: int, pin: bool) -> Planes | None:
+    """Copy a box of each of the next frames, one by one, as decoders have few surfaces. None: there are no more.
 
     On a card the copies are queued behind the decoder's on the same stream, so that nothing need wait.
 
@@ -60,12 +60,12 @@ def stacked(frames: Iterator[av.VideoFrame], box: Box, *, num_frames: int, pin: 
         frames: Of one size and format (FORMATS), all on the host or all on one card.
         box: Even, as 4:2:0 demands.
         num_frames: To take at most.
-        pin: Take memory of the host from which a card copies by itself.
+        pin: Use pinned host memory, from which a card copies by itself.
     """
     luma = chroma = torch.empty(0)
     number = -1
     for number, frame in enumerate(islice(frames, num_frames)):
-        y, u, v = _cropped(frame, box)
+        y, u, v = _crop(frame, box)
         if number == 0:
             options = {"dtype": torch.uint8, "device": y.device, "pin_memory": pin and y.device.type == "cpu"}
             luma = torch.empty((num_frames, *y.shape), **options)
@@ -74,16 +74,16 @@ def stacked(frames: Iterator[av.VideoFrame], box: Box, *, num_frames: int, pin: 
     return None if number < 0 else Planes(luma[: number + 1], chroma[: number + 1])
 
 
-def _cropped(frame: av.VideoFrame, box: Box) -> tuple[Tensor, Tensor, Tensor]:
+def _crop(frame: av.VideoFrame, box: Box) -> tuple[Tensor, Tensor, Tensor]:
     """Y, U and V of a box; views of the frame's own memory."""
     whole = (box.top, box.left, box.height, box.width)
     half = tuple(size // 2 for size in whole)
-    y, *chroma = (_view(frame, number) for number in range(len(frame.planes)))
+    y, *chroma = (_view_plane(frame, number) for number in range(len(frame.planes)))
     u, v = chroma[0].unbind(-1) if len(chroma) == 1 else chroma
     return functional.crop(y, *whole), functional.crop(u, *half), functional.crop(v, *half)
 
 
-def _view(frame: av.VideoFrame, number: int) -> Tensor:
+def _view_plane(frame: av.VideoFrame, number: int) -> Tensor:
     """One plane as a tensor: (H, W), or (H, W, 2) of interleaved chroma."""
     plane = frame.planes[number]
     if frame.format.name == CARD_FORMAT:

@@ -1,4 +1,4 @@
-"""Every stage tried on the card with a few frames, and held against the CPU's pixels: no card is judged by its name."""
+"""Try every stage on the card with a few frames and compare with the CPU's pixels; no card is judged by its name."""
 
 import errno
 import platform
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.sources.episode import Clip
-from millrace.engine.video.decode import OpenDecoder, decode_frames, on_cpu
+from millrace.engine.video.backends import CPU_BACKENDS, GPU_SHARE, NVENC, Backends
+from millrace.engine.video.decode import OpenDecoder, decode_frames, open_cpu_decoder
 from millrace.engine.video.encode import VideoSettings, write_h264
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.isolated import apart
-from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, StageCheck, decoding
+from millrace.engine.video.gpu.isolation import run_isolated
+from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, StageCheck, decode_stage
 from millrace.engine.video.gpu.sample import FPS, HEIGHT, NUM_FRAMES, SAMPLE_ENCODERS, encode_sample, sample_frames
 from millrace.engine.video.probe import probe_video
-from millrace.engine.video.stages import CPU_STAGES, GPU_SHARE, NVENC, Stages
 
-# Against libx264 with the same pictures.
+# Against libx264 with the same frames.
 MAX_PSNR_LOSS_DB, MAX_TIMES_BYTES = 1.0, 3.0
 DEFAULT_SETTINGS = VideoSettings(FPS, 256)
 MAX_SESSIONS = round(1 / GPU_SHARE)
@@ -30,15 +30,15 @@ MAX_SESSIONS = round(1 / GPU_SHARE)
 WriteVideo = Callable[[Path, Iterator[av.VideoFrame], VideoSettings], int]
 
 
-class Unfit(Exception):
-    """A stage that ran, but not rightly."""
+class WrongResult(Exception):
+    """A stage ran, but its result is wrong."""
 
 
 def probe_gpu(settings: VideoSettings = DEFAULT_SETTINGS, *, node: str | None = None) -> GpuReport:
-    """Try this machine's first card; no error, whatever is missing or broken.
+    """Try this machine's first card; what is missing or broken is reported, not raised.
 
     Args:
-        settings: Of the output: NVENC has a least size of its own.
+        settings: Of the output: NVENC has a minimum size.
         node: The machine's name, by default its own.
     """
     report = GpuReport(
@@ -46,31 +46,33 @@ def probe_gpu(settings: VideoSettings = DEFAULT_SETTINGS, *, node: str | None = 
         has_gpu=hardware.may_have_gpu(),
         driver=hardware.driver_version(),
         keeps_frames=hardware.keeps_frames(),
-        missing=hardware.missing(),
-        versions=hardware.versions(),
+        missing=hardware.hardware_problems(),
+        versions=hardware.gpu_versions(),
     )
     if report.missing:
         return report
     import torch
 
-    return tried(report.model_copy(update={"card": torch.cuda.get_device_name(0)}), settings)
+    return try_stages(report.model_copy(update={"card": torch.cuda.get_device_name(0)}), settings)
 
 
-def probe_apart(settings: VideoSettings = DEFAULT_SETTINGS) -> GpuReport:
-    """The same of a machine that has a GPU, in a process of its own."""
-    return apart(partial(probe_gpu, settings), lambda why: GpuReport(node=platform.node(), has_gpu=True, failed=why))
+def probe_isolated(settings: VideoSettings = DEFAULT_SETTINGS) -> GpuReport:
+    """Do the same in another process, for a machine that has a GPU."""
+    return run_isolated(
+        partial(probe_gpu, settings), lambda why: GpuReport(node=platform.node(), has_gpu=True, failed=why)
+    )
 
 
-def tried(report: GpuReport, settings: VideoSettings, *, device: str = "cuda") -> GpuReport:
-    """The report with what each stage did on the card, which is torch's `device`."""
+def try_stages(report: GpuReport, settings: VideoSettings, *, device: str = "cuda") -> GpuReport:
+    """Try each stage on the card, torch's `device`, and add the results to the report."""
     from millrace.engine.video.gpu.nvdec import Nvdec
 
     keeps = hardware.keeps_frames()
-    nvenc = settings_with(settings, Stages(resize="area", encoder=NVENC))
+    nvenc = replace_backends(settings, Backends(resize="area", encoder=NVENC))
     write = partial(_write_from_card, device=device)
     with tempfile.TemporaryDirectory() as folder:
         decoders = [
-            _check(decoding(codec), partial(check_decoder, codec, Nvdec([codec], keeps_frames=keeps), Path(folder)))
+            _check(decode_stage(codec), partial(check_decoder, codec, Nvdec([codec], keeps_frames=keeps), Path(folder)))
             for codec in CODECS
         ]
         resize = _check(RESIZE, partial(check_resize, settings, device=device))
@@ -80,12 +82,12 @@ def tried(report: GpuReport, settings: VideoSettings, *, device: str = "cuda") -
 
 
 def count_sessions(settings: VideoSettings) -> int:
-    """How many sessions of NVENC this process opens at once, of as many as there are workers to a card by default.
+    """How many NVENC sessions this process can open at once; tries one for each worker that a card gets by default.
 
     Drivers bound them on consumer cards, and answer "out of memory" beyond: NVIDIA's Video Encode and Decode Support
     Matrix, "Max # of concurrent sessions".
     """
-    nvenc = settings_with(settings, Stages(resize="area", encoder=NVENC))
+    nvenc = replace_backends(settings, Backends(resize="area", encoder=NVENC))
     sessions = []
     for _ in range(MAX_SESSIONS):
         encoder = av.CodecContext.create(NVENC, "w")
@@ -99,9 +101,9 @@ def count_sessions(settings: VideoSettings) -> int:
     return len(sessions)
 
 
-def settings_with(settings: VideoSettings, stages: Stages) -> VideoSettings:
-    """The same output by other code."""
-    return VideoSettings(settings.fps, settings.image_size, settings.gop, stages=stages)
+def replace_backends(settings: VideoSettings, backends: Backends) -> VideoSettings:
+    """Settings of the same output with other backends."""
+    return VideoSettings(settings.fps, settings.image_size, settings.gop, backends=backends)
 
 
 def _check(stage: str, attempt: Callable[[], None]) -> StageCheck:
@@ -116,15 +118,15 @@ def explain_stage(error: BaseException, stage: str) -> str:
     """An error of a stage in a line; of libav's what its number means there, and not that the file is corrupt."""
     cause = error.__cause__ if isinstance(error, VideoError) and error.code is not FaultCode.GPU else error
     if isinstance(cause, av.FFmpegError):
-        return _meaning(cause, stage)
-    told = str(error) if isinstance(error, Unfit | VideoError) else f"{type(error).__name__}: {error}"
+        return _describe_error(cause, stage)
+    told = str(error) if isinstance(error, WrongResult | VideoError) else f"{type(error).__name__}: {error}"
     return " ".join(told.split())
 
 
-def _meaning(error: av.FFmpegError, stage: str) -> str:
+def _describe_error(error: av.FFmpegError, stage: str) -> str:
     """No more than is known: libav's numbers do not tell whether it is for the card, the driver or itself."""
-    if stage in map(decoding, CODECS):
-        codec = stage.removeprefix(decoding("")).upper()
+    if stage in map(decode_stage, CODECS):
+        codec = stage.removeprefix(decode_stage("")).upper()
         return f"this card, driver and libav do not decode {codec} (libav: {error.strerror})"
     if stage == ENCODE and error.errno == errno.ENOSYS:
         return f"this card has no NVENC, or its driver is too old for it (libav: {error.strerror})"
@@ -140,15 +142,15 @@ def check_decoder(codec: str, decoder: OpenDecoder, folder: Path) -> None:
     path = folder / f"{codec}.mp4"
     encode_sample(path, SAMPLE_ENCODERS[codec])
     clip, wanted = Clip(path, NUM_FRAMES, FPS), np.arange(1, NUM_FRAMES, 2, dtype=np.int64)
-    expected = [(_planes(frame), _colors(frame)) for frame in decode_frames(clip, wanted, decoder=on_cpu)]
+    expected = [(_planes(frame), _colors(frame)) for frame in decode_frames(clip, wanted, decoder=open_cpu_decoder)]
     for _ in range(2):  # a decoder is kept for the next clip
         found = [(_planes(frame), _colors(frame)) for frame in decode_frames(clip, wanted, decoder=decoder)]
         for number, (one, colors), (other, expected_colors) in zip(wanted, found, expected, strict=True):
             if not np.array_equal(one, other):
                 num_wrong = int((one != other).sum())
-                raise Unfit(f"frame {number} differs from the CPU's in {num_wrong} of {one.size} values")
+                raise WrongResult(f"frame {number} differs from the CPU's in {num_wrong} of {one.size} values")
             if colors != expected_colors:
-                raise Unfit(f"frame {number} has range and matrix {colors}, the CPU's {expected_colors}")
+                raise WrongResult(f"frame {number} has range and matrix {colors}, the CPU's {expected_colors}")
 
 
 def check_resize(settings: VideoSettings, *, device: str) -> None:
@@ -165,7 +167,7 @@ def check_resize(settings: VideoSettings, *, device: str) -> None:
         for where in ("cpu", device)
     )
     if not all(map(np.array_equal, here, there)):
-        raise Unfit("area means differ from the CPU's")
+        raise WrongResult("area means differ from the CPU's")
 
 
 def check_encoder(settings: VideoSettings, folder: Path, *, write: WriteVideo) -> None:
@@ -180,15 +182,15 @@ def check_encoder(settings: VideoSettings, folder: Path, *, write: WriteVideo) -
     expected = ("h264", "yuv420p", NUM_FRAMES, settings.fps, min(settings.gop, NUM_FRAMES), True, False)
     found = (facts.codec, facts.pix_fmt, facts.num_frames, facts.fps, facts.gop, facts.is_constant_rate)
     if (*found, facts.has_b_frames) != expected:
-        raise Unfit(f"wrote {facts.describe()} in groups of {facts.gop}, expected {expected}")
-    reference = settings_with(settings, CPU_STAGES)
+        raise WrongResult(f"wrote {facts.describe()} in groups of {facts.gop}, expected {expected}")
+    reference = replace_backends(settings, CPU_BACKENDS)
     write_h264(other, sample_frames(settings.image_size, settings.image_size), reference)
     kept, most = worst_psnr_db(path, settings), worst_psnr_db(other, reference)
     if kept < most - MAX_PSNR_LOSS_DB:
-        raise Unfit(f"keeps {kept:.1f} dB of a frame, where libx264 keeps {most:.1f} dB")
+        raise WrongResult(f"keeps {kept:.1f} dB of a frame, where libx264 keeps {most:.1f} dB")
     num_bytes, num_fewest = path.stat().st_size, other.stat().st_size
     if num_bytes > MAX_TIMES_BYTES * num_fewest:
-        raise Unfit(f"takes {num_bytes} bytes, where libx264 takes {num_fewest}")
+        raise WrongResult(f"takes {num_bytes} bytes, where libx264 takes {num_fewest}")
 
 
 def worst_psnr_db(path: Path, settings: VideoSettings) -> float:
@@ -200,9 +202,9 @@ def worst_psnr_db(path: Path, settings: VideoSettings) -> float:
 
 def _write_from_card(path: Path, frames: Iterator[av.VideoFrame], settings: VideoSettings, *, device: str) -> int:
     """As a worker does: the encoder takes what the resize left on the card."""
-    from millrace.engine.video.gpu.area_reframe import AreaReframer, Handover
+    from millrace.engine.video.gpu.area_reframe import AreaReframer, EncoderInput
 
-    handover = Handover("nv12", stays=hardware.keeps_frames())
+    handover = EncoderInput("nv12", stays_on_card=hardware.keeps_frames())
     reframer = AreaReframer(crop="center", image_size=settings.image_size, device=device, handover=handover)
     return write_h264(path, reframer(frames), settings)
 

@@ -1,11 +1,11 @@
-"""What a machine's GPU was seen to do, stage by stage, and what follows for a dataset."""
+"""What a machine's GPU can do, by stage, and the backends that a dataset gets from it."""
 
 from collections.abc import Collection, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
 from millrace.engine.errors import RecipeError
-from millrace.engine.video.stages import CPU_STAGES, NVENC, X264, Device, Encoder, Gpu, Stages
+from millrace.engine.video.backends import CPU_BACKENDS, NVENC, X264, Backends, Device, Encoder, Gpu
 
 # Codecs of LeRobot's datasets.
 CODECS = ("av1", "h264", "hevc")
@@ -28,12 +28,12 @@ class StageCheck(BaseModel):
 
 
 class GpuReport(BaseModel):
-    """One machine.
+    """The GPU of one machine.
 
     node: its name. has_gpu: as the node declares, broken or in use too; workers that need one are sent there. card,
-    driver: None where none could be used. keeps_frames: see `Gpu`. checks: empty where no card was tried.
-    num_sessions: of NVENC, which the card opened at once. failed: why the probe has not answered. missing: what is to
-    be installed or fixed before a card can be used.
+    driver: None where none can be used. keeps_frames: see `Gpu`. checks: empty where no card was tried.
+    num_sessions: of NVENC, which the card opened at once. failed: why the probe did not answer. missing: what to
+    install or fix before a card can be used.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,67 +56,71 @@ class GpuReport(BaseModel):
         return next((check.problem for check in self.checks if check.stage == stage), "was not tried")
 
 
-def decoding(codec: str) -> str:
+def decode_stage(codec: str) -> str:
     """The name of the stage that decodes a codec."""
     return f"decode {codec}"
 
 
-def choose(reports: Sequence[GpuReport], device: Device, codecs: Collection[str]) -> tuple[Stages, Gpu | None]:
-    """How a dataset is made, and how this run uses its GPUs.
+def choose_backends(
+    reports: Sequence[GpuReport], device: Device, codecs: Collection[str]
+) -> tuple[Backends, Gpu | None]:
+    """Choose the backends of a dataset, and how this run uses its GPUs.
 
     A stage counts as working if it does on every machine that has a card, as all share one dataset. "auto" uses
     cards if they encode, or decode what costs cores most (WORTHWHILE_CODECS): else cores alone are faster.
 
     Args:
-        reports: Of machines; those without a GPU have no say, and on one whose GPU was not tried nothing works.
-        device: The wish.
+        reports: Of machines; those without a GPU do not count, and on one whose GPU was not tried nothing works.
+        device: What the user asks for.
         codecs: Of the sources' videos, as libav names them.
 
     Raises:
-        NoGpuStage: "cuda" was wished for, and some stage cannot be done so.
+        NoGpuStage: "cuda" was asked for, and a GPU cannot do some stage.
     """
     reports = _with_gpu(reports)
-    decoded = tuple(codec for codec in codecs if _works(reports, decoding(codec)))
-    has_nvenc = _works(reports, ENCODE) and len({(report.card, report.driver) for report in reports}) == 1
-    is_used = _works(reports, RESIZE) and (has_nvenc or not set(decoded).isdisjoint(WORTHWHILE_CODECS))
+    decoded = tuple(codec for codec in codecs if _is_working(reports, decode_stage(codec)))
+    has_nvenc = _is_working(reports, ENCODE) and len({(report.card, report.driver) for report in reports}) == 1
+    is_used = _is_working(reports, RESIZE) and (has_nvenc or not set(decoded).isdisjoint(WORTHWHILE_CODECS))
     if device == "cuda":
-        _require(reports, codecs, has_nvenc=has_nvenc, nearest=_nearest(decoded, is_used=is_used, has_nvenc=has_nvenc))
+        _require(
+            reports, codecs, has_nvenc=has_nvenc, nearest=_suggest_device(decoded, is_used=is_used, has_nvenc=has_nvenc)
+        )
     if device == "cpu" or not is_used:
-        return CPU_STAGES, None
+        return CPU_BACKENDS, None
     first = reports[0]
     encoder: Encoder = NVENC if has_nvenc else X264
-    stages = Stages(resize="area", encoder=encoder, card=first.card, driver=first.driver)
-    return stages, _used(reports, decoded, encoder)
+    backends = Backends(resize="area", encoder=encoder, card=first.card, driver=first.driver)
+    return backends, _use_gpu(reports, decoded, encoder)
 
 
-def resumed(stages: Stages, reports: Sequence[GpuReport], codecs: Collection[str]) -> Gpu | None:
-    """How this run uses its GPUs for a dataset that was created with `stages`; None: it does not.
+def choose_gpu(backends: Backends, reports: Sequence[GpuReport], codecs: Collection[str]) -> Gpu | None:
+    """Choose how this run uses its GPUs for a dataset that was created with `backends`; None: it does not.
 
     Raises:
         NoGpuStage: it was created with NVENC, and the same card and driver are not here.
     """
     reports = _with_gpu(reports)
-    if stages.encoder == NVENC:
+    if backends.encoder == NVENC:
         here = {(report.card, report.driver) for report in reports}
-        if not _works(reports, ENCODE) or here != {(stages.card, stages.driver)}:
-            found = ", ".join(sorted({_found(report) for report in reports})) or "no GPU"
+        if not _is_working(reports, ENCODE) or here != {(backends.card, backends.driver)}:
+            found = ", ".join(sorted({_describe_card(report) for report in reports})) or "no GPU"
             raise NoGpuStage(
-                f"this dataset was created with {stages}, whose bytes no other card or driver gives; here is {found}. "
-                "Continue where it was created, or pass --overwrite"
+                f"this dataset was created with {backends}, whose bytes no other card or driver gives; "
+                f"here is {found}. Continue where it was created, or pass --overwrite"
             )
-    if stages.resize != "area" or not _works(reports, RESIZE):
+    if backends.resize != "area" or not _is_working(reports, RESIZE):
         return None
-    decoded = tuple(codec for codec in codecs if _works(reports, decoding(codec)))
-    if not decoded and stages.encoder != NVENC:
+    decoded = tuple(codec for codec in codecs if _is_working(reports, decode_stage(codec)))
+    if not decoded and backends.encoder != NVENC:
         return None
-    return _used(reports, decoded, stages.encoder)
+    return _use_gpu(reports, decoded, backends.encoder)
 
 
 def _with_gpu(reports: Sequence[GpuReport]) -> list[GpuReport]:
     return [report for report in reports if report.has_gpu]
 
 
-def _used(reports: Sequence[GpuReport], decoded: tuple[str, ...], encoder: Encoder) -> Gpu:
+def _use_gpu(reports: Sequence[GpuReport], decoded: tuple[str, ...], encoder: Encoder) -> Gpu:
     return Gpu(
         codecs=decoded,
         keeps_frames=all(report.keeps_frames for report in reports),
@@ -124,13 +128,13 @@ def _used(reports: Sequence[GpuReport], decoded: tuple[str, ...], encoder: Encod
     )
 
 
-def _found(report: GpuReport) -> str:
+def _describe_card(report: GpuReport) -> str:
     if report.card is None:
         return f"no GPU of {report.node} ({report.problem(ENCODE)})"
     return f"{report.card} with driver {report.driver}"
 
 
-def _works(reports: Sequence[GpuReport], stage: str) -> bool:
+def _is_working(reports: Sequence[GpuReport], stage: str) -> bool:
     return bool(reports) and all(report.problem(stage) is None for report in reports)
 
 
@@ -138,7 +142,7 @@ def _require(reports: Sequence[GpuReport], codecs: Collection[str], *, has_nvenc
     """Raises NoGpuStage for the first stage that cannot be done, by card and reason."""
     if not reports:
         raise NoGpuStage(f"--device cuda: no GPU was found, `millrace doctor` says what is missing. {nearest}")
-    for stage in (*map(decoding, codecs), RESIZE, ENCODE):
+    for stage in (*map(decode_stage, codecs), RESIZE, ENCODE):
         for report in reports:
             if (problem := report.problem(stage)) is not None:
                 card = report.card or "no GPU"
@@ -148,7 +152,7 @@ def _require(reports: Sequence[GpuReport], codecs: Collection[str], *, has_nvenc
         raise NoGpuStage(f"--device cuda: {ENCODE}: {cards} would give a dataset of different bytes. {nearest}")
 
 
-def _nearest(decoded: Sequence[str], *, is_used: bool, has_nvenc: bool) -> str:
+def _suggest_device(decoded: Sequence[str], *, is_used: bool, has_nvenc: bool) -> str:
     if not is_used:
         return "Nearest: --device cpu, all on the CPU"
     decoder = f"decodes {', '.join(decoded)}" if decoded else "does not decode"

@@ -1,4 +1,4 @@
-"""A few frames to try a card with, and videos of them in every codec."""
+"""Sample frames to try a card with, and videos of them in every codec."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -17,7 +17,7 @@ QUIET = {"libsvtav1": {"preset": "8"}, "libx265": {"x265-params": "log-level=non
 
 
 def encode_sample(path: Path, encoder: str) -> None:
-    """A video of any codec, by the CPU; of full range and BT.709, which frames have only if they are told."""
+    """Encode the sample on the CPU, in full range and BT.709, which are no defaults."""
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(encoder, rate=FPS, options=QUIET.get(encoder, {}))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -31,7 +31,7 @@ def encode_sample(path: Path, encoder: str) -> None:
 
 
 def sample_frames(height: int = HEIGHT, width: int = WIDTH) -> Iterator[av.VideoFrame]:
-    """Coloured waves that move: smooth, as cameras' pictures are, with every level in them."""
+    """Moving waves of colour: smooth as camera images, with every level in them."""
     rows, columns = np.mgrid[0 : height * 3 // 2, 0:width]
     for number in range(NUM_FRAMES):
         waves = np.sin((rows + 2 * number) / 17) + np.cos((columns - 3 * number) / 23) + np.sin((rows + columns) / 41)

@@ -1,4 +1,4 @@
-"""Small pictures on their way from a card to an encoder."""
+"""Hand resized frames from a card to an encoder."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -16,28 +16,28 @@ from millrace.engine.video.gpu.planes import INTERLEAVED, Planes
 PITCH_BYTES = 256
 
 
-def begin_host_copy(pictures: Tensor) -> Callable[[], NDArray[np.uint8]]:
-    """Copy to the host while the card goes on to the next pictures; the call that is returned waits for it."""
-    if pictures.device.type == "cpu":
-        return lambda: _array(pictures)
-    made = torch.cuda.current_stream(pictures.device)
-    copying = _copy_stream(pictures.device.index)
+def begin_host_copy(images: Tensor) -> Callable[[], NDArray[np.uint8]]:
+    """Start a copy to the host; calling the result waits for it and returns the images."""
+    if images.device.type == "cpu":
+        return lambda: _to_array(images)
+    made = torch.cuda.current_stream(images.device)
+    copying = _copy_stream(images.device.index)
     copying.wait_stream(made)
     with torch.cuda.stream(copying):
-        copied = torch.empty(pictures.shape, dtype=pictures.dtype, pin_memory=True)
-        copied.copy_(pictures, non_blocking=True)
-        pictures.record_stream(copying)  # else its memory could be used again before it is read
+        copied = torch.empty(images.shape, dtype=images.dtype, pin_memory=True)
+        copied.copy_(images, non_blocking=True)
+        images.record_stream(copying)  # else its memory could be used again before it is read
         done = copying.record_event()
 
     def wait() -> NDArray[np.uint8]:
         done.synchronize()
-        return _array(copied)
+        return _to_array(copied)
 
     return wait
 
 
-def _array(pictures: Tensor) -> NDArray[np.uint8]:
-    array: NDArray[np.uint8] = pictures.numpy()
+def _to_array(images: Tensor) -> NDArray[np.uint8]:
+    array: NDArray[np.uint8] = images.numpy()
     return array
 
 
@@ -46,14 +46,14 @@ def _copy_stream(device_index: int) -> torch.cuda.Stream:
     return torch.cuda.Stream(device_index)
 
 
-def frames_in_place(planes: Planes) -> Iterator[av.VideoFrame]:
-    """NV12 frames over the pictures' memory, on the card for NVENC (PyAV 18.1).
+def wrap_frames(planes: Planes) -> Iterator[av.VideoFrame]:
+    """Wrap the planes' memory as NV12 frames, on the card for NVENC (PyAV 18.1).
 
-    NVENC takes a picture as one piece: chroma follows luma, in rows of the same pitch.
+    NVENC takes a frame as one piece: chroma follows luma, in rows of the same pitch.
     """
-    num_pictures, rows, size = (packed := planes.packed(INTERLEAVED)).shape
+    num_frames, rows, size = (packed := planes.pack(INTERLEAVED)).shape
     pitch = -(-size // PITCH_BYTES) * PITCH_BYTES
-    surfaces = torch.empty((num_pictures, rows, pitch), dtype=torch.uint8, device=packed.device)
+    surfaces = torch.empty((num_frames, rows, pitch), dtype=torch.uint8, device=packed.device)
     surfaces[..., :size] = packed
     options: dict[str, Any] = {}
     if surfaces.device.type == "cuda":

@@ -8,7 +8,7 @@ from conftest import IMAGE_SIZE, convert_here
 from millrace.engine.convert import plan_conversion
 from millrace.engine.output.card import dataset_card
 from millrace.engine.planning.recipe import Recipe
-from millrace.engine.video.framing import Framing, published_framings
+from millrace.engine.video.framing import Framing, manifest_framings
 from millrace.train.frames import FRAMES, NOTES, read_framings, write_frames
 from millrace.train.serve import ServeSettings
 from support.demonstrator import write_checkpoint
@@ -41,11 +41,11 @@ def test_maps_that_disagree_leave_all_of_a_picture(aloha: Path) -> None:
 
 
 def test_the_manifest_tells_how_pictures_became_square(aloha_gr1: Path, tmp_path: Path) -> None:
-    assert published_framings(aloha_gr1) == (CENTER,)
+    assert manifest_framings(aloha_gr1) == (CENTER,)
     convert_here(aloha_gr1, tmp_path / "again", robot="gr1", crop="pad", image_size=32)
-    assert published_framings(tmp_path / "again") == (CENTER.model_copy(update={"image_size": 32}),)
+    assert manifest_framings(tmp_path / "again") == (CENTER.model_copy(update={"image_size": 32}),)
     (tmp_path / "again/millrace.json").write_text("{")
-    assert published_framings(tmp_path / "again") == published_framings(tmp_path) == ()
+    assert manifest_framings(tmp_path / "again") == manifest_framings(tmp_path) == ()
 
 
 def test_a_server_says_how_live_frames_must_look(aloha_gr1: Path, tmp_path: Path) -> None:

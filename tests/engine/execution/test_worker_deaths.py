@@ -21,8 +21,8 @@ from millrace.engine.execution.devices import made_with
 from millrace.engine.execution.ray_data import EpisodeWorker
 from millrace.engine.execution.retry import retry
 from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.video.backends import NVENC, Backends
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.stages import NVENC, Stages
 from support.processes import CONTEXT, serve_forks
 from support.synthetic import write_dataset
 from support.waylaid import Deed, doing, kill, taken
@@ -125,7 +125,7 @@ def _crash(*_: object) -> None:
 
 @pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")
 def test_an_encoder_of_the_gpu_that_is_gone_is_tried_by_three_processes(source: Path, tmp_path: Path) -> None:
-    plan = made_with(plan_conversion(recipe_for(source, **SETTINGS)), Stages(encoder=NVENC))
+    plan = made_with(plan_conversion(recipe_for(source, **SETTINGS)), Backends(encoder=NVENC))
     serve_forks()
     told: SimpleQueue[str] = CONTEXT.SimpleQueue()
     exits = []

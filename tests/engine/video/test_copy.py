@@ -18,7 +18,7 @@ from millrace.engine.errors import EpisodesFailed
 from millrace.engine.planning.recipe import check_recipe
 from millrace.engine.sources.episode import Clip
 from millrace.engine.validate import validate
-from millrace.engine.video.copy import ClipCopy, copy_clip, how_to_copy
+from millrace.engine.video.copy import ClipCopy, choose_copy, copy_clip
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.probe import probe_video
@@ -156,7 +156,7 @@ def test_a_damaged_clip_of_others_is_not_copied(tmp_path: Path) -> None:
     write_dataset(tmp_path / "source", lengths=(41, 33), fps=20, video=FITTING)
     path = video_path(tmp_path / "source", 1)
     corrupt_bytes(path, 0.6, 300)
-    assert how_to_copy(Clip(path, 33, Fraction(20)), SETTINGS) is ClipCopy.FILE  # its packets show nothing
+    assert choose_copy(Clip(path, 33, Fraction(20)), SETTINGS) is ClipCopy.FILE  # its packets show nothing
     with pytest.raises(EpisodesFailed, match=f"episode 1, camera top: {path} is"):
         convert_again(tmp_path / "source", tmp_path / "out")
 
@@ -197,21 +197,21 @@ OTHERS = {
 def test_a_clip_that_is_not_quite_as_wanted_is_encoded(tmp_path: Path, name: str) -> None:
     path = tmp_path / "clip.mp4"
     write_video(path, num_frames=33, fps=20, video=OTHERS[name])
-    assert how_to_copy(Clip(path, 33, Fraction(20)), SETTINGS) is None
+    assert choose_copy(Clip(path, 33, Fraction(20)), SETTINGS) is None
 
 
 def test_a_clip_of_another_rate_is_encoded(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     write_video(path, num_frames=33, fps=30, video=FITTING)
-    assert how_to_copy(Clip(path, 33, Fraction(30)), SETTINGS) is None
-    assert how_to_copy(Clip(path, 33, Fraction(30)), VideoSettings(Fraction(30), IMAGE_SIZE)) is ClipCopy.FILE
+    assert choose_copy(Clip(path, 33, Fraction(30)), SETTINGS) is None
+    assert choose_copy(Clip(path, 33, Fraction(30)), VideoSettings(Fraction(30), IMAGE_SIZE)) is ClipCopy.FILE
 
 
 @pytest.mark.parametrize("num_frames", [32, 34])
 def test_a_clip_of_another_length_is_not_copied(tmp_path: Path, num_frames: int) -> None:
     path = tmp_path / "clip.mp4"
     write_video(path, num_frames=33, fps=20, video=FITTING)
-    assert how_to_copy(Clip(path, num_frames, Fraction(20)), SETTINGS) is None
+    assert choose_copy(Clip(path, num_frames, Fraction(20)), SETTINGS) is None
 
 
 def test_frames_that_are_left_out_are_not_copied(made: Path, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_file_that_holds_more_than_the_clip_gives_its_packets_only(tmp_path: P
                 twin.duration = packet.duration  # else some muxers' edit lists cut the last frame off
                 target.mux(twin)
     two = Clip(path, 20, Fraction(20))
-    assert how_to_copy(two, SETTINGS) is ClipCopy.PACKETS
+    assert choose_copy(two, SETTINGS) is ClipCopy.PACKETS
     copy_clip(two, tmp_path / "copy.mp4", ClipCopy.PACKETS, SETTINGS)
     with av.open(str(tmp_path / "copy.mp4")) as container:
         assert len(container.streams) == 1

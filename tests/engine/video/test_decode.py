@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from millrace.engine.errors import FrameCountMismatch, VideoError
 from millrace.engine.planning.resample import frame_indices
 from millrace.engine.sources.episode import Clip
-from millrace.engine.video.copy import how_to_copy
+from millrace.engine.video.copy import choose_copy
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.encode import VideoSettings, write_h264
-from millrace.engine.video.packets import PacketInfo, Use, plan_packets
+from millrace.engine.video.packets import PacketInfo, PacketUse, plan_packets
 from millrace.engine.video.probe import probe_video
 from support.barcode import Stamp, draw, read
 from support.synthetic import (
@@ -182,7 +182,7 @@ def packets_of(path: Path) -> list[av.Packet]:
         return [packet for packet in container.demux(video=0) if packet.size]
 
 
-def uses_at_20_hz(path: Path) -> list[Use]:
+def uses_at_20_hz(path: Path) -> list[PacketUse]:
     """The plan for a conversion from 50 to 20 Hz."""
     packets = [PacketInfo(packet.pts, packet.is_keyframe) for packet in packets_of(path)]
     shown = sorted(packet.pts for packet in packets if packet.pts is not None)
@@ -196,8 +196,8 @@ def uses_at_20_hz(path: Path) -> list[Use]:
 )
 def test_fewer_packets_are_decoded(name: str, num_decoded: int, videos: Videos) -> None:
     uses = uses_at_20_hz(videos[name].path)
-    assert uses.count(Use.SHOW) == 25
-    assert len(uses) - uses.count(Use.SKIP) == num_decoded
+    assert uses.count(PacketUse.SHOW) == 25
+    assert len(uses) - uses.count(PacketUse.SKIP) == num_decoded
 
 
 @pytest.mark.parametrize("name", ["av1-gop-2", "h264-intra"])
@@ -205,7 +205,7 @@ def test_packets_that_the_plan_skips_are_never_decoded(name: str, tmp_path: Path
     path, every = videos[name].path, videos[name].digests
     stored = bytearray(path.read_bytes())
     for packet, use in zip(packets_of(path), uses_at_20_hz(path), strict=True):
-        if use is Use.SKIP:
+        if use is PacketUse.SKIP:
             assert packet.pos is not None
             stored[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
     (tmp_path / "spoilt.mp4").write_bytes(stored)
@@ -224,9 +224,9 @@ def test_the_plan_feeds_whole_prefixes_of_closed_groups(gops: list[int], wanted:
     for start, size in zip(starts, gops, strict=True):
         shown = [pts for pts in range(start, start + size) if pts in wanted]
         stop = shown[-1] + 1 if shown else start
-        fed = [pts for pts in range(start, start + size) if uses[pts] is not Use.SKIP]
+        fed = [pts for pts in range(start, start + size) if uses[pts] is not PacketUse.SKIP]
         assert fed == list(range(start, stop))
-        assert [pts for pts in fed if uses[pts] is Use.SHOW] == shown
+        assert [pts for pts in fed if uses[pts] is PacketUse.SHOW] == shown
 
 
 def test_frames_come_one_at_a_time(videos: Videos) -> None:
@@ -330,6 +330,6 @@ def test_frames_that_an_edit_list_cuts_off_are_not_counted(bframes: int, tmp_pat
     facts = probe_video(path)
     assert (facts.num_frames, facts.first_pts, facts.is_constant_rate) == (40, 0, True)
     assert stamps(Clip(path, 40, FPS), np.arange(0, 40, 2)) == [Stamp(frame) for frame in range(3, 43, 2)]
-    assert how_to_copy(Clip(path, 40, FPS), VideoSettings(FPS, 96, 10)) is None
+    assert choose_copy(Clip(path, 40, FPS), VideoSettings(FPS, 96, 10)) is None
     with pytest.raises(FrameCountMismatch):
         stamps(Clip(path, 43, FPS), np.arange(43))

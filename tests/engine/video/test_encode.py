@@ -17,7 +17,7 @@ from millrace.engine.video.decode import decode_frames, open_video
 from millrace.engine.video.encode import VideoSettings, write_h264
 from millrace.engine.video.probe import VideoFacts, probe_video
 from millrace.engine.video.reframe import Reframer
-from millrace.engine.video.stream_facts import stream_facts
+from millrace.engine.video.stream_facts import read_stream_facts
 from support.barcode import Stamp, draw
 from support.synthetic import read_stamps, truncate_file, write_video
 
@@ -190,11 +190,11 @@ def test_primaries_and_transfer_are_those_of_the_source(tmp_path: Path) -> None:
         for _ in range(20):
             container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
         container.mux(stream.encode(None))
-    tags = stream_facts(Clip(source, 20, Fraction(50))).color_tags
+    tags = read_stream_facts(Clip(source, 20, Fraction(50))).color_tags
     assert tags == {"color_primaries": 9, "color_trc": 16}
     shown = map(Reframer(crop="center", image_size=64), decode_frames(Clip(source, 20, Fraction(50)), np.arange(20)))
     write_h264(tmp_path / "out.mp4", shown, VideoSettings(Fraction(50), 64), color_tags=tags)
-    assert stream_facts(Clip(tmp_path / "out.mp4", 20, Fraction(50))).color_tags == tags
+    assert read_stream_facts(Clip(tmp_path / "out.mp4", 20, Fraction(50))).color_tags == tags
 
 
 def test_the_header_of_a_shared_video_is_read_once_until_the_file_changes(
@@ -210,8 +210,8 @@ def test_the_header_of_a_shared_video_is_read_once_until_the_file_changes(
 
     monkeypatch.setattr("millrace.engine.video.stream_facts.open_video", counted)
     for start in range(4):
-        assert stream_facts(Clip(path, 10, Fraction(20), start / 2, start / 2 + 0.5)).mean_fps == 20
+        assert read_stream_facts(Clip(path, 10, Fraction(20), start / 2, start / 2 + 0.5)).mean_fps == 20
     assert len(opened) == 1
     truncate_file(path, 0.9)
-    stream_facts(Clip(path, 10, Fraction(20)))
+    read_stream_facts(Clip(path, 10, Fraction(20)))
     assert len(opened) == 2

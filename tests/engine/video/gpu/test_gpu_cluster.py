@@ -17,12 +17,12 @@ from millrace.engine.execution.diagnosis import auto_choices
 from millrace.engine.execution.ray_data import AREA_MEMORY_BYTES, WORKER_MEMORY_BYTES, memory_bytes
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
 from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS
-from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, NoGpuStage, StageCheck, decoding
-from millrace.engine.video.stages import CPU_STAGES, Gpu, Stages
+from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, NoGpuStage, StageCheck, decode_stage
 
-AREA = Stages(resize="area", card="NVIDIA H200", driver="570.86")
-NVENC = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
+AREA = Backends(resize="area", card="NVIDIA H200", driver="570.86")
+NVENC = Backends(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
 CLUSTER = Workers(address="auto")
 GPU = Gpu(codecs=("h264",))
 WITHOUT_ENCODER = GpuReport(
@@ -31,7 +31,7 @@ WITHOUT_ENCODER = GpuReport(
     card="NVIDIA H200",
     driver="570.86",
     checks=(
-        *(StageCheck(stage=stage) for stage in (*map(decoding, CODECS), RESIZE)),
+        *(StageCheck(stage=stage) for stage in (*map(decode_stage, CODECS), RESIZE)),
         StageCheck(stage=ENCODE, problem="none"),
     ),
 )
@@ -67,7 +67,7 @@ def test_cores_without_torch_and_gpus_of_others_are_told(
     aloha: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with nodes_without("torch", tmp_path, monkeypatch):
-        assert lacks_torch(CPU_STAGES, None, CLUSTER) is None
+        assert lacks_torch(CPU_BACKENDS, None, CLUSTER) is None
         assert lacks_torch(NVENC, GPU, CLUSTER) is None, "NVENC leaves cores alone nothing to do"
         (node,) = ray.nodes()
         told = rf"{node['NodeManagerHostname']}: torch (cannot be imported \(no torch on this node\)|is not installed)"
@@ -125,5 +125,5 @@ def has_ended(process: int, *, within_seconds: float) -> bool:
 
 def test_a_worker_reserves_the_memory_of_its_way_to_resize(aloha: Path) -> None:
     plan = plan_conversion(recipe_for(aloha))
-    assert memory_bytes(made_with(plan, CPU_STAGES).job) == WORKER_MEMORY_BYTES
+    assert memory_bytes(made_with(plan, CPU_BACKENDS).job) == WORKER_MEMORY_BYTES
     assert memory_bytes(made_with(plan, AREA).job) == AREA_MEMORY_BYTES > WORKER_MEMORY_BYTES

@@ -27,20 +27,20 @@ from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Watch, run_plan
 from millrace.engine.summary import Summary
+from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.report import NoGpuStage
-from millrace.engine.video.stages import CPU_STAGES, Gpu, Stages
 
 if problem := hardware.torch_problem():
     pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
 
-AREA = Stages(resize="area", card="NVIDIA H200", driver="570.86")
-NVENC = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
+AREA = Backends(resize="area", card="NVIDIA H200", driver="570.86")
+NVENC = Backends(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
 SETTINGS = {"image_size": 48}
 WITHOUT_GPU = pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")
 
 
-def planned(source: Path, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
+def planned(source: Path, stages: Backends, gpu: Gpu | None = None) -> ConversionPlan:
     return made_with(plan_conversion(recipe_for(source, **SETTINGS)), stages, gpu)
 
 
@@ -108,7 +108,7 @@ def test_another_run_keeps_the_choice_of_the_first(aloha: Path, area: dict[str, 
 
 def test_a_run_on_the_cpu_stays_there(aloha: Path, tmp_path: Path) -> None:
     convert_here(aloha, tmp_path / "out", **SETTINGS)
-    assert begun_with([tmp_path / "out"], "auto") == CPU_STAGES
+    assert begun_with([tmp_path / "out"], "auto") == CPU_BACKENDS
     with pytest.raises(OtherRecipe, match=r"was created with libavfilter and libx264, which --device cuda would not"):
         convert_here(aloha, tmp_path / "out", **SETTINGS, device="cuda")
 
@@ -138,7 +138,7 @@ def test_a_dry_run_for_cuda_ends_as_the_run_would(
 
 def test_a_dry_run_says_that_another_device_began(aloha: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(planned(aloha, CPU_STAGES), tmp_path / "out", watch=Watch(on_result=stop))
+        run(planned(aloha, CPU_BACKENDS), tmp_path / "out", watch=Watch(on_result=stop))
     with pytest.raises(OtherRecipe, match="which --device cuda would not give"):
         estimate(recipe_for(aloha, **SETTINGS, device="cuda"), tmp_path / "out", workers=LOCAL)
 

@@ -14,38 +14,38 @@ from millrace.engine.errors import EpisodesFailed
 from millrace.engine.execution.devices import made_with
 from millrace.engine.layout import LEDGER
 from millrace.engine.run import run_plan
+from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.report import CODECS, GpuReport, NoGpuStage, choose
-from millrace.engine.video.stages import CPU_STAGES, Gpu, Stages
+from millrace.engine.video.gpu.report import CODECS, GpuReport, NoGpuStage, choose_backends
 from support.fake_card import FakeCard
 from support.synthetic import SyntheticVideo, write_dataset
 
 if problem := hardware.torch_problem():
     pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
 
-from millrace.engine.video.gpu.probe_gpu import tried
+from millrace.engine.video.gpu.probe_gpu import try_stages
 
 SETTINGS = VideoSettings(Fraction(20), 256)
 L4 = {"card": "NVIDIA L4", "driver": "570.86"}
-AREA, NVENC = Stages(resize="area", **L4), Stages(resize="area", encoder="h264_nvenc", **L4)
+AREA, NVENC = Backends(resize="area", **L4), Backends(resize="area", encoder="h264_nvenc", **L4)
 
 
 def probed(card: FakeCard) -> GpuReport:
     report = GpuReport(node="node1", has_gpu=True, keeps_frames=hardware.keeps_frames(), **L4)
     with card.installed():
-        return tried(report, SETTINGS, device="cpu")
+        return try_stages(report, SETTINGS, device="cpu")
 
 
-def chosen(card: FakeCard) -> tuple[Stages, Gpu]:
+def chosen(card: FakeCard) -> tuple[Backends, Gpu]:
     """What auto chooses for AV1, on tensors of the CPU."""
-    stages, gpu = choose([probed(card)], "auto", ["av1"])
+    stages, gpu = choose_backends([probed(card)], "auto", ["av1"])
     assert gpu is not None
     card.used.clear()
     return stages, replace(gpu, device="cpu")
 
 
-def make(source: Path, out: Path, card: FakeCard, choice: tuple[Stages, Gpu | None]) -> list[dict[str, str]]:
+def make(source: Path, out: Path, card: FakeCard, choice: tuple[Backends, Gpu | None]) -> list[dict[str, str]]:
     """Convert; of each episode why its clips were not made on the card."""
     plan = made_with(plan_conversion(recipe_for(source, image_size=48)), *choice)
     with card.installed():
@@ -75,7 +75,7 @@ def test_an_encoder_that_opens_but_fails_at_the_third_frame_is_not_chosen(
 ) -> None:
     card = FakeCard(encodes=2)
     with pytest.raises(NoGpuStage, match=r"encode: NVIDIA L4 of node1 cannot: .*the device is gone\. Nearest: .* auto"):
-        choose([probed(card)], "cuda", ["av1"])
+        choose_backends([probed(card)], "cuda", ["av1"])
     choice = chosen(card)
     assert choice == (AREA, Gpu("cpu", codecs=("av1",), keeps_frames=hardware.keeps_frames()))
     assert make(aloha, tmp_path / "out", card, choice) == [{}] * 3
@@ -89,7 +89,7 @@ def test_a_decoder_that_returns_wrong_pixels_is_not_chosen(aloha: Path, tmp_path
     assert {report.problem(f"decode {codec}") for codec in CODECS} == {
         "frame 1 differs from the CPU's in 1 of 115200 values"
     }
-    assert choose([probed(FakeCard(errs=True, encodes=2))], "auto", ["av1"]) == (CPU_STAGES, None)
+    assert choose_backends([probed(FakeCard(errs=True, encodes=2))], "auto", ["av1"]) == (CPU_BACKENDS, None)
     choice = chosen(card)
     assert choice[0] == NVENC
     assert make(aloha, tmp_path / "out", card, choice) == [{}] * 3

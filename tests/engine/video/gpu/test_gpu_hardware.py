@@ -13,10 +13,10 @@ from millrace.engine.execution.workers import Workers
 from millrace.engine.layout import LEDGER
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.run import run_plan
+from millrace.engine.video.backends import NVENC, X264, Backends, Gpu
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.probe_gpu import probe_gpu
-from millrace.engine.video.gpu.report import GpuReport, choose, decoding
-from millrace.engine.video.stages import NVENC, X264, Gpu, Stages
+from millrace.engine.video.gpu.report import GpuReport, choose_backends, decode_stage
 from support.synthetic import SyntheticVideo, write_dataset
 
 pytestmark = [
@@ -41,12 +41,12 @@ def run(plan: ConversionPlan, out: Path, workers: Workers) -> list[EpisodeRecord
 @pytest.mark.parametrize("keeps_frames", [True, False])
 @pytest.mark.parametrize("codec", ENCODERS)
 def test_a_gpu_makes_the_bytes_of_cores(codec: str, keeps_frames: bool, report: GpuReport, tmp_path: Path) -> None:
-    if problem := report.problem(decoding(codec)):
+    if problem := report.problem(decode_stage(codec)):
         pytest.skip(f"this card does not decode {codec}: {problem}")
     video = SyntheticVideo(codec=ENCODERS[codec], height=480, width=640, gop=10, bframes=0 if codec == "av1" else 2)
     write_dataset(tmp_path / "source", lengths=(41, 33, 17, 25, 29, 37), video=video)
     plan = plan_conversion(recipe_for(tmp_path / "source", image_size=256))
-    stages = Stages(resize="area", encoder=X264, card=report.card, driver=report.driver)
+    stages = Backends(resize="area", encoder=X264, card=report.card, driver=report.driver)
     run(made_with(plan, stages, None), tmp_path / "cores", LOCAL)
     gpu = Gpu(codecs=(codec,), keeps_frames=keeps_frames)
     for workers in (LOCAL, WITH_RAY):
@@ -57,7 +57,7 @@ def test_a_gpu_makes_the_bytes_of_cores(codec: str, keeps_frames: bool, report: 
 
 
 def test_auto_takes_nvenc_where_the_card_has_it(report: GpuReport, tmp_path: Path) -> None:
-    stages, gpu = choose([report], "auto", ["h264"])
+    stages, gpu = choose_backends([report], "auto", ["h264"])
     if stages.encoder != NVENC:
         pytest.skip(f"this card does not encode: {report.problem('encode')}")
     write_dataset(tmp_path / "source", lengths=(41, 33), video=SyntheticVideo(codec="libx264", height=480, width=640))

@@ -11,20 +11,28 @@ import av
 import pytest
 
 from millrace.engine.errors import FaultCode, VideoError
-from millrace.engine.video.decode import on_cpu
+from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
+from millrace.engine.video.decode import open_cpu_decoder
 from millrace.engine.video.encode import VideoSettings, write_h264
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.gpu.nvdec import Nvdec, Tagging
+from millrace.engine.video.gpu.nvdec import Nvdec, TaggingDecoder
 from millrace.engine.video.gpu.probe_gpu import (
     SAMPLE_ENCODERS,
-    Unfit,
+    WrongResult,
     check_decoder,
     check_encoder,
     explain_stage,
     probe_gpu,
 )
-from millrace.engine.video.gpu.report import CODECS, GpuReport, NoGpuStage, StageCheck, choose, decoding, resumed
-from millrace.engine.video.stages import CPU_STAGES, Gpu, Stages
+from millrace.engine.video.gpu.report import (
+    CODECS,
+    GpuReport,
+    NoGpuStage,
+    StageCheck,
+    choose_backends,
+    choose_gpu,
+    decode_stage,
+)
 
 SETTINGS = VideoSettings(Fraction(20), 256)
 H200 = "NVIDIA H200"
@@ -48,7 +56,7 @@ def test_libavs_errors_are_said_in_a_line_that_claims_no_more() -> None:
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_cpus_own_decoders_pass(codec: str, tmp_path: Path) -> None:
-    check_decoder(codec, on_cpu, tmp_path)
+    check_decoder(codec, open_cpu_decoder, tmp_path)
 
 
 def test_a_decoder_of_its_own_passes(tmp_path: Path) -> None:
@@ -67,7 +75,7 @@ def test_a_decoder_that_returns_wrong_pixels_is_found_out(tmp_path: Path) -> Non
         stream.codec_context.options = {"skip_loop_filter": "all"}
         return stream.codec_context
 
-    with pytest.raises(Unfit, match=r"frame \d+ differs from the CPU's in \d+ of 115200 values"):
+    with pytest.raises(WrongResult, match=r"frame \d+ differs from the CPU's in \d+ of 115200 values"):
         check_decoder("h264", careless, tmp_path)
 
 
@@ -93,9 +101,9 @@ def test_colours_that_a_card_keeps_to_itself_are_found_out_and_told(codec: str, 
     def forgetful(stream: Any) -> Any:
         return Forgetful(stream.codec_context)
 
-    with pytest.raises(Unfit, match=r"frame 1 has range and matrix \(0, 2\), the CPU's \(2, 1\)"):
+    with pytest.raises(WrongResult, match=r"frame 1 has range and matrix \(0, 2\), the CPU's \(2, 1\)"):
         check_decoder(codec, forgetful, tmp_path)
-    check_decoder(codec, lambda stream: cast(Any, Tagging(forgetful(stream))), tmp_path)
+    check_decoder(codec, lambda stream: cast(Any, TaggingDecoder(forgetful(stream))), tmp_path)
 
 
 def test_libx264_passes_as_an_encoder(tmp_path: Path) -> None:
@@ -114,7 +122,7 @@ def test_an_encoder_that_does_not_do_as_told_is_found_out(tmp_path: Path, change
     def other(path: Path, frames: Iterator[av.VideoFrame], settings: VideoSettings) -> int:
         return write_h264(path, frames, VideoSettings(settings.fps, settings.image_size, **changes))
 
-    with pytest.raises(Unfit, match=told):
+    with pytest.raises(WrongResult, match=told):
         check_encoder(SETTINGS, tmp_path, write=other)
 
 
@@ -122,7 +130,7 @@ def test_an_encoder_that_drops_frames_is_found_out(tmp_path: Path) -> None:
     def forgetful(path: Path, frames: Iterator[av.VideoFrame], settings: VideoSettings) -> int:
         return write_h264(path, islice(frames, 20), settings)
 
-    with pytest.raises(Unfit, match="20 frames"):
+    with pytest.raises(WrongResult, match="20 frames"):
         check_encoder(SETTINGS, tmp_path, write=forgetful)
 
 
@@ -152,7 +160,7 @@ def test_device_files_tell_whether_there_can_be_a_gpu(tmp_path: Path) -> None:
 
 def report_of(card: str, problems: dict[str, str], **changes: Any) -> GpuReport:
     """A machine whose card does everything but what has a problem."""
-    stages = (*map(decoding, CODECS), "resize", "encode")
+    stages = (*map(decode_stage, CODECS), "resize", "encode")
     checks = tuple(StageCheck(stage=stage, problem=problems.get(stage)) for stage in stages)
     report = GpuReport(node="node1", has_gpu=True, card=card, driver="570.86", keeps_frames=True, checks=checks)
     return report.model_copy(update={"num_sessions": 8, **changes})
@@ -171,46 +179,52 @@ def b200(**changes: Any) -> GpuReport:
 
 
 def test_auto_takes_what_works() -> None:
-    assert choose([], "auto", ["av1"]) == (CPU_STAGES, None)
-    everything = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
-    assert choose([l4()], "auto", ["av1"]) == (everything, Gpu(codecs=("av1",), keeps_frames=True, num_sessions=8))
-    no_encoder = Stages(resize="area", encoder="libx264", card="NVIDIA B200", driver="570.86")
-    assert choose([b200()], "auto", ["av1", "h264"]) == (no_encoder, Gpu(codecs=("av1", "h264"), keeps_frames=True))
+    assert choose_backends([], "auto", ["av1"]) == (CPU_BACKENDS, None)
+    everything = Backends(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
+    assert choose_backends([l4()], "auto", ["av1"]) == (
+        everything,
+        Gpu(codecs=("av1",), keeps_frames=True, num_sessions=8),
+    )
+    no_encoder = Backends(resize="area", encoder="libx264", card="NVIDIA B200", driver="570.86")
+    assert choose_backends([b200()], "auto", ["av1", "h264"]) == (
+        no_encoder,
+        Gpu(codecs=("av1", "h264"), keeps_frames=True),
+    )
 
 
 @pytest.mark.parametrize("codecs", [["av1"], ["h264"], ["av1", "hevc"]])
 def test_auto_leaves_a_gpu_alone_beside_which_cores_are_faster(codecs: list[str]) -> None:
-    assert choose([h200()], "auto", codecs) == (CPU_STAGES, None)
+    assert choose_backends([h200()], "auto", codecs) == (CPU_BACKENDS, None)
 
 
 def test_auto_asks_of_all_machines_what_is_shared() -> None:
-    assert choose([l4(), h200(node="node2")], "auto", ["av1", "h264"]) == (CPU_STAGES, None)
-    stages, gpu = choose([l4(), b200(node="node2")], "auto", ["av1", "h264"])
+    assert choose_backends([l4(), h200(node="node2")], "auto", ["av1", "h264"]) == (CPU_BACKENDS, None)
+    stages, gpu = choose_backends([l4(), b200(node="node2")], "auto", ["av1", "h264"])
     assert (stages.encoder, gpu) == ("libx264", Gpu(codecs=("av1", "h264"), keeps_frames=True))
-    stages, _ = choose([l4(), l4(node="node2", driver="580.1")], "auto", ["av1"])
+    stages, _ = choose_backends([l4(), l4(node="node2", driver="580.1")], "auto", ["av1"])
     assert stages.encoder == "libx264", "another driver encodes other bytes"
 
 
 def test_a_machine_whose_gpu_does_nothing_keeps_auto_on_the_cpu() -> None:
     broken = GpuReport(node="node2", has_gpu=True, failed="no answer within 60 s")
-    assert choose([l4(), broken], "auto", ["h264"]) == (CPU_STAGES, None)
+    assert choose_backends([l4(), broken], "auto", ["h264"]) == (CPU_BACKENDS, None)
     with pytest.raises(NoGpuStage, match=r"decode h264: no GPU of node2 cannot: no answer within 60 s\. Nearest"):
-        choose([l4(), broken], "cuda", ["h264"])
-    began = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
+        choose_backends([l4(), broken], "cuda", ["h264"])
+    began = Backends(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
     with pytest.raises(NoGpuStage, match=r"here is NVIDIA L4 with .*, no GPU of node2 \(no answer within 60 s\)"):
-        resumed(began, [l4(), broken], ["h264"])
+        choose_gpu(began, [l4(), broken], ["h264"])
 
 
 def test_a_machine_without_a_gpu_has_no_say() -> None:
     bare = GpuReport(node="node2", missing=(hardware.NO_DEVICE,))
     for device in ("auto", "cuda"):
-        assert choose([bare, l4()], device, ["av1"]) == choose([l4()], device, ["av1"])
-    began, gpu = choose([l4()], "auto", ["av1"])
-    assert resumed(began, [l4(), bare], ["av1"]) == gpu
+        assert choose_backends([bare, l4()], device, ["av1"]) == choose_backends([l4()], device, ["av1"])
+    began, gpu = choose_backends([l4()], "auto", ["av1"])
+    assert choose_gpu(began, [l4(), bare], ["av1"]) == gpu
 
 
 def test_cpu_is_the_cpu_whatever_there_is() -> None:
-    assert choose([l4()], "cpu", ["av1"]) == (CPU_STAGES, None)
+    assert choose_backends([l4()], "cpu", ["av1"]) == (CPU_BACKENDS, None)
 
 
 @pytest.mark.parametrize(
@@ -227,26 +241,26 @@ def test_cuda_names_what_stands_in_its_way_and_the_nearest_choice(
     reports: list[GpuReport], codecs: list[str], told: str
 ) -> None:
     with pytest.raises(NoGpuStage, match=told):
-        choose(reports, "cuda", codecs)
+        choose_backends(reports, "cuda", codecs)
 
 
 def test_cuda_is_granted_where_every_stage_works() -> None:
-    assert choose([l4()], "cuda", ["av1"]) == choose([l4()], "auto", ["av1"])
+    assert choose_backends([l4()], "cuda", ["av1"]) == choose_backends([l4()], "auto", ["av1"])
 
 
 def test_a_resumed_run_keeps_the_choice_and_uses_what_is_there() -> None:
-    began = Stages(resize="area", encoder="libx264", card=H200, driver="570.86")
-    assert resumed(began, [l4()], ["av1"]) == Gpu(codecs=("av1",), keeps_frames=True)
-    assert resumed(began, [], ["av1"]) is None
-    assert resumed(CPU_STAGES, [l4()], ["av1"]) is None
+    began = Backends(resize="area", encoder="libx264", card=H200, driver="570.86")
+    assert choose_gpu(began, [l4()], ["av1"]) == Gpu(codecs=("av1",), keeps_frames=True)
+    assert choose_gpu(began, [], ["av1"]) is None
+    assert choose_gpu(CPU_BACKENDS, [l4()], ["av1"]) is None
 
 
 def test_what_nvenc_began_only_the_same_card_and_driver_continue() -> None:
-    began, gpu = choose([l4()], "auto", ["av1"])
-    assert resumed(began, [l4()], ["av1"]) == gpu
+    began, gpu = choose_backends([l4()], "auto", ["av1"])
+    assert choose_gpu(began, [l4()], ["av1"]) == gpu
     for reports, found in (([l4(driver="580.1")], "NVIDIA L4 with driver 580.1"), ([h200()], H200), ([], "no GPU")):
         with pytest.raises(NoGpuStage, match=f"was created with area and h264_nvenc .* here is {found}"):
-            resumed(began, reports, ["av1"])
+            choose_gpu(began, reports, ["av1"])
 
 
 @pytest.mark.gpu
@@ -264,4 +278,4 @@ def test_this_machines_gpu_decodes_or_resizes() -> None:
     report = probe_gpu()
     assert not report.missing
     assert report.problem("resize") is None
-    assert any(report.problem(decoding(codec)) is None for codec in CODECS)
+    assert any(report.problem(decode_stage(codec)) is None for codec in CODECS)

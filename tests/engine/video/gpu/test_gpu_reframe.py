@@ -20,7 +20,7 @@ from support.barcode import draw
 if problem := hardware.torch_problem():
     pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
 
-from millrace.engine.video.gpu.area_reframe import BATCH_FRAMES, AreaReframer, Handover
+from millrace.engine.video.gpu.area_reframe import BATCH_FRAMES, AreaReframer, EncoderInput
 
 EXAMPLE = next((REPOSITORY / "examples/aloha/videos").rglob("*.mp4"))
 NUM_FRAMES = BATCH_FRAMES + 8  # more than a batch
@@ -103,7 +103,7 @@ def test_what_has_no_exact_mean_is_libavfilters(pix_fmt: str, width: int, height
 @pytest.mark.parametrize("crop", ["center", "pad"])
 def test_nv12_for_nvenc_holds_the_same_pictures(crop: Any) -> None:
     planar = arrays(AreaReframer(crop=crop, image_size=200)(aloha_frames()))
-    frames = list(AreaReframer(crop=crop, image_size=200, handover=Handover("nv12"))(aloha_frames()))
+    frames = list(AreaReframer(crop=crop, image_size=200, handover=EncoderInput("nv12"))(aloha_frames()))
     assert {frame.format.name for frame in frames} == {"nv12"}
     np.testing.assert_array_equal(arrays(frame.reformat(format="yuv420p") for frame in frames), planar)
 
@@ -111,7 +111,7 @@ def test_nv12_for_nvenc_holds_the_same_pictures(crop: Any) -> None:
 @pytest.mark.skipif(not hardware.keeps_frames(), reason="frames over torch's memory need PyAV 18.1")
 def test_frames_in_place_are_one_surface_of_an_even_pitch() -> None:
     planar = arrays(AreaReframer(crop="center", image_size=200)(aloha_frames()))
-    handover = Handover("nv12", stays=True)
+    handover = EncoderInput("nv12", stays_on_card=True)
     frames = list(AreaReframer(crop="center", image_size=200, handover=handover)(aloha_frames()))
     assert {plane.line_size for frame in frames for plane in frame.planes} == {256}
     addresses = [[plane.buffer_ptr for plane in frame.planes] for frame in frames]

@@ -21,16 +21,16 @@ from millrace.engine.execution.workers import Workers
 from millrace.engine.layout import LEDGER
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.run import run_plan
+from millrace.engine.video.backends import Backends, Gpu
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.stages import Gpu, Stages
 from support.synthetic import write_dataset
 from support.waylaid import doing, end_node, kill, taken, wait_for
 
 if problem := hardware.torch_problem():
     pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
 
-AREA = Stages(resize="area", card="NVIDIA H200", driver="570.86")
-NVENC = Stages(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
+AREA = Backends(resize="area", card="NVIDIA H200", driver="570.86")
+NVENC = Backends(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
 ON_TENSORS = Gpu(device="cpu")
 NUM_EPISODES = 4
 # By default Ray waits 15 seconds before it gives a node up.
@@ -71,7 +71,7 @@ def raylet(cluster: Cluster) -> Iterator[int]:
         cluster.remove_node(node)
 
 
-def planned(source: Path, stages: Stages, gpu: Gpu | None = None) -> ConversionPlan:
+def planned(source: Path, stages: Backends, gpu: Gpu | None = None) -> ConversionPlan:
     recipe = recipe_for(source, robot="aloha", horizon=4, image_size=48)
     return made_with(plan_conversion(recipe), stages, gpu)
 

@@ -1,4 +1,4 @@
-"""PNG and JPEG files without what needs no decoding: texts, profiles and thumbnails, which may unpack to gigabytes."""
+"""Strip PNG and JPEG files of texts, profiles and thumbnails, which may unpack to gigabytes."""
 
 from collections.abc import Iterator
 
@@ -6,26 +6,26 @@ PNG = b"\x89PNG\r\n\x1a\n"
 # What pixels are made of, and short remarks on their colours and shape (PNG, third edition, 11.2 and 11.3).
 KEPT_CHUNKS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"pHYs"))
 MAX_SHORT_BYTES = 1024
-# libpng writes chunks of 8 kB, and the largest picture takes 265 MB.
+# libpng writes chunks of 8 kB, and the largest image takes 265 MB.
 MAX_CHUNKS = 1 << 16
 # Filters and interlacing add a byte a row, deflate a few a block.
 SLACK_BYTES = 1 << 16
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG's colour type
 # JFIF tells the shape of pixels, Adobe's segment how colours are coded.
 APP0, APP14, APP15, COMMENT, RST0, START_OF_SCAN = 0xE0, 0xEE, 0xEF, 0xFE, 0xD0, 0xDA
-# Progressive files have about ten scans; each costs as much time as a picture.
+# Progressive files have about ten scans; each costs as much time as an image.
 MAX_SCANS = 256
 
 
-def bare_png(content: bytes) -> bytes:
-    """A PNG of its pixels alone.
+def strip_png(content: bytes) -> bytes:
+    """Strip a PNG of all but its pixels.
 
     Raises:
         ValueError: it is malformed, or holds more than its pixels can need.
     """
     chunks = list(_png_chunks(content))
     size = sum(stop - start for kind, start, stop in chunks if kind == b"IDAT")
-    if size > _most_png_bytes(content):
+    if size > _max_png_bytes(content):
         raise ValueError(f"{size} bytes are more than its pixels can need")
     kept = [(start, stop) for kind, start, stop in chunks if _is_kept(kind, stop - start)]
     return (
@@ -54,8 +54,8 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     raise ValueError(f"it has more than {MAX_CHUNKS} chunks")
 
 
-def _most_png_bytes(content: bytes) -> int:
-    """What a picture of this size takes at the most, packed."""
+def _max_png_bytes(content: bytes) -> int:
+    """The most bytes that a packed image of this size takes."""
     if content[12:16] != b"IHDR":
         raise ValueError("it begins with no header")
     width, height = (int.from_bytes(content[place : place + 4], "big") for place in (16, 20))
@@ -64,11 +64,11 @@ def _most_png_bytes(content: bytes) -> int:
     return raw + raw // 8 + SLACK_BYTES
 
 
-def bare_jpeg(content: bytes) -> bytes:
-    """A JPEG without comments and what applications added; other than JFIF's and Adobe's own.
+def strip_jpeg(content: bytes) -> bytes:
+    """Strip a JPEG of comments and application segments, except JFIF's and Adobe's.
 
     Raises:
-        ValueError: it has more scans than any picture.
+        ValueError: it has more scans than any image.
     """
     if content.count(bytes((0xFF, START_OF_SCAN))) > MAX_SCANS:
         raise ValueError(f"it has more than {MAX_SCANS} scans")

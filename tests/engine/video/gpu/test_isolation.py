@@ -11,20 +11,20 @@ from time import sleep
 import pytest
 
 from conftest import REPOSITORY
-from millrace.engine.video.gpu.isolated import apart
+from millrace.engine.video.gpu.isolation import run_isolated
 
 WITHOUT_GUARD = """
 from functools import partial
-from millrace.engine.video.gpu.isolated import apart
+from millrace.engine.video.gpu.isolation import run_isolated
 print("begun")
-print(apart(partial(len, "four"), str))
+print(run_isolated(partial(len, "four"), str))
 """
 
 
 def test_what_is_printed_is_no_part_of_the_answer(capfd: pytest.CaptureFixture[str]) -> None:
-    assert apart(partial(subprocess.call, ["echo", "noise"]), str) == 0
-    assert apart(partial(print, "noise"), str) is None
-    assert apart(os.getpid, str) != os.getpid()
+    assert run_isolated(partial(subprocess.call, ["echo", "noise"]), str) == 0
+    assert run_isolated(partial(print, "noise"), str) is None
+    assert run_isolated(os.getpid, str) != os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -40,17 +40,19 @@ def test_what_is_printed_is_no_part_of_the_answer(capfd: pytest.CaptureFixture[s
     ids=["crash", "exit", "error"],
 )
 def test_a_crash_is_told(work: Callable[[], object], told: str) -> None:
-    assert apart(work, str).startswith(told)
+    assert run_isolated(work, str).startswith(told)
 
 
 def test_what_it_means_is_up_to_the_caller() -> None:
     """Nothing but a GPU's work has a driver to blame."""
-    assert apart(os.abort, str, why_dead="a codec crashed").endswith("died of SIGABRT: a codec crashed")
-    assert apart(partial(sleep, 600), str, limit_seconds=0.5, why_late="a disk hangs").endswith("a disk hangs")
+    assert run_isolated(os.abort, str, crash_reason="a codec crashed").endswith("died of SIGABRT: a codec crashed")
+    assert run_isolated(partial(sleep, 600), str, limit_seconds=0.5, late_reason="a disk hangs").endswith(
+        "a disk hangs"
+    )
 
 
 def test_a_hang_ends_after_a_time() -> None:
-    assert apart(partial(sleep, 600), str, limit_seconds=1) == "no answer within 1 s: the driver hangs"
+    assert run_isolated(partial(sleep, 600), str, limit_seconds=1) == "no answer within 1 s: the driver hangs"
 
 
 def test_a_script_without_a_guard_begins_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures that rows name by a path: PNG or JPEG files beside the parquet files, in the dataset's own folder."""
+"""Read images that rows name by a path: PNG or JPEG files in the dataset's own folder."""
 
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.sources.containment import why_refused
@@ -6,12 +6,12 @@ from millrace.engine.sources.damage import diagnose
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.picture_paths import NUM_FOLDERS, picture_candidates
 
-# No camera's picture is larger.
+# No camera's image is larger.
 MAX_BYTES = 256 << 20
 
 
-def read_picture(name: str, rows: RowRange, where: str) -> bytes:
-    """The content of the picture file that a row names.
+def read_image_file(name: str, rows: RowRange, where: str) -> bytes:
+    """Read the image file that a row names.
 
     Args:
         name: Relative to the dataset's folder, to its images/, or to the parquet file.

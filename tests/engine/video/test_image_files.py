@@ -12,8 +12,8 @@ import pytest
 import millrace.engine.sources.row_stream
 from millrace.engine.sources.checked_parquet import CheckedParquet
 from millrace.engine.sources.episode import ImageColumn, RowRange
+from millrace.engine.video.image_files import strip_jpeg, strip_png
 from millrace.engine.video.images import decode_images
-from millrace.engine.video.picture_files import bare_jpeg, bare_png
 from support.synthetic import encode_picture
 
 PICTURE = encode_picture(np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3))
@@ -30,27 +30,27 @@ def with_chunks(*chunks: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"eXIf", b"spAL"])
 def test_what_needs_no_decoding_is_dropped(kind: bytes) -> None:
-    assert bare_png(with_chunks(*[chunk(kind, b"text\0\0" + zlib.compress(bytes(1 << 20)))] * 200)) == PICTURE
+    assert strip_png(with_chunks(*[chunk(kind, b"text\0\0" + zlib.compress(bytes(1 << 20)))] * 200)) == PICTURE
 
 
 def test_what_pixels_mean_is_kept() -> None:
     short = with_chunks(chunk(b"tRNS", bytes(6)), chunk(b"gAMA", bytes(4)))
-    assert bare_png(short) == short
-    assert bare_png(PICTURE) is PICTURE
+    assert strip_png(short) == short
+    assert strip_png(PICTURE) is PICTURE
 
 
 def test_more_pixels_than_a_picture_has_are_not_unpacked() -> None:
     with pytest.raises(ValueError, match="more than its pixels can need"):
-        bare_png(with_chunks(chunk(b"IDAT", bytes(1 << 20))))
+        strip_png(with_chunks(chunk(b"IDAT", bytes(1 << 20))))
     with pytest.raises(ValueError, match="chunks"):
-        bare_png(with_chunks(*[chunk(b"tEXt", b"")] * 70_000))
+        strip_png(with_chunks(*[chunk(b"tEXt", b"")] * 70_000))
 
 
 def test_a_jpeg_keeps_its_pixels_alone() -> None:
     jpeg = encode_picture(np.full((16, 16, 3), 90, np.uint8), "jpeg")
     added = b"".join(b"\xff" + bytes([marker]) + (50_000).to_bytes(2, "big") + bytes(49_998) for marker in (0xE2, 0xFE))
-    bare = bare_jpeg(jpeg[:2] + added + jpeg[2:])
-    assert bare == bare_jpeg(jpeg)
+    bare = strip_jpeg(jpeg[:2] + added + jpeg[2:])
+    assert bare == strip_jpeg(jpeg)
     assert len(bare) <= len(jpeg)
     first, second = (av.CodecContext.create("mjpeg", "r").decode(av.Packet(content))[0] for content in (jpeg, bare))
     assert np.array_equal(first.to_ndarray(), second.to_ndarray())

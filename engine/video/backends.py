@@ -1,4 +1,4 @@
-"""Which code resizes and encodes a dataset's pictures, and how this run uses a GPU for it."""
+"""The resize backend and encoder of a dataset, and how a run uses a GPU for it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,13 +12,13 @@ NVENC: Literal["h264_nvenc"] = "h264_nvenc"
 Encoder = Literal["libx264", "h264_nvenc"]
 
 
-class Stages(BaseModel):
-    """What the bytes of a dataset's videos depend on: chosen once, and kept by every worker and every later run.
+class Backends(BaseModel):
+    """The resize backend and encoder, which decide the bytes of videos: chosen once for all workers and later runs.
 
-    Decoding is not among it: H.264, HEVC and AV1 say what each pixel is, whoever decodes.
+    The decoder is none of them: H.264, HEVC and AV1 define each pixel.
 
     resize: "area" is the exact mean of the source's pixels, the same on a GPU and without; "libavfilter" is the
-    CPU's own, a level off here and there. card, driver: of the GPU that was found when the choice was made.
+    CPU's own, which differs by a level in some pixels. card, driver: of the GPU when the choice was made.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,14 +33,14 @@ class Stages(BaseModel):
         return f"{self.resize} and {self.encoder}{where}"
 
 
-CPU_STAGES = Stages()
+CPU_BACKENDS = Backends()
 # Expected: eight workers keep a card's decoders busy, and each takes half a gigabyte of it; benchmarks/gpu.py measures.
 GPU_SHARE = 0.125
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """How workers that have a GPU use it; of the output it decides nothing.
+    """How workers that have a GPU use it; the output's bytes do not depend on it.
 
     device: torch's name of it. codecs: what is decoded on it. keeps_frames: decoded frames stay on the card until
     they are small (PyAV 18.1), or else pass through the host. num_sessions: of NVENC, which a card opens at once; None

@@ -1,4 +1,4 @@
-"""Work in a process of its own: a driver that crashes or hangs takes that along, and CUDA is not begun in this one."""
+"""Run work in its own process, which a driver may crash or hang, and without CUDA in this one."""
 
 import os
 import pickle
@@ -14,29 +14,29 @@ Instead = TypeVar("Instead")
 
 # torch alone may take half a minute to import from a slow disk.
 LIMIT_SECONDS = 120.0
-# A process that waits in the kernel does not die of it.
+# A process that waits in the kernel survives even SIGKILL.
 DYING_SECONDS = 5.0
 # The modules of this process, but not its `__main__`, as multiprocessing would have it: that may begin to work.
-CODE = "import sys; sys.path[:] = {path!r}; from millrace.engine.video.gpu.isolated import answer; answer()"
+CODE = "import sys; sys.path[:] = {path!r}; from millrace.engine.video.gpu.isolation import serve_work; serve_work()"
 HANGS, BROKEN = "the driver hangs", "the driver or a library is broken"
 
 
-def apart(
+def run_isolated(
     work: Callable[[], Result],
-    failed: Callable[[str], Instead],
+    on_failure: Callable[[str], Instead],
     *,
     limit_seconds: float = LIMIT_SECONDS,
-    why_late: str = HANGS,
-    why_dead: str = BROKEN,
+    late_reason: str = HANGS,
+    crash_reason: str = BROKEN,
 ) -> Result | Instead:
-    """What `work`, which can be pickled, returns in another process; or of `failed`, which is told why it did not.
+    """Run `work`, which can be pickled, in another process and return its result.
 
     Args:
-        work: What to do.
-        failed: Makes the result where that is not done.
-        limit_seconds: It may take.
-        why_late: What it means that it takes longer.
-        why_dead: What it means that the process ends before.
+        work: Called there without arguments.
+        on_failure: Makes the result from the reason where that process fails or is late.
+        limit_seconds: The most that it may take.
+        late_reason: What is wrong if it takes longer.
+        crash_reason: What is wrong if the process fails.
     """
     quiet = {"SVT_LOG": "1"}  # of the encoder that makes samples: errors only
     process = subprocess.Popen(
@@ -49,7 +49,7 @@ def apart(
     try:
         told, errors = process.communicate(pickle.dumps(work), timeout=limit_seconds)
     except subprocess.TimeoutExpired:
-        return failed(f"no answer within {limit_seconds:g} s: {why_late}")
+        return on_failure(f"no answer within {limit_seconds:g} s: {late_reason}")
     finally:
         if process.returncode is None:
             process.kill()
@@ -58,18 +58,18 @@ def apart(
     if process.returncode == 0:
         result: Result = pickle.loads(told)
         return result
-    return failed(f"the process that tried it {_end(process.returncode, errors)}: {why_dead}")
+    return on_failure(f"the process that tried it {_describe_end(process.returncode, errors)}: {crash_reason}")
 
 
-def _end(status: int, errors: bytes) -> str:
+def _describe_end(status: int, errors: bytes) -> str:
     if status < 0:
         return f"died of {signal.Signals(-status).name}"
     last = errors.decode(errors="replace").strip().rpartition("\n")[2]
     return f"failed ({last or f'exit status {status}'})"
 
 
-def answer() -> None:
-    """Run in the other process: do the work read from standard input; output of libraries is no part of the answer."""
+def serve_work() -> None:
+    """Run the work from standard input in this process and write its result; what libraries print goes to stderr."""
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         work: Callable[[], object] = pickle.load(sys.stdin.buffer)

@@ -1,1 +1,1 @@
-"""One episode, from its source to its files; free of Ray."""
+"""Convert one episode, from its source to its files; free of Ray."""

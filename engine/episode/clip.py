@@ -1,4 +1,4 @@
-"""One camera's clip of one output episode: copied where it may be, else encoded, or black."""
+"""Write one camera's clip of an output episode: copied where possible, else encoded, or black."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.histogram import RgbHistogram, feed_histogram
 from millrace.engine.video.stream_facts import read_stream_facts
 
-# Fewer are shown too short for a rate to be told.
+# Fewer frames do not show a rate.
 MIN_TIMED_FRAMES = 3
 
 
@@ -33,9 +33,9 @@ MIN_TIMED_FRAMES = 3
 class ClipSource:
     """Where an output clip comes from.
 
-    clip: None for black pictures. frames: those that are kept, (T',), increasing. root, episode, camera: the
-    source's own, by which a dataset of ours knows the clip. rate: of the episode's rows. size: width and height of its
-    pictures as info.json tells them, where it does.
+    clip: None for black frames. frames: those that are kept, (T',), increasing. root, episode, camera: the
+    source's own, by which a manifest lists the clip. rate: of the episode's rows. size: width and height of its
+    frames as info.json says, where it does.
     """
 
     clip: Clip | ImageColumn | None
@@ -48,8 +48,8 @@ class ClipSource:
 
 
 @dataclass(frozen=True)
-class MadeClip:
-    """What was written. stats: LeRobot's. redone, warnings: see `EncodedClip`."""
+class WrittenClip:
+    """A written clip. stats: LeRobot's. redone, warnings: see `EncodedClip`."""
 
     stats: ColumnSummary
     is_copied: bool
@@ -57,21 +57,21 @@ class MadeClip:
     warnings: tuple[Warned, ...] = ()
 
 
-def make_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> MadeClip:
+def write_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> WrittenClip:
     """Write an output clip to `path` and check it.
 
     Raises:
-        VideoError: the source is missing, corrupt or not what its rows promise.
+        VideoError: the source is missing or corrupt, or does not match its rows.
     """
-    if (copied := _copy(source, path, job.video, clock)) is not None:
-        return MadeClip(copied, is_copied=True)
+    if (copied := _try_copy(source, path, job.video, clock)) is not None:
+        return WrittenClip(copied, is_copied=True)
     encoded = encode_clip(source.clip, source.frames, path, job, clock)
     warnings = (*_check_rate(source, encoded.mean_fps), *_check_size(source), *encoded.warnings)
-    return MadeClip(encoded.stats, is_copied=False, redone=encoded.redone, warnings=warnings)
+    return WrittenClip(encoded.stats, is_copied=False, redone=encoded.redone, warnings=warnings)
 
 
 def _check_size(source: ClipSource) -> Iterator[Warned]:
-    """Warn if a video's frames have another size than info.json says; they are converted all the same."""
+    """Warn if a video's frames have another size than info.json says; they are converted anyway."""
     if source.size is None or not isinstance(source.clip, Clip):
         return
     found = read_stream_facts(source.clip).size
@@ -81,10 +81,10 @@ def _check_size(source: ClipSource) -> Iterator[Warned]:
 
 
 def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Warned]:
-    """Whether a video plays at the rate of its rows; frames that merely come late do not change its middle step.
+    """Check that a video plays at the rate of its rows; single late frames do not change its median step.
 
     Raises:
-        VideoError: it plays at another, and the user does not say which is right.
+        VideoError: it plays at another rate, and the user does not say which is right.
     """
     clip, fps = source.clip, source.rate.fps
     if not isinstance(clip, Clip) or mean_fps is None or clip.num_frames < MIN_TIMED_FRAMES:
@@ -103,10 +103,10 @@ def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Warne
     yield Warned(code="video-fps", message=message)
 
 
-def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> ColumnSummary | None:
-    """Take the clip over, if it is as wanted; None where it must be encoded, or does not survive."""
+def _try_copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> ColumnSummary | None:
+    """Copy the clip if it has the output's format; None where it must be encoded, or the copy proves damaged."""
     with clock.stage("probe"):
-        how = _how_to_copy(source, settings)
+        how = _choose_copy(source, settings)
     if how is None:
         return None
     assert isinstance(source.clip, Clip), "only videos are copied"
@@ -116,15 +116,15 @@ def _copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageC
             return known
     try:
         check_written(path, len(source.frames), settings, clock)
-        return _decoded_statistics(replace(source.clip, path=path, start_seconds=None, root=None), source.frames, clock)
+        return _measure_statistics(replace(source.clip, path=path, start_seconds=None, root=None), source.frames, clock)
     except VideoError as error:  # encoding decodes the source itself, and tells what is wrong with it
-        if any(system_errno(cause) is not None for cause in causes(error)):  # a copy may come to pass another time
+        if any(system_errno(cause) is not None for cause in causes(error)):  # a later try may succeed
             raise
         return None
 
 
-def _how_to_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None:
-    """None also where frames are left out, or pictures are no video."""
+def _choose_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None:
+    """None also where frames are dropped, or the source is no video."""
     clip = source.clip
     if not isinstance(clip, Clip) or len(source.frames) != clip.num_frames:
         return None
@@ -132,15 +132,15 @@ def _how_to_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None
 
 
 def _known_statistics(source: ClipSource) -> ColumnSummary | None:
-    """What a dataset of ours says of this very file, which it wrote and decoded."""
+    """Statistics of this file in the manifest of the dataset that Millrace wrote it to."""
     published = published_clips(source.root)
     if published is None or not isinstance(source.clip, Clip) or source.clip.start_seconds is not None:
         return None
     return published.picture_statistics(source.episode, source.camera, source.clip.path)
 
 
-def _decoded_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> ColumnSummary:
-    """Decode a whole clip, so that none is kept that cannot be, and count some of its pictures."""
+def _measure_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> ColumnSummary:
+    """Decode the whole copy, which proves that it can be decoded, and count some of its frames."""
     histogram = RgbHistogram()
     decoded = clock.iterate("decode", decode_clip(clip, frames))
     deque(clock.iterate("image statistics", feed_histogram(decoded, histogram, every=sampling_step(frames))), maxlen=0)

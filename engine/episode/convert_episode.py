@@ -19,7 +19,7 @@ from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, Episod
 from millrace.engine.dataset.rows import EpisodeRows, integers, vectors, write_rows
 from millrace.engine.dataset.stats import ColumnSummary, summarize_columns
 from millrace.engine.dataset.writing import finish, writing_to
-from millrace.engine.episode.clip import ClipSource, make_clip
+from millrace.engine.episode.clip import ClipSource, write_clip
 from millrace.engine.episode.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import (
@@ -74,7 +74,7 @@ class _Conversion:
 
     def __init__(self, plan: EpisodePlan, job: Job, out: Path, scratch: Path, reader: RowReader) -> None:
         self.plan, self.job, self.out, self.reader = plan, job, out, reader
-        # A worker that was given up for lost, with its node, may still be at the same episode.
+        # A worker that counts as lost may still convert the same episode.
         self.unfinished = scratch / f"{plan.index}-{uuid4().hex}"
         self.binding = job.bindings[plan.binding]
         self.paths = EpisodePaths(plan.index, job.chunks_size)
@@ -93,16 +93,16 @@ class _Conversion:
             EpisodeError: it cannot be converted; names the camera where one is concerned.
         """
         self._check_faults()
-        with self._blaming(None):
+        with self._attribute_errors(None):
             self._check_states()
             self._fetch()
             ranges, table = self._read()
-            self._fetch_pictures(ranges)
+            self._fetch_images(ranges)
             rows = self._make_rows(ranges, table)
             self._write_rows(rows)
         for camera in self.job.cameras:
             source_camera = self.binding.cameras.get(camera)
-            with self._blaming(source_camera or camera):
+            with self._attribute_errors(source_camera or camera):
                 self._write_clip(camera, source_camera, ranges)
         return EpisodeRecord(
             index=self.plan.index,
@@ -117,7 +117,7 @@ class _Conversion:
             copied=tuple(self.copied),
             redone=self.redone,
             warnings=tuple(self.warnings),
-            elsewhere=self._elsewhere(ranges),
+            elsewhere=self._unplanned_files(ranges),
             stats=self.stats,
             seconds=self.clock.seconds,
         )
@@ -135,12 +135,12 @@ class _Conversion:
             raise EpisodeDataError(message, FaultCode.CHANGED)
 
     @contextmanager
-    def _blaming(self, camera: str | None) -> Iterator[None]:
+    def _attribute_errors(self, camera: str | None) -> Iterator[None]:
         try:
             with writing_to(self.out):
                 yield
         except Exception as error:  # a bug of ours or of a codec must not stop the other episodes
-            reason = _reason(error)
+            reason = _describe_error(error)
             if camera is not None and fault_code(error) is FaultCode.MISSING:
                 reason += f"; to do without this camera, pass --camera -{camera}"
             raise EpisodeError(self.plan.episode.index, camera, reason) from error
@@ -151,13 +151,13 @@ class _Conversion:
             with self.clock.stage("download"):
                 self.plan.episode.fetch(self.binding.cameras.values())
 
-    def _fetch_pictures(self, ranges: tuple[RowRange, ...]) -> None:
+    def _fetch_images(self, ranges: tuple[RowRange, ...]) -> None:
         """Download image files, whose names are known only from the rows."""
         episode = self.plan.episode
         if episode.repository is not None:
             with self.clock.stage("download"):
                 used = [camera for camera in self.binding.cameras.values() if camera in episode.clips]
-                fetch_pictures({camera: _clip(episode, camera, ranges) for camera in used}, episode.repository)
+                fetch_pictures({camera: _find_clip(episode, camera, ranges) for camera in used}, episode.repository)
 
     def _read(self) -> tuple[tuple[RowRange, ...], pa.Table]:
         """The source's rows, and where they were found."""
@@ -181,8 +181,8 @@ class _Conversion:
         self.warnings += row_warnings(table, binding.rate, where=where)
         return ranges, table
 
-    def _elsewhere(self, ranges: tuple[RowRange, ...]) -> tuple[SourceFile, ...]:
-        """Files of rows whose state the plan does not have; that of a repository's is its commit."""
+    def _unplanned_files(self, ranges: tuple[RowRange, ...]) -> tuple[SourceFile, ...]:
+        """Files of rows whose state the plan lacks; files of a repository are known by its commit."""
         planned = self.plan.episode.paths
         found = dict.fromkeys(rows.path for rows in ranges if rows.path not in planned)
         if self.plan.episode.repository is not None:
@@ -197,7 +197,7 @@ class _Conversion:
         with self.clock.stage("map joints"):
             used = binding.map.state.gather, binding.map.action.gather
             state, action = (
-                _joints(table, wanted, joints, where)
+                _gather_joints(table, wanted, joints, where)
                 for wanted, joints in zip((binding.state, binding.action), used, strict=True)
             )
             kinds = binding.map.source.layout("action").action_kinds
@@ -214,7 +214,7 @@ class _Conversion:
         )
 
     def _check_limits(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:
-        """Warn of values beyond the source robot's limits; they are converted all the same."""
+        """Warn of values beyond the source robot's limits; they are converted anyway."""
         mapping = self.binding.map
         for vector, values, joint_map in zip(VECTORS, (state, action), (mapping.state, mapping.action), strict=True):
             for message in warn_beyond(vector, values, joint_map, mapping.source.layout(vector).joints):
@@ -235,9 +235,9 @@ class _Conversion:
             self.stats |= {name: summarize_columns(values) for name, values in rows.columns().items()}
 
     def _write_clip(self, camera: str, source_camera: str | None, ranges: tuple[RowRange, ...]) -> None:
-        """source_camera: None where the source has none, and its pictures are black."""
+        """source_camera: None where the source has none, and the clip is black."""
         source = ClipSource(
-            clip=None if source_camera is None else _clip(self.plan.episode, source_camera, ranges),
+            clip=None if source_camera is None else _find_clip(self.plan.episode, source_camera, ranges),
             frames=self.frames,
             root=self.binding.root,
             episode=self.plan.episode.index,
@@ -246,7 +246,7 @@ class _Conversion:
             size=None if source_camera is None else self.binding.sizes.get(source_camera),
         )
         unfinished = self.unfinished.with_suffix(f".{camera}")
-        made = make_clip(source, unfinished, self.job, self.clock)
+        made = write_clip(source, unfinished, self.job, self.clock)
         with self.clock.stage("digest"):
             self.files.append(finish(unfinished, self.out, self.paths.video(camera)))
         self.stats[camera_key(camera)] = made.stats
@@ -257,7 +257,7 @@ class _Conversion:
         self.warnings += (warned.model_copy(update={"camera": source.camera}) for warned in made.warnings)
 
 
-def _reason(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     is_named = isinstance(error, (MillraceError, OSError))
     if fault_code(error) is FaultCode.MEMORY:
         return f"memory ran out, or {error}" if is_named else f"memory ran out, {type(error).__name__}: {error}"
@@ -279,20 +279,20 @@ def _check_order(table: pa.Table, where: str) -> None:
         )
 
 
-def _joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64], where: str) -> NDArray[np.float32]:
+def _gather_joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64], where: str) -> NDArray[np.float32]:
     """The robot's joints in the robot's order, shape (T, D); only joints that are used must be finite."""
     places = wanted.gather[used[used < len(wanted.gather)]]
-    parts, start = [], 0
+    columns, start = [], 0
     for column, width in zip(wanted.columns, wanted.widths, strict=True):
-        part = vectors(table, column, where=where, used=places - start)
-        if part.shape[1] != width:
+        values = vectors(table, column, where=where, used=places - start)
+        if values.shape[1] != width:
             raise RowsError(
-                f"column '{column}' holds {part.shape[1]} values a row in {where}, but the metadata says {width}",
+                f"column '{column}' holds {values.shape[1]} values a row in {where}, but the metadata says {width}",
                 FaultCode.WIDTH,
             )
-        parts.append(part)
+        columns.append(values)
         start += width
-    return np.concatenate(parts, axis=1)[:, wanted.gather]
+    return np.concatenate(columns, axis=1)[:, wanted.gather]
 
 
 def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str) -> NDArray[np.int64]:
@@ -314,7 +314,7 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
     return ours[inverse]
 
 
-def _clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> Clip | ImageColumn:
+def _find_clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> Clip | ImageColumn:
     """One camera's clip; images inside parquet files are where the rows were found."""
     if camera not in episode.clips:
         raise VideoError("this episode has no video of this camera", FaultCode.MISSING)

@@ -1,4 +1,4 @@
-"""Decode a source clip, make its frames square and encode them: on a GPU where the run has one, or else on the CPU."""
+"""Decode a source clip, make its frames square and encode them, on a GPU where the run has one."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -14,7 +14,7 @@ from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.record import Warned
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.dataset.writing import OF_WRITING
-from millrace.engine.episode.picture_warnings import PictureWatch, is_plain
+from millrace.engine.episode.frame_warnings import FrameWatch, is_upright_square
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.planning.plan import Job
@@ -35,10 +35,10 @@ NUM_SAMPLED_FRAMES = 4
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """What was written.
+    """An encoded clip.
 
-    stats: LeRobot's. redone: why a GPU did not do what it should, and the CPU did. warnings: what is remarkable about
-    the source's pictures. mean_fps: of the source's video, frames by duration; None where nothing says.
+    stats: LeRobot's. redone: why the CPU did what a GPU should have done. warnings: about the source's frames.
+    mean_fps: of the source's video, frames by duration; None where unknown.
     """
 
     stats: ColumnSummary
@@ -56,7 +56,7 @@ def encode_clip(
     same, as both use the dataset's resize backend; where NVENC encodes, the CPU can only decode and resize.
 
     Raises:
-        VideoError: the source is missing, corrupt or not what its rows promise, or NVENC failed.
+        VideoError: the source is missing or corrupt, or does not match its rows, or NVENC failed.
     """
     redone = None
     if job.gpu is not None:
@@ -72,10 +72,10 @@ def encode_clip(
     except Exception as error:
         if job.video.backends.encoder != NVENC or getattr(error, "errno", None) in OF_WRITING:
             raise
-        raise _gone(error) from error
+        raise _nvenc_error(error) from error
 
 
-def _gone(error: Exception) -> VideoError:
+def _nvenc_error(error: Exception) -> VideoError:
     return VideoError(
         f"{NVENC} failed ({getattr(error, 'strerror', None) or error}), and no other encoder may continue its work. "
         "Run the same command where the GPU works, or pass --overwrite --device cpu",
@@ -87,32 +87,32 @@ def _encode(
     clip: Clip | ImageColumn | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock
 ) -> EncodedClip:
     histogram, facts = RgbHistogram(), StreamFacts()
-    watch = PictureWatch()
+    observer = FrameWatch()
     if clip is None:
-        pictures = black_frames(len(frames), job.video.image_size)
+        output = black_frames(len(frames), job.video.image_size)
     else:
         facts = read_stream_facts(clip)
-        job = job if is_plain(clip, facts) else _by_libavfilter(job)
-        decoded = watch.stored(clock.iterate("decode", decode_clip(clip, frames, decoder=_decoder(job.gpu))))
-        pictures = clock.iterate("crop and scale", _reframed(decoded, job, facts.pixel_aspect))
-    counted = clock.iterate("image statistics", feed_histogram(pictures, histogram, every=sampling_step(frames)))
+        job = job if is_upright_square(clip, facts) else _use_libavfilter(job)
+        decoded = observer.watch(clock.iterate("decode", decode_clip(clip, frames, decoder=_decoder(job.gpu))))
+        output = clock.iterate("crop and scale", _reframe(decoded, job, facts.pixel_aspect))
+    counted = clock.iterate("image statistics", feed_histogram(output, histogram, every=sampling_step(frames)))
     is_nvenc = job.video.backends.encoder == NVENC  # its driver gives numbers of the system, too
     with clock.stage("encode"), nullcontext() if is_nvenc else naming(path):
         write_h264(path, counted, job.video, color_tags=facts.color_tags)
     check_written(path, len(frames), job.video, clock)
-    warnings = () if clip is None else watch.warnings(facts, histogram)
+    warnings = () if clip is None else observer.warnings(facts, histogram)
     return EncodedClip(histogram.summary(), warnings=warnings, mean_fps=facts.mean_fps)
 
 
-def _by_libavfilter(job: Job) -> Job:
-    """What pictures need that are to be turned, or whose pixels are not square, only libavfilter does here."""
-    stages = job.video.backends.model_copy(update={"resize": "libavfilter"})
-    return replace(job, gpu=None, video=replace(job.video, backends=stages))
+def _use_libavfilter(job: Job) -> Job:
+    """The job for frames that are turned or have pixels that are not square: only libavfilter handles these."""
+    backends = job.video.backends.model_copy(update={"resize": "libavfilter"})
+    return replace(job, gpu=None, video=replace(job.video, backends=backends))
 
 
 @lru_cache
 def _decoder(gpu: Gpu | None) -> OpenDecoder:
-    """Kept, as decoders on a card serve clip after clip."""
+    """Cached, as decoders on a card serve clip after clip."""
     if gpu is None or not gpu.codecs:
         return open_cpu_decoder
     from millrace.engine.video.gpu.nvdec import Nvdec
@@ -120,7 +120,7 @@ def _decoder(gpu: Gpu | None) -> OpenDecoder:
     return Nvdec(gpu.codecs, keeps_frames=gpu.keeps_frames)
 
 
-def _reframed(decoded: Iterable[Frame], job: Job, pixel_aspect: Fraction) -> Iterator[Frame]:
+def _reframe(decoded: Iterable[Frame], job: Job, pixel_aspect: Fraction) -> Iterator[Frame]:
     size, gpu = job.video.image_size, job.gpu
     if job.video.backends.resize == "libavfilter":
         return map(Reframer(crop=job.crop, image_size=size, pixel_aspect=pixel_aspect), decoded)
@@ -128,21 +128,21 @@ def _reframed(decoded: Iterable[Frame], job: Job, pixel_aspect: Fraction) -> Ite
     from millrace.engine.video.gpu.area_reframe import AreaReframer, EncoderInput
 
     stays = gpu is not None and gpu.keeps_frames
-    handover = EncoderInput("nv12", stays) if job.video.backends.encoder == NVENC else EncoderInput()
+    encoder_input = EncoderInput("nv12", stays) if job.video.backends.encoder == NVENC else EncoderInput()
     device = "cpu" if gpu is None else gpu.device
-    return AreaReframer(crop=job.crop, image_size=size, device=device, handover=handover)(decoded)
+    return AreaReframer(crop=job.crop, image_size=size, device=device, handover=encoder_input)(decoded)
 
 
 def sampling_step(frames: NDArray[np.int64]) -> int:
-    """Every how many frames one is counted for the image statistics."""
+    """One in so many frames is counted for the image statistics."""
     return -(-len(frames) // NUM_SAMPLED_FRAMES)
 
 
 def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: StageClock) -> None:
-    """The written file is what the dataset will promise.
+    """Check that a written file has the frames and format that the dataset will state.
 
     Raises:
-        VideoError: it is not, or cannot be read back; which is not the source's fault.
+        VideoError: it does not, or cannot be read back, which is not the source's fault.
     """
     try:
         with clock.stage("probe"):

@@ -1,4 +1,4 @@
-"""What is remarkable about an episode's rows as they are converted; `inspect` makes the same checks."""
+"""Warnings about an episode's rows as they are converted; `inspect` makes the same checks."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ FRAME_INDEX, TIMESTAMP = "frame_index", "timestamp"
 
 
 def row_warnings(table: pa.Table, rate: SourceRate, *, where: str) -> list[Warned]:
-    """What the clock and the numbering of rows show, where they have such columns.
+    """Warnings about timestamps and frame_index, where rows have them.
 
     Raises:
         RowsError: their timestamps run at another rate than the source's.

@@ -1,4 +1,4 @@
-"""Where the time of an episode goes, while its stages call each other."""
+"""Measure the time of each stage of an episode; stages may call each other."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator

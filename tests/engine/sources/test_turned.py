@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from conftest import IMAGE_SIZE, LOCAL, convert_here, recipe_for, video_path
 from millrace.engine.convert import convert, plan_conversion
-from millrace.engine.episode.picture_warnings import is_plain
+from millrace.engine.episode.frame_warnings import is_upright_square
 from millrace.engine.errors import EpisodesFailed
 from millrace.engine.inspection import inspect_dataset
 from millrace.engine.sources import Clip
@@ -112,7 +112,7 @@ def test_a_crop_is_noted_of_the_picture_as_it_is_shown(tmp_path: Path) -> None:
 def test_what_needs_more_than_a_crop_is_left_to_the_cpu(source: Path) -> None:
     for episode, (turn, _, aspect, _) in enumerate(FILMS):
         clip = Clip(video_path(source, episode), LENGTH, Fraction(FPS))
-        assert is_plain(clip, read_stream_facts(clip)) == (turn == TURNS["upright"] and aspect == 1)
+        assert is_upright_square(clip, read_stream_facts(clip)) == (turn == TURNS["upright"] and aspect == 1)
 
 
 def test_an_angle_that_is_no_quarter_turn_is_an_error(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is remarkable about a clip's pictures, noticed while they are converted."""
+"""Warnings about a clip's frames, found while they are converted."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,15 +16,15 @@ MIN_COMPARED = 3
 DEEP_GREY = ("gray9", "gray10", "gray12", "gray14", "gray16", "grayf")
 
 
-class PictureWatch:
-    """Sees a clip's first frame as it was stored."""
+class FrameWatch:
+    """Notes format and turn of a clip's first decoded frame."""
 
     def __init__(self) -> None:
         self.turn: tuple[int, ...] = UPRIGHT
         self.pix_fmt, self.size = "", (0, 0)
 
-    def stored(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Pass frames on."""
+    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield the frames; note the first on the way."""
         for number, frame in enumerate(frames):
             if number == 0:
                 self.turn, self.pix_fmt, self.size = display_turn(frame), frame.format.name, (frame.width, frame.height)
@@ -54,6 +54,6 @@ class PictureWatch:
             yield "still-video", f"{message}; `millrace inspect` tells whether the robot moves meanwhile"
 
 
-def is_plain(clip: Clip | ImageColumn, facts: StreamFacts) -> bool:
-    """Whether pictures need only be cropped and scaled; others are left to libavfilter, with a GPU or without."""
+def is_upright_square(clip: Clip | ImageColumn, facts: StreamFacts) -> bool:
+    """Whether frames are not turned and have square pixels; only libavfilter handles others."""
     return facts.pixel_aspect == 1 and (isinstance(clip, ImageColumn) or read_boxes(clip.path).is_upright)

@@ -17,12 +17,12 @@ from tyro.conf import UseAppendAction, arg
 
 from millrace.commands.flags import Flag
 from millrace.commands.progress import stage_progress
+from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.engine.sources.selection import parse_selection
 from millrace.engine.text import printable
 from millrace.train.checkpoint import expand
 from millrace.train.errors import SettingsError
 from millrace.train.evaluate_settings import EvaluateSettings, ServerAddress
-from millrace.train.settings import EmbodimentTag
 from millrace.train.training_dataset import TrainingDataset
 
 if TYPE_CHECKING:  # which import ray

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from millrace.train.preflight.parameters import Component
+from millrace.train.groot.components import Component
 from millrace.train.preflight.resources import (
     ACTIVATION_BYTES,
     GPU_SAMPLES_PER_SECOND,

@@ -9,9 +9,9 @@ import tyro
 from tyro.conf import UseAppendAction, arg
 
 from millrace.commands.flags import Flag
+from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.engine.text import printable
 from millrace.train.serve import DEFAULT_PORT, ServeSettings
-from millrace.train.settings import EmbodimentTag
 
 
 @dataclass(frozen=True)

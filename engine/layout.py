@@ -9,9 +9,6 @@ CODEBASE_VERSION = "v2.1"
 DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
-# State values, and action values, that N1.6's released checkpoint takes: max_state_dim, max_action_dim.
-MAX_DIMS = 128
-
 STATE = "observation.state"
 ACTION = "action"
 CAMERA_PREFIX = "observation.images."

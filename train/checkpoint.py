@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from millrace.embodiments.errors import unknown_name
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
+from millrace.engine.dataset.releases import CURRENT
 from millrace.train.checkpoint_files import checkpoint_files
 from millrace.train.checkpoint_statistics import STATISTICS, Widths, read_widths
 from millrace.train.errors import ConfigError
@@ -91,7 +92,7 @@ class Checkpoint:
             ConfigError: there is no telling which.
             UnknownName: the checkpoint has learnt nothing under that tag.
         """
-        tag = asked.lower() if asked else self.trained_tag
+        tag = CURRENT.tag_value(asked) if asked else self.trained_tag
         tags = tuple(self.configs)
         if tag is None and len(tags) == 1:
             return tags[0]

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.errors import SettingsError
-from millrace.train.settings import EmbodimentTag
 
 
 @dataclass(frozen=True)

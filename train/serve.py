@@ -4,10 +4,10 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import SettingsError
 from millrace.train.frames import read_framings
-from millrace.train.settings import EmbodimentTag
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
 

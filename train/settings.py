@@ -7,20 +7,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import UseAppendAction
 
+from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG, EmbodimentTag, VideoBackend
 from millrace.train.errors import SettingsError
 
-# gr00t/data/embodiment_tags.py at n1.6-release: the names of EmbodimentTag; its values are the same in lower case.
-EmbodimentTag = Literal[
-    "ROBOCASA_PANDA_OMRON",
-    "GR1",
-    "UNITREE_G1",
-    "LIBERO_PANDA",
-    "OXE_GOOGLE",
-    "OXE_WIDOWX",
-    "OXE_DROID",
-    "BEHAVIOR_R1_PRO",
-    "NEW_EMBODIMENT",
-]
 Precision = Literal["bf16", "tf32", "fp32"]
 
 # Smallest value of each flag that counts something.
@@ -45,7 +34,7 @@ class FinetuneFlags:
 
     base_model_path: str
     """The pretrained model: a checkpoint folder, or a name on the Hugging Face Hub."""
-    embodiment_tag: EmbodimentTag = "NEW_EMBODIMENT"
+    embodiment_tag: EmbodimentTag = DEFAULT_TAG
     """The robot, as GR00T calls it. GR1 takes the dataset's own modality config; UNITREE_G1 has GR00T's."""
     modality_config_path: Path | None = None
     """A modality config file; by default the dataset's own modality_config.py, where GR00T has none for the tag."""
@@ -60,7 +49,7 @@ class FinetuneFlags:
     """Train the projectors of state and action."""
     tune_diffusion_model: bool = True
     """Train the diffusion action head."""
-    state_dropout_prob: float = 0.0
+    state_dropout_prob: float = CURRENT.state_dropout
     """Probability with which a sample's state is dropped."""
 
     random_rotation_angle: int | None = None
@@ -74,7 +63,7 @@ class FinetuneFlags:
     """Samples in an optimizer step, over all workers and accumulation steps."""
     dataloader_num_workers: int = 2
     """Loader processes of each worker."""
-    learning_rate: float = 1e-4
+    learning_rate: float = CURRENT.learning_rate
     """Highest learning rate."""
     gradient_accumulation_steps: int = 1
     """Passes whose gradients make one step; --global-batch-size counts all of them."""
@@ -82,7 +71,7 @@ class FinetuneFlags:
     """Folder of checkpoints and logs; on a cluster one that all nodes share."""
     experiment_name: str | None = None
     """A folder in --output-dir for this run, and its name in wandb."""
-    wandb_project: str = "finetune-gr00t-n1d6"
+    wandb_project: str = CURRENT.wandb_project
     """Project in wandb."""
     save_steps: int = 1000
     """Steps from checkpoint to checkpoint."""
@@ -98,9 +87,9 @@ class FinetuneFlags:
     """Weight decay."""
     warmup_ratio: float = 0.05
     """Share of the steps in which the learning rate rises."""
-    shard_size: int = 2**10
+    shard_size: int = CURRENT.shard_size
     """Samples that a loader process holds at a time."""
-    episode_sampling_rate: float = 0.1
+    episode_sampling_rate: float = CURRENT.sampling_rate
     """Share of an episode that goes into one shard; lower mixes better and decodes more."""
     num_shards_per_epoch: int = int(1e5)
     """Shards drawn before the order is drawn again."""
@@ -111,7 +100,7 @@ class FinetuneFlags:
     """DeepSpeed ZeRO stage."""
     precision: Precision | None = None
     """Arithmetic; by default bf16 (with TF32, as in N1.6) on GPUs, fp32 on a CPU."""
-    video_backend: Literal["torchcodec", "decord"] = "torchcodec"
+    video_backend: VideoBackend = "torchcodec"
     """Decoder of GR00T's own loader; see --stock-loader."""
     multiprocessing_context: Literal["fork", "forkserver", "spawn"] = "forkserver"
     """How loader processes start. N1.6 forks, which can deadlock in a process with threads, as Ray's are."""
@@ -192,7 +181,7 @@ class FinetuneSettings(FinetuneFlags):
     @property
     def tag(self) -> str:
         """The embodiment tag as it stands in files: EmbodimentTag's value."""
-        return self.embodiment_tag.lower()
+        return CURRENT.tag_value(self.embodiment_tag)
 
     @property
     def uses_deepspeed(self) -> bool:

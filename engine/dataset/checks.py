@@ -1,6 +1,6 @@
 """Every check of `validate`: its stable code, how bad it is when broken, what it promises, and what to do then.
 
-An error: GR00T N1.6 or LeRobot fails on the dataset or reads something else than was recorded, or its files contradict
+An error: GR00T or LeRobot fails on the dataset or reads something else than was recorded, or its files contradict
 each other. A warning: readers get by, but it costs something or was probably not meant. A note: it was meant so.
 """
 
@@ -167,9 +167,7 @@ CHECKS: dict[str, Check] = {
     # modality_config.py
     "config-syntax": Check("error", "modality_config.py is Python.", CONFIG),
     "config-dynamic": Check("warning", "modality_config.py can be understood without running it.", CONFIG),
-    "config-tag": Check(
-        "error", "It registers for a tag that N1.6 has and has no config for, as NEW_EMBODIMENT.", CONFIG
-    ),
+    "config-tag": Check("error", "It registers for a tag that GR00T has and has no config for.", CONFIG),
     "config-keys": Check("error", "modality_config.py names only what modality.json has.", CONFIG),
     "config-action-configs": Check("error", "It has one ActionConfig for each action key.", CONFIG),
     "config-relative": Check("error", "Each RELATIVE action has its state among the state keys, as wide.", CONFIG),
@@ -180,9 +178,9 @@ CHECKS: dict[str, Check] = {
         'Put "language": ModalityConfig(delta_indices=[0], modality_keys=["task"]) into it',
     ),
     # what training needs of the data; what it needs of a model is train/preflight's
-    "model-dims": Check("error", "State and action of the config fit N1.6's 128 values each.", CONFIG),
-    "model-dims-all": Check("warning", "Where there is no config, all groups together fit N1.6's 128 values.", CONFIG),
-    "model-horizon": Check("error", "The action chunk fits N1.6's 50 steps.", CONFIG),
+    "model-dims": Check("error", "State and action of the config fit the released model.", CONFIG),
+    "model-dims-all": Check("warning", "Where there is no config, all groups together fit the model.", CONFIG),
+    "model-horizon": Check("error", "The action chunk fits the released model.", CONFIG),
     "episodes-too-short": Check(
         "error",
         "At least one episode is as long as an action chunk.",

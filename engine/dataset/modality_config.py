@@ -20,14 +20,12 @@ from millrace.engine.dataset.literals import (
     texts,
 )
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.releases import DEFAULT_TAG
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.sources.containment import why_foreign
 
 MAX_BYTES = 1 << 20
 MAX_MODALITIES = 16
-
-# What register_modality_config takes where it is given no tag (N1.6, gr00t/configs/data/embodiment_configs.py).
-DEFAULT_TAG = "NEW_EMBODIMENT"
 
 
 @dataclass(frozen=True)

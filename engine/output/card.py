@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
 from millrace.engine.fps import format_fps
 from millrace.engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
 from millrace.engine.output.warned import WarningSum
@@ -26,7 +27,7 @@ configs:
 
 # {title}
 
-A LeRobot v2.1 dataset for NVIDIA GR00T N1.6, converted by Millrace.
+A LeRobot v2.1 dataset for NVIDIA GR00T {release}, converted by Millrace.
 
 | | |
 |---|---|
@@ -51,14 +52,14 @@ A LeRobot v2.1 dataset for NVIDIA GR00T N1.6, converted by Millrace.
 
 {own_tag}With NVIDIA's launcher, from a checkout of Isaac-GR00T:
 
-    python -m gr00t.experiment.launch_finetune --base-model-path nvidia/GR00T-N1.6-3B \\
-        --dataset-path DATASET --embodiment-tag NEW_EMBODIMENT \\
+    python -m gr00t.experiment.launch_finetune --base-model-path {base_model} \\
+        --dataset-path DATASET --embodiment-tag {default_tag} \\
         --modality-config-path DATASET/{config}
 """
 OWN_TAG = """\
 GR00T knows this robot under its own tag, with a modality config of its own, so that none is given:
 
-    python -m gr00t.experiment.launch_finetune --base-model-path nvidia/GR00T-N1.6-3B \\
+    python -m gr00t.experiment.launch_finetune --base-model-path {base_model} \\
         --dataset-path DATASET --embodiment-tag {tag}
 
 Or as a new embodiment. """
@@ -102,8 +103,11 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         sources=SOURCES.format(rows="\n".join(_source_rows(plan))) if len(plan.job.bindings) > 1 else "",
         warnings=WARNINGS.format(lines="\n".join(_warning_lines(warnings))) if warnings else "",
         tasks="\n".join(_task_lines(plan.tasks)),
-        own_tag="" if plan.target.tag is None else OWN_TAG.format(tag=plan.target.tag),
+        own_tag="" if plan.target.tag is None else OWN_TAG.format(base_model=CURRENT.base_model, tag=plan.target.tag),
         config=MODALITY_CONFIG,
+        release=CURRENT.name,
+        base_model=CURRENT.base_model,
+        default_tag=DEFAULT_TAG,
     )
 
 

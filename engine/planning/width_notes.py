@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 
 from millrace.embodiments import CompiledMap
-from millrace.engine.layout import MAX_DIMS
+from millrace.engine.dataset.releases import CURRENT
 
 
 def width_notes(compiled: CompiledMap) -> Iterator[str]:
-    """A warning for each of state and action of which more is trained than GR00T N1.6 takes."""
+    """A warning for each of state and action of which more is trained than GR00T takes."""
     robot = compiled.target
     for vector, groups in (("state", compiled.trained_state), ("action", compiled.trained_action)):
         num_values = sum(len(robot.groups[name].joints) for name in groups)
-        if num_values > MAX_DIMS:
+        if num_values > (limit := CURRENT.limits.max_dims[vector]):
             yield (
-                f"warning: '{robot.name}' has {num_values} {vector} values and GR00T N1.6 takes {MAX_DIMS}. Delete the "
-                f"groups that it does not need from its robot file; in a column without names, `column_slices:` tells "
-                "where the others lie (docs/robots.md)"
+                f"warning: '{robot.name}' has {num_values} {vector} values and GR00T {CURRENT.name} takes {limit}. "
+                "Delete the groups that it does not need from its robot file; in a column without names, "
+                "`column_slices:` tells where the others lie (docs/robots.md)"
             )

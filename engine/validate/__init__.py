@@ -15,6 +15,7 @@ from millrace.engine.dataset.metadata import Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem, Report, format_report, to_json
 from millrace.engine.dataset.reading import read_metadata
+from millrace.engine.dataset.releases import VideoBackend
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate.episode_statistics import episode_statistics_problems
 from millrace.engine.validate.info import info_problems, template_problems
@@ -25,7 +26,7 @@ from millrace.engine.validate.size_limits import limit_problems
 from millrace.engine.validate.statistics import spread_problems, value_problems
 from millrace.engine.validate.stored_statistics import read_relative_stats, read_stats
 from millrace.engine.validate.training import training_problems
-from millrace.engine.validate.video_checks import VideoBackend, orphan_videos, video_problems
+from millrace.engine.validate.video_checks import orphan_videos, video_problems
 
 __all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "format_report", "to_json", "validate"]
 

@@ -3,17 +3,14 @@
 from collections.abc import Iterator, Mapping
 
 from millrace.engine.dataset.metadata import MODALITY, GrootFeature, JointSlice, Metadata, ModalityFile
-from millrace.engine.dataset.modality_config import DEFAULT_TAG, GrootConfig
+from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.text import join_names
 
 # Language keys that GR00T fills from episodes.jsonl (lerobot_episode_loader.py, LANG_KEYS).
 EPISODE_LANGUAGE = ("task", "sub_task")
-# N1.6's EmbodimentTag: those that a config may be registered for, and those that have one already, for which
-# register_modality_config stops (gr00t/data/embodiment_tags.py, gr00t/configs/data/embodiment_configs.py).
-FREE_TAGS = ("NEW_EMBODIMENT", "GR1", "ROBOCASA_PANDA_OMRON")
-TAKEN_TAGS = ("UNITREE_G1", "LIBERO_PANDA", "OXE_WIDOWX", "OXE_GOOGLE", "BEHAVIOR_R1_PRO", "OXE_DROID")
 
 
 def modality_problems(metadata: Metadata) -> Iterator[Problem]:
@@ -23,9 +20,7 @@ def modality_problems(metadata: Metadata) -> Iterator[Problem]:
         return
     for part in ("state", "action", "video"):
         if not getattr(modality, part):
-            yield Problem.of(
-                "modality-empty", MODALITY, f"names no {part}; GR00T N1.6 needs all of state, action and video"
-            )
+            yield Problem.of("modality-empty", MODALITY, f"names no {part}; GR00T needs all of state, action and video")
     features = metadata.info.features
     for kind, groups in modality.groups.items():
         yield from _group_problems(kind, groups, features)
@@ -97,8 +92,9 @@ def _takes_language_of_episodes(config: GrootConfig | None) -> bool:
 
 
 def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Problem]:
-    if config.tag not in FREE_TAGS:
-        reason = "has a config in N1.6" if config.tag in TAKEN_TAGS else "is no tag of N1.6"
+    has_config = CURRENT.has_config(config.tag)
+    if has_config or config.tag not in CURRENT.tag_names:
+        reason = f"has a config in {CURRENT.name}" if has_config else f"is no tag of {CURRENT.name}"
         message = f"registers for {config.tag}, which {reason}, so GR00T stops: use {DEFAULT_TAG}"
         yield Problem.of("config-tag", MODALITY_CONFIG, message)
     known = {

@@ -11,11 +11,12 @@ from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, float32_moments, groot_statistics
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.dataset.stats import Statistics
 from millrace.engine.errors import NoScratchSpace
 from millrace.engine.text import join_names
 from millrace.engine.validate.stored_statistics import MEAN_DRIFT, NAMES, Stored, relative_group
-from millrace.engine.validate.training import MAX_HORIZON, Trained
+from millrace.engine.validate.training import find_trained_groups
 
 # GR00T adds up float32 in float32: its mean and std of many rows may be off by this part of max - min.
 MOMENTS_TOLERANCE = 1e-3
@@ -94,7 +95,11 @@ def _recomputable(metadata: Metadata, relative: Mapping[str, Stored]) -> dict[st
     for name, stored in relative.items():
         group = relative_group(metadata, metadata.modality, name)
         num_steps, width = stored.values["mean"].shape
-        if isinstance(group, RelativeGroup) and num_steps <= MAX_HORIZON and not _is_pose(metadata, name, width):
+        if (
+            isinstance(group, RelativeGroup)
+            and num_steps <= CURRENT.limits.max_horizon
+            and not _is_pose(metadata, name, width)
+        ):
             groups[name] = group
     return {name: group for name, group in groups.items() if _fits(metadata, group)}
 
@@ -149,7 +154,7 @@ def spread_problems(
     constant: list[str] = []
     resting: list[str] = []
     tiny: list[str] = []
-    for modality, groups in Trained.of(metadata).groups.items():
+    for modality, groups in find_trained_groups(metadata).items():
         for name, group in groups.items():
             for index, spread in _spreads(stats.get(group.column(modality)), group):
                 label = (

@@ -1,50 +1,26 @@
-"""What training needs of the data alone: dims, chunks and shards that GR00T N1.6 can take."""
+"""What training needs of the data alone: dims, chunks and shards that GR00T can take."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from millrace.engine.dataset.checks import CHECKS, Check
 from millrace.engine.dataset.metadata import EPISODES, MODALITY, JointSlice, Metadata
+from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.releases import CURRENT, ModelLimits
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
-from millrace.engine.layout import MAX_DIMS, MODALITY_CONFIG
+from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.text import join_names
 
-# The processor of N1.6's released checkpoint: max_action_horizon.
-MAX_HORIZON = 50
-# Where neither a config nor relative_stats.json tells: the guides' and most of NVIDIA's configs'.
-DEFAULT_HORIZON = 16
-# N1.6's launch_finetune defaults: shard_size and episode_sampling_rate.
-SHARD_SIZE = 1024
-SAMPLING_RATE = 0.1
 
-
-@dataclass(frozen=True)
-class Trained:
-    """Groups that a policy is trained on: the config's, or all where there is none. num_values: by modality."""
-
-    groups: Mapping[str, Mapping[str, JointSlice]]
-    num_values: Mapping[str, int]
-
-    @classmethod
-    def of(cls, metadata: Metadata) -> "Trained":
-        """Those of a dataset, keys that do not exist left out."""
-        known = {} if metadata.modality is None else metadata.modality.groups
-        config = metadata.config
-        groups = {
-            modality: {name: group for name, group in found.items() if config is None or name in config.keys(modality)}
-            for modality, found in known.items()
-        }
-        state = None if config is None else config.modalities.get("state")
-        doubled = () if state is None else state.sin_cos_keys
-        num_values = {
-            modality: sum(
-                group.width * (2 if modality == "state" and name in doubled else 1) for name, group in found.items()
-            )
-            for modality, found in groups.items()
-        }
-        return cls(groups, num_values)
+def find_trained_groups(metadata: Metadata) -> Mapping[str, Mapping[str, JointSlice]]:
+    """By modality the groups that a policy is trained on: the config's that exist, or all where there is none."""
+    known = {} if metadata.modality is None else metadata.modality.groups
+    config = metadata.config
+    return {
+        modality: {name: group for name, group in found.items() if config is None or name in config.keys(modality)}
+        for modality, found in known.items()
+    }
 
 
 def training_problems(metadata: Metadata, *, stored_horizon: int | None) -> Iterator[Problem]:
@@ -56,15 +32,37 @@ def training_problems(metadata: Metadata, *, stored_horizon: int | None) -> Iter
     """
     config = metadata.config
     horizon, span = (stored_horizon, stored_horizon) if config is None else (config.horizon, config.span)
-    code, path = ("model-dims-all", MODALITY) if config is None else ("model-dims", MODALITY_CONFIG)
-    for modality, num_values in Trained.of(metadata).num_values.items():
-        if num_values > MAX_DIMS:
-            message = f"trains {num_values} {modality} values, N1.6 takes {MAX_DIMS}: choose fewer groups"
-            yield Problem.of(code, path, message)
-    if horizon is not None and horizon > MAX_HORIZON:
-        message = f"an action chunk has {horizon} steps, N1.6 takes {MAX_HORIZON}"
-        yield Problem.of("model-horizon", MODALITY if config is None else MODALITY_CONFIG, message)
-    yield from _length_problems(metadata, span or DEFAULT_HORIZON)
+    path = MODALITY if config is None else MODALITY_CONFIG
+    yield from model_limit_problems(metadata, CURRENT.limits, path, horizon=horizon)
+    yield from _length_problems(metadata, span or CURRENT.default_horizon)
+
+
+def model_limit_problems(
+    metadata: Metadata,
+    limits: ModelLimits,
+    path: str | Path,
+    *,
+    horizon: int | None,
+    checks: Mapping[str, Check] = CHECKS,
+) -> Iterator[Problem]:
+    """Whether a model takes as many values, and steps of an action chunk, as are trained; path: what says so."""
+    code = "model-dims-all" if metadata.config is None else "model-dims"
+    for modality, groups in find_trained_groups(metadata).items():
+        doubled = _sin_cos_keys(metadata.config) if modality == "state" and limits.encodes_sin_cos else ()
+        widths = {name: group.width * (2 if name in doubled else 1) for name, group in groups.items()}
+        num_values, limit = sum(widths.values()), limits.max_dims[modality]
+        if num_values > limit:
+            listed = join_names([f"{name} {width}" for name, width in widths.items()], 24)
+            message = f"trains {num_values} {modality} values ({listed}), {limits.model} takes {limit}"
+            yield Problem.of(code, path, message, checks)
+    if horizon is not None and horizon > limits.max_horizon:
+        message = f"has action chunks of {horizon} steps, {limits.model} takes {limits.max_horizon}"
+        yield Problem.of("model-horizon", path, message, checks, most=limits.max_horizon)
+
+
+def _sin_cos_keys(config: GrootConfig | None) -> tuple[str, ...]:
+    state = None if config is None else config.modalities.get("state")
+    return () if state is None else state.sin_cos_keys
 
 
 def _length_problems(metadata: Metadata, span: int) -> Iterator[Problem]:
@@ -81,7 +79,7 @@ def _length_problems(metadata: Metadata, span: int) -> Iterator[Problem]:
         )
         yield Problem.of("episodes-untrained", EPISODES, message + join_names([str(index) for index in short]))
     yield from sharding_problems(
-        EPISODES, Sharding(count_trainable_steps(metadata.lengths, span), SHARD_SIZE, SAMPLING_RATE)
+        EPISODES, Sharding(count_trainable_steps(metadata.lengths, span), CURRENT.shard_size, CURRENT.sampling_rate)
     )
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from millrace.engine.dataset.json_files import why_no_file
 from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.releases import CURRENT, VideoBackend
 from millrace.engine.errors import VideoError
 from millrace.engine.sources.containment import why_foreign
 from millrace.engine.sources.episode import Clip
@@ -20,9 +20,6 @@ from millrace.engine.video.probe import VideoFacts, probe_video
 from millrace.engine.video.thumbnails import info_image_size
 
 CODEC, PIXELS = "h264", "yuv420p"
-# What GR00T's decoders cannot read: facts of torchcodec 0.4 (reads whatever its FFmpeg does) and decord 0.6.
-VideoBackend = Literal["torchcodec", "decord"]
-UNREAD_CODECS: dict[VideoBackend, frozenset[str]] = {"torchcodec": frozenset(), "decord": frozenset({"av1"})}
 # Two ticks of the coarsest time base in use, Matroska's.
 SPAN_TOLERANCE_SECONDS = 2e-3
 # PyAV gives an unknown codec no context, and refuses container tags that are no UTF-8.
@@ -65,12 +62,13 @@ def video_problems(
 def _codec_problems(facts: VideoFacts, path: Path, backend: VideoBackend | None) -> Iterator[Problem]:
     """A codec that some decoders cannot read; an error where one of these is asked for, no matter where another is."""
     if backend is not None:
-        if facts.codec in UNREAD_CODECS[backend]:
+        if facts.codec in CURRENT.unread_codecs[backend]:
             yield Problem.of("video-decoder", path, f"is {facts.codec}, which {backend} cannot read")
     elif facts.codec != CODEC:
-        unable = [name for name, codecs in UNREAD_CODECS.items() if facts.codec in codecs]
+        default = next(iter(CURRENT.unread_codecs))
+        unable = [name for name, codecs in CURRENT.unread_codecs.items() if facts.codec in codecs]
         others = f"{', '.join(unable)} cannot" if unable else "not every decoder does"
-        message = f"is {facts.codec}: GR00T N1.6's default decoder, torchcodec, reads it, {others}"
+        message = f"is {facts.codec}: the default decoder of GR00T {CURRENT.name}, {default}, reads it, {others}"
         yield Problem.of("video-codec", path, message)
     if facts.pix_fmt != PIXELS:
         yield Problem.of("video-pixels", path, f"is {facts.pix_fmt}, expected {PIXELS}, which every decoder reads")

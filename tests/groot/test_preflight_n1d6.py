@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
+from millrace.train.groot.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorKwargs, read_base
+from millrace.train.groot.components import components_of
 from millrace.train.preflight import preflight
-from millrace.train.preflight.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorKwargs, read_base
-from millrace.train.preflight.parameters import components_of
 from millrace.train.preflight.trained_robot import trained_config
 from support.training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of
 

@@ -11,10 +11,11 @@ import pytest
 import tyro
 
 from millrace.commands.finetune import Finetune
+from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.batch import BatchPlan
 from millrace.train.errors import BatchError, GrootMissing, SettingsError
 from millrace.train.groot import require_groot
-from millrace.train.settings import EmbodimentTag, FinetuneFlags, FinetuneSettings
+from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
 # gr00t/configs/finetune_config.py at n1.6-release, without the dataset and the tag.
 N16_DEFAULTS = {

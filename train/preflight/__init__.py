@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from millrace.engine.dataset.problems import Judgement, Problem
 from millrace.engine.validate import Progress
-from millrace.engine.validate.training import sharding_problems
+from millrace.engine.validate.training import model_limit_problems, sharding_problems
 from millrace.train.errors import BatchError, ConfigError
-from millrace.train.preflight.base_model import BaseCheckpoint, read_base
-from millrace.train.preflight.data import TrainedDataset, data_problems, model_limit_problems, open_dataset
+from millrace.train.groot.base_model import BaseCheckpoint, read_base
+from millrace.train.groot.components import components_of
+from millrace.train.preflight.data import TrainedDataset, data_problems, open_dataset
 from millrace.train.preflight.kept_statistics import kept_statistics_problems
 from millrace.train.preflight.machine import Machine, look_at_machine
 from millrace.train.preflight.needs import Needs, need_problems, needs_of
-from millrace.train.preflight.parameters import components_of
 from millrace.train.preflight.resources import ModelSize
 from millrace.train.preflight.run_checks import CHECKS, make_run_problem
 from millrace.train.preflight.run_plan import Plan, plan_of
@@ -80,7 +80,10 @@ def _fit_problems(
 ) -> Iterator[Problem]:
     """Whether the dataset fits the base model and makes shards; if no episode is long enough, data_problems tells."""
     if base is not None:
-        yield from model_limit_problems(dataset, config, base)
+        if dataset.config is not None:
+            yield from model_limit_problems(
+                dataset.metadata, base.limits, config.source, horizon=dataset.config.horizon, checks=CHECKS
+            )
         yield from kept_statistics_problems(settings, dataset, base)
     if dataset.steps.any():
         yield from sharding_problems(dataset.path, dataset.cut(settings), CHECKS)

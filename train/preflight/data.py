@@ -1,23 +1,21 @@
-"""The datasets of a run: what millrace.engine.validate says of them, and whether the base model takes their values."""
+"""The datasets of a run: what millrace.engine.validate says of them,"""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
+from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.reading import read_metadata
+from millrace.engine.dataset.releases import CURRENT, VideoBackend
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.engine.layout import MODALITY_CONFIG
-from millrace.engine.validate import Progress, VideoBackend, validate
-from millrace.engine.validate.training import DEFAULT_HORIZON
-from millrace.train.preflight.base_model import BaseCheckpoint
-from millrace.train.preflight.run_checks import make_run_problem
+from millrace.engine.validate import Progress, validate
 from millrace.train.preflight.trained_robot import TrainedConfig
 from millrace.train.settings import FinetuneSettings
 
@@ -41,7 +39,7 @@ class TrainedDataset:
     def steps(self) -> NDArray[np.int64]:
         """Trainable steps of each episode, shape (num_episodes,)."""
         span = None if self.config is None else self.config.span
-        return count_trainable_steps(self.metadata.lengths, span or DEFAULT_HORIZON)
+        return count_trainable_steps(self.metadata.lengths, span or CURRENT.default_horizon)
 
     def cut(self, settings: FinetuneSettings) -> Sharding:
         """Its shards in a run."""
@@ -86,32 +84,3 @@ def data_problems(
         more = f" (and {len(others)} more; `millrace validate {path}`)" if others else ""
         place = Path(config.source) if first.path == Path(MODALITY_CONFIG) else path / (first.path or "")
         yield replace(first, path=place, message=first.message + more)
-
-
-def model_limit_problems(dataset: TrainedDataset, config: TrainedConfig, base: BaseCheckpoint) -> Iterator[Problem]:
-    """Whether the base model takes as many values and steps as the modality config names."""
-    if config.config is None or dataset.metadata.modality is None:
-        return
-    for modality, groups in dataset.metadata.modality.groups.items():
-        widths = _widths(modality, groups, config.config, base)
-        num_values, limit = sum(widths.values()), base.max_dims[modality]
-        if num_values > limit:
-            listed = ", ".join(f"{name} {width}" for name, width in widths.items())
-            message = f"{config.source} trains {num_values} {modality} values ({listed}), {base.name} takes {limit}"
-            yield make_run_problem("model-dims", message)
-    horizon = config.config.horizon or 0
-    if horizon > base.max_horizon:
-        message = f"{config.source} has action chunks of {horizon} steps, {base.name} takes {base.max_horizon}"
-        yield make_run_problem("model-horizon", message, most=base.max_horizon)
-
-
-def _widths(
-    modality: str, groups: Mapping[str, JointSlice], config: GrootConfig, base: BaseCheckpoint
-) -> Mapping[str, int]:
-    """Values of each trained group as the model gets it: two for one where a state is encoded by sine and cosine."""
-    encoded: tuple[str, ...] = ()
-    if modality == "state" and base.processor.apply_sincos_state_encoding and "state" in config.modalities:
-        encoded = config.modalities["state"].sin_cos_keys
-    return {
-        name: groups[name].width * (2 if name in encoded else 1) for name in config.keys(modality) if name in groups
-    }

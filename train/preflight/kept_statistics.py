@@ -7,7 +7,7 @@ from millrace.engine.dataset.problems import Problem
 from millrace.train.checkpoint_files import checkpoint_files
 from millrace.train.checkpoint_statistics import STATISTICS, read_widths
 from millrace.train.errors import ConfigError
-from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.settings import FinetuneSettings

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from millrace.engine.dataset.problems import Problem
-from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.engine.dataset.releases import CURRENT
+from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.machine import Machine
 from millrace.train.preflight.resources import (
-    N1D6_IMAGE_SIDE,
-    N1D6_SAMPLE_BYTES,
     USABLE,
     ModelSize,
     Sharing,
@@ -63,7 +62,7 @@ def needs_of(
     base: BaseCheckpoint | None,
     model: ModelSize | None,
 ) -> Needs:
-    """By the formulas of millrace.train.preflight.resources; where the base model is unknown, of N1.6-3B."""
+    """By the formulas of millrace.train.preflight.resources; where the base model is unknown, of the released one."""
     sharing = sharing_of(settings)
     per_device = math.ceil(settings.global_batch_size / settings.gradient_accumulation_steps / settings.num_workers)
     num_saves = math.ceil(settings.max_steps / settings.save_steps)
@@ -86,12 +85,8 @@ def sharing_of(settings: FinetuneSettings) -> Sharing:
 
 
 def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:
-    padded = N1D6_SAMPLE_BYTES
-    side = N1D6_IMAGE_SIDE
-    if base is not None:
-        padded = padded_bytes(*base.max_dims.values(), max_horizon=base.max_horizon)
-        side = base.image_side
-    sample = padded + dataset.num_pictures * picture_bytes(side)
+    limits, side = (CURRENT.limits, CURRENT.image_side) if base is None else (base.limits, base.image_side)
+    sample = padded_bytes(limits) + dataset.num_pictures * picture_bytes(side)
     # GR00T's own loader decodes whole episodes.
     decoded = dataset.episode_bytes if settings.stock_loader else 0
     return loader_bytes(sample, shard_steps=dataset.cut(settings).steps_per_shard) + decoded

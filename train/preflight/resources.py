@@ -6,14 +6,13 @@ Only the constants that say so were measured; the others are the guides' or thos
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from millrace.train.preflight.parameters import Component
+from millrace.engine.dataset.releases import CURRENT, ModelLimits
+from millrace.train.groot.components import Component
 
 # Bytes of one number.
 BF16, FP32, FLOAT64 = 2, 4, 8
 # AdamW's two moments, fp32.
 ADAM = 2 * FP32
-# A checkpoint of N1.6-3B with its optimizer (facts/gr00t.md), where the base model's sizes are unknown.
-N1D6_CHECKPOINT_BYTES = 22e9
 # Activations of one sample, so that the formula meets the ALOHA guide's one A100: ~40 GB at a batch of 32. Unmeasured.
 ACTIVATION_BYTES = 0.35e9
 # Samples per second of one GPU, from the same row: 5000 steps of 32 in two hours. Unmeasured.
@@ -67,7 +66,7 @@ def gpu_bytes(model: ModelSize, sharing: Sharing, *, per_device_batch: int = 0) 
 def checkpoint_bytes(model: ModelSize | None, sharing: Sharing) -> float:
     """One checkpoint: weights and AdamW; DeepSpeed stores the weights a second time, and a copy in fp32."""
     if model is None:
-        return N1D6_CHECKPOINT_BYTES
+        return CURRENT.checkpoint_bytes
     if sharing.zero_stage == 0:
         return model.frozen_bytes + model.num_trained * (FP32 + ADAM)
     return 2 * model.num_values * BF16 + model.num_trained * (FP32 + ADAM)
@@ -78,14 +77,9 @@ def picture_bytes(side: int) -> int:
     return side**2 * 3
 
 
-def padded_bytes(state_dim: int, action_dim: int, *, max_horizon: int) -> int:
+def padded_bytes(limits: ModelLimits) -> int:
     """A processed sample's padded state (fp32), and its padded action (fp32) with a mask (float64)."""
-    return state_dim * FP32 + max_horizon * action_dim * (FP32 + FLOAT64)
-
-
-# Of the processor that is released with N1.6-3B, where the base model cannot be read.
-N1D6_IMAGE_SIDE = 256
-N1D6_SAMPLE_BYTES = padded_bytes(128, 128, max_horizon=50)
+    return limits.max_dims["state"] * FP32 + limits.max_horizon * limits.max_dims["action"] * (FP32 + FLOAT64)
 
 
 def loader_bytes(sample_bytes: int, *, shard_steps: float) -> float:

@@ -10,21 +10,24 @@ from pathlib import Path
 
 from millrace.engine.dataset.checks import Check
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
 from millrace.train.groot import HOW_TO_GET
 
 CHECKS: dict[str, Check] = {
     # robot
-    "embodiment-tag": Check("error", "N1.6 has the embodiment tag.", "For a robot of your own pass NEW_EMBODIMENT"),
+    "embodiment-tag": Check("error", "GR00T has the embodiment tag.", f"For a robot of your own pass {DEFAULT_TAG}"),
     "tag-unregistered": Check(
         "error",
         "The embodiment tag has a modality config.",
         "Pass --modality-config-path FILE.py with the robot's config; `millrace convert` writes one",
     ),
     "tag-taken": Check(
-        "error", "No file is given for a tag whose config N1.6 has.", "Leave the file out, or train as NEW_EMBODIMENT"
+        "error",
+        "No file is given for a tag whose config GR00T has.",
+        f"Leave it out, or train as {DEFAULT_TAG}",
     ),
     "tag-projector": Check(
-        "error", "The base model has a projector for the tag.", "Pass NEW_EMBODIMENT, or another base model"
+        "error", "The base model has a projector for the tag.", f"Pass {DEFAULT_TAG}, or another base model"
     ),
     "configs-differ": Check(
         "error", "All datasets of a run have one config.", "Pass the right one as --modality-config-path FILE.py"
@@ -33,18 +36,18 @@ CHECKS: dict[str, Check] = {
         "warning",
         "The modality config can be read and judged.",
         "Make it run here: it needs gr00t and whatever it imports. A file of constants, as `millrace convert` writes "
-        "it for NEW_EMBODIMENT, needs neither",
+        f"it for {DEFAULT_TAG}, needs neither",
     ),
     # base model
     "base-model": Check(
         "error",
         "The base model's config.json and processor_config.json can be read.",
-        "Name a checkpoint folder such as checkpoint-5000, or a model on the Hub: nvidia/GR00T-N1.6-3B",
+        f"Name a checkpoint folder such as checkpoint-5000, or a model on the Hub: {CURRENT.base_model}",
     ),
     "base-model-type": Check(
         "error",
-        "The base model is an N1.6 model, or of a type that --import-module brings.",
-        "Pass --import-module FILE.py, which registers the type, or name an N1.6 checkpoint",
+        "The base model is a GR00T model, or of a type that --import-module brings.",
+        f"Pass --import-module FILE.py, which registers the type, or name a checkpoint of {CURRENT.name}",
     ),
     "base-model-weights": Check(
         "warning", "The base model's sizes are known.", "Download the model, and name its folder"
@@ -75,18 +78,20 @@ CHECKS: dict[str, Check] = {
         "error", "Every loader process gets a shard in each epoch.", "Pass {least} or more; the default is 100000"
     ),
     "learning-rate": Check(
-        "warning", "The learning rate is near N1.6's.", "The loss will hardly decrease, or diverge; begin with 1e-4"
+        "warning",
+        "The learning rate is near GR00T's.",
+        f"The loss will hardly decrease, or diverge; begin with {CURRENT.learning_rate:g}",
     ),
     # machine
-    "groot": Check("error", "The gr00t package is N1.6's.", HOW_TO_GET),
+    "groot": Check("error", "The gr00t package is there.", HOW_TO_GET),
     "flash-attn": Check(
         "error",
-        "flash-attn is there, as N1.6's Eagle needs it.",
-        "pip install flash-attn==2.7.4.post1 --no-build-isolation (Python 3.10 or 3.12, with CUDA's compiler)",
+        "flash-attn is there, where the backbone needs it.",
+        f"pip install {CURRENT.pins['flash-attn']} --no-build-isolation (Python 3.10 or 3.12, with CUDA's compiler)",
     ),
     "flash-attn-gpu": Check(
         "error",
-        "N1.6's Eagle backbone has a GPU.",
+        "The backbone has a GPU, where it needs one.",
         "Train on GPUs; for a smoke test on a CPU name a small model of your own with --import-module",
     ),
     "video-backend": Check(
@@ -109,7 +114,9 @@ CHECKS: dict[str, Check] = {
     "disk": Check("error", "The checkpoints fit the disk.", "{fewer}, or an --output-dir on a larger disk"),
     "output-dir": Check("error", "The output folder can be written.", "Pass --output-dir with a folder of yours"),
     "deepspeed": Check(
-        "error", "DeepSpeed is installed where it trains.", "pip install deepspeed==0.17.6, or pass --use-ddp"
+        "error",
+        "DeepSpeed is installed where it trains.",
+        f"pip install {CURRENT.pins['deepspeed']}, or pass --use-ddp",
     ),
     "tensorboard": Check("error", "TensorBoard is installed, or not asked for.", "pip install tensorboard"),
     "wandb": Check(

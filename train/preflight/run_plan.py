@@ -6,10 +6,10 @@ from pathlib import Path
 
 from millrace.engine.dataset.sharding import Sharding
 from millrace.train.batch import BatchPlan
-from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.groot.base_model import BaseCheckpoint
+from millrace.train.groot.components import Component, components_of
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.needs import Needs
-from millrace.train.preflight.parameters import Component, components_of
 from millrace.train.preflight.resources import ModelSize, training_seconds
 from millrace.train.settings import FinetuneSettings
 

@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.releases import CURRENT
 from millrace.train.batch import BatchPlan
 from millrace.train.errors import BatchError
 from millrace.train.groot import HOW_TO_GET
-from millrace.train.preflight.base_model import N1D6_TYPE, BaseCheckpoint
+from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.machine import Machine
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.settings import FinetuneSettings
 
-# N1.6's own (gr00t/configs/finetune_config.py).
-DEFAULT_LEARNING_RATE = 1e-4
 FFMPEG = "Install FFmpeg's libraries, version 4 to 7: apt-get install ffmpeg (Debian, Ubuntu) or conda install ffmpeg"
 
 
@@ -27,13 +26,14 @@ def setting_problems(settings: FinetuneSettings) -> Iterator[Problem]:
     if settings.num_shards_per_epoch < num_loaders:
         message = f"--num-shards-per-epoch {settings.num_shards_per_epoch} leaves some of {num_loaders} loaders without"
         yield make_run_problem("shards-per-epoch", message, least=num_loaders)
-    if not DEFAULT_LEARNING_RATE / 100 <= settings.learning_rate <= DEFAULT_LEARNING_RATE * 100:
-        message = f"--learning-rate {settings.learning_rate:g} is more than 100 times off N1.6's 1e-4"
+    usual = CURRENT.learning_rate
+    if not usual / 100 <= settings.learning_rate <= usual * 100:
+        message = f"--learning-rate {settings.learning_rate:g} is more than 100 times off {CURRENT.name}'s {usual:g}"
         yield make_run_problem("learning-rate", message)
 
 
 def model_problems(settings: FinetuneSettings, base: BaseCheckpoint | None, machine: Machine) -> Iterator[Problem]:
-    """Whether the base model's code is there, and what N1.6's own needs."""
+    """Whether the base model's code is there, and what the released one needs."""
     if base is None:
         return
     if base.why_no_weights is not None:
@@ -42,13 +42,15 @@ def model_problems(settings: FinetuneSettings, base: BaseCheckpoint | None, mach
         )
     if not base.is_eagle:
         if not settings.import_module:
-            message = f"{base.name} is of the type {base.config.model_type!r}, N1.6's is {N1D6_TYPE!r}"
+            message = (
+                f"{base.name} is of the type {base.config.model_type!r}, {CURRENT.name}'s is {CURRENT.model_type!r}"
+            )
             yield make_run_problem("base-model-type", message)
         return
     if "flash_attn" not in machine.packages:
-        yield make_run_problem("flash-attn", "N1.6's Eagle backbone needs flash-attn, which is not installed")
+        yield make_run_problem("flash-attn", f"{CURRENT.backbone} needs flash-attn, which is not installed")
     if settings.cpu or (settings.in_process and not machine.gpus):
-        message = "N1.6's Eagle backbone needs a GPU, since flash-attn has no other code"
+        message = f"{CURRENT.backbone} needs a GPU, since flash-attn has no other code"
         yield make_run_problem("flash-attn-gpu", message)
 
 

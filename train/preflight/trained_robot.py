@@ -1,4 +1,4 @@
-"""Which modality config a run trains with: that of N1.6 for the tag, a file of the user, or the datasets' own."""
+"""Which modality config a run trains with: that of GR00T for the tag, a file of the user, or the datasets' own."""
 
 import subprocess
 import sys
@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from millrace.engine.dataset.json_files import Unreadable
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality, read_config
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.layout import MODALITY_CONFIG
-from millrace.engine.validate.modality_json import FREE_TAGS, TAKEN_TAGS
-from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.settings import FinetuneSettings
 
@@ -23,27 +23,27 @@ _Described = TypeAdapter(dict[str, GrootModality] | None)
 
 @dataclass(frozen=True)
 class TrainedConfig:
-    """The modality config of a run. source: its file, or N1.6; config: None where it cannot be told."""
+    """The modality config of a run. source: its file, or GR00T; config: None where it cannot be told."""
 
     source: str
     config: GrootConfig | None
 
 
 def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Iterator[Problem]:
-    """Whether N1.6 and the base model know the embodiment tag, and whose modality config it has."""
+    """Whether GR00T and the base model know the embodiment tag, and whose modality config it has."""
     tag, file = settings.embodiment_tag, settings.modality_config_path
-    known = (*FREE_TAGS, *TAKEN_TAGS)
-    if tag not in known:
-        message = f"--embodiment-tag {tag} is no tag of GR00T N1.6. Known: {', '.join(known)}"
+    if tag not in CURRENT.tag_names:
+        message = f"--embodiment-tag {tag} is no tag of GR00T {CURRENT.name}. Known: {', '.join(CURRENT.tag_names)}"
         yield make_run_problem("embodiment-tag", message)
         return
-    if tag in TAKEN_TAGS and file is not None:
-        message = f"--modality-config-path {file}: N1.6 has a config of its own for {tag}"
+    has_config = CURRENT.has_config(tag)
+    if has_config and file is not None:
+        message = f"--modality-config-path {file}: {CURRENT.name} has a config of its own for {tag}"
         yield make_run_problem("tag-taken", message)
     # A module of the user may register one as well; only importing it would tell.
-    if tag in FREE_TAGS and _config_file(settings) is None and not (file is None and settings.import_module):
+    if not has_config and _config_file(settings) is None and not (file is None and settings.import_module):
         nowhere = f"no file {file}" if file else f"no {MODALITY_CONFIG} in {', '.join(map(str, settings.datasets))}"
-        message = f"Embodiment tag not found: N1.6 has no modality config for {tag}, and there is {nowhere}"
+        message = f"Embodiment tag not found: {CURRENT.name} has no modality config for {tag}, and there is {nowhere}"
         yield make_run_problem("tag-unregistered", message)
     projector = 0 if base is None else base.projectors.get(settings.tag, 0)
     if base is not None and projector >= base.config.max_num_embodiments:
@@ -53,8 +53,8 @@ def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Ite
 
 def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[Problem]]:
     """The modality config of a run, and why it could not be read."""
-    if settings.embodiment_tag in TAKEN_TAGS:
-        return _run_for(f"N1.6's config of {settings.embodiment_tag}", settings.tag)
+    if CURRENT.has_config(settings.embodiment_tag):
+        return _run_for(f"{CURRENT.name}'s config of {settings.embodiment_tag}", settings.tag)
     file = _config_file(settings)
     if file is None:
         return _unread("a module of --import-module", "") if settings.import_module else (TrainedConfig("", None), [])
@@ -114,7 +114,7 @@ def _described(tag: str, file: Path | None = None) -> GrootConfig:
 
 def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[Problem]:
     """Whether the datasets' own files ask for the same: one config, that of the first, is for all of them."""
-    if settings.embodiment_tag in TAKEN_TAGS or settings.modality_config_path is not None or config.config is None:
+    if CURRENT.has_config(settings.embodiment_tag) or settings.modality_config_path or config.config is None:
         return
     for file in (dataset / MODALITY_CONFIG for dataset in settings.datasets):
         try:

@@ -6,8 +6,8 @@ import pytest
 
 from millrace.train.checkpoint_files import HubCheckpoint, LocalCheckpoint, checkpoint_files
 from millrace.train.errors import ConfigError
+from millrace.train.groot.base_model import read_base
 from millrace.train.preflight import preflight
-from millrace.train.preflight.base_model import read_base
 from support.training_setups import (
     CONFIG,
     EVERYTHING,
@@ -45,7 +45,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_model_on_the_hub_is_read_from_the_cache(hub_cache: Path) -> None:
     cached(hub_cache, "nvidia/GR00T-N1.6-3B")
     base = read_base("nvidia/GR00T-N1.6-3B")
-    assert base.max_dims == {"state": 128, "action": 128}
+    assert base.limits.max_dims == {"state": 128, "action": 128}
     assert base.weights is not None
     assert len(base.weights) == len(SHAPES)
 

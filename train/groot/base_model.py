@@ -6,23 +6,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
+from millrace.engine.dataset.releases import CURRENT, ModelLimits
 from millrace.train.checkpoint_files import CheckpointFiles, Weight, checkpoint_files
 from millrace.train.errors import ConfigError
 
 CONFIG, PROCESSOR, EMBODIMENTS = "config.json", "processor_config.json", "embodiment_id.json"
-N1D6_TYPE = "Gr00tN1d6"
-# gr00t/model/gr00t_n1d6/processing_gr00t_n1d6.py: for tags that embodiment_id.json lacks.
-PROJECTOR_OF_TAG = {
-    "robocasa_panda_omron": 13,
-    "gr1": 20,
-    "behavior_r1_pro": 24,
-    "unitree_g1": 8,
-    "libero_panda": 2,
-    "oxe_google": 0,
-    "oxe_widowx": 1,
-    "oxe_droid": 16,
-    "new_embodiment": 10,
-}
+# For tags that embodiment_id.json lacks.
+PROJECTOR_OF_TAG = {tag.value: tag.projector for tag in CURRENT.tags}
 
 FileModel = TypeVar("FileModel", bound=BaseModel)
 
@@ -89,20 +79,17 @@ class BaseCheckpoint:
     @property
     def is_eagle(self) -> bool:
         """Whether it is NVIDIA's own model, whose backbone needs flash-attn and a GPU."""
-        return self.config.model_type == N1D6_TYPE
+        return self.config.model_type == CURRENT.model_type
 
     @property
-    def max_dims(self) -> Mapping[str, int]:
-        """Values of a state and of an action that both model and processor take."""
-        return {
+    def limits(self) -> ModelLimits:
+        """What both model and processor take; the horizon is the processor's, as the model takes any."""
+        dims = {
             "state": min(self.config.max_state_dim, self.processor.max_state_dim),
             "action": min(self.config.max_action_dim, self.processor.max_action_dim),
         }
-
-    @property
-    def max_horizon(self) -> int:
-        """Steps of an action chunk, to which the processor pads; the model itself takes any number."""
-        return self.processor.max_action_horizon
+        sin_cos = self.processor.apply_sincos_state_encoding
+        return ModelLimits(self.name, dims, self.processor.max_action_horizon, encodes_sin_cos=sin_cos)
 
     @property
     def image_side(self) -> int:

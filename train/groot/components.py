@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from millrace.train.preflight.base_model import BaseCheckpoint
+from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.settings import FinetuneFlags
 
 LAYER = re.compile(r"backbone\.model\.language_model\.model\.layers\.(\d+)\.")

@@ -14,10 +14,10 @@ from millrace.train.episodes import EpisodeReader, check_agreement
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate_settings import Contender, EvaluateSettings
 from millrace.train.open_loop import Policy, Trace, trace_episode
-from millrace.train.ray_session import check_gpus, ray_session
 from millrace.train.run_folder import dataset_digest
 from millrace.train.scores import EpisodeScore, Evaluation, best_of, pool_episodes
 from millrace.train.training_dataset import TrainingDataset
+from millrace.train.worker_session import worker_session
 
 # How a worker gets a policy; a function that its process can import.
 OpenPolicy = Callable[[EvaluateSettings, Contender], Policy]
@@ -138,9 +138,7 @@ def _run_here(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPo
 
 
 def _run_on_ray(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy) -> Iterator[Done]:
-    with ray_session(settings.address, num_workers=settings.num_gpus):
-        if not settings.cpu:
-            check_gpus(settings.num_gpus)
+    with worker_session(settings.num_gpus, address=settings.address, use_gpu=not settings.cpu):
         num_actors = min(settings.num_gpus, len(tasks))
         actor = ray.remote(Evaluator).options(num_cpus=1, num_gpus=0 if settings.cpu else 1)
         pool = ActorPool([actor.remote(settings, open_policy) for _ in range(num_actors)])

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import ray
 import ray.train
 from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -15,11 +14,11 @@ from rich.console import Console
 
 from millrace.embodiments.errors import MillraceError
 from millrace.train.errors import TrainError, TrainingFailed
-from millrace.train.ray_session import check_gpus, ray_session
 from millrace.train.run_folder import RunIdentity, begun, newest_complete, step_of
 from millrace.train.settings import FinetuneSettings
 from millrace.train.train_progress import shown
 from millrace.train.worker import LOGS, Worker, chatter_kept
+from millrace.train.worker_session import worker_session
 
 # What each worker runs; a function that its process can import.
 Training = Callable[[Worker], None]
@@ -69,11 +68,11 @@ def _train_here(settings: FinetuneSettings, training: Training) -> None:
 
 
 def _train_on_ray(settings: FinetuneSettings, training: Training) -> None:
-    ray_of_run = ray_session(settings.address, num_workers=settings.num_gpus, environment=ENVIRONMENT)
-    # Ray's own notices too would break into the progress bar.
-    with chatter_kept(settings.run_folder / LOGS / "ray.log"), ray_of_run:
-        if not settings.cpu:
-            check_gpus(settings.num_gpus)
+    session = worker_session(
+        settings.num_gpus, address=settings.address, use_gpu=not settings.cpu, environment=ENVIRONMENT
+    )
+    # Ray's own notices too would break into the progress bar. The pool ends after the session, which ends fit().
+    with chatter_kept(settings.run_folder / LOGS / "ray.log"), ThreadPoolExecutor(1) as pool, session:
         trainer = TorchTrainer(
             _train_in_worker,
             train_loop_config={"settings": settings, "training": training},
@@ -85,16 +84,10 @@ def _train_on_ray(settings: FinetuneSettings, training: Training) -> None:
                 failure_config=FailureConfig(settings.max_failures, controller_failure_limit=settings.max_failures),
             ),
         )
-        # In a thread, as in the main one Ray takes Ctrl-C for itself and ends the process.
-        with ThreadPoolExecutor(1) as pool:
-            fit = pool.submit(trainer.fit)
-            try:
-                fit.result()
-            except TrainingFailedError as error:
-                raise _told(error, settings.run_folder) from error
-            except KeyboardInterrupt:
-                ray.shutdown()  # also ends fit()
-                raise
+        try:
+            pool.submit(trainer.fit).result()  # in the main thread Ray takes Ctrl-C for itself and ends the process
+        except TrainingFailedError as error:
+            raise _told(error, settings.run_folder) from error
 
 
 def _train_in_worker(config: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, Ray
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import GpuLost
 from millrace.engine.execution.cluster import alive_nodes, check_nodes, has
-from millrace.engine.execution.ray_data import AREA_MEMORY_BYTES, EpisodeWorker, connected, turn
+from millrace.engine.execution.ray_data import AREA_MEMORY_BYTES, EpisodeWorker, turn
+from millrace.engine.execution.ray_session import ray_session
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import EpisodePlan, Job
 from millrace.engine.video.backends import NVENC, Gpu
@@ -89,7 +90,7 @@ def convert_with_gpus(
     Raises:
         GpuLost: the dataset wants NVENC, and there is no GPU, or none any more, that a worker could have.
     """
-    with connected(workers.num, workers.address):
+    with ray_session(workers.num, workers.address):
         if workers.address is not None:
             check_nodes(plans, scratch)
         yield from _Crew(plans, job, (out, scratch), with_sessions(workers, job.gpu)).run()

@@ -1,6 +1,5 @@
 """Probe and check the nodes of a Ray cluster, each on the node itself."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from millrace.engine.errors import NodesDiffer
 from millrace.engine.execution.node import node_problems, shared_by
+from millrace.engine.execution.ray_session import LACKS
 from millrace.engine.planning.plan import EpisodePlan
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.gpu import hardware
@@ -21,8 +21,6 @@ from millrace.engine.video.gpu.report import GpuReport
 # Libraries of a node may take half a minute to import from a slow disk.
 NODE_SECONDS = 120.0
 GPU_IS_LATE = "its GPU is taken, or the driver hangs"
-ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
-LACKS = re.compile(r"No module named '([^']+)'")
 
 
 def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds: float = NODE_SECONDS) -> None:
@@ -49,17 +47,6 @@ def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds:
     ]
     if lines:
         raise NodesDiffer([*lines, "nothing was converted: fix these nodes, or remove them from the cluster"])
-
-
-def explain(error: BaseException) -> str:
-    """One of Ray's errors in one line without escapes: its cause, and what to do."""
-    text = ESCAPES.sub("", str(error))
-    if lacks := LACKS.search(text):
-        package = lacks[1].partition(".")[0]
-        return f"a node of the cluster lacks the Python module {package}: install the same Millrace on every node"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    cause = lines[-1] if lines else type(error).__name__
-    return f"Ray stopped with {type(error).__name__.partition('(')[0]}: {cause[:300]}; the same command goes on"
 
 
 @dataclass(frozen=True)

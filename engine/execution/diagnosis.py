@@ -66,9 +66,9 @@ def _this_machine() -> GpuReport:
 def _connection(address: str | None) -> AbstractContextManager[object]:
     if address is None:
         return nullcontext()
-    from millrace.engine.execution.ray_data import connected
+    from millrace.engine.execution.ray_session import ray_session
 
-    return connected(None, address)
+    return ray_session(None, address)
 
 
 def _nodes(workers: Workers) -> list[GpuReport]:

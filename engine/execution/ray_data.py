@@ -8,30 +8,25 @@ import importlib
 import logging
 import os
 import pickle
-import signal
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import ray
 from pydantic import ValidationError
-from ray._private import ray_constants
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError
 
 from millrace.engine.dataset.record import RESULT, EpisodeFailure, EpisodeResult
 from millrace.engine.dataset.writing import writing_to
 from millrace.engine.episode.convert_episode import convert_episode
-from millrace.engine.errors import ClusterFailed, FaultCode, OutputFailed
-from millrace.engine.execution.cluster import check_nodes, explain
+from millrace.engine.errors import FaultCode, OutputFailed
+from millrace.engine.execution.cluster import check_nodes
 from millrace.engine.execution.crashes import MAX_DEATHS, attempt
+from millrace.engine.execution.ray_session import ray_session
 from millrace.engine.planning.plan import EpisodePlan, Job
 from millrace.engine.sources.row_reader import RowReader
 
@@ -39,29 +34,12 @@ from millrace.engine.sources.row_reader import RowReader
 WORKER_MEMORY_BYTES = 400 << 20
 # With torch and its batches.
 AREA_MEMORY_BYTES = WORKER_MEMORY_BYTES + (600 << 20)
-# Plans and records are all that Ray stores; pictures never go through it.
-OBJECT_STORE_BYTES = 256 << 20
 # Handed out at once: 100,000 take the driver 8 s, and what a slow worker was given is soon done.
 MAX_PART_EPISODES = 32
 # Of what a process holds already, or of its hold on a card: a new one may fare better.
 OF_PROCESS = (FaultCode.MEMORY, FaultCode.GPU)
-# Ray's own notices would break into the progress bar; what it measures of itself nobody would read, and
-# measuring costs a fifth of its startup.
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_enable_metrics_collection": "0",
-    "RAY_task_events_report_interval_ms": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of its own helper processes, which it restarts
-    # At Ray's 15 workers wait for its other processes, a seventh of the startup; `nice millrace` still holds for all.
-    "RAY_worker_niceness": "0",
-}
 # Until Ray notices that a node has left, and places no worker there any more.
 LEAVING_SECONDS = (5.0, 10.0, 20.0)
-# What Ray says where its processes do not come up within its half minute, on a busy machine.
-STARTED_LATE = "timed out during startup"
-TOO_SLOW = "Ray did not start within its 30 s on this busy machine; run the same command again, or with --local"
 # Of ray.data, while it runs for us.
 SETTINGS = {
     "enable_progress_bars": False,
@@ -228,26 +206,16 @@ def turn(plan: EpisodePlan) -> int:
 
 @contextmanager
 def connected(num_workers: int | None, address: str | None) -> Iterator[ModuleType]:
-    """ray.data on an embedded Ray, shut down afterwards, or on a running cluster, left as it was.
-
-    Within another one, it is the same Ray.
-    """
-    was_connected = ray.is_initialized()
-    # Ray's processes take seconds to start, and ray.data as long to import: do both at once.
-    with ThreadPoolExecutor(1) as pool:
-        importing = pool.submit(importlib.import_module, "ray.data")
-        if not was_connected:
-            _connect(num_workers, address)
+    """ray.data, configured for `rows` and `finished`, in a `ray_session`."""
+    with ExitStack() as stack:
+        # Ray's processes take seconds to start, and ray.data as long to import: do both at once.
+        with ThreadPoolExecutor(1) as pool:
+            importing = pool.submit(importlib.import_module, "ray.data")
+            stack.enter_context(ray_session(num_workers, address))
         data: ModuleType = importing.result()
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, or recorded
-    try:
-        with _configured(data):
-            yield data
-    except RayError as error:
-        raise ClusterFailed(explain(error)) from error
-    finally:
-        if not was_connected:
-            ray.shutdown()
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, or recorded
+        stack.enter_context(_configured(data))
+        yield data
 
 
 @contextmanager
@@ -262,94 +230,3 @@ def _configured(data: ModuleType) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(context, name, value)
-
-
-def _connect(num_workers: int | None, address: str | None) -> None:
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    embedded: dict[str, Any] = {
-        "num_cpus": num_workers,
-        "object_store_memory": OBJECT_STORE_BYTES,
-        "include_dashboard": False,
-    }
-    with _held_back_stderr(), _kept_sigterm(), nullcontext() if address else _on_loopback():
-        start = partial(ray.init, address or "local", log_to_driver=False, logging_level=logging.ERROR)
-        for is_last in (False, True):
-            try:
-                start(**({} if address else embedded))
-                return
-            except Exception as error:  # Ray's own has no type
-                if not (address or STARTED_LATE in str(error)):
-                    raise
-                ray.shutdown()
-                if is_last or (address and not _use_token()):
-                    raise ClusterFailed(_unreachable(address, error) if address else TOO_SLOW) from error
-
-
-def _token_path() -> Path:
-    """Where Ray looks for the token of a cluster."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
-
-
-def _use_token() -> bool:
-    """Send the token that Ray has, which it does itself only to a cluster that it finds; False: there is none to try.
-
-    Not at first: workers of a cluster without tokens could not answer a driver that wants one.
-    """
-    has_token = "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file()
-    if not has_token or "RAY_AUTH_MODE" in os.environ:
-        return False
-    os.environ["RAY_AUTH_MODE"] = "token"
-    return True
-
-
-def _unreachable(address: str, error: Exception) -> str:
-    reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-    has_token = "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file()
-    advice = f"check that Ray {ray.__version__} runs there, and RAY_AUTH_MODE=token where it wants one"
-    if not has_token:
-        advice += f"; there is no token here: copy {_token_path()} from the cluster's head, or set RAY_AUTH_TOKEN"
-    return f"no Ray cluster can be used at {address} ({reason}); {advice}"
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """An embedded Ray listens to this machine alone; `_node_ip_address` would be resolved to an outer one."""
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-@contextmanager
-def _kept_sigterm() -> Iterator[None]:
-    """Ray takes SIGTERM for itself as it starts, and would end the process as if it had failed."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _held_back_stderr() -> Iterator[None]:
-    """Ray's C++ core announces its log level on standard error; show that only if the block fails."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except ClusterFailed:
-            raise  # it says all in one line
-        except BaseException:
-            os.dup2(stderr, 2)
-            held.seek(0)
-            os.write(2, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

@@ -18,8 +18,9 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from conftest import REPOSITORY
+from millrace.engine.errors import ClusterFailed
+from millrace.engine.execution.ray_session import ray_session
 from millrace.train.errors import GpuMissing, OtherRun, TrainingFailed, WeightsDiverged, WorldMismatch
-from millrace.train.ray_session import ray_session
 from millrace.train.run_folder import RunIdentity, complete_checkpoints
 from millrace.train.settings import FinetuneSettings
 from millrace.train.train_progress import MeterReading, Saved, Started
@@ -187,6 +188,17 @@ def test_gpus_that_are_not_there_are_an_error(tmp_path: Path) -> None:
         run(replace(settings_for(tmp_path), cpu=False))
 
 
+def test_a_cluster_that_does_not_answer_is_an_error_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(*args: object, **settings: object) -> None:
+        raise ConnectionError("Timed out.\nmore")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(ClusterFailed, match=r"^no Ray cluster can be used at host:1 \(Timed out\); check that Ray .*$"):
+        run(settings_for(tmp_path / "run", address="host:1"))
+
+
 @pytest.fixture(scope="module")
 def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, Cluster]]:
     """As `killed`, on a cluster of which a machine with a worker was lost for another; the cluster still runs."""
@@ -222,6 +234,6 @@ def test_a_lost_machine_is_replaced_and_training_resumes(lost: tuple[Path, str, 
 def test_a_running_cluster_is_left_as_it_was(lost: tuple[Path, str, Cluster]) -> None:
     cluster = lost[2]
     assert not ray.is_initialized()
-    with ray_session(cluster.address, num_workers=2):
+    with ray_session(None, cluster.address):
         assert sum(node["Alive"] for node in ray.nodes()) == 2
         assert ray.available_resources()["CPU"] == 2

@@ -14,8 +14,7 @@ from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, FaultCode, NodesDiffer
 from millrace.engine.execution import cluster
-from millrace.engine.execution import ray_data as stream
-from millrace.engine.execution.cluster import _NoAnswer, check_nodes, explain
+from millrace.engine.execution.cluster import _NoAnswer, check_nodes
 from millrace.engine.execution.node import TOKEN, node_problems, shared_by
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.file_state import FileState
@@ -177,36 +176,3 @@ def test_nodes_that_differ_stop_the_run_by_name(
     assert remedy == "nothing was converted: fix these nodes, or remove them from the cluster"
     seen = [fake_nodes(1), fake_nodes(1)]
     check_nodes(plan.episodes, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (
-            "\x1b[36mray::Map\x1b[39m\n  at\nModuleNotFoundError: No module named 'millrace.engine.execution.ray_data'",
-            "module millrace:",
-        ),
-        ("ray::f()\n  at line 3\nOSError: it broke", "Ray stopped with RuntimeError: OSError: it broke"),
-    ],
-)
-def test_errors_of_ray_are_one_line_by_cause(text: str, told: str) -> None:
-    line = explain(RuntimeError(text))
-    assert told in line
-    assert "\n" not in line
-    assert "\x1b" not in line
-
-
-@pytest.mark.parametrize("has_token", [True, False])
-def test_a_token_that_ray_has_is_used_for_an_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_token: bool
-) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "")
-    monkeypatch.delenv("RAY_AUTH_MODE")
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-    if has_token:
-        (tmp_path / "token").write_text("secret")
-    stream._use_token()
-    assert os.environ.get("RAY_AUTH_MODE") == ("token" if has_token else None)
-    message = stream._unreachable("192.0.2.2:6399", ConnectionError("Failed to connect.\nmore"))
-    assert "no Ray cluster can be used at 192.0.2.2:6399 (Failed to connect); check that Ray" in message
-    assert (f"copy {tmp_path / 'token'} from the cluster's head" in message) is not has_token

@@ -17,7 +17,6 @@ from ray.data import DataContext
 from conftest import LOCAL, files_of, recipe_for, video_path
 from millrace.engine.convert import Workers, convert, plan_conversion
 from millrace.engine.dataset.record import RESULT, EpisodeFailure, EpisodeRecord, EpisodeResult
-from millrace.engine.errors import ClusterFailed
 from millrace.engine.execution import ray_data as stream
 from millrace.engine.execution.crashes import MAX_DEATHS
 from millrace.engine.execution.ray_data import MAX_PART_EPISODES, EpisodeWorker, in_parts, turn
@@ -170,30 +169,3 @@ def test_a_worker_that_dies_in_a_part_gives_each_result_once(source: Path, tmp_p
     assert len(taken(done)) == len(deeds)
     assert sorted(indices) == list(range(len(LENGTHS)))
     assert files_of(out) == files_of(tmp_path / "undisturbed")
-
-
-LATE = "The current node timed out during startup. This could happen because some of the raylet failed to startup."
-
-
-@pytest.mark.parametrize("failures", [[LATE], [LATE, LATE], ["no space for /dev/shm"]])
-def test_a_ray_that_does_not_come_up_is_tried_once_more_and_named(
-    monkeypatch: pytest.MonkeyPatch, failures: list[str]
-) -> None:
-    left, started = list(failures), []
-
-    def init(*args: object, **settings: object) -> None:
-        started.append(settings)
-        if left:
-            raise Exception(left.pop(0))
-
-    monkeypatch.setattr(stream.ray, "init", init)
-    monkeypatch.setattr(stream, "ENVIRONMENT", {})
-    if failures == [LATE]:
-        stream._connect(2, None)
-        assert [settings["num_cpus"] for settings in started] == [2, 2]
-        return
-    with pytest.raises(Exception, match=r"^Ray did not start within|^no space for /dev/shm$") as caught:
-        stream._connect(2, None)
-    assert len(started) == len(failures)
-    assert isinstance(caught.value, ClusterFailed) == (LATE in failures)
-    assert "run the same command again, or with --local" in str(caught.value) or LATE not in failures

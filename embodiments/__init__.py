@@ -1,4 +1,4 @@
-"""What a robot is, and how one maps onto another. No video, no ray, no torch."""
+"""Robots, and maps from one to another. No video, no ray, no torch."""
 
 from millrace.embodiments.errors import (
     JointMismatch,

@@ -1,4 +1,4 @@
-"""What Millrace says when something does not fit: one line, with where, what, and what to do."""
+"""Error types; a message is one line that says where, what, and what to do."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -31,7 +31,7 @@ class RuleError(MapError):
 
 
 class UnknownName(MillraceError):
-    """A name that nothing carries."""
+    """A name that does not exist."""
 
     exit_code = 2
 
@@ -41,17 +41,17 @@ class JointMismatch(MillraceError):
 
 
 class WrongField(ValueError):
-    """One field of a file is wrong; key is its path inside the part that noticed.
+    """One field of a file is wrong; key is its path within the part that the validator checks.
 
-    Validators raise it; yaml_file.parse turns it into an error that cites file and line.
+    Validators raise it; `parse_yaml` turns it into an error that cites file and line.
     """
 
     def __init__(self, key: tuple[str | int, ...], message: str) -> None:
         super().__init__(message)
         self.key = key
 
-    def under(self, *prefix: str | int) -> "WrongField":
-        """The same error, its key seen from further out."""
+    def prefix_key(self, *prefix: str | int) -> "WrongField":
+        """The same error, its key below a prefix."""
         return WrongField((*prefix, *self.key), str(self))
 
 

@@ -1,4 +1,4 @@
-"""Compiled maps: one gather with scale and offset over a whole episode."""
+"""Compiled maps: one gather with scale and offset for a whole episode."""
 
 import hashlib
 import json
@@ -76,7 +76,7 @@ class CompiledMap:
         trained_state: Groups of the target whose state the policy sees, in the target's order.
         trained_action: Groups of the target whose action the policy learns, in the target's order.
         unused: Groups of the source that drive nothing.
-        crop: How pictures are made square unless a recipe says otherwise; None: the map does not say.
+        crop: How frames are made square unless a recipe says otherwise; None: the map does not say.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How one robot's vectors become another's: rules by name, compiled to one gather per vector."""
+"""Maps between robots: rules by name, compiled to one gather per vector."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from millrace.embodiments.robot import (
     is_path,
     load_robot,
 )
-from millrace.embodiments.rules import Copy, Rule, Undefined, wires
+from millrace.embodiments.rules import Copy, Rule, Undefined, apply_rule
 from millrace.embodiments.wiring import Source, Target, Wire
 from millrace.embodiments.yaml_file import FileModel, Name, YamlFile, first_problem, parse_yaml, read_yaml
 
@@ -36,7 +36,7 @@ class EmbodimentMap(FileModel):
         action: Rules for the action only, in place of those.
         cameras: The source's camera for each camera of the target.
         also_train: Groups to train on though the map drives none of their joints.
-        crop: How its guide makes pictures square; None: it does not say.
+        crop: How its guide makes frames square; None: it does not say.
     """
 
     name: Name
@@ -59,12 +59,12 @@ class EmbodimentMap(FileModel):
 
     @property
     def undefined(self) -> dict[str, str]:
-        """Groups of the target of which nothing says what drives them, and why."""
+        """Groups of the target without a rule that drives them, and the map's reason."""
         rules = [(group, self.rule(group, vector)) for vector in VECTORS for group in self.target.groups_of(vector)]
         return {group: rule.undefined for group, (rule, _) in rules if isinstance(rule, Undefined)}
 
     def with_rules(self, rules: Mapping[str, Rule]) -> "EmbodimentMap":
-        """This map with rules of its user's for some groups, in place of its own for state and action.
+        """This map with other rules for some groups, which replace its own for state and action.
 
         Raises:
             RuleError: A rule is wrong, or no group of the target is called so.
@@ -110,7 +110,7 @@ class EmbodimentMap(FileModel):
 
 
 def load_map(name_or_path: str | Path) -> EmbodimentMap:
-    """A map that ships with Millrace, by name, or a user's own, by the path of its YAML file.
+    """Load a map that ships with Millrace, by name, or a user's own, by the path of its YAML file.
 
     Its robots are names, or paths relative to the map's file.
 
@@ -120,7 +120,7 @@ def load_map(name_or_path: str | Path) -> EmbodimentMap:
         RobotError: One of its robots' files is wrong.
     """
     file = read_yaml(find_file(name_or_path, MAPS, kind="map"), error=MapError)
-    robots = [(role, _robot(file, role)) for role in ("source", "target") if role in file.content]
+    robots = [(role, _load_named_robot(file, role)) for role in ("source", "target") if role in file.content]
     return parse_yaml(EmbodimentMap, file, {**file.content, **dict(robots)})
 
 
@@ -158,12 +158,12 @@ def compile_map(embodiment_map: EmbodimentMap) -> CompiledMap:
 
 def _compile(embodiment_map: EmbodimentMap) -> CompiledMap:
     source, target = embodiment_map.source, embodiment_map.target
-    state, action = (_wiring(embodiment_map, vector) for vector in VECTORS)
+    state, action = (_wire_groups(embodiment_map, vector) for vector in VECTORS)
     _check_kinds(embodiment_map, action)
     observed = {wire.target for group in state.values() for wire in group if wire.scale}
     trained = {
-        "state": _trained(embodiment_map, state, held=set()),
-        "action": _trained(embodiment_map, action, held=observed),
+        "state": _trained_groups(embodiment_map, state, held=set()),
+        "action": _trained_groups(embodiment_map, action, held=observed),
     }
     _check_trained(embodiment_map, trained)
     used = {
@@ -173,8 +173,8 @@ def _compile(embodiment_map: EmbodimentMap) -> CompiledMap:
         name=embodiment_map.name,
         source=source,
         target=target,
-        state=_joint_map(state, source.layout("state"), target.layout("state")),
-        action=_joint_map(action, source.layout("action"), target.layout("action"), target.layout("state")),
+        state=_make_joint_map(state, source.layout("state"), target.layout("state")),
+        action=_make_joint_map(action, source.layout("action"), target.layout("action"), target.layout("state")),
         cameras=dict(embodiment_map.cameras),
         trained_state=trained["state"],
         trained_action=trained["action"],
@@ -186,19 +186,19 @@ def _compile(embodiment_map: EmbodimentMap) -> CompiledMap:
 Wiring = dict[str, list[Wire]]  # by group of the target, in its order
 
 
-def _wiring(embodiment_map: EmbodimentMap, vector: Vector) -> Wiring:
+def _wire_groups(embodiment_map: EmbodimentMap, vector: Vector) -> Wiring:
     wiring, source = {}, Source(embodiment_map.source, vector)
     for group in embodiment_map.target.groups_of(vector):
         rule, key = embodiment_map.rule(group, vector)
         try:
-            wiring[group] = wires(rule, Target(embodiment_map.target, group, vector), source)
+            wiring[group] = apply_rule(rule, Target(embodiment_map.target, group, vector), source)
         except WrongField as problem:
-            raise problem.under(*key) from None
+            raise problem.prefix_key(*key) from None
     return wiring
 
 
 def _check_kinds(embodiment_map: EmbodimentMap, action: Wiring) -> None:
-    """Deltas and velocities stay what they are: no rule can turn them into targets, or shift their zero."""
+    """Check action kinds: no rule can turn deltas or velocities into targets, or shift their zero."""
     layout = embodiment_map.source.layout("action")
     kinds = dict(zip(layout.joints, layout.action_kinds, strict=True))
     for group, driven in action.items():
@@ -208,10 +208,10 @@ def _check_kinds(embodiment_map: EmbodimentMap, action: Wiring) -> None:
             if not wire.scale or (theirs == ours and (ours == "target" or abs(wire.offset) < 1e-9)):
                 continue
             _, key = embodiment_map.rule(group, "action")
-            raise WrongField(key, _misfit_of_kind(embodiment_map, group, wire, theirs))
+            raise WrongField(key, _describe_kind_misfit(embodiment_map, group, wire, theirs))
 
 
-def _misfit_of_kind(embodiment_map: EmbodimentMap, group: str, wire: Wire, theirs: str) -> str:
+def _describe_kind_misfit(embodiment_map: EmbodimentMap, group: str, wire: Wire, theirs: str) -> str:
     ours = embodiment_map.target.groups[group].action_kind
     if theirs == ours:
         return (
@@ -225,8 +225,8 @@ def _misfit_of_kind(embodiment_map: EmbodimentMap, group: str, wire: Wire, their
     )
 
 
-def _trained(embodiment_map: EmbodimentMap, wiring: Wiring, *, held: set[str]) -> tuple[str, ...]:
-    """Groups that are driven, or named besides; to hold a state that rests drives nothing.
+def _trained_groups(embodiment_map: EmbodimentMap, wiring: Wiring, *, held: set[str]) -> tuple[str, ...]:
+    """Groups that are driven, or named under `also_train`; holding a state that rests drives nothing.
 
     A robot that GR00T has a config for trains all of its groups: that config names them.
     """
@@ -253,7 +253,7 @@ def _check_trained(embodiment_map: EmbodimentMap, trained: Mapping[str, tuple[st
             )
 
 
-def _joint_map(wiring: Wiring, source: Layout, target: Layout, observed: Layout | None = None) -> JointMap:
+def _make_joint_map(wiring: Wiring, source: Layout, target: Layout, observed: Layout | None = None) -> JointMap:
     every = [wire for group in wiring.values() for wire in group]
     # A constant reads no source: even 0 * NaN is NaN.
     moving = [wire for wire in every if wire.scale]
@@ -278,11 +278,11 @@ def _joint_map(wiring: Wiring, source: Layout, target: Layout, observed: Layout 
     )
 
 
-def _robot(file: YamlFile, role: str) -> Robot:
+def _load_named_robot(file: YamlFile, role: str) -> Robot:
     name_or_path = file.content[role]
     if not isinstance(name_or_path, str):
-        raise file.wrong((role,), f"{role} must be a robot's name or file, got {name_or_path!r}.")
+        raise file.error_at((role,), f"{role} must be a robot's name or file, got {name_or_path!r}.")
     try:
         return load_robot(file.path.parent / name_or_path if is_path(name_or_path) else name_or_path)
     except UnknownName as problem:
-        raise file.wrong((role,), str(problem)) from None
+        raise file.error_at((role,), str(problem)) from None

@@ -14,7 +14,7 @@ Entry = dict[str, int | str]
 
 @dataclass(frozen=True)
 class ModalityConfig:
-    """What GR00T reads of a dataset, and what it learns.
+    """What GR00T reads from a dataset, and what it learns.
 
     Args:
         name: Of the map that made the dataset.
@@ -64,8 +64,7 @@ def _places(layout: Layout) -> dict[str, Entry]:
 def modality_config(compiled: CompiledMap, cameras: Sequence[str], horizon: int) -> ModalityConfig:
     """GR00T's modality config for a dataset that a map made.
 
-    It lists the groups that the map drives and those that it names besides: padding never trains
-    unasked.
+    It lists the groups that the map drives or names under `also_train`: padding is not trained by default.
 
     Args:
         compiled: The map.

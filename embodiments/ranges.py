@@ -1,4 +1,4 @@
-"""Ranges of joint values as files give them: one for all joints, or one each."""
+"""Ranges of joint values in files: one for all joints, or one each."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,11 +10,11 @@ from millrace.embodiments.yaml_file import Number
 Range = tuple[Number, Number]
 
 
-def _pairs(ranges: object) -> object:
+def _as_ranges(ranges: object) -> object:
     one = isinstance(ranges, Sequence) and not any(isinstance(item, Sequence) for item in ranges)
     return (ranges,) if one else ranges
 
 
 Ranges = Annotated[
-    tuple[Range, ...], BeforeValidator(_pairs, json_schema_input_type=Range | list[Range]), Field(min_length=1)
+    tuple[Range, ...], BeforeValidator(_as_ranges, json_schema_input_type=Range | list[Range]), Field(min_length=1)
 ]

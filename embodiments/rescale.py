@@ -1,4 +1,4 @@
-"""The range of one robot's joint onto that of another's."""
+"""Rescale the range of one robot's joint to that of another's."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple, TypeVar
@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 
 class Scale(NamedTuple):
-    """target = source * factor + summand, where the source is expected in a range."""
+    """target = source * factor + summand; expected: the source's range."""
 
     factor: float
     summand: float
@@ -22,7 +22,7 @@ class Scale(NamedTuple):
 
 
 class Rescale(FileModel):
-    """From the source's range onto the target's; linear, also outside of it: nothing is clipped.
+    """Map the source's range onto the target's, linearly, also outside of it: nothing is clipped.
 
     Each field holds one value for all joints, or one for each joint of the target group.
 

@@ -1,4 +1,4 @@
-"""What a robot is: named joints in groups, and the layout of its vectors. One YAML file each."""
+"""Robots: named joints in groups, and the layout of their vectors; one YAML file each."""
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from millrace.embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
-from millrace.embodiments.matching import spelling
+from millrace.embodiments.matching import normalize_name
 from millrace.embodiments.ranges import Range, Ranges
 from millrace.embodiments.slices import ColumnSlices
 from millrace.embodiments.yaml_file import FileModel, Name, Number, parse_yaml, read_yaml
@@ -20,7 +20,7 @@ ROBOTS = Path(__file__).parent / "robots"
 
 Vector = Literal["state", "action"]
 VECTORS: tuple[Vector, Vector] = ("state", "action")
-# What else LeRobot datasets call the two vectors: openpi's converters, robomimic's and ALOHA's HDF5 in their wake.
+# Other names of the two vectors in LeRobot datasets, from openpi's converters, robomimic's and ALOHA's HDF5.
 COMMON_ALIASES = {
     "observation.state": (
         "state",
@@ -33,7 +33,7 @@ COMMON_ALIASES = {
     "action": ("actions",),
 }
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
-NameLists = Annotated[tuple[tuple[str, ...], ...], BeforeValidator(lambda value: _one_or_several(value))]
+NameLists = Annotated[tuple[tuple[str, ...], ...], BeforeValidator(lambda value: _as_lists(value))]
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # GR00T: "state.left_arm"
 Columns = Annotated[dict[str, Names], Field(min_length=1)]
 ActionKind = Literal["target", "delta", "velocity"]
@@ -49,11 +49,11 @@ class JointGroup(FileModel):
         joints: Names, in the robot's order.
         action_joints: The same in the order of the action, where that is another one.
         unit: Of every joint, e.g. "rad".
-        limits: [low, high] that sound data keep to, in unit; one for all, or one each. Values beyond
+        limits: [low, high] of sound data, in unit; one for all, or one each. Values beyond
             them are reported, never clipped. Without it, radians are expected within two turns.
         rest: Value of a joint that nothing drives, in unit; one for all, or one each.
         action: Whether GR00T learns the action itself, or its difference from the state.
-        action_kind: What the dataset's action holds, which decides what becomes of it at a lower rate:
+        action_kind: What the dataset's action holds, which decides how it is resampled to a lower rate:
             a target is kept with its frame, a delta (a step) is summed, a velocity averaged over the
             frames that one output frame stands for.
     """
@@ -72,7 +72,7 @@ class JointGroup(FileModel):
 
     @model_validator(mode="after")
     def _is_sound(self) -> "JointGroup":
-        if double := _first_double(self.joints):
+        if double := _first_duplicate(self.joints):
             raise WrongField(("joints",), f"joint {double!r} stands twice in one group.")
         if len(self.rest) not in (1, len(self.joints)):
             raise WrongField(("rest",), f"rest has {len(self.rest)} values for {len(self.joints)} joints.")
@@ -144,7 +144,7 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """D."""
+        """Number of values, D."""
         return len(self.joints)
 
 
@@ -162,7 +162,7 @@ class Robot(FileModel):
             several lists, is read by position.
         column_slices: By source column, where its groups lie in it, for datasets that name none of its values; without
             it they fill the column.
-        by_position: Whether joints without names stand in the order told here.
+        by_position: Whether joints without names are in the order of this file.
         robot_types: What info.json's robot_type calls it beside its name; decides between robots of the same joints.
         cameras: Names without "observation.images.". Of a robot file, these and no others are converted.
         camera_aliases: Other names under which datasets know a camera: names of cameras or of whole features.
@@ -187,7 +187,7 @@ class Robot(FileModel):
     tag: Name | None = None
 
     def layout(self, vector: Vector) -> Layout:
-        """How the state or the action vector is laid out."""
+        """The layout of the state or the action vector."""
         groups = [self.groups[name] for name in self.groups_of(vector)]
         ends = np.cumsum([len(group.joints) for group in groups]).tolist()
         return Layout(
@@ -217,17 +217,17 @@ class Robot(FileModel):
         return [group.joint_limits[joint] for joint in group.order(vector)]
 
     def is_called(self, robot_type: str | None) -> bool:
-        """Whether a dataset that says this robot_type says that it is of this robot."""
+        """Whether a dataset's robot_type names this robot."""
         names = {name.casefold() for name in (self.name, *self.robot_types)}
         return robot_type is not None and robot_type.casefold() in names
 
     def find_column(self, column: str, known: Container[str]) -> str | None:
-        """What a dataset that has the known columns calls a source column; None if it lacks it."""
+        """The name among a dataset's columns (known) of one of this robot's source columns; None if it lacks it."""
         names = (column, *self.column_aliases.get(column, ()), *COMMON_ALIASES.get(column, ()))
         return next((name for name in names if name in known), None)
 
     def find_camera(self, camera: str, known: Container[str]) -> str | None:
-        """What a dataset that has the known cameras calls a camera; None if it lacks it."""
+        """The name among a dataset's cameras (known) of one of this robot's cameras; None if it lacks it."""
         names = (camera, *self.camera_aliases.get(camera, ()))
         return next((name for name in names if name in known), None)
 
@@ -263,7 +263,7 @@ class Robot(FileModel):
                     widths = {name: len(self.groups[name].joints) for name in names}
                     self.column_slices[column].check(widths, key=("column_slices", column))
         self._check_keys("camera_aliases", f"camera of {self.name!r}", self.cameras)
-        if double := _first_double(self.cameras):
+        if double := _first_duplicate(self.cameras):
             raise WrongField(("cameras",), f"camera {double!r} stands twice.")
         return self
 
@@ -276,10 +276,10 @@ class Robot(FileModel):
         for column, names in self._columns(vector).items():
             for i, name in enumerate(names):
                 check_name(name, kind, self.groups, key=(vector, column, i))
-        if double := _first_double(self.groups_of(vector)):
+        if double := _first_duplicate(self.groups_of(vector)):
             raise WrongField((vector,), f"group {double!r} stands twice in the {vector}.")
         layout = self.layout(vector)
-        if double := _first_double(layout.joints):
+        if double := _first_duplicate(layout.joints):
             raise WrongField((vector,), f"joint {double!r} stands twice in the {vector}.")
         for column, joints in layout.columns.items():
             self._check_spellings(vector, column, joints)
@@ -288,18 +288,18 @@ class Robot(FileModel):
         # Only within a column: per-part columns may call both arms' joints by the same names.
         # Joints may be spelt alike (joint_1_0 and joint_10), as they are found as written first; an alias may not be
         # another joint's name in any spelling.
-        owner = {spelling(joint): joint for joint in joints}
+        owner = {normalize_name(joint): joint for joint in joints}
         written: dict[str, str] = {}
         for joint in joints:
             for name in self.aliases.get(joint, ()):
-                rivals = {owner.get(spelling(name), joint), written.setdefault(name, joint), joint}
-                if len({spelling(rival) for rival in rivals}) > 1 or written[name] != joint:
+                rivals = {owner.get(normalize_name(name), joint), written.setdefault(name, joint), joint}
+                if len({normalize_name(rival) for rival in rivals}) > 1 or written[name] != joint:
                     either = " or ".join(repr(rival) for rival in sorted(rivals, key=joints.index))
-                    raise WrongField(("aliases", joint), f"{spelling(name)!r} could be {either} in {column!r}.")
+                    raise WrongField(("aliases", joint), f"{normalize_name(name)!r} could be {either} in {column!r}.")
 
 
 def load_robot(name_or_path: str | Path) -> Robot:
-    """A robot that ships with Millrace, by name, or a user's own, by the path of its YAML file.
+    """Load a robot that ships with Millrace, by name, or a user's own, by the path of its YAML file.
 
     Raises:
         UnknownName: No robot of that name ships.
@@ -310,7 +310,7 @@ def load_robot(name_or_path: str | Path) -> Robot:
 
 
 def parse_robot(text: str, path: Path) -> Robot:
-    """The robot that the text of a file describes, which may not be written yet; path: for errors.
+    """Parse the text of a robot file, which may not be written yet; path: for errors.
 
     Raises:
         RobotError: The text is wrong; cites file and line.
@@ -326,7 +326,7 @@ def _read(path: Path) -> Robot:
 
 @cache
 def _read_shipped(path: Path) -> Robot:
-    """Once: most maps lead to the same few robots."""
+    """Cached, as most maps lead to the same few robots."""
     return _read(path)
 
 
@@ -356,10 +356,10 @@ def file_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
 
 
-def _one_or_several(names: object) -> object:
-    """Lists of names, of which a file may hold one by itself."""
+def _as_lists(names: object) -> object:
+    """Several lists of names; a file may hold one list by itself."""
     return (names,) if isinstance(names, list) and all(isinstance(name, str) for name in names) else names
 
 
-def _first_double(names: tuple[str, ...]) -> str | None:
+def _first_duplicate(names: tuple[str, ...]) -> str | None:
     return next((name for i, name in enumerate(names) if name in names[:i]), None)

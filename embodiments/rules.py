@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from millrace.embodiments.errors import WrongField, check_name
-from millrace.embodiments.matching import spellings
+from millrace.embodiments.matching import normalize_names
 from millrace.embodiments.rescale import Rescale
 from millrace.embodiments.robot import Robot
 from millrace.embodiments.wiring import Others, Source, Target, Wire
@@ -20,8 +20,8 @@ class Copy(FileModel):
     rescale: Rescale | None = None
 
     def wires(self, target: Target, source: Source) -> list[Wire]:
-        """The joints that this rule drives."""
-        joints, theirs = target.joints, source.joints_of(self.group, "copy")
+        """A wire for each joint that this rule drives."""
+        joints, theirs = target.joints, source.group_joints(self.group, "copy")
         if len(theirs) > len(joints):
             raise WrongField(
                 ("copy",),
@@ -29,13 +29,13 @@ class Copy(FileModel):
                 f"{target.robot.name!r} only {len(joints)}: {', '.join(theirs)} into "
                 f"{', '.join(joints)}. Take `reorder` to choose by name.",
             )
-        return _wires(zip(joints, theirs, strict=False), self.rescale, joints)
+        return _make_wires(zip(joints, theirs, strict=False), self.rescale, joints)
 
 
 class Reorder(FileModel):
     """Joint by joint by name or alias, out of one or more groups.
 
-    others: what becomes of joints that these groups lack; by default they must hold all.
+    others: what joints do that these groups lack; by default the groups must hold all.
     """
 
     groups: Annotated[
@@ -50,21 +50,21 @@ class Reorder(FileModel):
     others: Others | None = None
 
     def wires(self, target: Target, source: Source) -> list[Wire]:
-        """The joints that this rule drives."""
-        theirs = [joint for group in self.groups for joint in source.joints_of(group, "reorder")]
+        """A wire for each joint that this rule drives."""
+        theirs = [joint for group in self.groups for joint in source.group_joints(group, "reorder")]
         candidates = {joint: self._find(joint, target.robot, theirs, source.robot) for joint in target.joints}
         found = {joint: their for joint, their in candidates.items() if their is not None}
         if len(set(found.values())) < len(found):
             pairs = ", ".join(f"{joint} <- {their}" for joint, their in found.items())
             raise WrongField(("reorder",), f"one joint of {source.robot.name!r} fits two of {target.group!r}: {pairs}.")
-        driven = _wires(found.items(), self.rescale, target.joints)
-        return driven if self.others is None else [*driven, *target.without(found, self.others)]
+        driven = _make_wires(found.items(), self.rescale, target.joints)
+        return driven if self.others is None else [*driven, *target.wire_others(found, self.others)]
 
     def _find(self, joint: str, target: Robot, theirs: Sequence[str], source: Robot) -> str | None:
         if joint in theirs:
             return joint
-        called = spellings(joint, target.aliases)
-        fits = [their for their in theirs if called & spellings(their, source.aliases)]
+        called = normalize_names(joint, target.aliases)
+        fits = [their for their in theirs if called & normalize_names(their, source.aliases)]
         if len(fits) == 1:
             return fits.pop()
         if not fits and self.others is not None:
@@ -84,9 +84,9 @@ class Broadcast(FileModel):
     rescale: Rescale | None = None
 
     def wires(self, target: Target, source: Source) -> list[Wire]:
-        """The joints that this rule drives."""
+        """A wire for each joint that this rule drives."""
         their = self._find(source)
-        return _wires(((joint, their) for joint in target.joints), self.rescale, target.joints)
+        return _make_wires(((joint, their) for joint in target.joints), self.rescale, target.joints)
 
     def _find(self, source: Source) -> str:
         if self.joint not in source.robot.groups and self.joint in source.robot.layout(source.vector).joints:
@@ -95,7 +95,7 @@ class Broadcast(FileModel):
             known = (*source.robot.groups_of(source.vector), *source.robot.layout(source.vector).joints)
             kind = f"joint or joint group in the {source.vector} of {source.robot.name!r}"
             check_name(self.joint, kind, known, key=("broadcast",))
-        joints = source.joints_of(self.joint, "broadcast")
+        joints = source.group_joints(self.joint, "broadcast")
         if len(joints) > 1:
             raise WrongField(
                 ("broadcast",),
@@ -109,7 +109,7 @@ class JointTable(FileModel):
     """Joint by joint as written out: each of the target's with the source's that drives it.
 
     rescale: its ranges and polarities are one for all, or one for each line of the table.
-    others: what becomes of the joints that are not in it.
+    others: what joints do that are not in the table.
     """
 
     joints: Annotated[dict[str, str], Field(min_length=1)]
@@ -117,14 +117,14 @@ class JointTable(FileModel):
     others: Others = "rest"
 
     def wires(self, target: Target, source: Source) -> list[Wire]:
-        """The joints that this rule drives."""
+        """A wire for each joint that this rule drives."""
         theirs = source.robot.layout(source.vector).joints
         for joint, their in self.joints.items():
             key = ("joints", joint)
             check_name(joint, f"joint in {target.group!r} of {target.robot.name!r}", target.joints, key=key)
             check_name(their, f"joint in the {source.vector} of {source.robot.name!r}", theirs, key=key)
-        driven = _wires(self.joints.items(), self.rescale, tuple(self.joints))
-        return [*driven, *target.without(self.joints, self.others)]
+        driven = _make_wires(self.joints.items(), self.rescale, tuple(self.joints))
+        return [*driven, *target.wire_others(self.joints, self.others)]
 
 
 class Constant(FileModel):
@@ -140,7 +140,7 @@ class Constant(FileModel):
     ]
 
     def wires(self, target: Target, source: Source) -> list[Wire]:
-        """The joints, none of them driven."""
+        """Wires of constants, one for each joint."""
         if len(self.rest) not in (1, len(target.joints)):
             raise WrongField(("rest",), f"rest has {len(self.rest)} values for {len(target.joints)} joints.")
         values = self.rest if len(self.rest) > 1 else self.rest * len(target.joints)
@@ -148,12 +148,12 @@ class Constant(FileModel):
 
 
 class Undefined(FileModel):
-    """Nothing says what drives this group: whoever uses the map must. undefined: why."""
+    """The map does not say what drives this group; its user must give a rule. undefined: why."""
 
     undefined: Annotated[str, Field(min_length=1)]
 
 
-def _wires(pairs: Iterable[tuple[str, str]], rescale: Rescale | None, joints: Sequence[str]) -> list[Wire]:
+def _make_wires(pairs: Iterable[tuple[str, str]], rescale: Rescale | None, joints: Sequence[str]) -> list[Wire]:
     if rescale is None:
         return [Wire(ours, theirs) for ours, theirs in pairs]
     scales = rescale.scales(joints)
@@ -201,8 +201,8 @@ Rule = Annotated[
 ]
 
 
-def wires(rule: Rule, target: Target, source: Source) -> list[Wire]:
-    """The joints of a group that a rule drives; the others rest, also where nothing defines them."""
+def apply_rule(rule: Rule, target: Target, source: Source) -> list[Wire]:
+    """The wires of a group by its rule; joints without a wire rest, as those of an undefined group."""
     if rule == "rest" or isinstance(rule, Undefined):
         return []
     if rule == "hold":

@@ -1,4 +1,4 @@
-"""Where joint groups lie in a column of which a dataset names no value."""
+"""Places of joint groups in a column whose values a dataset does not name."""
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -30,7 +30,7 @@ class ColumnSlices(FileModel):
         return np.concatenate([np.arange(*self.groups[name], dtype=np.int64) for name in groups])
 
     def check(self, widths: Mapping[str, int], *, key: Key) -> None:
-        """Whether these are the slices of a column's groups.
+        """Check that these are the slices of a column's groups.
 
         Args:
             widths: Joints of each group that the column holds.
@@ -50,9 +50,9 @@ class ColumnSlices(FileModel):
                     (*key, "groups", name),
                     f"[{start}, {end}) does not hold the {widths[name]} joints of {name!r} in {self.width} values.",
                 )
-        self._check_apart(key)
+        self._check_overlaps(key)
 
-    def _check_apart(self, key: Key) -> None:
+    def _check_overlaps(self, key: Key) -> None:
         spans = sorted((start, end, name) for name, (start, end) in self.groups.items())
         for (before, end, first), (start, after, second) in pairwise(spans):
             if start < end:

@@ -1,4 +1,4 @@
-"""What a map's rules wire: joints of the target to joints of the source."""
+"""Wires of a map: joints of the target, each with a joint of the source."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ class Wire(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """What rules take from: the source robot's state or action."""
+    """The vector that rules read: the source robot's state or action."""
 
     robot: Robot
     vector: Vector
 
-    def joints_of(self, group: str, key: str) -> tuple[str, ...]:
+    def group_joints(self, group: str, key: str) -> tuple[str, ...]:
         """The joints of a group that this vector holds; key is the field that named it."""
         check_name(group, f"joint group of {self.robot.name!r}", self.robot.groups, key=(key,))
         if group not in self.robot.groups_of(self.vector):
@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Target:
-    """What a rule drives: one group of the target robot, its joints in the vector's order."""
+    """The group of the target robot that a rule drives, its joints in the vector's order."""
 
     robot: Robot
     group: str
@@ -54,11 +54,11 @@ class Target:
 
     @property
     def joints(self) -> tuple[str, ...]:
-        """In the order of the state or the action."""
+        """The group's joints in the order of the state or the action."""
         return self.robot.groups[self.group].order(self.vector)
 
     def hold(self, joints: Iterable[str]) -> list[Wire]:
-        """The action repeats the observed state of these joints."""
+        """Wires by which the action repeats the observed state of these joints."""
         if self.vector == "state":
             raise WrongField((), f"`hold` is for actions; move the rule of {self.group!r} to `action:`.")
         observed = self.robot.layout("state").joints
@@ -69,7 +69,7 @@ class Target:
                 )
         return [Wire(joint, joint, held=True) for joint in joints]
 
-    def without(self, driven: Iterable[str], others: Others) -> list[Wire]:
-        """What becomes of the joints that a rule does not drive."""
+    def wire_others(self, driven: Iterable[str], others: Others) -> list[Wire]:
+        """Wires of the joints that a rule does not drive: none that rest, or those that hold their state."""
         left = set(self.joints) - set(driven)
         return self.hold([joint for joint in self.joints if joint in left]) if others == "hold" else []

@@ -22,7 +22,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 class FileModel(BaseModel):
-    """A part of a YAML file: frozen, and every key in it is one that we know."""
+    """A part of a YAML file: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -49,12 +49,12 @@ class YamlFile:
     lines: Mapping[Key, int]
     error: type[MillraceError]
 
-    def wrong(self, key: Key, message: str) -> MillraceError:
-        """The error for one key; keys that the file lacks are cited by their parent."""
+    def error_at(self, key: Key, message: str) -> MillraceError:
+        """An error that cites the line of a key; a key that the file lacks is cited by its parent."""
         return self.error(f"{self.path}:{self.line(key)}: {message}")
 
     def line(self, key: Key) -> int:
-        """Where a key stands; of one that the file lacks, its parent."""
+        """The line of a key, or of its parent where the file lacks it."""
         return self.lines[self._known_part(key)]
 
     def _known_part(self, key: Key) -> Key:
@@ -66,7 +66,7 @@ class YamlFile:
 
 
 def read_yaml(path: Path, *, error: type[MillraceError], text: str | None = None) -> YamlFile:
-    """The mapping in a YAML file; text: its content, where it is not written yet.
+    """Read the mapping in a YAML file; text: its content, where it is not written yet.
 
     Raises:
         error: The file cannot be read, is over MAX_BYTES, is no YAML mapping, names a key twice, or
@@ -78,7 +78,7 @@ def read_yaml(path: Path, *, error: type[MillraceError], text: str | None = None
         loader = _Loader(data)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
-            raise _at(node, "the file must hold a mapping of fields")
+            raise _marked_error(node, "the file must hold a mapping of fields")
         return YamlFile(path, _construct(loader, node, (), lines), lines, error)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
@@ -91,19 +91,19 @@ def read_yaml(path: Path, *, error: type[MillraceError], text: str | None = None
 
 
 def parse_yaml(model: type[Model], file: YamlFile, content: Mapping[str, object]) -> Model:
-    """The model that content (the file's, or derived from it) describes.
+    """Validate content, the file's or derived from it, as a model.
 
     Raises:
-        MillraceError: The file's own kind, citing the line of the first field that is wrong.
+        MillraceError: a field is wrong; of the file's error type, cites the line of the first one.
     """
     try:
         return model.model_validate(dict(content))
     except ValidationError as problem:
-        raise file.wrong(*first_problem(problem)) from None
+        raise file.error_at(*first_problem(problem)) from None
 
 
 def first_problem(problem: ValidationError) -> tuple[Key, str]:
-    """Where the first of a model's problems lies, what it is, and how many more there are."""
+    """Key and message of the first of a model's problems; the message counts the others."""
     first, *others = problem.errors(include_url=False)
     more = f" (and {len(others)} more)" if others else ""
     return _key(first), _message(first) + more
@@ -128,10 +128,10 @@ def _encode(text: str, path: Path, error: type[MillraceError]) -> bytes:
         data = text.encode()
     except UnicodeEncodeError as problem:
         raise error(f"{path}: {problem}.") from None
-    return _limited(data, path, error)
+    return _check_size(data, path, error)
 
 
-def _limited(data: bytes, path: Path, error: type[MillraceError]) -> bytes:
+def _check_size(data: bytes, path: Path, error: type[MillraceError]) -> bytes:
     if len(data) > MAX_BYTES:
         raise error(f"{path}: over {MAX_BYTES} bytes; a robot or a map is far smaller.")
     return data
@@ -145,7 +145,7 @@ def _read_bytes(path: Path, error: type[MillraceError]) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as problem:  # ValueError: no path at all, by its characters
         raise error(f"{path}: {getattr(problem, 'strerror', problem)}.") from None
-    return _limited(data, path, error)
+    return _check_size(data, path, error)
 
 
 class _Loader(yaml.SafeLoader):
@@ -160,7 +160,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that the loader would take for something else, and escapes what cannot be printed."""
+    """Quotes texts that the loader would read as another type, and escapes what cannot be printed."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
         # Without a style of its own, U+0085 and its like are written as line breaks.
@@ -178,8 +178,8 @@ for _reader_or_writer in (_Loader, _Dumper):
     )
 
 
-def flow(value: str | list[str], *, indent: int = 0) -> str:
-    """A text or a list of texts as YAML that `read_yaml` reads back; further lines of it are indented."""
+def dump_flow(value: str | list[str], *, indent: int = 0) -> str:
+    """Dump a text or a list of texts as YAML in flow style; further lines are indented."""
     text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=100, allow_unicode=True)
     text = text.removesuffix("\n").removesuffix("\n...").rstrip("\n")
     return text.replace("\n", "\n" + " " * indent)
@@ -193,25 +193,25 @@ def _construct(loader: _Loader, node: yaml.Node, key: Key, lines: dict[Key, int]
         return [_construct(loader, item, (*key, i), lines) for i, item in enumerate(node.value)]
     if node.tag == "tag:yaml.org,2002:map":
         return _construct_mapping(loader, node, key, lines)
-    raise _at(node, f"{node.tag} is not allowed here")
+    raise _marked_error(node, f"{node.tag} is not allowed here")
 
 
 def _construct_mapping(loader: _Loader, node: yaml.Node, key: Key, lines: dict[Key, int]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for name_node, value_node in node.value:
         if name_node.tag != "tag:yaml.org,2002:str":
-            raise _at(
+            raise _marked_error(
                 name_node,
                 f"{name_node.value!r} is not a name; put it in quotes if it is meant as one",
             )
         name = name_node.value
         own = (*key, name)
         if name in content:
-            raise _at(name_node, f"{name!r} is named twice (first on line {lines[own]})")
+            raise _marked_error(name_node, f"{name!r} is named twice (first on line {lines[own]})")
         lines[own] = name_node.start_mark.line + 1
         content[name] = _construct(loader, value_node, own, lines)
     return content
 
 
-def _at(node: yaml.Node | None, message: str) -> yaml.MarkedYAMLError:
+def _marked_error(node: yaml.Node | None, message: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark if node else None)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from millrace.embodiments.matching import spelling
+from millrace.embodiments.matching import normalize_name
 from millrace.engine.planning.vector_columns import PartColumn
 
 
@@ -48,7 +48,7 @@ def name_joints(columns: Sequence[PartColumn], *, by_name: bool) -> Iterator[Joi
         else:
             joints = _joints_by_position(column, taken)
         if joints.joints:
-            taken.update(map(spelling, joints.joints))
+            taken.update(map(normalize_name, joints.joints))
             yield joints
 
 
@@ -70,9 +70,9 @@ def _has_distinct_names(column: PartColumn) -> bool:
 
 def _joints_by_name(column: PartColumn, elsewhere: set[str], taken: set[str]) -> JointColumn:
     own = [(place, name) for place, name in enumerate(column.feature.names or ()) if name not in elsewhere]
-    reserved = taken | {spelling(name) for _, name in own}
+    reserved = taken | {normalize_name(name) for _, name in own}
     joints = [
-        name if spelling(name) not in taken else _unique_name(f"{column.part or 'joint'}_{name}", reserved)
+        name if normalize_name(name) not in taken else _unique_name(f"{column.part or 'joint'}_{name}", reserved)
         for _, name in own
     ]
     return JointColumn(
@@ -89,7 +89,7 @@ def _joints_by_position(column: PartColumn, taken: set[str]) -> JointColumn:
     joints = []
     for name in _number_joints(column):
         joints.append(_unique_name(name, used))
-        used.add(spelling(joints[-1]))
+        used.add(normalize_name(joints[-1]))
     return JointColumn(
         name=column.name,
         part=column.part,
@@ -115,7 +115,7 @@ def _number_joints(column: PartColumn) -> list[str]:
 def _unique_name(name: str, taken: set[str]) -> str:
     """The name, with a number where it is taken."""
     number, free = 1, name
-    while spelling(free) in taken:
+    while normalize_name(free) in taken:
         number += 1
         free = f"{name}_{number}"
     return free

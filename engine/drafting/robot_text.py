@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from millrace.embodiments.robot import ActionKind, Vector
-from millrace.embodiments.yaml_file import flow
+from millrace.embodiments.yaml_file import dump_flow
 from millrace.engine.drafting.draft_cameras import DraftedCameras
 from millrace.engine.drafting.units import Extent
 from millrace.engine.sources import SourceDataset
@@ -89,14 +89,14 @@ class RobotText:
         return TEXT.format(
             source=printable(shlex.quote(self.source)),
             skipped="".join(f"#\n# Skipped: {text}\n" for text in self.skipped),
-            name=flow(_name(self.dataset)),
-            description=flow(printable(f"{robot}, as {self.dataset.root.resolve().name} holds it")),
+            name=dump_flow(_name(self.dataset)),
+            description=dump_flow(printable(f"{robot}, as {self.dataset.root.resolve().name} holds it")),
             groups="".join(_group(name, group) for name, group in self.groups.items()),
             state=_lines(self.columns["state"]),
             action=_lines(self.columns["action"]),
             aliases=_section("aliases:\n", self.aliases),
             column_names=_section(COLUMN_NAMES, self.column_names),
-            cameras=flow(list(self.cameras.names)),
+            cameras=dump_flow(list(self.cameras.names)),
             camera_aliases=_section(CAMERA_ALIASES, camera_aliases),
         )
 
@@ -110,9 +110,9 @@ def _name(dataset: SourceDataset) -> str:
 def _group(name: str, group: DraftedGroup) -> str:
     # A comment cannot follow a list that goes on in the next line.
     check = f"\n    # CHECK: {group.check}" if group.check else ""
-    joints = flow(list(group.joints), indent=14)
+    joints = dump_flow(list(group.joints), indent=14)
     kind = f"    action_kind: {group.kind}  # CHECK\n" if group.kind else ""
-    return GROUP.format(name=name, joints=joints, check=check, unit=flow(group.unit), seen=group.seen, kind=kind)
+    return GROUP.format(name=name, joints=joints, check=check, unit=dump_flow(group.unit), seen=group.seen, kind=kind)
 
 
 def _section(head: str, entries: Mapping[str, Sequence[str]]) -> str:
@@ -120,4 +120,4 @@ def _section(head: str, entries: Mapping[str, Sequence[str]]) -> str:
 
 
 def _lines(entries: Mapping[str, Sequence[str]]) -> str:
-    return "\n".join(f"  {flow(key)}: {flow(list(values), indent=4)}" for key, values in entries.items())
+    return "\n".join(f"  {dump_flow(key)}: {dump_flow(list(values), indent=4)}" for key, values in entries.items())

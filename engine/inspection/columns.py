@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from millrace.embodiments import Robot
-from millrace.embodiments.matching import spelling
+from millrace.embodiments.matching import normalize_name
 from millrace.engine.layout import ACTION, STATE
 from millrace.engine.planning.binding import BOOKKEEPING
 from millrace.engine.sources import Feature
@@ -94,9 +94,9 @@ def _pairs(action: str, floats: Mapping[str, Feature]) -> list[Pair]:
     names, theirs = value_names(action, floats[action]), value_names(state, floats[state])
     if not floats[action].names or not floats[state].names:
         names, theirs = (names, names) if len(names) == len(theirs) else (names, [])
-    places = {spelling(name): place for place, name in enumerate(theirs)}
+    places = {normalize_name(name): place for place, name in enumerate(theirs)}
     return [
-        Pair(name, (action, place), (state, places[spelling(name)]))
+        Pair(name, (action, place), (state, places[normalize_name(name)]))
         for place, name in enumerate(names)
-        if spelling(name) in places
+        if normalize_name(name) in places
     ]

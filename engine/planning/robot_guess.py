@@ -6,7 +6,7 @@ from functools import cache
 from typing import Literal
 
 from millrace.embodiments import EmbodimentMap, Robot, load_map, load_robot, map_names, robot_names
-from millrace.embodiments.matching import spelling, spellings
+from millrace.embodiments.matching import normalize_name, normalize_names
 from millrace.embodiments.robot import VECTORS
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.planning.joint_columns import ColumnMisfit, match_columns
@@ -106,9 +106,9 @@ def guess_robot(dataset: SourceDataset, source: str | None = None) -> RobotGuess
 def _describe_nearest(dataset: SourceDataset, misfits: Mapping[str, str]) -> str:
     """The shipped robots that share most joint names with the dataset, and what keeps each from fitting."""
     columns = (feature.names or () for feature in dataset.features.values() if feature.is_numbers)
-    theirs = {spelling(name) for names in columns for name in names}
+    theirs = {normalize_name(name) for names in columns for name in names}
     shared = {
-        robot.name: len(theirs & {spelling(joint) for group in robot.groups.values() for joint in group.joints})
+        robot.name: len(theirs & {normalize_name(joint) for group in robot.groups.values() for joint in group.joints})
         for robot in load_shipped()[0]
     }
     near = [name for name in sorted(misfits, key=lambda name: -shared[name]) if shared[name]][:MAX_NEAR]
@@ -168,7 +168,7 @@ def _fit(robot: Robot, dataset: SourceDataset) -> _Fit | str:
         return misfit.short
     how = {column: by for vector in matched for column, by in zip(vector.columns, vector.by, strict=True)}
     groups = robot.groups.values()
-    known = {name for group in groups for joint in group.joints for name in spellings(joint, robot.aliases)}
+    known = {name for group in groups for joint in group.joints for name in normalize_names(joint, robot.aliases)}
     listed = {names for lists in robot.column_names.values() for names in lists}
     by_name = [dataset.features[column] for column, by in how.items() if by == "name"]
     named = [name for feature in by_name if feature.stated_names not in listed for name in feature.names or ()]
@@ -177,7 +177,7 @@ def _fit(robot: Robot, dataset: SourceDataset) -> _Fit | str:
         width=sum(matched[0].widths),
         columns=tuple(how),
         anonymous=tuple(column for column, by in how.items() if by == "position"),
-        strangers=tuple(dict.fromkeys(name for name in named if spelling(name) not in known)),
+        strangers=tuple(dict.fromkeys(name for name in named if normalize_name(name) not in known)),
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from millrace.embodiments.errors import unknown_name
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
 from millrace.engine.dataset.releases import CURRENT
-from millrace.train.checkpoint_files import checkpoint_files
+from millrace.train.checkpoint_files import read_checkpoint_file
 from millrace.train.checkpoint_statistics import STATISTICS, Widths, read_widths
 from millrace.train.errors import ConfigError
 from millrace.train.run_folder import CHECKPOINTS, COMPLETE, IDENTITY, RunIdentity, complete_checkpoints
@@ -79,7 +79,7 @@ class Checkpoint:
         folder = Path(name)
         _check_complete(folder)
         configs = _read_configs(name)
-        widths = _read_widths(name)
+        widths = read_widths(name)
         known = {tag: config for tag, config in configs.items() if tag in widths}
         if not known:
             raise ConfigError(f"{name}: {PROCESSOR} and {STATISTICS} share no embodiment tag")
@@ -145,31 +145,14 @@ def _check_complete(folder: Path) -> None:
     raise ConfigError(f"{folder} is no checkpoint: it has no {PROCESSOR}. {advice}")
 
 
-def _read(name: str, filename: str) -> bytes:
-    path = checkpoint_files(name).path(filename)
-    if path is None:
-        raise ConfigError(f"{name} is no checkpoint that GR00T can act with: it has no {filename}")
-    return path.read_bytes()
-
-
 def _read_configs(name: str) -> dict[str, GrootConfig]:
-    try:
-        configs = _Processor.model_validate_json(_read(name, PROCESSOR)).processor_kwargs.modality_configs
-    except ValidationError as error:
-        raise _malformed(name, PROCESSOR, error) from error
+    configs = read_checkpoint_file(name, PROCESSOR, _Processor).processor_kwargs.modality_configs
     return {
         tag: GrootConfig(
             {part: GrootModality(entry.modality_keys, entry.delta_indices) for part, entry in config.items()}, tag
         )
         for tag, config in configs.items()
     }
-
-
-def _read_widths(name: str) -> Widths:
-    try:
-        return read_widths(_read(name, STATISTICS))
-    except ValueError as error:
-        raise _malformed(name, STATISTICS, error) from error
 
 
 def _read_trained_tag(folder: Path) -> str | None:
@@ -180,10 +163,3 @@ def _read_trained_tag(folder: Path) -> str | None:
     except (OSError, yaml.YAMLError, ValidationError):
         return None
     return tags.pop() if len(tags) == 1 else None
-
-
-def _malformed(name: str, filename: str, error: ValueError) -> ConfigError:
-    if not isinstance(error, ValidationError):
-        return ConfigError(f"{name}: {filename} is not JSON ({error})")
-    first = error.errors()[0]
-    return ConfigError(f"{name}: {filename}: {'.'.join(map(str, first['loc']))}: {first['msg']}")

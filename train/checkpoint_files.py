@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,6 +18,8 @@ WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 # The format's own limit (safetensors, MAX_HEADER_SIZE).
 MAX_HEADER_BYTES = 100_000_000
+
+FileModel = TypeVar("FileModel", bound=BaseModel)
 
 
 class CheckpointFiles(Protocol):
@@ -139,6 +141,25 @@ def checkpoint_files(name: str) -> CheckpointFiles:
     if not HUB_NAME.fullmatch(name):
         raise ConfigError(f"there is no folder {name}, and no model on the Hub can have that name")
     return HubCheckpoint(name)
+
+
+def read_checkpoint_file(name: str, filename: str, model: type[FileModel]) -> FileModel:
+    """One of a checkpoint's JSON files.
+
+    Raises:
+        ConfigError: it is missing or unreadable, or not what the model demands.
+    """
+    path = checkpoint_files(name).path(filename)
+    if path is None:
+        raise ConfigError(f"{name} has no {filename}")
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{name}: {filename} cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{name}: {filename}: {where + ': ' if where else ''}{first['msg']}") from error
 
 
 def read_header(file: Path) -> Iterator[Weight]:

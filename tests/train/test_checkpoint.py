@@ -80,7 +80,7 @@ def test_what_is_no_checkpoint_or_was_cut_short_is_an_error(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="there is no folder /no/such/place"):
         Checkpoint.open("/no/such/place")
     (run / "checkpoint-5/statistics.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"checkpoint-5: statistics\.json is not JSON"):
+    with pytest.raises(ConfigError, match=r"checkpoint-5: statistics\.json: Invalid JSON"):
         Checkpoint.open(str(run / "checkpoint-5"))
 
 

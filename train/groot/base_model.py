@@ -2,19 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from millrace.engine.dataset.releases import CURRENT, ModelLimits
-from millrace.train.checkpoint_files import CheckpointFiles, Weight, checkpoint_files
+from millrace.train.checkpoint_files import Weight, checkpoint_files, read_checkpoint_file
 from millrace.train.errors import ConfigError
 
 CONFIG, PROCESSOR, EMBODIMENTS = "config.json", "processor_config.json", "embodiment_id.json"
 # For tags that embodiment_id.json lacks.
 PROJECTOR_OF_TAG = {tag.value: tag.projector for tag in CURRENT.tags}
-
-FileModel = TypeVar("FileModel", bound=BaseModel)
 
 
 class ModelConfig(BaseModel):
@@ -108,26 +105,12 @@ def read_base(name: str) -> BaseCheckpoint:
         ConfigError: the name leads to no checkpoint of GR00T, or the Hub is out of reach.
     """
     files = checkpoint_files(name)
-    config = _read(files, name, CONFIG, ModelConfig)
-    processor = _read(files, name, PROCESSOR, _ProcessorFile).processor_kwargs
+    config = read_checkpoint_file(name, CONFIG, ModelConfig)
+    processor = read_checkpoint_file(name, PROCESSOR, _ProcessorFile).processor_kwargs
     projectors = PROJECTOR_OF_TAG
     if files.path(EMBODIMENTS) is not None:
-        projectors = PROJECTOR_OF_TAG | _read(files, name, EMBODIMENTS, _EmbodimentFile).root
+        projectors = PROJECTOR_OF_TAG | read_checkpoint_file(name, EMBODIMENTS, _EmbodimentFile).root
     try:
         return BaseCheckpoint(name, config, processor, projectors, files.weights())
     except ConfigError as error:
         return BaseCheckpoint(name, config, processor, projectors, None, str(error))
-
-
-def _read(files: CheckpointFiles, name: str, filename: str, model: type[FileModel]) -> FileModel:
-    path = files.path(filename)
-    if path is None:
-        raise ConfigError(f"{name} has no {filename}")
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{name}: {filename} cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{name}: {filename}: {where + ': ' if where else ''}{first['msg']}") from error

@@ -20,11 +20,9 @@ def kept_statistics_problems(
     if settings.override_pretraining_statistics or dataset.config is None:
         return
     try:
-        path = checkpoint_files(base.name).path(STATISTICS)
-        known = read_widths(path.read_bytes()).get(settings.tag) if path else None
-    except (ConfigError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        yield make_run_problem("base-statistics", f"{base.name}: {STATISTICS} cannot be read ({reason})")
+        known = read_widths(base.name).get(settings.tag) if checkpoint_files(base.name).path(STATISTICS) else None
+    except ConfigError as error:
+        yield make_run_problem("base-statistics", str(error))
         return
     # GR00T takes the dataset's where the base model has none for the tag.
     lacking = [] if known is None else list(_lacking(known, dataset.config, dataset))

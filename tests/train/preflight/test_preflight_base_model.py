@@ -127,4 +127,4 @@ def test_statistics_of_the_base_model_are_kept_where_they_fit(whole: Path, base:
     assert found.message.endswith(": no relative action left_arm of 16 steps, but of 8, no relative action right_arm")
     (base / "statistics.json").write_text("{")
     (found,) = preflight(settings, machine=EVERYTHING).problems
-    assert f"{base}: statistics.json cannot be read (Expecting property name" in found.message
+    assert f"{base}: statistics.json: Invalid JSON: EOF while parsing" in found.message

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.layout import MANIFEST, META
 from millrace.train.errors import OtherRun, SettingsError
 
@@ -128,22 +129,14 @@ def begun(folder: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[N
 
     Raises:
         OtherRun: it was created with another identity, or by another program.
-        SettingsError: another run writes to it, or it cannot be made.
+        OutputBusy: another run writes to it.
+        SettingsError: it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"{folder} cannot be made: {error.strerror}") from error
-    import fcntl  # not on Windows, where other commands work
-
-    with (folder / LOCK).open("a") as lock:
-        try:
-            # The lock goes with the process: a killed run leaves none behind.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SettingsError(
-                f"another run writes to {folder}; wait for it, or choose another --output-dir"
-            ) from None
+    with lock_folder(folder, folder / LOCK):
         if overwrite:
             _remove_run(folder)
         check_identity(folder, identity)

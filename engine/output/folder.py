@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.dataset.writing import writing_to
 from millrace.engine.errors import OutputExists
 from millrace.engine.layout import (
@@ -19,7 +20,6 @@ from millrace.engine.layout import (
     WORK,
     EpisodePaths,
 )
-from millrace.engine.output.lock import locked
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.access import why_unwritable
 from millrace.engine.sources.damage import naming
@@ -62,7 +62,7 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen
         (out / WORK).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise OutputExists(f"{out} {why_unwritable(out / WORK, error)}") from error
-    with writing_to(out), locked(out):
+    with writing_to(out), lock_folder(out, out / WORK / "lock"):
         with naming(ignored := out / WORK / ".gitignore"):
             ignored.write_text("*\n")  # the ledger names folders of this machine
         check_output(out, sources, overwrite=may_be_finished)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from conftest import read_meta
+from conftest import REPOSITORY, read_meta
+from millrace.engine.errors import OutputBusy
 from millrace.train.errors import OtherRun, SettingsError
 from millrace.train.run_folder import (
     COMPLETE,
@@ -154,10 +155,15 @@ def test_a_damaged_identity_is_an_error(tmp_path: Path) -> None:
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
         begun(tmp_path, IDENTITY, overwrite=False),
-        pytest.raises(SettingsError, match="another run writes to"),
+        pytest.raises(OutputBusy, match="is being written by another run"),
         begun(tmp_path, IDENTITY, overwrite=False),
     ):
         pass
+
+
+def test_a_folder_is_locked_in_one_place() -> None:
+    paths = [path for package in ("engine", "train", "commands") for path in (REPOSITORY / package).rglob("*.py")]
+    assert [path.name for path in paths if "flock" in path.read_text()] == ["folder_lock.py"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

@@ -12,34 +12,35 @@ from typing import IO
 from uuid import uuid4
 
 from millrace.engine.errors import OutputBusy
-from millrace.engine.layout import WORK
 
-LOCK = f"{WORK}/lock"
-HELD = f"{WORK}/held"
 BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 # Lustre without -o flock, some NFS and FUSE file systems; Linux's own ENOTSUPP has no name in Python.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, 524)
+HELD = "held"
 BEAT_SECONDS, STALE_SECONDS = 10.0, 90.0
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Have a folder to oneself.
+def lock_folder(folder: Path, file: Path) -> Iterator[None]:
+    """Lock a folder of datasets or checkpoints for this run.
 
-    Where its file system has no locks, a file does: its holder's host and process, and a time that it renews.
+    Args:
+        folder: Named in messages.
+        file: The lock, which is made. On a file system without locks a file beside it holds the folder, with its
+            holder's host and process, and a time that it renews.
 
     Raises:
         OutputBusy: another run holds it.
     """
-    with (out / LOCK).open("a") as lock:
-        if _lock(lock, out):
+    with file.open("a") as lock:
+        if _lock(lock, folder):
             yield
             return
-    with _held(out):
+    with _held(folder, file.with_name(f"{file.name}.{HELD}")):
         yield
 
 
-def _lock(file: IO[str], out: Path) -> bool:
+def _lock(file: IO[str], folder: Path) -> bool:
     """Whether the system locked the file; False where it cannot lock any there."""
     try:
         import fcntl  # not on Windows
@@ -52,9 +53,9 @@ def _lock(file: IO[str], out: Path) -> bool:
         if error.errno in NO_LOCKS:
             return False
         if error.errno in BUSY:
-            busy = f"{out} is being written by another run; wait for it, or choose another folder"
+            busy = f"{folder} is being written by another run; wait for it, or choose another folder"
             raise OutputBusy(busy) from None
-        raise OSError(error.errno, os.strerror(error.errno or 0), str(out / LOCK)) from error
+        raise OSError(error.errno, os.strerror(error.errno or 0), file.name) from error
     return True
 
 
@@ -91,9 +92,9 @@ class _Holder:
 
 
 @contextmanager
-def _held(out: Path) -> Iterator[None]:
-    path, mine = out / HELD, f"{socket.gethostname()} {os.getpid()} {uuid4().hex}"
-    claim = _take(path, mine, out)
+def _held(folder: Path, path: Path) -> Iterator[None]:
+    mine = f"{socket.gethostname()} {os.getpid()} {uuid4().hex}"
+    _take(path, mine, folder)
     is_over = threading.Event()
     beat = threading.Thread(target=_renew, args=(path, mine, is_over), daemon=True)
     beat.start()
@@ -103,9 +104,9 @@ def _held(out: Path) -> Iterator[None]:
         is_over.set()
         beat.join()
         if (now := _holder(path)) is not None and now.content == mine:  # else another took over
+            for claim in path.parent.glob(f"{path.name}-*"):  # of this run, and of runs that were killed
+                claim.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
-        if claim is not None:
-            claim.unlink(missing_ok=True)
 
 
 def _renew(path: Path, mine: str, is_over: threading.Event) -> None:
@@ -116,38 +117,40 @@ def _renew(path: Path, mine: str, is_over: threading.Event) -> None:
             os.utime(path)
 
 
-def _take(path: Path, mine: str, out: Path) -> Path | None:
-    """Write the file of a holder; returns the claim on one that is gone, to be kept as long."""
+def _take(path: Path, mine: str, folder: Path) -> None:
+    """Write the file of a holder."""
     holder = _holder(path)
     if holder is not None and not holder.is_gone:
         raise OutputBusy(
-            f"{out} is being written by another run: process {holder.pid} on {holder.host}, seen "
+            f"{folder} is being written by another run: process {holder.pid} on {holder.host}, seen "
             f"{holder.seen_seconds:.0f} s ago. Its file system has no locks; wait for it, choose another folder, or "
             f"delete {path} if that process is gone"
         )
-    claim = None if holder is None else _claim(path, holder, out)
+    if holder is not None:
+        _claim(path, holder, folder)
     try:
         with path.open("x") as file:
             file.write(mine)
     except FileExistsError:
-        raise OutputBusy(f"{out} is being written by another run, which began at this moment") from None
-    return claim
+        raise OutputBusy(f"{folder} is being written by another run, which began at this moment") from None
 
 
-def _claim(path: Path, gone: _Holder, out: Path) -> Path:
-    """Remove the file of a holder that is gone. Of several that find it only one may, or each removes the other's."""
+def _claim(path: Path, gone: _Holder, folder: Path) -> None:
+    """Remove the file of a holder that is gone. Of several that find it only one may, or each removes the other's.
+
+    The claim stays as long as the folder is held: another host may see the old file for a while.
+    """
     claim = path.with_name(f"{path.name}-{gone.token}")
     while not _made(claim):
         earlier = _holder(claim)
         if earlier is None or earlier.seen_seconds < STALE_SECONDS:
             raise OutputBusy(
-                f"{out} is being written by another run, which took over from one that is gone; wait for it, choose "
+                f"{folder} is being written by another run, which took over from one that is gone; wait for it, choose "
                 f"another folder, or delete {claim} if no run is left"
             )
         claim = claim.with_name(f"{claim.name}-{earlier.mtime_ns}")  # whoever made it ended before it took over
     if (now := _holder(path)) is not None and now.token == gone.token:
         path.unlink(missing_ok=True)
-    return claim
 
 
 def _made(claim: Path) -> bool:

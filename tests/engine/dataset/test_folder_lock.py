@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from millrace.engine.dataset import folder_lock
+from millrace.engine.dataset.folder_lock import STALE_SECONDS, lock_folder
 from millrace.engine.errors import OutputBusy
-from millrace.engine.output import lock
-from millrace.engine.output.lock import HELD, STALE_SECONDS, locked
+
+LOCK = ".millrace/lock"
+HELD = f"{LOCK}.held"
 
 
 @pytest.fixture
@@ -35,20 +38,20 @@ def test_a_file_system_without_locks_is_written_to_by_one_run(
 ) -> None:
     refuse(number, monkeypatch)
     busy = rf"process {os.getpid()} on {socket.gethostname()}, seen \d+ s ago. Its file system has no locks; wait"
-    with locked(out), pytest.raises(OutputBusy, match=busy), locked(out):
+    with lock_folder(out, out / LOCK), pytest.raises(OutputBusy, match=busy), lock_folder(out, out / LOCK):
         pass
     assert not (out / HELD).exists()
-    with locked(out):
+    with lock_folder(out, out / LOCK):
         assert (out / HELD).exists()
 
 
 @pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES])
 def test_only_a_lock_that_is_held_means_busy(out: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     refuse(number, monkeypatch)
-    with pytest.raises(OutputBusy, match="is being written by another run; wait for it"), locked(out):
+    with pytest.raises(OutputBusy, match="is being written by another run; wait for it"), lock_folder(out, out / LOCK):
         pass
     refuse(errno.EIO, monkeypatch)
-    with pytest.raises(OSError, match=f"Input/output error.*{out}"), locked(out):
+    with pytest.raises(OSError, match=f"Input/output error.*{out}"), lock_folder(out, out / LOCK):
         pass
 
 
@@ -57,11 +60,11 @@ def test_a_holder_that_is_gone_is_no_longer_waited_for(out: Path, monkeypatch: p
     refuse(errno.ENOSYS, monkeypatch)
     (out / HELD).write_text(holder)
     if not holder.startswith(socket.gethostname()):
-        with pytest.raises(OutputBusy, match="is being written by another run: process"), locked(out):
+        with pytest.raises(OutputBusy, match="is being written by another run: process"), lock_folder(out, out / LOCK):
             pass
         long_ago = time.time() - STALE_SECONDS - 10
         os.utime(out / HELD, (long_ago, long_ago))
-    with locked(out):
+    with lock_folder(out, out / LOCK):
         assert (out / HELD).read_text().split()[1] == str(os.getpid())
 
 
@@ -70,16 +73,19 @@ def test_of_two_that_find_a_holder_gone_one_takes_over(out: Path, monkeypatch: p
     refuse(errno.ENOSYS, monkeypatch)
     (out / HELD).write_text(f"{socket.gethostname()} 999999999 a")
     first = ExitStack()
-    is_dead = lock._is_dead
+    is_dead = folder_lock._is_dead
 
     def take_over(pid: str) -> bool:
-        monkeypatch.setattr(lock, "_is_dead", is_dead)
-        first.enter_context(locked(out))
+        monkeypatch.setattr(folder_lock, "_is_dead", is_dead)
+        first.enter_context(lock_folder(out, out / LOCK))
         return is_dead(pid)
 
-    monkeypatch.setattr(lock, "_is_dead", take_over)
+    monkeypatch.setattr(folder_lock, "_is_dead", take_over)
     with first:
-        with pytest.raises(OutputBusy, match="another run, which took over from one that is gone"), locked(out):
+        with (
+            pytest.raises(OutputBusy, match="which took over from one that is gone"),
+            lock_folder(out, out / LOCK),
+        ):
             pass
         assert (out / HELD).read_text().split()[1] == str(os.getpid())
     assert [path.name for path in (out / ".millrace").iterdir()] == ["lock"]
@@ -91,7 +97,7 @@ def test_a_holder_that_ends_at_this_moment_is_no_error(
 ) -> None:
     refuse(errno.ENOSYS, monkeypatch)
     (out / HELD).write_text(f"{socket.gethostname()} 999999999 a")
-    is_dead = lock._is_dead
+    is_dead = folder_lock._is_dead
 
     def end(pid: str) -> bool:
         (out / HELD).unlink()
@@ -99,19 +105,19 @@ def test_a_holder_that_ends_at_this_moment_is_no_error(
             (out / HELD).write_text("another 1 b")
         return is_dead(pid)
 
-    monkeypatch.setattr(lock, "_is_dead", end)
+    monkeypatch.setattr(folder_lock, "_is_dead", end)
     if is_back:
-        with pytest.raises(OutputBusy, match="which began at this moment"), locked(out):
+        with pytest.raises(OutputBusy, match="which began at this moment"), lock_folder(out, out / LOCK):
             pass
         assert (out / HELD).read_text() == "another 1 b"
     else:
-        with locked(out):
+        with lock_folder(out, out / LOCK):
             pass
 
 
 def test_a_holder_that_was_given_up_leaves_the_next_ones_file(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(errno.ENOSYS, monkeypatch)
-    with locked(out):
+    with lock_folder(out, out / LOCK):
         (out / HELD).write_text("another 1 b")
     assert (out / HELD).read_text() == "another 1 b"
 
@@ -122,19 +128,23 @@ def test_a_run_that_was_killed_while_it_took_over_is_not_waited_for(out: Path, m
     held.write_text(f"{socket.gethostname()} 999999999 a")
     claim = held.with_name(f"{held.name}-a-{held.stat().st_mtime_ns}")
     claim.touch()
-    with pytest.raises(OutputBusy, match="another run, which took over from one that is gone"), locked(out):
+    with (
+        pytest.raises(OutputBusy, match="which took over from one that is gone"),
+        lock_folder(out, out / LOCK),
+    ):
         pass
     long_ago = time.time() - STALE_SECONDS - 10
     os.utime(claim, (long_ago, long_ago))
-    with locked(out):
+    with lock_folder(out, out / LOCK):
         assert held.read_text().split()[1] == str(os.getpid())
+    assert [path.name for path in held.parent.iterdir()] == ["lock"]
 
 
 def test_a_holder_does_not_keep_the_next_ones_file_fresh(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(errno.ENOSYS, monkeypatch)
-    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(folder_lock, "BEAT_SECONDS", 0.01)
     held = out / HELD
-    with locked(out):
+    with lock_folder(out, out / LOCK):
         held.write_text("another 1 b")
         time.sleep(0.05)  # a beat that had begun may end
         os.utime(held, (1, 1))

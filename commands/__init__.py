@@ -1,1 +1,1 @@
-"""The command line: one file a command, each a frozen dataclass whose fields are its flags."""
+"""The command line: a file for each command, a frozen dataclass whose fields are its flags."""

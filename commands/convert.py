@@ -20,12 +20,12 @@ from millrace.engine.planning.recipe_file import read_recipe
 from millrace.engine.run import Rerun
 from millrace.engine.video.backends import GPU_SHARE, Device
 
-UNLESS = "(required without --recipe)"
-# Flags of what is the same for all sources; None: as the recipe has it.
+REQUIRED_WITHOUT_RECIPE = "(required without --recipe)"
+# Flags for all sources; None: the recipe's value.
 SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
-# Flags of what a recipe's file says itself.
-OF_SOURCE = ("map", "episodes", "task", "task_all", "follow_links", "camera", "source_fps", "language")
-IN_RECIPE = (*SETTINGS, *OF_SOURCE, "cameras")
+# Flags for one source, which a recipe's file sets itself.
+SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "camera", "source_fps", "language")
+RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, "cameras")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class Convert:
     millrace convert --recipe g1.yaml out/g1 --holdout 0.05
     """
 
-    source: Annotated[Path | None, tyro.conf.Positional, arg(metavar="[SOURCE]", help_behavior_hint=UNLESS)] = None
+    source: Annotated[
+        Path | None, tyro.conf.Positional, arg(metavar="[SOURCE]", help_behavior_hint=REQUIRED_WITHOUT_RECIPE)
+    ] = None
     """Source dataset: a folder, or hf://org/name[@revision] on the Hub."""
     out: Annotated[Path | None, tyro.conf.Positional, arg(metavar="OUT", help_behavior_hint="(required)")] = None
     """Folder of the new dataset."""
@@ -69,11 +71,11 @@ class Convert:
     task_all: Flag = False
     """The text of --task for all episodes, in place of what the source says."""
     camera: Annotated[tuple[str, ...], option("TARGET=SOURCE|-NAME ...")] = ()
-    """Cameras by another name than the map's, for example ego_view=cam_high; -NAME leaves one out."""
+    """Cameras by another name than the map's, for example ego_view=cam_high; -NAME skips one."""
     cameras: Annotated[str | None, option("NAME,NAME")] = None
-    """Only these cameras of the output, in this order; by default all that there are."""
+    """Only these cameras of the output, in this order; by default all."""
     source_fps: Annotated[str | None, option("HZ")] = None
-    """The source's rate, where what its metadata says of it is wrong."""
+    """The source's rate, where its metadata is wrong."""
     language: Annotated[str | None, option("COLUMN")] = None
     """The column that holds each row's instruction, as text or as a number among the tasks; by default task_index."""
     trim_mismatch: Annotated[int | None, option("FRAMES")] = None
@@ -97,18 +99,18 @@ class Convert:
     """Where frames are decoded, resized and encoded: auto uses a GPU where that helps (see `millrace doctor`), cuda
     requires one. By default what the recipe says, or auto."""
     gpu_share: Annotated[float, arg(metavar="SHARE")] = GPU_SHARE
-    """Part of a GPU that each worker takes which uses one."""
+    """Share of a GPU that each worker takes, if it uses one."""
     local: Flag = False
     """Without Ray, in this process."""
     overwrite: Flag = False
     """Delete what an earlier run made in OUT."""
     verify: Flag = False
-    """Hold what an earlier run finished against its digests, not only its sizes."""
+    """Check files of an earlier run by digest, not only by size."""
     skip_bad: Flag = False
     """Finish without the episodes that cannot be converted; millrace.json lists them. Later runs try these again until
-    the dataset is finished; then what was fixed in the source since, or all with --retry-skipped."""
+    the dataset is finished; then only those fixed in the source since, or all with --retry-skipped."""
     retry_skipped: Flag = False
-    """As --skip-bad, and try those episodes again that OUT was finished without."""
+    """As --skip-bad, and try the skipped episodes of a finished OUT again."""
     dry_run: Flag = False
     """Only say what would be done: frames, bytes, time."""
     debug: Flag = False
@@ -137,7 +139,7 @@ class Convert:
         rerun = Rerun(
             overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad, retry_skipped=self.retry_skipped
         )
-        convert_and_tell(recipe, out, workers, rerun)
+        convert_with_progress(recipe, out, workers, rerun)
         return 0
 
     def _out(self) -> Path:
@@ -164,7 +166,7 @@ class Convert:
             return Recipe.single(
                 self.source,
                 map=self.map,
-                cameras=dict(_assignment(text) for text in self.camera if not _left_out(text)),
+                cameras=dict(_assignment(text) for text in self.camera if not _skipped_camera(text)),
                 source_fps=self.source_fps,
                 language=self.language,
                 episodes=self.episodes,
@@ -173,17 +175,17 @@ class Convert:
                 follow_links=self.follow_links,
                 holdout=self.holdout,
                 **settings,
-                **self._kept_cameras(),
+                **self._camera_settings(),
                 **self._device(),
             )
         except RecipeError as error:
             raise RecipeError(_with_flags(str(error))) from None
 
-    def _kept_cameras(self) -> dict[str, Any]:
+    def _camera_settings(self) -> dict[str, Any]:
         """The settings for the output's cameras that the flags give."""
         found = {} if self.cameras is None else {"only_cameras": _names(self.cameras)}
-        without = tuple(name for text in self.camera if (name := _left_out(text)))
-        return {**found, "without_cameras": without} if without else found
+        skipped = tuple(name for text in self.camera if (name := _skipped_camera(text)))
+        return {**found, "without_cameras": skipped} if skipped else found
 
     def _device(self) -> dict[str, Device]:
         return {} if self.device is None else {"device": self.device}
@@ -191,8 +193,8 @@ class Convert:
     def _from_file(self, path: Path) -> Recipe:
         """The recipe of a file, with --holdout and --device of the command line."""
         # None, () or False; a 0 or an empty text is given.
-        unset = {field.name: field.default for field in fields(self) if field.name in IN_RECIPE}
-        if given := [name for name in IN_RECIPE if getattr(self, name) is not unset[name]]:
+        unset = {field.name: field.default for field in fields(self) if field.name in RECIPE_FLAGS}
+        if given := [name for name in RECIPE_FLAGS if getattr(self, name) is not unset[name]]:
             raise RecipeError(f"{', '.join(map(_flag, given))}: with --recipe, say it in {path}")
         if self.holdout is not None and not is_share(self.holdout):
             raise RecipeError(f"--holdout {self.holdout}: list episodes under `holdout:` of a source in {path}")
@@ -207,7 +209,7 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _left_out(text: str) -> str | None:
+def _skipped_camera(text: str) -> str | None:
     """The camera that -NAME skips; NAME= does the same, for shells and parsers that take -NAME for a flag."""
     return text[1:] if text.startswith("-") else text[:-1] if text.endswith("=") else None
 
@@ -239,7 +241,7 @@ def _assignment(text: str) -> tuple[str, str]:
     return target, source
 
 
-def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun = Rerun()) -> None:
+def convert_with_progress(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun = Rerun()) -> None:
     """Convert with a progress bar, then print a summary."""
     progress = ConversionProgress(Console(stderr=True))
     try:
@@ -257,10 +259,10 @@ def convert_and_tell(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun =
                 on_retry=progress.on_retry,
             )
     except KeyboardInterrupt:
-        progress.stopped()
+        progress.print_stopped()
         raise
     except EpisodesFailed as error:
         print_quarantine(error.quarantined, Console())
-        advice = progress.what_now(out, skips_bad=rerun.skip_bad or rerun.retry_skipped)
+        advice = progress.advise(out, skips_bad=rerun.skip_bad or rerun.retry_skipped)
         raise EpisodesFailed([*error.lines, advice], error.quarantined) from error
     print_summary(summary, str(out), Console())

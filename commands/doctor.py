@@ -9,7 +9,7 @@ from rich.markup import escape
 from tyro.conf import arg
 
 from millrace.commands.flags import Flag
-from millrace.commands.tables import listing
+from millrace.commands.tables import make_table
 from millrace.engine.about import environments_tested, untested
 from millrace.engine.execution.diagnosis import Diagnosis, diagnose_nodes
 from millrace.engine.text import printable
@@ -52,21 +52,21 @@ class Doctor:
 def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     """Print a table for each node, what it lacks, and what --device auto chooses."""
     for report in diagnosis.nodes:
-        for line in _about(report):
+        for line in _describe_node(report):
             console.print(escape(printable(line)), soft_wrap=True, highlight=False)
-        stages = ((stage, _on_gpu(report, stage), on_cpu) for stage, on_cpu in ON_CPU.items())
-        console.print(listing(("stage", "on the GPU", "on the CPU"), stages))
+        stages = ((stage, _describe_stage(report, stage), on_cpu) for stage, on_cpu in ON_CPU.items())
+        console.print(make_table(("stage", "on the GPU", "on the CPU"), stages))
     libraries = ", ".join(f"{name} {version}" for name, version in diagnosis.libraries.items())
     console.print(f"libx264 {diagnosis.x264 or NOT_INSTALLED}, {libraries}", soft_wrap=True, highlight=False)
     rows = ((choice.codec, choice.decode, choice.resize, choice.encoder) for choice in diagnosis.auto)
-    console.print(listing(("--device auto, sources in", "decode", "resize", "encode"), rows))
+    console.print(make_table(("--device auto, sources in", "decode", "resize", "encode"), rows))
 
 
-def _on_gpu(report: GpuReport, stage: str) -> str:
+def _describe_stage(report: GpuReport, stage: str) -> str:
     return "no" if report.missing or report.failed else report.problem(stage) or "yes"
 
 
-def _about(report: GpuReport) -> Iterator[str]:
+def _describe_node(report: GpuReport) -> Iterator[str]:
     """A node's card and what is installed there."""
     nothing = "a GPU that cannot be used" if report.has_gpu else "no GPU in use"
     yield f"{report.node}: {nothing if report.card is None else f'{report.card}, driver {report.driver}'}"

@@ -16,7 +16,7 @@ from rich.table import Table
 from tyro.conf import UseAppendAction, arg
 
 from millrace.commands.flags import Flag
-from millrace.commands.progress import stage_progress
+from millrace.commands.progress import show_stages
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.engine.sources.selection import parse_selection
 from millrace.engine.text import printable
@@ -57,7 +57,7 @@ class Evaluate:
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
     """Some episodes only: A:B, or a list such as 0,3,10:20."""
     horizon: Annotated[int | None, arg(metavar="STEPS")] = None
-    """Steps taken of each predicted chunk before the next is predicted; by default all."""
+    """Steps used of each predicted chunk before the next is predicted; by default all."""
     embodiment_tag: EmbodimentTag | None = None
     """The robot, as GR00T calls it; by default as the checkpoint was finetuned."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
@@ -91,7 +91,7 @@ class Evaluate:
         found, notes = contenders(settings)
         for note in notes:
             print(printable(f"warning: {note}"), file=sys.stderr)
-        with self._quiet() as terminal, stage_progress(Console(file=terminal)) as on_progress:
+        with self._quiet() as terminal, show_stages(Console(file=terminal)) as on_progress:
 
             def on_done(contender: "Contender", trace: "Trace", num_done: int, num_all: int) -> None:
                 if plots is not None:
@@ -154,20 +154,20 @@ def print_evaluation(evaluation: "Evaluation", console: Console) -> None:
     """Print the best checkpoint's errors by joint group, and all checkpoints where there are several."""
     best = next(one for one in evaluation.checkpoints if one.checkpoint == evaluation.best)
     num_steps = sum(episode.num_steps for episode in best.episodes)
-    tell = console.print
+    write = console.print
     if len(evaluation.checkpoints) > 1:
         names = ("/".join(Path(one.checkpoint).parts[-2:]) for one in evaluation.checkpoints)
-        tell(_table("checkpoint", zip(names, (one.total for one in evaluation.checkpoints), strict=True)))
-        tell(f"best: {escape(best.checkpoint)}", soft_wrap=True, highlight=False)
+        write(_table("checkpoint", zip(names, (one.total for one in evaluation.checkpoints), strict=True)))
+        write(f"best: {escape(best.checkpoint)}", soft_wrap=True, highlight=False)
     else:
-        tell(escape(best.checkpoint), soft_wrap=True, highlight=False)
-    tell(_table("action", [*best.groups.items(), ("all", best.total)]))
+        write(escape(best.checkpoint), soft_wrap=True, highlight=False)
+    write(_table("action", [*best.groups.items(), ("all", best.total)]))
     episodes = "1 episode" if len(best.episodes) == 1 else f"{len(best.episodes)} episodes"
     of = f"{episodes}, {num_steps} steps, {evaluation.horizon} of each chunk"
-    tell(f"{of}; units of the data, squared for MSE", soft_wrap=True, highlight=False)
+    write(f"{of}; units of the data, squared for MSE", soft_wrap=True, highlight=False)
     share = best.total.against_hold
     if share is not None and share >= 1:
-        tell("warning: no better than holding still", soft_wrap=True, highlight=False)
+        write("warning: no better than holding still", soft_wrap=True, highlight=False)
 
 
 def _table(title: str, rows: "Iterable[tuple[str, Score]]") -> Table:

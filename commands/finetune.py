@@ -11,7 +11,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.flags import Flag
-from millrace.commands.progress import stage_progress
+from millrace.commands.progress import show_stages
 from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
 
@@ -43,7 +43,7 @@ class Finetune(FinetuneFlags):
         from millrace.commands.preflight_text import print_plan
         from millrace.train.preflight import preflight
 
-        with stage_progress(Console(stderr=True)) as on_progress:
+        with show_stages(Console(stderr=True)) as on_progress:
             checked = preflight(settings, on_progress=on_progress)
         if self.dry_run:
             print_plan(checked, Console())

@@ -1,4 +1,4 @@
-"""What the commands' flags share."""
+"""Types of flags that commands share."""
 
 from typing import Annotated
 
@@ -10,5 +10,5 @@ Flag = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
 
 
 def option(metavar: str) -> object:
-    """A flag that may be left out; help says in words what it then means, not "(default: None)"."""
+    """An optional flag; its help says in words what the default is, not "(default: None)"."""
     return arg(metavar=metavar, help_behavior_hint="")

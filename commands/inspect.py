@@ -11,7 +11,7 @@ from tyro.conf import arg
 
 from millrace.commands.flags import Flag
 from millrace.commands.inspection_text import print_inspection
-from millrace.commands.progress import stage_progress
+from millrace.commands.progress import show_stages
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
 from millrace.engine.text import printable
@@ -55,7 +55,7 @@ class Inspect:
         if self.sheet is not None and self.sheet.suffix.lower() != ".png":
             png = self.sheet.with_suffix(".png")
             raise RecipeError(f"--sheet {self.sheet}: a contact sheet is a PNG; name it {png}")
-        with stage_progress(Console(stderr=True)) as on_progress:
+        with show_stages(Console(stderr=True)) as on_progress:
             inspection = inspect_dataset(
                 self.dataset, episodes=self.episodes, follow_links=self.follow_links, on_progress=on_progress
             )

@@ -90,7 +90,7 @@ def _facts(inspection: Inspection) -> Table:
 
 
 def _hours(seconds: float) -> str:
-    """A duration; one that only a wrong rate can explain is beyond any calendar."""
+    """A duration as text; in seconds where only a wrong rate explains it."""
     return f"{timedelta(seconds=round(seconds))} h" if seconds < MAX_SECONDS else f"{seconds:.4g} s"
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.flags import Flag
-from millrace.commands.tables import listing
+from millrace.commands.tables import make_table
 from millrace.embodiments import load_map, map_names
 from millrace.embodiments.mapping import MAPS
 from millrace.engine.errors import RecipeError
@@ -20,7 +20,7 @@ class Maps:
     """List the maps that ship: from which robot to which."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, arg(metavar="")] = ()
-    """Taken only to say what to do instead."""
+    """Accepted only to say what to do instead."""
     json: Flag = False
     """Print JSON instead of text."""
     debug: Flag = False
@@ -37,7 +37,7 @@ class Maps:
             rows = [dict(zip(("map", "from", "to", "description"), _row(name), strict=True)) for name in map_names()]
             print(json.dumps(rows, indent=2))
             return 0
-        Console().print(listing(("map", "from", "to", ""), map(_row, map_names())))
+        Console().print(make_table(("map", "from", "to", ""), map(_row, map_names())))
         return 0
 
 

@@ -1,4 +1,4 @@
-"""Standard output whose reader is gone, as after `millrace inspect ... | head`."""
+"""Exit quietly when the reader of standard output is gone, as after `millrace inspect ... | head`."""
 
 import os
 import select
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # As shells report a program that SIGPIPE ended.
-UNREAD = 141
+EXIT_UNREAD = 141
 
 
 @contextmanager
-def quiet_if_unread() -> Iterator[None]:
-    """End without a message once the reader of standard output is gone.
+def exit_quietly_if_unread() -> Iterator[None]:
+    """Exit without a message once the reader of standard output is gone.
 
     Raises:
-        SystemExit: it has; with UNREAD.
+        SystemExit: the reader is gone; the code is EXIT_UNREAD.
     """
     try:
         try:
@@ -27,11 +27,11 @@ def quiet_if_unread() -> Iterator[None]:
         if not is_unread(end) and not isinstance(end.__context__, BrokenPipeError):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(UNREAD) from None
+        raise SystemExit(EXIT_UNREAD) from None
 
 
 def is_unread(error: BaseException) -> bool:
-    """Whether an error is that of standard output, rather than of some other pipe."""
+    """Whether an error comes from standard output, not from another pipe."""
     if not isinstance(error, BrokenPipeError):
         return False
     poll = select.poll()

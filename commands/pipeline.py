@@ -11,7 +11,7 @@ from tyro.conf import arg
 
 from millrace.commands.flags import Flag
 from millrace.commands.pipeline_file import PipelineFile
-from millrace.commands.pipeline_steps import steps_of
+from millrace.commands.pipeline_steps import read_steps
 from millrace.engine.hub.calls import HubName
 from millrace.engine.output.upload import check_token
 from millrace.engine.text import printable
@@ -44,7 +44,7 @@ class Pipeline:
     def run(self) -> int:
         """Check the file, run the unfinished steps, and return the exit code of the first step that fails."""
         file = PipelineFile(self.file)
-        steps = steps_of(file)
+        steps = read_steps(file)
         record = file.file.path.with_suffix(".done.json")
         if self.dry_run:
             for step, is_done in outlook(steps, record):
@@ -54,7 +54,7 @@ class Pipeline:
         return run_steps(steps, record, tell=_tell)
 
     def _check_means(self, file: PipelineFile) -> None:
-        """Check now for what a step would miss only hours later.
+        """Check now for what a step would lack only hours later.
 
         Raises:
             GrootMissing: GR00T is not installed.

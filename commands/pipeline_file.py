@@ -18,10 +18,10 @@ SECTIONS = ("convert", "finetune", "evaluate", "upload")
 
 
 class PipelineFile:
-    """A pipeline file while it is checked: problems are collected, and raised at the end.
+    """A pipeline file while it is checked: problems are collected and raised at the end.
 
     Raises:
-        RecipeError: it cannot be read, or is no YAML.
+        RecipeError: the file cannot be read, or is no YAML.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class PipelineFile:
 
     @property
     def folder(self) -> Path:
-        """The folder to which paths in the file are relative."""
+        """The folder that paths in the file are relative to."""
         return self.file.path.parent
 
     def add(self, key: Key, message: str) -> None:
@@ -59,7 +59,7 @@ class PipelineFile:
             raise RecipeProblems(sorted(lines, key=self._place))
 
     def section(self, name: str, kind: "StepKind") -> dict[str, Any] | None:
-        """The values of a section, checked; None where it is not in the file, or wrong.
+        """Check a section and return its values; None where it is not in the file, or wrong.
 
         Keys may be written as flags are, with hyphens. Paths are relative to the file.
         """
@@ -83,7 +83,7 @@ class PipelineFile:
                 self.add((name,), f"{key} is missing")
         return values if len(self._found) == num_before else None
 
-    def part(self, *prefix: str) -> YamlFile:
+    def subsection(self, *prefix: str) -> YamlFile:
         """A mapping within the file, as a file of its own that cites the same lines."""
         content: Any = self.file.content
         for name in prefix:
@@ -103,12 +103,12 @@ class PipelineFile:
 
     def _value(self, key: Key, kind: Any, value: object) -> Any:
         try:
-            checked = TypeAdapter(kind).validate_python(_as_meant(kind, value))
+            checked = TypeAdapter(kind).validate_python(_coerce(kind, value))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             self.add(key, f"{key[-1]}: {first['msg']}, got {value!r}")
             return None
-        return _located(checked, self.folder)
+        return _resolve_paths(checked, self.folder)
 
 
 class StepKind:
@@ -116,18 +116,18 @@ class StepKind:
 
     Args:
         command: A dataclass.
-        without: Fields that are no keys.
-        also: Further keys and their types.
+        excluded: Fields that are no keys.
+        extra: Further keys and their types.
     """
 
-    def __init__(self, command: type, *, without: tuple[str, ...], also: Mapping[str, Any] = {}) -> None:
-        self.command, self.without, self.also = command, {"debug", *without}, also
+    def __init__(self, command: type, *, excluded: tuple[str, ...], extra: Mapping[str, Any] = {}) -> None:
+        self.command, self.excluded, self.extra = command, {"debug", *excluded}, extra
 
     @cached_property
     def types(self) -> dict[str, Any]:
-        """Type of each key."""
+        """The type of each key."""
         hints = get_type_hints(self.command)
-        return {field.name: hints[field.name] for field in self._fields} | dict(self.also)
+        return {field.name: hints[field.name] for field in self._fields} | dict(self.extra)
 
     @property
     def required(self) -> list[str]:
@@ -136,10 +136,10 @@ class StepKind:
 
     @property
     def _fields(self) -> list["Field[Any]"]:
-        return [field for field in fields(self.command) if field.name not in self.without]
+        return [field for field in fields(self.command) if field.name not in self.excluded]
 
 
-def _as_meant(kind: Any, value: object) -> object:
+def _coerce(kind: Any, value: object) -> object:
     """Numbers where a command line has text, such as `episodes: 3`, and one value where a list of them may stand."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number and (kind is str or str in get_args(kind)):
@@ -147,7 +147,7 @@ def _as_meant(kind: Any, value: object) -> object:
     return [value] if get_origin(kind) is tuple and isinstance(value, str | int | float) else value
 
 
-def _located(value: object, folder: Path) -> Any:
+def _resolve_paths(value: object, folder: Path) -> Any:
     if isinstance(value, tuple):
-        return tuple(_located(item, folder) for item in value)
+        return tuple(_resolve_paths(item, folder) for item in value)
     return folder / value if isinstance(value, Path) else value

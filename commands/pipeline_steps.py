@@ -1,4 +1,4 @@
-"""The steps of a pipeline file: each section as a command, which takes its inputs from the sections before it."""
+"""Steps of a pipeline file: each section is a command that takes its inputs from the sections before it."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from millrace.commands.convert import convert_and_tell
+from millrace.commands.convert import convert_with_progress
 from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
 from millrace.commands.pipeline_file import PipelineFile, StepKind
@@ -47,19 +47,19 @@ class ConvertKeys:
     verify: bool = False
 
 
-CONVERT = StepKind(ConvertKeys, without=())
-# A step that was stopped goes on when the pipeline does: it must not begin by deleting what it has made.
-FINETUNE = StepKind(Finetune, without=("dry_run", "overwrite"))
+CONVERT = StepKind(ConvertKeys, excluded=())
+# A stopped step continues with the pipeline: it must not begin by deleting what it has made.
+FINETUNE = StepKind(Finetune, excluded=("dry_run", "overwrite"))
 EVALUATE = StepKind(
     Evaluate,
-    without=("paths", "server", "timeout", "use_sim_policy_wrapper"),
-    also={"checkpoints": tuple[Path, ...], "dataset": Path},
+    excluded=("paths", "server", "timeout", "use_sim_policy_wrapper"),
+    extra={"checkpoints": tuple[Path, ...], "dataset": Path},
 )
-UPLOAD = StepKind(Upload, without=("folder",), also={"folder": Path})
+UPLOAD = StepKind(Upload, excluded=("folder",), extra={"folder": Path})
 
 
 @dataclass(frozen=True)
-class Converted:
+class ConvertSection:
     """The section `convert`, checked."""
 
     recipe: Recipe
@@ -73,13 +73,13 @@ class Converted:
         return heldout_folder(self.keys.out) if is_held else None
 
 
-def steps_of(file: PipelineFile) -> list[Step]:
-    """The steps of a file, in the order in which they are done.
+def read_steps(file: PipelineFile) -> list[Step]:
+    """Read the steps of a file, in the order in which they run.
 
     Raises:
         RecipeProblems: everything that is wrong with the file.
     """
-    converted = _converted(file)
+    converted = _read_convert(file)
     settings = _finetune_settings(file, converted)
     steps = [
         None if converted is None else _convert_step(converted),
@@ -91,7 +91,7 @@ def steps_of(file: PipelineFile) -> list[Step]:
     return [step for step in steps if step is not None]
 
 
-def _converted(file: PipelineFile) -> Converted | None:
+def _read_convert(file: PipelineFile) -> ConvertSection | None:
     values = file.section("convert", CONVERT)
     if values is None:
         return None
@@ -100,8 +100,8 @@ def _converted(file: PipelineFile) -> Converted | None:
     try:
         workers = Workers(keys.workers, keys.address, keys.local, keys.gpu_share)
         if isinstance(keys.recipe, Path):
-            return Converted(read_recipe(keys.recipe, **settings), keys, workers)
-        return Converted(parse_recipe(file.part("convert", "recipe"), **settings), keys, workers)
+            return ConvertSection(read_recipe(keys.recipe, **settings), keys, workers)
+        return ConvertSection(parse_recipe(file.subsection("convert", "recipe"), **settings), keys, workers)
     except SeveralProblems as error:
         file.add_lines(error.lines)
     except MillraceError as error:
@@ -109,7 +109,7 @@ def _converted(file: PipelineFile) -> Converted | None:
     return None
 
 
-def _convert_step(converted: Converted) -> Step:
+def _convert_step(converted: ConvertSection) -> Step:
     keys, recipe, workers = converted.keys, converted.recipe, converted.workers
     folders = [keys.out] if converted.heldout is None else [keys.out, converted.heldout]
     sources = ", ".join(str(source.path) for source in recipe.sources)
@@ -118,20 +118,22 @@ def _convert_step(converted: Converted) -> Step:
     ]
 
     def run() -> int:
-        convert_and_tell(recipe, keys.out, workers, Rerun(verify=keys.verify, skip_bad=keys.skip_bad))
+        convert_with_progress(recipe, keys.out, workers, Rerun(verify=keys.verify, skip_bad=keys.skip_bad))
         return 0
 
     return Step(
         "convert",
         f"{sources} into {', '.join(map(str, folders))}",
-        _text({"recipe": recipe.model_dump_json(), "out": keys.out}, files),
+        _dump({"recipe": recipe.model_dump_json(), "out": keys.out}, files),
         run,
-        lambda: _all(_dataset_made(folder) for folder in folders),
+        lambda: _join(_made_dataset(folder) for folder in folders),
         checks_itself=True,  # only convert sees that a source has changed
     )
 
 
-def _finetune_settings(file: PipelineFile, converted: Converted | None) -> tuple[Finetune, FinetuneSettings] | None:
+def _finetune_settings(
+    file: PipelineFile, converted: ConvertSection | None
+) -> tuple[Finetune, FinetuneSettings] | None:
     values = file.section("finetune", FINETUNE)
     if values is None:
         return None
@@ -155,10 +157,10 @@ def _finetune_step(command: Finetune, settings: FinetuneSettings) -> Step:
         return f"{newest} {(newest / COMPLETE).stat().st_mtime_ns}"
 
     files = (*settings.import_module, settings.modality_config_path)
-    return Step("finetune", summary, _text(asdict(settings), files), command.run, made)
+    return Step("finetune", summary, _dump(asdict(settings), files), command.run, made)
 
 
-def _evaluate_step(file: PipelineFile, converted: Converted | None, run: FinetuneSettings | None) -> Step | None:
+def _evaluate_step(file: PipelineFile, converted: ConvertSection | None, run: FinetuneSettings | None) -> Step | None:
     values = file.section("evaluate", EVALUATE)
     if values is None:
         return None
@@ -167,7 +169,7 @@ def _evaluate_step(file: PipelineFile, converted: Converted | None, run: Finetun
     checkpoints = values.pop("checkpoints", None) or (() if folder is None else (folder,))
     dataset = values.pop("dataset", None) or (None if converted is None else converted.heldout)
     report = values.pop("json", None) or (None if folder is None else folder / EVALUATION)
-    # With a section that is wrong it is not known what follows from it.
+    # What follows from a section that is wrong is not known.
     can_tell = folder is not None or "finetune" not in file.content
     if can_tell and not checkpoints:
         file.add(("evaluate",), "checkpoints is missing: there is no section finetune that makes some")
@@ -182,7 +184,7 @@ def _evaluate_step(file: PipelineFile, converted: Converted | None, run: Finetun
         return None
     summary = f"{', '.join(map(str, checkpoints))} on {dataset} into {report}"
     return Step(
-        "evaluate", summary, _text(asdict(command), command.import_module), command.run, lambda: _digest(report)
+        "evaluate", summary, _dump(asdict(command), command.import_module), command.run, lambda: _digest(report)
     )
 
 
@@ -198,7 +200,7 @@ def _upload_step(file: PipelineFile, run: FinetuneSettings | None) -> Step | Non
         return None
     command = Upload(**values)
     summary = f"{command.kind} {command.folder} to {command.repo}"
-    return Step("upload", summary, _text(asdict(command)), command.run, lambda: UPLOADED)
+    return Step("upload", summary, _dump(asdict(command)), command.run, lambda: UPLOADED)
 
 
 def _attempt(file: PipelineFile, name: str, work: Callable[[], Value]) -> Value | None:
@@ -209,7 +211,7 @@ def _attempt(file: PipelineFile, name: str, work: Callable[[], Value]) -> Value 
         return None
 
 
-def _dataset_made(folder: Path) -> str | None:
+def _made_dataset(folder: Path) -> str | None:
     return dataset_digest(folder) if (folder / META / "info.json").is_file() else None
 
 
@@ -217,11 +219,11 @@ def _digest(file: Path) -> str | None:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
-def _all(parts: Iterable[str | None]) -> str | None:
+def _join(parts: Iterable[str | None]) -> str | None:
     told = list(parts)
     return None if None in told else " ".join(str(part) for part in told)
 
 
-def _text(values: Mapping[str, Any], files: Iterable[Path | None] = ()) -> str:
-    """Settings as text, with the content of files that they name: a map, a model type of the user's own."""
+def _dump(values: Mapping[str, Any], files: Iterable[Path | None] = ()) -> str:
+    """Settings as text, with digests of files that they name: a map, the user's own model type."""
     return json.dumps([values, [_digest(file) for file in files if file]], default=str, sort_keys=True)

@@ -7,13 +7,13 @@ from typing import get_args, get_origin, get_type_hints
 from tyro.conf import UseAppendAction
 
 SEVERAL = 2
-ASSIGNING = ("camera",)  # flags whose values are NAME=VALUE or -NAME: any other word but the first is a positional
+CAMERA_FLAGS = ("camera",)  # flags whose values are NAME=VALUE or -NAME: any other word but the first is a positional
 
 
-def positionals_first(words: Sequence[str], command: type) -> list[str]:
+def move_positionals_first(words: Sequence[str], command: type) -> list[str]:
     """Move the words that are neither flags nor values of flags before the flags.
 
-    tyro before 1.0, which GR00T pins, takes OUT, as a command may do without it, only right behind SOURCE:
+    tyro before 1.0, which GR00T pins, takes OUT, which is optional, only directly after SOURCE:
 
         SOURCE --fps 10 OUT  ->  SOURCE OUT --fps 10
     """
@@ -27,7 +27,7 @@ def positionals_first(words: Sequence[str], command: type) -> list[str]:
         if num_values != 1 and word.startswith("--"):
             name, _, value = word.removeprefix("--").partition("=")
             num_values = 0 if value else counts.get(name.replace("_", "-"), 1)
-            is_camera = name in ASSIGNING
+            is_camera = name in CAMERA_FLAGS
             flags.append(word)
         elif num_values and is_camera and word.startswith("-") and len(word) > 1:
             flags.append(f"{word[1:]}=")  # a parser would take -NAME for a flag; see commands/convert.py

@@ -27,7 +27,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class ConversionProgress:
-    """A bar with episodes, output frames per second and time left; without a terminal, a line now and then."""
+    """A bar with episodes, output frames per second and time left; without a terminal, a line every 10 seconds."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -45,15 +45,15 @@ class ConversionProgress:
         self.task = self.bar.add_task("", total=None, rate=0.0)
         self.num_frames = self.num_done = self.num_resumed = self.num_failed = self.num_episodes = 0
         self.planned, self.kept = Counter[str](), Counter[str]()  # of training and held out
-        self.part = ""
+        self.split = ""
         self.started = self.last_line = perf_counter()
 
     def on_plan(self, plan: ConversionPlan, num_done: int) -> None:
         """Show how many episodes there are, and how many an earlier run converted."""
         self.num_episodes, self.num_resumed = len(plan.episodes), num_done
-        self.part = "" if plan.split is None else f" ({plan.split})"
-        is_again = self.part in self.planned  # without what failed, or without tasks that no row has
-        self.planned[self.part], self.kept[self.part] = self.num_episodes + len(plan.rejected), num_done
+        self.split = "" if plan.split is None else f" ({plan.split})"
+        is_again = self.split in self.planned  # without what failed, or without tasks that no row has
+        self.planned[self.split], self.kept[self.split] = self.num_episodes + len(plan.rejected), num_done
         self.num_frames = self.num_done = self.num_failed = 0
         self.started = self.last_line = perf_counter()
         what = plan.map.name if len(plan.recipe.sources) == 1 else f"{len(plan.recipe.sources)} sources"
@@ -63,7 +63,7 @@ class ConversionProgress:
         for note in (
             (*plan.notes, *plan.machine_notes) if plan.split != "held out" else ()
         ):  # told with those for training
-            self._print(_noted(note))
+            self._print(_format_note(note))
         if num_done:
             self._print(f"continuing: {num_done} of {self.num_episodes} episodes are done")
 
@@ -73,20 +73,20 @@ class ConversionProgress:
             self.num_failed += 1
         else:
             self.num_frames += result.num_frames
-            self.kept[self.part] += 1
+            self.kept[self.split] += 1
         self.num_done += 1
-        self.bar.update(self.task, advance=1, rate=self._rate(), description=self._failed())
+        self.bar.update(self.task, advance=1, rate=self._frames_per_second(), description=self._describe_failed())
         if not self.console.is_terminal and perf_counter() - self.last_line > SECONDS_BETWEEN_LINES:
             self.last_line = perf_counter()
-            self._print(self.line())
+            self._print(self.describe())
 
     def on_retry(self, num_failed: int) -> None:
         """Print that failed episodes are tried once more, as the bar stands still meanwhile."""
         self.bar.update(self.task, description=f"retrying {num_failed:,} failed")
         self._print(f"trying {format_count(num_failed, 'failed episode')} once more")
 
-    def what_now(self, out: Path, *, skips_bad: bool) -> str:
-        """What a run with failed episodes has kept, and how to continue."""
+    def advise(self, out: Path, *, skips_bad: bool) -> str:
+        """What a run with failed episodes has kept, and how to continue it."""
         kept, planned = sum(self.kept.values()), sum(self.planned.values())
         skip = "" if skips_bad else ", or pass --skip-bad to finish without them"
         return (
@@ -94,25 +94,25 @@ class ConversionProgress:
             f"others: fix them and run the same command again{skip}"
         )
 
-    def stopped(self) -> None:
+    def print_stopped(self) -> None:
         """Print the progress of a run that ends early."""
         if self.num_episodes:
             done = self.num_resumed + self.num_done - self.num_failed
-            self._print(f"{done} of {self.num_episodes} episodes{self.part} are done{self._failed(', ')}")
+            self._print(f"{done} of {self.num_episodes} episodes{self.split} are done{self._describe_failed(', ')}")
 
-    def line(self) -> str:
+    def describe(self) -> str:
         """The progress in one line."""
         done = self.num_resumed + self.num_done
         left = (perf_counter() - self.started) * (self.num_episodes - done) / max(self.num_done, 1)
         return (
-            f"{done}/{self.num_episodes} episodes, {self._rate():,.0f} frames/s, "
-            f"{timedelta(seconds=round(left))} left{self._failed(', ')}"
+            f"{done}/{self.num_episodes} episodes, {self._frames_per_second():,.0f} frames/s, "
+            f"{timedelta(seconds=round(left))} left{self._describe_failed(', ')}"
         )
 
-    def _rate(self) -> float:
+    def _frames_per_second(self) -> float:
         return self.num_frames / max(perf_counter() - self.started, 1e-9)
 
-    def _failed(self, before: str = "") -> str:
+    def _describe_failed(self, before: str = "") -> str:
         return f"{before}{self.num_failed} failed" if self.num_failed else ""
 
     def _print(self, line: str) -> None:
@@ -120,8 +120,8 @@ class ConversionProgress:
 
 
 @contextmanager
-def stage_progress(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar for work in stages: tell it the stage, how much of it is done, and of how much where that is known."""
+def show_stages(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar for work in stages; yields a function of stage, done, and total or None where unknown."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -136,12 +136,12 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     if summary.quarantined:
         print_quarantine(summary.quarantined, console)
     table = _table()
-    table.add_row("episodes", f"{summary.num_episodes:,}" + _resumed(summary.num_resumed))
+    table.add_row("episodes", f"{summary.num_episodes:,}" + _format_resumed(summary.num_resumed))
     table.add_row("frames", f"{summary.num_source_frames:,} in, {summary.num_frames:,} out")
     copied, encoded = summary.num_copied_clips, summary.num_clips - summary.num_copied_clips
     table.add_row("clips", f"{encoded:,} encoded, {copied:,} copied as they were")
     table.add_row("size", decimal(summary.num_bytes))
-    table.add_row("time", f"{summary.wall_seconds:.1f} s, {_factor(summary.realtime_factor)} x realtime")
+    table.add_row("time", f"{summary.wall_seconds:.1f} s, {_format_factor(summary.realtime_factor)} x realtime")
     stages = sorted(summary.stage_seconds.items(), key=lambda stage: -stage[1])
     if stages:
         table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))
@@ -172,9 +172,9 @@ def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
     table = Table(box=box.SIMPLE, pad_edge=False)
     for name in ("fault", "num", "episodes", "the first of them"):
         table.add_column(name, overflow="fold")
-    for code, alike in sorted(by_code.items()):
-        episodes = join_names(list(dict.fromkeys(str(one.episode) for one in alike)))
-        table.add_row(code, f"{len(alike):,}", episodes, escape(printable(alike[0].reason)))
+    for code, same_code in sorted(by_code.items()):
+        episodes = join_names(list(dict.fromkeys(str(one.episode) for one in same_code)))
+        table.add_row(code, f"{len(same_code):,}", episodes, escape(printable(same_code[0].reason)))
     console.print(table)
 
 
@@ -189,7 +189,8 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     table.add_row("size", f"about {decimal(estimate.num_bytes)}, of {decimal(estimate.free_bytes)} free")
     table.add_row("", f"and {decimal(estimate.num_scratch_bytes)} while statistics are computed at the end")
     table.add_row(
-        "time", f"{_wall(estimate, num_workers)} on {format_count(num_workers, 'core')} (measured on one episode)"
+        "time",
+        f"{_format_time(estimate, num_workers)} on {format_count(num_workers, 'core')} (measured on one episode)",
     )
     for source, episodes in estimate.held_out.items():
         held = f"{format_count(len(episodes), 'episode')} of {source}: {join_names(list(map(str, episodes)))}"
@@ -197,24 +198,24 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     _add_remarks(table, estimate.dropped)
     console.print(table)
     for note in estimate.notes:
-        console.print(escape(printable(_noted(note))), soft_wrap=True, highlight=False)
+        console.print(escape(printable(_format_note(note))), soft_wrap=True, highlight=False)
     if (needed := estimate.num_bytes + estimate.num_scratch_bytes) > estimate.free_bytes:
         short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"
         console.print(f"warning: {short}", soft_wrap=True, highlight=False)
     console.print("dry run: nothing was written")
 
 
-def _wall(estimate: Estimate, num_workers: int) -> str:
+def _format_time(estimate: Estimate, num_workers: int) -> str:
     seconds = round(estimate.core_seconds / num_workers)
     return f"about {timedelta(seconds=seconds)}" if seconds else "less than a second"
 
 
-def _factor(factor: float) -> str:
+def _format_factor(factor: float) -> str:
     return f"{factor:.2g}" if factor < 1 else f"{factor:.0f}"
 
 
-def _noted(note: str) -> str:
-    """A note as a line; those that warn say so themselves."""
+def _format_note(note: str) -> str:
+    """A note as a line; warnings begin with "warning" themselves."""
     return note if note.startswith("warning: ") else f"note: {note}"
 
 
@@ -230,5 +231,5 @@ def _add_remarks(table: Table, dropped: Iterable[str]) -> None:
         table.add_row("dropped columns", escape(printable(names)))
 
 
-def _resumed(num_resumed: int) -> str:
+def _format_resumed(num_resumed: int) -> str:
     return f", {num_resumed:,} of them by an earlier run" if num_resumed else ""

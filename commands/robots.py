@@ -12,7 +12,7 @@ from rich.markup import escape
 from tyro.conf import arg
 
 from millrace.commands.flags import Flag
-from millrace.commands.tables import listing
+from millrace.commands.tables import make_table
 from millrace.embodiments import load_robot, robot_names
 from millrace.embodiments.robot import VECTORS, is_path
 from millrace.engine.drafting.draft_robot import draft_robot
@@ -58,7 +58,7 @@ class Robots:
             print(json.dumps([_facts(name) for name in robot_names()], indent=2))
             return 0
         if self.what == "list":
-            console.print(listing(("robot", "state", "action", "cameras", ""), map(_row, robot_names())))
+            console.print(make_table(("robot", "state", "action", "cameras", ""), map(_row, robot_names())))
             return 0
         if self.source is None:
             raise RecipeError("robots new needs --from DATASET")

@@ -1,4 +1,4 @@
-"""Tables of what ships."""
+"""Tables of robots, maps and stages."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 
-def listing(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table whose first column is never cut: names are there to be typed."""
+def make_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table whose first column is never cut, as users type its names."""
     table = Table(box=box.SIMPLE, pad_edge=False)
     for number, title in enumerate(titles):
         table.add_column(title, no_wrap=number == 0, overflow="fold")

@@ -40,10 +40,10 @@ class Upload:
 
     def run(self) -> int:
         """Upload, and print the address of the page."""
-        print(publish(self.folder, self.repo, kind=self.kind, private=self.private, on_start=self._tell))
+        print(publish(self.folder, self.repo, kind=self.kind, private=self.private, on_start=self._print_size))
         return 0
 
-    def _tell(self, num_files: int, num_bytes: int) -> None:
+    def _print_size(self, num_files: int, num_bytes: int) -> None:
         """Print the upload's size first: without a terminal huggingface_hub shows no progress for a long time."""
         sizes = f"{format_count(num_files, 'file')}, {decimal(num_bytes)}"
         print(f"uploading {self.folder} to {self.repo}: {sizes}", file=sys.stderr)

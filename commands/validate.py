@@ -9,7 +9,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.flags import Flag
-from millrace.commands.progress import stage_progress
+from millrace.commands.progress import show_stages
 from millrace.engine.validate import VideoBackend, format_report, to_json, validate
 
 
@@ -45,7 +45,7 @@ class Validate:
 
     def run(self) -> int:
         """Validate and print the problems; returns 1 if there are any."""
-        with stage_progress(Console(stderr=True)) as on_progress:
+        with show_stages(Console(stderr=True)) as on_progress:
             report = validate(
                 self.dataset,
                 deep=self.deep,

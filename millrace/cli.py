@@ -18,9 +18,9 @@ from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
 from millrace.commands.inspect import Inspect
 from millrace.commands.maps import Maps
-from millrace.commands.pipe import is_unread, quiet_if_unread
+from millrace.commands.pipe import exit_quietly_if_unread, is_unread
 from millrace.commands.pipeline import Pipeline
-from millrace.commands.positionals import positionals_first
+from millrace.commands.positionals import move_positionals_first
 from millrace.commands.robots import Robots
 from millrace.commands.serve import Serve
 from millrace.commands.unknown_flags import check_flags
@@ -50,8 +50,8 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command `millrace`; returns its exit code: 0, 1 for bad data, 2 for a bad command, map or recipe."""
-    with quiet_if_unread():
+    """Run the command `millrace`; returns its exit code: 0, 1 for bad data, 2 for a bad command, map or recipe."""
+    with exit_quietly_if_unread():
         return _run(sys.argv[1:] if arguments is None else arguments)
 
 
@@ -60,11 +60,11 @@ def _run(words: list[str]) -> int:
         print(f"millrace {VERSION}")
         return 0
     try:
-        command = _parse(_help_first(words))
+        command = _parse(_rewrite_help(words))
     except MillraceError as error:
         return _report(error)
     try:
-        with _terminated_as_interrupted():
+        with _treat_sigterm_as_interrupt():
             code: int = command.run()
             return code
     except KeyboardInterrupt:
@@ -76,7 +76,7 @@ def _run(words: list[str]) -> int:
         return _report(error)
 
 
-def _help_first(words: list[str]) -> list[str]:
+def _rewrite_help(words: list[str]) -> list[str]:
     """`millrace help convert` as `millrace convert --help`, `millrace` and `millrace help` as `millrace --help`."""
     if not words or words[0] == "help":
         return [*words[1:2], "--help"]
@@ -90,7 +90,7 @@ def _parse(arguments: list[str]) -> Any:
         raise unknown_name(name, "command of millrace", COMMANDS)
     if name in COMMANDS:
         check_flags(arguments[1:], COMMANDS[name], name=name)
-        words = positionals_first(arguments[1:], COMMANDS[name])
+        words = move_positionals_first(arguments[1:], COMMANDS[name])
         return tyro.cli(COMMANDS[name], prog=f"millrace {name}", args=words)
     overview = {name: tyro.conf.subcommand(name, description=_title(command)) for name, command in COMMANDS.items()}
     choices: list[Any] = [Annotated[command, overview[name]] for name, command in COMMANDS.items()]
@@ -103,7 +103,7 @@ def _title(command: type) -> str:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def _treat_sigterm_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM, which schedulers send, like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import REPOSITORY
-from millrace.commands.pipe import UNREAD
+from millrace.commands.pipe import EXIT_UNREAD
 
 
 @pytest.mark.parametrize("command", [["maps"], ["validate", "DATASET"]])
@@ -21,4 +21,4 @@ def test_a_closed_pipe_is_no_error(command: list[str], aloha: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "millrace", *words], stdout=pipe, stderr=subprocess.PIPE, cwd=REPOSITORY
         )
-    assert (done.returncode, done.stderr) == (UNREAD, b"")
+    assert (done.returncode, done.stderr) == (EXIT_UNREAD, b"")

@@ -9,7 +9,7 @@ from millrace import cli
 from millrace.commands.convert import Convert
 from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
-from millrace.commands.positionals import positionals_first
+from millrace.commands.positionals import move_positionals_first
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from millrace.commands.positionals import positionals_first
     ],
 )
 def test_flags_come_last_with_their_values(command: type, typed: str, expected: str) -> None:
-    assert positionals_first(typed.split(), command) == expected.split()
+    assert move_positionals_first(typed.split(), command) == expected.split()
 
 
 def test_a_flag_between_source_and_out_is_understood(aloha: Path, tmp_path: Path, capsys: Any) -> None:

@@ -12,7 +12,7 @@ import millrace
 from conftest import IMAGE_SIZE, LENGTHS, REPOSITORY, data_path, read_meta, video_path
 from millrace import cli
 from millrace.commands.pipeline_file import PipelineFile
-from millrace.commands.pipeline_steps import steps_of
+from millrace.commands.pipeline_steps import read_steps
 from millrace.engine.errors import RecipeProblems
 from millrace.train.errors import SettingsError, TrainError
 from millrace.train.pipeline import Step, outlook, run_steps
@@ -62,13 +62,13 @@ upload:
 def problems(path: Path) -> list[str]:
     """What is told of a file, without its path."""
     with pytest.raises(RecipeProblems) as caught:
-        steps_of(PipelineFile(path))
+        read_steps(PipelineFile(path))
     assert caught.value.exit_code == 2
     return [line.removeprefix(f"{path}:") for line in caught.value.lines]
 
 
 def test_each_section_gets_from_the_others_what_it_does_not_say(write: Any, tmp_path: Path) -> None:
-    steps = steps_of(PipelineFile(write(FULL)))
+    steps = read_steps(PipelineFile(write(FULL)))
     run, data = tmp_path / "checkpoints/aloha", tmp_path / "out/gr1"
     assert {step.name: step.summary for step in steps} == {
         "convert": f"{tmp_path}/data/aloha into {data}, {data}_heldout",
@@ -127,23 +127,23 @@ upload:
 )
 def test_a_file_that_makes_no_sense_is_an_error(write: Any, text: str, message: str) -> None:
     with pytest.raises(millrace.MillraceError, match=re.escape(message)) as caught:
-        steps_of(PipelineFile(write(text)))
+        read_steps(PipelineFile(write(text)))
     assert caught.value.exit_code == 2
 
 
 def test_the_guides_held_out_episodes_may_be_a_share(write: Any, tmp_path: Path) -> None:
     text = f"{CONVERT}  holdout: 0.34\nevaluate: {{checkpoints: c, json: scores.json}}\n"
-    steps = steps_of(PipelineFile(write(text)))
+    steps = read_steps(PipelineFile(write(text)))
     assert steps[1].summary == f"{tmp_path}/c on {tmp_path}/out/gr1_heldout into {tmp_path}/scores.json"
 
 
 def test_a_recipe_in_its_own_file_is_the_same_recipe(write: Any, tmp_path: Path) -> None:
-    inline = steps_of(PipelineFile(write(CONVERT)))
+    inline = read_steps(PipelineFile(write(CONVERT)))
     recipe = CONVERT.partition("recipe:\n")[2].replace("data/aloha", "../data/aloha")
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/aloha.yaml").write_text(recipe)
     text = "convert: {recipe: recipes/aloha.yaml, out: out/gr1, local: true}"
-    (named,) = steps_of(PipelineFile(write(text)))
+    (named,) = read_steps(PipelineFile(write(text)))
     assert named.summary.replace("recipes/../", "") == inline[0].summary
 
 
@@ -188,7 +188,7 @@ def test_a_changed_source_or_a_bad_episode_is_not_passed_over(
 
 
 def test_the_example_is_a_pipeline() -> None:
-    steps = steps_of(PipelineFile(REPOSITORY / "examples/pipeline.yaml"))
+    steps = read_steps(PipelineFile(REPOSITORY / "examples/pipeline.yaml"))
     assert [step.name for step in steps] == ["convert", "finetune", "evaluate", "upload"]
 
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from conftest import data_path, video_path
-from millrace.commands.progress import stage_progress
+from millrace.commands.progress import show_stages
 from millrace.engine.inspection import (
     Inspection,
     inspect_dataset,
@@ -161,7 +161,7 @@ def test_progress_reaches_its_end(pristine: Path) -> None:
 
 def test_progress_is_silent_without_a_terminal(pristine: Path) -> None:
     text = io.StringIO()
-    with stage_progress(Console(file=text)) as on_progress:
+    with show_stages(Console(file=text)) as on_progress:
         inspect_dataset(pristine, on_progress=on_progress)
     assert text.getvalue() == ""
 

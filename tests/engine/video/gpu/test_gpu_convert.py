@@ -15,7 +15,7 @@ from rich.console import Console
 from conftest import LOCAL, convert_here, files_of, read_table, recipe_for
 from millrace import cli
 from millrace.commands.pipeline_file import PipelineFile
-from millrace.commands.pipeline_steps import steps_of
+from millrace.commands.pipeline_steps import read_steps
 from millrace.commands.progress import print_summary
 from millrace.engine.convert import convert, estimate, plan_conversion
 from millrace.engine.dataset.record import LEDGER_LINE, EpisodeRecord, EpisodeResult
@@ -147,7 +147,7 @@ def test_a_pipeline_says_which_share_of_a_gpu_its_workers_take(aloha: Path, tmp_
     path = tmp_path / "pipeline.yaml"
     path.write_text(f"convert: {{recipe: {{sources: [{{path: {aloha}, map: aloha_to_gr1}}]}}, out: out, gpu_share: 2}}")
     with pytest.raises(RecipeProblems, match="gpu_share: takes a part of a GPU, above 0 and at most 1, not 2"):
-        steps_of(PipelineFile(path))
+        read_steps(PipelineFile(path))
 
 
 @dataclass(frozen=True)

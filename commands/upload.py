@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from tyro.conf import arg
 
 from millrace.commands.flags import Flag
-from millrace.engine.output.upload import publish
+from millrace.engine.output.upload import upload_folder
 from millrace.engine.text import format_count
 
 
@@ -40,7 +40,7 @@ class Upload:
 
     def run(self) -> int:
         """Upload, and print the address of the page."""
-        print(publish(self.folder, self.repo, kind=self.kind, private=self.private, on_start=self._print_size))
+        print(upload_folder(self.folder, self.repo, kind=self.kind, private=self.private, on_start=self._print_size))
         return 0
 
     def _print_size(self, num_files: int, num_bytes: int) -> None:

@@ -18,17 +18,17 @@ from millrace.engine.execution.workers import Workers
 from millrace.engine.layout import LEDGER, WORK
 from millrace.engine.output.commit import statistics_bytes
 from millrace.engine.output.folder import check_output
-from millrace.engine.output.header import begun_commits
+from millrace.engine.output.header import read_commits
 from millrace.engine.output.ledger import Ledger
-from millrace.engine.output.quarantine import failure_line
-from millrace.engine.output.warned import sum_warnings
+from millrace.engine.output.quarantine import format_failure
+from millrace.engine.output.warning_sums import sum_warnings
 from millrace.engine.planning.copies import count_copies
 from millrace.engine.planning.plan import ConversionPlan, first_fault
 from millrace.engine.planning.planner import plan_splits
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Rerun, Watch, as_left, run_plan
 from millrace.engine.sources.location import parse_hub_id
-from millrace.engine.splits import OutputPart, is_finished, part_folders
+from millrace.engine.splits import OutputSplit, is_finished, split_folders
 from millrace.engine.summary import Estimate, Summary, held_out_episodes, summarize
 from millrace.engine.video.backends import CPU_BACKENDS, X264, Backends, Device
 
@@ -87,10 +87,10 @@ def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: W
     return replace(first, held_out=others[0]) if others else first
 
 
-def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[OutputPart], Backends | None]:
+def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[OutputSplit], Backends | None]:
     """The plans and folders of a recipe's datasets, and the encoder that an earlier run chose; None: no earlier run."""
-    plans = plan_splits(recipe if overwrite else _at_commits(recipe, begun_commits(out)))
-    folders = part_folders(plans, out)
+    plans = plan_splits(recipe if overwrite else _at_commits(recipe, read_commits(out)))
+    folders = split_folders(plans, out)
     begun = None if overwrite else begun_with(folders, recipe.device)
     plans = [made_with(plan, begun or CPU_BACKENDS) for plan in plans]
     return list(zip(plans, folders, strict=True)), begun
@@ -107,7 +107,7 @@ def _at_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
     return recipe.model_copy(update={"sources": tuple(specs)})
 
 
-def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
+def _unfinished(parts: list[OutputSplit], rerun: Rerun) -> list[OutputSplit]:
     """The datasets that are not finished; all folders are checked before any work begins."""
     todo = []
     for plan, folder in parts:
@@ -122,8 +122,8 @@ def _unfinished(parts: list[OutputPart], rerun: Rerun) -> list[OutputPart]:
 
 @contextmanager
 def _on_device(
-    todo: list[OutputPart], device: Device, begun: Backends | None, workers: Workers
-) -> Iterator[list[OutputPart]]:
+    todo: list[OutputSplit], device: Device, begun: Backends | None, workers: Workers
+) -> Iterator[list[OutputSplit]]:
     """The datasets with resize backend and encoder chosen; one Ray session if a GPU or a second dataset needs it."""
     is_shared = len(todo) > 1 or (bool(todo) and may_use_gpu(device, begun, workers))
     with _one_connection(workers) if is_shared else nullcontext():
@@ -138,7 +138,7 @@ def _with_choice(plan: ConversionPlan, choice: Choice) -> ConversionPlan:
     return replace(made_with(plan, choice.stages, choice.gpu), machine_notes=notes)
 
 
-def _run_all(todo: list[OutputPart], run: Callable[[ConversionPlan, Path], Summary]) -> dict[str | None, Summary]:
+def _run_all(todo: list[OutputSplit], run: Callable[[ConversionPlan, Path], Summary]) -> dict[str | None, Summary]:
     """Convert the train and held-out datasets; failed episodes of either are raised after both."""
     lines: list[str] = []
     found: list[Quarantined] = []
@@ -209,7 +209,7 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
 
 def _known_failures(plans: Sequence[ConversionPlan]) -> Iterator[str]:
     """One line about the episodes that are known to fail from metadata alone, if any."""
-    lines = [failure_line(failure, plan) for plan in plans for failure in plan.rejected]
+    lines = [format_failure(failure, plan) for plan in plans for failure in plan.rejected]
     for plan in plans:
         for episode in plan.episodes:
             if fault := first_fault(episode, plan.job):
@@ -235,7 +235,7 @@ def _timed_sample(plan: ConversionPlan) -> tuple[EpisodeRecord, float]:
         result = convert_episode(by_length[len(by_length) // 2], job, Path(folder), scratch)
         seconds = perf_counter() - started
     if isinstance(result, EpisodeFailure):
-        raise EpisodesFailed([failure_line(result, plan)])
+        raise EpisodesFailed([format_failure(result, plan)])
     return result, seconds
 
 

@@ -14,10 +14,10 @@ from millrace.engine.execution.retry import retry
 from millrace.engine.execution.workers import Workers
 from millrace.engine.layout import QUARANTINE
 from millrace.engine.output.commit import commit
-from millrace.engine.output.folder import output_folder, remove_strays
+from millrace.engine.output.folder import claim_output, remove_strays
 from millrace.engine.output.ledger import Ledger
-from millrace.engine.output.quarantine import set_aside, without_failed
-from millrace.engine.output.renumber import renumber
+from millrace.engine.output.quarantine import skip_failed_episodes, write_quarantine
+from millrace.engine.output.renumber import renumber_episodes
 from millrace.engine.planning.numbering import Key, remove_episodes, remove_unused_tasks
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, first_fault
 from millrace.engine.sources.row_reader import RowReader
@@ -70,7 +70,7 @@ def run_plan(
     sources = [spec.path for spec in plan.recipe.sources]
     with (
         writing_to(out),
-        output_folder(out, sources, overwrite=rerun.overwrite, reopen=rerun.skip_bad) as scratch,
+        claim_output(out, sources, overwrite=rerun.overwrite, reopen=rerun.skip_bad) as scratch,
     ):
         (out / QUARANTINE).unlink(missing_ok=True)
         return _Run(out, scratch, workers, started, rerun, watch).finish(plan)
@@ -116,7 +116,7 @@ class _Run:
 
     def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:
         """Convert the episodes that are not done; returns the failed ones in the plan's order."""
-        renumber(plan, ledger, self.out, self.scratch)
+        renumber_episodes(plan, ledger, self.out, self.scratch)
         todo = [episode for episode in plan.episodes if episode not in ledger]
         for episode in todo:
             ledger.vacate(episode.index)
@@ -163,16 +163,16 @@ class _Run:
             }
             shutil.rmtree(tried, ignore_errors=True)
             if again:
-                ledger.take_back(again)
+                ledger.unskip(again)
 
     def _without(self, failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> ConversionPlan:
         told = sorted((*plan.rejected, *failures), key=lambda failure: failure.key)
         if not self.rerun.skip_bad:
-            raise set_aside(told, plan, self.out, self.scratch)
+            raise write_quarantine(told, plan, self.out, self.scratch)
         try:
-            return without_failed(plan, failures)
+            return skip_failed_episodes(plan, failures)
         except MillraceError as why:
-            failed = set_aside(told, plan, self.out, self.scratch)
+            failed = write_quarantine(told, plan, self.out, self.scratch)
             raise EpisodesFailed([*failed.lines, f"nothing was skipped: {why}"], failed.quarantined) from why
 
     def _commit(self, plan: ConversionPlan, ledger: Ledger) -> Summary:

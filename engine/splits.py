@@ -5,23 +5,23 @@ from pathlib import Path
 
 from millrace.engine.errors import OutputExists
 from millrace.engine.layout import LEDGER, MANIFEST, META
-from millrace.engine.output.header import begun_part
+from millrace.engine.output.header import read_split
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.run import Rerun, as_left
 
-OutputPart = tuple[ConversionPlan, Path]  # what one of a recipe's datasets holds, and where it goes
+OutputSplit = tuple[ConversionPlan, Path]  # the plan of one of a recipe's datasets, and its folder
 
 
-def part_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
+def split_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
     """The folder of each of a recipe's datasets.
 
     Raises:
         OutputExists: an earlier run held episodes out, which this one would train on.
     """
     held_out = heldout_folder(out)
-    if plans[0].split is None and _is_held_out(held_out):
+    if plans[0].split is None and _holds_held_out(held_out):
         raise OutputExists(
             f"{held_out} holds episodes that an earlier run held out of {out}; this one holds none out, and would "
             f"train on them too. Pass the same --holdout, choose another folder, or move {held_out} away"
@@ -29,9 +29,9 @@ def part_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
     return [held_out if plan.split == "held out" else out for plan in plans]
 
 
-def _is_held_out(folder: Path) -> bool:
-    """Whether a run made it, or began to, of what it held out."""
-    return begun_part(folder) == "held out"
+def _holds_held_out(folder: Path) -> bool:
+    """Whether a run converted held-out episodes there, or began to."""
+    return read_split(folder) == "held out"
 
 
 def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
@@ -54,8 +54,8 @@ def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
     plan = as_left(plan, folder, rerun)
     with Ledger(folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
         missing = [episode for episode in plan.episodes if episode not in ledger]
-        lacking = [episode for episode in missing if ledger.misplaced(episode) is None] or missing
-        changed = [(episode.index, ledger.why_not(episode)) for episode in missing if ledger.has_lost(episode)]
+        lacking = [episode for episode in missing if ledger.misplaced_record(episode) is None] or missing
+        changed = [(episode.index, ledger.reason_not_done(episode)) for episode in missing if ledger.has_lost(episode)]
     if changed:
         index, why = changed[0]
         raise OutputExists(

@@ -7,8 +7,8 @@ from time import perf_counter
 
 from millrace.engine.errors import Quarantined
 from millrace.engine.output.ledger import Ledger
-from millrace.engine.output.quarantine import quarantined
-from millrace.engine.output.warned import WarningSum, sum_warnings
+from millrace.engine.output.quarantine import describe_failures
+from millrace.engine.output.warning_sums import WarningSum, sum_warnings
 from millrace.engine.planning.numbering import Key
 from millrace.engine.planning.plan import ConversionPlan
 
@@ -109,6 +109,6 @@ def summarize(plan: ConversionPlan, ledger: Ledger, done: Collection[Key], *, st
         notes=(*plan.notes, *plan.machine_notes),
         redone=tuple(redone),
         warnings=sum_warnings(ledger.records(), plan),
-        quarantined=quarantined(ledger.skipped, plan),
+        quarantined=describe_failures(ledger.skipped, plan),
         was_finished=False,
     )

@@ -9,7 +9,7 @@ from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import HubError, OtherRecipe
 from millrace.engine.execution.workers import Workers
 from millrace.engine.hub.calls import quiet
-from millrace.engine.output.header import begun_stages
+from millrace.engine.output.header import read_backends
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.episode import SourceEpisode
 from millrace.engine.sources.hub import NUM_CONNECTIONS
@@ -43,7 +43,7 @@ def begun_with(folders: Iterable[Path], device: Device) -> Backends | None:
     Raises:
         OtherRecipe: `device` asks for another.
     """
-    found = ((folder, stages) for folder in folders if (stages := begun_stages(folder)) is not None)
+    found = ((folder, stages) for folder in folders if (stages := read_backends(folder)) is not None)
     folder, stages = next(found, (None, None))
     if stages is not None and device not in ("auto", _device_of(stages)):
         raise OtherRecipe(

@@ -1,1 +1,1 @@
-"""A dataset's folder: begun, filled, resumed and finished."""
+"""The output folder of a dataset: start, resume, finish, upload."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
 from millrace.engine.fps import format_fps
 from millrace.engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
-from millrace.engine.output.warned import WarningSum
+from millrace.engine.output.warning_sums import WarningSum
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.location import public_name
 from millrace.engine.text import printable
@@ -34,7 +34,7 @@ A LeRobot v2.1 dataset for NVIDIA GR00T {release}, converted by Millrace.
 | robot | {robot} |
 | episodes, frames | {num_episodes}, {num_frames} at {fps} Hz |
 | cameras | {cameras}, {size}x{size} H.264 |
-| images | {pictures} |
+| images | {images} |
 | map | {map} |
 | action chunk | {horizon} steps |
 
@@ -77,7 +77,7 @@ WARNINGS = """\
 {lines}
 
 """
-PICTURES = {
+FRAMING = {
     "center": "the centre square of each (`--crop center`): crop live frames likewise, as GR00T would pad them",
     "pad": "all of each, with black bars where it is not square (`--crop pad`), as GR00T makes live ones",
 }
@@ -94,7 +94,7 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         fps=format_fps(plan.job.video.fps),
         cameras=", ".join(f"`{camera_key(camera)}`" for camera in plan.cameras) or "none",
         size=plan.job.video.image_size,
-        pictures=PICTURES[plan.job.crop],
+        images=FRAMING[plan.job.crop],
         map=_cell(plan.map.name),
         horizon=plan.horizon,
         state=STATE,

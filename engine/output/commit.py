@@ -1,4 +1,4 @@
-"""From the ledger's records to a dataset: cards and meta/, which appears last, in one rename."""
+"""Finish a dataset from the ledger's records: card, manifest and meta/, which appears last, by a rename."""
 
 import json
 import os
@@ -31,7 +31,7 @@ from millrace.engine.layout import (
 from millrace.engine.output.card import dataset_card
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import public_quarantine
-from millrace.engine.output.warned import WarningSum, public_warnings, sum_warnings, without_roots
+from millrace.engine.output.warning_sums import WarningSum, public_warnings, remove_roots, sum_warnings
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.damage import naming
 from millrace.engine.sources.location import public_name
@@ -75,7 +75,7 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
 
 
 def statistics_bytes(plan: ConversionPlan) -> int:
-    """Room that `commit` needs in its scratch folder, and gives back."""
+    """Bytes that `commit` needs in its scratch folder while it runs."""
     num_values = plan.target.layout("state").width + plan.target.layout("action").width + 1
     return column_store_bytes(plan.num_frames, num_values)
 
@@ -115,7 +115,7 @@ def _statistics(plan: ConversionPlan, out: Path, scratch: Path) -> tuple[dict[st
         if rep == "relative"
     }
     paths = [out / EpisodePaths(episode.index, plan.job.chunks_size).data for episode in plan.episodes]
-    with _reading_back():
+    with _translate_read_errors():
         found, relative_found = groot_statistics(paths, FLOAT_FEATURES, relative, horizon=plan.horizon, scratch=scratch)
     return (
         {name: statistics.to_json() for name, statistics in found.items()},
@@ -124,8 +124,8 @@ def _statistics(plan: ConversionPlan, out: Path, scratch: Path) -> tuple[dict[st
 
 
 @contextmanager
-def _reading_back() -> Iterator[None]:
-    """What the system does not give of the output's own rows is no fault of an episode's data.
+def _translate_read_errors() -> Iterator[None]:
+    """Rows of the output that the system cannot read are no fault of an episode's data.
 
     Raises:
         OutputFailed: in place of such a RowsError.
@@ -192,10 +192,10 @@ def _features(plan: ConversionPlan) -> dict[str, Any]:
 def _manifest(
     plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path], warnings: Sequence[WarningSum]
 ) -> Iterator[str]:
-    """millrace.json, an episode a line: what made this dataset, of what, and every file's digest."""
+    """millrace.json, an episode a line: recipe, versions, sources, and every file's digest."""
     sources = [(public_name(binding.source.path, binding.revision), binding.revision) for binding in plan.job.bindings]
     origins = {episode.key: episode.origin.model_dump() for episode in plan.episodes}
-    left_out = [episode.model_dump(mode="json") for episode in public_quarantine(ledger.skipped, plan)]
+    quarantine = [episode.model_dump(mode="json") for episode in public_quarantine(ledger.skipped, plan)]
     head = {
         "recipe": _public_recipe(plan),
         "part": plan.split,
@@ -208,11 +208,11 @@ def _manifest(
             "name": plan.job.video.backends.encoder,
             **plan.job.video.options,
             "libraries": library_versions(),
-            **_on_gpu(plan.job.video.backends),
+            **_gpu_facts(plan.job.video.backends),
         },
-        "notes": [without_roots(note, plan) for note in plan.notes],
+        "notes": [remove_roots(note, plan) for note in plan.notes],
         "warnings": [one.model_dump(mode="json") for one in warnings],
-        **({"quarantine": left_out} if left_out else {}),
+        **({"quarantine": quarantine} if quarantine else {}),
         "files": [_digest(name, path) for name, path in written.items()],
     }
     yield _pretty(head).rstrip("}\n") + ',\n  "episodes": [\n'
@@ -241,7 +241,7 @@ def _at_rest(plan: ConversionPlan) -> dict[str, list[str]]:
 
 
 def _public_recipe(plan: ConversionPlan) -> dict[str, Any]:
-    """The recipe as others may read it: with the names of folders and files, not where they lie on somebody's disk."""
+    """The recipe with names of folders and files in place of their paths on this machine."""
     recipe = plan.recipe.model_dump(mode="json")
     for source, binding in zip(recipe["sources"], plan.job.bindings, strict=True):
         source["path"] = public_name(binding.source.path, binding.revision)
@@ -254,9 +254,9 @@ def _public_file(name: str | None) -> str | None:
     return Path(name).name if name is not None and is_path(name) else name
 
 
-def _on_gpu(stages: Backends) -> dict[str, Any]:
-    """What else made the videos, where a GPU was used for them."""
-    return {} if stages == CPU_BACKENDS else stages.model_dump(mode="json", exclude={"encoder"})
+def _gpu_facts(backends: Backends) -> dict[str, Any]:
+    """Resize backend, card and driver, where they are not the CPU's default."""
+    return {} if backends == CPU_BACKENDS else backends.model_dump(mode="json", exclude={"encoder"})
 
 
 def _digest(name: str, path: Path) -> dict[str, Any]:

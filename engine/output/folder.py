@@ -1,4 +1,4 @@
-"""The output folder: whose it is, who may write to it now, and where unfinished files lie."""
+"""Claim an output folder: check what it holds, lock it, and provide a folder for unfinished files."""
 
 import shutil
 import tempfile
@@ -40,8 +40,8 @@ OURS = (
 
 
 @contextmanager
-def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen: bool = False) -> Iterator[Path]:
-    """Have an output folder to oneself, empty or as an unfinished run left it.
+def claim_output(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen: bool = False) -> Iterator[Path]:
+    """Lock an output folder for this run, empty or as an unfinished run left it.
 
     Args:
         out: The dataset's folder.
@@ -73,10 +73,10 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen
 
 
 def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
-    """Whether a conversion may write to a folder; nothing is changed.
+    """Check that a conversion may write to a folder; nothing is changed.
 
     Raises:
-        OutputExists: see `output_folder`.
+        OutputExists: see `claim_output`.
     """
     for source in sources:
         if source.exists() and source.resolve().is_relative_to(out.resolve()):  # else it is on the Hub
@@ -99,7 +99,7 @@ def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None
 
 
 def remove_strays(out: Path, plan: ConversionPlan) -> None:
-    """Delete files of episodes that are none of the plan's: of some that failed, or had higher numbers before."""
+    """Delete files of episodes that the plan lacks: those that failed, or had higher numbers before."""
     for path in (path for pattern in EPISODES for path in out.glob(pattern)):
         number = path.stem.removeprefix("episode_")
         if number.isdecimal() and not _is_planned(path.relative_to(out), int(number), plan):
@@ -130,7 +130,7 @@ def _remove_empty_folders(out: Path) -> None:
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
     for killed in (out / WORK).glob("run-*"):
-        # Renamed first: what a worker of a killed run still has in hand, it can no longer put into the dataset.
+        # Renamed first, so that a worker of a killed run can no longer move files into the dataset.
         killed.rename(killed.with_name(killed.name.replace("run-", STRAY, 1)))
     for stray in (out / WORK).glob(f"{STRAY}*"):
         shutil.rmtree(stray, ignore_errors=True)

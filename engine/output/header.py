@@ -1,4 +1,4 @@
-"""The first line of a ledger: all that the output's bytes depend on beside the sources' files, and how runs differ."""
+"""The first line of a ledger: settings that the output's bytes depend on, and how those of two runs differ."""
 
 import hashlib
 import json
@@ -19,46 +19,46 @@ OUTPUT = "output version"
 LIBRARIES = "libraries"
 SOURCES = "sources"
 NAME, PLACE = "name", "digest of its path"
-STAGES = "stages"
-PART = "part of the episodes"
+BACKENDS = "stages"
+SPLIT = "part of the episodes"
 MAPS = "content of the map's and its robots' files"
 ADVICE = "choose another folder, or pass --overwrite to replace what is there"
 
 
-def header_of(plan: ConversionPlan) -> dict[str, Any]:
-    """The line for a plan; a folder or file of this machine is told by name and digest, as others may read the line."""
+def make_header(plan: ConversionPlan) -> dict[str, Any]:
+    """The line for a plan; folders and files of this machine appear by name and digest, as others may read the line."""
     recipe = plan.recipe.model_dump(mode="json")
     for source, binding in zip(recipe[SOURCES], plan.job.bindings, strict=True):
         if binding.revision is None:
             source["path"] = _identity(binding.root)
-        source["map"] = _named(source["map"])
+        source["map"] = _public_name(source["map"])
     return {
         **recipe,
-        "robot": _named(recipe["robot"]),
-        PART: plan.split,
+        "robot": _public_name(recipe["robot"]),
+        SPLIT: plan.split,
         MAPS: [binding.map.digest for binding in plan.job.bindings],
-        STAGES: plan.job.video.backends.model_dump(mode="json"),
+        BACKENDS: plan.job.video.backends.model_dump(mode="json"),
         LIBRARIES: byte_versions(),
         OUTPUT: OUTPUT_VERSION,
     }
 
 
-def _named(name: str | None) -> str | dict[str, str] | None:
-    """A map or robot: the name of one that ships, or what stands for its file."""
+def _public_name(name: str | None) -> str | dict[str, str] | None:
+    """A map or robot: the name of one that ships, or the identity of its file."""
     return _identity(Path(name)) if name is not None and is_path(name) else name
 
 
 def _identity(path: Path) -> dict[str, str]:
-    """What is the same for every spelling of a path, and does not say where it lies."""
+    """Identifies a path however it is written, without saying where it lies."""
     place = path.resolve()
     return {NAME: place.name, PLACE: hashlib.sha256(os.fsencode(place)).hexdigest()}
 
 
-def check_same(line: bytes, header: Mapping[str, Any], out: Path) -> None:
-    """See that a ledger's first line is of the same settings.
+def check_header(line: bytes, header: Mapping[str, Any], out: Path) -> None:
+    """Check that a ledger's first line has the same settings.
 
     Raises:
-        OtherRecipe: it is not, or is damaged; says what differs and what to do.
+        OtherRecipe: it has others, or is damaged; says what differs and what to do.
     """
     try:
         before = json.loads(line)
@@ -77,13 +77,13 @@ def check_same(line: bytes, header: Mapping[str, Any], out: Path) -> None:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What differs, in words: fields as the command line names them, each with both values."""
+    """Fields that differ, as the command line names them, each with both values."""
     keys = [key for key in now if before.get(key) != now[key]]
     for key in keys:
         if key == SOURCES:
-            yield from _of_sources(before[key], now[key])
+            yield from _source_differences(before[key], now[key])
         elif key == LIBRARIES and isinstance(before.get(key), dict):
-            yield from _of_fields(before[key], now[key])
+            yield from _field_differences(before[key], now[key])
         elif key == MAPS:  # a map of another name is told as such
             if SOURCES not in keys and "robot" not in keys:
                 yield "the map's or its robots' files were edited"
@@ -91,17 +91,17 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
             yield f"{key.replace('_', '-')}: {_change(before.get(key), now[key])}"
 
 
-def _of_sources(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _source_differences(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Iterator[str]:
     paths = [[_brief(source.get("path")) for source in sources] for sources in (before, now)]
     if len(before) != len(now):
         yield f"sources: {', '.join(paths[0])} -> {', '.join(paths[1])}"
         return
     for source, other in zip(before, now, strict=True):
         where = f" of {_brief(other['path'])}" if len(now) > 1 else ""
-        yield from (f"{difference}{where}" for difference in _of_fields(source, other))
+        yield from (f"{difference}{where}" for difference in _field_differences(source, other))
 
 
-def _of_fields(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _field_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for name in now:
         if before.get(name) != now[name]:
             field = "source" if name == "path" else name.replace("_", "-")
@@ -109,7 +109,7 @@ def _of_fields(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
 
 
 def _change(before: object, now: object) -> str:
-    """Two values that differ; folders or files of one name, too."""
+    """Two values that differ, which may be folders or files of one name."""
     texts = _brief(before), _brief(now)
     return f"another {texts[1]}, in another folder" if texts[0] == texts[1] else " -> ".join(texts)
 
@@ -124,33 +124,33 @@ def _brief(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _begun(out: Path) -> dict[str, Any]:
-    """The header of an earlier run; empty where there was none, or it cannot be understood."""
+def _read_header(out: Path) -> dict[str, Any]:
+    """The header of an earlier run; empty where there is none, or it is damaged."""
     try:
         with (out / LEDGER).open("rb") as file:
-            begun = json.loads(file.readline())
+            header = json.loads(file.readline())
     except (OSError, ValueError):
         return {}
-    return begun if isinstance(begun, dict) else {}
+    return header if isinstance(header, dict) else {}
 
 
-def begun_stages(out: Path) -> Backends | None:
-    """How the pictures of an earlier run were made; None where there was none."""
-    begun = _begun(out)
+def read_backends(out: Path) -> Backends | None:
+    """The backends of an earlier run; None where there was none."""
+    header = _read_header(out)
     try:
-        return Backends.model_validate(begun.get(STAGES, CPU_BACKENDS)) if begun else None
+        return Backends.model_validate(header.get(BACKENDS, CPU_BACKENDS)) if header else None
     except ValueError:
         return None
 
 
-def begun_part(out: Path) -> object:
-    """Which of a recipe's datasets an earlier run made in a folder; None where it was all, or there was none."""
-    return _begun(out).get(PART)
+def read_split(out: Path) -> object:
+    """The split that an earlier run converted; None where it was all episodes, or there was no run."""
+    return _read_header(out).get(SPLIT)
 
 
-def begun_commits(out: Path) -> dict[str, Path]:
-    """The commits of the Hub's datasets that an earlier run read, as sources to name, by repository."""
-    sources = _begun(out).get(SOURCES)
+def read_commits(out: Path) -> dict[str, Path]:
+    """The commits of datasets on the Hub that an earlier run read, as sources of a recipe, by repository."""
+    sources = _read_header(out).get(SOURCES)
     paths = [source.get("path") for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
     ids = [parse_hub_id(path) for path in paths if isinstance(path, str) and not Path(path).is_absolute()]
     return {hub_id.repo: Path(f"{HUB}{hub_id}") for hub_id in ids if hub_id is not None and hub_id.revision is not None}

@@ -1,4 +1,4 @@
-"""The ledger: the records of a run, one JSON line each, after the recipe that they belong to.
+"""The ledger: the records of a run, one JSON line each, after a header with its recipe.
 
 Records stay on disk: the driver keeps only the position of each line, also for 100,000 episodes.
 """
@@ -22,8 +22,8 @@ from millrace.engine.dataset.record import (
     Vacated,
 )
 from millrace.engine.layout import LEDGER
-from millrace.engine.output.header import check_same, header_of
-from millrace.engine.output.warned import without_roots
+from millrace.engine.output.header import check_header, make_header
+from millrace.engine.output.warning_sums import remove_roots
 from millrace.engine.planning.numbering import Key
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
 from millrace.engine.sources.damage import naming
@@ -31,7 +31,7 @@ from millrace.engine.sources.file_state import FileState
 
 
 class Ledger:
-    """The append-only file OUT/.millrace/ledger.jsonl; its first line is the recipe, then what happened, in order.
+    """The append-only file OUT/.millrace/ledger.jsonl: a header, then a line for each event, in order.
 
     A record describes the files under its number until a later line replaces it. A number is vacated before files
     are written under it, so that no record describes another episode's files, whenever the run is killed.
@@ -67,16 +67,16 @@ class Ledger:
         self._file = self.path.open("rb" if is_read_only else "a+b")
         try:
             with naming(self.path):
-                self._begin_or_continue(header_of(plan))
+                self._begin_or_continue(make_header(plan))
         except BaseException:
             self._file.close()
             raise
 
     def _begin_or_continue(self, header: dict[str, Any]) -> None:
         self._file.seek(0)
-        begun = self._file.readline()
-        if begun.endswith(b"\n") or self.is_read_only:
-            check_same(begun, header, self.out)
+        first_line = self._file.readline()
+        if first_line.endswith(b"\n") or self.is_read_only:
+            check_header(first_line, header, self.out)
             self._read_lines()
         else:
             self._file.truncate(0)
@@ -90,23 +90,23 @@ class Ledger:
                 if not self.is_read_only:
                     self._file.truncate(place)
                 break
-            self._take(_parse(line), place)
+            self._apply_line(_parse(line), place)
             place += len(line)
 
-    def _take(self, line: LedgerLine | None, place: int) -> None:
+    def _apply_line(self, line: LedgerLine | None, place: int) -> None:
         if isinstance(line, Vacated):
             self._forget(line.index)
             self._written.discard(line.index)
         elif isinstance(line, Skipped):
             self._skipped = line.episodes
-        elif isinstance(line, EpisodeRecord) and self._still_holds(line):
-            self._hold(line, place)
+        elif isinstance(line, EpisodeRecord) and self._is_valid(line):
+            self._register(line, place)
         elif isinstance(line, EpisodeRecord):
             self._forget(line.index)
             self._written.add(line.index)
 
-    def _hold(self, record: EpisodeRecord, place: int) -> None:
-        """Remember that the files under its number belong to this record."""
+    def _register(self, record: EpisodeRecord, place: int) -> None:
+        """Register that the files under its number belong to this record."""
         self._forget(record.index)
         self._written.add(record.index)
         if record.key in self._numbers:
@@ -122,13 +122,13 @@ class Ledger:
             del self._numbers[key]
             self._misplaced.discard(key)
 
-    def _still_holds(self, record: EpisodeRecord) -> bool:
-        """Whether the record fits the episode as planned now, whatever its number, and its files exist."""
-        if (why := self._why_lost(record)) is not None:
+    def _is_valid(self, record: EpisodeRecord) -> bool:
+        """Whether the record fits the episode as planned now, under any number, and its files exist."""
+        if (why := self._reason_lost(record)) is not None:
             self._lost[record.key] = why
         return why is None
 
-    def _why_lost(self, record: EpisodeRecord) -> str | None:
+    def _reason_lost(self, record: EpisodeRecord) -> str | None:
         planned = self._planned.get(record.key)
         if planned is None or planned.digest != record.plan or self._has_changed_source(record):
             return "its source's files, or only their times of change, are others than when it was converted"
@@ -140,17 +140,17 @@ class Ledger:
         return None
 
     def _has_changed_source(self, record: EpisodeRecord) -> bool:
-        """Whether files are others that only the conversion knew of."""
+        """Whether files that the plan did not list, but the conversion read, have changed."""
         root = self._plan.job.bindings[record.binding].root
         states = ((file, FileState.of(root / file.path)) for file in record.elsewhere)
         return any(state != FileState(file.num_bytes, file.mtime_ns) for file, state in states)
 
     def has_lost(self, episode: EpisodePlan) -> bool:
-        """Whether an episode was done, but its files or its source have changed."""
+        """Whether an episode was converted, but its files or its source have changed since."""
         return episode.key in self._lost and episode.key not in self._numbers
 
-    def why_not(self, episode: EpisodePlan) -> str:
-        """Why an episode does not count as done, as text."""
+    def reason_not_done(self, episode: EpisodePlan) -> str:
+        """Why an episode does not count as converted."""
         return self._lost.get(episode.key, "it was never converted")
 
     def _is_in_place(self, record: EpisodeRecord) -> bool:
@@ -159,14 +159,14 @@ class Ledger:
         return (record.index, record.first_index, record.tasks) == (planned.index, planned.first_index, tasks)
 
     def append(self, result: EpisodeResult) -> None:
-        """Write one result, without the paths of sources; the operating system has it when this returns."""
+        """Write one result, without the paths of sources, and flush it to the operating system."""
         if isinstance(result, EpisodeFailure):
             self._write(_public_failure(result, self._plan).model_dump_json().encode())
         else:
-            self._hold(result, self._write(_public_record(result, self._plan).model_dump_json().encode()))
+            self._register(result, self._write(_public_record(result, self._plan).model_dump_json().encode()))
 
     def vacate(self, index: int) -> None:
-        """Note that the files under a number are about to be replaced."""
+        """Record that the files under a number are about to be replaced."""
         if index in self._written:
             self._write(Vacated(index=index).model_dump_json().encode())
             self._forget(index)
@@ -178,18 +178,18 @@ class Ledger:
             os.fsync(self._file.fileno())
 
     def skip(self, failures: Sequence[EpisodeFailure]) -> None:
-        """Note for later runs that these episodes are skipped, in addition to those skipped before."""
+        """Record for later runs that these episodes are skipped, in addition to those skipped before."""
         self._skipped = (*self._still_skipped, *(_public_failure(failure, self._plan) for failure in failures))
         self._write(Skipped(episodes=self._skipped).model_dump_json().encode())
 
-    def take_back(self, keys: Collection[Key]) -> None:
-        """Note for later runs that these episodes are no longer skipped."""
+    def unskip(self, keys: Collection[Key]) -> None:
+        """Record for later runs that these episodes are no longer skipped."""
         self._skipped = tuple(failure for failure in self._still_skipped if failure.key not in keys)
         self._write(Skipped(episodes=self._skipped).model_dump_json().encode())
 
     @property
     def skipped(self) -> tuple[EpisodeFailure, ...]:
-        """What --skip-bad skipped and what the plan rejects, in the recipe's order."""
+        """Episodes that --skip-bad skipped or the plan rejects, in the recipe's order."""
         by_key = {failure.key: failure for failure in (*self._still_skipped, *self._rejected)}
         return tuple(by_key[key] for key in sorted(by_key))
 
@@ -210,11 +210,11 @@ class Ledger:
         return place
 
     def __contains__(self, episode: EpisodePlan) -> bool:
-        """Whether an episode is done and has the number that the plan gives it."""
+        """Whether an episode is converted and has the number that the plan gives it."""
         return episode.key in self._numbers and episode.key not in self._misplaced
 
-    def misplaced(self, episode: EpisodePlan) -> EpisodeRecord | None:
-        """The record of an episode that is done, but whose number or task numbers differ from the plan's."""
+    def misplaced_record(self, episode: EpisodePlan) -> EpisodeRecord | None:
+        """The record of a converted episode whose number or task numbers differ from the plan's; else None."""
         if episode.key not in self._misplaced:
             return None
         record = self._read(self._numbers[episode.key])
@@ -241,14 +241,14 @@ class Ledger:
 
 def _public_failure(failure: EpisodeFailure, plan: ConversionPlan) -> EpisodeFailure:
     """The failure without the paths of sources, as the ledger is published when OUT is copied as a whole."""
-    return failure.model_copy(update={"reason": without_roots(failure.reason, plan)})
+    return failure.model_copy(update={"reason": remove_roots(failure.reason, plan)})
 
 
 def _public_record(record: EpisodeRecord, plan: ConversionPlan) -> EpisodeRecord:
     """The record without the paths of sources, which its warnings may name."""
     if not record.warnings:
         return record
-    warnings = (one.model_copy(update={"message": without_roots(one.message, plan)}) for one in record.warnings)
+    warnings = (one.model_copy(update={"message": remove_roots(one.message, plan)}) for one in record.warnings)
     return record.model_copy(update={"warnings": tuple(warnings)})
 
 

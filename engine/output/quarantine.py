@@ -1,4 +1,4 @@
-"""Failed episodes: report them, list them in quarantine.jsonl, and skip them if the user asks for it."""
+"""Failed episodes: list them in quarantine.jsonl, and skip them if the user asks for it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from millrace.engine.dataset.record import EpisodeFailure
 from millrace.engine.dataset.writing import move
 from millrace.engine.errors import CannotSkip, EpisodesFailed, FaultCode, Quarantined
 from millrace.engine.layout import QUARANTINE
-from millrace.engine.output.warned import without_roots
+from millrace.engine.output.warning_sums import remove_roots
 from millrace.engine.planning.numbering import remove_episodes
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.planner import check_horizon
@@ -17,8 +17,8 @@ from millrace.engine.sources.damage import naming
 from millrace.engine.sources.location import public_name
 
 
-def quarantined(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[Quarantined, ...]:
-    """Failed episodes as quarantine.jsonl lists them; the plan need not contain them any more."""
+def describe_failures(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[Quarantined, ...]:
+    """Describe failed episodes as quarantine.jsonl lists them; the plan may lack them by now."""
     return tuple(
         Quarantined(
             code=failure.code,
@@ -32,27 +32,29 @@ def quarantined(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tup
 
 
 def public_quarantine(failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> Iterator[Quarantined]:
-    """The same for publication: without the paths of sources on this machine."""
-    for failure, told in zip(failures, quarantined(failures, plan), strict=True):
+    """The same, without the paths of sources on this machine, for the manifest."""
+    for failure, told in zip(failures, describe_failures(failures, plan), strict=True):
         binding = plan.job.bindings[failure.binding]
         name = Path(public_name(binding.source.path, binding.revision))
-        yield told.model_copy(update={"source": name, "reason": without_roots(told.reason, plan)})
+        yield told.model_copy(update={"source": name, "reason": remove_roots(told.reason, plan)})
 
 
-def set_aside(failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path, scratch: Path) -> EpisodesFailed:
+def write_quarantine(
+    failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path, scratch: Path
+) -> EpisodesFailed:
     """Write OUT/quarantine.jsonl, and return the error to raise, with a line for each episode."""
-    found = quarantined(failures, plan)
+    found = describe_failures(failures, plan)
     unfinished = scratch / QUARANTINE
     with naming(unfinished), unfinished.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(one.model_dump(mode="json"), ensure_ascii=False) + "\n" for one in found)
         file.flush()
         os.fsync(file.fileno())
     move(unfinished, out / QUARANTINE)
-    return EpisodesFailed([*(failure_line(failure, plan) for failure in failures), *_advice(failures)], found)
+    return EpisodesFailed([*(format_failure(failure, plan) for failure in failures), *_advice(failures)], found)
 
 
 def _advice(failures: Sequence[EpisodeFailure]) -> Iterator[str]:
-    """What to do about failures that are not the data's."""
+    """Advice for failures that the data did not cause."""
     told = (FaultCode.HUB, FaultCode.GPU)  # these say it themselves
     codes = [one.code.value for one in failures if not one.code.is_of_episode and one.code not in told]
     if codes:
@@ -63,14 +65,14 @@ def _advice(failures: Sequence[EpisodeFailure]) -> Iterator[str]:
         )
 
 
-def failure_line(failure: EpisodeFailure, plan: ConversionPlan) -> str:
-    """What is wrong with an episode, and of which source where there are several."""
+def format_failure(failure: EpisodeFailure, plan: ConversionPlan) -> str:
+    """A failure as a line, with its source where there are several."""
     sources = plan.recipe.sources
     return str(failure) if len(sources) == 1 else f"{sources[failure.binding].path}, {failure}"
 
 
-def without_failed(plan: ConversionPlan, failures: Sequence[EpisodeFailure]) -> ConversionPlan:
-    """The plan without episodes whose data is bad.
+def skip_failed_episodes(plan: ConversionPlan, failures: Sequence[EpisodeFailure]) -> ConversionPlan:
+    """The plan without the failed episodes.
 
     Raises:
         MillraceError: they cannot be skipped; says why.

@@ -18,15 +18,15 @@ from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.row_reader import read_rows
 
 
-def renumber(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
+def renumber_episodes(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
     """Move finished episodes whose number has changed, the lowest first.
 
-    Numbers only sink when episodes are left out, so the place of each is free by then. A number that would rise,
-    as after a source has grown, is left: that episode is converted again. Killed anywhere, this goes on: each
-    place is vacated in the ledger before it is written to, and a record that lost a file no longer counts.
+    Numbers only fall when episodes are removed, so each place is free by then. An episode whose number would rise,
+    as after a source has grown, is converted again. A run killed here can continue: each place is vacated in the
+    ledger before it is written to, and a record that lost a file no longer counts.
     """
     for episode in plan.episodes:
-        record = ledger.misplaced(episode)
+        record = ledger.misplaced_record(episode)
         if record is not None and record.index >= episode.index:
             ledger.vacate(episode.index)
             ledger.sync()
@@ -39,7 +39,7 @@ def _move(record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, out
     paths = EpisodePaths(episode.index, plan.job.chunks_size)
     numbers = {text: index for index, text in enumerate(plan.tasks)}
     tasks = {before: numbers[text] for before, text in record.tasks}
-    rows = _renumbered(out / record.files[0].path, episode, tasks)
+    rows = _renumber_rows(out / record.files[0].path, episode, tasks)
     unfinished = scratch / f"{episode.index}.rows"
     write_rows(unfinished, rows)
     files = [finish(unfinished, out, paths.data)]
@@ -47,10 +47,10 @@ def _move(record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, out
         if clip.path != paths.video(camera):
             move(out / clip.path, out / paths.video(camera))
         files.append(clip.model_copy(update={"path": paths.video(camera)}))
-    return _record(record, episode, rows, files, tuple((tasks[before], text) for before, text in record.tasks))
+    return _renumber_record(record, episode, rows, files, tuple((tasks[before], text) for before, text in record.tasks))
 
 
-def _record(
+def _renumber_record(
     record: EpisodeRecord,
     episode: EpisodePlan,
     rows: EpisodeRows,
@@ -63,7 +63,7 @@ def _record(
     return changed
 
 
-def _renumbered(path: Path, episode: EpisodePlan, tasks: dict[int, int]) -> EpisodeRows:
+def _renumber_rows(path: Path, episode: EpisodePlan, tasks: dict[int, int]) -> EpisodeRows:
     """A finished episode's rows; tasks: numbers of its tasks now, by those before."""
     table = read_rows(RowRange(path), [STATE, ACTION, "timestamp", "task_index"])
     return EpisodeRows(
@@ -72,10 +72,10 @@ def _renumbered(path: Path, episode: EpisodePlan, tasks: dict[int, int]) -> Epis
         timestamp=vectors(table, "timestamp", where=path)[:, 0],
         state=vectors(table, STATE, where=path),
         action=vectors(table, ACTION, where=path),
-        task_index=_tasks(table, path, tasks),
+        task_index=_renumber_tasks(table, path, tasks),
     )
 
 
-def _tasks(table: pa.Table, path: Path, tasks: dict[int, int]) -> NDArray[np.int64]:
+def _renumber_tasks(table: pa.Table, path: Path, tasks: dict[int, int]) -> NDArray[np.int64]:
     before, inverse = np.unique(integers(table, "task_index", where=path), return_inverse=True)
     return np.array([tasks[index] for index in before.tolist()], dtype=np.int64)[inverse]

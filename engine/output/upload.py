@@ -15,7 +15,7 @@ from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate import validate
 
 CHECKPOINT = "config.json"
-# Where huggingface_hub notes in the folder what of it is uploaded, and where we note to which repository.
+# Where huggingface_hub keeps the progress of an upload in the folder, and where we keep its repository.
 STATE = Path(".cache/huggingface/upload")
 TARGET = Path(".cache/huggingface/upload_target")
 LEFT_BEHIND = {".gitignore", "CACHEDIR.TAG"}
@@ -24,7 +24,7 @@ IGNORED = (f"{WORK}/*", ".cache/*")
 FEW_FILES = 100
 
 
-def publish(
+def upload_folder(
     folder: str | Path,
     repo: str,
     *,
@@ -32,12 +32,12 @@ def publish(
     private: bool = False,
     on_start: Callable[[int, int], None] = lambda num_files, num_bytes: None,
 ) -> str:
-    """Upload a folder, check that all of it has arrived, and tag a dataset with its format's version for LeRobot.
+    """Upload a folder, check that all of it arrived, and tag a dataset with its format's version for LeRobot.
 
     Args:
         folder: A finished, valid dataset, or a checkpoint.
         repo: org/name; made if there is none.
-        kind: Which of the two it is.
+        kind: Whether the folder is a dataset or a model.
         private: Whether a repository that is made is private.
         on_start: Called with the number of files and bytes of the folder, before they are sent.
 
@@ -49,13 +49,13 @@ def publish(
         HubError: the Hub cannot be reached or does not allow it.
     """
     root = Path(folder)
-    name = _named(root, repo, kind)
-    check_publishable(root, kind)
+    name = _parse_repo(root, repo, kind)
+    check_uploadable(root, kind)
     check_token(name)
     _make_repository(name, private=private)
     sizes = _local_sizes(root)
     on_start(len(sizes), sum(sizes.values()))
-    with _state(root, name):
+    with _keep_upload_state(root, name):
         in_background(lambda: ask(lambda: _upload(root, name), name), name)
         _check_arrived(root, name)
         if kind == "dataset":
@@ -63,8 +63,8 @@ def publish(
     return name.url
 
 
-def _named(root: Path, repo: str, kind: RepoKind) -> HubName:
-    """The repository that is meant, by a name that may stand in the folder's place."""
+def _parse_repo(root: Path, repo: str, kind: RepoKind) -> HubName:
+    """The repository; hints where folder and name were exchanged."""
     hub_id = parse_hub_id(repo)
     if hub_id is None or hub_id.revision is not None:
         raise RecipeError(f"datasets and models on the Hub are named org/name, not {repo!r}")
@@ -73,7 +73,7 @@ def _named(root: Path, repo: str, kind: RepoKind) -> HubName:
     return HubName(kind, hub_id.repo)
 
 
-def check_publishable(root: Path, kind: RepoKind) -> None:
+def check_uploadable(root: Path, kind: RepoKind) -> None:
     """Check that a folder may be uploaded.
 
     Raises:
@@ -118,8 +118,8 @@ def _make_repository(name: HubName, *, private: bool) -> None:
 
 
 @contextmanager
-def _state(root: Path, name: HubName) -> Iterator[None]:
-    """Keep what huggingface_hub notes of an upload until that is done; it does not note where it went."""
+def _keep_upload_state(root: Path, name: HubName) -> Iterator[None]:
+    """Keep huggingface_hub's progress of an upload to the same repository until it is done; it stores no repository."""
     target = root / TARGET
     if not target.is_file() or target.read_text(encoding="utf-8") != name.url:
         shutil.rmtree(root / STATE, ignore_errors=True)

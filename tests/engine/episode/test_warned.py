@@ -17,7 +17,7 @@ from millrace.engine.dataset.record import LEDGER_LINE, EpisodeRecord, EpisodeRe
 from millrace.engine.inspection import inspect_dataset
 from millrace.engine.layout import CARD, LEDGER, MANIFEST
 from millrace.engine.output.card import dataset_card
-from millrace.engine.output.warned import WarningSum, public_warnings, sum_warnings, without_roots
+from millrace.engine.output.warning_sums import WarningSum, public_warnings, remove_roots, sum_warnings
 from millrace.engine.run import Watch, run_plan
 from support.synthetic import SyntheticVideo, edit_column, rewrite_parquet, write_dataset
 
@@ -60,7 +60,7 @@ def test_records_of_an_older_ledger_have_no_warnings(aloha_gr1: Path) -> None:
 def test_public_texts_do_not_say_where_a_source_lies(aloha: Path) -> None:
     plan = plan_conversion(recipe_for(aloha))
     text = f"{aloha}: see {aloha}/data/x.parquet, but {aloha}_v2 and b{aloha} are others"
-    assert without_roots(text, plan) == f"aloha: see data/x.parquet, but {aloha}_v2 and b{aloha} are others"
+    assert remove_roots(text, plan) == f"aloha: see data/x.parquet, but {aloha}_v2 and b{aloha} are others"
 
 
 def test_the_manifest_keeps_notes_and_warnings(tmp_path: Path) -> None:

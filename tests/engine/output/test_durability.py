@@ -9,7 +9,7 @@ from conftest import LOCAL, convert_here, recipe_for, video_path
 from millrace.engine.convert import convert
 from millrace.engine.dataset.writing import finish
 from millrace.engine.layout import LEDGER, META, WORK
-from millrace.engine.output.folder import output_folder
+from millrace.engine.output.folder import claim_output
 from support.synthetic import SyntheticVideo, write_dataset
 
 SMALL = SyntheticVideo(codec="libx264", gop=10, bframes=0)
@@ -96,7 +96,7 @@ def test_a_worker_of_a_killed_run_cannot_move_a_file_into_the_next(source: Path,
     killed = out / WORK / "run-killed"
     killed.mkdir()
     unfinished = killed / "0.mp4"
-    with unfinished.open("wb") as file, output_folder(out, [source], overwrite=True) as scratch:
+    with unfinished.open("wb") as file, claim_output(out, [source], overwrite=True) as scratch:
         file.write(b"late")
         file.flush()
         with pytest.raises(FileNotFoundError):

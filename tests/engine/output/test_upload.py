@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from conftest import files_of
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import RecipeError
-from millrace.engine.output.upload import check_publishable, publish
+from millrace.engine.output.upload import check_uploadable, upload_folder
 from support.hub_client import HubUser, finish, wait_until
 from support.hub_protocol import READ_TOKEN
 from support.hub_repository import is_large, oid
@@ -90,7 +90,7 @@ def test_swapped_words_are_named(dataset: Path, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "out").mkdir()
     dataset.rename(tmp_path / "out/gr1")
     with pytest.raises(MillraceError, match=r"Did you mean `millrace upload out/gr1 me/gr1`\?"):
-        publish("me/gr1", "out/gr1")
+        upload_folder("me/gr1", "out/gr1")
 
 
 def test_a_checkpoint_arrives_as_a_model(hub: HubServer, user: HubUser, checkpoint: Path) -> None:
@@ -196,32 +196,32 @@ def test_a_file_that_did_not_arrive_is_noticed(hub: HubServer, user: HubUser, da
 
 def test_an_unfinished_folder_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(MillraceError, match=r"it has no meta/\. For a checkpoint say --kind model"):
-        check_publishable(checkpoint, "dataset")
+        check_uploadable(checkpoint, "dataset")
     with pytest.raises(MillraceError, match=r"is no checkpoint: it has no config\.json\. Found: "):
-        check_publishable(dataset, "model")
+        check_uploadable(dataset, "model")
     with pytest.raises(MillraceError, match="there is no folder"):
-        check_publishable(tmp_path / "missing", "dataset")
+        check_uploadable(tmp_path / "missing", "dataset")
     shutil.rmtree(dataset / "meta")
     with pytest.raises(MillraceError, match=r"is no finished dataset: it has no meta/\. Finish it first"):
-        check_publishable(dataset, "dataset")
+        check_uploadable(dataset, "dataset")
 
 
 def test_an_invalid_dataset_is_refused(dataset: Path) -> None:
     (dataset / "meta/stats.json").unlink()
     with pytest.raises(MillraceError, match=r"is not valid, as `millrace validate .*` shows: .*stats\.json"):
-        check_publishable(dataset, "dataset")
+        check_uploadable(dataset, "dataset")
 
 
 def test_links_out_of_the_folder_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "private.txt").write_text("mine")
     (checkpoint / "inner.json").symlink_to("config.json")
-    check_publishable(checkpoint, "model")
+    check_uploadable(checkpoint, "model")
     (checkpoint / "outer.txt").symlink_to(tmp_path / "private.txt")
     with pytest.raises(MillraceError, match=r"outer\.txt is a link out of the folder, to .*private\.txt"):
-        check_publishable(checkpoint, "model")
+        check_uploadable(checkpoint, "model")
 
 
 @pytest.mark.parametrize("repo", ["name", "org/name/more", "org/name@main", "./name"])
 def test_a_wrong_name_is_a_wrong_command(dataset: Path, repo: str) -> None:
     with pytest.raises(RecipeError, match="are named org/name, not"):
-        publish(dataset, repo)
+        upload_folder(dataset, repo)

@@ -63,19 +63,19 @@ def sum_warnings(records: Iterable[EpisodeRecord], plan: ConversionPlan) -> tupl
 
 
 def public_warnings(found: Sequence[WarningSum], plan: ConversionPlan) -> Iterator[WarningSum]:
-    """The same for publication: without the paths of sources on this machine."""
+    """The same, without the paths of sources on this machine, for card and manifest."""
     names = {binding.source.path: public_name(binding.source.path, binding.revision) for binding in plan.job.bindings}
     for one in found:
         source = Path(names[one.source])
-        yield one.model_copy(update={"source": source, "message": without_roots(one.message, plan)})
+        yield one.model_copy(update={"source": source, "message": remove_roots(one.message, plan)})
 
 
-def without_roots(text: str, plan: ConversionPlan) -> str:
-    """The text without the folders of the sources on this machine; each source has its public name."""
+def remove_roots(text: str, plan: ConversionPlan) -> str:
+    """Replace the folders of sources on this machine in a text by their public names."""
     for binding in plan.job.bindings:
         name = public_name(binding.source.path, binding.revision)
         for folder in sorted({str(binding.root), str(binding.source.path)}, key=len, reverse=True):
-            # Only where it stands as a path: a folder may be called "a".
+            # Only where it is a path: a folder may be called "a".
             before = rf"(?<![\w./~-]){re.escape(folder)}"
             text = re.sub(rf"{before}/", "", text)
             text = re.sub(rf"{before}(?![\w.-])", name.replace("\\", "\\\\"), text)

@@ -111,7 +111,7 @@ class EpisodeReader:
         return {line.episode_index: line.tasks[0] for line in lines if line.tasks}
 
     def _rows(self, part: str, steps: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
-        return rows_of_steps(steps, self.config.modalities[part].deltas, num_rows=num_rows, pad=True)
+        return rows_of_steps(steps, self.config.modalities[part].delta_indices, num_rows=num_rows, pad=True)
 
     def _images(self, recording: Recording, camera: str, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         try:

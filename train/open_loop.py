@@ -71,7 +71,7 @@ def trace_episode(policy: Policy, reader: EpisodeReader, episode: int, *, horizo
         EvaluationError: the policy predicts other widths than are recorded, or no numbers.
     """
     recording = reader.read(episode)
-    deltas = np.asarray(policy.config.modalities["action"].deltas[:horizon], dtype=np.int64)
+    deltas = np.asarray(policy.config.modalities["action"].delta_indices[:horizon], dtype=np.int64)
     steps = np.arange(0, recording.num_rows, int(deltas[-1] - deltas[0]) + 1)
     chunks = _predict(policy, reader, recording, steps)
     targets = steps[:, None] + deltas

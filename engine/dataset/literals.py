@@ -1,12 +1,14 @@
-"""Expressions of Python code, understood without running it: constants, lists, ranges and calls."""
+"""Data in Python code, read without running it: texts, numbers, lists, dicts, ranges, and calls as dicts."""
 
 import ast
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-# Of a list, and of the numbers in it: a list that many modalities share is held for each.
+# Items of a list, and the numbers in it.
 MAX_STEPS = 4096
-
-Constants = Mapping[str, ast.expr]
+# In all: a list that many modalities share is held for each.
+MAX_VALUES = 1 << 17
 
 
 class Dynamic(Exception):
@@ -16,99 +18,98 @@ class Dynamic(Exception):
         super().__init__(f"see line {getattr(node, 'lineno', 1)}")
 
 
-def call_of(node: ast.expr, function: str, constants: Constants) -> ast.Call:
-    """A call of that function. Like all that follow, it raises Dynamic for anything else."""
-    node = resolve(node, constants)
-    if isinstance(node, ast.Call) and _name(node.func) == function:
-        return node
-    raise Dynamic(node)
+@dataclass(frozen=True)
+class Call:
+    """A function whose calls are read: those of its arguments that count, the first few also without a keyword.
+
+    members: those that are members of an enum, of which the last name counts: ActionRepresentation.RELATIVE.
+    """
+
+    arguments: tuple[str, ...]
+    num_positional: int
+    members: tuple[str, ...] = ()
 
 
-def arguments(call: ast.Call, positions: tuple[str, ...]) -> dict[str, ast.expr]:
-    """A call's arguments by name."""
-    if len(call.args) > len(positions) or any(keyword.arg is None for keyword in call.keywords):
-        raise Dynamic(call)
-    given = dict(zip(positions, call.args, strict=False))
-    return given | {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
+@dataclass
+class LiteralReader:
+    """Reads expressions; constants: what a module's names stand for, calls: by name of the function."""
+
+    constants: Mapping[str, ast.expr]
+    calls: Mapping[str, Call]
+    _num_left: int = field(default=MAX_VALUES, init=False)
+
+    def read(self, node: ast.expr | None) -> Any:
+        """What an expression stands for; arguments that are None are left out of a call's dict.
+
+        Raises:
+            Dynamic: only running it could tell, or it is too large.
+            RecursionError: it is nested too deeply, or within itself.
+        """
+        node = self._follow(node)
+        self._spend(1, node)
+        match node:
+            case ast.Constant(value=str() | None as value):
+                return value
+            case ast.Constant(value=value) if type(value) is int and value <= MAX_STEPS:
+                return value
+            case ast.UnaryOp(op=ast.USub(), operand=operand) if type(number := self.read(operand)) is int:
+                return -number
+            case ast.List(elts=items) | ast.Tuple(elts=items) if len(items) <= MAX_STEPS:
+                return [self.read(item) for item in items]
+            case ast.Dict(keys=keys, values=values):
+                return {self._key(key): self.read(value) for key, value in zip(keys, values, strict=True)}
+            case ast.Call(func=ast.Name(id="list"), args=[steps]):
+                return self._range(self._follow(steps))
+            case ast.Call() if (call := self.calls.get(_name(node.func))) is not None:
+                return self._arguments(node, call)
+        raise Dynamic(node)
+
+    def _follow(self, node: ast.expr | None) -> ast.expr:
+        if isinstance(node, ast.Name) and node.id in self.constants:
+            return self._follow(self.constants[node.id])
+        return ast.Constant(...) if node is None else node
+
+    def _spend(self, num_values: int, node: ast.expr) -> None:
+        self._num_left -= num_values
+        if self._num_left < 0:
+            raise Dynamic(node)
+
+    def _key(self, node: ast.expr | None) -> str:
+        if isinstance(key := self.read(node), str):
+            return key
+        raise Dynamic(node or ast.Constant(...))
+
+    def _range(self, node: ast.expr) -> list[int]:
+        if not isinstance(node, ast.Call) or _name(node.func) != "range":
+            raise Dynamic(node)
+        try:
+            steps = range(*map(self.read, node.args))
+        except (TypeError, ValueError) as error:  # bounds that are no integers, or a step of 0
+            raise Dynamic(node) from error
+        if not steps or abs(steps[-1] - steps[0]) > MAX_STEPS:
+            raise Dynamic(node)
+        self._spend(len(steps), node)
+        return list(steps)
+
+    def _arguments(self, node: ast.Call, call: Call) -> dict[str, Any]:
+        given = dict(zip(call.arguments[: call.num_positional], node.args, strict=False))
+        given |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg is not None}
+        if len(given) < len(node.args) + len(node.keywords):
+            raise Dynamic(node)
+        read = {
+            name: self._member(value) if name in call.members else self.read(value)
+            for name, value in given.items()
+            if name in call.arguments
+        }
+        return {name: value for name, value in read.items() if value is not None}
+
+    def _member(self, node: ast.expr) -> str:
+        if isinstance(node := self._follow(node), ast.Attribute):
+            return node.attr
+        raise Dynamic(node)
 
 
-def items_or_none(node: ast.expr | None, constants: Constants) -> list[ast.expr] | None:
-    """The items of a list or tuple; None for None, and where there is nothing."""
-    return None if node is None or is_none(node) else _items(node, constants)
-
-
-def _items(node: ast.expr, constants: Constants) -> list[ast.expr]:
-    node = resolve(node, constants)
-    if isinstance(node, ast.List | ast.Tuple) and len(node.elts) <= MAX_STEPS:
-        return node.elts
-    raise Dynamic(node)
-
-
-def texts(node: ast.expr, constants: Constants) -> tuple[str, ...]:
-    """A list of constant texts; none for None."""
-    items = items_or_none(node, constants)
-    return tuple(text(item, constants) for item in items or ())
-
-
-def text(node: ast.expr | None, constants: Constants) -> str:
-    """A constant text."""
-    node = resolve(node, constants)
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    raise Dynamic(node)
-
-
-def integer_list(node: ast.expr, constants: Constants) -> tuple[int, ...]:
-    """[0, 1, 2] or list(range(...))."""
-    node = resolve(node, constants)
-    if isinstance(node, ast.Call) and _name(node.func) == "list" and len(node.args) == 1:
-        return _range(call_of(node.args[0], "range", constants), constants)
-    return tuple(_integer(item, constants) for item in _items(node, constants))
-
-
-def _range(call: ast.Call, constants: Constants) -> tuple[int, ...]:
-    bounds = [_integer(bound, constants) for bound in call.args]
-    if not 1 <= len(bounds) <= 3 or (len(bounds) == 3 and bounds[2] == 0):
-        raise Dynamic(call)
-    steps = range(*bounds)
-    if not steps or abs(steps[-1] - steps[0]) > MAX_STEPS:
-        raise Dynamic(call)
-    return tuple(steps)
-
-
-def _integer(node: ast.expr, constants: Constants) -> int:
-    node = resolve(node, constants)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_integer(node.operand, constants)
-    if isinstance(node, ast.Constant) and type(node.value) is int and node.value <= MAX_STEPS:
-        return node.value
-    raise Dynamic(node)
-
-
-def member(node: ast.expr, constants: Constants) -> str:
-    """The last part of ActionRepresentation.RELATIVE."""
-    node = resolve(node, constants)
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    raise Dynamic(node)
-
-
-def resolve(node: ast.expr | None, constants: Constants) -> ast.expr:
-    """A name's constant, followed as long as it is a name."""
-    seen: set[str] = set()
-    while isinstance(node, ast.Name) and node.id in constants and node.id not in seen:
-        seen.add(node.id)
-        node = constants[node.id]
-    if node is None or isinstance(node, ast.Name):
-        raise Dynamic(node or ast.Constant(None))
-    return node
-
-
-def is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def _name(function: ast.expr) -> str | None:
+def _name(function: ast.expr) -> str:
     if isinstance(function, ast.Attribute):
         return function.attr
-    return function.id if isinstance(function, ast.Name) else None
+    return function.id if isinstance(function, ast.Name) else ""

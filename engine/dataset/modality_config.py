@@ -5,27 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import StrictInt, TypeAdapter, ValidationError
+
 from millrace.engine.dataset.json_files import Unreadable
-from millrace.engine.dataset.literals import (
-    Constants,
-    Dynamic,
-    arguments,
-    call_of,
-    integer_list,
-    is_none,
-    items_or_none,
-    member,
-    resolve,
-    text,
-    texts,
-)
+from millrace.engine.dataset.literals import Call, Dynamic, LiteralReader
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import DEFAULT_TAG
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.sources.containment import why_foreign
 
 MAX_BYTES = 1 << 20
-MAX_MODALITIES = 16
+# Arguments that are read, and how many of them need no keyword.
+CALLS = {
+    "ModalityConfig": Call(("delta_indices", "modality_keys", "action_configs", "sin_cos_embedding_keys"), 2),
+    "ActionConfig": Call(("rep", "type", "format", "state_key"), 4, members=("rep", "type", "format")),
+    "register_modality_config": Call(("config", "embodiment_tag"), 2, members=("embodiment_tag",)),
+}
 
 
 @dataclass(frozen=True)
@@ -39,12 +34,12 @@ class ActionRep:
 
 @dataclass(frozen=True)
 class GrootModality:
-    """A ModalityConfig."""
+    """A ModalityConfig, its fields named as GR00T's."""
 
-    keys: tuple[str, ...]
-    deltas: tuple[int, ...]
+    modality_keys: tuple[str, ...]
+    delta_indices: tuple[StrictInt, ...]
     action_configs: tuple[ActionRep, ...] | None = None
-    sin_cos_keys: tuple[str, ...] = ()
+    sin_cos_embedding_keys: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class GrootConfig:
 
     def keys(self, modality: str) -> tuple[str, ...]:
         """The modality's keys, none where it is left out."""
-        return self.modalities[modality].keys if modality in self.modalities else ()
+        return self.modalities[modality].modality_keys if modality in self.modalities else ()
 
     @property
     def horizon(self) -> int | None:
@@ -74,7 +69,7 @@ class GrootConfig:
 
     @property
     def _action_deltas(self) -> tuple[int, ...]:
-        return self.modalities["action"].deltas if "action" in self.modalities else ()
+        return self.modalities["action"].delta_indices if "action" in self.modalities else ()
 
     @property
     def relative(self) -> Mapping[str, ActionRep]:
@@ -82,6 +77,9 @@ class GrootConfig:
         configs = self.modalities["action"].action_configs if "action" in self.modalities else None
         pairs = zip(self.keys("action"), configs or (), strict=False)
         return {key: config for key, config in pairs if config.rep == "RELATIVE"}
+
+
+_Modalities = TypeAdapter(dict[str, GrootModality])
 
 
 def read_config(folder: Path, name: str = MODALITY_CONFIG) -> GrootConfig:
@@ -125,38 +123,8 @@ def _registered(module: ast.Module) -> GrootConfig:
                 raise Dynamic(statement)
     if len(registered) != 1:
         raise Dynamic(module)
-    fields = arguments(registered[0], ("config", "embodiment_tag"))
-    config = resolve(fields.get("config"), constants)
-    if not isinstance(config, ast.Dict) or len(config.keys) > MAX_MODALITIES:
-        raise Dynamic(config)
-    entries = zip(config.keys, config.values, strict=True)
-    return GrootConfig(
-        {text(key, constants): _modality(value, constants) for key, value in entries},
-        member(fields["embodiment_tag"], constants) if "embodiment_tag" in fields else DEFAULT_TAG,
-    )
-
-
-def _modality(node: ast.expr, constants: Constants) -> GrootModality:
-    call = call_of(node, "ModalityConfig", constants)
-    fields = arguments(call, ("delta_indices", "modality_keys"))
-    if not {"delta_indices", "modality_keys"} <= set(fields):
-        raise Dynamic(call)
-    actions = items_or_none(fields.get("action_configs"), constants)
-    return GrootModality(
-        keys=texts(fields["modality_keys"], constants),
-        deltas=integer_list(fields["delta_indices"], constants),
-        action_configs=None if actions is None else tuple(_action(item, constants) for item in actions),
-        sin_cos_keys=texts(fields["sin_cos_embedding_keys"], constants) if "sin_cos_embedding_keys" in fields else (),
-    )
-
-
-def _action(node: ast.expr, constants: Constants) -> ActionRep:
-    fields = arguments(call_of(node, "ActionConfig", constants), ("rep", "type", "format", "state_key"))
-    if "rep" not in fields:
-        raise Dynamic(node)
-    state_key = fields.get("state_key")
-    return ActionRep(
-        rep=member(fields["rep"], constants),
-        type=member(fields["type"], constants) if "type" in fields else "NON_EEF",
-        state_key=None if state_key is None or is_none(state_key) else text(state_key, constants),
-    )
+    found = LiteralReader(constants, CALLS).read(registered[0])
+    try:
+        return GrootConfig(_Modalities.validate_python(found.get("config")), found.get("embodiment_tag", DEFAULT_TAG))
+    except ValidationError as error:
+        raise Dynamic(registered[0]) from error

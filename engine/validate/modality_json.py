@@ -113,8 +113,8 @@ def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Pr
         if part != "language" and not config.keys(part):
             yield Problem.of("config-keys", MODALITY_CONFIG, f"names no {part} keys")
     language = config.modalities.get("language")
-    if language is None or len(language.keys) != 1 or language.deltas != (0,):
-        found = "none" if language is None else f"{len(language.keys)} keys at {list(language.deltas)}"
+    if language is None or len(language.modality_keys) != 1 or language.delta_indices != (0,):
+        found = "none" if language is None else f"{len(language.modality_keys)} keys at {list(language.delta_indices)}"
         yield Problem.of(
             "config-language", MODALITY_CONFIG, f"language needs exactly one key at delta_indices [0], found {found}"
         )
@@ -124,14 +124,22 @@ def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Pr
 
 def _delta_problems(config: GrootConfig) -> Iterator[Problem]:
     for part, modality in config.modalities.items():
-        if not modality.deltas or min(modality.deltas) < 0:
-            message = (
-                f"{part} has the delta_indices {list(modality.deltas)[:8]}: GR00T takes negative ones from the end"
-            )
+        if not modality.delta_indices or min(modality.delta_indices) < 0:
+            found = list(modality.delta_indices)[:8]
+            message = f"{part} has the delta_indices {found}: GR00T takes negative ones from the end"
             yield Problem.of("config-deltas", MODALITY_CONFIG, message)
     state, action = config.modalities.get("state"), config.modalities.get("action")
-    if config.relative and state and action and state.deltas and action.deltas and state.deltas[-1] != action.deltas[0]:
-        message = f"the last state is at {state.deltas[-1]}, but RELATIVE chunks start at {action.deltas[0]}"
+    if (
+        config.relative
+        and state
+        and action
+        and state.delta_indices
+        and action.delta_indices
+        and state.delta_indices[-1] != action.delta_indices[0]
+    ):
+        message = (
+            f"the last state is at {state.delta_indices[-1]}, but RELATIVE chunks start at {action.delta_indices[0]}"
+        )
         yield Problem.of("config-deltas", MODALITY_CONFIG, message)
 
 
@@ -139,8 +147,8 @@ def _action_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Pr
     action = config.modalities.get("action")
     if action is None or action.action_configs is None:
         return
-    if len(action.action_configs) != len(action.keys):
-        message = f"{len(action.action_configs)} action_configs for {len(action.keys)} action keys"
+    if len(action.action_configs) != len(action.modality_keys):
+        message = f"{len(action.action_configs)} action_configs for {len(action.modality_keys)} action keys"
         yield Problem.of("config-action-configs", MODALITY_CONFIG, message)
         return
     for key, rep in config.relative.items():

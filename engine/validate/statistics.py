@@ -88,7 +88,7 @@ def _told(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[
 def _recomputable(metadata: Metadata, relative: Mapping[str, Stored]) -> dict[str, RelativeGroup]:
     """Joint groups whose slices fit their columns, where chunks are H steps in a row from the state on."""
     action = None if metadata.config is None else metadata.config.modalities.get("action")
-    is_plain = action is None or action.deltas == tuple(range(len(action.deltas)))
+    is_plain = action is None or action.delta_indices == tuple(range(len(action.delta_indices)))
     if metadata.modality is None or not is_plain:
         return {}
     groups: dict[str, RelativeGroup] = {}

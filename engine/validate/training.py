@@ -62,7 +62,7 @@ def model_limit_problems(
 
 def _sin_cos_keys(config: GrootConfig | None) -> tuple[str, ...]:
     state = None if config is None else config.modalities.get("state")
-    return () if state is None else state.sin_cos_keys
+    return () if state is None else state.sin_cos_embedding_keys or ()
 
 
 def _length_problems(metadata: Metadata, span: int) -> Iterator[Problem]:

@@ -51,7 +51,7 @@ class Demonstrator:
 
     def chunk(self, stamp: Stamp, group: str) -> NDArray[np.float32]:
         actions = recorded(self.dataset, stamp.episode, "action", group)
-        rows = ROWS[stamp.episode, stamp.frame] + np.array(self.config.modalities["action"].deltas)
+        rows = ROWS[stamp.episode, stamp.frame] + np.array(self.config.modalities["action"].delta_indices)
         return actions[np.minimum(rows, len(actions) - 1)]
 
     def read_frames(self, path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:

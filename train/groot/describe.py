@@ -38,10 +38,10 @@ def _registered_by(file: Path) -> dict[str, ModalityConfig] | None:
 def _modality(config: ModalityConfig) -> dict[str, Any]:
     actions = config.action_configs
     return {
-        "keys": config.modality_keys,
-        "deltas": config.delta_indices,
+        "modality_keys": config.modality_keys,
+        "delta_indices": config.delta_indices,
         "action_configs": None if actions is None else [_action(action) for action in actions],
-        "sin_cos_keys": config.sin_cos_embedding_keys or [],
+        "sin_cos_embedding_keys": config.sin_cos_embedding_keys,
     }
 
 

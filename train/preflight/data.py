@@ -51,7 +51,7 @@ class TrainedDataset:
         if self.config is None or "video" not in self.config.modalities:
             return len(self.metadata.cameras)
         video = self.config.modalities["video"]
-        return len(video.keys) * len(video.deltas)
+        return len(video.modality_keys) * len(video.delta_indices)
 
     @property
     def episode_bytes(self) -> int:

@@ -45,6 +45,6 @@ def test_the_modality_config_says_so_too_and_can_still_be_read(tmp_path: Path) -
         made = compile_map(load_map(name))
         texts[name] = modality_config_source(modality_config(made, ("front",), 30))
         (tmp_path / "modality_config.py").write_text(texts[name], encoding="utf-8")
-        assert read_config(tmp_path).modalities["video"].keys == ("front",)
+        assert read_config(tmp_path).modalities["video"].modality_keys == ("front",)
     assert "--embodiment-tag UNITREE_G1, leave this file out" in texts["g1_gripper_to_unitree_g1"]
     assert "UNITREE_G1" not in texts["g1_gripper_to_inspire"]

@@ -77,6 +77,30 @@ def test_endless_chunks_are_not_counted(steps: str, dataset: Path) -> None:
     assert codes(validate(dataset)) == {"config-dynamic"}
 
 
+@pytest.mark.parametrize(
+    "constants",
+    [
+        "STEPS = STEPS",
+        "A, B = B, A\nSTEPS = A",
+        "STEPS = [STEPS]",
+        "A = [0] * 9\nSTEPS = A",
+        'STEPS = ["0"]',
+        "STEPS = 16",
+    ],
+)
+def test_constants_that_are_no_steps_are_not_followed(constants: str, dataset: Path) -> None:
+    config(dataset, "CONFIG = {", f"{constants}\nCONFIG = {{")
+    config(dataset, "list(range(16))", "STEPS")
+    assert codes(validate(dataset)) == {"config-dynamic"}
+
+
+def test_constants_that_hold_each_other_many_times_are_not_followed(dataset: Path) -> None:
+    nested = "".join(f"A{level + 1} = [{', '.join([f'A{level}'] * 100)}]\n" for level in range(20))
+    config(dataset, "CONFIG = {", f"A0 = [0]\n{nested}CONFIG = {{")
+    config(dataset, "list(range(16))", "A20")
+    assert codes(validate(dataset)) == {"config-dynamic"}
+
+
 def test_config_without_cameras_is_noticed(dataset: Path) -> None:
     config(dataset, '"top",', "")
     assert codes(validate(dataset)) == {"config-keys"}

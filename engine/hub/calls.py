@@ -4,7 +4,7 @@ import errno
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import CRITICAL
@@ -40,13 +40,13 @@ class HubName:
         return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
 
 
-def ask(work: Callable[[], Result], about: HubName) -> Result:
-    """Do something with the Hub, a few times if the reason for failing may pass.
+def ask(work: Callable[[], Result], about: HubName, *, waits: Sequence[float] = WAITS) -> Result:
+    """Do something with the Hub, and again after each wait, in seconds, if the reason for failing may pass.
 
     Raises:
         HubError: says what is wrong, and what to do.
     """
-    for wait in (*WAITS, None):
+    for wait in (*waits, None):
         try:
             return work()
         except Exception as error:

@@ -1,27 +1,18 @@
 """Upload a finished dataset, or a checkpoint, to the Hub; a stopped upload is continued."""
 
 import json
-import shutil
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from millrace.engine.errors import HubError, NotPublishable, RecipeError
-from millrace.engine.hub.background import in_background
 from millrace.engine.hub.calls import HubName, RepoKind, ask, list_files, log_in, quiet
-from millrace.engine.layout import META, WORK
+from millrace.engine.hub.folder_upload import commit_folder, file_sizes
+from millrace.engine.layout import META
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate import validate
 
 CHECKPOINT = "config.json"
-# Where huggingface_hub keeps the progress of an upload in the folder, and where we keep its repository.
-STATE = Path(".cache/huggingface/upload")
-TARGET = Path(".cache/huggingface/upload_target")
-LEFT_BEHIND = {".gitignore", "CACHEDIR.TAG"}
-IGNORED = (f"{WORK}/*", ".cache/*")
-# Workers of huggingface_hub that find nothing to do sleep for ten seconds; of few files one alone has enough.
-FEW_FILES = 100
 
 
 def upload_folder(
@@ -53,13 +44,12 @@ def upload_folder(
     check_uploadable(root, kind)
     check_token(name)
     _make_repository(name, private=private)
-    sizes = _local_sizes(root)
+    sizes = file_sizes(root)
     on_start(len(sizes), sum(sizes.values()))
-    with _keep_upload_state(root, name):
-        in_background(lambda: ask(lambda: _upload(root, name), name), name)
-        _check_arrived(root, name)
-        if kind == "dataset":
-            _tag_version(root, name)
+    commit_folder(root, name, last=META if kind == "dataset" else CHECKPOINT)
+    _check_arrived(root, name)
+    if kind == "dataset":
+        _tag_version(root, name)
     return name.url
 
 
@@ -117,42 +107,10 @@ def _make_repository(name: HubName, *, private: bool) -> None:
         ask(lambda: create_repo(name.repo, repo_type=name.kind, private=private, exist_ok=True), name)
 
 
-@contextmanager
-def _keep_upload_state(root: Path, name: HubName) -> Iterator[None]:
-    """Keep huggingface_hub's progress of an upload to the same repository until it is done; it stores no repository."""
-    target = root / TARGET
-    if not target.is_file() or target.read_text(encoding="utf-8") != name.url:
-        shutil.rmtree(root / STATE, ignore_errors=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(name.url, encoding="utf-8")
-    yield
-    shutil.rmtree(root / STATE, ignore_errors=True)
-    target.unlink()
-    if {path.name for path in target.parent.iterdir()} <= LEFT_BEHIND:
-        shutil.rmtree(target.parent)
-    if not any(target.parent.parent.iterdir()):
-        target.parent.parent.rmdir()
-
-
-def _upload(root: Path, name: HubName) -> None:
-    """Through the large-folder upload; later versions of huggingface_hub have only one, which is that."""
-    from huggingface_hub import HfApi
-
-    upload_large_folder = getattr(HfApi(), "upload_large_folder", None)
-    common = {"repo_id": name.repo, "folder_path": root, "repo_type": name.kind, "ignore_patterns": list(IGNORED)}
-    if upload_large_folder is None:
-        HfApi().upload_folder(**common)
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # later versions announce that it will go
-        num_workers = 1 if len(_local_sizes(root)) < FEW_FILES else None
-        upload_large_folder(**common, num_workers=num_workers, print_report=False)
-
-
 def _check_arrived(root: Path, name: HubName) -> None:
     with quiet():
         there = ask(lambda: list_files(name), name)
-    missing = [path for path, size in _local_sizes(root).items() if there.get(path) != size]
+    missing = [path for path, size in file_sizes(root).items() if there.get(path) != size]
     if missing:
         raise HubError(f"{len(missing)} files are not in {name.url}, such as {missing[0]}; run the same command again")
 
@@ -179,10 +137,3 @@ def _tag_version(root: Path, name: HubName) -> None:
                 lambda: api.create_tag(name.repo, tag=version, revision=newest, repo_type=name.kind, exist_ok=True),
                 name,
             )
-
-
-def _local_sizes(root: Path) -> dict[str, int]:
-    """Bytes of each file that is to be uploaded."""
-    files = ((path.relative_to(root), path) for path in root.rglob("*") if path.is_file())
-    mine = ((name, path) for name, path in files if name.parts[0] not in (WORK, ".cache", ".git"))
-    return {name.as_posix(): path.stat().st_size for name, path in mine}

@@ -38,8 +38,8 @@ class Fault:
 class Hold:
     """Requests whose path has such a part wait until they are released."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, method: str) -> None:
+        self.path, self.method = path, method
         self.arrived, self.released = Event(), Event()
 
     def wait(self) -> None:
@@ -94,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append(Request(method, path, token))
         for hold in self.server.holds:
-            if method == "GET" and hold.path in path:
+            if method == hold.method and hold.path in path:
                 hold.wait()
         self.fault = self.server.next_fault(method, path)
         try:

@@ -56,9 +56,9 @@ class HubServer(ThreadingHTTPServer):
         """Let the next requests whose path has such a part fail."""
         self.faults.append(Fault(method, path, status, times, headers or {}))
 
-    def hold(self, path: str) -> Hold:
-        """Let the answers to GET requests whose path has such a part wait."""
-        self.holds.append(Hold(path))
+    def hold(self, path: str, *, method: str = "GET") -> Hold:
+        """Let the answers to requests whose path has such a part wait."""
+        self.holds.append(Hold(path, method))
         return self.holds[-1]
 
     def next_fault(self, method: str, path: str) -> Fault | None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from huggingface_hub import HfApi
 from conftest import files_of
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import RecipeError
+from millrace.engine.hub.folder_upload import FILES_PER_COMMIT as SIZE
+from millrace.engine.hub.folder_upload import in_commits
 from millrace.engine.output.upload import check_uploadable, upload_folder
 from support.hub_client import HubUser, finish, wait_until
 from support.hub_protocol import READ_TOKEN
@@ -139,6 +142,31 @@ def test_a_stopped_upload_sends_the_rest_only(hub: HubServer, user: HubUser, dat
     assert done.exit_code == 0, done.err
     assert hub.paths("PUT") == []
     assert uploaded(hub) == files_of(dataset)
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_upload_ends_at_once_within_a_file(hub: HubServer, user: HubUser, dataset: Path, by: signal.Signals) -> None:
+    """Without its own process Python would wait for the threads that send files."""
+    held = hub.hold("/lfs/", method="PUT")
+    with user.start("upload", dataset, "org/new") as process:
+        wait_until(held.arrived.is_set, process)
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(process.pid, by)
+        stopped = finish(process)
+    while Path(f"/proc/{child}/cmdline").is_file() and Path(f"/proc/{child}/cmdline").read_bytes():
+        time.sleep(0.01)
+    held.released.set()
+    assert stopped.exit_code == (-signal.SIGKILL if by == signal.SIGKILL else 130)
+    assert "meta/info.json" not in uploaded(hub)
+
+
+def test_meta_comes_whole_with_the_last_commit() -> None:
+    names = [f"meta/{number}.json" for number in range(8)] + [f"z/{number:04d}" for number in range(2 * SIZE + 5)]
+    first, second, third = in_commits(names, "meta")
+    assert (len(first), len(second), len(third)) == (SIZE, SIZE, 13)
+    assert sorted(first + second + third) == sorted(names)
+    assert third[-8:] == names[:8]
+    assert list(in_commits(names[:9], "meta")) == [names[8:9] + names[:8]]
 
 
 def test_a_stopped_upload_does_not_count_for_another_repository(hub: HubServer, user: HubUser, dataset: Path) -> None:

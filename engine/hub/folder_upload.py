@@ -1,0 +1,88 @@
+"""Upload a folder to the Hub, a commit for every thousand files."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from millrace.engine.errors import HubError
+from millrace.engine.hub.calls import HubName, ask, quiet
+from millrace.engine.layout import WORK
+
+# A commit may hold 25,000 files, and a repository takes about a hundred commits an hour.
+FILES_PER_COMMIT = 1000
+# Seconds before each further try of a commit: five minutes in all.
+WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
+IGNORED = (WORK, ".cache", ".git")
+# The modules of this process, but not its `__main__`, which may begin to work.
+CODE = "import sys; sys.path[:] = {path!r}; from millrace.engine.hub.folder_upload import serve; serve()"
+
+
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each file of a folder that is uploaded, by its path in the folder."""
+    files = ((path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file())
+    return {name.as_posix(): path.stat().st_size for name, path in files if name.parts[0] not in IGNORED}
+
+
+def commit_folder(folder: Path, name: HubName, *, last: str) -> None:
+    """Upload a folder in a process of its own, which Ctrl-C ends at once; this one's threads would be waited for.
+
+    What is there already is not sent again, so that a stopped upload is continued.
+
+    Args:
+        folder: Of a dataset or checkpoint.
+        name: An existing repository.
+        last: Folder or file that comes with the last commit: without it the rest is no dataset.
+
+    Raises:
+        HubError: it fails for good, or too often.
+    """
+    command = [sys.executable, "-c", CODE.format(path=sys.path), str(folder), name.kind, name.repo, last]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        try:
+            told = process.stdout.read()
+            process.wait()
+        finally:
+            process.kill()
+    if process.returncode != 0:
+        raise HubError(told or f"the upload to {name.repo} ended with {process.returncode}; run the same command again")
+
+
+def serve() -> None:
+    """Upload what the arguments say, and print nothing but the error; end when the parent process does."""
+    threading.Thread(target=lambda: os._exit(os.read(0, 1) == b""), daemon=True).start()
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    folder, kind, repo, last = sys.argv[1:]
+    try:
+        with quiet(has_bars=sys.stderr.isatty()):
+            _commit_all(Path(folder), HubName("model" if kind == "model" else "dataset", repo), last)
+    except HubError as error:
+        os.write(answers, str(error).encode())
+        os._exit(1)  # waits for no thread that still sends
+
+
+def _commit_all(folder: Path, name: HubName, last: str) -> None:
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    for paths in in_commits(list(file_sizes(folder)), last):
+
+        def commit(paths: Sequence[str] = paths) -> None:
+            files = [CommitOperationAdd(path, folder / path) for path in paths]
+            HfApi().create_commit(name.repo, files, repo_type=name.kind, commit_message=f"Upload {len(files)} files")
+
+        ask(commit, name, waits=WAITS)
+
+
+def in_commits(paths: Sequence[str], last: str) -> Iterator[list[str]]:
+    """The paths of each commit; those below `last` come together, with the last one."""
+    ending = [path for path in paths if path.split("/")[0] == last]
+    others = sorted(set(paths) - set(ending))
+    while len(others) > FILES_PER_COMMIT:
+        yield others[:FILES_PER_COMMIT]
+        del others[:FILES_PER_COMMIT]
+    yield others + ending

@@ -11,7 +11,6 @@ from millrace.engine.dataset.data_checks import SourceRate
 from millrace.engine.planning.joint_columns import JointColumns
 from millrace.engine.planning.recipe import SourceSpec
 from millrace.engine.sources import SourceDataset
-from millrace.engine.sources.places import place_notes
 
 # Columns that every LeRobot dataset has; the output's are computed.
 BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
@@ -59,19 +58,3 @@ def dropped_features(source: SourceDataset, binding: Binding) -> Iterable[str]:
     cameras = (key for camera in binding.cameras.values() for key in keys.get(camera, ()))
     used = {*binding.state.columns, *binding.action.columns, *cameras, binding.task_column, *BOOKKEEPING}
     return (name for name in source.features if name not in used)
-
-
-def binding_notes(source: SourceDataset, binding: Binding) -> Iterable[str]:
-    """Notes for the user: what was matched, and what is not used."""
-    robot = binding.map.source.name
-    for vector in (binding.state, binding.action):
-        for column, how in zip(vector.columns, vector.by, strict=True):
-            if how == "position":
-                order = f"in the order of robot '{robot}'"
-                yield f"{source.address}: '{column}' names no joints; they were taken by position, {order}"
-    for key, feature in source.features.items():
-        if feature.content is not None:
-            yield f"{source.address}: '{key}' holds {feature.content}, which GR00T does not take; it is left out"
-    yield from place_notes(source)
-    if binding.map.unused:
-        yield f"{source.address}: the map leaves {', '.join(binding.map.unused)} unused"

@@ -8,27 +8,28 @@ from millrace.embodiments import CompiledMap
 from millrace.embodiments.yaml_file import Key
 from millrace.engine.dataset.record import EpisodeFailure
 from millrace.engine.errors import RecipeError
-from millrace.engine.planning.binding import Binding, binding_notes, dropped_features
+from millrace.engine.planning.binding import Binding, dropped_features
 from millrace.engine.planning.cameras import check_cameras, check_skipped_cameras, output_cameras
-from millrace.engine.planning.frame_notes import (
+from millrace.engine.planning.holdout import duplicate_notes, split_episodes
+from millrace.engine.planning.map_choice import combine_maps
+from millrace.engine.planning.notes import (
     DEFAULT_CROP,
+    binding_notes,
     choose_crop,
     crop_notes,
     info_frame_size,
+    long_episode_notes,
     no_camera_notes,
     source_framings,
     uneven_rate_notes,
+    width_notes,
 )
-from millrace.engine.planning.holdout import duplicate_notes, split_episodes
-from millrace.engine.planning.long_episodes import long_episode_notes
-from millrace.engine.planning.map_choice import combine_maps
 from millrace.engine.planning.numbering import Episodes, number_episodes, number_tasks
 from millrace.engine.planning.plan import ConversionPlan, Job, Split
 from millrace.engine.planning.prepare import PreparedSource, prepare_sources
 from millrace.engine.planning.recipe import SOURCE_RATE, Recipe
 from millrace.engine.planning.recipe_problems import Problems
 from millrace.engine.planning.tasks import has_row_tasks, row_tasks, task_column
-from millrace.engine.planning.width_notes import width_notes
 from millrace.engine.sources.dataset import camera_name
 from millrace.engine.video.encode import VideoSettings
 

@@ -1,13 +1,19 @@
-"""Notes for the user on crop and frame rate, from metadata; and the crop of a recipe."""
+"""Notes for the user on a plan, from metadata; and the crop of a recipe."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
+import numpy as np
+
 from millrace.embodiments import CompiledMap, MillraceError
+from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.fps import format_fps
 from millrace.engine.planning.binding import Binding
+from millrace.engine.planning.plan import EpisodePlan
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.sources import Clip, SourceDataset
+from millrace.engine.sources.places import place_notes
+from millrace.engine.text import join_names
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.framing import Framing, manifest_framings
 from millrace.engine.video.reframe import Crop, crop_box
@@ -15,6 +21,8 @@ from millrace.engine.video.stream_facts import read_stream_facts
 from millrace.engine.video.thumbnails import info_image_size
 
 DEFAULT_CROP: Crop = "pad"
+# LeRobot 0.3.3's tolerance_s, seconds, for the steps between timestamps (datasets/utils.py, check_timestamps_sync).
+LEROBOT_TOLERANCE_SECONDS = 1e-4
 
 
 def choose_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
@@ -33,6 +41,22 @@ def source_framings(source: SourceDataset, binding: Binding, *, crop: Crop, imag
         return
     for width, height in _frame_sizes(source, binding).values():
         yield Framing(crop=crop, width=width, height=height, image_size=image_size)
+
+
+def binding_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
+    """Notes for the user: what was matched, and what is not used."""
+    robot = binding.map.source.name
+    for vector in (binding.state, binding.action):
+        for column, how in zip(vector.columns, vector.by, strict=True):
+            if how == "position":
+                order = f"in the order of robot '{robot}'"
+                yield f"{source.address}: '{column}' names no joints; they were taken by position, {order}"
+    for key, feature in source.features.items():
+        if feature.content is not None:
+            yield f"{source.address}: '{key}' holds {feature.content}, which GR00T does not take; it is left out"
+    yield from place_notes(source)
+    if binding.map.unused:
+        yield f"{source.address}: the map leaves {', '.join(binding.map.unused)} unused"
 
 
 def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[str]:
@@ -99,3 +123,39 @@ def uneven_rate_notes(source: SourceDataset, binding: Binding, target_fps: Fract
         f"{source.address}: {format_fps(binding.fps)} to {format_fps(target_fps)} Hz is uneven, steps of {long:.0f} "
         f"and {short:.0f} ms; {even} Hz would be even"
     )
+
+
+def width_notes(compiled: CompiledMap) -> Iterator[str]:
+    """A warning for each of state and action of which more is trained than GR00T takes."""
+    robot = compiled.target
+    for vector, groups in (("state", compiled.trained_state), ("action", compiled.trained_action)):
+        num_values = sum(len(robot.groups[name].joints) for name in groups)
+        if num_values > (limit := CURRENT.limits.max_dims[vector]):
+            yield (
+                f"warning: '{robot.name}' has {num_values} {vector} values and GR00T {CURRENT.name} takes {limit}. "
+                "Delete the groups that it does not need from its robot file; in a column without names, "
+                "`column_slices:` tells where the others lie (docs/robots.md)"
+            )
+
+
+def long_episode_notes(episodes: Sequence[EpisodePlan], fps: Fraction) -> Iterator[str]:
+    """A note on episodes so long that LeRobot cannot load the output; GR00T does not read timestamps."""
+    longest = max((episode.num_frames for episode in episodes), default=0)
+    limit = num_exact_frames(longest, fps)
+    long = [episode for episode in episodes if episode.num_frames > limit]
+    if long:
+        listed = join_names(
+            [f"{episode.episode.index} ({episode.num_frames / float(fps):.0f} s)" for episode in long], 4
+        )
+        yield (
+            f"{len(long)} episodes are longer than {limit / float(fps):.0f} s (of the source: {listed}); LeRobot 0.3.3 "
+            f"refuses their timestamps, as float32 rounds them by more than {LEROBOT_TOLERANCE_SECONDS:g} s; GR00T "
+            "ignores them. For LeRobot load the output with tolerance_s=1e-3, or leave them out by --episodes"
+        )
+
+
+def num_exact_frames(num_frames: int, fps: Fraction) -> int:
+    """How many frames from the start have float32 timestamps whose steps are 1 / fps within LeRobot's tolerance."""
+    seconds = (np.arange(num_frames) / float(fps)).astype(np.float32)
+    off = np.flatnonzero(np.abs(np.diff(seconds) - np.float32(1 / fps)) > LEROBOT_TOLERANCE_SECONDS)
+    return int(off[0]) + 1 if len(off) else num_frames

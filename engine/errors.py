@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from millrace.embodiments.errors import MillraceError
+from millrace.embodiments.frozen_model import FrozenModel
 
 SPARE_BYTES = 64 << 20
 # No healthy episode needs as much, whatever its pictures.
@@ -78,13 +77,11 @@ NOT_OF_DATA = (
 )
 
 
-class Quarantined(BaseModel):
+class Quarantined(FrozenModel):
     """A failed episode, a line of quarantine.jsonl.
 
     source: the dataset as the recipe names it. episode: its number there. camera None: all of it is concerned.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     code: FaultCode
     source: Path

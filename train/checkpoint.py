@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from millrace.embodiments.errors import unknown_name
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
 from millrace.engine.dataset.releases import CURRENT
 from millrace.train.checkpoint_files import read_checkpoint_file
@@ -20,34 +21,30 @@ PROCESSOR = "processor_config.json"
 RUN_CONFIG = "experiment_cfg/conf.yaml"
 
 
-class _FileModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class _Modality(_FileModel):
+class _Modality(FrozenModel):
     modality_keys: tuple[str, ...]
     delta_indices: tuple[int, ...]
 
 
-class _Arguments(_FileModel):
+class _Arguments(FrozenModel):
     modality_configs: dict[str, dict[str, _Modality]]
 
 
-class _Processor(_FileModel):
+class _Processor(FrozenModel):
     """processor_config.json."""
 
     processor_kwargs: _Arguments
 
 
-class _Dataset(_FileModel):
+class _Dataset(FrozenModel):
     embodiment_tag: str
 
 
-class _Data(_FileModel):
+class _Data(FrozenModel):
     datasets: tuple[_Dataset, ...] = ()
 
 
-class _Run(_FileModel):
+class _Run(FrozenModel):
     """experiment_cfg/conf.yaml."""
 
     data: _Data = Field(default_factory=_Data)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.train.errors import ConfigError
 
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -44,18 +45,14 @@ class Weight:
     num_values: int
 
 
-class _Tensor(BaseModel):
+class _Tensor(FrozenModel):
     """One entry of a safetensors header."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     shape: tuple[int, ...]
 
 
-class _Index(BaseModel):
+class _Index(FrozenModel):
     """model.safetensors.index.json."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     weight_map: dict[str, str]
 

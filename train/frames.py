@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.video.framing import Framing, manifest_framings
 from millrace.train.checkpoint_files import checkpoint_files
 from millrace.train.errors import ConfigError
@@ -14,10 +15,8 @@ NOTES = "experiment_cfg"
 FRAMES = "millrace_frames.json"
 
 
-class _Frames(BaseModel):
+class _Frames(FrozenModel):
     """experiment_cfg/millrace_frames.json."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     frames: tuple[Framing, ...]
 

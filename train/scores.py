@@ -5,17 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from millrace.embodiments.frozen_model import FrozenModel
 
 
-class Score(BaseModel):
+class Score(FrozenModel):
     """Mean errors over some values, in the dataset's own units (radians, for joints), squared for MSE.
 
     hold_mse, hold_mae: of staying where the robot stood at each prediction; None where an action has no state of the
     same name and width.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     num_values: int
     mse: float
@@ -29,10 +28,8 @@ class Score(BaseModel):
         return self.mse / self.hold_mse if self.hold_mse else None
 
 
-class EpisodeScore(BaseModel):
+class EpisodeScore(FrozenModel):
     """One episode's errors, over all groups and by group."""
-
-    model_config = ConfigDict(frozen=True)
 
     episode: int
     num_steps: int
@@ -40,10 +37,8 @@ class EpisodeScore(BaseModel):
     groups: dict[str, Score]
 
 
-class CheckpointScore(BaseModel):
+class CheckpointScore(FrozenModel):
     """One checkpoint's errors over all values of all episodes, by group, and by episode."""
-
-    model_config = ConfigDict(frozen=True)
 
     checkpoint: str
     embodiment_tag: str | None
@@ -52,10 +47,8 @@ class CheckpointScore(BaseModel):
     episodes: tuple[EpisodeScore, ...]
 
 
-class Evaluation(BaseModel):
+class Evaluation(FrozenModel):
     """What `millrace evaluate --json` writes; best: the checkpoint with the lowest MSE over all values."""
-
-    model_config = ConfigDict(frozen=True)
 
     dataset: str
     horizon: int

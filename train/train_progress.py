@@ -8,21 +8,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from millrace.embodiments.frozen_model import FrozenModel
 
 LOG = "train_log.jsonl"
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
-class Event(BaseModel):
+class Event(FrozenModel):
     """Something that happened, at a time in seconds since 1970."""
-
-    model_config = ConfigDict(frozen=True)
 
     time: float = Field(default_factory=time.time)
     step: int

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
+from pydantic import Field, StrictStr, field_validator
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.fps import parse_fps
 from millrace.engine.layout import ACTION, STATE, camera_key
@@ -25,11 +26,7 @@ DEFAULT_COLUMNS = {"state": STATE, "action": ACTION}
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
 
 
-class _FileModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class GrootFeature(_FileModel):
+class GrootFeature(FrozenModel):
     """A feature of info.json."""
 
     dtype: StrictStr
@@ -71,7 +68,7 @@ class GrootFeature(_FileModel):
         return self.names[index] if self.names is not None and len(self.names) == self.width else None
 
 
-class InfoFile(_FileModel):
+class InfoFile(FrozenModel):
     """meta/info.json."""
 
     fps: Fraction
@@ -95,7 +92,7 @@ class InfoFile(_FileModel):
         return parse_fps(fps)
 
 
-class GrootEpisodeLine(_FileModel):
+class GrootEpisodeLine(FrozenModel):
     """A line of meta/episodes.jsonl."""
 
     episode_index: Count
@@ -103,14 +100,14 @@ class GrootEpisodeLine(_FileModel):
     tasks: tuple[StrictStr, ...] = ()
 
 
-class GrootTaskLine(_FileModel):
+class GrootTaskLine(FrozenModel):
     """A line of meta/tasks.jsonl."""
 
     task_index: Count
     task: StrictStr
 
 
-class JointSlice(_FileModel):
+class JointSlice(FrozenModel):
     """A joint group in modality.json, half-open; whether it fits its column is not checked here."""
 
     start: Annotated[int, Field(strict=True)]
@@ -127,13 +124,13 @@ class JointSlice(_FileModel):
         return self.original_key or DEFAULT_COLUMNS[modality]
 
 
-class Named(_FileModel):
+class Named(FrozenModel):
     """A camera or an annotation in modality.json."""
 
     original_key: StrictStr | None = None
 
 
-class ModalityFile(_FileModel):
+class ModalityFile(FrozenModel):
     """meta/modality.json."""
 
     state: dict[str, JointSlice] = Field(default_factory=dict)

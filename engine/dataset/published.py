@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.record import FileRecord, Origin
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import DatasetError, system_errno
@@ -26,35 +27,27 @@ MAX_LINE_BYTES = 64 << 20
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class _Head(BaseModel):
+class _Head(FrozenModel):
     """The manifest before its episodes."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     files: tuple[FileRecord, ...]
 
 
-class _Lineage(BaseModel):
+class _Lineage(FrozenModel):
     """The manifest's line of one episode."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     episode_index: int
     files: tuple[FileRecord, ...]
 
 
-class _OriginLine(BaseModel):
+class _OriginLine(FrozenModel):
     """The same line, of which only this matters."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     origin: Origin | None = None
 
 
-class _StatsLine(BaseModel):
+class _StatsLine(FrozenModel):
     """An episode's line of episodes_stats.jsonl."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     episode_index: int
     stats: dict[str, ColumnSummary]

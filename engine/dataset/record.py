@@ -3,60 +3,53 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import FaultCode
 
 
-class FileRecord(BaseModel):
+class FileRecord(FrozenModel):
     """A finished file, its path relative to the dataset."""
-
-    model_config = ConfigDict(frozen=True)
 
     path: Path
     num_bytes: int
     sha256: str
 
 
-class SourceFile(BaseModel):
+class SourceFile(FrozenModel):
     """A file of a source, its path relative to the source's folder; mtime_ns: its time of change."""
-
-    model_config = ConfigDict(frozen=True)
 
     path: Path
     num_bytes: int
     mtime_ns: int
 
 
-class Origin(BaseModel):
+class Origin(FrozenModel):
     """Where an episode was recorded first, also if it comes from a dataset that Millrace converted.
 
     source: a repository on the Hub, or a folder's name. digest: of that folder's metadata; None on the Hub.
     episode: its number there.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     source: str
     digest: str | None
     episode: int
 
 
-class Warned(BaseModel):
+class Warned(FrozenModel):
     """A warning about a converted episode.
 
     code: the kind, in the words of inspection's findings. camera: None where it concerns the whole episode.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     code: str
     message: str
     camera: str | None = None
 
 
-class EpisodeRecord(BaseModel):
+class EpisodeRecord(FrozenModel):
     """A converted episode.
 
     plan: digest of its EpisodePlan. index, first_index, tasks: its numbers in the output, which may change while
@@ -65,8 +58,6 @@ class EpisodeRecord(BaseModel):
     did, and why. warnings: what is remarkable about its data. elsewhere: files in which its rows were found though
     the plan did not know of them. stats: LeRobot's, by feature. seconds: wall time by stage.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["done"] = "done"
     index: int
@@ -79,7 +70,7 @@ class EpisodeRecord(BaseModel):
     tasks: tuple[tuple[int, str], ...]
     files: tuple[FileRecord, ...]
     copied: tuple[str, ...] = ()
-    redone: dict[str, str] = {}
+    redone: dict[str, str] = Field(default_factory=dict)
     warnings: tuple[Warned, ...] = ()
     elsewhere: tuple[SourceFile, ...] = ()
     stats: dict[str, ColumnSummary]
@@ -91,13 +82,11 @@ class EpisodeRecord(BaseModel):
         return self.binding, self.source_episode
 
 
-class EpisodeFailure(BaseModel):
+class EpisodeFailure(FrozenModel):
     """An episode that could not be converted; camera None where all of it is concerned.
 
     plan: digest of its EpisodePlan, which shows whether the episode was fixed since.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["failed"] = "failed"
     index: int
@@ -118,19 +107,15 @@ class EpisodeFailure(BaseModel):
         return f"episode {self.source_episode}{camera}: {self.reason}"
 
 
-class Vacated(BaseModel):
+class Vacated(FrozenModel):
     """The files under a number are about to be replaced: records before this line no longer describe them."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["vacated"] = "vacated"
     index: int
 
 
-class Skipped(BaseModel):
+class Skipped(FrozenModel):
     """All episodes that --skip-bad skipped so far."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["skipped"] = "skipped"
     episodes: tuple[EpisodeFailure, ...]

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from millrace.embodiments.errors import MillraceError
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.embodiments.robot import VECTORS, ActionKind, Vector
 from millrace.engine.drafting.joints import JointColumn
 from millrace.engine.planning.vector_columns import WHOLE, PartColumn, group_name
@@ -28,24 +29,18 @@ POSE = re.compile(
 Slices = Mapping[str, tuple[int, int]]  # by group, [start, end) in a column
 
 
-class _Slice(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+class _Slice(FrozenModel):
     start: int = Field(ge=0, strict=True)
     end: int = Field(ge=1, strict=True)
     original_key: str | None = None
 
 
-class _Video(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+class _Video(FrozenModel):
     original_key: str | None = None
 
 
-class _Modality(BaseModel):
+class _Modality(FrozenModel):
     """A dataset's meta/modality.json, as GR00T reads it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     state: dict[str, _Slice] = Field(default_factory=dict)
     action: dict[str, _Slice] = Field(default_factory=dict)

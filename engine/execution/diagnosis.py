@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from pydantic import BaseModel, ConfigDict
-
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.execution.devices import first_choice
 from millrace.engine.execution.workers import Workers
 from millrace.engine.video.encode import library_versions, x264_version
@@ -13,10 +12,8 @@ from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS, probe_gpu, pro
 from millrace.engine.video.gpu.report import CODECS, GpuReport
 
 
-class AutoChoice(BaseModel):
+class AutoChoice(FrozenModel):
     """What auto chooses for sources of one codec: "GPU" or "CPU" for decode and resize, and the encoder's name."""
-
-    model_config = ConfigDict(frozen=True)
 
     codec: str
     decode: str
@@ -24,10 +21,8 @@ class AutoChoice(BaseModel):
     encoder: str
 
 
-class Diagnosis(BaseModel):
+class Diagnosis(FrozenModel):
     """All machines. libraries: of libav, as the driver has them; x264: its build."""
-
-    model_config = ConfigDict(frozen=True)
 
     nodes: tuple[GpuReport, ...]
     auto: tuple[AutoChoice, ...]

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.inspection.findings import SEVERITIES, Finding, make_finding
 from millrace.engine.planning.robot_guess import RobotGuess
 from millrace.engine.sources import LAYOUTS, Clip, Feature, SourceDataset
@@ -116,10 +115,8 @@ class Inspection:
         return json.dumps(asdict(self), default=str, indent=2, allow_nan=False)
 
 
-class Claims(BaseModel):
+class Claims(FrozenModel):
     """What info.json says of the whole dataset; often wrong or missing."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     codebase_version: object = None
     total_episodes: object = None

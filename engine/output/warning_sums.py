@@ -4,21 +4,18 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.record import EpisodeRecord, Warned
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.location import public_name
 
 
-class WarningSum(BaseModel):
+class WarningSum(FrozenModel):
     """One kind of warning in one source.
 
     source: the dataset as the recipe names it. num_episodes: how many have the warning. first_episode: the number
     of the first of them in the source; message and camera are its own.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     code: str
     source: Path

@@ -8,8 +8,9 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.errors import DatasetError
 from millrace.engine.fps import parse_fps
 from millrace.engine.sources.access import why_unreadable
@@ -46,10 +47,8 @@ def _whole(text: str) -> str:
 Text = Annotated[str, AfterValidator(_whole)]
 
 
-class FeatureInfo(BaseModel):
+class FeatureInfo(FrozenModel):
     """A feature in info.json."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     dtype: str
     shape: tuple[int, ...] = ()
@@ -98,10 +97,8 @@ class FeatureInfo(BaseModel):
         }
 
 
-class Info(BaseModel):
+class Info(FrozenModel):
     """info.json of any version; totals are not read, as they are missing or wrong too often."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     fps: Fraction
     features: dict[str, FeatureInfo] = Field(default_factory=dict)  # v1 on the Hub names none
@@ -143,10 +140,8 @@ class Info(BaseModel):
         return chunks_size
 
 
-class Totals(BaseModel):
+class Totals(FrozenModel):
     """What info.json counts, where it is a number; it may be wrong."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     total_episodes: Annotated[int | None, BeforeValidator(lambda value: value if type(value) is int else None)] = None
 
@@ -167,19 +162,15 @@ Index = Annotated[int, Field(ge=0, le=MAX_INDEX)]
 Tasks = Annotated[tuple[Text, ...], BeforeValidator(_listed_tasks), AfterValidator(_shared)]
 
 
-class TaskLine(BaseModel):
+class TaskLine(FrozenModel):
     """A line of tasks.jsonl."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     task_index: Index
     task: Annotated[Text, BeforeValidator(lambda text: "" if text is None else text)]
 
 
-class EpisodeLine(BaseModel):
+class EpisodeLine(FrozenModel):
     """A line of episodes.jsonl."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     episode_index: Index
     length: int

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.errors import DatasetError, FaultCode
 from millrace.engine.sources.containment import all_own, own
 from millrace.engine.sources.dataset import SourceDataset, camera_name
@@ -84,10 +85,8 @@ class _Place(BaseModel):
     to_timestamp: float | None = Field(default=None, ge=0, le=MAX_SECONDS, allow_inf_nan=False)
 
 
-class _Values(BaseModel):
+class _Values(FrozenModel):
     """A row of meta/episodes without the places of clips."""
-
-    model_config = ConfigDict(frozen=True)
 
     episode_index: Index
     length: int

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict
-
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, blank_lines, is_file, read_jsonl
 from millrace.engine.dataset.metadata import EPISODES_STATS, Count, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
@@ -14,10 +13,8 @@ NAMES = ("min", "max", "mean", "std")
 PICTURE_SHAPE = (3, 1, 1)
 
 
-class EpisodeStatsLine(BaseModel):
+class EpisodeStatsLine(FrozenModel):
     """A line: statistics of one episode by feature."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     episode_index: Count
     stats: dict[str, JsonObject]

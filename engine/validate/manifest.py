@@ -4,8 +4,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.json_files import Unreadable, is_file, parse_model, read_lines
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.published import sha256
@@ -18,18 +19,14 @@ MAX_HEAD_CHARS = 64 << 20
 EPISODES_BEGIN = '"episodes": ['
 
 
-class Lineage(BaseModel):
+class Lineage(FrozenModel):
     """What millrace.json says of one episode."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     files: tuple[FileRecord, ...]
 
 
-class Manifest(BaseModel):
+class Manifest(FrozenModel):
     """The files of millrace.json; episodes are read a line at a time where they lie so."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     files: tuple[FileRecord, ...]
     episodes: tuple[Lineage, ...] = ()

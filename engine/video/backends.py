@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from millrace.embodiments.frozen_model import FrozenModel
 
 Device = Literal["auto", "cpu", "cuda"]
 Resize = Literal["libavfilter", "area"]
@@ -12,7 +12,7 @@ NVENC: Literal["h264_nvenc"] = "h264_nvenc"
 Encoder = Literal["libx264", "h264_nvenc"]
 
 
-class Backends(BaseModel):
+class Backends(FrozenModel):
     """The resize backend and encoder, which decide the bytes of videos: chosen once for all workers and later runs.
 
     The decoder is none of them: H.264, HEVC and AV1 define each pixel.
@@ -20,8 +20,6 @@ class Backends(BaseModel):
     resize: "area" is the exact mean of the source's pixels, the same on a GPU and without; "libavfilter" is the
     CPU's own, which differs by a level in some pixels. card, driver: of the GPU when the choice was made.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     resize: Resize = "libavfilter"
     encoder: Encoder = X264

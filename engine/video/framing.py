@@ -2,19 +2,16 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.published import manifest_head
 from millrace.engine.video.reframe import Crop
 
 
-class Framing(BaseModel):
+class Framing(FrozenModel):
     """How frames of one size became square.
 
     width, height: of the source, in pixels. image_size: side of the output.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     crop: Crop
     width: int
@@ -30,10 +27,8 @@ class Framing(BaseModel):
         return f"trained on {size}, cropped to the centre square of {whole}; crop live frames alike"
 
 
-class _Head(BaseModel):
+class _Head(FrozenModel):
     """The part of millrace.json that is read here."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     frames: tuple[Framing, ...] = ()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.releases import CURRENT, ModelLimits
 from millrace.train.checkpoint_files import Weight, checkpoint_files, read_checkpoint_file
 from millrace.train.errors import ConfigError
@@ -26,10 +27,8 @@ class ModelConfig(BaseModel):
     tune_top_llm_layers: int = 4
 
 
-class ProcessorKwargs(BaseModel):
+class ProcessorKwargs(FrozenModel):
     """What processor_config.json holds under processor_kwargs; defaults are those of N1.6's Gr00tN1d6Processor."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     max_state_dim: int = 29
     max_action_dim: int = 29
@@ -39,10 +38,8 @@ class ProcessorKwargs(BaseModel):
     image_target_size: tuple[int, int] | None = None
 
 
-class _ProcessorFile(BaseModel):
+class _ProcessorFile(FrozenModel):
     """processor_config.json."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     processor_kwargs: ProcessorKwargs = Field(default_factory=ProcessorKwargs)
 

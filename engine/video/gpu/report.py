@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.errors import RecipeError
 from millrace.engine.video.backends import CPU_BACKENDS, NVENC, X264, Backends, Device, Encoder, Gpu
 
@@ -18,16 +19,14 @@ class NoGpuStage(RecipeError):
     """--device cuda, but something cannot be done on a GPU."""
 
 
-class StageCheck(BaseModel):
+class StageCheck(FrozenModel):
     """Whether a stage works; problem: why not, None if it does."""
-
-    model_config = ConfigDict(frozen=True)
 
     stage: str
     problem: str | None = None
 
 
-class GpuReport(BaseModel):
+class GpuReport(FrozenModel):
     """The GPU of one machine.
 
     node: its name. has_gpu: as the node declares, broken or in use too; workers that need one are sent there. card,
@@ -35,8 +34,6 @@ class GpuReport(BaseModel):
     num_sessions: of NVENC, which the card opened at once. failed: why the probe did not answer. missing: what to
     install or fix before a card can be used.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     node: str
     has_gpu: bool = False
@@ -47,7 +44,7 @@ class GpuReport(BaseModel):
     num_sessions: int = 0
     failed: str | None = None
     missing: tuple[str, ...] = ()
-    versions: dict[str, str | None] = {}
+    versions: dict[str, str | None] = Field(default_factory=dict)
 
     def problem(self, stage: str) -> str | None:
         """Why a stage cannot be done on this machine's GPU; None if it can."""

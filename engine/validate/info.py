@@ -14,20 +14,9 @@ EPISODE_FIELDS = {"episode_chunk", "episode_index"}
 # What LeRobot gives every dataset, and reads.
 LEROBOT_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 # Labels that datasets list as tasks, NVIDIA's GR1 demo among them.
-PLACEHOLDERS = {
-    "valid",
-    "invalid",
-    "success",
-    "failure",
-    "none",
-    "null",
-    "na",
-    "task",
-    "default",
-    "unknown",
-    "test",
-    "todo",
-}
+PLACEHOLDERS = frozenset(
+    ["valid", "invalid", "success", "failure", "none", "null", "na", "task", "default", "unknown", "test", "todo"]
+)
 
 
 def info_problems(metadata: Metadata) -> Iterator[Problem]:

@@ -44,25 +44,15 @@ class ModelLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A release of GR00T.
+    """A release of GR00T: its tags, its released model, its launcher's defaults, and what it is installed with.
 
     Args:
-        name: For messages.
-        tags: Embodiment tags.
-        limits: Of the released model.
-        base_model: Name of the released model on the Hub.
-        model_type: What its config.json has as model_type.
-        backbone: Its vision-language model, for messages.
+        backbone: The model's vision-language part, for messages.
         checkpoint_bytes: A checkpoint with its optimizer.
         image_side: Side of the square images that its processor makes, pixels.
         default_horizon: Steps of an action chunk, where nothing tells.
-        learning_rate: The launcher's default, like the others that follow.
-        state_dropout: Probability with which a sample's state is dropped.
-        shard_size: Steps in a shard.
-        sampling_rate: Share of an episode that goes into one shard.
-        wandb_project: Project in wandb.
         unread_codecs: By video decoder, the default one first: codecs that it cannot read.
-        pins: What pip installs for it, by package.
+        pins: What pip installs, by package.
     """
 
     name: str

@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
-from millrace.engine.dataset.json_files import read_jsonl
-from millrace.engine.dataset.metadata import EPISODES, GrootEpisodeLine
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.shards import FrameReader, ReadFrames, rows_of_steps, step_columns
 from millrace.train.training_dataset import TrainingDataError, TrainingDataset
@@ -107,8 +105,7 @@ class EpisodeReader:
     @cached_property
     def _tasks(self) -> Mapping[int, str]:
         """The first task of each episode; GR00T trains on one drawn by chance."""
-        lines = read_jsonl(self.dataset.root, EPISODES, GrootEpisodeLine)
-        return {line.episode_index: line.tasks[0] for line in lines if line.tasks}
+        return {episode.index: episode.tasks[0] for episode in self.dataset.metadata.episodes() if episode.tasks}
 
     def _rows(self, part: str, steps: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
         return rows_of_steps(steps, self.config.modalities[part].delta_indices, num_rows=num_rows, pad=True)

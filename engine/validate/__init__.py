@@ -22,8 +22,7 @@ from millrace.engine.validate.info import info_problems, template_problems
 from millrace.engine.validate.manifest import joints_at_rest, manifest_problems
 from millrace.engine.validate.modality_json import modality_problems
 from millrace.engine.validate.row_checks import UNSOUND_ROWS, orphan_rows, row_problems
-from millrace.engine.validate.size_limits import limit_problems
-from millrace.engine.validate.statistics import spread_problems, value_problems
+from millrace.engine.validate.statistics import limit_problems, spread_problems, value_problems
 from millrace.engine.validate.stored_statistics import read_relative_stats, read_stats
 from millrace.engine.validate.training import training_problems
 from millrace.engine.validate.video_checks import orphan_videos, video_problems

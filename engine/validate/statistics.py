@@ -1,4 +1,4 @@
-"""Statistics against the rows: are they theirs, and what will GR00T's normalisation make of them."""
+"""Statistics against the rows and the robot, and what GR00T's normalisation will make of them."""
 
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 from rich.filesize import decimal
 
+from millrace.embodiments import load_robot, robot_names
 from millrace.embodiments.errors import MillraceError
+from millrace.embodiments.robot import VECTORS
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, float32_moments, groot_statistics
-from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, JointSlice, Metadata
+from millrace.engine.dataset.limits import describe_beyond, find_beyond
+from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, RELATIVE_STATS, STATS, JointSlice, Metadata
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.dataset.stats import Statistics
@@ -142,6 +145,22 @@ def _difference(
             )
             yield Problem.of("stats-values", name, message)
             return
+
+
+def limit_problems(metadata: Metadata, stats: Mapping[str, Stored]) -> Iterator[Problem]:
+    """Values that are impossible for the robot, where it is one that ships."""
+    if metadata.info.robot_type not in robot_names():
+        return
+    robot = load_robot(metadata.info.robot_type)
+    for vector in VECTORS:
+        layout, entry = robot.layout(vector), stats.get(DEFAULT_COLUMNS[vector])
+        if entry is None:
+            continue
+        low, high = (np.asarray(entry.values[name], np.float64) for name in ("min", "max"))
+        if low.shape != (layout.width,):
+            continue
+        if beyond := find_beyond(low, high, layout.limits, layout.joints):
+            yield Problem.of("beyond-limits", STATS, f"{describe_beyond(vector, beyond)}; limits of '{robot.name}'")
 
 
 def spread_problems(

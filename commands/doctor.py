@@ -10,7 +10,7 @@ from tyro.conf import arg
 
 from millrace.commands.flags import Flag
 from millrace.commands.tables import make_table
-from millrace.engine.about import environments_tested, untested
+from millrace.engine.about import describe_tested, untested_versions
 from millrace.engine.execution.diagnosis import Diagnosis, diagnose_nodes
 from millrace.engine.text import printable
 from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decode_stage
@@ -71,10 +71,10 @@ def _describe_node(report: GpuReport) -> Iterator[str]:
     nothing = "a GPU that cannot be used" if report.has_gpu else "no GPU in use"
     yield f"{report.node}: {nothing if report.card is None else f'{report.card}, driver {report.driver}'}"
     yield ", ".join(f"{name} {version or NOT_INSTALLED}" for name, version in report.versions.items())
-    if new := untested(report.versions):
-        yield f"untested: {', '.join(new)}; the tests run on {environments_tested()}"
+    if new := untested_versions(report.versions):
+        yield f"untested: {', '.join(new)}; the tests run on {describe_tested()}"
     else:
-        yield f"tested: {environments_tested()}"
+        yield f"tested: {describe_tested()}"
     if report.failed is not None:
         yield f"not tried: {report.failed}"
     yield from (f"missing: {what}" for what in report.missing)

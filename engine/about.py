@@ -29,7 +29,7 @@ TESTED = (
 )
 
 
-def how_to_install(extra: str) -> str:
+def install_command(extra: str) -> str:
     """The commands that install Millrace with an extra; it is on no package index."""
     return f"pip install '.[{extra}]' in a clone of Millrace, or pip install '{DISTRIBUTION}[{extra}] @ git+URL'"
 
@@ -48,13 +48,13 @@ def environment_versions() -> dict[str, str | None]:
     return found | {name: installed_version(name) for name in PACKAGES}
 
 
-def environments_tested() -> str:
+def describe_tested() -> str:
     """All of `TESTED` in one line: "Python 3.10 with PyAV 15.0.0 and 16.1.0, ..."."""
     pythons = dict.fromkeys(environment.python for environment in TESTED)
     return ", ".join(f"Python {python} with PyAV {' and '.join(_av_of(python))}" for python in pythons)
 
 
-def untested(versions: Mapping[str, str | None]) -> tuple[str, ...]:
+def untested_versions(versions: Mapping[str, str | None]) -> tuple[str, ...]:
     """What differs from all environments that were tested: Python's minor release, or PyAV's major one.
 
     Args:

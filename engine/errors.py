@@ -140,7 +140,7 @@ class HubError(MillraceError):
     """The Hugging Face Hub refuses a request, lacks a file or repository, or cannot be reached."""
 
 
-class NotPublishable(MillraceError):
+class NotUploadable(MillraceError):
     """A folder that must not be uploaded as it is."""
 
 
@@ -164,8 +164,8 @@ class FrameCountMismatch(VideoError):
     code = FaultCode.FRAME_COUNT
 
 
-def why_unequal(num_rows: int, num_frames: int) -> str:
-    """What to do about rows and frames, or two counts of either, that differ."""
+def length_advice(num_rows: int, num_frames: int) -> str:
+    """Advice for an episode whose rows and frames, or two counts of either, differ."""
     gap = abs(num_rows - num_frames)
     if gap > MAX_ADVISED_TRIM:
         return "they must be equal"
@@ -223,7 +223,7 @@ class EpisodeError(MillraceError):
         return f"episode {self.episode}{camera}: {self.reason}"
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
+def error_chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and its causes, the outermost first."""
     while error is not None:
         yield error
@@ -232,7 +232,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def fault_code(error: BaseException) -> FaultCode:
     """The error code for an exception of an episode's conversion."""
-    if _is_for_want_of_memory(error):
+    if _is_out_of_memory(error):
         return FaultCode.MEMORY
     if isinstance(error, EpisodeDataError):
         return error.code
@@ -247,16 +247,16 @@ def fault_code(error: BaseException) -> FaultCode:
     return FaultCode.UNREADABLE if isinstance(error, OSError) else FaultCode.INTERNAL
 
 
-def _is_for_want_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Also what says otherwise: a thread that cannot be started, a library that cannot be loaded.
 
     But not where a damaged file makes libav or pyarrow ask for far more than any healthy one needs.
     """
     if not is_memory_left():
         return True
-    if any(isinstance(cause, OSError) and cause.errno == errno.ENOMEM for cause in causes(error)):
+    if any(isinstance(cause, OSError) and cause.errno == errno.ENOMEM for cause in error_chain(error)):
         return True
-    is_refused = any(isinstance(cause, MemoryError) for cause in causes(error))
+    is_refused = any(isinstance(cause, MemoryError) for cause in error_chain(error))
     return is_refused and not (isinstance(error, EpisodeDataError) and is_memory_left(AMPLE_BYTES))
 
 

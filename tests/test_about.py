@@ -10,10 +10,10 @@ from millrace.engine.about import (
     DISTRIBUTION,
     TESTED,
     VERSION,
+    describe_tested,
     environment_versions,
-    environments_tested,
-    how_to_install,
-    untested,
+    install_command,
+    untested_versions,
 )
 
 TEXTS = ("README.md", "Makefile", "docs", "examples", "commands", "embodiments", "engine", "train", "millrace")
@@ -34,7 +34,7 @@ def test_no_text_installs_the_other_project_of_that_name() -> None:
 @pytest.mark.parametrize("text", ["pip install 'millrace[train]'", "pip install millrace", "pip3 install -U millrace"])
 def test_the_bare_name_is_found(text: str) -> None:
     assert BARE_NAME.search(text)
-    assert not BARE_NAME.search(how_to_install("train"))
+    assert not BARE_NAME.search(install_command("train"))
 
 
 def test_the_makefile_tests_what_is_called_tested() -> None:
@@ -66,11 +66,11 @@ def test_an_installed_millrace_has_every_package() -> None:
 
 def test_the_readme_names_what_is_tested() -> None:
     readme = " ".join((REPOSITORY / "README.md").read_text().split())
-    assert environments_tested() in readme
+    assert describe_tested() in readme
 
 
 def test_an_environment_that_was_not_tested_is_named() -> None:
     assert environment_versions()["millrace"] == VERSION
-    assert untested({"python": "3.12.9", "av": "19.1.0"}) == ()
-    assert untested({"python": "3.14.0", "av": "20.0.0"}) == ("Python 3.14.0", "PyAV 20.0.0")
-    assert untested({"python": "3.1.0", "av": None}) == ("Python 3.1.0", "PyAV missing")
+    assert untested_versions({"python": "3.12.9", "av": "19.1.0"}) == ()
+    assert untested_versions({"python": "3.14.0", "av": "20.0.0"}) == ("Python 3.14.0", "PyAV 20.0.0")
+    assert untested_versions({"python": "3.1.0", "av": None}) == ("Python 3.1.0", "PyAV missing")

@@ -15,7 +15,7 @@ from millrace.engine.dataset.record import Warned
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.episode.encode_clip import check_written, encode_clip, sampling_step
 from millrace.engine.episode.stage_clock import StageClock
-from millrace.engine.errors import FaultCode, VideoError, causes, system_errno
+from millrace.engine.errors import FaultCode, VideoError, error_chain, system_errno
 from millrace.engine.fps import format_fps
 from millrace.engine.planning.plan import Job
 from millrace.engine.sources.episode import Clip, ImageColumn
@@ -118,7 +118,7 @@ def _try_copy(source: ClipSource, path: Path, settings: VideoSettings, clock: St
         check_written(path, len(source.frames), settings, clock)
         return _measure_statistics(replace(source.clip, path=path, start_seconds=None, root=None), source.frames, clock)
     except VideoError as error:  # encoding decodes the source itself, and tells what is wrong with it
-        if any(system_errno(cause) is not None for cause in causes(error)):  # a later try may succeed
+        if any(system_errno(cause) is not None for cause in error_chain(error)):  # a later try may succeed
             raise
         return None
 

@@ -29,7 +29,7 @@ from millrace.engine.errors import (
     RowsError,
     VideoError,
     fault_code,
-    why_unequal,
+    length_advice,
 )
 from millrace.engine.layout import EpisodePaths, camera_key
 from millrace.engine.planning.binding import Binding
@@ -168,7 +168,7 @@ class _Conversion:
             ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX, TIMESTAMP])
         where = ", ".join(map(str, ranges))
         if not episode.num_frames <= len(table) <= episode.num_frames + episode.max_spare:
-            advice = why_unequal(len(table), episode.num_frames)
+            advice = length_advice(len(table), episode.num_frames)
             message = f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}; {advice}"
             raise RowsError(message, FaultCode.ROW_COUNT)
         trimmed = episode.trimmed

@@ -8,7 +8,7 @@ from pathlib import Path
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import HubError, OtherRecipe
 from millrace.engine.execution.workers import Workers
-from millrace.engine.hub.calls import quiet
+from millrace.engine.hub.calls import silence_hub
 from millrace.engine.output.header import read_backends
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.episode import SourceEpisode
@@ -150,7 +150,7 @@ def source_codecs(plan: ConversionPlan) -> set[str]:
     """The codecs of each source's first episode; those on the Hub are fetched at the same time."""
     first = {episode.binding: episode.episode for episode in reversed(plan.episodes)}
     cameras = [tuple(plan.job.bindings[number].cameras.values()) for number in first]
-    with quiet(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+    with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
         return set().union(*pool.map(_codecs, first.values(), cameras))
 
 

@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: calls that are patient with what passes, and uploads."""
+"""The Hugging Face Hub: calls that are tried again, and uploads."""

@@ -1,4 +1,4 @@
-"""Calls to the Hugging Face Hub: patient with what passes, and plain about what does not."""
+"""Call the Hugging Face Hub: try again after transient errors, and explain all others."""
 
 import errno
 import re
@@ -19,14 +19,14 @@ Result = TypeVar("Result")
 WAITS = (1.0, 2.0, 4.0)
 # A longer wait than the Hub asks for is no use, a much longer one is the user's to decide.
 MAX_WAIT_SECONDS = 300.0
-PASSING = (408, 429, 500, 502, 503, 504)
+TRANSIENT = (408, 429, 500, 502, 503, 504)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 HTTP_LIBRARIES = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")
 
 
 @dataclass(frozen=True)
 class HubName:
-    """A repository, and what of it, as messages name it."""
+    """A repository, of datasets or models, and its revision."""
 
     kind: RepoKind
     repo: str
@@ -34,40 +34,40 @@ class HubName:
 
     @property
     def url(self) -> str:
-        """Its page."""
+        """The repository's page."""
         from huggingface_hub import constants
 
         return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
 
 
-def ask(work: Callable[[], Result], about: HubName, *, waits: Sequence[float] = WAITS) -> Result:
-    """Do something with the Hub, and again after each wait, in seconds, if the reason for failing may pass.
+def call_hub(work: Callable[[], Result], about: HubName, *, waits: Sequence[float] = WAITS) -> Result:
+    """Run `work`, which calls the Hub; try again after each of the waits, in seconds, if its error may be transient.
 
     Raises:
-        HubError: says what is wrong, and what to do.
+        HubError: it failed; says what is wrong, and what to do.
     """
     for wait in (*waits, None):
         try:
             return work()
         except Exception as error:
-            if wait is None or not may_pass(error):
+            if wait is None or not is_transient(error):
                 raise HubError(explain_hub_error(error, about)) from error
-            time.sleep(min(max(wait, _asked_seconds(error)), MAX_WAIT_SECONDS))
+            time.sleep(min(max(wait, _retry_after_seconds(error)), MAX_WAIT_SECONDS))
     raise AssertionError("the last try returns or raises")
 
 
-def may_pass(error: BaseException) -> bool:
-    """Whether the same call may succeed a little later."""
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed a little later, after this error."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if any(isinstance(cause, OfflineModeIsEnabled) or _is_full(cause) for cause in _chain(error)):
         return False
     status = _status(error)
-    return status in PASSING if status is not None else any(map(_is_network, _chain(error)))
+    return status in TRANSIENT if status is not None else any(map(_is_network, _chain(error)))
 
 
 def explain_hub_error(error: BaseException, about: HubName) -> str:
-    """What is wrong, in one line without secrets."""
+    """Explain an error in one line without secrets."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -83,15 +83,15 @@ def explain_hub_error(error: BaseException, about: HubName) -> str:
         return any(issubclass(found, kind) and not issubclass(found, but) for found in kinds)
 
     if any(map(_is_full, causes)):
-        return _full_disk()
+        return _explain_full_disk()
     if has(OfflineModeIsEnabled):
         return f"{about.repo} is on the Hub, and HF_HUB_OFFLINE forbids to ask it; unset that, or name a local folder"
     if has(GatedRepoError):
-        return f"{about.repo} is gated: ask for access at {about.url}, then {log_in()}"
+        return f"{about.repo} is gated: ask for access at {about.url}, then {login_advice()}"
     if has(RevisionNotFoundError):
         return f"{about.repo} on the Hub has no revision '{about.revision}'; see {about.url}/tree/main for what it has"
     if has(EntryNotFoundError, but=(LocalEntryNotFoundError,)):
-        return f"{about.repo}@{about.revision} on the Hub lacks {_wanted(error)}, which its metadata names"
+        return f"{about.repo}@{about.revision} on the Hub lacks {_requested_file(error)}, which its metadata names"
     return _explain_status(error, about)
 
 
@@ -100,17 +100,19 @@ def _explain_status(error: BaseException, about: HubName) -> str:
 
     status = _status(error)
     if status == 401 and get_token() is not None:
-        return f"the Hub refuses the token (401, {about.repo}); {log_in()}"
+        return f"the Hub refuses the token (401, {about.repo}); {login_advice()}"
     if status in (401, 404):
-        return f"the Hub has no {about.kind} {about.repo}, or it is private: check the name, and {log_in()}"
+        return f"the Hub has no {about.kind} {about.repo}, or it is private: check the name, and {login_advice()}"
     if status == 403:
-        return f"the Hub does not allow this with {about.repo} (403): your token lacks the right to it; {log_in()}"
+        return (
+            f"the Hub does not allow this with {about.repo} (403): your token lacks the right to it; {login_advice()}"
+        )
     if status == 429:
-        wait = _asked_seconds(error)
+        wait = _retry_after_seconds(error)
         when = f"in {wait:.0f} s" if wait else "in a few minutes"
         return f"the Hub limits how much it is asked (429, {about.repo}); the same command goes on {when}"
     if status is not None:
-        later = "the same command goes on later" if status in PASSING else f"see {about.url}"
+        later = "the same command goes on later" if status in TRANSIENT else f"see {about.url}"
         return f"the Hub answered {status} for {about.repo} ({_first_line(error)}); {later}"
     if any(map(_is_network, _chain(error))):
         return (
@@ -120,7 +122,7 @@ def _explain_status(error: BaseException, about: HubName) -> str:
     return f"{about.repo} on the Hub: {type(error).__name__}: {_first_line(error)}"
 
 
-def _full_disk() -> str:
+def _explain_full_disk() -> str:
     from huggingface_hub import constants
 
     return (
@@ -129,8 +131,8 @@ def _full_disk() -> str:
     )
 
 
-def log_in() -> str:
-    """What to do about access that is refused."""
+def login_advice() -> str:
+    """Advice where access is refused."""
     from huggingface_hub import get_token
 
     if get_token() is None:
@@ -139,7 +141,7 @@ def log_in() -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what led to it."""
+    """An error and those that caused it."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -159,7 +161,7 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _asked_seconds(error: BaseException) -> float:
+def _retry_after_seconds(error: BaseException) -> float:
     """How long the Hub asks to wait; 0 where it does not say."""
     headers = getattr(_response(error), "headers", None) or {}
     limit = re.search(r"\bt=(\d+)", headers.get("ratelimit", ""))
@@ -167,8 +169,8 @@ def _asked_seconds(error: BaseException) -> float:
     return float(limit[1]) if limit else float(after) if after.isdigit() else 0.0
 
 
-def _wanted(error: BaseException) -> str:
-    """The file that was asked for."""
+def _requested_file(error: BaseException) -> str:
+    """The requested file."""
     url = str(getattr(_response(error), "url", ""))
     return url.partition("/resolve/")[2].partition("/")[2].partition("?")[0] or "a file"
 
@@ -201,8 +203,8 @@ def list_files(name: HubName) -> dict[str, int]:
 
 
 @contextmanager
-def quiet(*, has_bars: bool = False) -> Iterator[None]:
-    """Work without huggingface_hub's own warnings and bars, which would break into ours."""
+def silence_hub(*, has_bars: bool = False) -> Iterator[None]:
+    """Silence huggingface_hub's own warnings and bars within this block."""
     from huggingface_hub.utils import (
         are_progress_bars_disabled,
         disable_progress_bars,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from millrace.engine.errors import HubError
-from millrace.engine.hub.calls import HubName, ask, quiet
+from millrace.engine.hub.calls import HubName, call_hub, silence_hub
 from millrace.engine.layout import WORK
 
 # A commit may hold 25,000 files, and a repository takes about a hundred commits an hour.
@@ -17,7 +17,7 @@ FILES_PER_COMMIT = 1000
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
 IGNORED = (WORK, ".cache", ".git")
 # The modules of this process, but not its `__main__`, which may begin to work.
-CODE = "import sys; sys.path[:] = {path!r}; from millrace.engine.hub.folder_upload import serve; serve()"
+CODE = "import sys; sys.path[:] = {path!r}; from millrace.engine.hub.folder_upload import run_commit; run_commit()"
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
@@ -27,17 +27,17 @@ def file_sizes(folder: Path) -> dict[str, int]:
 
 
 def commit_folder(folder: Path, name: HubName, *, last: str) -> None:
-    """Upload a folder in a process of its own, which Ctrl-C ends at once; this one's threads would be waited for.
+    """Upload a folder in another process, which Ctrl-C ends at once: threads of this one would have to finish.
 
-    What is there already is not sent again, so that a stopped upload is continued.
+    Files that the Hub has are not sent again, so that a stopped upload is continued.
 
     Args:
         folder: Of a dataset or checkpoint.
         name: An existing repository.
-        last: Folder or file that comes with the last commit: without it the rest is no dataset.
+        last: Folder or file of the last commit, without which the rest is no dataset.
 
     Raises:
-        HubError: it fails for good, or too often.
+        HubError: the upload failed.
     """
     command = [sys.executable, "-c", CODE.format(path=sys.path), str(folder), name.kind, name.repo, last]
     pipe = subprocess.PIPE
@@ -52,14 +52,14 @@ def commit_folder(folder: Path, name: HubName, *, last: str) -> None:
         raise HubError(told or f"the upload to {name.repo} ended with {process.returncode}; run the same command again")
 
 
-def serve() -> None:
-    """Upload what the arguments say, and print nothing but the error; end when the parent process does."""
+def run_commit() -> None:
+    """Upload as the arguments of this process say; print only the error; end when the parent process ends."""
     threading.Thread(target=lambda: os._exit(os.read(0, 1) == b""), daemon=True).start()
     answers = os.dup(1)
     os.dup2(2, 1)
     folder, kind, repo, last = sys.argv[1:]
     try:
-        with quiet(has_bars=sys.stderr.isatty()):
+        with silence_hub(has_bars=sys.stderr.isatty()):
             _commit_all(Path(folder), HubName("model" if kind == "model" else "dataset", repo), last)
     except HubError as error:
         os.write(answers, str(error).encode())
@@ -69,17 +69,17 @@ def serve() -> None:
 def _commit_all(folder: Path, name: HubName, last: str) -> None:
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    for paths in in_commits(list(file_sizes(folder)), last):
+    for paths in split_commits(list(file_sizes(folder)), last):
 
         def commit(paths: Sequence[str] = paths) -> None:
             files = [CommitOperationAdd(path, folder / path) for path in paths]
             HfApi().create_commit(name.repo, files, repo_type=name.kind, commit_message=f"Upload {len(files)} files")
 
-        ask(commit, name, waits=WAITS)
+        call_hub(commit, name, waits=WAITS)
 
 
-def in_commits(paths: Sequence[str], last: str) -> Iterator[list[str]]:
-    """The paths of each commit; those below `last` come together, with the last one."""
+def split_commits(paths: Sequence[str], last: str) -> Iterator[list[str]]:
+    """Split the paths into commits; those below `last` come together, in the last one."""
     ending = [path for path in paths if path.split("/")[0] == last]
     others = sorted(set(paths) - set(ending))
     while len(others) > FILES_PER_COMMIT:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from millrace.engine.errors import HubError, NotPublishable, RecipeError
-from millrace.engine.hub.calls import HubName, RepoKind, ask, list_files, log_in, quiet
+from millrace.engine.errors import HubError, NotUploadable, RecipeError
+from millrace.engine.hub.calls import HubName, RepoKind, call_hub, list_files, login_advice, silence_hub
 from millrace.engine.hub.folder_upload import commit_folder, file_sizes
 from millrace.engine.layout import META
 from millrace.engine.sources.location import parse_hub_id
@@ -59,7 +59,7 @@ def _parse_repo(root: Path, repo: str, kind: RepoKind) -> HubName:
     if hub_id is None or hub_id.revision is not None:
         raise RecipeError(f"datasets and models on the Hub are named org/name, not {repo!r}")
     if not root.is_dir() and Path(repo).is_dir():
-        raise NotPublishable(f"there is no folder {root}. Did you mean `millrace upload {repo} {root}`?")
+        raise NotUploadable(f"there is no folder {root}. Did you mean `millrace upload {repo} {root}`?")
     return HubName(kind, hub_id.repo)
 
 
@@ -70,18 +70,18 @@ def check_uploadable(root: Path, kind: RepoKind) -> None:
         NotPublishable: says why not.
     """
     if not root.is_dir():
-        raise NotPublishable(f"there is no folder {root}")
+        raise NotUploadable(f"there is no folder {root}")
     if kind == "model" and not (root / CHECKPOINT).is_file():
-        raise NotPublishable(f"{root} is no checkpoint: it has no {CHECKPOINT}. Found: {_entries(root)}")
+        raise NotUploadable(f"{root} is no checkpoint: it has no {CHECKPOINT}. Found: {_entries(root)}")
     if kind == "dataset" and not (root / META).is_dir():
         advice = " For a checkpoint say --kind model" if (root / CHECKPOINT).is_file() else " Finish it first"
-        raise NotPublishable(f"{root} is no finished dataset: it has no {META}/.{advice}. Found: {_entries(root)}")
+        raise NotUploadable(f"{root} is no finished dataset: it has no {META}/.{advice}. Found: {_entries(root)}")
     for path in root.rglob("*"):
         if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-            raise NotPublishable(f"{path} is a link out of the folder, to {path.resolve()}; replace it by a copy")
+            raise NotUploadable(f"{path} is a link out of the folder, to {path.resolve()}; replace it by a copy")
     report = validate(root) if kind == "dataset" else None
     if report is not None and not report.is_valid:
-        raise NotPublishable(f"{root} is not valid, as `millrace validate {root}` shows: {report.errors[0]}")
+        raise NotUploadable(f"{root} is not valid, as `millrace validate {root}` shows: {report.errors[0]}")
 
 
 def _entries(root: Path) -> str:
@@ -97,19 +97,19 @@ def check_token(name: HubName) -> None:
     from huggingface_hub import get_token
 
     if get_token() is None:
-        raise HubError(f"cannot upload to {name.repo}: {log_in()}")
+        raise HubError(f"cannot upload to {name.repo}: {login_advice()}")
 
 
 def _make_repository(name: HubName, *, private: bool) -> None:
     from huggingface_hub import create_repo
 
-    with quiet():
-        ask(lambda: create_repo(name.repo, repo_type=name.kind, private=private, exist_ok=True), name)
+    with silence_hub():
+        call_hub(lambda: create_repo(name.repo, repo_type=name.kind, private=private, exist_ok=True), name)
 
 
 def _check_arrived(root: Path, name: HubName) -> None:
-    with quiet():
-        there = ask(lambda: list_files(name), name)
+    with silence_hub():
+        there = call_hub(lambda: list_files(name), name)
     missing = [path for path, size in file_sizes(root).items() if there.get(path) != size]
     if missing:
         raise HubError(f"{len(missing)} files are not in {name.url}, such as {missing[0]}; run the same command again")
@@ -126,14 +126,14 @@ def _tag_version(root: Path, name: HubName) -> None:
         with suppress(RevisionNotFoundError):  # an answer that was lost
             api.delete_tag(name.repo, tag=version, repo_type=name.kind)
 
-    with quiet():
-        refs = ask(lambda: api.list_repo_refs(name.repo, repo_type=name.kind), name)
+    with silence_hub():
+        refs = call_hub(lambda: api.list_repo_refs(name.repo, repo_type=name.kind), name)
         newest = next(branch.target_commit for branch in refs.branches if branch.name == "main")
         tagged = {tag.name: tag.target_commit for tag in refs.tags}
         if version in tagged and tagged[version] != newest:
-            ask(delete, name)
+            call_hub(delete, name)
         if tagged.get(version) != newest:
-            ask(
+            call_hub(
                 lambda: api.create_tag(name.repo, tag=version, revision=newest, repo_type=name.kind, exist_ok=True),
                 name,
             )

@@ -17,7 +17,7 @@ from uuid import uuid4
 from pydantic import TypeAdapter, ValidationError
 
 from millrace.engine.errors import DatasetError
-from millrace.engine.hub.calls import HubName, ask, list_files, quiet
+from millrace.engine.hub.calls import HubName, call_hub, list_files, silence_hub
 from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.footer import read_num_rows
@@ -68,7 +68,7 @@ class HubRepo:
         missing = [path for path in dict.fromkeys((*self.beside, *paths)) if not path.is_file()]
         if not missing:
             return
-        with quiet():
+        with silence_hub():
             for path in missing:
                 download(self.name, path.relative_to(self.root).as_posix(), self.cache)
 
@@ -82,8 +82,8 @@ class HubRepo:
 
         pattern = f"{folder.relative_to(self.root).as_posix()}/*.parquet"
         settings = {"repo_type": self.name.kind, "revision": self.commit, "cache_dir": self.cache}
-        with quiet():
-            ask(lambda: snapshot_download(self.name.repo, allow_patterns=[pattern], **settings), self.name)
+        with silence_hub():
+            call_hub(lambda: snapshot_download(self.name.repo, allow_patterns=[pattern], **settings), self.name)
 
     def fetch_first(self, candidates: Iterable[Sequence[Path]]) -> None:
         """For each group of paths, fetch the first that the commit has, if any, unless the cache holds it.
@@ -96,7 +96,7 @@ class HubRepo:
         missing = [path for path in dict.fromkeys(found) if path is not None and not path.is_file()]
         if not missing:
             return
-        with quiet(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+        with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
             list(pool.map(lambda path: download(self.name, self._inside(path), self.cache), missing))
 
     def has_suffix(self, suffixes: tuple[str, ...]) -> bool:
@@ -134,7 +134,7 @@ class HubFiles:
         paths = numbered(root / name for name in names if len(name.parts) == depth and name.match(pattern))
         if not paths:
             raise DatasetError(f"{self.repo.name.repo} on the Hub has no parquet file below data/")
-        with quiet(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+        with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
             counts = pool.map(self._count_rows, paths)
             return dict(zip(paths, counts, strict=True))
 
@@ -150,7 +150,7 @@ class HubFiles:
                 return read_num_rows(file)
 
         try:
-            return ask(read_footer, self.repo.name)
+            return call_hub(read_footer, self.repo.name)
         except DAMAGE as error:
             return DatasetError(f"{path} on the Hub is truncated or corrupt ({error})")
 
@@ -166,7 +166,7 @@ def open_repo(hub_id: HubId) -> HubFiles:
     """
     from huggingface_hub import constants
 
-    with quiet():
+    with silence_hub():
         commit = hub_id.revision if _is_commit(hub_id.revision) else _commit_now(hub_id)
         LOGGER.warning("source: %s@%s on the Hub", hub_id.repo, commit)
         name = HubName("dataset", hub_id.repo, commit)
@@ -192,7 +192,7 @@ def _commit_now(hub_id: HubId) -> str:
     from huggingface_hub import HfApi
 
     name = HubName("dataset", hub_id.repo, hub_id.revision)
-    commit: str | None = ask(lambda: HfApi().dataset_info(hub_id.repo, revision=hub_id.revision).sha, name)
+    commit: str | None = call_hub(lambda: HfApi().dataset_info(hub_id.repo, revision=hub_id.revision).sha, name)
     assert commit is not None, "the Hub names the commit of every revision"
     return commit
 
@@ -210,7 +210,7 @@ def _listed(name: HubName, folder: Path) -> dict[str, int]:
     kept = folder / f"{name.repo.replace('/', '--')}@{name.revision}.json"
     with suppress(OSError, ValidationError):
         return SIZES.validate_json(kept.read_bytes())
-    sizes = ask(lambda: list_files(name), name)
+    sizes = call_hub(lambda: list_files(name), name)
     with suppress(OSError):  # a home folder that is read-only, or full, only costs asking again
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = kept.with_name(f"{uuid4().hex}.unfinished")
@@ -228,7 +228,7 @@ def download(name: HubName, path: str, cache: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
     settings = {"repo_type": name.kind, "revision": name.revision, "cache_dir": cache}
-    return Path(ask(lambda: hf_hub_download(name.repo, path, **settings), name))
+    return Path(call_hub(lambda: hf_hub_download(name.repo, path, **settings), name))
 
 
 def _is_metadata(path: PurePosixPath) -> bool:

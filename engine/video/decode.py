@@ -13,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError, why_unequal
+from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError, length_advice
 from millrace.engine.sources.containment import why_refused
 from millrace.engine.sources.damage import damage, diagnose
 from millrace.engine.sources.episode import Clip, ImageColumn
@@ -238,9 +238,8 @@ def _count_and_select(
         number += 1
     if not _is_as_long(clip, number):
         where = "" if clip.start_seconds is None else f" from {clip.start_seconds:.3f} s on"
-        raise FrameCountMismatch(
-            f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; {why_unequal(clip.num_frames, number)}"
-        )
+        advice = length_advice(clip.num_frames, number)
+        raise FrameCountMismatch(f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; {advice}")
 
 
 def _check_whole(frame: av.VideoFrame, clip: Clip) -> None:

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millrace.engine.about import how_to_install
+from millrace.engine.about import install_command
 from millrace.train.errors import GrootMissing
 
 if TYPE_CHECKING:  # which import torch and ray
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # which import torch and ray
 
 HOW_TO_GET = (
     "In a Python 3.10 environment: git clone --recurse-submodules --branch n1.6-release "
-    f"https://github.com/NVIDIA/Isaac-GR00T, install it by its README, then Millrace: {how_to_install('train')}"
+    f"https://github.com/NVIDIA/Isaac-GR00T, install it by its README, then Millrace: {install_command('train')}"
 )
 
 

@@ -5,13 +5,13 @@ import re
 import subprocess
 from pathlib import Path
 
-from millrace.engine.about import environment_versions, how_to_install, installed_version
+from millrace.engine.about import environment_versions, install_command, installed_version
 
 # Of NVIDIA's driver, of its Jetsons', and of Windows' subsystem for Linux.
 DEVICE_NODES = ("nvidia[0-9]*", "nvhost-gpu", "dxg")
 NO_DEVICE = "no NVIDIA device (/dev/nvidia0)"
 DRIVER_VERSION = Path("/proc/driver/nvidia/version")
-EXTRA = f"install Millrace with its extra `gpu`, in a separate environment: {how_to_install('gpu')}"
+EXTRA = f"install Millrace with its extra `gpu`, in a separate environment: {install_command('gpu')}"
 # Frames that stay on the card: is_hw_owned, DLPack both ways, and CudaContext(current_ctx=True).
 KEEPING_AV = (18, 1)
 PACKAGES = ("torch", "torchvision")

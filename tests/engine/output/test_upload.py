@@ -13,7 +13,7 @@ from conftest import files_of
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import RecipeError
 from millrace.engine.hub.folder_upload import FILES_PER_COMMIT as SIZE
-from millrace.engine.hub.folder_upload import in_commits
+from millrace.engine.hub.folder_upload import split_commits
 from millrace.engine.output.upload import check_uploadable, upload_folder
 from support.hub_client import HubUser, finish, wait_until
 from support.hub_protocol import READ_TOKEN
@@ -162,11 +162,11 @@ def test_an_upload_ends_at_once_within_a_file(hub: HubServer, user: HubUser, dat
 
 def test_meta_comes_whole_with_the_last_commit() -> None:
     names = [f"meta/{number}.json" for number in range(8)] + [f"z/{number:04d}" for number in range(2 * SIZE + 5)]
-    first, second, third = in_commits(names, "meta")
+    first, second, third = split_commits(names, "meta")
     assert (len(first), len(second), len(third)) == (SIZE, SIZE, 13)
     assert sorted(first + second + third) == sorted(names)
     assert third[-8:] == names[:8]
-    assert list(in_commits(names[:9], "meta")) == [names[8:9] + names[:8]]
+    assert list(split_commits(names[:9], "meta")) == [names[8:9] + names[:8]]
 
 
 def test_a_stopped_upload_does_not_count_for_another_repository(hub: HubServer, user: HubUser, dataset: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from millrace.engine.dataset.folder_lock import lock_folder
+from millrace.engine.dataset.json_files import Unreadable
+from millrace.engine.dataset.manifest import read_manifest_head
 from millrace.engine.layout import MANIFEST, META
 from millrace.train.errors import OtherRun, SettingsError
 
@@ -58,13 +60,16 @@ def dataset_digest(dataset: Path) -> str:
     """Tells one dataset from another: the files and their digests by Millrace's manifest, else names and sizes.
 
     Raises:
-        SettingsError: there is no dataset.
+        SettingsError: there is no dataset, or its manifest cannot be read.
     """
     if not (dataset / META / "info.json").is_file():
         raise SettingsError(f"no GR00T dataset at {dataset}: {META}/info.json is missing")
     digest = hashlib.sha256()
     if (dataset / MANIFEST).is_file():
-        files = json.loads((dataset / MANIFEST).read_text(encoding="utf-8")).get("files")
+        try:
+            files = read_manifest_head(dataset).model_dump(mode="json")["files"]
+        except Unreadable as error:
+            raise SettingsError(f"{dataset}: {error}") from error
         digest.update(json.dumps(files, sort_keys=True).encode())
     else:
         for name in DESCRIBING_FILES:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any, NoReturn, TypeVar
+from typing import IO, Any, AnyStr, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
@@ -15,7 +16,7 @@ from millrace.engine.sources.lfs import ADVICE, POINTER
 
 # Far above what real files hold, so that a bad one does not fill the memory.
 MAX_JSON_BYTES = 256 << 20
-MAX_LINE_CHARS = 64 << 20
+MAX_LINE = 64 << 20
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -44,14 +45,11 @@ def read_json(root: Path, name: str, model: type[Model]) -> Model:
     Raises:
         Unreadable: the file is missing or too large, no JSON, not finite, or not what the model demands.
     """
-    _check_own(root, name)
-    try:
+    with reading(root, name):
         size = (root / name).stat().st_size
         if size > MAX_JSON_BYTES:
             raise Unreadable(Problem.of("meta-parse", name, f"is {size} bytes, too large to be metadata"))
         text = (root / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _failed(root, name, error) from error
     return parse_model(text, model, name)
 
 
@@ -82,15 +80,40 @@ def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
     Raises:
         Unreadable: no such text, or a line too long for this to be metadata.
     """
-    _check_own(root, name)
+    with reading(root, name), (root / name).open(encoding="utf-8") as file:
+        yield from ((number, line) for number, _, line in numbered_lines(file, name))
+
+
+def numbered_lines(file: IO[AnyStr], name: str) -> Iterator[tuple[int, int, AnyStr]]:
+    """An open file's lines: number from 1, offset of its first byte or character, text.
+
+    Raises:
+        Unreadable: a line is too long for this to be metadata.
+    """
+    number = offset = 0
+    while line := file.readline(MAX_LINE):
+        number += 1
+        if len(line) == MAX_LINE:
+            raise Unreadable(Problem.of("meta-parse", name, f"line {number} is too long to be metadata"))
+        yield number, offset, line
+        offset += len(line)
+
+
+@contextmanager
+def reading(root: Path, name: str) -> Iterator[None]:
+    """Turn what keeps a file of the dataset from being read into a problem.
+
+    Raises:
+        Unreadable: it must not be opened, the system refuses it, or it is no text.
+    """
+    if refusal := why_foreign(root / name, root):
+        raise Unreadable(Problem.of("meta-parse", name, str(refusal)))
     try:
-        with (root / name).open(encoding="utf-8") as file:
-            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARS), ""), start=1):
-                if len(line) == MAX_LINE_CHARS:
-                    raise Unreadable(Problem.of("meta-parse", name, f"line {number} is too long to be metadata"))
-                yield number, line
-    except (OSError, UnicodeDecodeError) as error:
-        raise _failed(root, name, error) from error
+        yield
+    except OSError as error:
+        raise Unreadable(Problem.of("meta-parse", name, why_unreadable(root / name, error))) from error
+    except UnicodeDecodeError as error:
+        raise Unreadable(Problem.of("meta-parse", name, f"cannot be read ({error})")) from error
 
 
 def parse_model(text: str, model: type[Model], name: str, *, line: int | None = None) -> Model:
@@ -109,16 +132,6 @@ def parse_model(text: str, model: type[Model], name: str, *, line: int | None = 
         raise Unreadable(Problem.of("meta-parse", name, f"{where}{field}: {message}")) from error
     except (ValueError, RecursionError) as error:
         raise Unreadable(Problem.of("meta-parse", name, f"{where}is not JSON ({error})")) from error
-
-
-def _check_own(root: Path, name: str) -> None:
-    if refusal := why_foreign(root / name, root):
-        raise Unreadable(Problem.of("meta-parse", name, str(refusal)))
-
-
-def _failed(root: Path, name: str, error: OSError | UnicodeDecodeError) -> Unreadable:
-    reason = why_unreadable(root / name, error) if isinstance(error, OSError) else f"cannot be read ({error})"
-    return Unreadable(Problem.of("meta-parse", name, reason))
 
 
 def _reject(constant: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """The record of one episode, which a worker sends to the driver and the ledger keeps."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,17 @@ from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import FaultCode
 
+BLOCK_BYTES = 1 << 20
+
+
+def hash_file(path: Path) -> str:
+    """A file's SHA-256, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
 
 class FileRecord(FrozenModel):
     """A finished file, its path relative to the dataset."""
@@ -16,6 +28,11 @@ class FileRecord(FrozenModel):
     path: Path
     num_bytes: int
     sha256: str
+
+    @classmethod
+    def of(cls, path: Path, relative: Path) -> "FileRecord":
+        """The file at a path, as it is now."""
+        return cls(path=relative, num_bytes=path.stat().st_size, sha256=hash_file(path))
 
 
 class SourceFile(FrozenModel):

@@ -1,7 +1,6 @@
 """Move complete files to their place, so that no reader and no later run sees a partial file."""
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,15 +20,12 @@ CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 def finish(unfinished: Path, out: Path, relative: Path) -> FileRecord:
     """Move a complete file to its place in `out`, and describe it."""
-    digest = hashlib.sha256()
     with naming(unfinished):
+        record = FileRecord.of(unfinished, relative)
         with unfinished.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
             os.fsync(file.fileno())
-        num_bytes = unfinished.stat().st_size
     move(unfinished, out / relative)
-    return FileRecord(path=relative, num_bytes=num_bytes, sha256=digest.hexdigest())
+    return record
 
 
 def move(path: Path, final: Path) -> None:

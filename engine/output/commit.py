@@ -11,7 +11,8 @@ from millrace.embodiments.modality import modality_config, modality_config_sourc
 from millrace.embodiments.robot import VECTORS, is_path
 from millrace.engine.about import VERSION, installed_version
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, groot_statistics
-from millrace.engine.dataset.published import sha256
+from millrace.engine.dataset.manifest import Lineage, manifest_text
+from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.writing import sync_folder
 from millrace.engine.errors import FaultCode, OutputFailed, RowsError
 from millrace.engine.layout import (
@@ -192,9 +193,7 @@ def _features(plan: ConversionPlan) -> dict[str, Any]:
 def _manifest(
     plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path], warnings: Sequence[WarningSum]
 ) -> Iterator[str]:
-    """millrace.json, an episode a line: recipe, versions, sources, and every file's digest."""
-    sources = [(public_name(binding.source.path, binding.revision), binding.revision) for binding in plan.job.bindings]
-    origins = {episode.key: episode.origin.model_dump() for episode in plan.episodes}
+    """The text of millrace.json: recipe, versions, sources, and every file's digest."""
     quarantine = [episode.model_dump(mode="json") for episode in public_quarantine(ledger.skipped, plan)]
     head = {
         "recipe": _public_recipe(plan),
@@ -215,20 +214,23 @@ def _manifest(
         **({"quarantine": quarantine} if quarantine else {}),
         "files": [_digest(name, path) for name, path in written.items()],
     }
-    yield _pretty(head).rstrip("}\n") + ',\n  "episodes": [\n'
-    for number, record in enumerate(ledger.records()):
+    return manifest_text(head, _lineages(plan, ledger))
+
+
+def _lineages(plan: ConversionPlan, ledger: Ledger) -> Iterator[Lineage]:
+    sources = [(public_name(binding.source.path, binding.revision), binding.revision) for binding in plan.job.bindings]
+    origins = {episode.key: episode.origin for episode in plan.episodes}
+    for record in ledger.records():
         source, revision = sources[record.binding]
-        lineage = {
-            "episode_index": record.index,
-            "source": source,
-            "revision": revision,
-            "source_episode": record.source_episode,
-            "origin": origins[record.key],
-            "copied": record.copied,
-            "files": [file.model_dump(mode="json") for file in record.files],
-        }
-        yield (",\n" if number else "") + "    " + json.dumps(lineage)
-    yield "\n  ]\n}\n"
+        yield Lineage(
+            episode_index=record.index,
+            source=source,
+            revision=revision,
+            source_episode=record.source_episode,
+            origin=origins[record.key],
+            copied=record.copied,
+            files=record.files,
+        )
 
 
 def _at_rest(plan: ConversionPlan) -> dict[str, list[str]]:
@@ -261,7 +263,7 @@ def _gpu_facts(backends: Backends) -> dict[str, Any]:
 
 def _digest(name: str, path: Path) -> dict[str, Any]:
     with naming(path):
-        return {"path": name, "num_bytes": path.stat().st_size, "sha256": sha256(path)}
+        return FileRecord.of(path, Path(name)).model_dump(mode="json")
 
 
 def _number(fps: Any) -> int | float:

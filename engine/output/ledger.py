@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from millrace.engine.dataset.published import sha256
 from millrace.engine.dataset.record import (
     LEDGER_LINE,
     EpisodeFailure,
@@ -20,6 +19,7 @@ from millrace.engine.dataset.record import (
     LedgerLine,
     Skipped,
     Vacated,
+    hash_file,
 )
 from millrace.engine.layout import LEDGER
 from millrace.engine.output.header import check_header, make_header
@@ -135,7 +135,7 @@ class Ledger:
         for path, file in ((self.out / file.path, file) for file in record.files):
             if not path.is_file() or path.stat().st_size != file.num_bytes:
                 return f"{path} is missing or has another size"
-            if self.verify and sha256(path) != file.sha256:
+            if self.verify and hash_file(path) != file.sha256:
                 return f"{path} has other content"
         return None
 

@@ -19,7 +19,7 @@ from millrace.engine.dataset.releases import VideoBackend
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate.episode_statistics import episode_statistics_problems
 from millrace.engine.validate.info import info_problems, template_problems
-from millrace.engine.validate.manifest import joints_at_rest, manifest_problems
+from millrace.engine.validate.listed_files import joints_at_rest, manifest_problems
 from millrace.engine.validate.modality_json import modality_problems
 from millrace.engine.validate.row_checks import UNSOUND_ROWS, orphan_rows, row_problems
 from millrace.engine.validate.statistics import limit_problems, spread_problems, value_problems

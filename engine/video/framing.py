@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from millrace.embodiments.frozen_model import FrozenModel
-from millrace.engine.dataset.published import manifest_head
+from millrace.engine.dataset.json_files import Unreadable
+from millrace.engine.dataset.manifest import read_manifest_head
 from millrace.engine.video.reframe import Crop
 
 
@@ -27,16 +30,12 @@ class Framing(FrozenModel):
         return f"trained on {size}, cropped to the centre square of {whole}; crop live frames alike"
 
 
-class _Head(FrozenModel):
-    """The part of millrace.json that is read here."""
-
-    frames: tuple[Framing, ...] = ()
+FRAMINGS = TypeAdapter(tuple[Framing, ...])
 
 
 def manifest_framings(root: Path) -> tuple[Framing, ...]:
     """The framings in the manifest of a dataset that Millrace made; empty where there is none."""
     try:
-        head = manifest_head(root)
-        return () if head is None else _Head.model_validate_json(head).frames
-    except (OSError, ValueError):
+        return FRAMINGS.validate_python(read_manifest_head(root).frames)
+    except (Unreadable, ValidationError):
         return ()

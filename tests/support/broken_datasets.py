@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from conftest import IMAGE_SIZE, convert_here, data_path, matrix, read_meta, read_table, video_path
 from millrace.engine.dataset.groot_stats import RelativeGroup, groot_statistics
 from millrace.engine.dataset.problems import Report
-from millrace.engine.dataset.published import sha256
+from millrace.engine.dataset.record import FileRecord
 from support.synthetic import (
     SyntheticVideo,
     corrupt_bytes,
@@ -236,9 +236,7 @@ def rest_gripper(root: Path) -> None:
         for path in (root / folder).rglob("*.*")
         if path.is_file()
     ]
-    files = [
-        {"path": str(path), "num_bytes": (root / path).stat().st_size, "sha256": sha256(root / path)} for path in paths
-    ]
+    files = [FileRecord.of(root / path, path).model_dump(mode="json") for path in paths]
     (root / "millrace.json").write_text(json.dumps({"files": files, "at_rest": {"action": ["left_gripper"]}}))
 
 

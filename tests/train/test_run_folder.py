@@ -182,9 +182,12 @@ def test_a_dataset_is_known_by_its_contents(aloha_gr1: Path, tmp_path: Path) -> 
     copy = tmp_path / "copy"
     shutil.copytree(aloha_gr1, copy)
     assert dataset_digest(copy) == dataset_digest(aloha_gr1)
-    edit_json(copy / "millrace.json", lambda manifest: manifest["files"].pop())
+    edit_json(copy / "millrace.json", lambda manifest: manifest.update(files=manifest["files"][:-1]))
     assert dataset_digest(copy) != dataset_digest(aloha_gr1)
     assert robot_of(copy) == read_meta(copy, "info.json")["robot_type"] == "gr1"
+    (copy / "millrace.json").write_text("{}")
+    with pytest.raises(SettingsError, match=r"millrace\.json: files: Field required"):
+        dataset_digest(copy)
 
 
 def test_a_dataset_of_others_is_known_by_its_episodes(aloha_gr1: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import LOCAL, REPOSITORY, convert_here, files_of, video_path
 from millrace.engine.convert import convert
-from millrace.engine.dataset.published import MAX_LINE_BYTES
+from millrace.engine.dataset.json_files import MAX_LINE
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.planner import plan_splits
 from millrace.engine.planning.recipe import check_recipe
@@ -92,7 +92,7 @@ def test_a_manifest_is_not_read_past_a_line_without_end(tmp_path: Path, root: Pa
     manifest = tmp_path / "made/millrace.json"
     ours = manifest.read_bytes()
     with manifest.open("wb") as file:
-        file.seek(MAX_LINE_BYTES)  # what is skipped takes no space on the disk
+        file.seek(MAX_LINE)  # what is skipped takes no space on the disk
         file.write(b"\n" + ours)
     convert_here(tmp_path / "made", tmp_path / "out", robot="aloha", horizon=4)
     assert origins(tmp_path / "out") == [("made", 0), ("made", 1)]

@@ -4,33 +4,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from pydantic import Field
-
-from millrace.embodiments.frozen_model import FrozenModel
-from millrace.engine.dataset.json_files import Unreadable, is_file, parse_model, read_lines
+from millrace.engine.dataset.json_files import Unreadable, is_file
+from millrace.engine.dataset.manifest import Lineage, parse_episode, read_manifest_episodes, read_manifest_head
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.published import sha256
-from millrace.engine.dataset.record import FileRecord
+from millrace.engine.dataset.record import FileRecord, hash_file
 from millrace.engine.layout import MANIFEST
 from millrace.engine.sources.containment import why_foreign
 from millrace.engine.sources.parquet import is_hidden
-
-MAX_HEAD_CHARS = 64 << 20
-EPISODES_BEGIN = '"episodes": ['
-
-
-class Lineage(FrozenModel):
-    """What millrace.json says of one episode."""
-
-    files: tuple[FileRecord, ...]
-
-
-class Manifest(FrozenModel):
-    """The files of millrace.json; episodes are read a line at a time where they lie so."""
-
-    files: tuple[FileRecord, ...]
-    episodes: tuple[Lineage, ...] = ()
-    at_rest: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Problem]:
@@ -57,43 +37,19 @@ def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Pr
 
 def joints_at_rest(root: Path) -> Mapping[str, tuple[str, ...]]:
     """Joints by modality that no source of the conversion drives; none where millrace.json does not say."""
-    if not is_file(root / MANIFEST):
-        return {}
     try:
-        return _read_head(read_lines(root, MANIFEST))[0].at_rest
+        return read_manifest_head(root).at_rest
     except Unreadable:
         return {}  # manifest_problems says so
 
 
 def _listed_files(root: Path) -> Iterator[FileRecord]:
-    """Every file of millrace.json, which engine/output/commit.py writes an episode a line: one is held at a time."""
-    lines = read_lines(root, MANIFEST)
-    head, is_by_line = _read_head(lines)
-    yield from _files_of(head)
-    for number, line in lines:
-        if line.strip() == "]":
-            return
-        yield from parse_model(line.strip().removesuffix(","), Lineage, MANIFEST, line=number).files
-    if is_by_line:
-        raise Unreadable(Problem.of("meta-parse", MANIFEST, "is cut short"))
-
-
-def _read_head(lines: Iterator[tuple[int, str]]) -> tuple[Manifest, bool]:
-    """All before the first episode's line, True; all of a file that is laid out otherwise, False."""
-    head = ""
-    for _, line in lines:
-        if line.strip() == EPISODES_BEGIN:
-            return parse_model(head.rstrip().removesuffix(",") + "}", Manifest, MANIFEST), True
-        head += line
-        if len(head) > MAX_HEAD_CHARS:
-            raise Unreadable(Problem.of("meta-parse", MANIFEST, "is not laid out as Millrace writes it"))
-    return parse_model(head, Manifest, MANIFEST), False
-
-
-def _files_of(manifest: Manifest) -> Iterator[FileRecord]:
-    yield from manifest.files
-    for episode in manifest.episodes:
-        yield from episode.files
+    """Every file of millrace.json, one episode's in memory at a time."""
+    head = read_manifest_head(root)
+    yield from head.files
+    yield from (file for episode in head.episodes for file in episode.files)
+    for text in read_manifest_episodes(root):
+        yield from parse_episode(text, Lineage).files
 
 
 def _digest_problems(root: Path, record: FileRecord) -> Iterator[Problem]:
@@ -110,7 +66,7 @@ def _digest_problems(root: Path, record: FileRecord) -> Iterator[Problem]:
             yield Problem.of("digests", path, "is listed in millrace.json, but missing")
         elif num_bytes != record.num_bytes:
             yield Problem.of("digests", path, f"{num_bytes} bytes, but millrace.json says {record.num_bytes}")
-        elif sha256(root / path) != record.sha256:
+        elif hash_file(root / path) != record.sha256:
             yield Problem.of("digests", path, "is not the file that millrace.json describes: its SHA-256 differs")
     except OSError as error:
         yield Problem.of("digests", path, f"is listed in millrace.json, but cannot be read ({error.strerror})")

@@ -8,126 +8,99 @@ An error: the run stops, or trains something else than was asked. A warning: it 
 
 from pathlib import Path
 
-from millrace.engine.dataset.checks import Check
+from millrace.engine.dataset.checks import Check, error, warning
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
 from millrace.train.groot import HOW_TO_GET
 
 CHECKS: dict[str, Check] = {
     # robot
-    "embodiment-tag": Check("error", "GR00T has the embodiment tag.", f"For a robot of your own pass {DEFAULT_TAG}"),
-    "tag-unregistered": Check(
-        "error",
+    "embodiment-tag": error("GR00T has the embodiment tag.", f"For a robot of your own pass {DEFAULT_TAG}"),
+    "tag-unregistered": error(
         "The embodiment tag has a modality config.",
         "Pass --modality-config-path FILE.py with the robot's config; `millrace convert` writes one",
     ),
-    "tag-taken": Check(
-        "error",
-        "No file is given for a tag whose config GR00T has.",
-        f"Leave it out, or train as {DEFAULT_TAG}",
+    "tag-taken": error(
+        "No file is given for a tag whose config GR00T has.", f"Leave it out, or train as {DEFAULT_TAG}"
     ),
-    "tag-projector": Check(
-        "error", "The base model has a projector for the tag.", f"Pass {DEFAULT_TAG}, or another base model"
+    "tag-projector": error("The base model has a projector for the tag.", f"Pass {DEFAULT_TAG}, or another base model"),
+    "configs-differ": error(
+        "All datasets of a run have one config.", "Pass the right one as --modality-config-path FILE.py"
     ),
-    "configs-differ": Check(
-        "error", "All datasets of a run have one config.", "Pass the right one as --modality-config-path FILE.py"
-    ),
-    "config-unread": Check(
-        "warning",
+    "config-unread": warning(
         "The modality config can be read and judged.",
         "Make it run here: it needs gr00t and whatever it imports. A file of constants, as `millrace convert` writes "
         f"it for {DEFAULT_TAG}, needs neither",
     ),
     # base model
-    "base-model": Check(
-        "error",
+    "base-model": error(
         "The base model's config.json and processor_config.json can be read.",
         f"Name a checkpoint folder such as checkpoint-5000, or a model on the Hub: {CURRENT.base_model}",
     ),
-    "base-model-type": Check(
-        "error",
+    "base-model-type": error(
         "The base model is a GR00T model, or of a type that --import-module brings.",
         f"Pass --import-module FILE.py, which registers the type, or name a checkpoint of {CURRENT.name}",
     ),
-    "base-model-weights": Check(
-        "warning", "The base model's sizes are known.", "Download the model, and name its folder"
-    ),
-    "base-statistics": Check(
-        "error",
+    "base-model-weights": warning("The base model's sizes are known.", "Download the model, and name its folder"),
+    "base-statistics": error(
         "Statistics of the base model, where they are kept, are of the trained joints.",
         "Leave the flag out, and the dataset's own count; or name the base model's joints, by a modality config",
     ),
-    "model-dims": Check(
-        "error",
+    "model-dims": error(
         "The config's state and action fit the base model.",
         "Name fewer groups in the modality config, or choose a base model that takes more",
     ),
-    "model-horizon": Check("error", "The action chunk fits the base model.", "Name at most {most} delta_indices"),
+    "model-horizon": error("The action chunk fits the base model.", "Name at most {most} delta_indices"),
     # settings
-    "batch": Check(
-        "error",
+    "batch": error(
         "The global batch is per device x accumulation x workers.",
         "Pass --global-batch-size {near}, or change --num-gpus or --gradient-accumulation-steps",
     ),
-    "shards": Check(
-        "error",
+    "shards": error(
         "Every shard gets a part of an episode, or GR00T stops with 'All shards must ...'.",
         "Pass --shard-size {size}, or --episode-sampling-rate {rate}",
     ),
-    "shards-per-epoch": Check(
-        "error", "Every loader process gets a shard in each epoch.", "Pass {least} or more; the default is 100000"
+    "shards-per-epoch": error(
+        "Every loader process gets a shard in each epoch.", "Pass {least} or more; the default is 100000"
     ),
-    "learning-rate": Check(
-        "warning",
+    "learning-rate": warning(
         "The learning rate is near GR00T's.",
         f"The loss will hardly decrease, or diverge; begin with {CURRENT.learning_rate:g}",
     ),
     # machine
-    "groot": Check("error", "The gr00t package is there.", HOW_TO_GET),
-    "flash-attn": Check(
-        "error",
+    "groot": error("The gr00t package is there.", HOW_TO_GET),
+    "flash-attn": error(
         "flash-attn is there, where the backbone needs it.",
         f"pip install {CURRENT.pins['flash-attn']} --no-build-isolation (Python 3.10 or 3.12, with CUDA's compiler)",
     ),
-    "flash-attn-gpu": Check(
-        "error",
+    "flash-attn-gpu": error(
         "The backbone has a GPU, where it needs one.",
         "Train on GPUs; for a smoke test on a CPU name a small model of your own with --import-module",
     ),
-    "video-backend": Check(
-        "error", "GR00T's loader has its video decoder.", "{install}. Millrace's own loader, the default, does without"
+    "video-backend": error(
+        "GR00T's loader has its video decoder.", "{install}. Millrace's own loader, the default, does without"
     ),
-    "gpus": Check(
-        "error",
-        "The machine has the GPUs.",
-        "{fewer}, or join a cluster by --address; for a smoke test without GPUs pass --cpu",
+    "gpus": error(
+        "The machine has the GPUs.", "{fewer}, or join a cluster by --address; for a smoke test without GPUs pass --cpu"
     ),
-    "gpu-memory": Check(
-        "error", "Model and optimizer fit the GPU.", "{train} on more GPUs with DeepSpeed, or on larger ones"
-    ),
-    "gpu-memory-batch": Check(
-        "warning",
+    "gpu-memory": error("Model and optimizer fit the GPU.", "{train} on more GPUs with DeepSpeed, or on larger ones"),
+    "gpu-memory-batch": warning(
         "So does the batch, as far as is known.",
         "Pass a smaller --global-batch-size, or a larger --gradient-accumulation-steps, which keeps the batch",
     ),
-    "memory": Check("error", "Loader processes fit the memory.", "Pass {fewer}"),
-    "disk": Check("error", "The checkpoints fit the disk.", "{fewer}, or an --output-dir on a larger disk"),
-    "output-dir": Check("error", "The output folder can be written.", "Pass --output-dir with a folder of yours"),
-    "deepspeed": Check(
-        "error",
-        "DeepSpeed is installed where it trains.",
-        f"pip install {CURRENT.pins['deepspeed']}, or pass --use-ddp",
+    "memory": error("Loader processes fit the memory.", "Pass {fewer}"),
+    "disk": error("The checkpoints fit the disk.", "{fewer}, or an --output-dir on a larger disk"),
+    "output-dir": error("The output folder can be written.", "Pass --output-dir with a folder of yours"),
+    "deepspeed": error(
+        "DeepSpeed is installed where it trains.", f"pip install {CURRENT.pins['deepspeed']}, or pass --use-ddp"
     ),
-    "tensorboard": Check("error", "TensorBoard is installed, or not asked for.", "pip install tensorboard"),
-    "wandb": Check(
-        "error",
+    "tensorboard": error("TensorBoard is installed, or not asked for.", "pip install tensorboard"),
+    "wandb": error(
         "wandb, where asked for, is there and logged in.",
         "pip install wandb, then wandb login; or set WANDB_API_KEY or WANDB_MODE=offline",
     ),
-    "cluster": Check(
-        "warning",
-        "The run stays on this machine.",
-        "Datasets, base model and --output-dir must be on storage they share",
+    "cluster": warning(
+        "The run stays on this machine.", "Datasets, base model and --output-dir must be on storage they share"
     ),
 }
 

@@ -6,11 +6,11 @@
 
 Up to 8 of the source's episodes are taken, so many that each comes equally often among --episodes: every
 method converts these. CPU seconds are of all processes. The floor is measured between Millrace's own episodes, in
-one process, as a machine's speed drifts. Ray's rate is held against that of one process alone,
-times the workers, and beside it stands that of as many processes at once without Ray: what the machine itself
-loses when all cores are busy. startup_s: seconds from launching the process to the first record, less what one
-episode takes in a process alone, as that is work; beside it, a Ray Data pipeline that does nothing. A worker's
-memory is measured on examples/, in episodes of 400 and of 4000 frames.
+one process, as a machine's speed drifts. The rate of worker processes and of Ray is held against that of one
+process alone, times the workers, and against that of as many independent processes at once: what the machine itself
+loses when all cores are busy. startup: seconds from launching the process to the first record, less what one
+episode takes in a process alone, as that is work; bare: a pool of processes that import PyAV and pyarrow, and a Ray
+Data pipeline, which do nothing. A worker's memory is measured on examples/, in episodes of 400 and of 4000 frames.
 
 Needs Millrace with its extra `bench`, and Linux. Guide, ffmpeg and floor read whole mp4s (LeRobot v1 and v2).
 """
@@ -34,6 +34,7 @@ from benchmarks.report import (
     FFMPEG_CORES,
     FFMPEG_ONE,
     MILLRACE,
+    ExecutorFigures,
     Measured,
     describe_peaks,
     figures,
@@ -43,20 +44,23 @@ from benchmarks.report import (
 from benchmarks.runs import (
     EXAMPLE,
     EXAMPLE_MAP,
+    bare_pool_seconds,
     bare_ray_seconds,
     rate_of_processes,
     repeated,
     run_local,
-    run_ray,
+    run_workers,
     worker_peak_mb,
 )
 from millrace.engine.convert import plan_conversion
+from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.sources import Clip
 from millrace.engine.video.encode import VideoSettings
 
 MAX_DISTINCT_EPISODES = 8
+RAY, PROCESSES = "Ray", "processes"
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,11 @@ class Options:
     map: str = EXAMPLE_MAP
     """How joints become joints."""
     workers: str = "1,2"
-    """Ray workers to try, a comma between."""
+    """Numbers of workers to try, a comma between; local processes are more than one."""
     address: str | None = None
     """A running Ray cluster; by default an embedded Ray. A cluster's CPU and memory are not measured."""
     episodes: int = 64
-    """Episodes of each run through Ray, at least three for each worker."""
+    """Episodes of each run with workers, at least three for each worker."""
     rounds: int = 5
     """Times that everything is measured; medians are shown."""
     json: Path | None = None
@@ -151,18 +155,26 @@ def _measure_round(few: ConversionPlan, options: Options, measured: Measured) ->
     measured.stages.append(local.stage_seconds)
     many = repeated(few, options.episodes)
     for count in options.worker_counts:
-        run = run_ray(many, count, options.address)
         if options.address is None:
             at_once = local.rate if count == 1 else rate_of_processes(few, count)
             measured.process_efficiencies.setdefault(count, []).append(at_once / (count * local.rate))
-        measured.add(f"{MILLRACE}, Ray, {workers(count)}", run.cost)
-        measured.rates.setdefault(count, []).append(run.rate)
-        measured.efficiencies.setdefault(count, []).append(run.rate / (count * local.rate))
-        if run.ray_cores is not None:
-            measured.ray_cores.setdefault(count, []).append(run.ray_cores)
-        measured.startups.append(run.first_record_seconds - local.cost.wall)
+        for name, settings in _executors(options, count).items():
+            run = run_workers(many, settings)
+            measured.add(f"{MILLRACE}, {name}, {workers(count)}", run.cost)
+            measured.executors.setdefault(name, ExecutorFigures()).add(count, run, local)
     if options.address is None:
-        measured.bare_startups.append(bare_ray_seconds(options.worker_counts[0]))
+        most = max(options.worker_counts)
+        measured.executors[RAY].bare_startups.append(bare_ray_seconds(most))
+        if PROCESSES in measured.executors:
+            measured.executors[PROCESSES].bare_startups.append(bare_pool_seconds(most))
+
+
+def _executors(options: Options, num_workers: int) -> dict[str, Workers]:
+    """What to run by the table's name; one local worker is the process alone."""
+    ray = {RAY: Workers(num_workers, options.address, executor="ray")}
+    if num_workers == 1 or options.address is not None:
+        return ray
+    return {PROCESSES: Workers(num_workers, executor="local"), **ray}
 
 
 def _measure_baselines(episodes: list[list[Clip]], settings: VideoSettings, measured: Measured) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-# What Ray Data calls the processes in which episodes are converted.
-WORKER = "ray::MapWorker"
+# In the command lines of processes in which episodes are converted: Ray Data's actors, and the local executor's.
+WORKERS = ("ray::MapWorker", "execution.local import serve_worker")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def typical(costs: list[Cost]) -> Cost:
 
 
 def worker_peaks_mb() -> list[float]:
-    """Peak resident memory of every Ray worker that descends from this process, MB (Linux)."""
-    return [_peak_mb(pid) for pid, title in _descendants(os.getpid()) if title.startswith("ray::")]
+    """Peak resident memory of every worker that descends from this process, MB (Linux)."""
+    return [_peak_mb(pid) for pid, title in _descendants(os.getpid()) if _is_worker(title)]
 
 
 def process_cpu_seconds(pid: int) -> float:
@@ -59,8 +59,12 @@ def descendants_cpu_seconds(*, workers: bool = True) -> float:
 
     workers: count the processes that convert episodes, too.
     """
-    ticks = sum(_ticks(pid) for pid, title in _descendants(os.getpid()) if workers or not title.startswith(WORKER))
+    ticks = sum(_ticks(pid) for pid, title in _descendants(os.getpid()) if workers or not _is_worker(title))
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _is_worker(title: str) -> bool:
+    return any(name in title for name in WORKERS)
 
 
 def _descendants(ancestor: int) -> list[tuple[int, str]]:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from benchmarks.floor import Floor
 from benchmarks.measure import Cost, typical
+from benchmarks.runs import Run
 
 MILLRACE = "millrace"
 FFMPEG_ONE = "ffmpeg, one process"
@@ -17,23 +18,41 @@ FFMPEG_CORES = "ffmpeg, one process per core"
 
 
 @dataclass
+class ExecutorFigures:
+    """What was found of an executor; a value for each round.
+
+    rates, efficiencies, driver_cores: by number of workers. startups: to the first record. bare_startups: of workers
+    that do nothing. Empty where nothing was measured.
+    """
+
+    rates: dict[int, list[float]] = field(default_factory=dict)
+    efficiencies: dict[int, list[float]] = field(default_factory=dict)
+    driver_cores: dict[int, list[float]] = field(default_factory=dict)
+    startups: list[float] = field(default_factory=list)
+    bare_startups: list[float] = field(default_factory=list)
+
+    def add(self, num_workers: int, run: Run, alone: Run) -> None:
+        """Another round's run, held against that of one process alone."""
+        self.rates.setdefault(num_workers, []).append(run.rate)
+        self.efficiencies.setdefault(num_workers, []).append(run.rate / (num_workers * alone.rate))
+        if run.driver_cores is not None:
+            self.driver_cores.setdefault(num_workers, []).append(run.driver_cores)
+        self.startups.append(run.first_record_seconds - alone.cost.wall)
+
+
+@dataclass
 class Measured:
     """Costs by method, in the order of the table, and the rest of what was found; a value for each round.
 
-    floors: means over the episodes. rates, efficiencies, process_efficiencies (of as many processes without Ray),
-    ray_cores: by number of workers. bare_startups: of a Ray Data pipeline that does nothing. peaks_mb: by episode
-    length. Empty where nothing was measured.
+    floors: means over the episodes. executors: by name. process_efficiencies: of independent processes, by their
+    number. peaks_mb: by episode length. Empty where nothing was measured.
     """
 
     costs: dict[str, list[Cost]] = field(default_factory=dict)
     floors: list[Floor] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)
-    rates: dict[int, list[float]] = field(default_factory=dict)
-    efficiencies: dict[int, list[float]] = field(default_factory=dict)
+    executors: dict[str, ExecutorFigures] = field(default_factory=dict)
     process_efficiencies: dict[int, list[float]] = field(default_factory=dict)
-    ray_cores: dict[int, list[float]] = field(default_factory=dict)
-    startups: list[float] = field(default_factory=list)
-    bare_startups: list[float] = field(default_factory=list)
     peaks_mb: dict[str, float] = field(default_factory=dict)
 
     def add(self, method: str, cost: Cost) -> None:
@@ -46,7 +65,7 @@ def figures(measured: Measured) -> dict[str, object]:
 
     ffmpeg_cpu_s: of its two ways the one that costs less. startup_s: seconds from launching the process
     to the first record, less what one episode takes in a process alone: that is work, not startup.
-    ray_efficiency: with the most workers. ray_cores: what Ray and the driver kept busy beside them.
+    driver_cores: what the driver and Ray kept busy beside the workers.
     """
     costs = {name: typical(found) for name, found in measured.costs.items()}
     ffmpeg = [costs[name].cpu for name in (FFMPEG_ONE, FFMPEG_CORES) if name in costs]
@@ -55,15 +74,20 @@ def figures(measured: Measured) -> dict[str, object]:
         **baselines,
         "millrace_cpu_s": costs[MILLRACE].cpu,
         **({"floor_cpu_s": median(floor.total for floor in measured.floors)} if measured.floors else {}),
-        "ray_efficiency": median(measured.efficiencies[max(measured.efficiencies)]),
-        "ray_efficiencies": _by_count(measured.efficiencies),
         "process_efficiencies": _by_count(measured.process_efficiencies) or None,
-        "ray_cores": _by_count(measured.ray_cores) or None,
-        "startup_s": median(measured.startups),
-        "bare_ray_startup_s": median(measured.bare_startups) if measured.bare_startups else None,
+        "executors": {name: _executor_figures(found) for name, found in measured.executors.items()},
         "worker_rss_mb": {frames: round(peak) for frames, peak in measured.peaks_mb.items()} or None,
-        "episodes_per_second": _by_count(measured.rates),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _executor_figures(found: ExecutorFigures) -> dict[str, object]:
+    return {
+        "episodes_per_second": _by_count(found.rates),
+        "efficiencies": _by_count(found.efficiencies),
+        "driver_cores": _by_count(found.driver_cores) or None,
+        "startup_s": median(found.startups),
+        "bare_startup_s": median(found.bare_startups) if found.bare_startups else None,
     }
 
 
@@ -72,22 +96,30 @@ def _by_count(found: dict[int, list[float]]) -> dict[str, float]:
 
 
 def print_tables(measured: Measured, console: Console) -> None:
-    """Costs by method, where an episode's time goes, and how Ray did."""
+    """Costs by method, where an episode's time goes, and how the executors did."""
     console.print(_cost_table(measured))
     console.print(_stage_table(measured))
-    for count, rates in measured.rates.items():
-        beside = ""
-        if count in measured.process_efficiencies:
-            processes, cores = median(measured.process_efficiencies[count]), median(measured.ray_cores[count])
-            beside = f" ({processes:.1%} without Ray); cores that Ray itself keeps busy: {cores:.2f}"
-        efficiency = median(measured.efficiencies[count])
-        console.print(
-            f"Ray, {workers(count)}: {median(rates):.2f} episodes/s, each {efficiency:.1%} of a process alone{beside}"
-        )
-    startup = f"startup: {median(measured.startups):.1f} s to the first record, less the work on one episode"
-    if measured.bare_startups:
-        startup += f"; {median(measured.bare_startups):.1f} s to the first row of a pipeline that does nothing"
-    console.print(startup)
+    console.print(_executor_table(measured))
+
+
+def _executor_table(measured: Measured) -> Table:
+    """How executors did against one process alone, and against as many independent processes."""
+    table = _table(
+        "workers", "episodes/s", "of a process alone", "of processes", "driver, cores", "startup, s", "bare, s"
+    )
+    for name, found in measured.executors.items():
+        for count, rates in found.rates.items():
+            efficiency, independent = median(found.efficiencies[count]), measured.process_efficiencies.get(count)
+            table.add_row(
+                f"{name}, {workers(count)}",
+                f"{median(rates):.2f}",
+                f"{efficiency:.1%}",
+                f"{efficiency / median(independent):.1%}" if independent else "",
+                f"{median(found.driver_cores[count]):.2f}" if count in found.driver_cores else "",
+                f"{median(found.startups):.1f}",
+                f"{median(found.bare_startups):.1f}" if found.bare_startups else "",
+            )
+    return table
 
 
 def workers(count: int) -> str:

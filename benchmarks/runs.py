@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,7 +17,7 @@ from benchmarks.lengthen import lengthened
 from benchmarks.measure import Cost, descendants_cpu_seconds, measure, worker_peaks_mb
 from millrace.engine.convert import Summary, Workers, plan_conversion, run_plan
 from millrace.engine.dataset.record import EpisodeRecord, EpisodeResult
-from millrace.engine.execution.ray_data import connected
+from millrace.engine.execution.ray_data import ray_data_session
 from millrace.engine.planning.plan import ConversionPlan, Job
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Watch
@@ -36,9 +37,9 @@ FLOOR_EVERY = 4
 class Run:
     """A whole conversion.
 
-    rate: episodes a second of its steady part. first_record_seconds: with Ray, from the launch of the
-    process on. ray_cores: cores that Ray and this process kept busy beside the workers, in the steady
-    part. peak_mb: of the largest Ray worker. floor: of the same episodes, measured between them. None where
+    rate: episodes a second of its steady part. first_record_seconds: with workers, from the launch of the
+    process on. driver_cores: cores that this process and Ray kept busy beside the workers, in the steady
+    part. peak_mb: of the largest worker. floor: of the same episodes, measured between them. None where
     they were not measured.
     """
 
@@ -46,7 +47,7 @@ class Run:
     rate: float
     first_record_seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)
-    ray_cores: float | None = None
+    driver_cores: float | None = None
     peak_mb: float | None = None
     floor: Floor | None = None
 
@@ -70,9 +71,9 @@ def run_local(plan: ConversionPlan, *, with_floor: bool = False) -> Run:
     return in_fresh_process(_run_local, plan, with_floor=with_floor)
 
 
-def run_ray(plan: ConversionPlan, num_workers: int, address: str | None) -> Run:
-    """An embedded Ray, or the cluster at `address`; of that neither CPU nor memory is seen from here."""
-    return in_fresh_process(_run_ray, plan, num_workers, address, launched=time())
+def run_workers(plan: ConversionPlan, workers: Workers) -> Run:
+    """Worker processes, with Ray or without; of a cluster neither CPU nor memory is seen from here."""
+    return in_fresh_process(_run_workers, plan, workers, launched=time())
 
 
 def rate_of_processes(plan: ConversionPlan, num_processes: int) -> float:
@@ -86,12 +87,17 @@ def bare_ray_seconds(num_workers: int) -> float:
     return in_fresh_process(_run_bare_ray, num_workers, launched=time())
 
 
+def bare_pool_seconds(num_workers: int) -> float:
+    """Seconds from the launch of a process to the first answer of a pool of processes that import PyAV and pyarrow."""
+    return in_fresh_process(_run_bare_pool, num_workers, launched=time())
+
+
 def worker_peak_mb(num_frames: int) -> float:
     """Peak memory of a Ray worker that converts ALOHA episodes of that many frames."""
     plan = plan_conversion(Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark.", task_all=True))
     with tempfile.TemporaryDirectory() as folder:
         long = lengthened(plan, num_frames, Path(folder))
-        peak = run_ray(repeated(long, 4), 1, None).peak_mb
+        peak = run_workers(repeated(long, 4), Workers(1, executor="ray")).peak_mb
     assert peak is not None, "an embedded Ray's workers descend from the run"
     return peak
 
@@ -157,7 +163,8 @@ def _floor(clips: list[Clip], job: Job) -> Floor:
     return episode_floor(clips, job.video, crop=job.crop)
 
 
-def _run_ray(plan: ConversionPlan, num_workers: int, address: str | None, *, launched: float) -> Run:
+def _run_workers(plan: ConversionPlan, workers: Workers, *, launched: float) -> Run:
+    assert workers.num is not None, "rates are held against so many processes"
     results: list[tuple[float, int]] = []
     cpu: list[float] = []
     beside: list[tuple[float, float]] = []
@@ -166,21 +173,21 @@ def _run_ray(plan: ConversionPlan, num_workers: int, address: str | None, *, lau
 
     def on_result(result: EpisodeResult) -> None:
         results.append((time(), plan.episodes[result.index].num_frames))
-        if len(results) in (2 * num_workers, num_episodes - num_workers) and address is None:
+        if len(results) in (2 * workers.num, num_episodes - workers.num) and workers.address is None:
             beside.append((time(), process_time() + descendants_cpu_seconds(workers=False)))
-        if len(results) == num_episodes and address is None:
-            # Ray's processes end with the run, and would then count as this one's children as well.
+        if len(results) == num_episodes and workers.address is None:
+            # Workers end with the run, and would then count as this one's children as well.
             cpu.append(descendants_cpu_seconds())
             peaks.extend(worker_peaks_mb())
 
     started, own = perf_counter(), process_time()
-    _convert(plan, Workers(num_workers, address), on_result)
+    _convert(plan, workers, on_result)
     wall, own = perf_counter() - started, process_time() - own
     return Run(
         Cost((own + cpu[0]) / num_episodes if cpu else None, wall / num_episodes),
-        rate=steady_rate(results, num_workers=num_workers),
+        rate=steady_rate(results, num_workers=workers.num),
         first_record_seconds=results[0][0] - launched,
-        ray_cores=_slope(beside) if beside else None,
+        driver_cores=_slope(beside) if beside else None,
         peak_mb=max(peaks, default=None),
     )
 
@@ -193,11 +200,22 @@ class _Idle:
 
 
 def _run_bare_ray(num_workers: int, *, launched: float) -> float:
-    with connected(num_workers, None) as data:
+    with ray_data_session(num_workers, None) as data:
         pool = data.ActorPoolStrategy(size=num_workers)
         rows = data.from_items([{"row": row} for row in range(num_workers)], override_num_blocks=num_workers)
         next(iter(rows.map(_Idle, compute=pool, num_cpus=1).iter_rows()))
         return time() - launched
+
+
+def _run_bare_pool(num_workers: int, *, launched: float) -> float:
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=_import_libraries) as pool:
+        pool.submit(_import_libraries).result()
+        return time() - launched
+
+
+def _import_libraries() -> None:
+    import_module("av")
+    import_module("pyarrow")
 
 
 def _slope(points: list[tuple[float, float]]) -> float:

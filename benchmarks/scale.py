@@ -25,7 +25,7 @@ from rich.table import Table
 
 from millrace.engine.convert import Workers, convert, plan_conversion
 from millrace.engine.dataset.record import EpisodeRecord, FileRecord
-from millrace.engine.execution.ray_data import connected, rows
+from millrace.engine.execution.ray_data import batch_rows, ray_data_session
 from millrace.engine.layout import WORK, EpisodePaths
 from millrace.engine.output.commit import commit
 from millrace.engine.output.ledger import Ledger
@@ -96,9 +96,9 @@ def measure(num_episodes: int) -> Found:
         started = perf_counter()
         plan = plan_conversion(Recipe.single(source, map=MAP))
         plan_seconds, planned_mb = perf_counter() - started, _peak_mb()
-        with connected(NUM_WORKERS, None) as data:
+        with ray_data_session(NUM_WORKERS, None) as data:
             started = perf_counter()
-            rows(data, plan.episodes, NUM_WORKERS)
+            batch_rows(data, plan.episodes, NUM_WORKERS)
             hand_over_seconds = perf_counter() - started
         started = perf_counter()
         (out / WORK).mkdir(parents=True)

@@ -1,6 +1,5 @@
 """`millrace convert`."""
 
-import os
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +13,8 @@ from millrace.commands.flags import Flag, option
 from millrace.commands.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
 from millrace.engine.convert import convert, estimate
 from millrace.engine.errors import EpisodesFailed, RecipeError
-from millrace.engine.execution.workers import Workers
+from millrace.engine.execution.capacity import usable_cores
+from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.planning.recipe import Recipe, is_share
 from millrace.engine.planning.recipe_file import read_recipe
 from millrace.engine.run import Rerun
@@ -93,6 +93,10 @@ class Convert:
     """Put some episodes into OUT_heldout, for evaluation: a share such as 0.05 or 1/20, or a list such as 3,7."""
     workers: Annotated[int | None, option("CORES")] = None
     """Cores to use; by default all."""
+    executor: Annotated[ExecutorName, option("auto|local|ray")] = "auto"
+    """What runs the episodes: processes of this machine (local), which start at once, or Ray Data (ray). auto takes Ray
+    Data where --address or RAY_ADDRESS names a cluster, and where this machine alone would need more than five
+    minutes, at 800 frames a second on each core; GPUs are always used through Ray."""
     address: Annotated[str | None, option("ADDRESS")] = None
     """A running Ray cluster, for example "auto"; OUT must be a folder that all nodes share."""
     device: Annotated[Device | None, option("auto|cpu|cuda")] = None
@@ -101,7 +105,7 @@ class Convert:
     gpu_share: Annotated[float, arg(metavar="SHARE")] = GPU_SHARE
     """Share of a GPU that each worker takes, if it uses one."""
     local: Flag = False
-    """Without Ray, in this process."""
+    """In this process, for debugging; the same as --executor local --workers 1."""
     overwrite: Flag = False
     """Delete what an earlier run made in OUT."""
     verify: Flag = False
@@ -128,11 +132,11 @@ class Convert:
         """Convert, or with --dry-run print what would be done."""
         out = self._out()
         recipe = self._recipe()
-        console, workers = Console(), Workers(self.workers, self.address, self.local, self.gpu_share)
+        console, workers = Console(), Workers(self.workers, self.address, self.local, self.gpu_share, self.executor)
         if self.dry_run:
-            num_workers = 1 if self.local else self.workers or os.cpu_count() or 1
-            if self.address is None:
-                num_workers = min(num_workers, os.cpu_count() or 1)
+            num_workers = 1 if self.local else self.workers or usable_cores()
+            if workers.cluster is None:
+                num_workers = min(num_workers, usable_cores())
             found = estimate(recipe, out, workers=workers, overwrite=self.overwrite)
             print_estimate(found, num_workers, console)
             return 0

@@ -32,8 +32,8 @@ class Pipeline:
     """
 
     file: Annotated[Path, tyro.conf.Positional, arg(metavar="FILE.yaml")]
-    """Any of the sections convert (recipe, out, holdout, workers, address, local, gpu_share, skip_bad, verify),
-    finetune, evaluate and upload (keys: the flags of these commands); paths are relative to the file."""
+    """Any of the sections convert (recipe, out, holdout, workers, executor, address, local, gpu_share, skip_bad,
+    verify), finetune, evaluate and upload (keys: the flags of these commands); paths are relative to the file."""
     dry_run: Flag = False
     """Only check the file, and list the steps."""
     debug: Flag = False

@@ -15,7 +15,7 @@ from millrace.commands.upload import Upload
 from millrace.embodiments.errors import MillraceError
 from millrace.embodiments.robot import is_path
 from millrace.engine.errors import SeveralProblems
-from millrace.engine.execution.workers import Workers
+from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.layout import META
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.recipe import Recipe
@@ -43,6 +43,7 @@ class ConvertKeys:
     address: str | None = None
     local: bool = False
     gpu_share: float = GPU_SHARE
+    executor: ExecutorName = "auto"
     skip_bad: bool = False
     verify: bool = False
 
@@ -98,7 +99,7 @@ def _read_convert(file: PipelineFile) -> ConvertSection | None:
     keys = ConvertKeys(**values)
     settings = {} if keys.holdout is None else {"holdout": keys.holdout}
     try:
-        workers = Workers(keys.workers, keys.address, keys.local, keys.gpu_share)
+        workers = Workers(keys.workers, keys.address, keys.local, keys.gpu_share, keys.executor)
         if isinstance(keys.recipe, Path):
             return ConvertSection(read_recipe(keys.recipe, **settings), keys, workers)
         return ConvertSection(parse_recipe(file.subsection("convert", "recipe"), **settings), keys, workers)

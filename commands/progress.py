@@ -141,7 +141,8 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     copied, encoded = summary.num_copied_clips, summary.num_clips - summary.num_copied_clips
     table.add_row("clips", f"{encoded:,} encoded, {copied:,} copied as they were")
     table.add_row("size", decimal(summary.num_bytes))
-    table.add_row("time", f"{summary.wall_seconds:.1f} s, {_format_factor(summary.realtime_factor)} x realtime")
+    by = "" if summary.executor is None else f", by {summary.executor}"
+    table.add_row("time", f"{summary.wall_seconds:.1f} s, {_format_factor(summary.realtime_factor)} x realtime{by}")
     stages = sorted(summary.stage_seconds.items(), key=lambda stage: -stage[1])
     if stages:
         table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))

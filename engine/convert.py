@@ -155,12 +155,12 @@ def _run_all(todo: list[OutputSplit], run: Callable[[ConversionPlan, Path], Summ
 
 
 def _one_connection(workers: Workers) -> AbstractContextManager[object]:
-    """One Ray session for several datasets and for probing GPUs, as it takes seconds to start."""
-    if workers.local:
+    """One connection to a cluster, for its GPUs to be probed and for all datasets."""
+    if workers.cluster is None:
         return nullcontext()
-    from millrace.engine.execution.ray_data import connected
+    from millrace.engine.execution.ray_session import ray_session
 
-    return connected(workers.num, workers.address)
+    return ray_session(None, workers.cluster)
 
 
 def _finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> Summary:

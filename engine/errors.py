@@ -120,6 +120,10 @@ class NoScratchSpace(MillraceError):
     """The machine's folder for temporary files is too small, or cannot be written to."""
 
 
+class WorkersFailed(MillraceError):
+    """Worker processes end before they can work."""
+
+
 class ClusterFailed(MillraceError):
     """Ray, or a node of its cluster, cannot do the work."""
 

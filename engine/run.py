@@ -2,16 +2,17 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import writing_to
-from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, FaultCode, OutputFailed
+from millrace.engine.execution.executor import Executor, Folders
+from millrace.engine.execution.local import InlineExecutor
 from millrace.engine.execution.retry import retry
-from millrace.engine.execution.workers import Workers
+from millrace.engine.execution.workers import Workers, choose_executor
 from millrace.engine.layout import QUARANTINE
 from millrace.engine.output.commit import commit
 from millrace.engine.output.folder import claim_output, remove_strays
@@ -19,8 +20,7 @@ from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import skip_failed_episodes, write_quarantine
 from millrace.engine.output.renumber import renumber_episodes
 from millrace.engine.planning.numbering import Key, remove_episodes, remove_unused_tasks
-from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, first_fault
-from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.planning.plan import ConversionPlan, first_fault
 from millrace.engine.summary import Summary, summarize
 
 
@@ -73,7 +73,8 @@ def run_plan(
         claim_output(out, sources, overwrite=rerun.overwrite, reopen=rerun.skip_bad) as scratch,
     ):
         (out / QUARANTINE).unlink(missing_ok=True)
-        return _Run(out, scratch, workers, started, rerun, watch).finish(plan)
+        executor = choose_executor(workers, plan)
+        return _Run(out, scratch, executor, started, rerun, watch).finish(plan)
 
 
 def as_left(plan: ConversionPlan, out: Path, rerun: Rerun) -> ConversionPlan:
@@ -92,8 +93,11 @@ def without_skipped(plan: ConversionPlan, out: Path) -> ConversionPlan:
 class _Run:
     """One run: from a plan to a finished dataset."""
 
-    def __init__(self, out: Path, scratch: Path, workers: Workers, started: float, rerun: Rerun, watch: Watch) -> None:
-        self.out, self.scratch, self.workers, self.started = out, scratch, workers, started
+    def __init__(
+        self, out: Path, scratch: Path, executor: Executor, started: float, rerun: Rerun, watch: Watch
+    ) -> None:
+        self.out, self.scratch, self.executor, self.started = out, scratch, executor, started
+        self.folders = Folders(out.absolute(), scratch.absolute())
         self.rerun, self.watch = rerun, watch
         self.converted: set[Key] = set()
 
@@ -122,9 +126,9 @@ class _Run:
             ledger.vacate(episode.index)
         ledger.sync()
         self.watch.on_plan(plan, len(plan.episodes) - len(todo))
-        results = _results(todo, plan, self.out, self.scratch, self.workers)
+        results = self.executor.run(todo, plan.job, self.folders) if todo else iter(())
         failed = [failure for result in results if (failure := self._take(result, ledger))]
-        again = self._retry(failed, plan, self.out)
+        again = self._retry(failed, plan, self.folders)
         failures = [failure for result in again if (failure := self._take(result, ledger))]
         for failure in failures:
             ledger.append(failure)
@@ -142,11 +146,13 @@ class _Run:
         self.converted.add(result.key)
         return None
 
-    def _retry(self, failures: Sequence[EpisodeFailure], plan: ConversionPlan, out: Path) -> Iterator[EpisodeResult]:
+    def _retry(
+        self, failures: Sequence[EpisodeFailure], plan: ConversionPlan, folders: Folders
+    ) -> Iterator[EpisodeResult]:
         if num_tried := sum(first_fault(plan.episodes[failure.index], plan.job) is None for failure in failures):
             self.watch.on_retry(num_tried)
-        folders = out.absolute(), self.scratch.absolute()
-        return retry(failures, plan.episodes, plan.job, *folders, is_local=self.workers.local)
+        is_inline = isinstance(self.executor, InlineExecutor)
+        return retry(failures, plan.episodes, plan.job, folders, is_inline=is_inline)
 
     def _retry_skipped(self, plan: ConversionPlan) -> None:
         """Try the skipped episodes again in a scratch folder; those that fail of their data again stay skipped."""
@@ -154,14 +160,14 @@ class _Run:
             planned = {episode.key: episode for episode in plan.episodes}
             skipped = [failure for failure in ledger.skipped if failure.key in planned]
             now = [failure.model_copy(update={"index": planned[failure.key].index}) for failure in skipped]
-            tried = self.scratch / "tried"
+            tried = Folders(self.folders.scratch / "tried", self.folders.scratch)
             # Disk, network or memory may hide data that can be read by now: planned again, it fails by name.
             again = {
                 result.key
                 for result in self._retry(now, plan, tried)
                 if isinstance(result, EpisodeRecord) or not result.code.is_of_episode
             }
-            shutil.rmtree(tried, ignore_errors=True)
+            shutil.rmtree(tried.out, ignore_errors=True)
             if again:
                 ledger.unskip(again)
 
@@ -178,27 +184,5 @@ class _Run:
     def _commit(self, plan: ConversionPlan, ledger: Ledger) -> Summary:
         remove_strays(self.out, plan)
         commit(plan, ledger, self.out, self.scratch)
-        return summarize(plan, ledger, self.converted, started=self.started)
-
-
-def _results(
-    todo: list[EpisodePlan], plan: ConversionPlan, out: Path, scratch: Path, workers: Workers
-) -> Iterator[EpisodeResult]:
-    if not todo:
-        return
-    if workers.local:
-        reader = RowReader()
-        for episode in todo:
-            yield convert_episode(episode, plan.job, out.absolute(), scratch.absolute(), reader=reader)
-        return
-    # Ray takes a second to import; nothing else needs it.
-    if plan.job.gpu is not None:
-        from millrace.engine.execution.actors import convert_with_gpus
-
-        yield from convert_with_gpus(todo, plan.job, out.absolute(), scratch.absolute(), workers=workers)
-        return
-    from millrace.engine.execution.ray_data import convert_in_parallel
-
-    yield from convert_in_parallel(
-        todo, plan.job, out.absolute(), scratch.absolute(), num_workers=workers.num, address=workers.address
-    )
+        summary = summarize(plan, ledger, self.converted, started=self.started)
+        return replace(summary, executor=str(self.executor) if self.converted else None)

@@ -19,8 +19,8 @@ class Summary:
 
     source_seconds and stage_seconds (wall time over all workers): of the episodes that this run converted.
     quarantined: what --skip-bad skipped. was_finished: there was nothing to do. redone: why clips that a GPU should
-    have made were made on the CPU. warnings: of all episodes, by source and kind. held_out: the same of the held-out
-    episodes.
+    have made were made on the CPU. warnings: of all episodes, by source and kind. executor: what ran
+    this run's episodes, if there were any. held_out: the same of the held-out episodes.
     """
 
     num_episodes: int
@@ -39,6 +39,7 @@ class Summary:
     was_finished: bool
     redone: tuple[str, ...] = ()
     warnings: tuple[WarningSum, ...] = ()
+    executor: str | None = None
     held_out: "Summary | None" = None
 
     @property

@@ -59,6 +59,7 @@ IMPORTERS = {
 TRAIN_MAY_USE = (
     "millrace.engine.about",
     "millrace.engine.dataset",
+    "millrace.engine.execution.capacity",
     "millrace.engine.execution.ray_session",
     "millrace.engine.layout",
     "millrace.engine.sources.templates",

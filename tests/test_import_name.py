@@ -60,7 +60,7 @@ def test_every_public_name_is_there() -> None:
 
 def test_a_conversion_with_ray_works_beside_modules_of_these_names(folder: Path) -> None:
     write_dataset(folder / "source", lengths=(41, 33))
-    flags = ["--map", "aloha_to_gr1", "--image-size", "64", "--workers", "2"]
+    flags = ["--map", "aloha_to_gr1", "--image-size", "64", "--workers", "2", "--executor", "ray"]
     done = run(folder, "-m", "millrace", "convert", "source", "out", *flags)
     assert done.returncode == 0, done.stderr
     code = "import millrace; report = millrace.validate('out'); print(report.is_valid, type(report) is millrace.Report)"

@@ -9,7 +9,6 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
@@ -19,7 +18,8 @@ from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, Ray
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import GpuLost
 from millrace.engine.execution.cluster import alive_nodes, check_nodes, has
-from millrace.engine.execution.ray_data import AREA_MEMORY_BYTES, EpisodeWorker, turn
+from millrace.engine.execution.episode_worker import AREA_MEMORY_BYTES, EpisodeWorker, schedule_key
+from millrace.engine.execution.executor import Folders
 from millrace.engine.execution.ray_session import ray_session
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import EpisodePlan, Job
@@ -80,20 +80,29 @@ def with_sessions(workers: Workers, gpu: Gpu | None) -> Workers:
     return replace(workers, gpu_share=max(workers.gpu_share, share))
 
 
-def convert_with_gpus(
-    plans: Sequence[EpisodePlan], job: Job, out: Path, scratch: Path, *, workers: Workers
-) -> Iterator[EpisodeResult]:
-    """Yield each episode's result as it is done, in any order; see `convert_in_parallel`.
+@dataclass(frozen=True)
+class ActorExecutor:
+    """Converts on GPU workers and CPU workers of an embedded Ray or a cluster.
 
-    If no GPU is left, CPU workers do the rest, with the same bytes.
-
-    Raises:
-        GpuLost: the dataset wants NVENC, and there is no GPU, or none any more, that a worker could have.
+    workers: how many, at which address, and the share of a GPU for each.
     """
-    with ray_session(workers.num, workers.address):
-        if workers.address is not None:
-            check_nodes(plans, scratch)
-        yield from _Crew(plans, job, (out, scratch), with_sessions(workers, job.gpu)).run()
+
+    workers: Workers
+
+    def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Iterator[EpisodeResult]:
+        """Yield each result as it comes. If no GPU is left, CPU workers do the rest, with the same bytes.
+
+        Raises:
+            GpuLost: the dataset wants NVENC, and there is no GPU, or none any more, that a worker could have.
+        """
+        cluster = self.workers.cluster
+        with ray_session(self.workers.num, cluster):
+            if cluster is not None:
+                check_nodes(plans, folders.scratch)
+            yield from _Crew(plans, job, folders, with_sessions(self.workers, job.gpu)).run()
+
+    def __str__(self) -> str:
+        return "GPU and CPU workers of Ray"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +118,11 @@ class _Worker:
 class _Crew:
     """All workers, by the Ray reference of their next result, and the episodes that wait for a worker."""
 
-    def __init__(self, plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path], workers: Workers) -> None:
+    def __init__(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders, workers: Workers) -> None:
         self.stages, self.cameras, self.folders, self.wanted = job.video.backends, job.cameras, folders, workers
         self.needs_gpu = job.video.backends.encoder == NVENC
         self.jobs = {"gpu": ray.put(job), "cpu": ray.put(replace(job, gpu=None))}
-        self.waiting = deque(sorted(plans, key=turn))
+        self.waiting = deque(sorted(plans, key=schedule_key))
         self.for_cores: deque[EpisodePlan] = deque()
         self.lost: set[int] = set()  # episodes over which a worker with a GPU died
         self.at_work: dict[Any, _Worker] = {}
@@ -142,7 +151,11 @@ class _Crew:
         if kind == "cpu":
             resources |= {"num_gpus": 0, "memory": AREA_MEMORY_BYTES}
         for _ in range(num_workers):
-            actor = ray.remote(EpisodeWorker).options(**resources).remote(self.jobs[kind], *self.folders)
+            actor = (
+                ray.remote(EpisodeWorker)
+                .options(**resources)
+                .remote(self.jobs[kind], self.folders.out, self.folders.scratch)
+            )
             self.at_work[actor.__ray_ready__.remote()] = _Worker(kind, actor)
 
     def _heard(self, worker: _Worker, reference: Any) -> Iterator[EpisodeResult]:

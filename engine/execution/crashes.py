@@ -7,11 +7,11 @@ from pathlib import Path
 
 from millrace.engine.sources.damage import naming
 
-MAX_DEATHS = 3
+MAX_CRASHES = 3
 
 
 @contextmanager
-def attempt(index: int, scratch: Path) -> Iterator[int]:
+def count_crashes(index: int, scratch: Path) -> Iterator[int]:
     """Note on disk that an episode was started, until it ends; a process that crashes in between leaves the note.
 
     Args:
@@ -19,12 +19,12 @@ def attempt(index: int, scratch: Path) -> Iterator[int]:
         scratch: The run's own folder; each note holds the process IDs that began the episode.
 
     Yields:
-        How many processes died over this episode in this run.
+        How many workers crashed over this episode in this run.
     """
     note = scratch / f"{index}.attempts"
     with naming(note), note.open("a+") as file:
         file.seek(0)
-        num_deaths = len(file.readlines())
+        num_crashes = len(file.readlines())
         file.write(f"{os.getpid()}\n")
-    yield num_deaths
+    yield num_crashes
     note.unlink(missing_ok=True)  # another may have ended it, where this worker was given up for lost

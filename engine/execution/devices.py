@@ -66,7 +66,7 @@ def may_use_gpu(device: Device, begun: Backends | None, workers: Workers) -> boo
     """
     if device == "cpu" or begun == CPU_BACKENDS:
         return False
-    return device == "cuda" or workers.address is not None or hardware.may_have_gpu()
+    return device == "cuda" or workers.cluster is not None or hardware.may_have_gpu()
 
 
 def chosen(plan: ConversionPlan, device: Device, begun: Backends | None, workers: Workers) -> Choice:
@@ -121,7 +121,7 @@ def lacks_torch(stages: Backends, gpu: Gpu | None, workers: Workers) -> str | No
     """
     if stages.resize != "area" or stages.encoder == NVENC:
         return None
-    if workers.address is None:
+    if workers.cluster is None:
         return hardware.torch_problem() if gpu is None else None
     from millrace.engine.execution.cluster import nodes_torch_problem
 
@@ -135,7 +135,7 @@ def made_with(plan: ConversionPlan, stages: Backends, gpu: Gpu | None = None) ->
 
 def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
     """Probe every machine that has a GPU, broken ones too: workers that need a GPU would be sent there."""
-    if workers.local:
+    if workers.cluster is None:
         if not hardware.may_have_gpu():
             return []
         from millrace.engine.video.gpu.probe_gpu import probe_isolated

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from millrace.engine.dataset.record import RESULT, EpisodeFailure, EpisodeResult
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import FaultCode
+from millrace.engine.execution.executor import Folders
 from millrace.engine.planning.plan import EpisodePlan, Job, first_fault
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.containment import why_foreign
@@ -31,10 +32,9 @@ def retry(
     failures: Sequence[EpisodeFailure],
     episodes: Sequence[EpisodePlan],
     job: Job,
-    out: Path,
-    scratch: Path,
+    folders: Folders,
     *,
-    is_local: bool,
+    is_inline: bool,
 ) -> Iterator[EpisodeResult]:
     """Convert failed episodes once more, on this machine, and yield the result of each.
 
@@ -45,9 +45,8 @@ def retry(
         failures: What became of them the first time.
         episodes: The plan's, in the order of their numbers.
         job: What they share.
-        out: The dataset's folder.
-        scratch: The run's own folder.
-        is_local: Whether all was done in this process.
+        folders: Of the dataset and of the run.
+        is_inline: Whether all was done in this process.
     """
     # A card may be on other machines only; but for NVENC, the CPU makes the same bytes.
     job = job if job.video.backends.encoder == NVENC else replace(job, gpu=None)
@@ -56,21 +55,21 @@ def retry(
     for failure in failures:
         if first_fault(episodes[failure.index], job) is not None:
             yield failure
-        elif is_local and failure.code.is_of_episode:
-            yield _convert(episodes[failure.index], job, (out, scratch), readable)
+        elif is_inline and failure.code.is_of_episode:
+            yield _convert(episodes[failure.index], job, folders, readable)
         else:
             in_children.append(failure)
     for start in range(0, len(in_children), BATCH_EPISODES):
         batch = in_children[start : start + BATCH_EPISODES]
-        yield from _in_children(batch, [episodes[failure.index] for failure in batch], job, (out, scratch))
+        yield from _in_children(batch, [episodes[failure.index] for failure in batch], job, folders)
 
 
-def _convert(plan: EpisodePlan, job: Job, folders: tuple[Path, Path], readable: set[Path]) -> EpisodeResult:
+def _convert(plan: EpisodePlan, job: Job, folders: Folders, readable: set[Path]) -> EpisodeResult:
     """A second failure is the data's fault only if the system gives all of the episode's files.
 
     readable: files that it gave, so that a file of many failed episodes is read once; more are added.
     """
-    result = convert_episode(plan, job, *folders, reader=RowReader())
+    result = convert_episode(plan, job, folders.out, folders.scratch, reader=RowReader())
     if not isinstance(result, EpisodeFailure) or not result.code.is_of_episode:
         return result
     root = job.bindings[plan.binding].root
@@ -84,13 +83,13 @@ def _convert(plan: EpisodePlan, job: Job, folders: tuple[Path, Path], readable: 
 
 
 def _in_children(
-    failures: Sequence[EpisodeFailure], plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path]
+    failures: Sequence[EpisodeFailure], plans: Sequence[EpisodePlan], job: Job, folders: Folders
 ) -> Iterator[EpisodeResult]:
     """Convert in a child process, and in a new one after each crash."""
     first = dict(zip((plan.index for plan in plans), failures, strict=True))
     left = list(plans)
     while left:
-        kept = folders[1] / f"{left[0].index}.again"
+        kept = folders.scratch / f"{left[0].index}.again"
         limit = START_SECONDS + SECONDS_PER_FRAME * sum(plan.episode.num_frames for plan in left)
         work = partial(_convert_all, left, job, folders, kept)
         died = run_isolated(work, str, limit_seconds=limit, late_reason=HANGS, crash_reason=DIED)
@@ -114,7 +113,7 @@ def _died(before: EpisodeFailure, why: str) -> EpisodeFailure:
     return before.model_copy(update={"code": FaultCode.WORKER_DIED, "reason": f"{before.reason}; tried again, {why}"})
 
 
-def _convert_all(plans: Sequence[EpisodePlan], job: Job, folders: tuple[Path, Path], kept: Path) -> None:
+def _convert_all(plans: Sequence[EpisodePlan], job: Job, folders: Folders, kept: Path) -> None:
     """In the other process: append each result to a file, so that a crash loses none."""
     readable: set[Path] = set()
     with kept.open("ab") as file:

@@ -1,27 +1,80 @@
-"""Where episodes are converted."""
+"""Where episodes are converted: what the user asks for, and the executor that does it."""
 
+import os
 from dataclasses import dataclass
+from typing import Literal
 
 from millrace.engine.errors import RecipeError
+from millrace.engine.execution.executor import Executor
+from millrace.engine.execution.local import InlineExecutor, LocalExecutor, default_num_workers
+from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.video.backends import GPU_SHARE
+
+ExecutorName = Literal["auto", "local", "ray"]
+
+# Frames of 480x640 that a core decodes, resizes and encodes in a second (docs/benchmarks.md).
+FRAMES_PER_CORE_SECOND = 800
+# From here on, the seconds that Ray takes to start do not count.
+MAX_LOCAL_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Where episodes are converted: `num` actors of an embedded Ray or of the cluster at `address`, or in this process.
+    """Where episodes are converted.
 
-    num None: one for each core. gpu_share: of a GPU, what each of those takes that use one.
+    num: workers, a core each; None: one for each core. address: a running Ray cluster; None: RAY_ADDRESS, or this
+    machine. local: in this process, the same as one worker of the executor "local". gpu_share: of a GPU, what each of
+    those workers takes that use one. executor: "local" for processes of this machine, "ray" for Ray Data, "auto" for
+    Ray Data on a cluster and where this machine alone needs more than five minutes, else processes.
     """
 
     num: int | None = None
     address: str | None = None
     local: bool = False
     gpu_share: float = GPU_SHARE
+    executor: ExecutorName = "auto"
 
     def __post_init__(self) -> None:
         if self.num is not None and self.num < 1:
             raise RecipeError(f"--workers takes at least 1 core, not {self.num}")
-        if self.local and (self.num, self.address) != (None, None):
-            raise RecipeError("--local works in this process alone: leave out --workers and --address")
+        if self.local and (self.num, self.address, self.executor) != (None, None, "auto"):
+            raise RecipeError("--local works in this process alone: leave out --workers, --address and --executor")
+        if self.executor == "local" and self.address is not None:
+            raise RecipeError("--executor local works on this machine alone: leave out --address")
         if not 0 < self.gpu_share <= 1:
             raise RecipeError(f"--gpu-share takes a part of a GPU, above 0 and at most 1, not {self.gpu_share:g}")
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether this process itself converts."""
+        return self.local or (self.executor == "local" and self.num == 1)
+
+    @property
+    def cluster(self) -> str | None:
+        """The Ray cluster to use; None: this machine."""
+        if self.local or self.executor == "local":
+            return None
+        return self.address or os.environ.get("RAY_ADDRESS") or None
+
+
+def choose_executor(workers: Workers, plan: ConversionPlan) -> Executor:
+    """The executor for a plan; GPUs are used by actors of Ray, unless this process does all."""
+    if workers.is_inline:
+        return InlineExecutor()
+    # Ray takes a second to import; nothing else needs it.
+    if plan.job.gpu is not None:
+        from millrace.engine.execution.actors import ActorExecutor
+
+        return ActorExecutor(workers)
+    num_workers = workers.num or default_num_workers(plan.job)
+    if workers.cluster or workers.executor == "ray" or (workers.executor == "auto" and _is_long(plan, num_workers)):
+        from millrace.engine.execution.ray_data import RayDataExecutor
+
+        return RayDataExecutor(workers.num, workers.cluster)
+    return LocalExecutor(num_workers)
+
+
+def _is_long(plan: ConversionPlan, num_workers: int) -> bool:
+    """Whether this machine alone takes so long that Ray's start does not count."""
+    num_frames = sum(episode.episode.num_frames for episode in plan.episodes) * len(plan.cameras)
+    return num_frames / (FRAMES_PER_CORE_SECOND * num_workers) > MAX_LOCAL_SECONDS

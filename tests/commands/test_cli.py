@@ -485,7 +485,11 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byte
 
 
 @pytest.mark.parametrize("by", ["ctrl-c", "sigterm"])
-@pytest.mark.parametrize("workers", [["--local"], ["--workers", "1"]], ids=["local", "ray"])
+@pytest.mark.parametrize(
+    "workers",
+    [["--local"], ["--workers", "1"], ["--workers", "1", "--executor", "ray"]],
+    ids=["inline", "processes", "ray"],
+)
 def test_a_stopped_run_says_how_far_it_came_and_goes_on(
     many: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: Any, workers: list[str], by: str
 ) -> None:

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from conftest import LOCAL, REPOSITORY
@@ -22,11 +23,17 @@ LEDGER = ".millrace/ledger.jsonl"
 CONTEXT = get_context("forkserver")
 
 
-def start(*arguments: object) -> "subprocess.Popen[str]":
-    """`millrace ARGUMENTS` in a process group of its own, as a terminal starts it."""
+def start(*arguments: object, environment: Mapping[str, str] = MappingProxyType({})) -> "subprocess.Popen[str]":
+    """`millrace ARGUMENTS` in a process group of its own, as a terminal starts it; environment: further variables."""
     command = [sys.executable, "-m", "millrace", *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        start_new_session=True,
+        env={**os.environ, **environment},
     )
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,15 @@ from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import av
+import numpy as np
+
 from conftest import video_path
 from support.processes import CONTEXT, serve_forks
 
 Deed = Callable[[int], None]  # to the process of a worker
+# A plane of these frames is over 32 MiB: malloc keeps no such block at hand, it has to ask the system for each.
+HEIGHT, WIDTH = 4096, 8192
 
 
 @contextmanager
@@ -85,3 +91,20 @@ def wait_for(path: Path, num_lines: int, pid: int) -> None:
 def taken(queue: "SimpleQueue[int]") -> list[int]:
     """What lies in a queue."""
     return list(iter(lambda: None if queue.empty() else queue.get(), None))
+
+
+def refuse_memory(pid: int) -> None:
+    """From now on the system gives a process no more memory than it has, as under `ulimit -v`."""
+    num_bytes = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (num_bytes, num_bytes))
+
+
+def write_large(path: Path, *, num_frames: int) -> None:
+    """A grey video whose every frame takes new memory, for `refuse_memory`."""
+    image = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=50, options={"preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        for _ in range(num_frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "yuv420p")))
+        container.mux(stream.encode(None))

@@ -11,6 +11,7 @@ from netrc import NetrcParseError, netrc
 from pathlib import Path
 from urllib.parse import urlparse
 
+from millrace.engine.execution.capacity import available_memory
 from millrace.train.errors import GrootMissing
 from millrace.train.groot import require_groot
 
@@ -63,7 +64,7 @@ def look_at_machine(output: Path, *, decoder: str | None = None) -> Machine:
     existing = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
     reason = None if decoder is None else why_not_importable(decoder)
     return Machine(
-        memory_bytes=available_memory(Path("/")),
+        memory_bytes=available_memory(),
         disk_bytes=shutil.disk_usage(existing).free,
         gpus=visible_gpus(os.environ),
         packages=frozenset(name for name in PACKAGES if find_spec(name) is not None),
@@ -72,57 +73,6 @@ def look_at_machine(output: Path, *, decoder: str | None = None) -> Machine:
         has_wandb_login=has_wandb_login(os.environ, Path.home()),
         why_not_writable=why_not_writable(existing),
     )
-
-
-def available_memory(root: Path) -> int:
-    """Bytes of memory that processes may still take: the machine's, or less where a control group limits them.
-
-    Args:
-        root: Where /proc and /sys are; "/" but in tests.
-    """
-    free = _meminfo(root / "proc/meminfo", "MemAvailable")
-    return min([free, *_room_in_groups(root)])
-
-
-def _meminfo(path: Path, field: str) -> int:
-    lines = path.read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
-
-
-def _room_in_groups(root: Path) -> list[int]:
-    """What each memory limit above this process leaves: of cgroup v2 in every parent group, of v1 in its own tree."""
-    room = []
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, group = line.split(":", 2)
-        tree = root / "sys/fs/cgroup"
-        if not controllers:
-            names = ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            tree, names = tree / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        inner = tree / group.lstrip("/")
-        # In a container the path may be that of the host, and the group's own files lie at the root of the tree.
-        folders = [inner, *inner.parents[: len(inner.relative_to(tree).parts)]]
-        room += [left for folder in folders if (left := _room(folder, names)) is not None]
-    return room
-
-
-def _room(folder: Path, names: tuple[str, str, str]) -> int | None:
-    limit, used, inactive = names
-    texts = [_lines(folder / limit), _lines(folder / used)]
-    if not all(texts) or not texts[0][0].isdigit():
-        return None
-    # File pages that nobody uses count as used, but are given up when memory is wanted.
-    cached = [int(line.split()[1]) for line in _lines(folder / "memory.stat") if line.split()[0] == inactive]
-    return max(int(texts[0][0]) - int(texts[1][0]) + sum(cached), 0)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
 
 
 def visible_gpus(environ: Mapping[str, str]) -> tuple[GpuCard, ...]:

@@ -58,10 +58,11 @@ def run_isolated(
     if process.returncode == 0:
         result: Result = pickle.loads(told)
         return result
-    return on_failure(f"the process that tried it {_describe_end(process.returncode, errors)}: {crash_reason}")
+    return on_failure(f"the process that tried it {describe_end(process.returncode, errors)}: {crash_reason}")
 
 
-def _describe_end(status: int, errors: bytes) -> str:
+def describe_end(status: int, errors: bytes) -> str:
+    """How a process ended, from its exit status and what it wrote to standard error: "died of SIGSEGV"."""
     if status < 0:
         return f"died of {signal.Signals(-status).name}"
     last = errors.decode(errors="replace").strip().rpartition("\n")[2]

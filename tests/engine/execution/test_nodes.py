@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, FaultCode, NodesDiffer
 from millrace.engine.execution import cluster
 from millrace.engine.execution.cluster import _NoAnswer, check_nodes
+from millrace.engine.execution.executor import Folders
+from millrace.engine.execution.local import InlineExecutor
 from millrace.engine.execution.node import TOKEN, node_problems, shared_by
-from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, Job
 from millrace.engine.sources.file_state import FileState
 from support.synthetic import SyntheticVideo, write_dataset
 
@@ -93,16 +96,15 @@ def test_times_that_a_file_system_rounds_are_the_same(plan: ConversionPlan, tmp_
 def test_a_file_that_only_a_worker_misses_is_converted_by_the_driver(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import millrace.engine.run
+    class Blind(InlineExecutor):
+        """An executor whose workers do not see the rows of episode 1."""
 
-    results = millrace.engine.run._results
-
-    def blind(*args: object) -> object:
-        for result in results(*args):  # type: ignore[arg-type]
-            yield _missing(result) if result.index == 1 else result
+        def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Iterator[EpisodeResult]:
+            for result in super().run(plans, job, folders):
+                yield _missing(result) if result.index == 1 else result
 
     with monkeypatch.context() as patch:
-        patch.setattr(millrace.engine.run, "_results", blind)
+        patch.setattr("millrace.engine.run.choose_executor", lambda workers, plan: Blind())
         summary = convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=LOCAL, skip_bad=True)
     assert (summary.num_episodes, summary.quarantined) == (2, ())
     convert_here(source, tmp_path / "other", **SETTINGS)

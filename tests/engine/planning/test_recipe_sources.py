@@ -131,8 +131,8 @@ def test_the_whole_is_a_sound_dataset(out: Path) -> None:
 
 
 def test_the_same_bytes_from_workers_and_after_a_stop(mixed: Path, out: Path, tmp_path: Path) -> None:
-    convert(whole(mixed), tmp_path / "ray", workers=Workers(num=2))
-    assert files_of(tmp_path / "ray") == files_of(out)
+    convert(whole(mixed), tmp_path / "workers", workers=Workers(num=2))
+    assert files_of(tmp_path / "workers") == files_of(out)
     results: list[object] = []
 
     def stop(result: object) -> None:

@@ -8,68 +8,11 @@ import pytest
 
 from millrace.train.preflight import look_at_machine
 from millrace.train.preflight.machine import (
-    available_memory,
     has_wandb_login,
     visible_gpus,
     why_not_importable,
     why_not_writable,
 )
-from support.training_setups import GB
-
-MEMINFO = "MemTotal:       65536000 kB\nMemAvailable:   50000000 kB\n"
-FREE = 50_000_000 << 10
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({}, FREE),
-        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}, FREE),
-        (
-            {
-                "proc/self/cgroup": "0::/job/task\n",
-                "sys/fs/cgroup/job/memory.max": f"{8 * GB}\n",
-                "sys/fs/cgroup/job/memory.current": f"{5 * GB}\n",
-                "sys/fs/cgroup/job/memory.stat": f"anon 1\ninactive_file {2 * GB}\n",
-            },
-            5 * GB,
-        ),
-        (
-            {  # A container sees its own group at the root, by the path that it has on the host.
-                "proc/self/cgroup": "0::/host/docker/abc\n",
-                "sys/fs/cgroup/memory.max": f"{4 * GB}\n",
-                "sys/fs/cgroup/memory.current": f"{GB}\n",
-            },
-            3 * GB,
-        ),
-        (
-            {
-                "proc/self/cgroup": "12:cpu,cpuacct:/\n9:memory:/docker/abc\n",
-                "sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes": f"{6 * GB}\n",
-                "sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes": f"{GB}\n",
-            },
-            5 * GB,
-        ),
-        (
-            {
-                "proc/self/cgroup": "0::/\n",
-                "sys/fs/cgroup/memory.max": f"{GB}\n",
-                "sys/fs/cgroup/memory.current": f"{2 * GB}\n",
-            },
-            0,
-        ),
-    ],
-    ids=["no-groups", "no-limit", "v2-parent", "v2-container", "v1", "over-the-limit"],
-)
-def test_memory_is_what_control_groups_leave(files: dict[str, str], expected: int, tmp_path: Path) -> None:
-    assert available_memory(write(tmp_path, {"proc/meminfo": MEMINFO, **files})) == expected
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -137,7 +80,8 @@ def test_a_decoder_is_tried_by_importing_it(
     body: str | None, reason: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if body is not None:
-        write(tmp_path, {"torchcodec/__init__.py": body})
+        (tmp_path / "torchcodec").mkdir()
+        (tmp_path / "torchcodec/__init__.py").write_text(body)
     # Only these packages, of this process and of the one that it starts.
     monkeypatch.setattr(sys, "path", [str(tmp_path), *(path for path in sys.path if "site-packages" not in path)])
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -14,7 +14,7 @@ from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.execution.cluster import alive_nodes, ask_node, probe_nodes
 from millrace.engine.execution.devices import chosen, lacks_torch, made_with
 from millrace.engine.execution.diagnosis import auto_choices
-from millrace.engine.execution.ray_data import AREA_MEMORY_BYTES, WORKER_MEMORY_BYTES, memory_bytes
+from millrace.engine.execution.episode_worker import AREA_MEMORY_BYTES, WORKER_MEMORY_BYTES, worker_memory_bytes
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
@@ -125,5 +125,5 @@ def has_ended(process: int, *, within_seconds: float) -> bool:
 
 def test_a_worker_reserves_the_memory_of_its_way_to_resize(aloha: Path) -> None:
     plan = plan_conversion(recipe_for(aloha))
-    assert memory_bytes(made_with(plan, CPU_BACKENDS).job) == WORKER_MEMORY_BYTES
-    assert memory_bytes(made_with(plan, AREA).job) == AREA_MEMORY_BYTES > WORKER_MEMORY_BYTES
+    assert worker_memory_bytes(made_with(plan, CPU_BACKENDS).job) == WORKER_MEMORY_BYTES
+    assert worker_memory_bytes(made_with(plan, AREA).job) == AREA_MEMORY_BYTES > WORKER_MEMORY_BYTES

@@ -1,0 +1,221 @@
+"""The contract of executors: each makes the same bytes, survives its workers' crashes, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import REPOSITORY, files_of, recipe_for, video_path
+from millrace.engine.convert import plan_conversion
+from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
+from millrace.engine.errors import FaultCode, WorkersFailed
+from millrace.engine.execution import local
+from millrace.engine.execution.actors import ActorExecutor
+from millrace.engine.execution.crashes import MAX_CRASHES
+from millrace.engine.execution.executor import Executor, Folders
+from millrace.engine.execution.local import InlineExecutor, LocalExecutor
+from millrace.engine.execution.ray_data import RayDataExecutor
+from millrace.engine.execution.ray_session import ray_session
+from millrace.engine.execution.workers import Workers, choose_executor
+from millrace.engine.planning.plan import ConversionPlan
+from support.processes import LEDGER, start, wait_for_lines
+from support.synthetic import write_dataset
+from support.waylaid import Deed, doing, kill, refuse_memory, taken, write_large
+
+NUM_EPISODES = 6
+SETTINGS: dict[str, Any] = {"robot": "aloha", "horizon": 4}
+EXECUTORS = {
+    "local": LocalExecutor,
+    "ray": RayDataExecutor,
+    "actors": lambda num_workers: ActorExecutor(Workers(num_workers)),
+}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("executors") / "source"
+    write_dataset(root, lengths=(21,) * NUM_EPISODES, cameras=("top", "wrist"))
+    write_large(video_path(root, 0, "wrist"), num_frames=21)
+    return root
+
+
+@pytest.fixture(scope="module")
+def plan(source: Path) -> ConversionPlan:
+    return plan_conversion(recipe_for(source, **SETTINGS))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(plan: ConversionPlan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return converted(InlineExecutor(), plan, tmp_path_factory.mktemp("undisturbed"))[1]
+
+
+@pytest.fixture(scope="module", params=list(EXECUTORS))
+def kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of an executor; those of Ray share one Ray, which takes seconds to start."""
+    with nullcontext() if request.param == "local" else ray_session(2, None):
+        yield request.param
+
+
+def folders_of(root: Path) -> Folders:
+    folders = Folders(root / "out", root / "out/.millrace/run-1")
+    folders.scratch.mkdir(parents=True)
+    return folders
+
+
+def converted(executor: Executor, plan: ConversionPlan, root: Path) -> tuple[list[EpisodeResult], dict[str, bytes]]:
+    """The results by number, and the files."""
+    folders = folders_of(root)
+    results = sorted(executor.run(plan.episodes, plan.job, folders), key=lambda result: result.index)
+    assert [result.index for result in results] == list(range(len(plan.episodes)))
+    return results, files_of(folders.out)
+
+
+def test_the_same_bytes(kind: str, plan: ConversionPlan, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    results, files = converted(EXECUTORS[kind](2), plan, tmp_path)
+    assert all(isinstance(result, EpisodeRecord) for result in results)
+    assert files == undisturbed
+    assert not [path for path in (tmp_path / "out/.millrace").rglob("*") if path.suffix in (".attempts", ".results")]
+
+
+def test_results_come_while_others_are_converted(kind: str, plan: ConversionPlan, tmp_path: Path) -> None:
+    folders = folders_of(tmp_path)
+    results = EXECUTORS[kind](1).run(plan.episodes, plan.job, folders)
+    first = next(results)
+    assert isinstance(first, EpisodeRecord)
+    assert len(list((tmp_path / "out/data").rglob("*.parquet"))) < NUM_EPISODES
+    assert len(list(results)) == NUM_EPISODES - 1
+
+
+def test_a_worker_that_crashes_or_is_refused_memory_is_replaced(
+    kind: str, source: Path, plan: ConversionPlan, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    deeds: list[Deed] = [partial(kill, signal.SIGSEGV), refuse_memory]
+    with doing(source, tmp_path / "out", deeds) as done:
+        _, files = converted(EXECUTORS[kind](2), plan, tmp_path)
+    assert len(taken(done)) == 2 < MAX_CRASHES
+    assert files == undisturbed
+
+
+def test_an_episode_that_crashes_every_worker_fails_and_the_others_are_done(
+    kind: str, source: Path, plan: ConversionPlan, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    deeds = [partial(kill, number) for number in (signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT)]
+    with doing(source, tmp_path / "out", deeds) as done:
+        results, files = converted(EXECUTORS[kind](2), plan, tmp_path)
+    assert len(taken(done)) == MAX_CRASHES
+    assert isinstance(results[0], EpisodeFailure)
+    assert results[0].code is FaultCode.WORKER_DIED
+    others = {name: content for name, content in undisturbed.items() if "episode_000000" not in name}
+    assert {name: files.get(name) for name in others} == others
+
+
+def test_a_full_disk_is_the_failure_of_the_output(kind: str, plan: ConversionPlan, small_disk: Path) -> None:
+    (small_disk / "others").write_bytes(bytes(150_000))
+    results, _ = converted(EXECUTORS[kind](2), plan, small_disk)
+    failed = [result for result in results if isinstance(result, EpisodeFailure)]
+    assert {failure.code for failure in failed} == {FaultCode.OUTPUT}
+    assert "no space is left for" in failed[0].reason
+
+
+def test_an_abandoned_run_ends_its_workers(plan: ConversionPlan, tmp_path: Path) -> None:
+    results = LocalExecutor(2).run(plan.episodes, plan.job, folders_of(tmp_path))
+    next(results)
+    assert len(_children()) == 2
+    del results
+    assert not _children()
+
+
+def _children() -> list[str]:
+    """This process's children that convert."""
+    command = ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "pid=,args="]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    return [line.split()[0] for line in listed if "execution.local" in line]
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_stopped_command_leaves_no_process_and_no_temporary_file(
+    source: Path, tmp_path: Path, by: signal.Signals
+) -> None:
+    out, temporary = tmp_path / "out", tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {"TMPDIR": str(temporary)}
+    with start(
+        "convert", source, out, "--robot", "aloha", "--horizon", "4", "--workers", "2", environment=environment
+    ) as process:
+        wait_for_lines(out / LEDGER, 2, process)
+        os.killpg(process.pid, by) if by == signal.SIGINT else os.kill(process.pid, by)
+        process.communicate(timeout=60)
+    deadline = time.monotonic() + 20
+    while _group_of(process.pid):
+        assert time.monotonic() < deadline, _group_of(process.pid)
+        time.sleep(0.05)
+    assert not list(temporary.iterdir())
+
+
+def _group_of(pid: int) -> str:
+    """The processes of a process group, as ps lists them."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "-s", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout
+
+
+def test_a_worker_loads_neither_ray_nor_torch_nor_pandas(plan: ConversionPlan, tmp_path: Path) -> None:
+    """As the system sees it: libraries that a worker has mapped once it has converted episodes."""
+    results = LocalExecutor(1).run(plan.episodes, plan.job, folders_of(tmp_path))
+    next(results)
+    (worker,) = _children()
+    mapped = Path(f"/proc/{worker}/maps").read_text()
+    assert "/av/" in mapped
+    assert [name for name in ("/ray/", "/torch/", "/pandas/") if name in mapped] == []
+    assert len(list(results)) == NUM_EPISODES - 1
+
+
+def test_workers_that_cannot_start_are_told_with_their_reason(
+    plan: ConversionPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "CODE", "import no_such_module # {path!r} {handle}")
+    with pytest.raises(WorkersFailed, match=r"ModuleNotFoundError: No module named 'no_such_module'"):
+        converted(LocalExecutor(2), plan, tmp_path)
+    assert not _children()
+
+
+UNGUARDED = """
+import sys
+from millrace.engine.convert import convert
+from millrace.engine.execution.workers import Workers
+from millrace.engine.planning.recipe import Recipe
+
+print("begun", flush=True)
+summary = convert(Recipe.single(sys.argv[1], robot="aloha", horizon=4), sys.argv[2], workers=Workers(num=2))
+print(summary.executor)
+"""
+
+
+def test_a_script_without_a_guard_runs_once(source: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, str(script), str(source), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split("\n") == ["begun", "2 processes", ""]
+
+
+def test_the_executor_fits_what_is_asked_for(plan: ConversionPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert choose_executor(Workers(local=True), plan) == InlineExecutor()
+    assert choose_executor(Workers(1, executor="local"), plan) == InlineExecutor()
+    assert choose_executor(Workers(3), plan) == LocalExecutor(3)
+    assert choose_executor(Workers(3, executor="ray"), plan) == RayDataExecutor(3)
+    assert choose_executor(Workers(address="here:1"), plan) == RayDataExecutor(None, "here:1")
+    monkeypatch.setenv("RAY_ADDRESS", "there:1")
+    assert choose_executor(Workers(3), plan) == RayDataExecutor(3, "there:1")
+    assert choose_executor(Workers(3, executor="local"), plan) == LocalExecutor(3)

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 # Sums are taken in float64, a block at a time.
 BLOCK_ROWS = 1 << 20
+# Of the largest magnitude: a few roundings to float32.
+ROUNDING = 1e-6
+# Of max - min: what the interpolation of quantiles may differ by.
+TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,17 @@ class Statistics:
     max: Floats
     q01: Floats
     q99: Floats
+
+    @property
+    def magnitude(self) -> Floats:
+        """The largest absolute value."""
+        largest: Floats = np.maximum(np.abs(self.min), np.abs(self.max))
+        return largest
+
+    @property
+    def slack(self) -> Floats:
+        """What values may differ by and still be the same, by their unit's own scale, however small that is."""
+        return ROUNDING * self.magnitude + TOLERANCE * np.abs(self.max - self.min)
 
     @classmethod
     def stack(cls, columns: Sequence["Statistics"]) -> "Statistics":

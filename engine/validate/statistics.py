@@ -18,7 +18,7 @@ from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.dataset.stats import Statistics
 from millrace.engine.errors import NoScratchSpace
 from millrace.engine.text import join_names
-from millrace.engine.validate.stored_statistics import MEAN_DRIFT, NAMES, Stored, relative_group
+from millrace.engine.validate.stored_statistics import MEAN_DRIFT, relative_group
 from millrace.engine.validate.training import find_trained_groups
 
 # GR00T adds up float32 in float32: its mean and std of many rows may be off by this part of max - min.
@@ -33,8 +33,8 @@ OTHER = "name another folder with --temp DIR, or in the environment as TMPDIR"
 
 def value_problems(
     metadata: Metadata,
-    stats: Mapping[str, Stored],
-    relative: Mapping[str, Stored],
+    stats: Mapping[str, Statistics],
+    relative: Mapping[str, Statistics],
     *,
     scratch: Path,
     on_episode: Callable[[int], None],
@@ -49,7 +49,7 @@ def value_problems(
         return
     paths = [metadata.root / metadata.data_path(index) for index in metadata.indices.tolist()]
     _check_scratch(metadata, {*stats, *(name for group in groups.values() for name in group.columns)}, scratch)
-    horizon = next((len(relative[name].values["mean"]) for name in groups), 1)
+    horizon = next((len(relative[name].mean) for name in groups), 1)
     try:
         found, relative_found = groot_statistics(
             _told(paths, on_episode), list(stats), groups, horizon=horizon, scratch=scratch
@@ -88,7 +88,7 @@ def _told(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[
         on_episode(number)
 
 
-def _recomputable(metadata: Metadata, relative: Mapping[str, Stored]) -> dict[str, RelativeGroup]:
+def _recomputable(metadata: Metadata, relative: Mapping[str, Statistics]) -> dict[str, RelativeGroup]:
     """Joint groups whose slices fit their columns, where chunks are H steps in a row from the state on."""
     action = None if metadata.config is None else metadata.config.modalities.get("action")
     is_plain = action is None or action.delta_indices == tuple(range(len(action.delta_indices)))
@@ -97,7 +97,7 @@ def _recomputable(metadata: Metadata, relative: Mapping[str, Stored]) -> dict[st
     groups: dict[str, RelativeGroup] = {}
     for name, stored in relative.items():
         group = relative_group(metadata, metadata.modality, name)
-        num_steps, width = stored.values["mean"].shape
+        num_steps, width = stored.mean.shape
         if (
             isinstance(group, RelativeGroup)
             and num_steps <= CURRENT.limits.max_horizon
@@ -123,48 +123,44 @@ def _fits(metadata: Metadata, group: RelativeGroup) -> bool:
 
 
 def _difference(
-    stored: Stored, right: Statistics, name: str, key: str, paths: Sequence[Path] = ()
+    stored: Statistics, right: Statistics, name: str, key: str, paths: Sequence[Path] = ()
 ) -> Iterator[Problem]:
     """The first number that is not the rows'; paths: of the rows, where GR00T's own sums can be repeated."""
-    exact = {stat: np.asarray(getattr(right, stat), np.float64) for stat in NAMES}
-    spread = exact["max"] - exact["min"]
-    slack = Stored(exact).slack
+    exact = Statistics(**{stat: np.asarray(values, np.float64) for stat, values in vars(right).items()})
+    spread, slack = exact.max - exact.min, exact.slack
     moments = slack + MOMENTS_TOLERANCE * spread
     # Of what never changes GR00T's own mean drifts with the number of rows, and its std with that.
-    drift = np.where(spread <= slack, MEAN_DRIFT * Stored(exact).magnitude, 0.0) if not paths else 0.0
-    allowed = {stat: moments + drift if stat in MOMENTS else slack for stat in NAMES}
-    is_off = {stat: np.abs(stored.values[stat] - exact[stat]) > allowed[stat] for stat in NAMES}
+    drift = np.where(spread <= slack, MEAN_DRIFT * exact.magnitude, 0.0) if not paths else 0.0
+    off = {stat: np.abs(values - vars(exact)[stat]) for stat, values in vars(stored).items()}
+    is_off = {stat: size > (moments + drift if stat in MOMENTS else slack) for stat, size in off.items()}
     if paths and any(is_off[stat].any() for stat in MOMENTS):
         for stat, rounded in zip(MOMENTS, float32_moments(paths, key), strict=True):
-            is_off[stat] &= np.abs(stored.values[stat] - rounded) > moments
-    for stat in NAMES:
-        for place in map(tuple, np.argwhere(is_off[stat])[:1].tolist()):
+            is_off[stat] &= np.abs(vars(stored)[stat] - rounded) > moments
+    for stat, places in is_off.items():
+        for place in map(tuple, np.argwhere(places)[:1].tolist()):
             message = (
-                f"{stat} of {key!r} is {stored.values[stat][place]:g} at {list(place)}, but the rows give "
-                f"{exact[stat][place]:g}: stale or damaged. Delete the file, and GR00T computes it again"
+                f"{stat} of {key!r} is {vars(stored)[stat][place]:g} at {list(place)}, but the rows give "
+                f"{vars(exact)[stat][place]:g}: stale or damaged. Delete the file, and GR00T computes it again"
             )
             yield Problem.of("stats-values", name, message)
             return
 
 
-def limit_problems(metadata: Metadata, stats: Mapping[str, Stored]) -> Iterator[Problem]:
+def limit_problems(metadata: Metadata, stats: Mapping[str, Statistics]) -> Iterator[Problem]:
     """Values that are impossible for the robot, where it is one that ships."""
     if metadata.info.robot_type not in robot_names():
         return
     robot = load_robot(metadata.info.robot_type)
     for vector in VECTORS:
         layout, entry = robot.layout(vector), stats.get(DEFAULT_COLUMNS[vector])
-        if entry is None:
+        if entry is None or entry.min.shape != (layout.width,):
             continue
-        low, high = (np.asarray(entry.values[name], np.float64) for name in ("min", "max"))
-        if low.shape != (layout.width,):
-            continue
-        if beyond := find_beyond(low, high, layout.limits, layout.joints):
+        if beyond := find_beyond(entry.min, entry.max, layout.limits, layout.joints):
             yield Problem.of("beyond-limits", STATS, f"{describe_beyond(vector, beyond)}; limits of '{robot.name}'")
 
 
 def spread_problems(
-    metadata: Metadata, stats: Mapping[str, Stored], at_rest: Mapping[str, Collection[str]]
+    metadata: Metadata, stats: Mapping[str, Statistics], at_rest: Mapping[str, Collection[str]]
 ) -> Iterator[Problem]:
     """Trained values that never change, or hardly, in one line each.
 
@@ -199,9 +195,9 @@ def spread_problems(
         yield Problem.of("stats-tiny-range", STATS, message)
 
 
-def _spreads(stored: Stored | None, group: JointSlice) -> list[tuple[int, float]]:
+def _spreads(stored: Statistics | None, group: JointSlice) -> list[tuple[int, float]]:
     """max - min of each value of a group, as a part of its magnitude, by its index in the column."""
     if stored is None or not 0 <= group.start < group.end <= len(stored.magnitude):
         return []
-    spreads = (stored.values["max"] - stored.values["min"]) / np.maximum(1.0, stored.magnitude)
+    spreads = (stored.max - stored.min) / np.maximum(1.0, stored.magnitude)
     return list(enumerate(spreads[group.start : group.end].tolist(), start=group.start))

@@ -12,13 +12,10 @@ from millrace.engine.dataset.groot_stats import RelativeGroup
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, is_file, read_json
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, Metadata, ModalityFile
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.stats import Statistics
 from millrace.engine.text import join_names
 
-NAMES = ("mean", "std", "min", "max", "q01", "q99")
-# Of the largest magnitude: a few roundings to float32.
-ROUNDING = 1e-6
-# Of max - min: what the interpolation of quantiles may differ by.
-TOLERANCE = 1e-5
+NAMES = tuple(Statistics.__dataclass_fields__)
 # Of the largest magnitude: GR00T's mean, summed up in float32, may lie this far outside of [min, max].
 MEAN_DRIFT = 0.1
 
@@ -27,34 +24,16 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
-    """Sound statistics of a feature or group, each of the shape due."""
-
-    values: Mapping[str, Floats]
-
-    @property
-    def magnitude(self) -> Floats:
-        """The largest absolute value."""
-        largest: Floats = np.maximum(np.abs(self.values["min"]), np.abs(self.values["max"]))
-        return largest
-
-    @property
-    def slack(self) -> Floats:
-        """What values may differ by and still be the same, by their unit's own scale, however small that is."""
-        return ROUNDING * self.magnitude + TOLERANCE * np.abs(self.values["max"] - self.values["min"])
-
-
-@dataclass(frozen=True, eq=False)
 class StoredFile:
     """A statistics file's sound entries, and what is wrong with the others."""
 
-    entries: Mapping[str, Stored]
+    entries: Mapping[str, Statistics]
     problems: tuple[Problem, ...]
 
     @property
     def horizon(self) -> int | None:
         """Steps of the relative groups, H; None where there are none."""
-        return next((len(stored.values["mean"]) for stored in self.entries.values()), None)
+        return next((len(stored.mean) for stored in self.entries.values()), None)
 
 
 def read_stats(metadata: Metadata) -> StoredFile:
@@ -81,17 +60,17 @@ def _read(root: Path, name: str, shapes: Callable[[dict[str, Any]], tuple[Shapes
     except Unreadable as error:
         return StoredFile({}, (error.problem,))
     due, problems = shapes(content)
-    entries: dict[str, Stored] = {}
+    entries: dict[str, Statistics] = {}
     for key, shape in due.items():
         entry = _entry(content.get(key), name, key, shape)
-        if isinstance(entry, Stored):
+        if isinstance(entry, Statistics):
             entries[key] = entry
         else:
             problems.append(entry)
     return StoredFile(entries, tuple(problems))
 
 
-def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Stored | Problem:
+def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Statistics | Problem:
     """A feature's six statistics, or the first thing that is wrong with them."""
     known = content if isinstance(content, dict) else {}
     missing = [stat for stat in NAMES if stat not in known]
@@ -109,7 +88,7 @@ def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Stor
     infinite = [stat for stat, array in arrays.items() if not np.isfinite(array).all()]
     if infinite:
         return Problem.of("json-finite", name, f"{infinite[0]} of {key!r} holds a number too large for a float")
-    stored = Stored(arrays)
+    stored = Statistics(**arrays)
     disorder = _disorder(stored)
     return Problem.of("stats-order", name, f"{key!r} has {disorder}") if disorder else stored
 
@@ -123,8 +102,8 @@ def numbers(value: object) -> Floats | None:
     return array.astype(np.float64) if array.dtype.kind in "fiu" else None
 
 
-def _disorder(stored: Stored) -> str | None:
-    values = stored.values
+def _disorder(stored: Statistics) -> str | None:
+    values = vars(stored)
     for low, high in (("min", "q01"), ("q01", "q99"), ("q99", "max"), ("min", "mean"), ("mean", "max")):
         slack = stored.slack + (MEAN_DRIFT * stored.magnitude if "mean" in (low, high) else 0.0)
         bad = np.argwhere(values[low] > values[high] + slack)

@@ -19,7 +19,6 @@ from millrace.engine.dataset.stats import Statistics
 from millrace.engine.errors import NoScratchSpace
 from millrace.engine.validate import CHECKS, format_report, to_json, validate
 from millrace.engine.validate.statistics import _difference
-from millrace.engine.validate.stored_statistics import Stored
 from support.broken_datasets import (
     BREAKS,
     LENGTHS,
@@ -250,9 +249,9 @@ def test_statistics_of_what_never_changes_pass_as_groot_rounds_them(value: float
     exact = {name: np.full(2, value) for name in ("mean", "min", "max", "q01", "q99")} | {"std": np.zeros(2)}
     stored = {**exact, "mean": values.mean(axis=0), "std": values.std(axis=0)}
     right = Statistics(**exact)
-    assert not list(_difference(Stored(stored), right, "meta/relative_stats.json", "left_arm"))
+    assert not list(_difference(Statistics(**stored), right, "meta/relative_stats.json", "left_arm"))
     wrong = {**stored, "max": np.full(2, value + 1)}
-    assert list(_difference(Stored(wrong), right, "meta/relative_stats.json", "left_arm"))
+    assert list(_difference(Statistics(**wrong), right, "meta/relative_stats.json", "left_arm"))
 
 
 def test_groots_own_rounding_is_reproduced(tmp_path: Path) -> None:

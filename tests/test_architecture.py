@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import REPOSITORY
@@ -176,6 +178,19 @@ def test_the_command_opens_without_the_heavy_dependencies() -> None:
 def test_robots_need_no_video() -> None:
     loaded = loaded_by("import millrace; millrace.load_map('aloha_to_gr1')")
     assert not loaded & {"av", "ray", "torch", "pyarrow"}
+
+
+def test_reading_rows_for_training_does_not_import_pandas(tmp_path: Path) -> None:
+    """Each worker of a data loader would pay for it."""
+    pq.write_table(
+        pa.table({"x": pa.array([[1.0, None], [2.0, 3.0]]), "flag": pa.array([True, False])}), tmp_path / "rows.parquet"
+    )
+    statement = f"""
+from pathlib import Path
+from millrace.train.shards import step_columns
+found = step_columns(Path({str(tmp_path / "rows.parquet")!r}), ["x", "flag"])
+assert found["x"].shape == (2, 2)"""
+    assert not loaded_by(statement) & {"pandas", "torch"}
 
 
 def test_a_conversion_in_one_process_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from millrace.embodiments.errors import MillraceError
+from millrace.engine.dataset.rows import to_numbers
 from millrace.engine.video.rgb import DecodedFrame, FrameKind, ValueRange, decode_rgb_frames
 from millrace.train.training_dataset import TrainingDataError
 
@@ -83,19 +85,16 @@ def step_columns(path: Path, columns: Iterable[str]) -> dict[str, NDArray[np.gen
             table = file.read(names, use_threads=False)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{path} is truncated or corrupt ({str(error).splitlines()[0]})") from error
-    return {name: _to_array(table[name].combine_chunks(), f"{path}, column {name!r}") for name in names}
+    return {name: _read_numbers(table[name], f"{path}, column {name!r}") for name in names}
 
 
-def _to_array(column: pa.Array, where: str) -> NDArray[np.generic]:
+def _read_numbers(column: pa.ChunkedArray, where: str) -> NDArray[np.generic]:
     if column.null_count:
         raise TrainingDataError(f"{where}: {column.null_count} rows are empty")
-    values, kind = column, column.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        values = column.flatten()
-        if len(column) and (len(values) % len(column) or len(set(column.value_lengths().to_pylist())) > 1):
-            raise TrainingDataError(f"{where}: rows differ in width")
-    array: NDArray[np.generic] = values.to_numpy(zero_copy_only=False)
-    return array if values is column else array.reshape(len(column), -1)
+    try:
+        return to_numbers(column, fill_nan=True)
+    except MillraceError as error:
+        raise TrainingDataError(f"{where}: rows differ in width or hold no numbers: it {error}") from error
 
 
 class FrameReader:

@@ -1,6 +1,7 @@
 """Columns of numbers as arrays, and an output episode's rows as GR00T reads them."""
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from millrace.engine.errors import FaultCode, RowsError
 from millrace.engine.layout import ACTION, STATE
 from millrace.engine.sources.damage import naming
+from millrace.engine.text import join_names
 
 
 def vectors(
@@ -30,7 +32,7 @@ def vectors(
         RowsError: nulls, lists of unequal length, values that are not finite numbers.
     """
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is told below
-        values = _numbers(table, column, where).astype(np.float32)
+        values = _read_column(table, column, where).astype(np.float32)
     is_bad = ~np.isfinite(values)
     if used is not None:
         is_bad[:, np.setdiff1d(np.arange(values.shape[1]), used)] = False
@@ -47,7 +49,7 @@ def vectors(
 
 def integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.int64]:
     """A column of one whole number a row as (T,) int64."""
-    values = _numbers(table, column, where)
+    values = _read_column(table, column, where)
     if values.shape[1] != 1 or np.any(values != np.round(values)):
         raise RowsError(f"column '{column}' in {where} does not hold one whole number a row", FaultCode.NOT_NUMBERS)
     return values[:, 0].astype(np.int64)
@@ -59,40 +61,71 @@ def scalars(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.fl
     Raises:
         RowsError: nulls, lists of several values, values that are no numbers.
     """
-    values = _numbers(table, column, where)
+    values = _read_column(table, column, where)
     if values.shape[1] != 1:
         raise RowsError(f"column '{column}' holds {values.shape[1]} values a row in {where}, not one", FaultCode.WIDTH)
     return values[:, 0].astype(np.float64)
 
 
-def _numbers(table: pa.Table, column: str, where: Path | str) -> NDArray[Any]:
+def _read_column(table: pa.Table, column: str, where: Path | str) -> NDArray[Any]:
     """A column as (T, D), in the file's own type."""
-    array = table.column(column).combine_chunks()
-    if array.null_count:
-        raise RowsError(f"column '{column}' has {array.null_count} null rows in {where}", FaultCode.NOT_NUMBERS)
-    array, width = _flatten(array, column, where)
-    if pa.types.is_boolean(array.type):
-        array = array.cast(pa.uint8())
-    if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
-        raise RowsError(f"column '{column}' holds {array.type} in {where}, not numbers", FaultCode.NOT_NUMBERS)
-    if array.null_count:
-        raise RowsError(f"column '{column}' has {array.null_count} null values in {where}", FaultCode.NOT_NUMBERS)
-    # Not to_numpy: it imports pandas, a second and 60 MB in each worker.
-    return np.from_dlpack(array).reshape(len(table), width)
+    try:
+        values = to_numbers(table.column(column), where=f" in {where}")
+    except RowsError as error:
+        raise RowsError(f"column '{column}' {error}", error.code) from None
+    return values if values.ndim == 2 else values[:, None]
 
 
-def _flatten(array: pa.Array, column: str, where: Path | str) -> tuple[pa.Array, int]:
-    """The values of lists, and of lists of lists, one after the other, and how many a row has."""
-    width = 1
+def to_numbers(column: pa.Array | pa.ChunkedArray, *, where: str = "", fill_nan: bool = False) -> NDArray[Any]:
+    """An Arrow column as (num_rows,) of numbers or (num_rows, D) of lists, in its own type; lists of lists row by row.
+
+    Arrow's own conversion imports pandas: a second and 60 MB in each process.
+
+    Args:
+        column: Numbers, truth values, or lists of them.
+        where: Words that errors add, such as " in FILE".
+        fill_nan: Return missing numbers as NaN, and whole numbers then as float64.
+
+    Raises:
+        RowsError: missing lists or numbers, lists of different lengths, no numbers; in words that follow the column.
+    """
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if array.null_count and (_is_list(array.type) or not fill_nan):
+        raise RowsError(f"has {array.null_count} null rows{where}", FaultCode.NOT_NUMBERS)
+    shape: tuple[int, ...] = (len(array),)
     while _is_list(array.type):
-        lengths = pc.unique(pc.list_value_length(array)).to_pylist()
-        if None in lengths:
-            raise RowsError(f"column '{column}' has null rows within its lists in {where}", FaultCode.NOT_NUMBERS)
-        if len(lengths) > 1:
-            raise RowsError(f"column '{column}' has rows of {sorted(lengths)} values in {where}", FaultCode.WIDTH)
-        width *= lengths[0] if lengths else 0
-        array = array.flatten()
-    return array, width
+        width = _list_width(array, where)
+        shape, array = (shape[0], prod(shape[1:]) * width), array.flatten()
+    if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type) or pa.types.is_boolean(array.type)):
+        raise RowsError(f"holds {array.type}{where}, not numbers", FaultCode.NOT_NUMBERS)
+    if array.null_count and not fill_nan:
+        raise RowsError(f"has {array.null_count} null values{where}", FaultCode.NOT_NUMBERS)
+    return _to_flat(array).reshape(shape)
+
+
+def _list_width(array: pa.Array, where: str) -> int:
+    """Values in each list; 0 without lists."""
+    lengths = pc.unique(pc.list_value_length(array)).to_pylist()
+    if None in lengths:
+        raise RowsError(f"has null rows within its lists{where}", FaultCode.NOT_NUMBERS)
+    if len(lengths) > 1:
+        named = join_names([str(length) for length in sorted(lengths)])
+        raise RowsError(f"has rows of [{named}] values{where}", FaultCode.WIDTH)
+    return lengths[0] if lengths else 0
+
+
+def _to_flat(array: pa.Array) -> NDArray[Any]:
+    """Plain values as (N,), NaN where they are missing."""
+    if is_truth := pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    if not array.null_count:
+        values: NDArray[Any] = np.from_dlpack(array)
+        return values.view(np.bool_) if is_truth else values
+    array = array if pa.types.is_floating(array.type) else array.cast(pa.float64(), safe=False)
+    stored = pa.Array.from_buffers(array.type, len(array), [None, array.buffers()[1]], offset=array.offset)
+    values = np.from_dlpack(stored).copy()
+    values[np.from_dlpack(array.is_null().cast(pa.uint8())).astype(bool)] = np.nan
+    return values
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -7,13 +7,12 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.data_checks import check_frame_index, check_timestamps
 from millrace.engine.dataset.jumps import check_jumps
+from millrace.engine.dataset.rows import to_numbers
 from millrace.engine.errors import RowsError
 from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.findings import Finding, make_finding
@@ -116,10 +115,11 @@ def read_values(episode: SourceEpisode, columns: Columns, reader: RowReader) -> 
     findings: list[Finding] = []
     for name in columns.names if len(table) else ():
         try:
-            column = _numbers(table.column(name))
+            numbers = to_numbers(table.column(name), fill_nan=True).astype(np.float64)
         except RowsError as error:
             findings.append(make_finding("not-numbers", f"'{name}' {error}", episode=episode.index))
             continue
+        column = numbers if numbers.ndim == 2 else numbers[:, None]
         wanted = columns.widths[name]
         if column.shape[1] != wanted:
             message = f"'{name}' holds {column.shape[1]} values a row, but info.json says {wanted}"
@@ -168,25 +168,6 @@ def _jump_findings(episode: SourceEpisode, name: str, columns: Columns, values: 
         return
     for code, message in check_jumps(values, columns.joints(name)):
         yield make_finding(code, f"'{name}': {message}", episode=episode.index)
-
-
-def _numbers(column: pa.ChunkedArray) -> Floats:
-    """A column as (T, D) float64, NaN for what is missing."""
-    array = column.combine_chunks()
-    num_rows, num_values = len(array), 1
-    while pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
-        lengths = pc.unique(pc.list_value_length(array)).to_pylist()
-        if len(lengths) > 1 or None in lengths:
-            raise RowsError(f"has rows of {join_names([str(length) for length in lengths])} values")
-        num_values *= lengths[0] if lengths else 0
-        array = array.flatten()
-    if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type) or pa.types.is_boolean(array.type)):
-        raise RowsError(f"holds {array.type}, not numbers")
-    array = pc.cast(array, pa.uint8()) if pa.types.is_boolean(array.type) else array
-    doubles = pc.cast(array, pa.float64(), safe=False)
-    # Neither this without need nor to_numpy: they import pandas, which takes a second.
-    doubles = pc.fill_null(doubles, float("nan")) if doubles.null_count else doubles
-    return np.asarray(np.from_dlpack(doubles), np.float64).reshape(num_rows, num_values)
 
 
 def _missing_value_findings(episode: SourceEpisode, name: str, joints: list[str], values: Floats) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from millrace.engine.dataset.json_files import why_no_file
 from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.rows import integers, vectors
+from millrace.engine.dataset.rows import integers, to_numbers, vectors
 from millrace.engine.errors import DatasetError, RowsError
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.parquet import read_schema
@@ -127,7 +127,7 @@ def _column_problems(column: pa.ChunkedArray, name: str, feature: GrootFeature, 
 def _finite_problems(array: Any, name: str, feature: GrootFeature, path: Path) -> Iterator[Problem]:
     # GR00T and LeRobot read float32, in which large float64 values are infinite.
     with np.errstate(over="ignore"):
-        values = array.to_numpy(zero_copy_only=False).astype(np.float32)
+        values = to_numbers(array).astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         row, value = divmod(int(bad[0]), feature.width)

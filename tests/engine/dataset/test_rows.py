@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.engine.dataset.rows import EpisodeRows, integers, vectors, write_rows
+from millrace.engine.dataset.rows import EpisodeRows, integers, to_numbers, vectors, write_rows
 from millrace.engine.errors import RowsError
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.row_reader import RowReader, read_rows
@@ -125,7 +125,33 @@ def test_what_is_no_vector_of_finite_numbers_is_refused(values: Any, kind: pa.Da
         vectors(one_column(values, kind), "x", where=WHERE)
 
 
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([[1.5, None], [3.0, 4.0]], pa.list_(pa.float32()), np.array([[1.5, np.nan], [3, 4]], np.float32)),
+        ([[1.5, None], [3.0, 4.0]], pa.list_(pa.float16(), 2), np.array([[1.5, np.nan], [3, 4]], np.float16)),
+        ([7, None, -2], pa.int64(), np.array([7, np.nan, -2])),
+        ([True, None, False], pa.bool_(), np.array([1, np.nan, 0])),
+        ([7, 8], pa.int32(), np.array([7, 8], np.int32)),
+        ([True, False], pa.bool_(), np.array([True, False])),
+        ([], pa.list_(pa.float32()), np.zeros((0, 0), np.float32)),
+    ],
+)
+@pytest.mark.parametrize("start", [0, 1])
+def test_missing_values_are_nan_where_asked_for(values: Any, kind: pa.DataType, expected: Any, start: int) -> None:
+    found = to_numbers(one_column(values, kind).column("x").slice(start), fill_nan=True)
+    np.testing.assert_array_equal(found, expected[start:], strict=start == 0)
+
+
+def test_rows_of_many_lengths_are_an_error_of_one_line() -> None:
+    table = one_column([[1.0] * length for length in range(500)], pa.list_(pa.float32()))
+    with pytest.raises(RowsError, match=r"has rows of \[0, 1, 2") as raised:
+        vectors(table, "x", where=WHERE)
+    assert len(str(raised.value)) < 300
+
+
 def test_whole_numbers_may_be_stored_as_floats() -> None:
+    assert integers(one_column([True, False], pa.bool_()), "x", where=WHERE).tolist() == [1, 0]
     assert integers(one_column([0.0, 2.0]), "x", where=WHERE).tolist() == [0, 2]
 
 

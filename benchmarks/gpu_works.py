@@ -1,18 +1,15 @@
-"""Pieces of work whose speed tells CPU and GPU apart: each a stage alone, or all of them on one clip."""
+"""Pieces of work that tell CPU and GPU apart: each stage alone, and all of them on one clip."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from os import getpid
 from pathlib import Path
-from typing import Literal
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu_card import Card
-from benchmarks.gpu_limits import Bound, decode_bound, encode_bound
 from millrace.engine.episode.encode_clip import encode_clip
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.planning.plan import Job
@@ -22,19 +19,17 @@ from millrace.engine.video.backends import CPU_BACKENDS, NVENC, Backends, Gpu
 from millrace.engine.video.decode import decode_frames, open_cpu_decoder, open_video
 from millrace.engine.video.encode import write_h264
 from millrace.engine.video.gpu import hardware
-from millrace.engine.video.packets import PacketInfo, PacketUse, plan_packets
+from millrace.engine.video.gpu.report import ENCODE, RESIZE, decode_stage
 from millrace.engine.video.reframe import Reframer
-from millrace.engine.video.seek import clip_packets
 
 AREA_CPU, AREA_NVENC = Backends(resize="area"), Backends(resize="area", encoder=NVENC)
 
-Step = Callable[[], int]
-"""One pass; returns how many output frames it made or served."""
+Step = Callable[[], int]  # one pass; returns its number of output frames
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One camera's clip of an episode, and the output that is wanted of it. folder: for what is written."""
+    """A camera's clip of an episode, and the settings of its output. folder: for what is written."""
 
     clip: Clip
     job: Job
@@ -47,7 +42,7 @@ class Setup:
 
     @property
     def size(self) -> int:
-        """Side of the output's pictures."""
+        """Side of the output's frames."""
         return self.job.video.image_size
 
     @property
@@ -58,18 +53,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Work:
-    """One stage on one kind of hardware.
-
-    begin: called in the process that does it. transfer_bytes: between host and card, for each output frame.
-    engine: the kind of the card's that does it all, whose speed is published; codec: what that decodes.
-    """
+    """A stage on one kind of hardware. begin: called in its process. transfer_bytes: to and from the card, a frame."""
 
     stage: str
     where: str
-    begin: Callable[[Setup], Step]
+    begin: Callable[[], Step]
     transfer_bytes: int = 0
-    engine: Literal["NVDEC", "NVENC"] | None = None
-    codec: str = ""
 
     @property
     def on_gpu(self) -> bool:
@@ -77,67 +66,60 @@ class Work:
         return self.where != "CPU" and not self.where.startswith("CPU,")
 
 
-def works(setup: Setup, codec: str, working: Callable[[str], bool]) -> list[Work]:
-    """All that is to be timed of a clip; working: whether the GPU can do a stage."""
-    picture, small = _num_bytes(setup.clip.path), setup.size**2 * 3 // 2
-    found = [
-        Work(f"decode {codec}", "CPU", begin_decode),
-        Work("resize", "CPU", begin_resize),
-        Work("resize", "CPU, area means", partial(begin_area, device="cpu")),
-        Work("encode", "CPU", partial(begin_encode, stages=CPU_BACKENDS)),
-        Work(f"all, {codec}", "CPU", partial(begin_all, stages=CPU_BACKENDS, gpu=None)),
-    ]
-    is_decoded, has_nvenc = working(f"decode {codec}"), working("encode")
-    if is_decoded:
-        found += _nvdec_works(codec, picture)
-    if working("resize"):
-        crossing = picture + small
-        found.append(Work("resize", "CUDA, from and to the host", partial(begin_area, device="cuda"), crossing))
-    if has_nvenc:
-        encode = partial(begin_encode, stages=AREA_NVENC)
-        found.append(Work("encode", "NVENC, from the host", encode, small, engine="NVENC"))
-    if working("resize") and (is_decoded or has_nvenc):
-        gpu = Gpu(codecs=(codec,) if is_decoded else (), keeps_frames=hardware.keeps_frames())
-        stages = AREA_NVENC if has_nvenc else AREA_CPU
-        crossing = (0 if is_decoded and gpu.keeps_frames else picture) + (
-            0 if has_nvenc and gpu.keeps_frames else small
-        )
-        where = f"{'NVDEC' if is_decoded else 'CPU decode'}, CUDA, {stages.encoder}"
-        found.append(Work(f"all, {codec}", where, partial(begin_all, stages=stages, gpu=gpu), crossing))
-    return found
+def list_works(setups: Mapping[str, Setup], is_working: Callable[[str], bool]) -> Iterator[Work]:
+    """All that is timed, of setups by codec; is_working: whether the GPU can do a stage."""
+    for codec, setup in setups.items():
+        yield Work(f"all, {codec}", "CPU", partial(begin_all, setup, backends=CPU_BACKENDS, gpu=None))
+        yield Work(f"all, {codec}", "CPU, area means", partial(begin_all, setup, backends=AREA_CPU, gpu=None))
+        yield from _all_on_gpu(codec, setup, is_working)
+        yield Work(decode_stage(codec), "CPU", partial(begin_decode, setup))
+        if is_working(decode_stage(codec)):
+            keeps = hardware.keeps_frames()
+            where, crossing = ("stays on the card", 0) if keeps else ("to the host", _frame_bytes(setup))
+            decode = partial(begin_nvdec, codec, setup, keeps=keeps)
+            yield Work(decode_stage(codec), f"NVDEC, {where}", decode, crossing)
+    small = setup.size**2 * 3 // 2  # resize and encode do not depend on the codec
+    yield Work("resize", "CPU", partial(begin_resize, setup))
+    yield Work("resize", "CPU, area means", partial(begin_area, setup, device="cpu"))
+    if is_working(RESIZE):
+        resize = partial(begin_area, setup, device="cuda")
+        yield Work("resize", "CUDA, from and to the host", resize, _frame_bytes(setup) + small)
+    yield Work("encode", "CPU", partial(begin_encode, setup, backends=CPU_BACKENDS))
+    if is_working(ENCODE):
+        yield Work("encode", "NVENC, from the host", partial(begin_encode, setup, backends=AREA_NVENC), small)
 
 
-def _nvdec_works(codec: str, picture: int) -> list[Work]:
-    stage, to_host = f"decode {codec}", partial(begin_nvdec, codec, keeps=False)
-    found = [Work(stage, "NVDEC, to the host", to_host, picture, engine="NVDEC", codec=codec)]
-    if hardware.keeps_frames():
-        stays = partial(begin_nvdec, codec, keeps=True)
-        found.append(Work(stage, "NVDEC, stays", stays, engine="NVDEC", codec=codec))
-    return found
+def _all_on_gpu(codec: str, setup: Setup, is_working: Callable[[str], bool]) -> Iterator[Work]:
+    is_decoded, has_nvenc = is_working(decode_stage(codec)), is_working(ENCODE)
+    if not is_working(RESIZE) or not (is_decoded or has_nvenc):
+        return
+    gpu = Gpu(codecs=(codec,) if is_decoded else (), keeps_frames=hardware.keeps_frames())
+    backends = AREA_NVENC if has_nvenc else AREA_CPU
+    crossing = 0 if is_decoded and gpu.keeps_frames else _frame_bytes(setup)
+    crossing += 0 if has_nvenc and gpu.keeps_frames else setup.size**2 * 3 // 2
+    where = f"{'NVDEC' if is_decoded else 'CPU decode'}, CUDA, {backends.encoder}"
+    yield Work(f"all, {codec}", where, partial(begin_all, setup, backends=backends, gpu=gpu), crossing)
 
 
-def published(work: Work, setup: Setup, card: Card) -> Bound | None:
-    """What the card's engines are said to do of it; None where several of its parts take turns, or nobody says."""
-    if work.engine == "NVENC":
-        return encode_bound(card, num_pixels=setup.size**2)
-    if work.engine == "NVDEC":
-        decoded = _num_bytes(setup.clip.path) / 1.5 * num_decoded(setup) / len(setup.frames)
-        return decode_bound(card, work.codec, num_pixels=decoded)
-    return None
-
-
-def num_decoded(setup: Setup) -> int:
-    """Frames that are decoded for the wanted ones."""
-    with open_video(setup.clip.path) as (container, stream):
-        packets = [PacketInfo(one.pts, one.is_keyframe) for one in clip_packets(container, stream, setup.clip)]
-    times = np.sort([packet.pts for packet in packets])[setup.frames]
-    return sum(use is not PacketUse.SKIP for use in plan_packets(packets, set(times.tolist())))
-
-
-def _num_bytes(path: Path) -> int:
-    """Of one picture of a file, in 4:2:0."""
-    with open_video(path) as (_, stream):
+def _frame_bytes(setup: Setup) -> int:
+    """Of a source frame, in 4:2:0."""
+    with open_video(setup.clip.path) as (_, stream):
         return stream.width * stream.height * 3 // 2
+
+
+def measure_quality(setup: Setup, backends: Backends) -> dict[str, float]:
+    """What an encoder keeps of the luma of area means, mean PSNR in dB, and the bytes of a frame."""
+    from millrace.engine.video.gpu.area_reframe import AreaReframer
+
+    reframer = AreaReframer(crop=setup.job.crop, image_size=setup.size, device="cpu")
+    given = np.stack([frame.to_ndarray() for frame in reframer(decode_frames(setup.clip, setup.frames))])
+    frames = (av.VideoFrame.from_ndarray(planes, "yuv420p") for planes in given)
+    write_h264(setup.path, frames, replace(setup.job.video, backends=backends))
+    clip = Clip(setup.path, len(given), setup.job.video.fps)
+    written = np.stack([frame.to_ndarray() for frame in decode_frames(clip, np.arange(len(given)))])
+    error = ((written.astype(np.float64) - given)[:, : setup.size] ** 2).mean(axis=(1, 2))
+    psnr_db = float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-9))))
+    return {"luma_psnr_db": psnr_db, "bytes_per_frame": setup.path.stat().st_size / len(given)}
 
 
 def begin_decode(setup: Setup) -> Step:
@@ -168,16 +150,16 @@ def begin_area(setup: Setup, *, device: str) -> Step:
     return lambda: _count(reframer(frames))
 
 
-def begin_encode(setup: Setup, *, stages: Backends) -> Step:
-    """Encode small pictures that lie in memory, into a file."""
+def begin_encode(setup: Setup, *, backends: Backends) -> Step:
+    """Encode small frames that lie in memory, into a file."""
     frames = list(map(Reframer(crop=setup.job.crop, image_size=setup.size), _decoded(setup)))
-    settings = replace(setup.job.video, backends=stages)
+    settings = replace(setup.job.video, backends=backends)
     return lambda: write_h264(setup.path, _renewed(frames), settings)
 
 
-def begin_all(setup: Setup, *, stages: Backends, gpu: Gpu | None) -> Step:
+def begin_all(setup: Setup, *, backends: Backends, gpu: Gpu | None) -> Step:
     """A clip as a worker makes it."""
-    job = replace(setup.job, video=replace(setup.job.video, backends=stages), gpu=gpu)
+    job = replace(setup.job, video=replace(setup.job.video, backends=backends), gpu=gpu)
 
     def step() -> int:
         made = encode_clip(setup.clip, setup.frames, setup.path, job, StageClock())
@@ -187,11 +169,10 @@ def begin_all(setup: Setup, *, stages: Backends, gpu: Gpu | None) -> Step:
     return step
 
 
-def transcoded(clip: Clip, path: Path) -> Clip:
-    """The same pictures in H.264, as a dataset of H.264 has them."""
+def transcode(clip: Clip, path: Path) -> Clip:
+    """The same frames in H.264, as a dataset of H.264 has them."""
     with open_video(clip.path) as (container, stream), av.open(str(path), "w") as out:
-        options = {"preset": "veryfast", "crf": "18", "g": "10", "bf": "0"}
-        written = out.add_stream("libx264", rate=clip.fps, options=options)
+        written = out.add_stream("libx264", clip.fps, {"preset": "veryfast", "crf": "18", "g": "10", "bf": "0"})
         written.width, written.height, written.pix_fmt = stream.width, stream.height, "yuv420p"
         for frame in container.decode(stream):
             frame.pict_type = 0
@@ -202,9 +183,7 @@ def transcoded(clip: Clip, path: Path) -> Clip:
 
 def _decoded(setup: Setup) -> list[av.VideoFrame]:
     """Some of the clip's frames; a decoder's own memory is not held."""
-    few = setup.frames[:32]
-    frames = decode_frames(setup.clip, few)
-    return [av.VideoFrame.from_ndarray(frame.to_ndarray(), "yuv420p") for frame in frames]
+    return list(_renewed(decode_frames(setup.clip, setup.frames[:32])))
 
 
 def _renewed(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from benchmarks.gpu_children import Begin
+from benchmarks.gpu_processes import Begin
 from benchmarks.gpu_works import Setup, Step
 
 

@@ -11,8 +11,7 @@ from millrace.embodiments.errors import unknown_name
 from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
 from millrace.engine.dataset.releases import CURRENT
-from millrace.train.checkpoint_files import read_checkpoint_file
-from millrace.train.checkpoint_statistics import STATISTICS, Widths, read_widths
+from millrace.train.checkpoint_files import STATISTICS, Widths, read_checkpoint_file, read_widths
 from millrace.train.errors import ConfigError
 from millrace.train.run_folder import CHECKPOINTS, COMPLETE, IDENTITY, RunIdentity, complete_checkpoints
 

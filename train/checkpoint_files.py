@@ -1,25 +1,28 @@
-"""The files of a checkpoint, in a folder or on the Hub, and the names and sizes of its weights: safetensors headers."""
+"""The files of a checkpoint, in a folder or on the Hub, and the sizes of its statistics and of its weights."""
 
 import json
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from millrace.embodiments.frozen_model import FrozenModel
 from millrace.train.errors import ConfigError
 
+STATISTICS = "statistics.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 # huggingface_hub's own rule for names of models.
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 # The format's own limit (safetensors, MAX_HEADER_SIZE).
 MAX_HEADER_BYTES = 100_000_000
 
+# How many values by embodiment tag, by "state", "action" or "relative_action", by joint group.
+Widths = Mapping[str, Mapping[str, Mapping[str, int]]]
 FileModel = TypeVar("FileModel", bound=BaseModel)
 
 
@@ -55,6 +58,12 @@ class _Index(FrozenModel):
     """model.safetensors.index.json."""
 
     weight_map: dict[str, str]
+
+
+class _StatisticsFile(RootModel[dict[str, dict[str, dict[str, dict[str, list[object]]]]]]):
+    """A list of D values, or for relative actions of H such lists, by statistic; by group, by part, by tag."""
+
+    model_config = ConfigDict(frozen=True)
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,21 @@ def read_checkpoint_file(name: str, filename: str, model: type[FileModel]) -> Fi
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ConfigError(f"{name}: {filename}: {where + ': ' if where else ''}{first['msg']}") from error
+
+
+def read_widths(checkpoint: str) -> Widths:
+    """How many values, or steps, each joint group of a checkpoint's statistics has.
+
+    Raises:
+        ConfigError: they are missing or malformed.
+    """
+    return {
+        tag: {
+            part: {group: len(next(iter(values.values()), ())) for group, values in groups.items()}
+            for part, groups in parts.items()
+        }
+        for tag, parts in read_checkpoint_file(checkpoint, STATISTICS, _StatisticsFile).root.items()
+    }
 
 
 def read_header(file: Path) -> Iterator[Weight]:

@@ -12,8 +12,7 @@ from millrace.engine.validate.training import model_limit_problems, sharding_pro
 from millrace.train.errors import BatchError, ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint, read_base
 from millrace.train.groot.components import components_of
-from millrace.train.preflight.data import TrainedDataset, data_problems, open_dataset
-from millrace.train.preflight.kept_statistics import kept_statistics_problems
+from millrace.train.preflight.data import TrainedDataset, data_problems, kept_statistics_problems, open_dataset
 from millrace.train.preflight.machine import Machine, look_at_machine
 from millrace.train.preflight.needs import Needs, need_problems, needs_of
 from millrace.train.preflight.resources import ModelSize

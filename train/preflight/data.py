@@ -1,7 +1,7 @@
-"""The datasets of a run: what millrace.engine.validate says of them,"""
+"""The datasets of a run: what `validate` says of them, and whether statistics that are kept fit them."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,10 @@ from millrace.engine.dataset.releases import CURRENT, VideoBackend
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.validate import Progress, validate
+from millrace.train.checkpoint_files import STATISTICS, checkpoint_files, read_widths
+from millrace.train.errors import ConfigError
+from millrace.train.groot.base_model import BaseCheckpoint
+from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.preflight.trained_robot import TrainedConfig
 from millrace.train.settings import FinetuneSettings
 
@@ -84,3 +88,37 @@ def data_problems(
         more = f" (and {len(others)} more; `millrace validate {path}`)" if others else ""
         place = Path(config.source) if first.path == Path(MODALITY_CONFIG) else path / (first.path or "")
         yield replace(first, path=place, message=first.message + more)
+
+
+def kept_statistics_problems(
+    settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint
+) -> Iterator[Problem]:
+    """Whether the base model's statistics, where the run keeps them, are of the joints that it trains."""
+    if settings.override_pretraining_statistics or dataset.config is None:
+        return
+    try:
+        known = read_widths(base.name).get(settings.tag) if checkpoint_files(base.name).path(STATISTICS) else None
+    except ConfigError as error:
+        yield make_run_problem("base-statistics", str(error))
+        return
+    # GR00T takes the dataset's where the base model has none for the tag.
+    lacking = [] if known is None else list(_lacking(known, dataset.config, dataset))
+    if lacking:
+        tag = settings.embodiment_tag
+        message = f"--no-override-pretraining-statistics keeps those of {base.name} for {tag}: {', '.join(lacking)}"
+        yield make_run_problem("base-statistics", message)
+
+
+def _lacking(known: Mapping[str, Mapping[str, int]], config: GrootConfig, dataset: TrainedDataset) -> Iterator[str]:
+    """What of the trained joints the statistics have not, or otherwise."""
+    modality = dataset.metadata.modality
+    for part, groups in ({} if modality is None else modality.groups).items():
+        for name in (name for name in config.keys(part) if name in groups):
+            found, wanted = known.get(part, {}).get(name), groups[name].width
+            if found != wanted:
+                yield f"no {part} {name}" if found is None else f"{part} {name} of {found} values, not {wanted}"
+    for name in config.relative:
+        found = known.get("relative_action", {}).get(name)
+        if found != config.horizon:
+            of = "" if found is None else f" of {config.horizon} steps, but of {found}"
+            yield f"no relative action {name}{of}"

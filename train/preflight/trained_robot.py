@@ -13,6 +13,7 @@ from millrace.engine.dataset.modality_config import GrootConfig, GrootModality, 
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.layout import MODALITY_CONFIG
+from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.settings import FinetuneSettings
@@ -77,7 +78,7 @@ def _config_file(settings: FinetuneSettings) -> Path | None:
 def _run_for(source: str, tag: str, file: Path | None = None) -> tuple[TrainedConfig, list[Problem]]:
     try:
         return TrainedConfig(source, _described(tag, file)), []
-    except _Failed as why:
+    except ConfigError as why:
         return _unread(source, f", which failed ({why})")
 
 
@@ -86,29 +87,25 @@ def _unread(source: str, why: str) -> tuple[TrainedConfig, list[Problem]]:
     return TrainedConfig(source, None), [make_run_problem("config-unread", message)]
 
 
-class _Failed(Exception):
-    """Why a config could not be read by running it."""
-
-
 def _described(tag: str, file: Path | None = None) -> GrootConfig:
     """The config as gr00t itself has it, read in a process of its own.
 
     Raises:
-        _Failed: that process failed, or no config is registered.
+        ConfigError: that process failed, or no config is registered.
     """
     command = [sys.executable, "-m", "millrace.train.groot.describe", tag, *([] if file is None else [str(file)])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=DESCRIBE_SECONDS)
     except subprocess.TimeoutExpired:
-        raise _Failed(f"no answer within {DESCRIBE_SECONDS} s") from None
+        raise ConfigError(f"no answer within {DESCRIBE_SECONDS} s") from None
     if done.returncode:
-        raise _Failed(done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}")
+        raise ConfigError(done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}")
     try:
         modalities = _Described.validate_json(done.stdout.splitlines()[-1])
     except (ValidationError, IndexError):
-        raise _Failed("its output is no config") from None
+        raise ConfigError("its output is no config") from None
     if modalities is None:
-        raise _Failed("it registers no config")
+        raise ConfigError("it registers no config")
     return GrootConfig(modalities)
 
 

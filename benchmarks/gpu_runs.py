@@ -37,7 +37,7 @@ def plan_examples(image_size: int, folder: Path) -> dict[str, ConversionPlan]:
             assert isinstance(clip, Clip), "the examples are videos"
             clips[camera] = transcode(clip, folder / f"{planned.index}_{camera}.mp4")
         episode = replace(planned.episode, clips=clips)
-        states = tuple(FileState.of(path) for path in episode.paths)
+        states = tuple(FileState.read(path) for path in episode.paths)
         episodes.append(replace(planned, episode=episode, states=states))
     return {"av1": plan, "h264": replace(plan, episodes=tuple(episodes))}
 

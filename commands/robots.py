@@ -19,7 +19,7 @@ from millrace.engine.drafting.draft_robot import draft_robot
 from millrace.engine.errors import OutputExists, RecipeError
 from millrace.engine.planning.next_step import convert_command
 from millrace.engine.planning.robot_guess import guess_robot
-from millrace.engine.sources import locate, open_source
+from millrace.engine.sources import locate_source, open_source
 from millrace.engine.sources.access import why_unwritable
 from millrace.engine.text import printable
 
@@ -70,7 +70,7 @@ class Robots:
 
     def _draft(self, source: str) -> Iterator[str]:
         """Write the draft; print what it does not contain, and the next command."""
-        dataset = open_source(locate(source), follow_links=self.follow_links)
+        dataset = open_source(locate_source(source), follow_links=self.follow_links)
         draft = draft_robot(dataset, source)
         try:
             with self.out.open("x", encoding="utf-8") as file:

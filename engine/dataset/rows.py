@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, RowsError
 from millrace.engine.layout import ACTION, STATE
-from millrace.engine.sources.damage import naming
+from millrace.engine.sources.damage import name_file_in_errors
 from millrace.engine.text import join_names
 
 
@@ -164,7 +164,7 @@ class EpisodeRows:
 def write_rows(path: Path, rows: EpisodeRows) -> None:
     """Write the columns as parquet; vectors as fixed-size lists of float32."""
     arrays = {name: _arrow(values) for name, values in rows.columns().items()}
-    with naming(path):
+    with name_file_in_errors(path):
         pq.write_table(pa.table(arrays), path)
 
 

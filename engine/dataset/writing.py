@@ -9,7 +9,7 @@ from pathlib import Path
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.errors import OutputFailed
 from millrace.engine.sources.access import system_reason
-from millrace.engine.sources.damage import naming
+from millrace.engine.sources.damage import name_file_in_errors
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What only writing can fail with, whatever file an error names.
@@ -20,7 +20,7 @@ CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 def finish(unfinished: Path, out: Path, relative: Path) -> FileRecord:
     """Move a complete file to its place in `out`, and describe it."""
-    with naming(unfinished):
+    with name_file_in_errors(unfinished):
         record = FileRecord.of(unfinished, relative)
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
@@ -36,7 +36,7 @@ def move(path: Path, final: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder to disk, so that a power cut does not undo renames in it, if its file system supports that."""
-    with naming(folder):
+    with name_file_in_errors(folder):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -13,7 +13,7 @@ from millrace.embodiments.robot import VECTORS, ActionKind, Vector
 from millrace.engine.drafting.joints import JointColumn
 from millrace.engine.planning.vector_columns import WHOLE, PartColumn, group_name
 from millrace.engine.sources import SourceDataset
-from millrace.engine.sources.containment import own
+from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.lerobot_metadata import read_source_json
 
 HAND = {"gripper", "hand", "finger", "thumb", "index", "middle", "ring", "pinky", "little"}
@@ -62,7 +62,7 @@ def read_modality(dataset: SourceDataset, vectors: Mapping[Vector, tuple[PartCol
     if not path.is_file():
         return OwnModality()
     try:
-        modality = read_source_json(own(path, dataset.root), _Modality)
+        modality = read_source_json(check_own_path(path, dataset.root), _Modality)
     except MillraceError as error:
         return OwnModality(problems=(f"its groups are not taken: {error}",))
     slices: dict[tuple[Vector, str], Slices] = {}

@@ -39,7 +39,7 @@ from millrace.engine.planning.plan import EpisodePlan, Job, episode_frame_indice
 from millrace.engine.planning.resample import resample_actions
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from millrace.engine.sources.file_state import FileState, why_changed
-from millrace.engine.sources.picture_paths import fetch_pictures
+from millrace.engine.sources.image_paths import fetch_images
 from millrace.engine.sources.row_reader import RowReader
 
 
@@ -157,7 +157,7 @@ class _Conversion:
         if episode.repository is not None:
             with self.clock.stage("download"):
                 used = [camera for camera in self.binding.cameras.values() if camera in episode.clips]
-                fetch_pictures({camera: _find_clip(episode, camera, ranges) for camera in used}, episode.repository)
+                fetch_images({camera: _find_clip(episode, camera, ranges) for camera in used}, episode.repository)
 
     def _read(self) -> tuple[tuple[RowRange, ...], pa.Table]:
         """The source's rows, and where they were found."""
@@ -187,7 +187,7 @@ class _Conversion:
         found = dict.fromkeys(rows.path for rows in ranges if rows.path not in planned)
         if self.plan.episode.repository is not None:
             return ()
-        states = ((path.relative_to(self.binding.root), FileState.of(path)) for path in found)
+        states = ((path.relative_to(self.binding.root), FileState.read(path)) for path in found)
         return tuple(SourceFile(path=path, num_bytes=at.num_bytes, mtime_ns=at.mtime_ns) for path, at in states)
 
     def _make_rows(self, ranges: tuple[RowRange, ...], table: pa.Table) -> EpisodeRows:

@@ -18,7 +18,7 @@ from millrace.engine.episode.frame_warnings import FrameWatch, is_upright_square
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.planning.plan import Job
-from millrace.engine.sources.damage import naming
+from millrace.engine.sources.damage import name_file_in_errors
 from millrace.engine.sources.episode import Clip, ImageColumn
 from millrace.engine.video.backends import NVENC, Gpu
 from millrace.engine.video.black import black_frames
@@ -97,7 +97,7 @@ def _encode(
         output = clock.iterate("crop and scale", _reframe(decoded, job, facts.pixel_aspect))
     counted = clock.iterate("image statistics", feed_histogram(output, histogram, every=sampling_step(frames)))
     is_nvenc = job.video.backends.encoder == NVENC  # its driver gives numbers of the system, too
-    with clock.stage("encode"), nullcontext() if is_nvenc else naming(path):
+    with clock.stage("encode"), nullcontext() if is_nvenc else name_file_in_errors(path):
         write_h264(path, counted, job.video, color_tags=facts.color_tags)
     check_written(path, len(frames), job.video, clock)
     warnings = () if clip is None else observer.warnings(facts, histogram)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from millrace.engine.sources.damage import naming
+from millrace.engine.sources.damage import name_file_in_errors
 
 MAX_CRASHES = 3
 
@@ -22,7 +22,7 @@ def count_crashes(index: int, scratch: Path) -> Iterator[int]:
         How many workers crashed over this episode in this run.
     """
     note = scratch / f"{index}.attempts"
-    with naming(note), note.open("a+") as file:
+    with name_file_in_errors(note), note.open("a+") as file:
         file.seek(0)
         num_crashes = len(file.readlines())
         file.write(f"{os.getpid()}\n")

@@ -10,7 +10,7 @@ from millrace.engine.about import VERSION
 from millrace.engine.layout import OUTPUT_VERSION
 from millrace.engine.output.versions import byte_versions
 from millrace.engine.planning.plan import EpisodePlan
-from millrace.engine.sources.file_state import FileState, is_gone, why_changed
+from millrace.engine.sources.file_state import FileState, is_missing, why_changed
 
 TOKEN = "token"
 # Of the sources, looked at on each node before work; each worker looks at all files of each episode that it gets.
@@ -70,6 +70,6 @@ def _folder_problems(shared: Shared) -> Iterator[str]:
 
 def _file_problems(files: Sequence[tuple[Path, FileState]]) -> Iterator[str]:
     for path, state in files:
-        if state.is_seen and is_gone(path):
+        if state.is_seen and is_missing(path):
             yield f"does not see {path}, which the driver does; sources must be at the same path on all nodes"
     yield from filter(None, [why_changed(files)])

@@ -15,7 +15,7 @@ from millrace.engine.execution.executor import Folders
 from millrace.engine.planning.plan import EpisodePlan, Job, first_fault
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.containment import why_foreign
-from millrace.engine.sources.damage import first_refused
+from millrace.engine.sources.damage import find_unreadable
 from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.video.backends import NVENC
 from millrace.engine.video.gpu.isolation import run_isolated
@@ -74,7 +74,7 @@ def _convert(plan: EpisodePlan, job: Job, folders: Folders, readable: set[Path])
         return result
     root = job.bindings[plan.binding].root
     files = [path for path in plan.episode.paths if path not in readable and why_foreign(path, root) is None]
-    refused = first_refused(files)
+    refused = find_unreadable(files)
     if refused is None:
         readable.update(files)
         return result

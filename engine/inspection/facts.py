@@ -11,7 +11,7 @@ from millrace.engine.inspection.findings import SEVERITIES, Finding, make_findin
 from millrace.engine.planning.robot_guess import RobotGuess
 from millrace.engine.sources import LAYOUTS, Clip, Feature, SourceDataset
 from millrace.engine.sources.access import why_unreadable
-from millrace.engine.sources.containment import own
+from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.files import SourceFiles
 from millrace.engine.sources.lerobot_metadata import read_source_json
 
@@ -126,7 +126,9 @@ class Claims(FrozenModel):
 def read_claims(root: Path, bounds: Path | None = None) -> Claims:
     """Read info.json's claims, which must lie within `bounds`, by default the dataset's folder."""
     paths = [root / folder / "info.json" for folder in ("meta_data", "meta")]
-    return next((read_source_json(own(path, bounds or root), Claims) for path in paths if path.is_file()), Claims())
+    return next(
+        (read_source_json(check_own_path(path, bounds or root), Claims) for path in paths if path.is_file()), Claims()
+    )
 
 
 def claim_findings(dataset: SourceDataset, claims: Claims) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ from millrace.engine.inspection.video_facts import VideosResult, inspect_videos
 from millrace.engine.planning.robot_guess import RobotGuess, guess_robot
 from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source
 from millrace.engine.sources.access import why_unwritable
-from millrace.engine.sources.picture_paths import fetch_pictures
+from millrace.engine.sources.image_paths import fetch_images
 from millrace.engine.sources.selection import select_episodes
 from millrace.engine.video.contact_sheet import write_contact_sheet
 
@@ -131,7 +131,7 @@ def _fetch(episodes: Sequence[SourceEpisode], missing: Container[Path], on_progr
     for number, episode in enumerate(episodes, start=1):
         if episode.repository is not None:
             episode.repository.fetch([path for path in episode.paths if path not in missing])
-            fetch_pictures(episode.clips, episode.repository)
+            fetch_images(episode.clips, episode.repository)
             on_progress(number, len(episodes))
 
 

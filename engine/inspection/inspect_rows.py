@@ -24,7 +24,7 @@ from millrace.engine.inspection.motion import LagFit, LagSums, best_lag, joint_s
 from millrace.engine.inspection.outliers import EpisodeSummary, outlier_findings, usual_extents
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import Feature, SourceDataset, SourceEpisode
-from millrace.engine.sources.containment import own
+from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.parquet import read_schema
 from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.text import join_names
@@ -132,7 +132,7 @@ def _stored_features(
     features = dict(dataset.features)
     for path in (episode.rows[0].path for episode in select_evenly(episodes, MAX_SCALED)):
         try:
-            stored = read_schema(own(path, dataset.files.bounds(dataset.root))).names
+            stored = read_schema(check_own_path(path, dataset.files.bounds(dataset.root))).names
         except MillraceError:
             continue
         lacking = [name for name, feature in features.items() if feature.dtype != "video" and name not in stored]

@@ -34,7 +34,7 @@ from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import public_quarantine
 from millrace.engine.output.warning_sums import WarningSum, public_warnings, remove_roots, sum_warnings
 from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.sources.damage import naming
+from millrace.engine.sources.damage import name_file_in_errors
 from millrace.engine.sources.location import public_name
 from millrace.engine.video.backends import CPU_BACKENDS, Backends
 from millrace.engine.video.encode import library_versions
@@ -262,7 +262,7 @@ def _gpu_facts(backends: Backends) -> dict[str, Any]:
 
 
 def _digest(name: str, path: Path) -> dict[str, Any]:
-    with naming(path):
+    with name_file_in_errors(path):
         return FileRecord.of(path, Path(name)).model_dump(mode="json")
 
 
@@ -279,7 +279,7 @@ def _lines(values: Iterable[object]) -> Iterator[str]:
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    with naming(path), path.open("w", encoding="utf-8", newline="\n") as file:
+    with name_file_in_errors(path), path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())

@@ -22,7 +22,7 @@ from millrace.engine.layout import (
 )
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.access import why_unwritable
-from millrace.engine.sources.damage import naming
+from millrace.engine.sources.damage import name_file_in_errors
 
 STRAY = "stray-"
 EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")
@@ -63,7 +63,7 @@ def claim_output(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen:
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise OutputExists(f"{out} {why_unwritable(out / WORK, error)}") from error
     with writing_to(out), lock_folder(out, out / WORK / "lock"):
-        with naming(ignored := out / WORK / ".gitignore"):
+        with name_file_in_errors(ignored := out / WORK / ".gitignore"):
             ignored.write_text("*\n")  # the ledger names folders of this machine
         check_output(out, sources, overwrite=may_be_finished)
         if may_be_finished:

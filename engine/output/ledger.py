@@ -26,7 +26,7 @@ from millrace.engine.output.header import check_header, make_header
 from millrace.engine.output.warning_sums import remove_roots
 from millrace.engine.planning.numbering import Key
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
-from millrace.engine.sources.damage import naming
+from millrace.engine.sources.damage import name_file_in_errors
 from millrace.engine.sources.file_state import FileState
 
 
@@ -66,7 +66,7 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("rb" if is_read_only else "a+b")
         try:
-            with naming(self.path):
+            with name_file_in_errors(self.path):
                 self._begin_or_continue(make_header(plan))
         except BaseException:
             self._file.close()
@@ -142,7 +142,7 @@ class Ledger:
     def _has_changed_source(self, record: EpisodeRecord) -> bool:
         """Whether files that the plan did not list, but the conversion read, have changed."""
         root = self._plan.job.bindings[record.binding].root
-        states = ((file, FileState.of(root / file.path)) for file in record.elsewhere)
+        states = ((file, FileState.read(root / file.path)) for file in record.elsewhere)
         return any(state != FileState(file.num_bytes, file.mtime_ns) for file, state in states)
 
     def has_lost(self, episode: EpisodePlan) -> bool:
@@ -174,7 +174,7 @@ class Ledger:
 
     def sync(self) -> None:
         """Flush all lines to disk, so that a power cut loses none of them."""
-        with naming(self.path):
+        with name_file_in_errors(self.path):
             os.fsync(self._file.fileno())
 
     def skip(self, failures: Sequence[EpisodeFailure]) -> None:
@@ -203,7 +203,7 @@ class Ledger:
         return planned is None or (planned.digest == failure.plan and failure.key not in self._numbers)
 
     def _write(self, line: bytes) -> int:
-        with naming(self.path):
+        with name_file_in_errors(self.path):
             place = self._file.seek(0, 2)
             self._file.write(line + b"\n")
             self._file.flush()
@@ -226,7 +226,7 @@ class Ledger:
             yield self._read(index)
 
     def _read(self, index: int) -> EpisodeRecord:
-        with naming(self.path):
+        with name_file_in_errors(self.path):
             self._file.seek(self._places[index][0])
             record = _parse(self._file.readline())
         assert isinstance(record, EpisodeRecord), "places hold records only"

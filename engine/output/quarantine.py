@@ -13,7 +13,7 @@ from millrace.engine.output.warning_sums import remove_roots
 from millrace.engine.planning.numbering import remove_episodes
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.planner import check_horizon
-from millrace.engine.sources.damage import naming
+from millrace.engine.sources.damage import name_file_in_errors
 from millrace.engine.sources.location import public_name
 
 
@@ -45,7 +45,7 @@ def write_quarantine(
     """Write OUT/quarantine.jsonl, and return the error to raise, with a line for each episode."""
     found = describe_failures(failures, plan)
     unfinished = scratch / QUARANTINE
-    with naming(unfinished), unfinished.open("w", encoding="utf-8", newline="\n") as file:
+    with name_file_in_errors(unfinished), unfinished.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(one.model_dump(mode="json"), ensure_ascii=False) + "\n" for one in found)
         file.flush()
         os.fsync(file.fileno())

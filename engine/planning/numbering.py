@@ -16,7 +16,7 @@ from millrace.engine.planning.prepare import PreparedSource
 from millrace.engine.planning.tasks import rewrite_task, row_tasks, tasks_by_list
 from millrace.engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode
 from millrace.engine.sources.file_state import FileState
-from millrace.engine.sources.picture_paths import pictures_digest
+from millrace.engine.sources.image_paths import images_digest
 
 Episodes = tuple[SourceEpisode, ...]
 Key = tuple[int, int]  # see EpisodePlan.key
@@ -50,7 +50,7 @@ def number_episodes(
         tasks: Output task index by text.
     """
     index = first_index = 0
-    state_of = lru_cache(maxsize=MAX_STATES)(FileState.of)  # many episodes may share a file
+    state_of = lru_cache(maxsize=MAX_STATES)(FileState.read)  # many episodes may share a file
     for number, (source, episodes) in enumerate(zip(sources, selected, strict=True)):
         # Clips may be copied with what the source's manifest says of them.
         texts = sorted((index, rewrite_task(text, source.spec)) for index, text in source.dataset.tasks.items())
@@ -120,19 +120,19 @@ def _renumber_tasks(binding: Binding, before: Sequence[str], tasks: dict[str, in
 
 
 def _state_of_manifest(source: SourceDataset) -> object:
-    return FileState.of(source.root / MANIFEST) if source.revision is None else source.revision
+    return FileState.read(source.root / MANIFEST) if source.revision is None else source.revision
 
 
 def _state_of_files(episode: SourceEpisode, states: Sequence[FileState]) -> Sequence[object]:
     """The identity of the content of an episode's files, independent of where a cache keeps them."""
     if episode.repository is not None:
-        return [episode.repository.state_of(path) for path in episode.paths]
+        return [episode.repository.content_state(path) for path in episode.paths]
     return states
 
 
 def _state_of_pictures(episode: SourceEpisode, root: Path) -> tuple[str, ...]:
     """Likewise of picture files that its rows name; of a repository's, its commit tells."""
-    digest = pictures_digest(episode, root) if episode.repository is None else None
+    digest = images_digest(episode, root) if episode.repository is None else None
     return () if digest is None else (digest,)
 
 

@@ -25,8 +25,8 @@ from millrace.engine.planning.trim import trim_episodes
 from millrace.engine.sources import SourceDataset, SourceEpisode
 from millrace.engine.sources.dataset import camera_name
 from millrace.engine.sources.episode import BadEpisode
-from millrace.engine.sources.location import pinned
-from millrace.engine.sources.selection import select
+from millrace.engine.sources.location import pin_revision
+from millrace.engine.sources.selection import resolve_selection
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def _prepare(recipe: Recipe, number: int, maps: RecipeMaps, problems: Problems) 
         if spec.map is not None:
             problems.collect((*key, "map"), maps.compiled, spec)
         return None
-    spec = spec.model_copy(update={"path": pinned(spec.path, dataset.revision)})
+    spec = spec.model_copy(update={"path": pin_revision(spec.path, dataset.revision)})
     facts = _read_facts(recipe, dataset, spec, key, problems)
     is_mapped = spec.map is not None or maps.robot == recipe.robot
     chosen = _choose(maps, spec, facts.dataset, key, problems) if is_mapped else None
@@ -150,7 +150,7 @@ def _bind(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, compiled: Co
 
 def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisode], list[BadEpisode]]:
     """The selected episodes, of which at least one can be read, and those that cannot."""
-    episodes, rejected = select(dataset, spec.episodes)
+    episodes, rejected = resolve_selection(dataset, spec.episodes)
     if not episodes:
         first = rejected[0]
         which = "selected episodes" if spec.episodes is not None else "episodes"

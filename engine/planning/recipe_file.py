@@ -12,7 +12,7 @@ from millrace.engine.errors import RecipeError
 from millrace.engine.planning.planner import source_problems
 from millrace.engine.planning.recipe import Places, Recipe, check_recipe, field_problems
 from millrace.engine.planning.recipe_problems import cite_problems
-from millrace.engine.sources import locate
+from millrace.engine.sources import locate_source
 
 # A wrong field is skipped while the sources are checked: problems of these fields of a source may be due to that alone.
 UNRELIABLE_WITH = {
@@ -63,7 +63,7 @@ def _resolve_source(source: object, folder: Path) -> object:
     if not isinstance(source, Mapping):
         return source
     path = source.get("path")
-    located = {"path": locate(path, folder)} if isinstance(path, str) else {}
+    located = {"path": locate_source(path, folder)} if isinstance(path, str) else {}
     return {**source, **located, **_resolve_file(source, "map", folder)}
 
 

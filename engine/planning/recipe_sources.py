@@ -6,7 +6,7 @@ from pathlib import Path
 from millrace.engine.errors import DatasetError, HubError
 from millrace.engine.planning.recipe import Places, Recipe, SourceSpec
 from millrace.engine.sources import SourceDataset, open_source
-from millrace.engine.sources.location import HUB, is_explicit
+from millrace.engine.sources.location import HUB, is_hub_address
 from millrace.engine.sources.places import check_places
 
 
@@ -40,12 +40,12 @@ def _relative_path(places: Places, number: int) -> str | None:
     if places.file is None:
         return None
     path = str(places.file.content["sources"][number]["path"])
-    return None if is_explicit(path) or Path(path).expanduser().is_absolute() else path
+    return None if is_hub_address(path) or Path(path).expanduser().is_absolute() else path
 
 
 def _check_folder(written: str, spec: SourceSpec, places: Places) -> None:
     """Refuse a path that is a folder only from the working folder, rather than look for it on the Hub."""
-    if is_explicit(spec.path) and os.path.isdir(written):
+    if is_hub_address(spec.path) and os.path.isdir(written):
         assert places.file is not None, "it was written there"
         there = os.path.relpath(written, places.file.path.parent)
         raise DatasetError(

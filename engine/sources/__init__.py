@@ -6,14 +6,23 @@ from pathlib import Path
 from millrace.engine.errors import DatasetError, HubError, UnknownLayout
 from millrace.engine.sources import v1, v2, v3
 from millrace.engine.sources.access import why_unreadable
-from millrace.engine.sources.containment import is_of_hub_cache
+from millrace.engine.sources.containment import is_in_hub_cache
 from millrace.engine.sources.dataset import Feature, SourceDataset
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from millrace.engine.sources.files import LocalFiles, SourceFiles
 from millrace.engine.sources.hub import open_repo
-from millrace.engine.sources.location import HubId, hub_id_of, locate
+from millrace.engine.sources.location import HubId, locate_source, require_hub_id
 
-__all__ = ["Clip", "Feature", "ImageColumn", "RowRange", "SourceDataset", "SourceEpisode", "locate", "open_source"]
+__all__ = [
+    "Clip",
+    "Feature",
+    "ImageColumn",
+    "RowRange",
+    "SourceDataset",
+    "SourceEpisode",
+    "locate_source",
+    "open_source",
+]
 
 
 LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1))
@@ -36,8 +45,8 @@ def open_source(path: str | Path, *, follow_links: bool = False) -> SourceDatase
     try:
         if root.is_dir():
             # Absolute, as workers have other working folders.
-            return _open_folder(root.absolute(), LocalFiles(follow_links and not is_of_hub_cache(root)))
-        hub_id = hub_id_of(path)
+            return _open_folder(root.absolute(), LocalFiles(follow_links and not is_in_hub_cache(root)))
+        hub_id = require_hub_id(path)
     except PermissionError as error:  # pathlib raises it where it only asks for a file
         closed = Path(error.filename or root)
         raise DatasetError(f"{closed} {why_unreadable(closed, error)}") from error

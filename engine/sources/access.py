@@ -1,4 +1,4 @@
-"""What the system does not let us read or write, and what to do where permissions are the reason."""
+"""Explain why the system refuses to read or write, and what to do where permissions are the reason."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ def why_unreadable(path: Path, error: OSError) -> str:
 
 
 def why_unwritable(path: Path, error: OSError) -> str:
-    """Likewise of what is to be made: "cannot be written (Permission denied); name another place, or run ..."."""
+    """What to say after a path to write: "cannot be written (Permission denied); name another place, or run ..."."""
     there = next(parent for parent in (path.absolute(), *path.absolute().parents) if os.path.lexists(parent))
     advice = "; name another place"
     if error.errno in REFUSED and not _may(there, os.W_OK | os.X_OK if there.is_dir() else os.W_OK):

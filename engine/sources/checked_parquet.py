@@ -1,4 +1,4 @@
-"""Parquet files from strangers, opened so that no number in them ends the process or takes all memory."""
+"""Untrusted parquet files, opened so that no number in them ends the process or takes all memory."""
 
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 
 
 class CheckedParquet:
-    """A parquet file whose footer fits it; what is read from it is known beforehand to fit into memory.
+    """A parquet file whose footer was checked; a read that would not fit into memory is refused beforehand.
 
     Equal texts are read once, whatever the file says: as dictionary arrays, turned into texts where these fit as well.
 
@@ -78,20 +78,20 @@ class CheckedParquet:
 
     @cached_property
     def ends(self) -> NDArray[np.int64]:
-        """Rows up to and with each row group."""
+        """The end row of each row group."""
         return np.cumsum([group.num_rows for group in self.footer.groups], dtype=np.int64)
 
-    def groups_of(self, start: int, stop: int) -> list[int]:
+    def find_groups(self, start: int, stop: int) -> list[int]:
         """The row groups that rows [start, stop) lie in."""
         starts = np.concatenate([[0], self.ends[:-1]]) if len(self.ends) else self.ends
         return list(np.flatnonzero((starts < stop) & (self.ends > start)).tolist())
 
     def num_stored(self, groups: Iterable[int], columns: Sequence[str]) -> int:
-        """Bytes of the file that columns of row groups take."""
+        """Bytes that columns of row groups take in the file."""
         return sum(chunk.stop - chunk.start for chunk in self._chunks(groups, columns))
 
     def num_bytes(self, groups: Iterable[int], columns: Sequence[str]) -> int:
-        """Memory that columns of row groups take, told by their pages' headers.
+        """Memory that columns of row groups take, by their pages' headers.
 
         Raises:
             Malformed: a page unpacks to more than its values can need.
@@ -128,7 +128,7 @@ class CheckedParquet:
             for name, column in zip(columns, table.columns, strict=True)
         }
 
-    def read_texts_within(self, column: str, field: str) -> list[str | None]:
+    def read_texts_in(self, column: str, field: str) -> list[str | None]:
         """One field of a column of structures, of the whole file, without the others; empty where there is none.
 
         Raises:
@@ -209,7 +209,7 @@ def _texts(footer: Footer) -> Iterator[str]:
 
 
 def check_size(columns: Sequence[str], num_bytes: int, *, num_stored: int = 0) -> None:
-    """See that a read takes no more memory than it may.
+    """Check that a read takes no more memory than it may.
 
     Args:
         columns: What is read.

@@ -1,4 +1,4 @@
-"""A dataset's files lie in its own folder: what leads elsewhere, or is no file, is never opened."""
+"""Keep reads within a dataset's own folder: paths that lead elsewhere, or to no file, are never opened."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ from millrace.engine.sources.access import UNREADABLE, why_unreadable
 SNAPSHOTS, BLOBS, REPOSITORY_PREFIX = "snapshots", "blobs", "datasets--"
 # In place of a dataset's folder: its links may lead anywhere on this machine.
 ANYWHERE = Path("/")
-# What a download or a clone leaves in a folder whose links somebody else may have made.
+# Folders of a download or clone, whose links others may have made.
 OF_DOWNLOADS = (".git", ".cache/huggingface")
 
 
@@ -28,7 +28,7 @@ class Barrier(Enum):
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a path must not be opened: the kind, and in words that follow the path."""
+    """Why a path must not be opened: the barrier, and the reason as words after the path."""
 
     barrier: Barrier
     reason: str
@@ -64,7 +64,7 @@ def why_foreign(path: Path, root: Path) -> Refusal | None:
 
 
 def _refused_by_system(path: Path, error: OSError) -> Refusal:
-    """Links in a circle, say, are of the dataset."""
+    """The refusal for an error of the system; circular links are the dataset's fault."""
     barrier = Barrier.NO_FILE if system_errno(error) is None else Barrier.HIDDEN
     return Refusal(barrier, why_unreadable(path, error))
 
@@ -83,7 +83,7 @@ def why_refused(path: Path, root: Path) -> Refusal | None:
     refusal = why_foreign(path, root)
     if refusal is None or refusal.barrier is not Barrier.OUTSIDE:
         return refusal
-    if is_of_hub_cache(os.path.realpath(root)):
+    if is_in_hub_cache(os.path.realpath(root)):
         return replace(refusal, reason=f"{refusal}; links of a dataset from the Hub are not followed")
     try:
         is_own = _is_users_own(path, root)
@@ -114,8 +114,8 @@ def _links(path: Path, root: Path) -> list[Path]:
     return [folder for folder in folders if folder.is_symlink()]
 
 
-def own(path: Path, root: Path) -> Path:
-    """The path itself, where it may be opened.
+def check_own_path(path: Path, root: Path) -> Path:
+    """Return a path that may be opened.
 
     Raises:
         DatasetError: it leads out of the dataset and its links are not followed, or it is no file.
@@ -125,20 +125,20 @@ def own(path: Path, root: Path) -> Path:
     return path
 
 
-def all_own(paths: Iterable[Path], root: Path) -> list[Path]:
-    """Likewise of many."""
-    return [own(path, root) for path in paths]
+def check_own_paths(paths: Iterable[Path], root: Path) -> list[Path]:
+    """Check several paths, see `check_own_path`."""
+    return [check_own_path(path, root) for path in paths]
 
 
 def _is_below(real: str, root: Path) -> bool:
     home = os.path.realpath(root)
     if _is_in(real, home):
         return True
-    return is_of_hub_cache(home) and _is_in(real, os.path.join(os.path.dirname(os.path.dirname(home)), BLOBS))
+    return is_in_hub_cache(home) and _is_in(real, os.path.join(os.path.dirname(os.path.dirname(home)), BLOBS))
 
 
-def is_of_hub_cache(root: str | Path) -> bool:
-    """Whether a folder is a commit's in the Hub's cache."""
+def is_in_hub_cache(root: str | Path) -> bool:
+    """Whether a folder is a commit's folder in the Hub's cache."""
     home = os.path.realpath(root)
     snapshots, repository = os.path.dirname(home), os.path.dirname(os.path.dirname(home))
     return os.path.basename(snapshots) == SNAPSHOTS and os.path.basename(repository).startswith(REPOSITORY_PREFIX)

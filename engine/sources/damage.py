@@ -1,4 +1,4 @@
-"""What is wrong with a file that cannot be read: the system's fault, or its content's, as its two ends tell."""
+"""Diagnose a file that cannot be read: an error of the system, or damage, by the file's two ends."""
 
 import errno
 import os
@@ -15,37 +15,37 @@ PARQUET = b"PAR1"  # begins and ends a parquet file
 # Real mp4 files have a handful of boxes; a hostile one could have a billion.
 MAX_BOXES = 10_000
 BLOCK_BYTES = 1 << 20
-# Of a file that is only read to see whether the disk gives it.
+# The most that is read to see whether a disk works.
 MAX_BYTES = 4 << 30
 
 
 class TooLarge(ValueError):
-    """What takes more memory than one read may; the file may be as good as any. Says the limit and what to do."""
+    """A read takes more memory than it may, though the file may be sound. Says the limit and what to do."""
 
 
-def diagnose(path: Path, error: BaseException, *, certain: Container[int] = OF_SYSTEM) -> tuple[FaultCode, str]:
-    """The kind of fault of a file that a library could not read, and what to say of it after its path.
+def diagnose_file(path: Path, error: BaseException, *, certain: Container[int] = OF_SYSTEM) -> tuple[FaultCode, str]:
+    """Diagnose a file that a library could not read: its fault code, and what to say after its path.
 
     Args:
         path: Of the file.
         error: The library's.
-        certain: Error numbers that the library takes from the system alone, and not for damage of its own finding.
+        certain: Error numbers that the library only passes on from the system, and never uses for damage.
     """
     if isinstance(error, TooLarge):
         return FaultCode.TOO_LARGE, f"is too large: {error}"
     number = system_errno(error)
     if number is not None:
-        refused = error if number in certain else first_refused([path])
+        refused = error if number in certain else find_unreadable([path])
         if isinstance(refused, OSError):
             return FaultCode.UNREADABLE, why_unreadable(path, refused)
     if is_lfs_pointer(path):
         return FaultCode.MISSING, ADVICE
     reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
-    return damage(path), f"is truncated or corrupt ({reason})"
+    return classify_damage(path), f"is truncated or corrupt ({reason})"
 
 
-def first_refused(paths: Iterable[Path]) -> OSError | None:
-    """The system's error at the first of some files that it does not give to the end; None where it gives all."""
+def find_unreadable(paths: Iterable[Path]) -> OSError | None:
+    """The system's error for the first file that cannot be read to its end; None if all can."""
     for path in paths:
         try:
             with path.open("rb", buffering=0) as file:
@@ -57,7 +57,7 @@ def first_refused(paths: Iterable[Path]) -> OSError | None:
 
 
 def _read_stored(file: BinaryIO) -> None:
-    """Read a file to its end, but for holes, which no disk holds: a sparse file may claim terabytes."""
+    """Read a file to its end without its holes: a sparse file may claim terabytes."""
     place = 0
     while place < MAX_BYTES:
         try:
@@ -73,8 +73,8 @@ def _read_stored(file: BinaryIO) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """What fails of the system's names the file that it concerns, be the error a library's.
+def name_file_in_errors(path: Path) -> Iterator[None]:
+    """Add the file's name to errors of the system that lack one, such as those of libraries.
 
     Raises:
         OSError: with a filename, in place of one without.
@@ -88,8 +88,8 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
 
 
-def damage(path: Path) -> FaultCode:
-    """Truncated where the file's own structure says that more should follow, else corrupt."""
+def classify_damage(path: Path) -> FaultCode:
+    """The fault code of a damaged file: truncated where its structure says that more should follow, else corrupt."""
     try:
         if is_lfs_pointer(path):
             return FaultCode.MISSING

@@ -1,4 +1,4 @@
-"""An opened source dataset: everything that conversion needs to know before it reads a row."""
+"""An opened source dataset: all that a conversion needs to know before it reads rows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class Feature:
 
     @property
     def is_camera(self) -> bool:
-        """Whether it is pictures of a camera rather than numbers, depth or masks."""
+        """Whether it holds images of a camera, not numbers, depth or masks."""
         return self.dtype in PICTURES and self.content is None
 
     @property
@@ -57,7 +57,7 @@ class Feature:
 
     @property
     def stated_names(self) -> tuple[str, ...]:
-        """All that is said of the names of its values, understood or not."""
+        """Names of its values as stated, understood or not."""
         return self.names or (() if self.unread_names is None else (self.unread_names,))
 
 
@@ -87,7 +87,7 @@ class SourceDataset:
 
     @property
     def address(self) -> str:
-        """What a command calls it: its folder, or hf://org/name[@revision]; its root is then a folder in the cache."""
+        """What a command calls it: its folder, or hf://org/name[@revision], whose root is a folder in the cache."""
         return str(self.root) if self.hub_id is None else f"{HUB}{self.hub_id}"
 
     @property
@@ -105,7 +105,7 @@ class SourceDataset:
         return found
 
     def why_ambiguous(self, camera: str) -> str | None:
-        """Why a camera's pictures cannot be told from another's, and what to do; None where they can."""
+        """Why a camera cannot be told from another, and what to do; None where it can."""
         keys = self.camera_features.get(camera, ())
         if len(keys) < 2:
             return None

@@ -1,4 +1,4 @@
-"""One episode of a source dataset, told without a version number."""
+"""One episode of a source dataset, in any layout."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class RowRange:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One camera's pictures of one episode: a whole mp4, or a part of one.
+    """One camera's frames of one episode: a whole mp4, or a part of one.
 
     fps: of the file, which says where in it the clip ends. start_seconds None: the file holds this clip alone, so every
     frame in it counts. stop_seconds: where the metadata says that the clip ends; None where it does not.
@@ -55,7 +55,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class ImageColumn:
-    """One camera's pictures of one episode, PNG or JPEG files inside its rows.
+    """One camera's images of one episode, PNG or JPEG files inside its rows.
 
     max_spare: rows that may follow, and are left out.
     """
@@ -67,13 +67,13 @@ class ImageColumn:
 
 
 class Repository(Protocol):
-    """What files are fetched from that are not on this machine."""
+    """Where files are fetched from that are not on this machine."""
 
     def fetch(self, paths: Iterable[Path]) -> None:
-        """See that files are here."""
+        """Fetch files that are not on this machine."""
 
     def fetch_rows(self, folder: Path) -> None:
-        """See that all parquet files below a folder are here."""
+        """Fetch all parquet files below a folder that are not on this machine."""
 
     def fetch_first(self, candidates: Iterable[Sequence[Path]]) -> None:
         """For each group of paths, fetch the first that the repository has, unless it is here already."""
@@ -81,13 +81,13 @@ class Repository(Protocol):
     def has_suffix(self, suffixes: tuple[str, ...]) -> bool:
         """Whether any of its files has such a suffix, in lower case."""
 
-    def state_of(self, path: Path) -> str:
-        """What stands for a file's content."""
+    def content_state(self, path: Path) -> str:
+        """Text that changes if a file's content does."""
 
 
 @dataclass(frozen=True)
 class SourceFault:
-    """What metadata alone shows to be wrong with an episode; camera None: it concerns all of it."""
+    """A fault of an episode that metadata alone shows; camera None: it concerns all of it."""
 
     code: FaultCode
     reason: str
@@ -104,7 +104,7 @@ class BadEpisode:
 
 @dataclass(frozen=True, slots=True)
 class SourceEpisode:
-    """Where one episode's rows and pictures lie, and what is known of it before they are read.
+    """Where one episode's rows and frames lie, and what is known of it before they are read.
 
     search: the folder of parquet files shared by several episodes, where the rows are looked for should
     `rows` turn out to be another episode's; None where the episode has a file of its own.
@@ -134,7 +134,7 @@ class SourceEpisode:
         return tuple(dict.fromkeys([*(rows.path for rows in self.rows), *self._videos(self.clips)]))
 
     def fetch(self, cameras: Iterable[str]) -> None:
-        """See that the files of its rows and of these cameras are on this machine.
+        """Fetch the files of its rows and of these cameras that are not on this machine.
 
         Raises:
             HubError: one cannot be had.

@@ -1,4 +1,4 @@
-"""What stands for a file's content: its size and its time of change."""
+"""Recognise changed files by size and time of change."""
 
 import os
 from collections.abc import Iterable
@@ -12,14 +12,14 @@ ROUNDING_NS = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """Size and time of change of a file; -1 for both: it cannot be seen."""
+    """Size and time of change of a file; both are -1 where it cannot be seen."""
 
     num_bytes: int
     mtime_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> "FileState":
-        """The file's now."""
+    def read(cls, path: Path) -> "FileState":
+        """Read the state of a file."""
         try:
             state = os.stat(path)
         except OSError:
@@ -42,8 +42,8 @@ def why_changed(files: Iterable[tuple[Path, FileState]]) -> str | None:
     A file that was never seen, or that permissions or a disk hide by now, is left to whoever reads it.
     """
     for path, planned in files:
-        now = FileState.of(path)
-        if planned.is_seen and is_gone(path):
+        now = FileState.read(path)
+        if planned.is_seen and is_missing(path):
             return f"does not see {path}, which the plan saw: it was deleted since, or its disk is gone"
         if now.is_seen and planned.is_seen and not _is_same(now, planned):
             return (
@@ -53,7 +53,7 @@ def why_changed(files: Iterable[tuple[Path, FileState]]) -> str | None:
     return None
 
 
-def is_gone(path: Path) -> bool:
+def is_missing(path: Path) -> bool:
     """Whether there is no such file; one that permissions or a disk hide may be there."""
     try:
         path.stat()

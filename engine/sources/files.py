@@ -1,12 +1,12 @@
-"""What layouts ask of a dataset's files before they are read, wherever these lie."""
+"""What layouts need to know of a dataset's files before they read them, here or on the Hub."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from millrace.engine.errors import DatasetError
-from millrace.engine.sources.containment import ANYWHERE, all_own
-from millrace.engine.sources.parquet import count_rows, parquet_files
+from millrace.engine.sources.containment import ANYWHERE, check_own_paths
+from millrace.engine.sources.parquet import count_rows, list_parquet_files
 
 
 class SourceFiles(Protocol):
@@ -47,7 +47,7 @@ class LocalFiles:
 
     def count_rows(self, root: Path, pattern: str) -> dict[Path, int | DatasetError]:
         """Rows of each parquet file, read from its footer."""
-        return count_rows(all_own(parquet_files(root, pattern), self.bounds(root)))
+        return count_rows(check_own_paths(list_parquet_files(root, pattern), self.bounds(root)))
 
 
 LOCAL = LocalFiles()

@@ -76,7 +76,7 @@ def read_num_rows(file: BinaryIO) -> int:
     """
     content, _ = _content(file)
     reader = CompactReader(content)
-    for number, kind in reader.fields():
+    for number, kind in reader.read_fields():
         if number == 3:
             return _bounded(reader, kind, I64, MAX_ROWS)
         reader.skip(kind)
@@ -132,7 +132,7 @@ def _content(file: BinaryIO) -> tuple[bytes, int]:
 def _once(reader: CompactReader) -> Iterator[tuple[int, int]]:
     """A struct's fields, none of them twice: which of two counts is for each reader to choose."""
     seen: set[int] = set()
-    for number, kind in reader.fields():
+    for number, kind in reader.read_fields():
         if number in seen:
             raise Malformed(f"field {number} is there twice")
         seen.add(number)
@@ -142,7 +142,7 @@ def _once(reader: CompactReader) -> Iterator[tuple[int, int]]:
 def _bounded(reader: CompactReader, kind: int, expected: int, limit: int) -> int:
     """A count, a size or a place, 0 to limit."""
     _want(kind, expected)
-    value = reader.integer()
+    value = reader.read_integer()
     if not 0 <= value <= limit:
         raise Malformed(f"a number is {value}, expected 0 to {limit}")
     return value
@@ -156,7 +156,7 @@ def _want(kind: int, expected: int) -> None:
 def _structs(reader: CompactReader, kind: int, limit: int) -> range:
     """As many as there are structs in the list that follows."""
     _want(kind, LIST)
-    inner, count = reader.items()
+    inner, count = reader.read_items()
     if count:
         _want(inner, STRUCT)
     if count > limit:
@@ -206,7 +206,7 @@ def _element(reader: CompactReader) -> _Element:
             width = _bounded(reader, kind, I32, MAX_WIDTH)
         elif number == 4:
             _want(kind, BINARY)
-            name = reader.text()
+            name = reader.read_text()
         elif number == 5:
             num_children = _bounded(reader, kind, I32, MAX_LEAVES)
         else:
@@ -266,7 +266,7 @@ def _metadata(reader: CompactReader, leaf: Leaf, end: int) -> Chunk:
             found[number] = _bounded(reader, kind, expected, end if limit is None else limit)
         elif number == 2:
             _want(kind, LIST)
-            inner, count = reader.items()
+            inner, count = reader.read_items()
             encodings = frozenset(_bounded(reader, inner, I32, MAX_WIDTH) for _ in range(count))
         else:
             reader.skip(kind)

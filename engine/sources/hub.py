@@ -22,7 +22,7 @@ from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.footer import read_num_rows
 from millrace.engine.sources.location import HubId
-from millrace.engine.sources.parquet import count_rows, is_hidden, numbered
+from millrace.engine.sources.parquet import count_rows, is_hidden, sort_by_number
 
 # Without handlers of an application's own, a warning is a bare line on standard error.
 LOGGER = logging.getLogger("millrace")
@@ -60,7 +60,7 @@ class HubRepo:
         return self.name.revision
 
     def fetch(self, paths: Iterable[Path]) -> None:
-        """See that files are in the cache; those that are there cost nothing.
+        """Fetch files that are not in the cache.
 
         Raises:
             HubError: one cannot be had.
@@ -70,10 +70,10 @@ class HubRepo:
             return
         with silence_hub():
             for path in missing:
-                download(self.name, path.relative_to(self.root).as_posix(), self.cache)
+                download_file(self.name, path.relative_to(self.root).as_posix(), self.cache)
 
     def fetch_rows(self, folder: Path) -> None:
-        """See that all parquet files below a folder are in the cache.
+        """Fetch all parquet files below a folder that are not in the cache.
 
         Raises:
             HubError: one cannot be had.
@@ -97,7 +97,7 @@ class HubRepo:
         if not missing:
             return
         with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
-            list(pool.map(lambda path: download(self.name, self._inside(path), self.cache), missing))
+            list(pool.map(lambda path: download_file(self.name, self._inside(path), self.cache), missing))
 
     def has_suffix(self, suffixes: tuple[str, ...]) -> bool:
         """Whether any file of the commit has such a suffix."""
@@ -107,8 +107,8 @@ class HubRepo:
         """A file as the Hub calls it; empty for what lies elsewhere."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else ""
 
-    def state_of(self, path: Path) -> str:
-        """What stands for a file's content, whether or not it is here: a commit never changes."""
+    def content_state(self, path: Path) -> str:
+        """Text that changes if a file's content does; a commit never changes."""
         return f"{self.name.repo}@{self.commit}/{path.relative_to(self.root).as_posix()}"
 
 
@@ -131,7 +131,7 @@ class HubFiles:
         """Rows of each parquet file; of those that are not here, only the footer is downloaded."""
         depth = len(PurePosixPath(pattern).parts)
         names = [name for name in map(PurePosixPath, self.sizes) if not is_hidden(name)]
-        paths = numbered(root / name for name in names if len(name.parts) == depth and name.match(pattern))
+        paths = sort_by_number(root / name for name in names if len(name.parts) == depth and name.match(pattern))
         if not paths:
             raise DatasetError(f"{self.repo.name.repo} on the Hub has no parquet file below data/")
         with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
@@ -176,7 +176,7 @@ def open_repo(hub_id: HubId) -> HubFiles:
             found = ", ".join(sorted({path.partition("/")[0] for path in sizes})) or "nothing"
             raise DatasetError(f"{hub_id} on the Hub is no LeRobot dataset: found {found}, no meta/ and no meta_data/")
         cache = Path(constants.HF_HUB_CACHE).absolute()
-        found_at = [download(name, path, cache) for path in wanted]
+        found_at = [download_file(name, path, cache) for path in wanted]
     root = found_at[0].parents[len(PurePosixPath(wanted[0]).parts) - 1]
     beside = tuple(root / path for path in PUBLISHED if MANIFEST in sizes)
     return HubFiles(HubRepo(name, cache, root, beside), sizes)
@@ -219,8 +219,8 @@ def _listed(name: HubName, folder: Path) -> dict[str, int]:
     return sizes
 
 
-def download(name: HubName, path: str, cache: Path) -> Path:
-    """Where a repository's file lies in the cache, after a download if it was not there.
+def download_file(name: HubName, path: str, cache: Path) -> Path:
+    """Download a repository's file unless the cache has it; returns its path there.
 
     Raises:
         HubError: it cannot be had.

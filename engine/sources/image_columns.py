@@ -1,4 +1,4 @@
-"""Pictures that show no colour: depth maps and segmentation masks, which GR00T does not take."""
+"""Image columns without colour: depth maps and segmentation masks, which GR00T does not take."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ MASKS = {"seg", "segmentation"}
 DEEP_GREY = re.compile(r"gray(9|1\d|f)")
 
 
-def picture_content(
+def image_content(
     key: str, shape: Sequence[int], names: Sequence[str] | None, facts: Mapping[str, object]
 ) -> Content | None:
-    """What pictures show instead of colours; None: colours, or grey ones as an infrared camera takes.
+    """What images show instead of colours; None: colours, or grey values as of an infrared camera.
 
     Args:
         key: Of the feature, such as "observation.images.top_depth".

@@ -15,10 +15,10 @@ from millrace.engine.errors import DatasetError
 from millrace.engine.fps import parse_fps
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.dataset import PICTURES, Feature
-from millrace.engine.sources.image_columns import picture_content
+from millrace.engine.sources.image_columns import image_content
 from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
 from millrace.engine.sources.listing import MAX_INDEX
-from millrace.engine.sources.templates import why_not_fillable
+from millrace.engine.sources.templates import template_problem
 
 # A line of episodes.jsonl takes some 150 bytes.
 MAX_BYTES = 256 << 20
@@ -34,7 +34,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be written: JSON lets halves of characters pass."""
+    """Whether a text can be encoded: JSON may hold halves of characters."""
     return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
@@ -71,8 +71,8 @@ class FeatureInfo(FrozenModel):
             key: What info.json calls it.
         """
         names = self._flat_names
-        content = picture_content(key, self.shape, names, self._facts) if self.dtype in PICTURES else None
-        if says_nothing(self.names) or (names is not None and all(map(is_unicode, names))):
+        content = image_content(key, self.shape, names, self._facts) if self.dtype in PICTURES else None
+        if is_blank(self.names) or (names is not None and all(map(is_unicode, names))):
             return Feature(self.dtype, self.shape, names, content=content)
         unread = json.dumps(self.names)[:MAX_UNREAD]
         return Feature(self.dtype, self.shape, None, unread_names=unread, content=content)
@@ -178,7 +178,7 @@ class EpisodeLine(FrozenModel):
 
 
 def read_source_json(path: Path, model: type[Model]) -> Model:
-    """A JSON file as a checked model.
+    """Read a JSON file as a checked model.
 
     Raises:
         DatasetError: missing, an LFS pointer, no JSON, or not what the model demands.
@@ -186,11 +186,11 @@ def read_source_json(path: Path, model: type[Model]) -> Model:
     text = _read_text(path)
     if not text.strip():
         raise DatasetError(f"{path} is empty")
-    return check(parse_json(text, str(path)), model, str(path))
+    return validate_as(parse_json(text, str(path)), model, str(path))
 
 
 def read_source_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Where each line stands that is not blank, and its text; what is no UTF-8 becomes halves of characters."""
+    """Place and text of each line that is not blank; bytes that are no UTF-8 become halves of characters."""
     # Not splitlines: texts may hold other line separators than \n.
     for number, line in enumerate(_read_text(path, errors="surrogateescape").split("\n"), start=1):
         if line.strip():
@@ -214,7 +214,7 @@ def _read_text(path: Path, *, errors: str = "strict") -> str:
 
 
 def parse_json(text: str, where: str) -> object:
-    """The value that a text holds.
+    """Parse a text.
 
     Raises:
         DatasetError: it is not JSON; names the place.
@@ -225,13 +225,13 @@ def parse_json(text: str, where: str) -> object:
         raise DatasetError(f"{where} is not JSON ({error})") from error
 
 
-def alone(value: object) -> object:
-    """A value that was stored as a list of one."""
+def unwrap_single(value: object) -> object:
+    """Unwrap a value that was stored as a list of one."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-def check(values: object, model: type[Model], where: str) -> Model:
-    """Values of an untrusted file as a model.
+def validate_as(values: object, model: type[Model], where: str) -> Model:
+    """Validate values of an untrusted file as a model.
 
     Raises:
         DatasetError: names the place and the first field that is wrong.
@@ -258,21 +258,21 @@ def flatten_names(names: object, *, depth: int = 0) -> tuple[str, ...] | None:
         return _table_of_places(names) or _flatten_labelled(names, depth)
     if not isinstance(names, list) or depth > MAX_DEPTH:
         return None
-    parts = [flatten_names(part, depth=depth + 1) for part in names if not says_nothing(part) or isinstance(part, str)]
+    parts = [flatten_names(part, depth=depth + 1) for part in names if not is_blank(part) or isinstance(part, str)]
     if any(part is None for part in parts):
         return None
     flat = tuple(name for part in parts for name in part or ())
     return flat if any(name.strip() for name in flat) else None
 
 
-def says_nothing(names: object, *, depth: int = 0) -> bool:
+def is_blank(names: object, *, depth: int = 0) -> bool:
     """Whether names are null, blank, or lists of such."""
     if isinstance(names, str):
         return not names.strip()
     if isinstance(names, dict):
         names = list(names.values())
     if isinstance(names, list):
-        return depth <= MAX_DEPTH and all(says_nothing(part, depth=depth + 1) for part in names)
+        return depth <= MAX_DEPTH and all(is_blank(part, depth=depth + 1) for part in names)
     return names is None
 
 
@@ -304,8 +304,8 @@ def _flatten_labelled(names: dict[str, object], depth: int) -> tuple[str, ...] |
     return flatten_names(list(names.values()), depth=depth)
 
 
-def inside(root: Path, template: str, where: str, fields: Mapping[str, object]) -> Path:
-    """A path template of the metadata, filled in; it must stay below the dataset's root.
+def fill_template(root: Path, template: str, where: str, fields: Mapping[str, object]) -> Path:
+    """Fill in a path template of the metadata; the path must stay below the dataset's root.
 
     Raises:
         DatasetError: the template is malformed, absolute or leads out of the dataset.
@@ -328,4 +328,4 @@ def _folder(root: Path, relative: str) -> Path:
 # A dataset has one template and hundreds of thousands of paths.
 @lru_cache(maxsize=8)
 def _why_not_fillable(template: str, fields: tuple[str, ...]) -> str | None:
-    return why_not_fillable(template, known=fields, needed=())
+    return template_problem(template, known=fields, needed=())

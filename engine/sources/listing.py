@@ -1,4 +1,4 @@
-"""The episodes that a dataset's metadata lists. A line that is wrong costs its own episode, never the others."""
+"""The episodes that a dataset's metadata lists. A wrong line affects its own episode only."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -33,7 +33,7 @@ class EpisodeList(Generic[Line]):
         return not (self._lines or self._bad or self._unnumbered)
 
     def add(self, index: int, line: Line, *, place: str) -> None:
-        """Take in a line; one that is there already, and the same, is taken once.
+        """Add a line; an equal line that is there already is added once.
 
         Args:
             index: Its episode.
@@ -47,7 +47,7 @@ class EpisodeList(Generic[Line]):
             self._lines[index], self._places[index] = line, place
 
     def reject(self, index: int | None, reason: str, *, camera: str | None = None) -> None:
-        """Note a line of which no episode can be made; index None: not even its number is known."""
+        """Add a line that describes no episode; index None: its number is unknown, too."""
         fault = SourceFault(FaultCode.METADATA, reason, camera)
         if index is None:
             self._unnumbered.append((self._last + 1, fault))
@@ -56,16 +56,16 @@ class EpisodeList(Generic[Line]):
             self._bad.setdefault(index, fault)
             self._last = index
 
-    def lose(self, reason: str, code: FaultCode) -> None:
-        """Note a file of the list that cannot be read."""
+    def add_lost_file(self, reason: str, code: FaultCode) -> None:
+        """Add a file of the list that cannot be read."""
         self._lost.append(SourceFault(code, reason))
 
-    def sound(self) -> list[tuple[int, Line]]:
+    def valid_lines(self) -> list[tuple[int, Line]]:
         """Every episode that one line describes, in the order of their numbers."""
         not_sound = self._twice.keys() | self._bad.keys()
         return [(index, self._lines[index]) for index in sorted(self._lines) if index not in not_sound]
 
-    def bad(self, num_claimed: int | None = None) -> tuple[BadEpisode, ...]:
+    def bad_episodes(self, num_claimed: int | None = None) -> tuple[BadEpisode, ...]:
         """Every other episode, in the order of their numbers.
 
         Args:
@@ -105,7 +105,7 @@ class EpisodeList(Generic[Line]):
             index += 1
 
 
-def number_of(line: object) -> int | None:
+def read_number(line: object) -> int | None:
     """The episode's number in a line that may be malformed."""
     number = line.get("episode_index") if isinstance(line, dict) else None
     return number if isinstance(number, int) and 0 <= number <= MAX_INDEX else None

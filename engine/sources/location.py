@@ -1,4 +1,4 @@
-"""Where a source dataset lies that a recipe or a command names: a folder, or a repository on the Hub."""
+"""Locate a source dataset that a recipe or command names: a folder, or a repository on the Hub."""
 
 import re
 from dataclasses import dataclass
@@ -28,25 +28,25 @@ class HubId:
 
 
 def parse_hub_id(name: str | Path) -> HubId | None:
-    """A name as a Hub id, with hf:// or without; None where it cannot be one."""
+    """Parse a name as a Hub id, with hf:// or without; None where it is none."""
     found = HUB_ID.fullmatch(str(name))
     return None if found is None else HubId(found["repo"], found["revision"])
 
 
-def locate(name: str, folder: Path = Path()) -> Path:
-    """What `name` means, seen from `folder` alone: a folder, or else hf://org/name; `open_source` opens it.
+def locate_source(name: str, folder: Path = Path()) -> Path:
+    """Resolve a name relative to `folder`: a folder, or else hf://org/name, which `open_source` opens.
 
     Without hf:// only a name whose first part is no folder is a Hub id: data/alhoa is a misspelt folder where data/ is.
     """
     path, hub_id = folder / Path(name).expanduser(), parse_hub_id(name)
     if hub_id is None or path.is_dir():
         return path
-    is_misspelt = not is_explicit(name) and (folder / hub_id.repo).parent.is_dir()
+    is_misspelt = not is_hub_address(name) and (folder / hub_id.repo).parent.is_dir()
     return path if is_misspelt else Path(f"{HUB}{hub_id}")
 
 
-def hub_id_of(path: str | Path) -> HubId:
-    """The dataset on the Hub that is meant by a path at which there is no folder.
+def require_hub_id(path: str | Path) -> HubId:
+    """The dataset on the Hub that a path names, where it is no folder.
 
     Raises:
         DatasetError: none is meant; names the folders that are there.
@@ -57,28 +57,28 @@ def hub_id_of(path: str | Path) -> HubId:
     if hub_id is None:
         neither = "there is no such folder, and it is no Hub id (org/name[@revision])"
         raise DatasetError(f"no dataset at {path}: {neither}{_nearest(Path(path))}")
-    if not is_explicit(path) and Path(hub_id.repo).parent.is_dir():
+    if not is_hub_address(path) and Path(hub_id.repo).parent.is_dir():
         why = f"there is no such folder{_nearest(Path(path))}"
         stop = "" if why.endswith("?") else "."
         raise DatasetError(f"no dataset at {path}: {why}{stop} For a dataset on the Hub write {HUB}{hub_id}")
     return hub_id
 
 
-def pinned(path: Path, revision: str | None) -> Path:
-    """A source's path with the revision that was found there, so that it means the same for ever."""
+def pin_revision(path: Path, revision: str | None) -> Path:
+    """Add the revision that was found to a source's path, so that its meaning never changes."""
     hub_id = parse_hub_id(path)
     return path if hub_id is None or revision is None else Path(f"{hub_id.repo}@{revision}")
 
 
 def public_name(path: Path, revision: str | None) -> str:
-    """A source's name for others: where a folder lies on somebody's disk is nobody's business."""
+    """A source's name without its place on this machine."""
     if revision is not None:
         return str(parse_hub_id(path) or path)
     return (path if path.name not in ("", "..") else path.resolve()).name
 
 
-def is_explicit(name: str | Path) -> bool:
-    """Whether a name says itself that it is on the Hub."""
+def is_hub_address(name: str | Path) -> bool:
+    """Whether a name begins with hf://."""
     return str(name).startswith("hf:/")
 
 

@@ -1,4 +1,4 @@
-"""What a column's pages unpack to, told by their headers before any is unpacked.
+"""Sizes of a column's unpacked pages, by their headers before any is unpacked.
 
 Field numbers and encodings are those of parquet.thrift (apache/parquet-format, 2.11).
 """
@@ -46,7 +46,7 @@ class Page:
 
 
 def check_pages(file: BinaryIO, chunk: Chunk) -> None:
-    """See that no page unpacks to more than its values can need.
+    """Check that no page unpacks to more than its values can need.
 
     Raises:
         Malformed: one does, or pages contradict the chunk.
@@ -128,7 +128,7 @@ def _parse(content: bytes, place: int, stop: int) -> Page:
     reader = CompactReader(content)
     found: dict[int, int] = {}
     details: dict[int, tuple[int, int]] = {}
-    for number, kind in reader.fields():
+    for number, kind in reader.read_fields():
         if number in found or DETAILS.get(number) in details:
             raise Malformed(f"field {number} of a page's header is there twice")
         if number in (1, 2, 3) and kind == I32:
@@ -150,7 +150,7 @@ def _parse(content: bytes, place: int, stop: int) -> Page:
 def _read_details(reader: CompactReader, page_kind: int) -> tuple[int, int]:
     """Number and encoding of a page's values."""
     found = {1: -1, ENCODING[page_kind]: -1}
-    for number, kind in reader.fields():
+    for number, kind in reader.read_fields():
         if number in found and kind == I32:
             if found[number] >= 0:
                 raise Malformed(f"field {number} of a page is there twice")
@@ -163,7 +163,7 @@ def _read_details(reader: CompactReader, page_kind: int) -> tuple[int, int]:
 
 
 def _count(reader: CompactReader) -> int:
-    value = reader.integer()
+    value = reader.read_integer()
     if not 0 <= value <= MAX_INT32:
         raise Malformed(f"a page claims {value} bytes or values")
     return value

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.errors import DatasetError, FaultCode
 from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
-from millrace.engine.sources.damage import TooLarge, diagnose
+from millrace.engine.sources.damage import TooLarge, diagnose_file
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.footer import read_num_rows
 from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
@@ -58,9 +58,9 @@ class SharedRows:
         return tuple(ranges)
 
 
-def parquet_files(root: Path, pattern: str) -> list[Path]:
+def list_parquet_files(root: Path, pattern: str) -> list[Path]:
     """Files below a dataset's root that fit a pattern, in the order of the numbers in them; hidden ones are ignored."""
-    return numbered(path for path in root.glob(pattern) if not is_hidden(path.relative_to(root)))
+    return sort_by_number(path for path in root.glob(pattern) if not is_hidden(path.relative_to(root)))
 
 
 def is_hidden(relative: PurePath) -> bool:
@@ -68,8 +68,8 @@ def is_hidden(relative: PurePath) -> bool:
     return any(part.startswith(".") for part in relative.parts)
 
 
-def numbered(paths: Iterable[Path]) -> list[Path]:
-    """Paths in the order of the numbers in them: file-2 before file-10."""
+def sort_by_number(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths by the numbers in them: file-2 before file-10."""
     return sorted(paths, key=lambda path: [int(part) if part.isdigit() else part for part in _parts(path)])
 
 
@@ -92,17 +92,17 @@ def _count(path: Path) -> int | DatasetError:
     try:
         return _read_num_rows(path)
     except DatasetError as error:
-        damage_of(path, error)
+        parquet_damage(path, error)
         return error
 
 
-def damage_of(path: Path, error: DatasetError) -> FaultCode:
-    """How a file is damaged that could not be read.
+def parquet_damage(path: Path, error: DatasetError) -> FaultCode:
+    """The fault code of a parquet file that could not be read.
 
     Raises:
         DatasetError: the error itself, where the system refuses the file; that may pass, and is no damage.
     """
-    code, _ = diagnose(path, error.__cause__ or error)
+    code, _ = diagnose_file(path, error.__cause__ or error)
     if code is FaultCode.UNREADABLE:
         raise error
     return code

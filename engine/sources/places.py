@@ -1,4 +1,4 @@
-"""Places of clips in videos that episodes share, checked against each other before a frame is read.
+"""Check the places of clips in videos that episodes share, before a frame is read.
 
 A wrong place shows another episode's frames without any error of the decoder, so each clip must be as long as its
 rows, and no two may claim the same frames of one file. Stretches that belong to no episode are no fault: they are

@@ -1,4 +1,4 @@
-"""Reading rows from parquet files of one episode, or of thousands."""
+"""Read rows from parquet files of one episode, or of thousands."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,9 +8,9 @@ import pyarrow as pa
 from millrace.engine.errors import DatasetError, FaultCode, RowsError
 from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.damage import TooLarge, diagnose
+from millrace.engine.sources.damage import TooLarge, diagnose_file
 from millrace.engine.sources.episode import RowRange, SourceEpisode
-from millrace.engine.sources.parquet import episode_ranges, parquet_files
+from millrace.engine.sources.parquet import episode_ranges, list_parquet_files
 from millrace.engine.sources.row_stream import RowStream
 
 
@@ -59,7 +59,7 @@ class RowReader:
                 if episode.repository is not None:
                     episode.repository.fetch_rows(folder)
                 self._ranges.clear()  # what was not there may have come
-                self._paths[folder] = parquet_files(folder, "**/*.parquet")
+                self._paths[folder] = list_parquet_files(folder, "**/*.parquet")
             searched = [*searched, *self._paths[folder]]
             found = self._search(self._paths[folder], root, episode.index)
         broken = next((path for path in searched if path in self._broken), None)
@@ -67,7 +67,7 @@ class RowReader:
             error = self._broken[broken]
             elsewhere = sum(rows.num_rows for rows in found)
             reason = f"{error}; other files hold {elsewhere} of the episode's {episode.num_frames} rows"
-            raise RowsError(reason, diagnose(broken, error.__cause__ or error)[0])
+            raise RowsError(reason, diagnose_file(broken, error.__cause__ or error)[0])
         if not found:
             raise RowsError(f"no rows of episode {episode.index} below {folder}", FaultCode.MISSING)
         return tuple(found)
@@ -118,7 +118,7 @@ class RowReader:
             columns += tuple(name for name in optional if file.names.count(name) == 1 and name not in columns)
             return self._slice(file, rows, columns)
         except DAMAGE as error:
-            code, what = diagnose(rows.path, error)
+            code, what = diagnose_file(rows.path, error)
             raise RowsError(f"{rows.path} {what}", code) from error
 
     def _open(self, path: Path) -> CheckedParquet:
@@ -136,7 +136,7 @@ class RowReader:
             raise RowsError(
                 f"{rows.path} has {num_rows} rows, expected rows [{rows.start}, {stop})", FaultCode.ROW_COUNT
             )
-        groups = file.groups_of(rows.start, stop)
+        groups = file.find_groups(rows.start, stop)
         if self._held != (groups, columns):
             self._table = self._held = None  # not two tables at a time
             try:

@@ -1,4 +1,4 @@
-"""Rows of row groups that are too large to be held, read forwards a batch at a time."""
+"""Read rows of large row groups forwards, a batch at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,12 +36,12 @@ class RowStream:
 
     @property
     def num_rows(self) -> int:
-        """How many rows the file has."""
+        """Number of rows of the file."""
         return int(self._file.ends[-1]) if len(self._file.ends) else 0
 
     @property
     def held_bytes(self) -> int:
-        """About what it holds in memory between reads."""
+        """About how many bytes it holds between reads."""
         return 0 if self._batch is None else self._file.largest_page(self._group, self.columns)
 
     def close(self) -> None:
@@ -56,14 +56,14 @@ class RowStream:
             TooLarge: they take more memory than their bytes in the file allow.
             Malformed, pa.ArrowException: the file is damaged.
         """
-        groups = self._file.groups_of(start, stop)
+        groups = self._file.find_groups(start, stop)
         num_rows = sum(self._file.footer.groups[group].num_rows for group in groups)
         sizes = self._file.num_bytes(groups, self.columns), self._file.num_stored(groups, self.columns)
         num_bytes, num_stored = (size * (stop - start) // max(num_rows, 1) for size in sizes)
         check_size(self.columns, num_bytes, num_stored=num_stored)
-        return pa.concat_tables(self.parts(start, stop))
+        return pa.concat_tables(self.read_batches(start, stop))
 
-    def parts(self, start: int, stop: int) -> Iterator[pa.Table]:
+    def read_batches(self, start: int, stop: int) -> Iterator[pa.Table]:
         """Rows [start, stop), a batch at a time; at least one, which may be empty."""
         while True:
             batch = self._find(start)
@@ -94,8 +94,8 @@ _kept: dict[_Key, tuple[RowStream, int]] = {}
 
 
 @contextmanager
-def picture_stream(path: Path, column: str) -> Iterator[RowStream]:
-    """A stream of a column of pictures, where the one of the episode before stopped, if it is kept.
+def open_image_stream(path: Path, column: str) -> Iterator[RowStream]:
+    """A stream of a column of images; continues the previous episode's stream where possible.
 
     Raises:
         Malformed, OSError, pa.ArrowException: the file is no parquet, or damaged.

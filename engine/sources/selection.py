@@ -1,4 +1,4 @@
-"""Some of a dataset's episodes, as command lines and recipes name them."""
+"""Select episodes of a dataset, as command lines and recipes name them."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -27,11 +27,11 @@ def parse_selection(text: str) -> list[slice | int]:
 def select_episodes(
     dataset: SourceDataset, selection: str | None, *, option: str = "--episodes"
 ) -> list[SourceEpisode]:
-    """The episodes that a selection names and that can be read, in its order; see `select`."""
-    return select(dataset, selection, option=option)[0]
+    """The episodes that a selection names and that can be read, in its order; see `resolve_selection`."""
+    return resolve_selection(dataset, selection, option=option)[0]
 
 
-def select(
+def resolve_selection(
     dataset: SourceDataset, selection: str | None, *, option: str = "--episodes"
 ) -> tuple[list[SourceEpisode], list[BadEpisode]]:
     """The episodes that a selection names, in its order, and the bad ones among them; None names all.

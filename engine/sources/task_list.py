@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from millrace.engine.errors import DatasetError
-from millrace.engine.sources.lerobot_metadata import TaskLine, alone, check, parse_json, read_source_lines
+from millrace.engine.sources.lerobot_metadata import TaskLine, parse_json, read_source_lines, unwrap_single, validate_as
 from millrace.engine.sources.parquet import read_columns, read_schema
 
 TASK_INDEX = "task_index"
@@ -25,7 +25,7 @@ class TaskList:
     _places: dict[int, list[str]] = field(default_factory=dict)
 
     def add(self, line: TaskLine, place: str) -> None:
-        """Take in a line; the same text twice is taken once."""
+        """Add a line; an equal text is added once."""
         places = self._places.setdefault(line.task_index, [])
         if not places:
             self.texts[line.task_index] = line.task
@@ -44,7 +44,7 @@ def read_task_lines(path: Path) -> TaskList:
     tasks = TaskList()
     for place, text in read_source_lines(path) if path.is_file() else ():
         try:
-            tasks.add(check(parse_json(text, place), TaskLine, place), place)
+            tasks.add(validate_as(parse_json(text, place), TaskLine, place), place)
         except DatasetError as error:
             tasks.problems.append(str(error))
     return tasks
@@ -62,7 +62,7 @@ def read_task_table(path: Path) -> TaskList:
     for row, (index, text) in enumerate(_pairs(path)):
         place = f"{path}, row {row}"
         try:
-            tasks.add(check({"task_index": index, "task": text}, TaskLine, place), place)
+            tasks.add(validate_as({"task_index": index, "task": text}, TaskLine, place), place)
         except DatasetError as error:
             tasks.problems.append(str(error))
     return tasks
@@ -80,7 +80,7 @@ def _pairs(path: Path) -> Iterable[tuple[Any, Any]]:
     index = TASK_INDEX if is_named else _column(schema, (UNNAMED_INDEX,), pa.types.is_integer)
     columns = read_columns(path, [name for name in (index, text) if name is not None])
     texts = columns[text]
-    return zip(range(len(texts)) if index is None else map(alone, columns[index]), texts, strict=True)
+    return zip(range(len(texts)) if index is None else map(unwrap_single, columns[index]), texts, strict=True)
 
 
 def _column(schema: pa.Schema, preferred: Iterable[str], is_kind: Any) -> str | None:

@@ -5,8 +5,8 @@ from collections.abc import Collection
 from string import Formatter
 
 
-def why_not_fillable(template: str, known: Collection[str], needed: Collection[str]) -> str | None:
-    """What is wrong with a template before it is filled in; only plain fields and {..:03d} are."""
+def template_problem(template: str, known: Collection[str], needed: Collection[str]) -> str | None:
+    """What is wrong with a template, which may hold only plain fields and {..:03d}; None if nothing is."""
     try:
         parts = [(field, spec, conversion) for _, field, spec, conversion in Formatter().parse(template)]
     except ValueError as error:

@@ -29,16 +29,16 @@ class CompactReader:
     def __init__(self, data: bytes, position: int = 0) -> None:
         self._data, self.position, self._num_structs = data, position, 0
 
-    def fields(self) -> Iterator[tuple[int, int]]:
-        """Number and kind of each field of a struct; each must be read or skipped before the next."""
+    def read_fields(self) -> Iterator[tuple[int, int]]:
+        """Yield number and kind of each field of a struct; each must be read or skipped before the next."""
         self._count_struct()
         number = 0
         while head := self._byte():
-            number = number + (head >> 4) if head >> 4 else self.integer()
+            number = number + (head >> 4) if head >> 4 else self.read_integer()
             yield number, head & 15
 
-    def items(self) -> tuple[int, int]:
-        """Kind and number of a list's items, which follow."""
+    def read_items(self) -> tuple[int, int]:
+        """Read kind and number of a list's items, which follow."""
         head = self._byte()
         count = head >> 4
         if count == 15:
@@ -47,20 +47,20 @@ class CompactReader:
             raise Malformed(f"a list claims {count} items")
         return head & 15, count
 
-    def integer(self) -> int:
-        """A whole number of 16, 32 or 64 bits."""
+    def read_integer(self) -> int:
+        """Read a whole number of 16, 32 or 64 bits."""
         number = self._varint()
         return (number >> 1) ^ -(number & 1)
 
-    def text(self) -> bytes:
-        """Bytes of a known length."""
+    def read_text(self) -> bytes:
+        """Read bytes with their length."""
         length = self._varint()
         start = self.position
         self._move(length)
         return self._data[start : self.position]
 
     def skip(self, kind: int, depth: int = 0) -> None:
-        """Pass over a value."""
+        """Skip a value."""
         if depth > MAX_DEPTH:
             raise Malformed("values are nested too deep")
         if kind in (I16, I32, I64):
@@ -68,10 +68,10 @@ class CompactReader:
         elif kind == BINARY:
             self._move(self._varint())
         elif kind == STRUCT:
-            for _, inner in self.fields():
+            for _, inner in self.read_fields():
                 self.skip(inner, depth + 1)
         elif kind in (LIST, SET):
-            self._skip_items(*self.items(), depth)
+            self._skip_items(*self.read_items(), depth)
         elif kind in (BYTE, DOUBLE):
             self._move(1 if kind == BYTE else 8)
         elif kind not in (TRUE, FALSE):

@@ -9,13 +9,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from millrace.engine.errors import DatasetError
-from millrace.engine.sources.containment import all_own, own
+from millrace.engine.sources.containment import check_own_path, check_own_paths
 from millrace.engine.sources.dataset import Feature, SourceDataset, camera_name
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.lerobot_metadata import Info, Totals, read_source_json
 from millrace.engine.sources.listing import EpisodeList
-from millrace.engine.sources.parquet import damage_of, episode_ranges, parquet_files, read_first_row, read_schema
+from millrace.engine.sources.parquet import (
+    episode_ranges,
+    list_parquet_files,
+    parquet_damage,
+    read_first_row,
+    read_schema,
+)
 
 VIDEO_PATHS = (
     "videos/{video_key}_episode_{episode_index:06d}.mp4",  # v1.x
@@ -27,7 +33,7 @@ INFO_PATHS = ("meta_data/info.json", "meta/info.json")
 
 def fits(root: Path) -> bool:
     """Whether the files of these layouts are there."""
-    return any((root / path).is_file() for path in INFO_PATHS) and bool(parquet_files(root, ROWS))
+    return any((root / path).is_file() for path in INFO_PATHS) and bool(list_parquet_files(root, ROWS))
 
 
 def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
@@ -41,9 +47,9 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     """
     is_hub = (root / INFO_PATHS[0]).is_file()
     bounds = files.bounds(root)
-    info_path = own(root / next(path for path in INFO_PATHS if (root / path).is_file()), bounds)
+    info_path = check_own_path(root / next(path for path in INFO_PATHS if (root / path).is_file()), bounds)
     info = read_source_json(info_path, Info)
-    parquets = all_own(parquet_files(root, ROWS), bounds)
+    parquets = check_own_paths(list_parquet_files(root, ROWS), bounds)
     features = info.known_features
     ranges, broken = _ranges(parquets, bounds)
     features = features or _features(next(path for path in parquets if path not in broken))
@@ -51,7 +57,7 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     for index, parts in ranges.items():
         listed.add(index, tuple(parts), place=str(parts[0]))
     for path, error in broken.items():
-        listed.lose(str(error), damage_of(path, error))
+        listed.add_lost_file(str(error), parquet_damage(path, error))
     video_path = _video_path(root, features, ranges, files)
     return SourceDataset(
         root=root,
@@ -62,7 +68,7 @@ def open_v1(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         tasks={},
         episodes=[_episode(root, info, features, video_path, index, tuple(ranges[index])) for index in sorted(ranges)],
         files=files,
-        bad=listed.bad(read_source_json(info_path, Totals).total_episodes),
+        bad=listed.bad_episodes(read_source_json(info_path, Totals).total_episodes),
     )
 
 

@@ -5,20 +5,20 @@ from pathlib import Path
 
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import DATA_PATH, VIDEO_PATH
-from millrace.engine.sources.containment import own
+from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.dataset import SourceDataset, camera_name
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.lerobot_metadata import (
     EpisodeLine,
     Info,
-    check,
-    inside,
+    fill_template,
     parse_json,
     read_source_json,
     read_source_lines,
+    validate_as,
 )
-from millrace.engine.sources.listing import EpisodeList, number_of, why_no_length
+from millrace.engine.sources.listing import EpisodeList, read_number, why_no_length
 from millrace.engine.sources.task_list import read_task_lines
 
 
@@ -34,10 +34,10 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     bounds = files.bounds(root)
-    info = read_source_json(own(root / "meta/info.json", bounds), Info)
-    tasks = read_task_lines(own(root / "meta/tasks.jsonl", bounds))
+    info = read_source_json(check_own_path(root / "meta/info.json", bounds), Info)
+    tasks = read_task_lines(check_own_path(root / "meta/tasks.jsonl", bounds))
     listed: EpisodeList[SourceEpisode] = EpisodeList()
-    for place, line in _sound_lines(own(root / "meta/episodes.jsonl", bounds), listed):
+    for place, line in _sound_lines(check_own_path(root / "meta/episodes.jsonl", bounds), listed):
         listed.add(line.episode_index, _episode(root, info, line, files), place=place)
     return SourceDataset(
         root=root,
@@ -46,9 +46,9 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         robot_type=info.robot_type,
         features=info.known_features,
         tasks=tasks.texts,
-        episodes=[episode for _, episode in listed.sound()],
+        episodes=[episode for _, episode in listed.valid_lines()],
         files=files,
-        bad=listed.bad(),
+        bad=listed.bad_episodes(),
         task_problems=tuple(tasks.problems),
     )
 
@@ -59,8 +59,8 @@ def _sound_lines(path: Path, listed: EpisodeList[SourceEpisode]) -> Iterator[tup
         index = None
         try:
             values = parse_json(text, place)
-            index = number_of(values)
-            line = check(values, EpisodeLine, place)
+            index = read_number(values)
+            line = validate_as(values, EpisodeLine, place)
         except DatasetError as error:
             listed.reject(index, str(error))
             continue
@@ -100,8 +100,8 @@ def _place(index: int, chunks_size: int) -> dict[str, int | str]:
 def _path(root: Path, info: Info, template: str, place: Mapping[str, int | str], files: SourceFiles) -> Path:
     """A file of an episode."""
     where = f"{root}/meta/info.json"
-    path = inside(root, template, where, place)
+    path = fill_template(root, template, where, place)
     number = int(place["episode_index"]) % info.chunks_size  # some count again from 0 in each folder
     if "{file" not in template or number == place["file_index"] or files.size(path) is not None:
         return path
-    return inside(root, template, where, {**place, "file_index": number, "file": number})
+    return fill_template(root, template, where, {**place, "file_index": number, "file": number})

@@ -14,13 +14,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.errors import DatasetError, FaultCode
-from millrace.engine.sources.containment import all_own, own
+from millrace.engine.sources.containment import check_own_path, check_own_paths
 from millrace.engine.sources.dataset import SourceDataset, camera_name
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, SourceFault
 from millrace.engine.sources.files import LOCAL, SourceFiles
-from millrace.engine.sources.lerobot_metadata import Index, Info, Tasks, Totals, alone, check, inside, read_source_json
-from millrace.engine.sources.listing import EpisodeList, number_of, why_no_length
-from millrace.engine.sources.parquet import SharedRows, damage_of, parquet_files, read_columns
+from millrace.engine.sources.lerobot_metadata import (
+    Index,
+    Info,
+    Tasks,
+    Totals,
+    fill_template,
+    read_source_json,
+    unwrap_single,
+    validate_as,
+)
+from millrace.engine.sources.listing import EpisodeList, read_number, why_no_length
+from millrace.engine.sources.parquet import SharedRows, list_parquet_files, parquet_damage, read_columns
 from millrace.engine.sources.places import check_places
 from millrace.engine.sources.task_list import read_task_table
 
@@ -38,7 +47,7 @@ def fits(root: Path) -> bool:
 
 def _episode_files(root: Path) -> list[Path]:
     """The files that list the episodes, of the first layout that is there; another may be a copy of it."""
-    return next((paths for pattern in EPISODES if (paths := parquet_files(root, pattern))), [])
+    return next((paths for pattern in EPISODES if (paths := list_parquet_files(root, pattern))), [])
 
 
 def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
@@ -48,10 +57,10 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         DatasetError: a file is missing or malformed; the message names it.
     """
     bounds = files.bounds(root)
-    info = read_source_json(own(root / "meta/info.json", bounds), Info)
-    tasks = read_task_table(own(root / "meta/tasks.parquet", bounds))
+    info = read_source_json(check_own_path(root / "meta/info.json", bounds), Info)
+    tasks = read_task_table(check_own_path(root / "meta/tasks.parquet", bounds))
     listed = _list_episodes(root, info, bounds)
-    lines = listed.sound()
+    lines = listed.valid_lines()
     num_listed = sum(row.length for _, row in lines)
     rows = SharedRows(files.count_rows(root, "data/*/*.parquet"), bounds, num_listed=num_listed)
     episodes = []
@@ -69,7 +78,7 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         episodes=episodes,
         files=files,
         task_problems=tuple(tasks.problems),
-        bad=listed.bad(read_source_json(root / "meta/info.json", Totals).total_episodes),
+        bad=listed.bad_episodes(read_source_json(root / "meta/info.json", Totals).total_episodes),
     )
     return check_places(dataset)
 
@@ -114,14 +123,14 @@ def _list_episodes(root: Path, info: Info, bounds: Path) -> EpisodeList[_Episode
     columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
     wanted = ["tasks", *(column for names in columns.values() for column in names.values())]
     clip_of = partial(_clip, root, info, bounds)
-    paths = all_own(_episode_files(root), bounds)
+    paths = check_own_paths(_episode_files(root), bounds)
     for path in paths:
         try:
             values = read_columns(path, ["episode_index", "length"], optional=wanted)
         except DatasetError as error:
             if path == paths[-1] and listed.is_empty:
                 raise
-            listed.lose(str(error), damage_of(path, error))
+            listed.add_lost_file(str(error), parquet_damage(path, error))
             continue
         for number, row in enumerate(_rows(values)):
             _take(listed, row, columns, clip_of=clip_of, where=f"{path}, row {number}")
@@ -132,7 +141,7 @@ def _rows(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """Columns as rows; what pandas wrote as a list of one value is that value."""
     names = list(columns)
     for values in zip(*columns.values(), strict=True):
-        yield dict(zip(names, map(alone, values), strict=True))
+        yield dict(zip(names, map(unwrap_single, values), strict=True))
 
 
 def _take(
@@ -148,14 +157,14 @@ def _take(
     faults: list[SourceFault] = []
     for key, names in columns.items():
         try:
-            places[key] = check({name: values.get(column) for name, column in names.items()}, _Place, where)
+            places[key] = validate_as({name: values.get(column) for name, column in names.items()}, _Place, where)
         except DatasetError as error:
             reason = str(error).replace(f"{where}: ", f"{where}: videos/{key}/", 1)
             faults.append(SourceFault(FaultCode.METADATA, reason, camera_name(key)))
     try:
-        row = check(values, _Values, where)
+        row = validate_as(values, _Values, where)
     except DatasetError as error:
-        listed.reject(number_of(values), str(error))
+        listed.reject(read_number(values), str(error))
         return
     if why := why_no_length(row.length):
         listed.reject(row.episode_index, f"{where}: {why}")
@@ -183,7 +192,7 @@ def _episode(root: Path, info: Info, index: int, row: _EpisodeRow, shared: Share
 def _row_faults(rows: tuple[RowRange, ...], broken: Mapping[Path, DatasetError]) -> Iterator[SourceFault]:
     """Files that cannot be read in which an episode's rows should lie."""
     for path in (part.path for part in rows if part.path in broken) if broken else ():
-        yield SourceFault(damage_of(path, broken[path]), str(broken[path]))
+        yield SourceFault(parquet_damage(path, broken[path]), str(broken[path]))
 
 
 # Hundreds of episodes share a file, and then its path in memory as well.
@@ -191,4 +200,4 @@ def _row_faults(rows: tuple[RowRange, ...], broken: Mapping[Path, DatasetError])
 def _video(root: Path, template: str, key: str, chunk_index: int, file_index: int) -> Path:
     where = f"{root}/meta/info.json"
     places = {"chunk_index": chunk_index, "chunk": chunk_index, "file_index": file_index, "file": file_index}
-    return inside(root, template, where, {**places, "video_key": key})
+    return fill_template(root, template, where, {**places, "video_key": key})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from millrace.engine.dataset.metadata import EPISODES, INFO, TASKS, Metadata
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.sources.templates import why_not_fillable
+from millrace.engine.sources.templates import template_problem
 from millrace.engine.text import join_names
 
 READABLE_VERSIONS = ("v2.0", "v2.1")
@@ -90,7 +90,7 @@ def _task_problems(metadata: Metadata) -> Iterator[Problem]:
 def template_problems(metadata: Metadata) -> Iterator[Problem]:
     """data_path and video_path; where there is one, nor rows or videos can be found."""
     info = metadata.info
-    reason = why_not_fillable(info.data_path, EPISODE_FIELDS, {"episode_index"})
+    reason = template_problem(info.data_path, EPISODE_FIELDS, {"episode_index"})
     if reason is None and any(_is_elsewhere(metadata.data_path(int(index))) for index in metadata.indices[[0, -1]]):
         reason = "must fill in to data/FOLDER/FILE.parquet: GR00T's statistics look nowhere else"
     if reason is not None:
@@ -103,7 +103,7 @@ def template_problems(metadata: Metadata) -> Iterator[Problem]:
         )
         return
     needed = {"episode_index"} | ({"video_key"} if len(metadata.cameras) > 1 else set())
-    reason = why_not_fillable(info.video_path, {*EPISODE_FIELDS, "video_key"}, needed)
+    reason = template_problem(info.video_path, {*EPISODE_FIELDS, "video_key"}, needed)
     if reason is None and any(_leads_out(metadata.video_path(0, camera)) for camera in metadata.cameras):
         reason = "leads out of the dataset"
     if reason is not None:

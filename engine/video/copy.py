@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from millrace.engine.sources.damage import naming
+from millrace.engine.sources.damage import name_file_in_errors
 from millrace.engine.sources.episode import Clip
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import open_video, translate_errors
@@ -85,12 +85,12 @@ def choose_copy(clip: Clip, settings: VideoSettings) -> ClipCopy | None:
 def copy_clip(clip: Clip, path: Path, how: ClipCopy, settings: VideoSettings) -> None:
     """Write a clip that `choose_copy` allows to `path`; its packets get new times, from 0."""
     if how is ClipCopy.FILE:
-        with naming(path):
+        with name_file_in_errors(path):
             shutil.copyfile(clip.path, path)
         return
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     written = partial(av.open, str(path), "w", format="mp4", options=options)
-    with open_video(clip.path, clip.root) as (container, stream), naming(path), written() as out:
+    with open_video(clip.path, clip.root) as (container, stream), name_file_in_errors(path), written() as out:
         copy = out.add_stream_from_template(stream)
         copy.time_base = 1 / settings.fps
         for number, packet in enumerate(_read_packets(container, stream, clip)):

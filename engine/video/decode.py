@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError, length_advice
 from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.damage import damage, diagnose
+from millrace.engine.sources.damage import classify_damage, diagnose_file
 from millrace.engine.sources.episode import Clip, ImageColumn
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS, check_frame_size
 from millrace.engine.video.images import decode_images
@@ -131,7 +131,7 @@ def translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, UnknownCodecError) as error:
-        code, what = diagnose(path, error, certain=CERTAIN)
+        code, what = diagnose_file(path, error, certain=CERTAIN)
         if code is FaultCode.TRUNCATED and path.stat().st_size == 0:
             what = "is empty"
         raise VideoError(f"{path} {what}", code) from error
@@ -146,7 +146,9 @@ def _scan_packets(
     num_bytes = 0
     for packet in clip_packets(container, stream, clip):
         if packet.is_corrupt:
-            raise VideoError(f"{clip.path} is truncated or corrupt at packet {len(packets)}", damage(clip.path))
+            raise VideoError(
+                f"{clip.path} is truncated or corrupt at packet {len(packets)}", classify_damage(clip.path)
+            )
         packets.append(PacketInfo(packet.pts, packet.is_keyframe, packet.is_discard))
         num_bytes += packet.size
         if num_bytes <= MAX_HELD_BYTES:

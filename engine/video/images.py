@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.damage import diagnose
+from millrace.engine.sources.damage import diagnose_file
 from millrace.engine.sources.episode import ImageColumn, RowRange
-from millrace.engine.sources.row_stream import picture_stream
+from millrace.engine.sources.row_stream import open_image_stream
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS
 from millrace.engine.video.image_files import strip_jpeg, strip_png
 from millrace.engine.video.referenced_images import read_image_file
@@ -45,12 +45,12 @@ def _image_values(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
     if rows.root is not None and (refusal := why_refused(rows.path, rows.root)):
         raise VideoError(f"{rows.path} {refusal}", refusal.code)
     try:
-        with picture_stream(rows.path, column) as stream:
+        with open_image_stream(rows.path, column) as stream:
             stop = stream.num_rows if rows.stop is None else min(rows.stop, stream.num_rows)
-            for batch in stream.parts(rows.start, stop) if rows.start < stop else ():
+            for batch in stream.read_batches(rows.start, stop) if rows.start < stop else ():
                 yield from batch.column(0)
     except (*DAMAGE, LookupError) as error:
-        code, what = diagnose(rows.path, error)
+        code, what = diagnose_file(rows.path, error)
         raise VideoError(f"'{column}' of {rows} {what}", code) from error
 
 

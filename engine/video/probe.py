@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from millrace.engine.errors import VideoError
-from millrace.engine.sources.damage import damage
+from millrace.engine.sources.damage import classify_damage
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import open_video
 
@@ -53,7 +53,7 @@ def probe_video(path: Path) -> VideoFacts:
             if packet.size
         ]
         if not packets or any(is_corrupt or pts is None for pts, _, _, is_corrupt, _ in packets):
-            raise VideoError(f"{path} is truncated or corrupt", damage(path))
+            raise VideoError(f"{path} is truncated or corrupt", classify_damage(path))
         shown = np.sort(np.array([pts for pts, *_, is_discard in packets if not is_discard], dtype=np.int64))
         if not len(shown):
             raise VideoError(f"{path} shows no frame: its edit list cuts off all of them")

@@ -2,9 +2,9 @@
 
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.damage import diagnose
+from millrace.engine.sources.damage import diagnose_file
 from millrace.engine.sources.episode import RowRange
-from millrace.engine.sources.picture_paths import NUM_FOLDERS, picture_candidates
+from millrace.engine.sources.image_paths import NUM_FOLDERS, image_candidates
 
 # No camera's image is larger.
 MAX_BYTES = 256 << 20
@@ -21,7 +21,7 @@ def read_image_file(name: str, rows: RowRange, where: str) -> bytes:
     Raises:
         VideoError: there is no such file, or it must not be opened or cannot be read.
     """
-    candidates = list(picture_candidates(name, rows.path))
+    candidates = list(image_candidates(name, rows.path))
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise VideoError(f"{where} holds no image, and {name!r}, which it names, is not there", FaultCode.MISSING)
@@ -32,5 +32,5 @@ def read_image_file(name: str, rows: RowRange, where: str) -> bytes:
             raise VideoError(f"{where} names {path}, which is larger than {MAX_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
-        code, what = diagnose(path, error)
+        code, what = diagnose_file(path, error)
         raise VideoError(f"{path} {what}", code) from error

@@ -35,7 +35,7 @@ def read_stream_facts(clip: Clip | ImageColumn) -> StreamFacts:
     """
     if isinstance(clip, ImageColumn):
         return StreamFacts()
-    return _read_cached(clip.path, clip.root, FileState.of(clip.path))
+    return _read_cached(clip.path, clip.root, FileState.read(clip.path))
 
 
 @lru_cache(MAX_FILES)

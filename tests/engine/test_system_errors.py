@@ -21,7 +21,7 @@ from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, FaultCode, VideoError, fault_code
 from millrace.engine.execution.retry import retry
 from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.sources.damage import diagnose, first_refused
+from millrace.engine.sources.damage import diagnose_file, find_unreadable
 from millrace.engine.sources.episode import SourceFault
 from support.synthetic import SyntheticVideo, truncate_file, write_dataset, write_video
 
@@ -159,10 +159,10 @@ def test_what_the_system_never_gives_is_not_skipped(
 def test_a_library_that_says_eio_of_a_whole_file_means_its_content(source: Path) -> None:
     path = video_path(source, 0)
     eio = OSError(errno.EIO, "Input/output error")
-    assert diagnose(path, eio)[0] is FaultCode.UNREADABLE
-    assert diagnose(path, eio, certain=()) == (FaultCode.CORRUPT, "is truncated or corrupt (Input/output error)")
+    assert diagnose_file(path, eio)[0] is FaultCode.UNREADABLE
+    assert diagnose_file(path, eio, certain=()) == (FaultCode.CORRUPT, "is truncated or corrupt (Input/output error)")
     refused = OSError(errno.EACCES, "Permission denied")
-    assert diagnose(path, refused) == (FaultCode.UNREADABLE, "cannot be read (Permission denied)")
+    assert diagnose_file(path, refused) == (FaultCode.UNREADABLE, "cannot be read (Permission denied)")
 
 
 def test_memory_that_a_damaged_file_asks_for_in_vain_is_the_files_fault() -> None:
@@ -228,4 +228,4 @@ def test_holes_of_a_sparse_file_are_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)  # a terabyte: hours to read
         file.seek(1 << 39)
         file.write(b"middle")
-    assert first_refused([path]) is None
+    assert find_unreadable([path]) is None

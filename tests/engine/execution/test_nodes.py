@@ -63,7 +63,9 @@ def test_a_worker_that_sees_another_file_does_not_take_it(plan: ConversionPlan, 
     result = convert_episode(plan.episodes[1], plan.job, tmp_path / "out", tmp_path)
     assert isinstance(result, EpisodeFailure)
     assert result.code is FaultCode.CHANGED
-    assert f" sees {video} with {FileState.of(video)}, where the plan saw {plan.episodes[1].states[1]}" in result.reason
+    assert (
+        f" sees {video} with {FileState.read(video)}, where the plan saw {plan.episodes[1].states[1]}" in result.reason
+    )
     assert not result.code.is_of_episode
 
 

@@ -14,7 +14,7 @@ from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import DatasetError
 from millrace.engine.hub.calls import HubName, explain_hub_error
 from millrace.engine.sources import open_source
-from millrace.engine.sources.location import hub_id_of, locate, parse_hub_id, pinned, public_name
+from millrace.engine.sources.location import locate_source, parse_hub_id, pin_revision, public_name, require_hub_id
 from support.hub_client import SECRETS, HubUser, content_of, finish, wait_until
 from support.hub_protocol import READ_TOKEN
 from support.hub_repository import files_below
@@ -366,10 +366,10 @@ def test_hub_ids_are_read(name: str, repo: str, revision: str | None) -> None:
 def test_a_name_with_the_hubs_scheme_is_always_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "org").mkdir()
-    for name in ("hf://org/name@main", Path("hf://org/name@main"), locate("hf://org/name@main", tmp_path)):
-        found = hub_id_of(name)
+    for name in ("hf://org/name@main", Path("hf://org/name@main"), locate_source("hf://org/name@main", tmp_path)):
+        found = require_hub_id(name)
         assert (found.repo, found.revision) == ("org/name", "main")
-    assert pinned(Path("hf://org/name"), "0123") == Path("org/name@0123")
+    assert pin_revision(Path("hf://org/name"), "0123") == Path("org/name@0123")
     assert public_name(Path("hf://org/name@0123"), "0123") == "org/name@0123"
 
 
@@ -378,19 +378,19 @@ def test_a_misspelt_folder_is_never_a_download(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "data/aloha_v21").mkdir(parents=True)
     message = r"no dataset at data/aloha_v22: .* Did you mean data/aloha_v21\? For .* write hf://data/aloha_v22"
     with pytest.raises(DatasetError, match=message):
-        hub_id_of("data/aloha_v22")
+        require_hub_id("data/aloha_v22")
     with pytest.raises(DatasetError, match=r"Folders in data: aloha_v21"):
-        hub_id_of("data/x")
+        require_hub_id("data/x")
     (tmp_path / "data/info.json").write_text("{}")
     with pytest.raises(DatasetError, match="it is a file"):
-        hub_id_of("data/info.json")
-    assert hub_id_of("org/name").repo == "org/name"
+        require_hub_id("data/info.json")
+    assert require_hub_id("org/name").repo == "org/name"
 
 
 @pytest.mark.parametrize("name", ["name", "/org/name", "./org/name", "../org/name", "a/b/c", "org/name@", "org/na me"])
 def test_other_names_are_no_hub_ids(name: str) -> None:
     assert parse_hub_id(name) is None
-    assert locate(name, Path("/recipes")) == Path("/recipes") / name
+    assert locate_source(name, Path("/recipes")) == Path("/recipes") / name
 
 
 def test_a_recipe_means_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,16 +398,18 @@ def test_a_recipe_means_the_same_from_every_folder(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path / "elsewhere")
     recipes = tmp_path / "recipes"
     recipes.mkdir()
-    assert hub_id_of(locate("org/name", recipes)).repo == "org/name", "the folder of that name is not the recipe's"
+    assert require_hub_id(locate_source("org/name", recipes)).repo == "org/name", (
+        "the folder of that name is not the recipe's"
+    )
     (recipes / "org").mkdir()
-    assert locate("org/name", recipes) == recipes / "org/name", "misspelt, as org/ is there"
+    assert locate_source("org/name", recipes) == recipes / "org/name", "misspelt, as org/ is there"
     (recipes / "org/name").mkdir()
-    assert locate("org/name", recipes) == recipes / "org/name"
+    assert locate_source("org/name", recipes) == recipes / "org/name"
 
 
 def test_a_pinned_name_keeps_its_repository() -> None:
-    assert pinned(Path("org/name@main"), "0123") == Path("org/name@0123")
-    assert pinned(Path("org/name"), None) == Path("org/name")
+    assert pin_revision(Path("org/name@main"), "0123") == Path("org/name@0123")
+    assert pin_revision(Path("org/name"), None) == Path("org/name")
 
 
 def test_a_disk_that_is_full_stops_downloads_until_it_is_not(

@@ -11,7 +11,7 @@ from millrace.embodiments.errors import MillraceError
 from millrace.engine.convert import plan_conversion
 from millrace.engine.inspection import inspect_dataset
 from millrace.engine.planning.recipe import Recipe
-from millrace.engine.sources.image_columns import picture_content
+from millrace.engine.sources.image_columns import image_content
 from support.synthetic import edit_json, write_dataset
 
 HWC = ("height", "width", "channels")
@@ -99,7 +99,7 @@ def test_two_features_of_one_camera_are_found_and_can_be_left_out(tmp_path: Path
 def test_depth_and_masks_are_no_cameras(
     key: str, shape: tuple[int, ...], names: tuple[str, ...] | None, facts: dict[str, object], content: str | None
 ) -> None:
-    assert picture_content(key, shape, names, facts) == content
+    assert image_content(key, shape, names, facts) == content
 
 
 @pytest.mark.parametrize("field", ["info", "video_info"])

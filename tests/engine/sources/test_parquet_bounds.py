@@ -98,7 +98,7 @@ def test_pictures_that_are_all_alike_are_read_from_one_page(tmp_path: Path) -> N
     pq.write_table(table, path, compression="zstd", use_dictionary=False)
     assert path.stat().st_size < 1 << 20
     with CheckedParquet(path) as file:
-        parts = RowStream(file, ["top"], batch_rows=16).parts(0, 80)
+        parts = RowStream(file, ["top"], batch_rows=16).read_batches(0, 80)
         assert [len(part) for part in parts] == [16] * 5
 
 

@@ -1,4 +1,4 @@
-"""Pictures that rows name by a path: which files these are, before any of them is read."""
+"""Find image files that rows name by a path, before any of them is read."""
 
 import hashlib
 import os
@@ -26,8 +26,8 @@ MAX_KEPT = 8
 Clips = Mapping[str, Clip | ImageColumn]
 
 
-def picture_candidates(name: str, parquet: Path) -> Iterator[Path]:
-    """Where a picture may lie that a row names; a path that leads up or is absolute is none.
+def image_candidates(name: str, parquet: Path) -> Iterator[Path]:
+    """Where an image may lie that a row names; a path that leads up or is absolute is none.
 
     Args:
         name: Relative to the dataset's folder, to its images/, or to the parquet file.
@@ -43,8 +43,8 @@ def picture_candidates(name: str, parquet: Path) -> Iterator[Path]:
         yield folder / IMAGES / relative
 
 
-def pictures_digest(episode: SourceEpisode, root: Path) -> str | None:
-    """What stands for the picture files that an episode's rows name: their paths, sizes and times of change.
+def images_digest(episode: SourceEpisode, root: Path) -> str | None:
+    """A digest of the image files that an episode's rows name: their paths, sizes and times of change.
 
     Rows that cannot be read name none, as their episode will fail.
 
@@ -60,7 +60,7 @@ def pictures_digest(episode: SourceEpisode, root: Path) -> str | None:
         if not _may_have_pictures(rows.path, root):
             continue
         for name in _names(rows if episode.search is None else _whole(rows), column):
-            found = ((path, FileState.of(path)) for path in picture_candidates(name, rows.path))
+            found = ((path, FileState.read(path)) for path in image_candidates(name, rows.path))
             path, state = next(((path, state) for path, state in found if state.is_seen), (None, None))
             told = os.path.relpath(path, root) if path is not None else None
             digest.update(repr((column, name, told, state)).encode())
@@ -68,8 +68,8 @@ def pictures_digest(episode: SourceEpisode, root: Path) -> str | None:
     return None if is_empty else digest.hexdigest()[:16]
 
 
-def fetch_pictures(clips: Clips, repository: Repository) -> None:
-    """See that the picture files that an episode's rows name are on this machine, where the repository has them.
+def fetch_images(clips: Clips, repository: Repository) -> None:
+    """Fetch the image files that an episode's rows name, where the repository has them.
 
     Args:
         clips: Of the episode; the files of their rows are here.
@@ -81,7 +81,7 @@ def fetch_pictures(clips: Clips, repository: Repository) -> None:
     if not repository.has_suffix(SUFFIXES):
         return
     for rows, column in _columns(clips):
-        repository.fetch_first([tuple(picture_candidates(name, rows.path)) for name in _names(rows, column)])
+        repository.fetch_first([tuple(image_candidates(name, rows.path)) for name in _names(rows, column)])
 
 
 def _columns(clips: Clips) -> Iterator[tuple[RowRange, str]]:
@@ -99,7 +99,7 @@ def _whole(rows: RowRange) -> RowRange:
 def _may_have_pictures(parquet: Path, root: Path) -> bool:
     """Whether there is anything but rows and videos where pictures are looked for."""
     folders = [folder for folder in parquet.parents[:NUM_FOLDERS] if folder.is_relative_to(root)]
-    return any(_holds_pictures(folder, FileState.of(folder)) for folder in folders)
+    return any(_holds_pictures(folder, FileState.read(folder)) for folder in folders)
 
 
 @lru_cache(maxsize=MAX_KEPT)
@@ -123,7 +123,7 @@ def _names(rows: RowRange, column: str) -> list[str]:
     if rows.root is not None and why_refused(rows.path, rows.root):
         return []
     try:
-        names = _names_in(rows.path, FileState.of(rows.path), column)
+        names = _names_in(rows.path, FileState.read(rows.path), column)
     except DAMAGE:
         return []
     return [name for name in names[rows.start : rows.stop] if name]
@@ -133,4 +133,4 @@ def _names(rows: RowRange, column: str) -> list[str]:
 def _names_in(path: Path, state: FileState, column: str) -> list[str | None]:
     """The paths in a whole file, which episodes may share; state: of the file, so that the cache notices changes."""
     with CheckedParquet(path) as file:
-        return file.read_texts_within(column, "path")
+        return file.read_texts_in(column, "path")

@@ -11,7 +11,7 @@ from conftest import LOCAL, convert_here, data_path, files_of, recipe_for
 from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.errors import EpisodesFailed, OutputExists
 from millrace.engine.sources.episode import ImageColumn
-from millrace.engine.sources.picture_paths import picture_candidates, pictures_digest
+from millrace.engine.sources.image_paths import image_candidates, images_digest
 from support.hub_client import HubUser, content_of
 from support.hub_repository import files_below
 from support.hub_server import HubServer
@@ -96,9 +96,9 @@ def test_a_run_that_goes_on_takes_a_changed_picture(by_path: Path, embedded: Pat
 def test_pictures_in_rows_name_no_files(embedded: Path, tmp_path: Path) -> None:
     episode = plan_conversion(recipe_for(embedded, **SETTINGS)).episodes[0].episode
     assert all(isinstance(clip, ImageColumn) for clip in episode.clips.values())
-    assert pictures_digest(episode, embedded) is None
-    assert list(picture_candidates("../a.png", Path("d/data/chunk-000/e.parquet"))) == []
-    assert list(picture_candidates("a" * 256, Path("d/data/chunk-000/e.parquet"))) == []
+    assert images_digest(episode, embedded) is None
+    assert list(image_candidates("../a.png", Path("d/data/chunk-000/e.parquet"))) == []
+    assert list(image_candidates("a" * 256, Path("d/data/chunk-000/e.parquet"))) == []
 
 
 def test_only_the_wanted_pictures_are_fetched_from_the_hub(

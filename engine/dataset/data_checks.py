@@ -86,6 +86,12 @@ def _uneven_steps(seconds: NDArray[np.floating], due: float) -> Iterator[Found]:
     )
 
 
+def find_uneven_step(seconds: NDArray[np.float32], fps: Fraction) -> int | None:
+    """The first row whose step to the next LeRobot 0.3.3 refuses, in float32 as it computes; None: it takes all."""
+    uneven = np.flatnonzero(np.abs(np.diff(seconds) - np.float32(1 / fps)) > TOLERANCE_SECONDS)
+    return int(uneven[0]) if len(uneven) else None
+
+
 def check_frame_index(numbers: NDArray[np.floating] | NDArray[np.int64]) -> Iterator[Found]:
     """Whether frame_index counts on by one from row to row; numbers: (T,)."""
     with np.errstate(invalid="ignore", over="ignore"):  # from infinity to infinity is a jump

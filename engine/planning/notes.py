@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from millrace.embodiments import CompiledMap, MillraceError
+from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS, find_uneven_step
 from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.fps import format_fps
 from millrace.engine.planning.binding import Binding
@@ -21,8 +22,6 @@ from millrace.engine.video.stream_facts import read_stream_facts
 from millrace.engine.video.thumbnails import info_image_size
 
 DEFAULT_CROP: Crop = "pad"
-# LeRobot 0.3.3's tolerance_s, seconds, for the steps between timestamps (datasets/utils.py, check_timestamps_sync).
-LEROBOT_TOLERANCE_SECONDS = 1e-4
 
 
 def choose_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
@@ -149,7 +148,7 @@ def long_episode_notes(episodes: Sequence[EpisodePlan], fps: Fraction) -> Iterat
         )
         yield (
             f"{len(long)} episodes are longer than {limit / float(fps):.0f} s (of the source: {listed}); LeRobot 0.3.3 "
-            f"refuses their timestamps, as float32 rounds them by more than {LEROBOT_TOLERANCE_SECONDS:g} s; GR00T "
+            f"refuses their timestamps, as float32 rounds them by more than {TOLERANCE_SECONDS:g} s; GR00T "
             "ignores them. For LeRobot load the output with tolerance_s=1e-3, or leave them out by --episodes"
         )
 
@@ -157,5 +156,5 @@ def long_episode_notes(episodes: Sequence[EpisodePlan], fps: Fraction) -> Iterat
 def num_exact_frames(num_frames: int, fps: Fraction) -> int:
     """How many frames from the start have float32 timestamps whose steps are 1 / fps within LeRobot's tolerance."""
     seconds = (np.arange(num_frames) / float(fps)).astype(np.float32)
-    off = np.flatnonzero(np.abs(np.diff(seconds) - np.float32(1 / fps)) > LEROBOT_TOLERANCE_SECONDS)
-    return int(off[0]) + 1 if len(off) else num_frames
+    row = find_uneven_step(seconds, fps)
+    return num_frames if row is None else row + 1

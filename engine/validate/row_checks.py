@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS, find_uneven_step
 from millrace.engine.dataset.json_files import why_no_file
 from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
@@ -21,8 +22,6 @@ from millrace.engine.sources.row_reader import read_rows
 from millrace.engine.text import join_names
 from millrace.engine.validate.task_checks import task_problems
 
-# LeRobot 0.3.3's tolerance_s, seconds (datasets/utils.py, check_timestamps_sync).
-TOLERANCE_SECONDS = 1e-4
 # A rate is written with few digits: 29.97 for 30000/1001.
 RATE_TOLERANCE = 1e-5
 # What keeps a column from being used, and rows from being counted in statistics.
@@ -164,14 +163,11 @@ def _timestamp_problems(seconds: NDArray[np.float32], fps: Fraction, path: Path)
     slack = TOLERANCE_SECONDS + RATE_TOLERANCE * due + np.spacing(due.astype(np.float32))
     wrong = np.flatnonzero(np.abs(seconds - due) > slack)
     if len(wrong):
-        row = int(wrong[0])
-        message = f"timestamp is {seconds[row]:g} s in row {row}, expected {due[row]:g} s at {float(fps):g} fps"
+        first = int(wrong[0])
+        message = f"timestamp is {seconds[first]:g} s in row {first}, expected {due[first]:g} s at {float(fps):g} fps"
         yield Problem.of("timestamps", path, message)
         return
-    # In float32, as LeRobot does it: tolerances are met or missed by rounding.
-    off = np.flatnonzero(np.abs(np.diff(seconds) - np.float32(1 / fps)) > TOLERANCE_SECONDS)
-    if len(off):
-        row = int(off[0])
+    if (row := find_uneven_step(seconds, fps)) is not None:
         message = (
             f"from row {row} ({due[row]:.0f} s) on, float32 timestamps step by more than {TOLERANCE_SECONDS:g} s off "
             f"1 / {float(fps):g}: LeRobot 0.3.3 refuses the dataset by its default tolerance_s, GR00T reads it"

@@ -1,24 +1,22 @@
 """Untrusted JSON files as checked models; what is wrong with one becomes a Problem."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import IO, Any, AnyStr, NoReturn, TypeVar
+from typing import IO, Any, AnyStr, NoReturn
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import ConfigDict, RootModel
 
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.errors import DatasetError
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.containment import why_foreign
-from millrace.engine.sources.lfs import ADVICE, POINTER
+from millrace.engine.sources.json_text import Model, naming_refusals, parse_json, read_text, validate_as
+from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
 
 # Far above what real files hold, so that a bad one does not fill the memory.
-MAX_JSON_BYTES = 256 << 20
 MAX_LINE = 64 << 20
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class JsonObject(RootModel[dict[str, Any]]):
@@ -35,7 +33,7 @@ class Unreadable(Exception):
         self.problem = found
 
 
-class _NotFinite(ValueError):
+class _NotFinite(Exception):
     """A NaN or Infinity in JSON."""
 
 
@@ -46,10 +44,7 @@ def read_json(root: Path, name: str, model: type[Model]) -> Model:
         Unreadable: the file is missing or too large, no JSON, not finite, or not what the model demands.
     """
     with reading(root, name):
-        size = (root / name).stat().st_size
-        if size > MAX_JSON_BYTES:
-            raise Unreadable(Problem.of("meta-parse", name, f"is {size} bytes, too large to be metadata"))
-        text = (root / name).read_text(encoding="utf-8")
+        text = read_text(root / name, "")
     return parse_model(text, model, name)
 
 
@@ -81,6 +76,8 @@ def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
         Unreadable: no such text, or a line too long for this to be metadata.
     """
     with reading(root, name), (root / name).open(encoding="utf-8") as file:
+        if is_lfs_pointer(root / name):
+            raise Unreadable(Problem.of("meta-parse", name, ADVICE))
         yield from ((number, line) for number, _, line in numbered_lines(file, name))
 
 
@@ -109,29 +106,21 @@ def reading(root: Path, name: str) -> Iterator[None]:
     if refusal := why_foreign(root / name, root):
         raise Unreadable(Problem.of("meta-parse", name, str(refusal)))
     try:
-        yield
-    except OSError as error:
-        raise Unreadable(Problem.of("meta-parse", name, why_unreadable(root / name, error))) from error
-    except UnicodeDecodeError as error:
-        raise Unreadable(Problem.of("meta-parse", name, f"cannot be read ({error})")) from error
+        with naming_refusals(root / name, ""):
+            yield
+    except DatasetError as error:
+        raise Unreadable(Problem.of("meta-parse", name, str(error))) from error.__cause__ or error
 
 
 def parse_model(text: str, model: type[Model], name: str, *, line: int | None = None) -> Model:
     """JSON text as a model; see `read_json`."""
     where = "" if line is None else f"line {line}: "
-    if text.startswith(POINTER.decode()):
-        raise Unreadable(Problem.of("meta-parse", name, ADVICE))
     try:
-        return model.model_validate(json.loads(text, parse_constant=_reject))
+        return validate_as(parse_json(text, "", on_constant=_reject), model, "")
     except _NotFinite as error:
         raise Unreadable(Problem.of("json-finite", name, f"{where}holds {error}; JSON has no such number")) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the value"
-        message = first["msg"].removeprefix("Value error, ")
-        raise Unreadable(Problem.of("meta-parse", name, f"{where}{field}: {message}")) from error
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(Problem.of("meta-parse", name, f"{where}is not JSON ({error})")) from error
+    except DatasetError as error:
+        raise Unreadable(Problem.of("meta-parse", name, f"{where}{error}")) from error
 
 
 def _reject(constant: str) -> NoReturn:

@@ -6,22 +6,20 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.errors import DatasetError
 from millrace.engine.fps import parse_fps
-from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.dataset import PICTURES, Feature
 from millrace.engine.sources.image_columns import image_content
-from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
+from millrace.engine.sources.json_text import Model, parse_json, read_text, validate_as
 from millrace.engine.sources.listing import MAX_INDEX
 from millrace.engine.sources.templates import template_problem
 
-# A line of episodes.jsonl takes some 150 bytes.
-MAX_BYTES = 256 << 20
+ENCODING = "utf-8-sig"  # editors on Windows begin a file with a mark
 # Of names within lists within lists: real ones lie two deep.
 MAX_DEPTH = 16
 # Characters kept of names that are not understood.
@@ -29,8 +27,6 @@ MAX_UNREAD = 1000
 
 # More than any rig has; memory is taken for each in each episode.
 MAX_CAMERAS = 128
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def is_unicode(text: str) -> bool:
@@ -183,7 +179,7 @@ def read_source_json(path: Path, model: type[Model]) -> Model:
     Raises:
         DatasetError: missing, an LFS pointer, no JSON, or not what the model demands.
     """
-    text = _read_text(path)
+    text = read_text(path, str(path), encoding=ENCODING)
     if not text.strip():
         raise DatasetError(f"{path} is empty")
     return validate_as(parse_json(text, str(path)), model, str(path))
@@ -191,57 +187,16 @@ def read_source_json(path: Path, model: type[Model]) -> Model:
 
 def read_source_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Place and text of each line that is not blank; bytes that are no UTF-8 become halves of characters."""
+    text = read_text(path, str(path), encoding=ENCODING, errors="surrogateescape")
     # Not splitlines: texts may hold other line separators than \n.
-    for number, line in enumerate(_read_text(path, errors="surrogateescape").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"{path}:{number}", line
-
-
-def _read_text(path: Path, *, errors: str = "strict") -> str:
-    try:
-        if (num_bytes := path.stat().st_size) > MAX_BYTES:
-            raise DatasetError(f"{path} is {num_bytes} bytes, too large to be metadata")
-        text = path.read_text(encoding="utf-8-sig", errors=errors)  # editors on Windows begin a file with a mark
-    except FileNotFoundError:
-        raise DatasetError(f"{path} is missing") from None
-    except OSError as error:
-        raise DatasetError(f"{path} {why_unreadable(path, error)}") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} cannot be read ({error})") from error
-    if is_lfs_pointer(path):
-        raise DatasetError(f"{path} {ADVICE}")
-    return text
-
-
-def parse_json(text: str, where: str) -> object:
-    """Parse a text.
-
-    Raises:
-        DatasetError: it is not JSON; names the place.
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{where} is not JSON ({error})") from error
 
 
 def unwrap_single(value: object) -> object:
     """Unwrap a value that was stored as a list of one."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-def validate_as(values: object, model: type[Model], where: str) -> Model:
-    """Validate values of an untrusted file as a model.
-
-    Raises:
-        DatasetError: names the place and the first field that is wrong.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the value"
-        raise DatasetError(f"{where}: {field}: {first['msg']}") from error
 
 
 def flatten_names(names: object, *, depth: int = 0) -> tuple[str, ...] | None:

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from millrace.engine.errors import DatasetError
-from millrace.engine.sources.lerobot_metadata import TaskLine, parse_json, read_source_lines, unwrap_single, validate_as
+from millrace.engine.sources.json_text import parse_json, validate_as
+from millrace.engine.sources.lerobot_metadata import TaskLine, read_source_lines, unwrap_single
 from millrace.engine.sources.parquet import read_columns, read_schema
 
 TASK_INDEX = "task_index"

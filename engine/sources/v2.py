@@ -9,14 +9,13 @@ from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.dataset import SourceDataset, camera_name
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
+from millrace.engine.sources.json_text import parse_json, validate_as
 from millrace.engine.sources.lerobot_metadata import (
     EpisodeLine,
     Info,
     fill_template,
-    parse_json,
     read_source_json,
     read_source_lines,
-    validate_as,
 )
 from millrace.engine.sources.listing import EpisodeList, read_number, why_no_length
 from millrace.engine.sources.task_list import read_task_lines

@@ -18,6 +18,7 @@ from millrace.engine.sources.containment import check_own_path, check_own_paths
 from millrace.engine.sources.dataset import SourceDataset, camera_name
 from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, SourceFault
 from millrace.engine.sources.files import LOCAL, SourceFiles
+from millrace.engine.sources.json_text import validate_as
 from millrace.engine.sources.lerobot_metadata import (
     Index,
     Info,
@@ -26,7 +27,6 @@ from millrace.engine.sources.lerobot_metadata import (
     fill_template,
     read_source_json,
     unwrap_single,
-    validate_as,
 )
 from millrace.engine.sources.listing import EpisodeList, read_number, why_no_length
 from millrace.engine.sources.parquet import SharedRows, list_parquet_files, parquet_damage, read_columns

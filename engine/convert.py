@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
-from millrace.engine.dataset.writing import writing_to
+from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, Quarantined, RecipeError
 from millrace.engine.execution.devices import Choice, begun_with, chosen, made_with, may_use_gpu
@@ -111,7 +111,7 @@ def _unfinished(parts: list[OutputSplit], rerun: Rerun) -> list[OutputSplit]:
     """The datasets that are not finished; all folders are checked before any work begins."""
     todo = []
     for plan, folder in parts:
-        with writing_to(folder):
+        with explain_write_errors(folder):
             if is_finished(plan, folder, rerun):
                 continue
             may_be_finished = rerun.overwrite or (rerun.skip_bad and (folder / LEDGER).is_file())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
-from millrace.engine.dataset.writing import writing_to
+from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import EpisodesFailed, FaultCode, OutputFailed
 from millrace.engine.execution.executor import Executor, Folders
 from millrace.engine.execution.local import InlineExecutor
@@ -69,7 +69,7 @@ def run_plan(
     """
     sources = [spec.path for spec in plan.recipe.sources]
     with (
-        writing_to(out),
+        explain_write_errors(out),
         claim_output(out, sources, overwrite=rerun.overwrite, reopen=rerun.skip_bad) as scratch,
     ):
         (out / QUARANTINE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What is checked of an episode's clock and numbering, by `inspect` and by `convert` alike.
+"""Check an episode's timestamps and frame numbers, for `inspect` and `convert`.
 
 Each check yields a code of engine/inspection/findings.py and what is wrong in words.
 """
@@ -45,22 +45,22 @@ class SourceRate:
 
 
 def is_same_rate(found_fps: float | Fraction, fps: float | Fraction) -> bool:
-    """Whether two rates are one, but for what clocks drift."""
+    """Whether two rates are equal, up to the drift of clocks."""
     return abs(float(found_fps) / float(fps) - 1) <= RATE_SHARE
 
 
-def step_rate(seconds: NDArray[np.floating]) -> float | None:
-    """The rate of the middle step between times, Hz; None where they do not run on."""
+def median_rate(seconds: NDArray[np.floating]) -> float | None:
+    """The rate of the median step between times, Hz; None where it is not positive."""
     middle = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     return 1 / middle if middle > 0 else None
 
 
 def check_timestamps(seconds: NDArray[np.floating], fps: Fraction) -> Iterator[Found]:
-    """Whether an episode's timestamps run at the rate; seconds: (T,), finite or the check is not made."""
+    """Check that an episode's timestamps run at a rate; seconds: (T,), not checked where not finite."""
     if len(seconds) < 2 or not np.isfinite(seconds).all():
         return
     seconds = np.clip(seconds, -LATEST_SECONDS, LATEST_SECONDS).astype(np.float64)
-    rate = step_rate(seconds)
+    rate = median_rate(seconds)
     if rate is None:
         yield "no-rate", "timestamps do not increase, so they tell no rate"
     elif not is_same_rate(rate, fps):
@@ -93,7 +93,7 @@ def find_uneven_step(seconds: NDArray[np.float32], fps: Fraction) -> int | None:
 
 
 def check_frame_index(numbers: NDArray[np.floating] | NDArray[np.int64]) -> Iterator[Found]:
-    """Whether frame_index counts on by one from row to row; numbers: (T,)."""
+    """Check that frame_index rises by one from row to row; numbers: (T,)."""
     with np.errstate(invalid="ignore", over="ignore"):  # from infinity to infinity is a jump
         jumps = np.flatnonzero(np.diff(numbers) != 1) + 1
     if len(jumps):

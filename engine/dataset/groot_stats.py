@@ -1,4 +1,4 @@
-"""The statistics that GR00T normalises with: stats.json and relative_stats.json of a set of episodes.
+"""Compute the statistics that GR00T normalises with, stats.json and relative_stats.json, of a set of episodes.
 
 Rows are read once and laid out by column in a temporary file, so that exact quantiles of any number of
 episodes need no more memory than a few columns.
@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.rows import vectors
+from millrace.engine.dataset.rows import read_vectors
 from millrace.engine.dataset.stats import Statistics, column_statistics
 from millrace.engine.layout import ACTION, STATE
 from millrace.engine.sources.episode import RowRange
@@ -38,7 +38,7 @@ class RelativeGroup:
         return self.state_column, self.action_column
 
 
-def groot_statistics(
+def compute_statistics(
     parquets: Iterable[Path],
     features: Sequence[str],
     relative: Mapping[str, RelativeGroup],
@@ -67,7 +67,7 @@ def groot_statistics(
         store = _ColumnStore(file)
         for path in parquets:
             table = read_rows(RowRange(path), wanted := list(dict.fromkeys([*features, *columns])))
-            store.append({name: vectors(table, name, where=path) for name in wanted})
+            store.append({name: read_vectors(table, name, where=path) for name in wanted})
         store.flush()
         starts = store.chunk_starts(horizon)
         return (
@@ -93,7 +93,7 @@ def _float32_sum(
 ) -> NDArray[np.float32]:
     total: NDArray[np.float32] | None = None
     for path in parquets:
-        values = change(vectors(read_rows(RowRange(path), [feature]), feature, where=path))
+        values = change(read_vectors(read_rows(RowRange(path), [feature]), feature, where=path))
         # A sum over the first of two axes goes row by row, so that episodes can be added to what there is.
         total = np.add.reduce(values if total is None else np.vstack([total, values]), axis=0)
     assert total is not None, "there is an episode"
@@ -101,7 +101,7 @@ def _float32_sum(
 
 
 def column_store_bytes(num_rows: int, num_values: int) -> int:
-    """Room that `groot_statistics` needs in its scratch folder: num_values of float32 a row."""
+    """Bytes that `compute_statistics` needs in its scratch folder: num_values of float32 a row."""
     return num_rows * num_values * np.dtype(np.float32).itemsize
 
 
@@ -137,7 +137,7 @@ class _ColumnStore:
         self._lengths: list[int] = []
 
     def append(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take in one episode's features, each (T, D)."""
+        """Add one episode's features, each (T, D)."""
         self._held.append(rows)
         self._num_held += sum(values.size for values in rows.values())
         self._lengths.append(len(next(iter(rows.values()))))
@@ -145,7 +145,7 @@ class _ColumnStore:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held back; nothing may have been read before."""
+        """Write what is still buffered, before anything is read."""
         for name in self._held[0] if self._held else ():
             block = np.concatenate([rows[name] for rows in self._held]).T
             self._blocks.setdefault(name, []).append(_Block(self._file.tell(), *block.shape))

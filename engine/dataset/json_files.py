@@ -26,7 +26,7 @@ class JsonObject(RootModel[dict[str, Any]]):
 
 
 class Unreadable(Exception):
-    """A file, or a part of one, that the checks after it cannot use."""
+    """A file, or a part of one, that later checks cannot use."""
 
     def __init__(self, found: Problem) -> None:
         super().__init__(str(found))
@@ -43,7 +43,7 @@ def read_json(root: Path, name: str, model: type[Model]) -> Model:
     Raises:
         Unreadable: the file is missing or too large, no JSON, not finite, or not what the model demands.
     """
-    with reading(root, name):
+    with report_unreadable(root, name):
         text = read_text(root / name, "")
     return parse_model(text, model, name)
 
@@ -59,7 +59,7 @@ def read_jsonl(root: Path, name: str, model: type[Model]) -> Iterator[Model]:
             yield parse_model(line, model, name, line=number)
 
 
-def blank_lines(root: Path, name: str) -> Iterator[Problem]:
+def blank_line_problems(root: Path, name: str) -> Iterator[Problem]:
     """The blank lines of a JSONL file; an unreadable file has none."""
     try:
         blank = [number for number, line in read_lines(root, name) if not line.strip()]
@@ -75,13 +75,13 @@ def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
     Raises:
         Unreadable: no such text, or a line too long for this to be metadata.
     """
-    with reading(root, name), (root / name).open(encoding="utf-8") as file:
+    with report_unreadable(root, name), (root / name).open(encoding="utf-8") as file:
         if is_lfs_pointer(root / name):
             raise Unreadable(Problem.of("meta-parse", name, ADVICE))
-        yield from ((number, line) for number, _, line in numbered_lines(file, name))
+        yield from ((number, line) for number, _, line in number_lines(file, name))
 
 
-def numbered_lines(file: IO[AnyStr], name: str) -> Iterator[tuple[int, int, AnyStr]]:
+def number_lines(file: IO[AnyStr], name: str) -> Iterator[tuple[int, int, AnyStr]]:
     """An open file's lines: number from 1, offset of its first byte or character, text.
 
     Raises:
@@ -97,8 +97,8 @@ def numbered_lines(file: IO[AnyStr], name: str) -> Iterator[tuple[int, int, AnyS
 
 
 @contextmanager
-def reading(root: Path, name: str) -> Iterator[None]:
-    """Turn what keeps a file of the dataset from being read into a problem.
+def report_unreadable(root: Path, name: str) -> Iterator[None]:
+    """Turn errors while a file of the dataset is read into a problem.
 
     Raises:
         Unreadable: it must not be opened, the system refuses it, or it is no text.
@@ -133,7 +133,7 @@ def is_file(path: Path) -> bool:
 
 
 def why_no_file(root: Path, name: Path | str) -> str | None:
-    """None where the dataset has such a file; "is missing", or why it cannot be looked at."""
+    """Why the dataset has no such file: "is missing", or why it is not seen; None where it has."""
     refusal = why_foreign(root / name, root)
     return _why_not(root / name, S_ISREG) if refusal is None else str(refusal)
 

@@ -1,4 +1,4 @@
-"""What no joint does from one frame to the next: spikes of one frame, and angles that jump by a full turn.
+"""Find jumps of joints: spikes of one frame, and angles that jump by a full turn.
 
 `inspect` and `convert` both look for them.
 """

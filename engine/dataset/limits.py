@@ -1,4 +1,4 @@
-"""Values beyond the limits of a robot's joints: most often another unit."""
+"""Find values beyond the limits of a robot's joints: most often they have another unit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Beyond:
 
     @property
     def guess(self) -> str:
-        """What it may be."""
+        """The likely cause."""
         reach, expected = max(abs(self.low), abs(self.high)), max(map(abs, self.expected))
         if self.expected[1] == 1:
             return "0..100 in place of 0..1?" if 10 < reach <= MAX_PERCENT else UNKNOWN
@@ -74,7 +74,7 @@ def describe_beyond(vector: str, beyond: Sequence[Beyond]) -> str:
 def warn_beyond(
     vector: str, values: NDArray[np.floating], joint_map: JointMap, joints: Sequence[str]
 ) -> tuple[str, ...]:
-    """What to say of an episode whose joints go beyond what a map expects of them: one line, or none.
+    """Warn of an episode whose joints go beyond the ranges that a map expects: one line, or none.
 
     Args:
         vector: "state" or "action".

@@ -12,7 +12,7 @@ MAX_VALUES = 1 << 17
 
 
 class Dynamic(Exception):
-    """An expression that only running it could tell."""
+    """An expression whose value only execution could tell."""
 
     def __init__(self, node: ast.AST) -> None:
         super().__init__(f"see line {getattr(node, 'lineno', 1)}")
@@ -32,14 +32,14 @@ class Call:
 
 @dataclass
 class LiteralReader:
-    """Reads expressions; constants: what a module's names stand for, calls: by name of the function."""
+    """Reads expressions; constants: values of a module's names, calls: by name of the function."""
 
     constants: Mapping[str, ast.expr]
     calls: Mapping[str, Call]
     _num_left: int = field(default=MAX_VALUES, init=False)
 
     def read(self, node: ast.expr | None) -> Any:
-        """What an expression stands for; arguments that are None are left out of a call's dict.
+        """The value of an expression; arguments that are None are missing from a call's dict.
 
         Raises:
             Dynamic: only running it could tell, or it is too large.

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field
 
 from millrace.embodiments.frozen_model import FrozenModel
-from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, numbered_lines, parse_model, reading
+from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, number_lines, parse_model, report_unreadable
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.record import FileRecord, Origin
 from millrace.engine.layout import MANIFEST
@@ -77,8 +77,8 @@ def read_manifest_head(root: Path) -> ManifestHead:
         Unreadable: there is none, or it is none.
     """
     head: list[bytes] = []
-    with reading(root, MANIFEST), (root / MANIFEST).open("rb") as file:
-        for _, offset, line in numbered_lines(file, MANIFEST):
+    with report_unreadable(root, MANIFEST), (root / MANIFEST).open("rb") as file:
+        for _, offset, line in number_lines(file, MANIFEST):
             if offset > MAX_LINE:
                 raise Unreadable(Problem.of("meta-parse", MANIFEST, "is not laid out as Millrace writes it"))
             head.append(line)
@@ -95,8 +95,8 @@ def read_manifest_episodes(root: Path) -> Iterator[EpisodeText]:
         Unreadable: there is no such file, it is cut short, or has a line that is too long.
     """
     is_inside = False
-    with reading(root, MANIFEST), (root / MANIFEST).open("rb") as file:
-        for number, offset, line in numbered_lines(file, MANIFEST):
+    with report_unreadable(root, MANIFEST), (root / MANIFEST).open("rb") as file:
+        for number, offset, line in number_lines(file, MANIFEST):
             text = line.strip()
             if is_inside and text == END.encode():
                 return

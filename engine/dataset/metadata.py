@@ -1,4 +1,4 @@
-"""The metadata of a dataset under judgement: strict models of its files, and what they say together."""
+"""The metadata of a dataset to validate: strict models of its files, and what they say together."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -55,7 +55,7 @@ class GrootFeature(FrozenModel):
 
     @property
     def is_column(self) -> bool:
-        """Whether it is a column of numbers or texts; pictures within parquet are not read."""
+        """Whether it is a column of numbers or texts; images within parquet are not read."""
         return self.dtype not in ("video", "image")
 
     @property
@@ -156,7 +156,7 @@ class ModalityFile(FrozenModel):
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode as episodes.jsonl tells it; first_row: rows of those before it. tasks: their texts."""
+    """One episode of episodes.jsonl; first_row: rows of those before it. tasks: their texts."""
 
     index: int
     length: int
@@ -166,7 +166,7 @@ class Episode:
 
 @dataclass(frozen=True, eq=False)
 class Metadata:
-    """What could be read of a dataset; None for a file that could not.
+    """The metadata of a dataset; None for a file that could not be read.
 
     indices, lengths: (num_episodes,), of the episodes in the order of episodes.jsonl. episode_tasks: what that lists
     for each, texts of tasks.jsonl.

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset or a training run, and how it is printed."""
+"""Problems of a dataset or a training run, and their text."""
 
 import json
 from collections import defaultdict
@@ -55,12 +55,12 @@ class Judgement:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What works, but was probably not meant."""
+        """What works, but is probably a mistake."""
         return self._of("warning")
 
     @property
     def notes(self) -> tuple[Problem, ...]:
-        """What is as it was meant."""
+        """What is worth knowing, and no mistake."""
         return self._of("note")
 
     @property

@@ -1,4 +1,4 @@
-"""Read the metadata of a dataset under judgement, as far as it can be read."""
+"""Read the metadata of a dataset to validate, as far as it can be read."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset.json_files import (
     Unreadable,
-    blank_lines,
+    blank_line_problems,
     is_file,
     read_json,
     read_jsonl,
@@ -60,7 +60,7 @@ def read_metadata(root: Path, config: GrootConfig | None = None) -> tuple[Metada
     episodes = attempt(EPISODES, lambda: _read_episodes(root, tasks, problems.append))
     modality = attempt(MODALITY, lambda: read_json(root, MODALITY, ModalityFile))
     config = config or attempt(MODALITY_CONFIG, lambda: read_config(root))
-    problems += [found for name in (EPISODES, TASKS) for found in blank_lines(root, name)]
+    problems += [found for name in (EPISODES, TASKS) for found in blank_line_problems(root, name)]
     if info is None or episodes is None:
         return None, problems
     indices, lengths, listed = episodes

@@ -55,7 +55,7 @@ class Origin(FrozenModel):
     episode: int
 
 
-class Warned(FrozenModel):
+class EpisodeWarning(FrozenModel):
     """A warning about a converted episode.
 
     code: the kind, in the words of inspection's findings. camera: None where it concerns the whole episode.
@@ -88,19 +88,19 @@ class EpisodeRecord(FrozenModel):
     files: tuple[FileRecord, ...]
     copied: tuple[str, ...] = ()
     redone: dict[str, str] = Field(default_factory=dict)
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[EpisodeWarning, ...] = ()
     elsewhere: tuple[SourceFile, ...] = ()
     stats: dict[str, ColumnSummary]
     seconds: dict[str, float]
 
     @property
     def key(self) -> tuple[int, int]:
-        """Which episode it is, whatever its number in the output; see `EpisodePlan.key`."""
+        """Identifies the episode whatever its number in the output; see `EpisodePlan.key`."""
         return self.binding, self.source_episode
 
 
 class EpisodeFailure(FrozenModel):
-    """An episode that could not be converted; camera None where all of it is concerned.
+    """An episode that could not be converted; camera None: it concerns all of it.
 
     plan: digest of its EpisodePlan, which shows whether the episode was fixed since.
     """

@@ -17,10 +17,10 @@ from millrace.engine.sources.damage import name_file_in_errors
 from millrace.engine.text import join_names
 
 
-def vectors(
+def read_vectors(
     table: pa.Table, column: str, *, where: Path | str, used: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
-    """A numeric column as (T, D) float32; scalars count as D = 1, truth values as 0 and 1, lists of lists row by row.
+    """Read a numeric column as (T, D) float32: D = 1 for scalars, 0 and 1 for truth values, lists of lists row by row.
 
     Args:
         table: Rows.
@@ -47,16 +47,16 @@ def vectors(
     return values
 
 
-def integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.int64]:
-    """A column of one whole number a row as (T,) int64."""
+def read_integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.int64]:
+    """Read a column of one whole number a row as (T,) int64."""
     values = _read_column(table, column, where)
     if values.shape[1] != 1 or np.any(values != np.round(values)):
         raise RowsError(f"column '{column}' in {where} does not hold one whole number a row", FaultCode.NOT_NUMBERS)
     return values[:, 0].astype(np.int64)
 
 
-def scalars(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.float64]:
-    """A column of one number a row as (T,) float64, NaN and infinity as they are.
+def read_scalars(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.float64]:
+    """Read a column of one number a row as (T,) float64, NaN and infinity as they are.
 
     Raises:
         RowsError: nulls, lists of several values, values that are no numbers.

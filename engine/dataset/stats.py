@@ -62,7 +62,7 @@ class Statistics:
 
     @property
     def slack(self) -> Floats:
-        """What values may differ by and still be the same, by their unit's own scale, however small that is."""
+        """The tolerance within which values are equal, from their magnitude and range."""
         return ROUNDING * self.magnitude + TOLERANCE * np.abs(self.max - self.min)
 
     @classmethod

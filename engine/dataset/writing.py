@@ -13,23 +13,23 @@ from millrace.engine.sources.damage import name_file_in_errors
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What only writing can fail with, whatever file an error names.
-OF_WRITING = (*FULL, errno.EROFS)
+WRITE_ERRORS = (*FULL, errno.EROFS)
 # Of file systems that cannot sync a folder.
 CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
-def finish(unfinished: Path, out: Path, relative: Path) -> FileRecord:
+def finish_file(unfinished: Path, out: Path, relative: Path) -> FileRecord:
     """Move a complete file to its place in `out`, and describe it."""
     with name_file_in_errors(unfinished):
         record = FileRecord.of(unfinished, relative)
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
-    move(unfinished, out / relative)
+    move_file(unfinished, out / relative)
     return record
 
 
-def move(path: Path, final: Path) -> None:
-    """Rename a file, into a folder that may not be there yet."""
+def move_file(path: Path, final: Path) -> None:
+    """Move a file by a rename; makes its folder."""
     final.parent.mkdir(parents=True, exist_ok=True)
     path.replace(final)
 
@@ -49,8 +49,8 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def writing_to(out: Path) -> Iterator[None]:
-    """Turn errors for lack of space, or below `out`, into errors that say so.
+def explain_write_errors(out: Path) -> Iterator[None]:
+    """Turn errors for lack of space, or below `out`, into `OutputFailed`, which says so.
 
     Raises:
         OutputFailed: in place of such an OSError.
@@ -58,7 +58,7 @@ def writing_to(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in OF_WRITING or _lies_below(error.filename, out):
+        if error.errno in WRITE_ERRORS or _lies_below(error.filename, out):
             raise OutputFailed(_explain(error, out)) from error
         raise
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
-from millrace.engine.dataset.rows import vectors
+from millrace.engine.dataset.rows import read_vectors
 from millrace.engine.sources import SourceDataset, SourceEpisode
 from millrace.engine.sources.row_reader import RowReader
 
@@ -41,7 +41,7 @@ def read_extents(dataset: SourceDataset, columns: Sequence[str]) -> dict[str, li
             try:
                 episode.fetch([])
                 ranges, table = reader.read(episode, [column])
-                values = vectors(table, column, where=ranges[0].path, used=np.empty(0, np.int64))
+                values = read_vectors(table, column, where=ranges[0].path, used=np.empty(0, np.int64))
             except MillraceError:  # converting or inspecting the episode says what is wrong with it
                 continue
             found = [_extent(values[:, place]) for place in range(values.shape[1])]

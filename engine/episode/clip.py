@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.data_checks import SourceRate, is_same_rate, step_rate
-from millrace.engine.dataset.published import published_clips
-from millrace.engine.dataset.record import Warned
+from millrace.engine.dataset.data_checks import SourceRate, is_same_rate, median_rate
+from millrace.engine.dataset.manifest_clips import read_manifest_clips
+from millrace.engine.dataset.record import EpisodeWarning
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.episode.encode_clip import check_written, encode_clip, sampling_step
 from millrace.engine.episode.stage_clock import StageClock
@@ -54,7 +54,7 @@ class WrittenClip:
     stats: ColumnSummary
     is_copied: bool
     redone: str | None = None
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[EpisodeWarning, ...] = ()
 
 
 def write_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> WrittenClip:
@@ -70,17 +70,17 @@ def write_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> W
     return WrittenClip(encoded.stats, is_copied=False, redone=encoded.redone, warnings=warnings)
 
 
-def _check_size(source: ClipSource) -> Iterator[Warned]:
+def _check_size(source: ClipSource) -> Iterator[EpisodeWarning]:
     """Warn if a video's frames have another size than info.json says; they are converted anyway."""
     if source.size is None or not isinstance(source.clip, Clip):
         return
     found = read_stream_facts(source.clip).size
     if found != source.size:
         message = f"frames of {found[0]}x{found[1]}, but info.json says {source.size[0]}x{source.size[1]}"
-        yield Warned(code="video-size", message=message)
+        yield EpisodeWarning(code="video-size", message=message)
 
 
-def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Warned]:
+def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[EpisodeWarning]:
     """Check that a video plays at the rate of its rows; single late frames do not change its median step.
 
     Raises:
@@ -91,16 +91,18 @@ def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Warne
         return
     if is_same_rate(mean_fps, fps):
         return
-    found = step_rate(frame_seconds(clip))
+    found = median_rate(frame_seconds(clip))
     if found is None:
         return
     if is_same_rate(found, fps):
-        yield Warned(code="video-gap", message=f"{clip.path} plays at {float(mean_fps):.4g} fps on average, not {fps}")
+        yield EpisodeWarning(
+            code="video-gap", message=f"{clip.path} plays at {float(mean_fps):.4g} fps on average, not {fps}"
+        )
         return
     message = f"{clip.path} plays at {found:.4g} fps, not {format_fps(fps)}"
     if not source.rate.is_sure:
         raise VideoError(f"{message} as info.json says. {source.rate.advice(found)}", FaultCode.RATE)
-    yield Warned(code="video-fps", message=message)
+    yield EpisodeWarning(code="video-fps", message=message)
 
 
 def _try_copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> ColumnSummary | None:
@@ -133,10 +135,10 @@ def _choose_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None
 
 def _known_statistics(source: ClipSource) -> ColumnSummary | None:
     """Statistics of this file in the manifest of the dataset that Millrace wrote it to."""
-    published = published_clips(source.root)
+    published = read_manifest_clips(source.root)
     if published is None or not isinstance(source.clip, Clip) or source.clip.start_seconds is not None:
         return None
-    return published.picture_statistics(source.episode, source.camera, source.clip.path)
+    return published.image_statistics(source.episode, source.camera, source.clip.path)
 
 
 def _measure_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> ColumnSummary:

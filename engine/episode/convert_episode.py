@@ -15,10 +15,17 @@ from millrace.embodiments.errors import MillraceError
 from millrace.embodiments.robot import VECTORS
 from millrace.engine.dataset.jumps import check_jumps
 from millrace.engine.dataset.limits import warn_beyond
-from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult, FileRecord, SourceFile, Warned
-from millrace.engine.dataset.rows import EpisodeRows, integers, vectors, write_rows
+from millrace.engine.dataset.record import (
+    EpisodeFailure,
+    EpisodeRecord,
+    EpisodeResult,
+    EpisodeWarning,
+    FileRecord,
+    SourceFile,
+)
+from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_vectors, write_rows
 from millrace.engine.dataset.stats import ColumnSummary, summarize_columns
-from millrace.engine.dataset.writing import finish, writing_to
+from millrace.engine.dataset.writing import explain_write_errors, finish_file
 from millrace.engine.episode.clip import ClipSource, write_clip
 from millrace.engine.episode.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
 from millrace.engine.episode.stage_clock import StageClock
@@ -83,7 +90,7 @@ class _Conversion:
         self.files: list[FileRecord] = []
         self.copied: list[str] = []
         self.redone: dict[str, str] = {}
-        self.warnings: list[Warned] = []
+        self.warnings: list[EpisodeWarning] = []
         self.stats: dict[str, ColumnSummary] = {}
 
     def run(self) -> EpisodeRecord:
@@ -137,7 +144,7 @@ class _Conversion:
     @contextmanager
     def _attribute_errors(self, camera: str | None) -> Iterator[None]:
         try:
-            with writing_to(self.out):
+            with explain_write_errors(self.out):
                 yield
         except Exception as error:  # a bug of ours or of a codec must not stop the other episodes
             reason = _describe_error(error)
@@ -176,7 +183,7 @@ class _Conversion:
             trimmed = trimmed or f"cut to {episode.num_frames} frames: the rows are {len(table)}"
             table = table.slice(0, episode.num_frames)
         if trimmed is not None:
-            self.warnings.append(Warned(code="trimmed", message=trimmed))
+            self.warnings.append(EpisodeWarning(code="trimmed", message=trimmed))
         _check_order(table, where)
         self.warnings += row_warnings(table, binding.rate, where=where)
         return ranges, table
@@ -218,20 +225,20 @@ class _Conversion:
         mapping = self.binding.map
         for vector, values, joint_map in zip(VECTORS, (state, action), (mapping.state, mapping.action), strict=True):
             for message in warn_beyond(vector, values, joint_map, mapping.source.layout(vector).joints):
-                self.warnings.append(Warned(code="beyond-limits", message=message))
+                self.warnings.append(EpisodeWarning(code="beyond-limits", message=message))
 
     def _check_jumps(self, state: NDArray[np.float32]) -> None:
         """Warn of jumps in the used joints of the state; actions are not checked, as steps may jump."""
         joints = self.binding.map.source.layout("state").joints
         used = np.unique(self.binding.map.state.gather)
         for code, message in check_jumps(state[:, used], [joints[place] for place in used.tolist()]):
-            self.warnings.append(Warned(code=code, message=message))
+            self.warnings.append(EpisodeWarning(code=code, message=message))
 
     def _write_rows(self, rows: EpisodeRows) -> None:
         unfinished = self.unfinished.with_suffix(".rows")
         with self.clock.stage("write rows"):
             write_rows(unfinished, rows)
-            self.files.append(finish(unfinished, self.out, self.paths.data))
+            self.files.append(finish_file(unfinished, self.out, self.paths.data))
             self.stats |= {name: summarize_columns(values) for name, values in rows.columns().items()}
 
     def _write_clip(self, camera: str, source_camera: str | None, ranges: tuple[RowRange, ...]) -> None:
@@ -248,7 +255,7 @@ class _Conversion:
         unfinished = self.unfinished.with_suffix(f".{camera}")
         made = write_clip(source, unfinished, self.job, self.clock)
         with self.clock.stage("digest"):
-            self.files.append(finish(unfinished, self.out, self.paths.video(camera)))
+            self.files.append(finish_file(unfinished, self.out, self.paths.video(camera)))
         self.stats[camera_key(camera)] = made.stats
         if made.is_copied:
             self.copied.append(camera)
@@ -268,7 +275,7 @@ def _check_order(table: pa.Table, where: str) -> None:
     """Check that frame_index, where rows have it, increases from row to row."""
     if FRAME_INDEX not in table.column_names:
         return
-    numbers = integers(table, FRAME_INDEX, where=where)
+    numbers = read_integers(table, FRAME_INDEX, where=where)
     back = np.flatnonzero(np.diff(numbers) <= 0)
     if len(back):
         row = int(back[0]) + 1
@@ -284,7 +291,7 @@ def _gather_joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64
     places = wanted.gather[used[used < len(wanted.gather)]]
     columns, start = [], 0
     for column, width in zip(wanted.columns, wanted.widths, strict=True):
-        values = vectors(table, column, where=where, used=places - start)
+        values = read_vectors(table, column, where=where, used=places - start)
         if values.shape[1] != width:
             raise RowsError(
                 f"column '{column}' holds {values.shape[1]} values a row in {where}, but the metadata says {width}",
@@ -300,7 +307,7 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
     if binding.tasks is None:
         return np.full(len(table), plan.task_index, dtype=np.int64)
     if binding.texts is None:
-        numbers = integers(table, binding.task_column, where=where)
+        numbers = read_integers(table, binding.task_column, where=where)
     else:
         numbers = np.array([binding.texts.get(text, -1) for text in row_instructions(table, binding.task_column)])
     theirs, inverse = np.unique(numbers, return_inverse=True)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
-from millrace.engine.dataset.record import Warned
+from millrace.engine.dataset.record import EpisodeWarning
 from millrace.engine.dataset.stats import ColumnSummary
-from millrace.engine.dataset.writing import OF_WRITING
+from millrace.engine.dataset.writing import WRITE_ERRORS
 from millrace.engine.episode.frame_warnings import FrameWatch, is_upright_square
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import FaultCode, VideoError
@@ -43,7 +43,7 @@ class EncodedClip:
 
     stats: ColumnSummary
     redone: str | None = None
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[EpisodeWarning, ...] = ()
     mean_fps: Fraction | None = None
 
 
@@ -70,7 +70,7 @@ def encode_clip(
     except MillraceError:
         raise
     except Exception as error:
-        if job.video.backends.encoder != NVENC or getattr(error, "errno", None) in OF_WRITING:
+        if job.video.backends.encoder != NVENC or getattr(error, "errno", None) in WRITE_ERRORS:
             raise
         raise _nvenc_error(error) from error
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from millrace.engine.dataset.record import Warned
+from millrace.engine.dataset.record import EpisodeWarning
 from millrace.engine.sources.episode import Clip, ImageColumn
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import Frame
@@ -30,9 +30,9 @@ class FrameWatch:
                 self.turn, self.pix_fmt, self.size = display_turn(frame), frame.format.name, (frame.width, frame.height)
             yield frame
 
-    def warnings(self, facts: StreamFacts, histogram: RgbHistogram) -> tuple[Warned, ...]:
+    def warnings(self, facts: StreamFacts, histogram: RgbHistogram) -> tuple[EpisodeWarning, ...]:
         """Warnings about the whole clip, once it is written; histogram: of its sampled frames."""
-        return tuple(Warned(code=code, message=message) for code, message in self._found(facts, histogram))
+        return tuple(EpisodeWarning(code=code, message=message) for code, message in self._found(facts, histogram))
 
     def _found(self, facts: StreamFacts, histogram: RgbHistogram) -> Iterator[tuple[str, str]]:
         width, height = self.size

@@ -10,39 +10,39 @@ from millrace.engine.dataset.data_checks import (
     SourceRate,
     check_frame_index,
     check_timestamps,
-    step_rate,
+    median_rate,
 )
-from millrace.engine.dataset.record import Warned
-from millrace.engine.dataset.rows import scalars
+from millrace.engine.dataset.record import EpisodeWarning
+from millrace.engine.dataset.rows import read_scalars
 from millrace.engine.errors import FaultCode, RowsError
 
 FRAME_INDEX, TIMESTAMP = "frame_index", "timestamp"
 
 
-def row_warnings(table: pa.Table, rate: SourceRate, *, where: str) -> list[Warned]:
+def row_warnings(table: pa.Table, rate: SourceRate, *, where: str) -> list[EpisodeWarning]:
     """Warnings about timestamps and frame_index, where rows have them.
 
     Raises:
         RowsError: their timestamps run at another rate than the source's.
     """
     found = [*_clock(table, rate, where), *_numbering(table, where)]
-    return [Warned(code=code, message=message) for code, message in found]
+    return [EpisodeWarning(code=code, message=message) for code, message in found]
 
 
 def _clock(table: pa.Table, rate: SourceRate, where: str) -> Iterator[Found]:
     if TIMESTAMP not in table.column_names:
         return
     try:
-        seconds = scalars(table, TIMESTAMP, where=where)
+        seconds = read_scalars(table, TIMESTAMP, where=where)
     except RowsError as error:
         yield "not-numbers", str(error)
         return
     for code, message in check_timestamps(seconds, rate.fps):
         if code == WRONG_RATE and not rate.is_sure:
-            raise RowsError(f"{message} as info.json says. {rate.advice(step_rate(seconds))}", FaultCode.RATE)
+            raise RowsError(f"{message} as info.json says. {rate.advice(median_rate(seconds))}", FaultCode.RATE)
         yield code, message
 
 
 def _numbering(table: pa.Table, where: str) -> Iterator[Found]:
     if FRAME_INDEX in table.column_names:
-        yield from check_frame_index(scalars(table, FRAME_INDEX, where=where))
+        yield from check_frame_index(read_scalars(table, FRAME_INDEX, where=where))

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
-from millrace.engine.dataset.writing import writing_to
+from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import FaultCode, OutputFailed
 from millrace.engine.execution.crashes import MAX_CRASHES, count_crashes
@@ -29,7 +29,7 @@ class EpisodeWorker:
     def convert(self, plan: EpisodePlan) -> EpisodeResult:
         """Convert an episode; one that crashed `MAX_CRASHES` workers of this run fails without a further try."""
         try:
-            with writing_to(self.out), count_crashes(plan.index, self.scratch) as num_crashes:
+            with explain_write_errors(self.out), count_crashes(plan.index, self.scratch) as num_crashes:
                 return self._attempt(plan, num_crashes)
         except OutputFailed as error:
             return fail(plan, FaultCode.OUTPUT, str(error))

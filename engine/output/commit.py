@@ -10,7 +10,7 @@ from typing import Any
 from millrace.embodiments.modality import modality_config, modality_config_source, modality_json
 from millrace.embodiments.robot import VECTORS, is_path
 from millrace.engine.about import VERSION, installed_version
-from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, groot_statistics
+from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics
 from millrace.engine.dataset.manifest import Lineage, manifest_text
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.writing import sync_folder
@@ -117,7 +117,9 @@ def _statistics(plan: ConversionPlan, out: Path, scratch: Path) -> tuple[dict[st
     }
     paths = [out / EpisodePaths(episode.index, plan.job.chunks_size).data for episode in plan.episodes]
     with _translate_read_errors():
-        found, relative_found = groot_statistics(paths, FLOAT_FEATURES, relative, horizon=plan.horizon, scratch=scratch)
+        found, relative_found = compute_statistics(
+            paths, FLOAT_FEATURES, relative, horizon=plan.horizon, scratch=scratch
+        )
     return (
         {name: statistics.to_json() for name, statistics in found.items()},
         {name: statistics.to_json() for name, statistics in relative_found.items()},

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from millrace.engine.dataset.folder_lock import lock_folder
-from millrace.engine.dataset.writing import writing_to
+from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import OutputExists
 from millrace.engine.layout import (
     CAMERA_PREFIX,
@@ -62,7 +62,7 @@ def claim_output(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen:
         (out / WORK).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise OutputExists(f"{out} {why_unwritable(out / WORK, error)}") from error
-    with writing_to(out), lock_folder(out, out / WORK / "lock"):
+    with explain_write_errors(out), lock_folder(out, out / WORK / "lock"):
         with name_file_in_errors(ignored := out / WORK / ".gitignore"):
             ignored.write_text("*\n")  # the ledger names folders of this machine
         check_output(out, sources, overwrite=may_be_finished)

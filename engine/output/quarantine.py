@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from millrace.engine.dataset.record import EpisodeFailure
-from millrace.engine.dataset.writing import move
+from millrace.engine.dataset.writing import move_file
 from millrace.engine.errors import CannotSkip, EpisodesFailed, FaultCode, Quarantined
 from millrace.engine.layout import QUARANTINE
 from millrace.engine.output.warning_sums import remove_roots
@@ -49,7 +49,7 @@ def write_quarantine(
         file.writelines(json.dumps(one.model_dump(mode="json"), ensure_ascii=False) + "\n" for one in found)
         file.flush()
         os.fsync(file.fileno())
-    move(unfinished, out / QUARANTINE)
+    move_file(unfinished, out / QUARANTINE)
     return EpisodesFailed([*(format_failure(failure, plan) for failure in failures), *_advice(failures)], found)
 
 

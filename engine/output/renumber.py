@@ -8,9 +8,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from millrace.engine.dataset.record import EpisodeRecord, FileRecord
-from millrace.engine.dataset.rows import EpisodeRows, integers, vectors, write_rows
+from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_vectors, write_rows
 from millrace.engine.dataset.stats import summarize_columns
-from millrace.engine.dataset.writing import finish, move
+from millrace.engine.dataset.writing import finish_file, move_file
 from millrace.engine.layout import ACTION, STATE, EpisodePaths
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
@@ -42,10 +42,10 @@ def _move(record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, out
     rows = _renumber_rows(out / record.files[0].path, episode, tasks)
     unfinished = scratch / f"{episode.index}.rows"
     write_rows(unfinished, rows)
-    files = [finish(unfinished, out, paths.data)]
+    files = [finish_file(unfinished, out, paths.data)]
     for camera, clip in zip(plan.cameras, record.files[1:], strict=True):
         if clip.path != paths.video(camera):
-            move(out / clip.path, out / paths.video(camera))
+            move_file(out / clip.path, out / paths.video(camera))
         files.append(clip.model_copy(update={"path": paths.video(camera)}))
     return _renumber_record(record, episode, rows, files, tuple((tasks[before], text) for before, text in record.tasks))
 
@@ -69,13 +69,13 @@ def _renumber_rows(path: Path, episode: EpisodePlan, tasks: dict[int, int]) -> E
     return EpisodeRows(
         episode_index=episode.index,
         first_index=episode.first_index,
-        timestamp=vectors(table, "timestamp", where=path)[:, 0],
-        state=vectors(table, STATE, where=path),
-        action=vectors(table, ACTION, where=path),
+        timestamp=read_vectors(table, "timestamp", where=path)[:, 0],
+        state=read_vectors(table, STATE, where=path),
+        action=read_vectors(table, ACTION, where=path),
         task_index=_renumber_tasks(table, path, tasks),
     )
 
 
 def _renumber_tasks(table: pa.Table, path: Path, tasks: dict[int, int]) -> NDArray[np.int64]:
-    before, inverse = np.unique(integers(table, "task_index", where=path), return_inverse=True)
+    before, inverse = np.unique(read_integers(table, "task_index", where=path), return_inverse=True)
     return np.array([tasks[index] for index in before.tolist()], dtype=np.int64)[inverse]

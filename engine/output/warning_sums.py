@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from millrace.embodiments.frozen_model import FrozenModel
-from millrace.engine.dataset.record import EpisodeRecord, Warned
+from millrace.engine.dataset.record import EpisodeRecord, EpisodeWarning
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.location import public_name
 
@@ -39,7 +39,7 @@ def sum_warnings(records: Iterable[EpisodeRecord], plan: ConversionPlan) -> tupl
         records: In the order of their numbers in the output, so that the result is the same for any workers.
         plan: Names the sources.
     """
-    firsts: dict[tuple[int, str], tuple[int, Warned]] = {}
+    firsts: dict[tuple[int, str], tuple[int, EpisodeWarning]] = {}
     counts: dict[tuple[int, str], int] = {}
     for record in records:
         for code, warned in {one.code: one for one in reversed(record.warnings)}.items():

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from millrace.engine.dataset.published import published_origins
+from millrace.engine.dataset.manifest_clips import read_manifest_origins
 from millrace.engine.dataset.record import Origin
 from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.location import parse_hub_id, public_name
@@ -16,7 +16,7 @@ def episode_origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:
         path: As the recipe names it.
         dataset: What was found there.
     """
-    recorded = published_origins(dataset.root)
+    recorded = read_manifest_origins(dataset.root)
     source, digest = _identity(path, dataset)
     numbers = [*(episode.index for episode in dataset.episodes), *(bad.index for bad in dataset.bad)]
     return {number: recorded.get(number) or Origin(source=source, digest=digest, episode=number) for number in numbers}

@@ -19,13 +19,13 @@ from millrace.engine.dataset.releases import VideoBackend
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate.episode_statistics import episode_statistics_problems
 from millrace.engine.validate.info import info_problems, template_problems
-from millrace.engine.validate.listed_files import joints_at_rest, manifest_problems
+from millrace.engine.validate.listed_files import manifest_problems, read_resting_joints
 from millrace.engine.validate.modality_json import modality_problems
-from millrace.engine.validate.row_checks import UNSOUND_ROWS, orphan_rows, row_problems
+from millrace.engine.validate.row_checks import UNSOUND_ROWS, orphan_row_problems, row_problems
 from millrace.engine.validate.statistics import limit_problems, spread_problems, value_problems
 from millrace.engine.validate.stored_statistics import read_relative_stats, read_stats
 from millrace.engine.validate.training import training_problems
-from millrace.engine.validate.video_checks import orphan_videos, video_problems
+from millrace.engine.validate.video_checks import orphan_video_problems, video_problems
 
 __all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "format_report", "to_json", "validate"]
 
@@ -41,7 +41,7 @@ def validate(
     scratch: str | Path | None = None,
     on_progress: Progress = lambda stage, num_done, num_all: None,
 ) -> Report:
-    """Judge a dataset; whatever is wrong with it becomes a Problem.
+    """Validate a dataset; whatever is wrong with it becomes a Problem.
 
     Args:
         dataset: Its folder; nothing in it is written or run.
@@ -59,7 +59,7 @@ def validate(
     asked = {None, *(["deep"] if deep else []), *(["video_backend"] if video_backend else [])}
     num_checks = sum(check.needs in asked for check in CHECKS.values())
     if reason := why_no_folder(root):
-        return Report((Problem.of("dataset-missing", None, _why_none(root, reason)),), 0, 0, num_checks)
+        return Report((Problem.of("dataset-missing", None, _explain_not_found(root, reason)),), 0, 0, num_checks)
     metadata, problems = read_metadata(root, config)
     problems += manifest_problems(root, lambda num_done: on_progress("files", num_done, None))
     if metadata is None:
@@ -69,7 +69,7 @@ def validate(
     return Report(tuple(problems), metadata.num_episodes, metadata.num_frames, num_checks)
 
 
-def _why_none(root: Path, reason: str) -> str:
+def _explain_not_found(root: Path, reason: str) -> str:
     """Why there is no dataset at a path, and where it may be instead."""
     if is_file(root):
         return f"{root} is a file; name the folder of the dataset, the one that holds meta/"
@@ -85,7 +85,7 @@ def _why_none(root: Path, reason: str) -> str:
 
 @dataclass(frozen=True)
 class _Job:
-    """How a dataset is judged; see `validate`."""
+    """How to validate a dataset; see `validate`."""
 
     deep: bool
     video_backend: VideoBackend | None
@@ -107,7 +107,7 @@ def _judge(metadata: Metadata, job: _Job) -> Iterator[Problem]:
             yield found
     stats, relative = read_stats(metadata), read_relative_stats(metadata)
     yield from (*stats.problems, *relative.problems)
-    yield from spread_problems(metadata, stats.entries, joints_at_rest(metadata.root))
+    yield from spread_problems(metadata, stats.entries, read_resting_joints(metadata.root))
     yield from limit_problems(metadata, stats.entries)
     yield from training_problems(metadata, stored_horizon=relative.horizon)
     if has_sound_rows and (stats.entries or relative.entries):
@@ -122,8 +122,8 @@ def _judge(metadata: Metadata, job: _Job) -> Iterator[Problem]:
 
 def _file_problems(metadata: Metadata, job: _Job) -> Iterator[Problem]:
     """Every episode's files, and those that are no episode's."""
-    yield from orphan_rows(metadata)
-    yield from orphan_videos(metadata)
+    yield from orphan_row_problems(metadata)
+    yield from orphan_video_problems(metadata)
     for num_done, episode in enumerate(metadata.episodes(), start=1):
         yield from row_problems(metadata, episode)
         yield from video_problems(metadata, episode, deep=job.deep, video_backend=job.video_backend)

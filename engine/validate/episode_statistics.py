@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from millrace.embodiments.frozen_model import FrozenModel
-from millrace.engine.dataset.json_files import JsonObject, Unreadable, blank_lines, is_file, read_jsonl
+from millrace.engine.dataset.json_files import JsonObject, Unreadable, blank_line_problems, is_file, read_jsonl
 from millrace.engine.dataset.metadata import EPISODES_STATS, Count, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.text import join_names
-from millrace.engine.validate.stored_statistics import numbers
+from millrace.engine.validate.stored_statistics import to_array
 
 NAMES = ("min", "max", "mean", "std")
-PICTURE_SHAPE = (3, 1, 1)
+IMAGE_SHAPE = (3, 1, 1)
 
 
 class EpisodeStatsLine(FrozenModel):
@@ -44,7 +44,7 @@ def episode_statistics_problems(metadata: Metadata) -> Iterator[Problem]:
     if missing:
         message = f"lacks the episodes {join_names([str(index) for index in missing])}"
         yield Problem.of("episode-stats-lines", EPISODES_STATS, message)
-    yield from blank_lines(metadata.root, EPISODES_STATS)
+    yield from blank_line_problems(metadata.root, EPISODES_STATS)
 
 
 def _shape_problems(line: EpisodeStatsLine, features: dict[str, GrootFeature]) -> Iterator[Problem]:
@@ -53,9 +53,9 @@ def _shape_problems(line: EpisodeStatsLine, features: dict[str, GrootFeature]) -
         stats = line.stats[name].root if name in line.stats else {}
         if not stats and not feature.is_float:
             continue
-        due = (feature.width,) if feature.is_column else PICTURE_SHAPE
+        due = (feature.width,) if feature.is_column else IMAGE_SHAPE
         for stat, shape in {**dict.fromkeys(NAMES, due), "count": (1,)}.items():
-            array = numbers(stats.get(stat))
+            array = to_array(stats.get(stat))
             if array is None or array.shape != shape:
                 found = "missing or no numbers" if array is None else f"of shape {list(array.shape)}"
                 message = f"episode {line.episode_index}: {stat} of {name!r} is {found}, expected shape {list(shape)}"

@@ -66,18 +66,18 @@ def _total_problems(metadata: Metadata) -> Iterator[Problem]:
 
 
 def is_placeholder(task: str) -> bool:
-    """Whether a task is a mere label, such as 'valid'."""
-    return _heard(task) in PLACEHOLDERS
+    """Whether a task is only a label, such as 'valid'."""
+    return _normalize_task(task) in PLACEHOLDERS
 
 
-def _heard(task: str) -> str:
+def _normalize_task(task: str) -> str:
     """What the model hears: source gr00t/model/gr00t_n1d6/processing_gr00t_n1d6.py, formalize_language."""
     return re.sub(r"[^\w\s]", "", task.lower()).strip()
 
 
 def _task_problems(metadata: Metadata) -> Iterator[Problem]:
     for index, task in (metadata.tasks or {}).items():
-        if not _heard(task):
+        if not _normalize_task(task):
             yield Problem.of(
                 "task-text", TASKS, f"task {index} is {task!r}, which says nothing without its punctuation"
             )

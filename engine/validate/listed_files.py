@@ -1,4 +1,4 @@
-"""millrace.json: is every file that Millrace wrote still as it wrote it."""
+"""Check the files that millrace.json lists: sizes and digests."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -35,8 +35,8 @@ def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Pr
                 )
 
 
-def joints_at_rest(root: Path) -> Mapping[str, tuple[str, ...]]:
-    """Joints by modality that no source of the conversion drives; none where millrace.json does not say."""
+def read_resting_joints(root: Path) -> Mapping[str, tuple[str, ...]]:
+    """Read the joints that no source drives from millrace.json, by modality; empty where it does not say."""
     try:
         return read_manifest_head(root).at_rest
     except Unreadable:

@@ -14,7 +14,7 @@ from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS, find_uneven_s
 from millrace.engine.dataset.json_files import why_no_file
 from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.rows import integers, to_numbers, vectors
+from millrace.engine.dataset.rows import read_integers, read_vectors, to_numbers
 from millrace.engine.errors import DatasetError, RowsError
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.parquet import read_schema
@@ -29,8 +29,8 @@ UNSOUND_COLUMN = {"columns-missing", "columns-dtype", "columns-shape", "rows-fin
 UNSOUND_ROWS = {*UNSOUND_COLUMN, "rows-missing", "rows-unreadable", "rows-length"}
 
 
-def orphan_rows(metadata: Metadata) -> Iterator[Problem]:
-    """Parquet files that GR00T's statistics would take in, hidden ones among them, but no episode names."""
+def orphan_row_problems(metadata: Metadata) -> Iterator[Problem]:
+    """Parquet files, also hidden ones, that GR00T's statistics would include but no episode names."""
     known = {metadata.data_path(index) for index in metadata.indices.tolist()}
     for path in sorted(metadata.root.glob("data/*/*.parquet")):
         relative = path.relative_to(metadata.root)
@@ -67,7 +67,7 @@ def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
         yield from _index_problems(table, sound, metadata, episode)
         yield from task_problems(table, sound, metadata, episode)
         if "timestamp" in sound and sound["timestamp"].is_float and sound["timestamp"].width == 1:
-            yield from _timestamp_problems(vectors(table, "timestamp", where=path)[:, 0], metadata.info.fps, path)
+            yield from _timestamp_problems(read_vectors(table, "timestamp", where=path)[:, 0], metadata.info.fps, path)
 
 
 def _read(path: Path, wanted: list[str]) -> tuple[pa.Table, list[str]]:
@@ -147,7 +147,7 @@ def _index_problems(
         if name not in sound or "int" not in sound[name].dtype:
             continue
         try:
-            wrong = np.flatnonzero(integers(table, name, where=path) != right)
+            wrong = np.flatnonzero(read_integers(table, name, where=path) != right)
         except RowsError as error:
             yield Problem.of("rows-index", path, str(error))
             continue

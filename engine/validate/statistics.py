@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from millrace.embodiments import load_robot, robot_names
 from millrace.embodiments.errors import MillraceError
 from millrace.embodiments.robot import VECTORS
-from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, float32_moments, groot_statistics
+from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics, float32_moments
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, RELATIVE_STATS, STATS, JointSlice, Metadata
 from millrace.engine.dataset.problems import Problem
@@ -51,8 +51,8 @@ def value_problems(
     _check_scratch(metadata, {*stats, *(name for group in groups.values() for name in group.columns)}, scratch)
     horizon = next((len(relative[name].mean) for name in groups), 1)
     try:
-        found, relative_found = groot_statistics(
-            _told(paths, on_episode), list(stats), groups, horizon=horizon, scratch=scratch
+        found, relative_found = compute_statistics(
+            _report_progress(paths, on_episode), list(stats), groups, horizon=horizon, scratch=scratch
         )
         for name, entry in stats.items():
             yield from _difference(entry, found[name], STATS, name, paths)
@@ -82,7 +82,7 @@ def _check_scratch(metadata: Metadata, columns: Collection[str], scratch: Path) 
         )
 
 
-def _told(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[Path]:
+def _report_progress(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[Path]:
     for number, path in enumerate(paths, start=1):
         yield path
         on_episode(number)

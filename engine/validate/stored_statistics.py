@@ -1,4 +1,4 @@
-"""stats.json and relative_stats.json as arrays: what each must hold, and in which shape."""
+"""Read stats.json and relative_stats.json as arrays, and check content and shapes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Stat
     if missing:
         what = f"{key!r} lacks {', '.join(missing)}" if known else f"lacks {key!r}"
         return Problem.of("stats-complete", name, f"{what}: delete the file, and GR00T computes it again")
-    values = {stat: numbers(known[stat]) for stat in NAMES}
+    values = {stat: to_array(known[stat]) for stat in NAMES}
     found = {stat: None if array is None else array.shape for stat, array in values.items()}
     wrong = [stat for stat, size in found.items() if size != shape]
     if wrong:
@@ -93,7 +93,7 @@ def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Stat
     return Problem.of("stats-order", name, f"{key!r} has {disorder}") if disorder else stored
 
 
-def numbers(value: object) -> Floats | None:
+def to_array(value: object) -> Floats | None:
     """Nested lists of JSON numbers as an array; None for anything else."""
     try:
         array = np.array(value)
@@ -143,7 +143,7 @@ def _relative_shapes(
 
 def _horizon(entry: object) -> int | None:
     """The steps of an entry's mean, None where it is no matrix."""
-    array = numbers(entry.get("mean")) if isinstance(entry, dict) else None
+    array = to_array(entry.get("mean")) if isinstance(entry, dict) else None
     return len(array) if array is not None and array.ndim == 2 else None
 
 

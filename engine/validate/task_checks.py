@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from millrace.engine.dataset.metadata import EPISODES, TASKS, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.rows import integers
+from millrace.engine.dataset.rows import read_integers
 from millrace.engine.errors import RowsError
 from millrace.engine.text import join_names
 
@@ -49,7 +49,7 @@ def task_problems(
 def _read_tasks(table: pa.Table, column: str, tasks: Mapping[int, str], path: Path) -> set[str] | Problem:
     """The texts that a column of task indices names."""
     try:
-        found = np.unique(integers(table, column, where=path)).tolist()
+        found = np.unique(read_integers(table, column, where=path)).tolist()
     except RowsError as error:
         return Problem.of("task-unresolved", path, str(error))
     unknown = [str(index) for index in found if index not in tasks]

@@ -26,7 +26,7 @@ SPAN_TOLERANCE_SECONDS = 2e-3
 UNREADABLE = (VideoError, OSError)
 
 
-def orphan_videos(metadata: Metadata) -> Iterator[Problem]:
+def orphan_video_problems(metadata: Metadata) -> Iterator[Problem]:
     """Videos that no episode and camera of info.json names."""
     if metadata.info.video_path is None or why_foreign(metadata.root / "videos", metadata.root):
         return

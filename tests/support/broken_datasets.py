@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from conftest import IMAGE_SIZE, convert_here, data_path, matrix, read_meta, read_table, video_path
-from millrace.engine.dataset.groot_stats import RelativeGroup, groot_statistics
+from millrace.engine.dataset.groot_stats import RelativeGroup, compute_statistics
 from millrace.engine.dataset.problems import Report
 from millrace.engine.dataset.record import FileRecord
 from support.synthetic import (
@@ -126,7 +126,7 @@ def refresh_statistics(root: Path, *, horizon: int = 16) -> None:
     ]
     places = {"left_arm": slice(0, 6), "right_arm": slice(7, 13)}
     groups = {name: RelativeGroup(place, place) for name, place in places.items()}
-    found, relative = groot_statistics(sorted(root.glob("data/*/*")), features, groups, horizon=horizon)
+    found, relative = compute_statistics(sorted(root.glob("data/*/*")), features, groups, horizon=horizon)
     stats(root, lambda _: {name: values.to_json() for name, values in found.items()})
     relative_stats(root, lambda kept: {**kept, **{name: values.to_json() for name, values in relative.items()}})
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.engine.dataset.rows import EpisodeRows, integers, to_numbers, vectors, write_rows
+from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_vectors, to_numbers, write_rows
 from millrace.engine.errors import RowsError
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.row_reader import RowReader, read_rows
@@ -44,7 +44,7 @@ def stored(tmp_path: Path) -> Path:
 def test_a_whole_file_is_read(stored: Path) -> None:
     table = read_rows(RowRange(stored), ["frame", "state"])
     assert table.column_names == ["frame", "state"]
-    np.testing.assert_array_equal(vectors(table, "state", where=stored), STATE)
+    np.testing.assert_array_equal(read_vectors(table, "state", where=stored), STATE)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_whole_file_is_read(stored: Path) -> None:
 def test_truth_values_whole_numbers_and_lists_of_lists_are_vectors(
     values: Any, kind: pa.DataType, expected: Any
 ) -> None:
-    found = vectors(one_column(values, kind), "x", where=WHERE)
+    found = read_vectors(one_column(values, kind), "x", where=WHERE)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, expected)
 
@@ -72,27 +72,27 @@ def test_any_range_of_rows_is_those_rows(bounds: tuple[int, int], tmp_path_facto
         table = pa.table({"state": pa.array(list(STATE), LISTS["fixed"]), "frame": np.arange(NUM_ROWS)})
         pq.write_table(table, path, row_group_size=6)
     table = read_rows(RowRange(path, *bounds), ["state", "frame"])
-    np.testing.assert_array_equal(vectors(table, "state", where=path), STATE[slice(*bounds)])
-    np.testing.assert_array_equal(integers(table, "frame", where=path), np.arange(*bounds))
+    np.testing.assert_array_equal(read_vectors(table, "state", where=path), STATE[slice(*bounds)])
+    np.testing.assert_array_equal(read_integers(table, "frame", where=path), np.arange(*bounds))
 
 
 def test_an_episode_may_go_on_in_the_next_file(stored: Path) -> None:
     ranges = (RowRange(stored, 15, 20), RowRange(stored, 0, 4))
-    found = vectors(RowReader().read_ranges(ranges, ["state"]), "state", where=WHERE)
+    found = read_vectors(RowReader().read_ranges(ranges, ["state"]), "state", where=WHERE)
     np.testing.assert_array_equal(found, np.concatenate([STATE[15:], STATE[:4]]))
 
 
 @pytest.mark.parametrize("name", LISTS)
 def test_every_kind_of_list_is_a_matrix(name: str) -> None:
     values = STATE.astype(np.float16) if name == "half" else STATE
-    found = vectors(one_column(list(values), LISTS[name]), "x", where=WHERE)
+    found = read_vectors(one_column(list(values), LISTS[name]), "x", where=WHERE)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, values.astype(np.float32))
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.int64(), pa.int32(), pa.uint8()])
 def test_one_number_a_row_is_a_matrix_of_one_column(kind: pa.DataType) -> None:
-    found = vectors(one_column([3, 1, 2], kind), "x", where=WHERE)
+    found = read_vectors(one_column([3, 1, 2], kind), "x", where=WHERE)
     np.testing.assert_array_equal(found, np.array([[3], [1], [2]], np.float32))
 
 
@@ -101,8 +101,8 @@ def test_a_column_in_pieces_is_read_like_one_in_one(name: str) -> None:
     table = one_column(list(STATE.astype(np.float16)), LISTS[name])
     pieces = pa.concat_tables([table.slice(2, 5), table.slice(11, 4)])
     expected = np.concatenate([STATE[2:7], STATE[11:15]]).astype(np.float16).astype(np.float32)
-    np.testing.assert_array_equal(vectors(pieces, "x", where=WHERE), expected)
-    np.testing.assert_array_equal(vectors(table.slice(3, 4), "x", where=WHERE), STATE[3:7].astype(np.float16))
+    np.testing.assert_array_equal(read_vectors(pieces, "x", where=WHERE), expected)
+    np.testing.assert_array_equal(read_vectors(table.slice(3, 4), "x", where=WHERE), STATE[3:7].astype(np.float16))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_column_in_pieces_is_read_like_one_in_one(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_what_is_no_vector_of_finite_numbers_is_refused(values: Any, kind: pa.DataType, told: str) -> None:
     with pytest.raises(RowsError, match=told):
-        vectors(one_column(values, kind), "x", where=WHERE)
+        read_vectors(one_column(values, kind), "x", where=WHERE)
 
 
 @pytest.mark.parametrize(
@@ -146,19 +146,19 @@ def test_missing_values_are_nan_where_asked_for(values: Any, kind: pa.DataType, 
 def test_rows_of_many_lengths_are_an_error_of_one_line() -> None:
     table = one_column([[1.0] * length for length in range(500)], pa.list_(pa.float32()))
     with pytest.raises(RowsError, match=r"has rows of \[0, 1, 2") as raised:
-        vectors(table, "x", where=WHERE)
+        read_vectors(table, "x", where=WHERE)
     assert len(str(raised.value)) < 300
 
 
 def test_whole_numbers_may_be_stored_as_floats() -> None:
-    assert integers(one_column([True, False], pa.bool_()), "x", where=WHERE).tolist() == [1, 0]
-    assert integers(one_column([0.0, 2.0]), "x", where=WHERE).tolist() == [0, 2]
+    assert read_integers(one_column([True, False], pa.bool_()), "x", where=WHERE).tolist() == [1, 0]
+    assert read_integers(one_column([0.0, 2.0]), "x", where=WHERE).tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("values", [[0.5, 1.0], [np.nan], [[1, 2]]])
 def test_what_is_no_whole_number_is_refused(values: Any) -> None:
     with pytest.raises(RowsError, match=r"'x' in a\.parquet does not hold one whole number a row"):
-        integers(one_column(values), "x", where=WHERE)
+        read_integers(one_column(values), "x", where=WHERE)
 
 
 def test_a_missing_column_lists_those_that_exist(stored: Path) -> None:
@@ -225,8 +225,8 @@ def test_columns_are_those_of_groot_and_in_their_order(written: pa.Table) -> Non
 
 
 def test_values_are_written_as_they_are(written: pa.Table) -> None:
-    np.testing.assert_array_equal(vectors(written, "observation.state", where=WHERE), STATE)
-    np.testing.assert_array_equal(vectors(written, "action", where=WHERE), -STATE[:, :2])
+    np.testing.assert_array_equal(read_vectors(written, "observation.state", where=WHERE), STATE)
+    np.testing.assert_array_equal(read_vectors(written, "action", where=WHERE), -STATE[:, :2])
     np.testing.assert_array_equal(written["timestamp"].to_numpy(), (np.arange(NUM_ROWS) / 20).astype(np.float32))
     assert written["frame_index"].to_pylist() == list(range(NUM_ROWS))
     assert written["index"].to_pylist() == list(range(100, 100 + NUM_ROWS))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.groot_stats import RelativeGroup, groot_statistics
+from millrace.engine.dataset.groot_stats import RelativeGroup, compute_statistics
 from millrace.engine.dataset.stats import Statistics, summarize_columns
 
 Values = NDArray[np.float32]
@@ -54,7 +54,7 @@ def assert_equal(found: Statistics, values: NDArray[np.floating]) -> None:
 @given(data=st.data(), lengths=LENGTHS)
 def test_statistics_are_those_of_all_rows(data: st.DataObject, lengths: list[int], folder: Path) -> None:
     episodes = [{"x": data.draw(arrays(np.float32, (length, 3), elements=NUMBERS))} for length in lengths]
-    found, _ = groot_statistics(write_episodes(folder, episodes), ["x"], {}, horizon=1)
+    found, _ = compute_statistics(write_episodes(folder, episodes), ["x"], {}, horizon=1)
     assert_equal(found["x"], np.concatenate([episode["x"] for episode in episodes]))
 
 
@@ -72,7 +72,7 @@ def test_relative_statistics_are_those_of_every_whole_chunk(
     ]
     groups = {"arm": RelativeGroup(state=slice(2, 5), action=slice(1, 4))}
     paths = write_episodes(folder, episodes)
-    _, found = groot_statistics(paths, ["action"], groups, horizon=horizon)
+    _, found = compute_statistics(paths, ["action"], groups, horizon=horizon)
     chunks = [
         rows["action"][start : start + horizon, 1:4] - rows["observation.state"][start, 2:5]
         for rows in episodes
@@ -86,7 +86,7 @@ def test_relative_statistics_are_those_of_every_whole_chunk(
 
 def test_numbers_count_as_vectors_of_one(tmp_path: Path) -> None:
     timestamp = (np.arange(100) / 20).astype(np.float32)
-    found, _ = groot_statistics(write_episodes(tmp_path, [{"timestamp": timestamp}]), ["timestamp"], {}, horizon=1)
+    found, _ = compute_statistics(write_episodes(tmp_path, [{"timestamp": timestamp}]), ["timestamp"], {}, horizon=1)
     assert found["timestamp"].mean.shape == (1,)
     assert_equal(found["timestamp"], timestamp[:, None])
 
@@ -94,13 +94,13 @@ def test_numbers_count_as_vectors_of_one(tmp_path: Path) -> None:
 def test_quantiles_are_exact_not_those_of_a_histogram(tmp_path: Path) -> None:
     # One far outlier would spoil any histogram over [min, max].
     values = np.concatenate([np.linspace(0, 1e-3, 10_000, dtype=np.float32), np.full(1, 1e6, np.float32)])[:, None]
-    found, _ = groot_statistics(write_episodes(tmp_path, [{"x": values}]), ["x"], {}, horizon=1)
+    found, _ = compute_statistics(write_episodes(tmp_path, [{"x": values}]), ["x"], {}, horizon=1)
     np.testing.assert_allclose(found["x"].q99, np.quantile(values[:, 0].astype(np.float64), 0.99), rtol=1e-6)
 
 
 def test_a_small_spread_far_from_zero_is_not_lost(tmp_path: Path) -> None:
     values = (4096 + np.arange(8) / 1024).astype(np.float32)[:, None]
-    found, _ = groot_statistics(write_episodes(tmp_path, [{"x": values}]), ["x"], {}, horizon=1)
+    found, _ = compute_statistics(write_episodes(tmp_path, [{"x": values}]), ["x"], {}, horizon=1)
     np.testing.assert_allclose(found["x"].std, values.astype(np.float64).std(0), rtol=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_more_rows_than_are_held_at_once_change_nothing(tmp_path: Path) -> None:
         {name: rng.normal(size=(150_000, width)).astype(np.float32) for name, width in (("x", 4), ("y", 1))}
         for _ in range(6)
     ]
-    found, _ = groot_statistics(write_episodes(tmp_path, episodes), ["x", "y"], {}, horizon=1)
+    found, _ = compute_statistics(write_episodes(tmp_path, episodes), ["x", "y"], {}, horizon=1)
     for name in ("x", "y"):
         assert_equal(found[name], np.concatenate([episode[name] for episode in episodes]))
 
@@ -121,7 +121,7 @@ def test_more_columns_than_files_may_be_open_change_nothing(tmp_path: Path) -> N
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, limits[1]), limits[1]))
     try:
-        found, _ = groot_statistics(paths, ["x"], {}, horizon=1)
+        found, _ = compute_statistics(paths, ["x"], {}, horizon=1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert_equal(found["x"], values)
@@ -129,14 +129,14 @@ def test_more_columns_than_files_may_be_open_change_nothing(tmp_path: Path) -> N
 
 def test_the_order_of_joints_is_kept(tmp_path: Path) -> None:
     values = np.arange(12, dtype=np.float32).reshape(4, 3)
-    found, _ = groot_statistics(write_episodes(tmp_path, [{"x": values}]), ["x"], {}, horizon=1)
+    found, _ = compute_statistics(write_episodes(tmp_path, [{"x": values}]), ["x"], {}, horizon=1)
     assert found["x"].to_json()["min"] == [0.0, 1.0, 2.0]
     assert found["x"].to_json()["max"] == [9.0, 10.0, 11.0]
 
 
 def test_json_holds_six_lists_of_float32s(tmp_path: Path) -> None:
     values = np.array([[0.1], [0.7]], np.float32)
-    found, _ = groot_statistics(write_episodes(tmp_path, [{"x": values}]), ["x"], {}, horizon=1)
+    found, _ = compute_statistics(write_episodes(tmp_path, [{"x": values}]), ["x"], {}, horizon=1)
     stored = found["x"].to_json()
     assert sorted(stored) == ["max", "mean", "min", "q01", "q99", "std"]
     assert all(float(np.float32(value)) == value for values in stored.values() for value in values)

@@ -13,7 +13,7 @@ from conftest import LOCAL, convert_here, data_path, files_of, matrix, recipe_fo
 from millrace.cli import main
 from millrace.engine import run
 from millrace.engine.convert import Summary, plan_conversion
-from millrace.engine.dataset.record import LEDGER_LINE, EpisodeRecord, EpisodeResult, Warned
+from millrace.engine.dataset.record import LEDGER_LINE, EpisodeRecord, EpisodeResult, EpisodeWarning
 from millrace.engine.inspection import inspect_dataset
 from millrace.engine.layout import CARD, LEDGER, MANIFEST
 from millrace.engine.output.card import dataset_card
@@ -21,7 +21,10 @@ from millrace.engine.output.warning_sums import WarningSum, public_warnings, rem
 from millrace.engine.run import Watch, run_plan
 from support.synthetic import SyntheticVideo, edit_column, rewrite_parquet, write_dataset
 
-GAP, DARK = Warned(code="timestamp-gap", message="a gap"), Warned(code="black-video", message="dark", camera="top")
+GAP, DARK = (
+    EpisodeWarning(code="timestamp-gap", message="a gap"),
+    EpisodeWarning(code="black-video", message="dark", camera="top"),
+)
 
 
 def records_of(out: Path) -> list[EpisodeRecord]:
@@ -31,7 +34,7 @@ def records_of(out: Path) -> list[EpisodeRecord]:
 
 
 def test_warnings_are_counted_by_source_and_kind(aloha: Path, aloha_gr1: Path) -> None:
-    told: list[tuple[Warned, ...]] = [(), (GAP, DARK), (GAP.model_copy(update={"message": "another"}),)]
+    told: list[tuple[EpisodeWarning, ...]] = [(), (GAP, DARK), (GAP.model_copy(update={"message": "another"}),)]
     records = [
         record.model_copy(update={"warnings": warnings})
         for record, warnings in zip(records_of(aloha_gr1), told, strict=True)

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import LOCAL, convert_here, recipe_for, video_path
 from millrace.engine.convert import convert
-from millrace.engine.dataset.writing import finish
+from millrace.engine.dataset.writing import finish_file
 from millrace.engine.layout import LEDGER, META, WORK
 from millrace.engine.output.folder import claim_output
 from support.synthetic import SyntheticVideo, write_dataset
@@ -100,7 +100,7 @@ def test_a_worker_of_a_killed_run_cannot_move_a_file_into_the_next(source: Path,
         file.write(b"late")
         file.flush()
         with pytest.raises(FileNotFoundError):
-            finish(unfinished, out, clip)
+            finish_file(unfinished, out, clip)
         assert [path for path in out.rglob("*") if path.suffix in (".mp4", ".parquet")] == []
         assert not killed.exists()
         assert scratch.is_dir()

@@ -1,4 +1,4 @@
-"""What a dataset that Millrace made says of its own clips, so that a copied one need not be decoded again."""
+"""Clips that a dataset's manifest lists, so that a copied one need not be decoded again."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from millrace.embodiments.frozen_model import FrozenModel
-from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, numbered_lines, reading
+from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, number_lines, report_unreadable
 from millrace.engine.dataset.manifest import (
     Lineage,
     RecordedEpisode,
@@ -38,15 +38,15 @@ class _StatsLine(FrozenModel):
 
 
 @dataclass(frozen=True)
-class PublishedClips:
+class ManifestClips:
     """Where each episode's line lies in the manifest and in its statistics; both files are as they were written."""
 
     root: Path
     lineage: dict[int, int]
     stats: dict[int, int]
 
-    def picture_statistics(self, episode: int, camera: str, path: Path) -> ColumnSummary | None:
-        """LeRobot's statistics of a clip; None where it is not the file, byte by byte, that they were taken of."""
+    def image_statistics(self, episode: int, camera: str, path: Path) -> ColumnSummary | None:
+        """LeRobot's statistics of a clip; None where the file has other bytes than when they were taken."""
         if why_foreign(path, self.root):
             return None
         lineage = _line(self.root / MANIFEST, self.lineage.get(episode), Lineage)
@@ -58,16 +58,16 @@ class PublishedClips:
         return stats.stats.get(camera_key(camera)) if is_known else None
 
 
-def published_clips(root: Path) -> PublishedClips | None:
-    """What a dataset says of its clips; None where Millrace did not make it, or its meta/ was changed since."""
+def read_manifest_clips(root: Path) -> ManifestClips | None:
+    """The clips of a dataset's manifest; None where Millrace did not make it, or its meta/ was changed since."""
     try:
         return _read(root, (root / MANIFEST).stat().st_mtime_ns)
     except (OSError, ValueError, Unreadable):  # whatever is wrong, its clips are decoded as those of others are
         return None
 
 
-def published_origins(root: Path) -> dict[int, Origin]:
-    """Where a dataset of ours says that its episodes come from; nothing of others, or if it cannot be understood."""
+def read_manifest_origins(root: Path) -> dict[int, Origin]:
+    """Origin by episode from a dataset's manifest; empty where there is none, or it is damaged."""
     try:
         episodes = (parse_episode(text, RecordedEpisode) for text in read_manifest_episodes(root))
         return {episode.episode_index: episode.origin for episode in episodes if episode.origin}
@@ -81,14 +81,14 @@ def published_origins(root: Path) -> dict[int, Origin]:
 
 
 @lru_cache(maxsize=4)
-def _read(root: Path, mtime: int) -> PublishedClips | None:
+def _read(root: Path, mtime: int) -> ManifestClips | None:
     """mtime: of the manifest, so that what is remembered is not of another one."""
     written = {str(record.path): record for record in read_manifest_head(root).files}
     lineage = dict(_places(read_manifest_episodes(root)))
-    with reading(root, EPISODES_STATS), (root / EPISODES_STATS).open("rb") as file:
+    with report_unreadable(root, EPISODES_STATS), (root / EPISODES_STATS).open("rb") as file:
         if not _is_as_written(root / EPISODES_STATS, written.get(EPISODES_STATS)):
             return None
-        return PublishedClips(root, lineage, dict(_places(numbered_lines(file, EPISODES_STATS))))
+        return ManifestClips(root, lineage, dict(_places(number_lines(file, EPISODES_STATS))))
 
 
 def _is_as_written(path: Path, record: FileRecord | None) -> bool:

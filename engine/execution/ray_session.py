@@ -86,13 +86,9 @@ def explain(error: BaseException) -> str:
 
 
 def _connect(num_cpus: int | None, address: str | None) -> None:
-    embedded: dict[str, Any] = {
-        "num_cpus": num_cpus,
-        "object_store_memory": OBJECT_STORE_BYTES,
-        "include_dashboard": False,
-    }
+    embedded = {"num_cpus": num_cpus, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     with _held_back_stderr(), _kept_sigterm(), nullcontext() if address else _on_loopback():
-        start = partial(ray.init, address or "local", log_to_driver=False, logging_level=logging.ERROR)
+        start: Any = partial(ray.init, address or "local", log_to_driver=False, logging_level=logging.ERROR)
         for is_last in (False, True):
             try:
                 start(**({} if address else embedded))
@@ -110,13 +106,16 @@ def _token_path() -> Path:
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
 
 
+def _has_token() -> bool:
+    return "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file()
+
+
 def _use_token() -> bool:
     """Send the token that Ray has, which it does itself only to a cluster that it finds; False: there is none to try.
 
     Not at first: workers of a cluster without tokens could not answer a driver that wants one.
     """
-    has_token = "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file()
-    if not has_token or "RAY_AUTH_MODE" in os.environ:
+    if not _has_token() or "RAY_AUTH_MODE" in os.environ:
         return False
     os.environ["RAY_AUTH_MODE"] = "token"
     return True
@@ -124,9 +123,8 @@ def _use_token() -> bool:
 
 def _unreachable(address: str, error: Exception) -> str:
     reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-    has_token = "RAY_AUTH_TOKEN" in os.environ or _token_path().is_file()
     advice = f"check that Ray {ray.__version__} runs there, and RAY_AUTH_MODE=token where it wants one"
-    if not has_token:
+    if not _has_token():
         advice += f"; there is no token here: copy {_token_path()} from the cluster's head, or set RAY_AUTH_TOKEN"
     return f"no Ray cluster can be used at {address} ({reason}); {advice}"
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
-from millrace.engine.dataset.rows import to_numbers
+from millrace.engine.dataset.rows import read_table, to_numbers
 from millrace.engine.video.rgb import DecodedFrame, FrameKind, ValueRange, decode_rgb_frames
 from millrace.train.training_dataset import TrainingDataError
 
@@ -72,20 +71,11 @@ def step_columns(path: Path, columns: Iterable[str]) -> dict[str, NDArray[np.gen
     Raises:
         TrainingDataError: the file or a column is missing or unreadable, or rows differ in width.
     """
-    if not path.is_file():
-        raise TrainingDataError(f"no rows at {path}")
-    names = list(dict.fromkeys(columns))
     try:
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in names if name not in file.schema_arrow.names]
-            if missing:
-                known = ", ".join(file.schema_arrow.names)
-                raise TrainingDataError(f"{path} has no column {', '.join(map(repr, missing))}. Known: {known}")
-            # Arrow's threads do not live on in a forked process.
-            table = file.read(names, use_threads=False)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TrainingDataError(f"{path} is truncated or corrupt ({str(error).splitlines()[0]})") from error
-    return {name: _read_numbers(table[name], f"{path}, column {name!r}") for name in names}
+        table = read_table(path, columns)
+    except MillraceError as error:
+        raise TrainingDataError(str(error)) from error
+    return {name: _read_numbers(table[name], f"{path}, column {name!r}") for name in table.column_names}
 
 
 def _read_numbers(column: pa.ChunkedArray, where: str) -> NDArray[np.generic]:

@@ -13,11 +13,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.rows import read_vectors
+from millrace.engine.dataset.rows import read_table, read_vectors
 from millrace.engine.dataset.stats import Statistics, column_statistics
 from millrace.engine.layout import ACTION, STATE
-from millrace.engine.sources.episode import RowRange
-from millrace.engine.sources.row_reader import read_rows
 
 # Values held back before they are written to the file.
 BUFFERED_VALUES = 1 << 21
@@ -66,7 +64,7 @@ def compute_statistics(
     with tempfile.TemporaryFile(dir=scratch) as file:
         store = _ColumnStore(file)
         for path in parquets:
-            table = read_rows(RowRange(path), wanted := list(dict.fromkeys([*features, *columns])))
+            table = read_table(path, wanted := list(dict.fromkeys([*features, *columns])))
             store.append({name: read_vectors(table, name, where=path) for name in wanted})
         store.flush()
         starts = store.chunk_starts(horizon)
@@ -82,7 +80,7 @@ def float32_moments(parquets: Sequence[Path], feature: str) -> tuple[NDArray[np.
     Of values far from 0 and many rows that differs from the exact mean (gr00t/data/stats.py, np.mean and np.std over
     axis 0): 1.57 in each of a million rows has a mean of 1.584.
     """
-    num_rows = sum(len(read_rows(RowRange(path), [feature])) for path in parquets)
+    num_rows = sum(len(read_table(path, [feature])) for path in parquets)
     mean = _float32_sum(parquets, feature, lambda values: values) / np.float32(num_rows)
     squares = _float32_sum(parquets, feature, lambda values: np.square(values - mean))
     return mean, np.sqrt(squares / np.float32(num_rows))
@@ -93,7 +91,7 @@ def _float32_sum(
 ) -> NDArray[np.float32]:
     total: NDArray[np.float32] | None = None
     for path in parquets:
-        values = change(read_vectors(read_rows(RowRange(path), [feature]), feature, where=path))
+        values = change(read_vectors(read_table(path, [feature]), feature, where=path))
         # A sum over the first of two axes goes row by row, so that episodes can be added to what there is.
         total = np.add.reduce(values if total is None else np.vstack([total, values]), axis=0)
     assert total is not None, "there is an episode"

@@ -1,5 +1,6 @@
 """Columns of numbers as arrays, and an output episode's rows as GR00T reads them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,7 +15,18 @@ from numpy.typing import NDArray
 from millrace.engine.errors import FaultCode, RowsError
 from millrace.engine.layout import ACTION, STATE
 from millrace.engine.sources.damage import name_file_in_errors
+from millrace.engine.sources.episode import RowRange
+from millrace.engine.sources.row_reader import read_rows
 from millrace.engine.text import join_names
+
+
+def read_table(path: Path, columns: Iterable[str]) -> pa.Table:
+    """Read columns of a whole parquet file, each once.
+
+    Raises:
+        RowsError: no such file, no parquet, a column is missing.
+    """
+    return read_rows(RowRange(path), tuple(columns))
 
 
 def read_vectors(

@@ -8,14 +8,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from millrace.engine.dataset.record import EpisodeRecord, FileRecord
-from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_vectors, write_rows
+from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_table, read_vectors, write_rows
 from millrace.engine.dataset.stats import summarize_columns
 from millrace.engine.dataset.writing import finish_file, move_file
 from millrace.engine.layout import ACTION, STATE, EpisodePaths
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
-from millrace.engine.sources.episode import RowRange
-from millrace.engine.sources.row_reader import read_rows
 
 
 def renumber_episodes(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
@@ -65,7 +63,7 @@ def _renumber_record(
 
 def _renumber_rows(path: Path, episode: EpisodePlan, tasks: dict[int, int]) -> EpisodeRows:
     """A finished episode's rows; tasks: numbers of its tasks now, by those before."""
-    table = read_rows(RowRange(path), [STATE, ACTION, "timestamp", "task_index"])
+    table = read_table(path, [STATE, ACTION, "timestamp", "task_index"])
     return EpisodeRows(
         episode_index=episode.index,
         first_index=episode.first_index,

@@ -14,11 +14,9 @@ from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS, find_uneven_s
 from millrace.engine.dataset.json_files import why_no_file
 from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.rows import read_integers, read_vectors, to_numbers
+from millrace.engine.dataset.rows import read_integers, read_table, read_vectors, to_numbers
 from millrace.engine.errors import DatasetError, RowsError
-from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.parquet import read_schema
-from millrace.engine.sources.row_reader import read_rows
 from millrace.engine.text import join_names
 from millrace.engine.validate.task_checks import task_problems
 
@@ -73,10 +71,10 @@ def row_problems(metadata: Metadata, episode: Episode) -> Iterator[Problem]:
 def _read(path: Path, wanted: list[str]) -> tuple[pa.Table, list[str]]:
     """Those of the wanted columns that there are, and the names of the others."""
     try:
-        table = read_rows(RowRange(path), wanted)
+        table = read_table(path, wanted)
     except RowsError:
         known = _column_names(path)
-        table = read_rows(RowRange(path), wanted if known is None else [name for name in wanted if name in known])
+        table = read_table(path, wanted if known is None else [name for name in wanted if name in known])
     names = table.column_names
     doubles = [name for name in names if names.count(name) > 1]
     if doubles:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -11,10 +12,9 @@ from numpy.typing import NDArray
 
 from millrace.engine.errors import DatasetError, FaultCode
 from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
-from millrace.engine.sources.damage import TooLarge, diagnose_file
+from millrace.engine.sources.damage import diagnose_file
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.footer import read_num_rows
-from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
 
 EPISODE_INDEX = "episode_index"
 BATCH_ROWS = 1 << 16
@@ -109,21 +109,15 @@ def parquet_damage(path: Path, error: DatasetError) -> FaultCode:
 
 
 def _read_num_rows(path: Path) -> int:
-    try:
-        with path.open("rb") as file:
-            return read_num_rows(file)
-    except DAMAGE as error:
-        raise _unreadable(path, error) from error
+    with _naming_damage(path), path.open("rb") as file:
+        return read_num_rows(file)
 
 
 def read_schema(path: Path) -> pa.Schema:
     """The file's columns and their types."""
-    try:
-        with CheckedParquet(path) as file:
-            file.schema.to_string()  # every name in it is read
-            return file.schema
-    except DAMAGE as error:
-        raise _unreadable(path, error) from error
+    with _naming_damage(path), CheckedParquet(path) as file:
+        file.schema.to_string()  # every name in it is read
+        return file.schema
 
 
 def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] = ()) -> dict[str, list[Any]]:
@@ -132,25 +126,19 @@ def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] =
     Raises:
         DatasetError: the file or a column is missing, or it is no parquet.
     """
-    try:
-        with CheckedParquet(path) as file:
-            known = file.names
-            missing = [name for name in needed if known.count(name) != 1]
-            if missing:
-                raise DatasetError(f"{path} has no column {', '.join(missing)}. Known: {', '.join(known)}")
-            return file.read_lists([*needed, *(name for name in optional if known.count(name) == 1)])
-    except DAMAGE as error:
-        raise _unreadable(path, error) from error
+    with _naming_damage(path), CheckedParquet(path) as file:
+        known = file.names
+        missing = [name for name in needed if known.count(name) != 1]
+        if missing:
+            raise DatasetError(f"{path} has no column {', '.join(missing)}. Known: {', '.join(known)}")
+        return file.read_lists([*needed, *(name for name in optional if known.count(name) == 1)])
 
 
 def read_first_row(path: Path, columns: Sequence[str]) -> dict[str, Any]:
     """The first row of a file by column; empty for a file without rows."""
-    try:
-        with CheckedParquet(path) as file:
-            rows = file.read_head(columns)
-    except DAMAGE as error:
-        raise _unreadable(path, error) from error
-    return rows[0] if rows else {}
+    with _naming_damage(path), CheckedParquet(path) as file:
+        rows = file.read_head(columns)
+        return rows[0] if rows else {}
 
 
 def episode_ranges(path: Path, root: Path | None = None) -> Iterator[tuple[int, RowRange]]:
@@ -169,25 +157,26 @@ def episode_ranges(path: Path, root: Path | None = None) -> Iterator[tuple[int, 
 
 def _episode_indices(path: Path) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """The column episode_index, a batch of rows at a time, and the number of each batch's first row."""
+    with _naming_damage(path), CheckedParquet(path) as file:
+        known = file.names
+        if known.count(EPISODE_INDEX) != 1:
+            raise DatasetError(f"{path} has no one column {EPISODE_INDEX}. Known: {', '.join(known)}")
+        first = 0
+        for group in file.all_groups:
+            for batch in file.batches(group, [EPISODE_INDEX], BATCH_ROWS):
+                values = batch.column(0).combine_chunks().cast(pa.int64())
+                yield first, np.asarray(np.from_dlpack(values))
+                first += len(batch)
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """Turn what a library finds wrong with a file into an error that names the file.
+
+    Raises:
+        DatasetError: in place of that error.
+    """
     try:
-        with CheckedParquet(path) as file:
-            known = file.names
-            if known.count(EPISODE_INDEX) != 1:
-                raise DatasetError(f"{path} has no one column {EPISODE_INDEX}. Known: {', '.join(known)}")
-            first = 0
-            for group in file.all_groups:
-                for batch in file.batches(group, [EPISODE_INDEX], BATCH_ROWS):
-                    values = batch.column(0).combine_chunks().cast(pa.int64())
-                    yield first, np.asarray(np.from_dlpack(values))
-                    first += len(batch)
+        yield
     except DAMAGE as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DatasetError:
-    if is_lfs_pointer(path):
-        return DatasetError(f"{path} {ADVICE}")
-    if isinstance(error, TooLarge):
-        return DatasetError(f"{path} is too large: {error}")
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DatasetError(f"{path} is truncated or corrupt ({reason})")
+        raise DatasetError(f"{path} {diagnose_file(path, error)[1]}") from error

@@ -78,7 +78,7 @@ def read_num_rows(file: BinaryIO) -> int:
     reader = CompactReader(content)
     for number, kind in reader.read_fields():
         if number == 3:
-            return _bounded(reader, kind, I64, MAX_ROWS)
+            return read_bounded(reader, kind, I64, MAX_ROWS)
         reader.skip(kind)
     raise Malformed("the footer does not say how many rows there are")
 
@@ -94,11 +94,11 @@ def read_footer(file: BinaryIO) -> Footer:
     num_rows: int | None = None
     leaves: list[Leaf] = []
     groups: list[RowGroup] = []
-    for number, kind in _once(reader):
+    for number, kind in read_fields_once(reader):
         if number == 2:
             leaves = _leaves(reader, kind)
         elif number == 3:
-            num_rows = _bounded(reader, kind, I64, MAX_ROWS)
+            num_rows = read_bounded(reader, kind, I64, MAX_ROWS)
         elif number == 4:
             groups = list(_groups(reader, kind, leaves, end))
         elif number in (8, 9):
@@ -129,8 +129,8 @@ def _content(file: BinaryIO) -> tuple[bytes, int]:
     return tail[-8 - length : -8], end
 
 
-def _once(reader: CompactReader) -> Iterator[tuple[int, int]]:
-    """A struct's fields, none of them twice: which of two counts is for each reader to choose."""
+def read_fields_once(reader: CompactReader) -> Iterator[tuple[int, int]]:
+    """Read a struct's fields, none of them twice: which of two counts is for each reader to choose."""
     seen: set[int] = set()
     for number, kind in reader.read_fields():
         if number in seen:
@@ -139,8 +139,8 @@ def _once(reader: CompactReader) -> Iterator[tuple[int, int]]:
         yield number, kind
 
 
-def _bounded(reader: CompactReader, kind: int, expected: int, limit: int) -> int:
-    """A count, a size or a place, 0 to limit."""
+def read_bounded(reader: CompactReader, kind: int, expected: int, limit: int) -> int:
+    """Read a count, a size or a place, 0 to limit."""
     _want(kind, expected)
     value = reader.read_integer()
     if not 0 <= value <= limit:
@@ -199,16 +199,16 @@ def _leaves(reader: CompactReader, kind: int) -> list[Leaf]:
 
 def _element(reader: CompactReader) -> _Element:
     name, physical, width, num_children = b"", None, 0, 0
-    for number, kind in _once(reader):
+    for number, kind in read_fields_once(reader):
         if number == 1:
-            physical = _bounded(reader, kind, I32, FIXED)
+            physical = read_bounded(reader, kind, I32, FIXED)
         elif number == 2:
-            width = _bounded(reader, kind, I32, MAX_WIDTH)
+            width = read_bounded(reader, kind, I32, MAX_WIDTH)
         elif number == 4:
             _want(kind, BINARY)
             name = reader.read_text()
         elif number == 5:
-            num_children = _bounded(reader, kind, I32, MAX_LEAVES)
+            num_children = read_bounded(reader, kind, I32, MAX_LEAVES)
         else:
             reader.skip(kind)
     if physical is not None and num_children:
@@ -222,11 +222,11 @@ def _groups(reader: CompactReader, kind: int, leaves: Sequence[Leaf], end: int) 
     for _ in _structs(reader, kind, MAX_CHUNKS // max(len(leaves), 1)):
         num_rows: int | None = None
         chunks: list[Chunk] | None = None
-        for number, inner in _once(reader):
+        for number, inner in read_fields_once(reader):
             if number == 1:
                 chunks = _chunks(reader, inner, leaves, end)
             elif number == 3:
-                num_rows = _bounded(reader, inner, I64, MAX_ROWS)
+                num_rows = read_bounded(reader, inner, I64, MAX_ROWS)
             else:
                 reader.skip(inner)
         if num_rows is None or chunks is None:
@@ -243,7 +243,7 @@ def _chunks(reader: CompactReader, kind: int, leaves: Sequence[Leaf], end: int) 
 
 def _chunk(reader: CompactReader, leaf: Leaf, end: int) -> Chunk:
     chunk: Chunk | None = None
-    for number, kind in _once(reader):
+    for number, kind in read_fields_once(reader):
         if number == 3:
             _want(kind, STRUCT)
             chunk = _metadata(reader, leaf, end)
@@ -260,14 +260,14 @@ def _metadata(reader: CompactReader, leaf: Leaf, end: int) -> Chunk:
     """A column's size and place; end: of all columns in the file."""
     found: dict[int, int] = {}
     encodings: frozenset[int] = frozenset()
-    for number, kind in _once(reader):
+    for number, kind in read_fields_once(reader):
         if number in _LIMITS:
             expected, limit = _LIMITS[number]
-            found[number] = _bounded(reader, kind, expected, end if limit is None else limit)
+            found[number] = read_bounded(reader, kind, expected, end if limit is None else limit)
         elif number == 2:
             _want(kind, LIST)
             inner, count = reader.read_items()
-            encodings = frozenset(_bounded(reader, inner, I32, MAX_WIDTH) for _ in range(count))
+            encodings = frozenset(read_bounded(reader, inner, I32, MAX_WIDTH) for _ in range(count))
         else:
             reader.skip(kind)
     if not found.keys() >= _NEEDED or found[1] != leaf.kind:

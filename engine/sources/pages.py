@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from millrace.engine.sources.footer import Chunk
+from millrace.engine.sources.footer import Chunk, read_bounded, read_fields_once
 from millrace.engine.sources.thrift import I32, STRUCT, CompactReader, Malformed
 
 DATA, INDEX, DICTIONARY, DATA_V2 = range(4)
@@ -128,11 +128,9 @@ def _parse(content: bytes, place: int, stop: int) -> Page:
     reader = CompactReader(content)
     found: dict[int, int] = {}
     details: dict[int, tuple[int, int]] = {}
-    for number, kind in reader.read_fields():
-        if number in found or DETAILS.get(number) in details:
-            raise Malformed(f"field {number} of a page's header is there twice")
+    for number, kind in read_fields_once(reader):
         if number in (1, 2, 3) and kind == I32:
-            found[number] = _count(reader)
+            found[number] = read_bounded(reader, kind, I32, MAX_INT32)
         elif number in DETAILS and kind == STRUCT:
             details[DETAILS[number]] = _read_details(reader, DETAILS[number])
         else:
@@ -150,23 +148,14 @@ def _parse(content: bytes, place: int, stop: int) -> Page:
 def _read_details(reader: CompactReader, page_kind: int) -> tuple[int, int]:
     """Number and encoding of a page's values."""
     found = {1: -1, ENCODING[page_kind]: -1}
-    for number, kind in reader.read_fields():
+    for number, kind in read_fields_once(reader):
         if number in found and kind == I32:
-            if found[number] >= 0:
-                raise Malformed(f"field {number} of a page is there twice")
-            found[number] = _count(reader)
+            found[number] = read_bounded(reader, kind, I32, MAX_INT32)
         else:
             reader.skip(kind)
     if min(found.values()) < 0:
         raise Malformed("a page does not say how many values it holds, or how")
     return found[1], found[ENCODING[page_kind]]
-
-
-def _count(reader: CompactReader) -> int:
-    value = reader.read_integer()
-    if not 0 <= value <= MAX_INT32:
-        raise Malformed(f"a page claims {value} bytes or values")
-    return value
 
 
 def _check_page(page: Page, chunk: Chunk) -> None:

@@ -118,7 +118,7 @@ def _modality_config(dataset: Path, tag: str) -> Any:
 
 def frames_decoded(loader: LoaderName, shards: Any) -> float:
     """Frames decoded for each step and camera of all shards: GR00T's reads whole episodes, ours what is planned."""
-    from millrace.train.shards import visits
+    from millrace.train.shards import group_visits
 
     if loader == "gr00t":
         entries = [entry for entries in shards.sharded_episodes for entry in entries]
@@ -126,7 +126,7 @@ def frames_decoded(loader: LoaderName, shards: Any) -> float:
         return num_decoded / int(np.sum(shards.shard_lengths))
     cameras = shards.modality_configs["video"].modality_keys
     num_decoded = 0
-    for visit in (visit for entries in shards.sharded_episodes for visit in visits(entries)):
+    for visit in (visit for entries in shards.sharded_episodes for visit in group_visits(entries)):
         index = shards.episode_loader.episodes_metadata[visit.episode]["episode_index"]
         for camera in cameras:
             num_decoded += _num_decoded(shards.files.video_path(index, camera), np.unique(visit.steps))

@@ -20,7 +20,7 @@ from millrace.commands.progress import show_stages
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.engine.sources.selection import parse_selection
 from millrace.engine.text import printable
-from millrace.train.checkpoint import expand
+from millrace.train.checkpoint import list_checkpoints
 from millrace.train.errors import SettingsError
 from millrace.train.evaluate_settings import EvaluateSettings, ServerAddress
 from millrace.train.training_dataset import TrainingDataset
@@ -80,15 +80,15 @@ class Evaluate:
     def run(self) -> int:
         """Evaluate, print, and write the files that the flags name."""
         settings = self.settings()
-        named = (path for name in settings.checkpoints for path in expand(Path(name)))
+        named = (path for name in settings.checkpoints for path in list_checkpoints(Path(name)))
         settings = replace(settings, checkpoints=tuple(map(str, named)))
         plots = self._plots(settings.dataset)
         from millrace.train.groot import open_policy, require_groot
 
         require_groot()
-        from millrace.train.evaluate import contenders, evaluate
+        from millrace.train.evaluate import evaluate, read_contenders
 
-        found, notes = contenders(settings)
+        found, notes = read_contenders(settings)
         for note in notes:
             print(printable(f"warning: {note}"), file=sys.stderr)
         with self._quiet() as terminal, show_stages(Console(file=terminal)) as on_progress:
@@ -136,9 +136,9 @@ class Evaluate:
     @contextmanager
     def _quiet(self) -> Iterator[TextIO]:
         """Discard what libraries print on standard error while they load a model, unless --debug is given."""
-        from millrace.train.worker import chatter_kept
+        from millrace.train.worker import redirect_output
 
-        quiet = nullcontext() if self.debug else chatter_kept(Path(os.devnull))
+        quiet = nullcontext() if self.debug else redirect_output(Path(os.devnull))
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal, quiet:
             yield terminal
 

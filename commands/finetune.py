@@ -58,11 +58,11 @@ class Finetune(FinetuneFlags):
         require_groot()
         from millrace.train.finetune import finetune
         from millrace.train.groot import train
-        from millrace.train.groot.modality_configs import identity
+        from millrace.train.groot.modality_configs import make_identity
 
         # Training sends what libraries print to a file; progress goes where standard error went before.
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
-            last = finetune(settings, identity(settings), train, Console(file=terminal))
+            last = finetune(settings, make_identity(settings), train, Console(file=terminal))
         print(f"trained: {last}")
         return 0
 

@@ -16,7 +16,7 @@ from millrace.engine.hub.calls import HubName
 from millrace.engine.output.upload import check_token
 from millrace.engine.text import printable
 from millrace.train.groot import require_groot
-from millrace.train.pipeline import outlook, run_steps
+from millrace.train.pipeline import review_steps, run_steps
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Pipeline:
         steps = read_steps(file)
         record = file.file.path.with_suffix(".done.json")
         if self.dry_run:
-            for step, is_done in outlook(steps, record):
+            for step, is_done in review_steps(steps, record):
                 _tell(f"{step.name}: {'done' if is_done else 'to do'}: {step.summary}")
             return 0
         self._check_means(file)

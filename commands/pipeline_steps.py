@@ -23,7 +23,7 @@ from millrace.engine.planning.recipe_file import parse_recipe, read_recipe
 from millrace.engine.run import Rerun
 from millrace.engine.video.backends import GPU_SHARE
 from millrace.train.pipeline import Step
-from millrace.train.run_folder import COMPLETE, dataset_digest, newest_complete, step_of
+from millrace.train.run_folder import COMPLETE, checkpoint_step, dataset_digest, newest_checkpoint
 from millrace.train.settings import FinetuneSettings
 
 EVALUATION = "evaluation.json"  # in the run's folder, unless the file says otherwise
@@ -152,8 +152,8 @@ def _finetune_step(command: Finetune, settings: FinetuneSettings) -> Step:
     summary = f"{settings.base_model_path} on {datasets}, {settings.max_steps} steps into {settings.run_folder}"
 
     def made() -> str | None:
-        newest = newest_complete(settings.run_folder)
-        if newest is None or step_of(newest) < settings.max_steps:
+        newest = newest_checkpoint(settings.run_folder)
+        if newest is None or checkpoint_step(newest) < settings.max_steps:
             return None
         return f"{newest} {(newest / COMPLETE).stat().st_mtime_ns}"
 

@@ -187,8 +187,8 @@ def test_reading_rows_for_training_does_not_import_pandas(tmp_path: Path) -> Non
     )
     statement = f"""
 from pathlib import Path
-from millrace.train.shards import step_columns
-found = step_columns(Path({str(tmp_path / "rows.parquet")!r}), ["x", "flag"])
+from millrace.train.shards import read_step_columns
+found = read_step_columns(Path({str(tmp_path / "rows.parquet")!r}), ["x", "flag"])
 assert found["x"].shape == (2, 2)"""
     assert not loaded_by(statement) & {"pandas", "torch"}
 

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: its embodiment tags, modality configs and statistics. No weights are loaded."""
+"""Read a checkpoint's embodiment tags, modality configs and statistics. No weights are loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,8 +81,8 @@ class Checkpoint:
             raise ConfigError(f"{name}: {PROCESSOR} and {STATISTICS} share no embodiment tag")
         return cls(name, known, widths, _read_trained_tag(folder))
 
-    def tag(self, asked: str | None) -> str:
-        """The tag to act under, as it stands in files: the one asked for, or that of the finetuning.
+    def choose_tag(self, asked: str | None) -> str:
+        """Choose the tag to act under, as files have it: the one asked for, or that of the finetuning.
 
         Raises:
             ConfigError: there is no telling which.
@@ -99,7 +99,7 @@ class Checkpoint:
         return tag
 
     def notes(self, tag: str) -> tuple[str, ...]:
-        """What to know before acting under a tag."""
+        """Notes for the user of this tag."""
         if self.trained_tag in (None, tag):
             return ()
         return (
@@ -108,7 +108,7 @@ class Checkpoint:
         )
 
 
-def expand(path: Path) -> tuple[Path, ...]:
+def list_checkpoints(path: Path) -> tuple[Path, ...]:
     """A checkpoint itself, or all complete checkpoints of a run's folder, by step.
 
     Raises:
@@ -122,8 +122,8 @@ def expand(path: Path) -> tuple[Path, ...]:
     return tuple(complete)
 
 
-def digests_trained_on(name: str) -> tuple[str, ...]:
-    """Digests of the datasets that a checkpoint of Millrace was finetuned on; none where that is not known."""
+def read_training_digests(name: str) -> tuple[str, ...]:
+    """Digests of the datasets that a checkpoint was finetuned on by Millrace; empty where unknown."""
     try:
         return RunIdentity.model_validate_json((Path(name).parent / IDENTITY).read_bytes()).digests
     except (OSError, ValidationError):

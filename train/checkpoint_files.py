@@ -27,10 +27,10 @@ FileModel = TypeVar("FileModel", bound=BaseModel)
 
 
 class CheckpointFiles(Protocol):
-    """Where a checkpoint lies."""
+    """The files of a checkpoint."""
 
     def path(self, filename: str) -> Path | None:
-        """A file, here after the call; None where the checkpoint has none of that name."""
+        """The path of a file, fetched if need be; None where the checkpoint has none of that name."""
 
     def weights(self) -> "tuple[Weight, ...]":
         """Every tensor, by name and size.
@@ -95,7 +95,7 @@ class LocalCheckpoint:
 
 @dataclass(frozen=True)
 class HubCheckpoint:
-    """A model on the Hugging Face Hub: what its cache holds, and over the network what it lacks."""
+    """A model on the Hugging Face Hub: files from its cache, others over the network."""
 
     name: str
 
@@ -119,7 +119,7 @@ class HubCheckpoint:
             raise ConfigError(f"{self.name}: the Hub does not give {filename} ({_first_line(error)})") from error
 
     def weights(self) -> tuple[Weight, ...]:
-        """By the headers of its safetensors files, of which the Hub sends nothing else."""
+        """By the headers of its safetensors files; nothing else of them is downloaded."""
         from huggingface_hub import constants, get_safetensors_metadata, try_to_load_from_cache
         from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
@@ -136,8 +136,8 @@ class HubCheckpoint:
         return tuple(Weight(name, math.prod(tensor.shape)) for file in files for name, tensor in file.tensors.items())
 
 
-def checkpoint_files(name: str) -> CheckpointFiles:
-    """Where a base model lies: in a folder if there is one of that name, else on the Hub, as GR00T decides it.
+def open_checkpoint_files(name: str) -> CheckpointFiles:
+    """Open a base model: in a folder if there is one of that name, else on the Hub, as GR00T decides it.
 
     Raises:
         ConfigError: it can be neither.
@@ -150,12 +150,12 @@ def checkpoint_files(name: str) -> CheckpointFiles:
 
 
 def read_checkpoint_file(name: str, filename: str, model: type[FileModel]) -> FileModel:
-    """One of a checkpoint's JSON files.
+    """Read one of a checkpoint's JSON files.
 
     Raises:
         ConfigError: it is missing or unreadable, or not what the model demands.
     """
-    path = checkpoint_files(name).path(filename)
+    path = open_checkpoint_files(name).path(filename)
     if path is None:
         raise ConfigError(f"{name} has no {filename}")
     try:

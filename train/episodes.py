@@ -1,4 +1,4 @@
-"""Episodes as a policy meets them: what it would have seen at a step, and what the demonstrator did from there on."""
+"""Episodes as a policy sees them: observations at a step, and the recorded actions that follow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.modality_config import GrootConfig
-from millrace.train.shards import FrameReader, ReadFrames, rows_of_steps, step_columns
+from millrace.train.shards import FrameReader, ReadFrames, read_step_columns, step_rows
 from millrace.train.training_dataset import TrainingDataError, TrainingDataset
 
 TASK = "task"  # GR00T's key for the tasks of episodes.jsonl
@@ -17,7 +17,7 @@ TASK = "task"  # GR00T's key for the tasks of episodes.jsonl
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """What a policy is given at N steps.
+    """The observations of N steps.
 
     images: by camera, (N, num_deltas, H, W, 3) uint8 RGB. states: by joint group, (N, num_deltas, D).
     """
@@ -57,7 +57,7 @@ class EpisodeReader:
         self._frames = FrameReader(reference)
 
     def read(self, episode: int) -> Recording:
-        """All rows of an episode, no pictures.
+        """Read all rows of an episode, without frames.
 
         Raises:
             TrainingDataError: rows are missing or damaged.
@@ -66,7 +66,7 @@ class EpisodeReader:
         if self._language != TASK:
             names.append(self.dataset.annotation_column(self._language))
         try:
-            columns = step_columns(self.dataset.rows_path(episode), names)
+            columns = read_step_columns(self.dataset.rows_path(episode), names)
         except MillraceError as error:
             raise TrainingDataError(f"{self.dataset.root}, episode {episode}: {error}") from error
         num_rows = self.dataset.lengths[episode]
@@ -85,7 +85,7 @@ class EpisodeReader:
         )
 
     def observe(self, recording: Recording, steps: NDArray[np.int64]) -> Observations:
-        """What was to be seen at some steps; before the first row that is held, as a robot has no other.
+        """The observations at some steps; before the first row, the first is repeated.
 
         Raises:
             TrainingDataError: a video is missing or damaged; names episode and camera.
@@ -108,7 +108,7 @@ class EpisodeReader:
         return {episode.index: episode.tasks[0] for episode in self.dataset.metadata.episodes() if episode.tasks}
 
     def _rows(self, part: str, steps: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
-        return rows_of_steps(steps, self.config.modalities[part].delta_indices, num_rows=num_rows, pad=True)
+        return step_rows(steps, self.config.modalities[part].delta_indices, num_rows=num_rows, pad=True)
 
     def _images(self, recording: Recording, camera: str, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         try:
@@ -135,7 +135,7 @@ class EpisodeReader:
 
 
 def check_agreement(dataset: TrainingDataset, config: GrootConfig) -> None:
-    """Whether a dataset has all that a modality config asks for.
+    """Check that a dataset has all that a modality config asks for.
 
     Raises:
         UnknownName, TrainingDataError: see EpisodeReader.
@@ -153,7 +153,7 @@ def check_agreement(dataset: TrainingDataset, config: GrootConfig) -> None:
 
 
 def joint_names(dataset: TrainingDataset, group: str) -> tuple[str, ...]:
-    """What the values of an action group are called; by number where info.json does not name them."""
+    """Names of the values of an action group; numbers where info.json does not name them."""
     where = dataset.joint_slice("action", group)
     feature = dataset.metadata.info.features.get(where.column("action"))
     named = [feature.value_name(index) if feature else None for index in range(where.start, where.end)]

@@ -1,4 +1,4 @@
-"""What can be wrong with a training run. Each message is one line for the user."""
+"""Error types of training runs. Each message is one line for the user."""
 
 from millrace.embodiments.errors import MillraceError
 

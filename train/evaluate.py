@@ -1,4 +1,4 @@
-"""Open-loop evaluation: episodes dealt out to a pool of Ray actors that hold a policy each, or taken one by one."""
+"""Open-loop evaluation: episodes on a pool of Ray actors with a policy each, or in this process."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
@@ -9,13 +9,13 @@ from ray.util import ActorPool
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.dataset.modality_config import GrootConfig
-from millrace.train.checkpoint import Checkpoint, digests_trained_on
+from millrace.train.checkpoint import Checkpoint, read_training_digests
 from millrace.train.episodes import EpisodeReader, check_agreement
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate_settings import Contender, EvaluateSettings
 from millrace.train.open_loop import Policy, Trace, trace_episode
 from millrace.train.run_folder import dataset_digest
-from millrace.train.scores import EpisodeScore, Evaluation, best_of, pool_episodes
+from millrace.train.scores import EpisodeScore, Evaluation, best_score, pool_episodes
 from millrace.train.training_dataset import TrainingDataset
 from millrace.train.worker_session import worker_session
 
@@ -25,8 +25,8 @@ OpenPolicy = Callable[[EvaluateSettings, Contender], Policy]
 OnTrace = Callable[[Contender, Trace, int, int], None]
 
 
-def contenders(settings: EvaluateSettings) -> tuple[list[Contender], list[str]]:
-    """What is to be evaluated, checked by small files before anything is loaded; and what to know of it.
+def read_contenders(settings: EvaluateSettings) -> tuple[list[Contender], list[str]]:
+    """Read what is to be evaluated, checked by small files before anything is loaded; and notes for the user.
 
     Raises:
         TrainError: a checkpoint is none, does not fit the dataset, or has another horizon than another.
@@ -40,13 +40,13 @@ def contenders(settings: EvaluateSettings) -> tuple[list[Contender], list[str]]:
     notes: list[str] = []
     horizons: dict[int, str] = {}
     for checkpoint in map(Checkpoint.open, settings.checkpoints):
-        tag = checkpoint.tag(settings.embodiment_tag)
+        tag = checkpoint.choose_tag(settings.embodiment_tag)
         config = checkpoint.configs[tag]
         check_agreement(dataset, config)
         _check_widths(dataset, checkpoint, tag)
-        horizons.setdefault(checked_horizon(settings, config, checkpoint.name), checkpoint.name)
+        horizons.setdefault(require_horizon(settings, config, checkpoint.name), checkpoint.name)
         notes += checkpoint.notes(tag)
-        if digest in digests_trained_on(checkpoint.name):
+        if digest in read_training_digests(checkpoint.name):
             notes.append(f"{checkpoint.name} was trained on {settings.dataset}: this tells how well it remembers")
         found.append(Contender(checkpoint.name, tag))
     if len(horizons) > 1:
@@ -66,7 +66,7 @@ def evaluate(
 
     Args:
         settings: With absolute paths.
-        found: What `contenders` returned.
+        found: What `read_contenders` returned.
         open_policy: Called by each worker for each contender in turn.
         on_trace: Told each episode as it is done, in no particular order.
 
@@ -76,7 +76,7 @@ def evaluate(
         TrainingDataError: an episode is damaged.
     """
     ordered = list(found)
-    tasks = list(product(ordered, settings.chosen(TrainingDataset.open(settings.dataset).lengths)))
+    tasks = list(product(ordered, settings.select_episodes(TrainingDataset.open(settings.dataset).lengths)))
     scores: dict[Contender, list[EpisodeScore]] = {contender: [] for contender in ordered}
     run = _run_here if settings.in_process else _run_on_ray
     horizons = set()
@@ -87,14 +87,14 @@ def evaluate(
     pooled = [pool_episodes(contender.name, contender.tag, episodes) for contender, episodes in scores.items()]
     return Evaluation(
         dataset=str(settings.dataset),
-        horizon=horizons.pop(),  # `contenders` has seen to it that there is one
-        best=best_of(pooled).checkpoint,
+        horizon=horizons.pop(),  # `read_contenders` has seen to it that there is one
+        best=best_score(pooled).checkpoint,
         checkpoints=tuple(pooled),
     )
 
 
-def checked_horizon(settings: EvaluateSettings, config: GrootConfig, name: str) -> int:
-    """Steps taken of each chunk.
+def require_horizon(settings: EvaluateSettings, config: GrootConfig, name: str) -> int:
+    """Steps used of each chunk; at most the config's.
 
     Raises:
         SettingsError: there are not as many.
@@ -124,7 +124,7 @@ class Evaluator:
             self._held = None  # else two models would be held while the second is loaded
             self._held = self._open(contender)
         _, policy, reader = self._held
-        horizon = checked_horizon(self._settings, policy.config, contender.name)
+        horizon = require_horizon(self._settings, policy.config, contender.name)
         return contender, trace_episode(policy, reader, episode, horizon=horizon)
 
     def _open(self, contender: Contender) -> tuple[Contender, Policy, EpisodeReader]:

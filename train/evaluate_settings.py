@@ -1,4 +1,4 @@
-"""What an evaluation is told."""
+"""Settings of an evaluation."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -91,10 +91,10 @@ class EvaluateSettings:
 
     @property
     def in_process(self) -> bool:
-        """Whether this process evaluates, without Ray: one server answers one request at a time anyway."""
+        """Whether this process evaluates, without Ray; a server answers one request at a time in any case."""
         return self.num_gpus == 0 or self.server is not None
 
-    def chosen(self, known: Collection[int]) -> tuple[int, ...]:
+    def select_episodes(self, known: Collection[int]) -> tuple[int, ...]:
         """The episodes to evaluate, of those that the dataset has.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Training through Ray Train: workers started, watched, restarted; or one of them, in this process."""
+"""Train through Ray Train, which starts, watches and restarts workers; or in this process."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +14,10 @@ from rich.console import Console
 
 from millrace.embodiments.errors import MillraceError
 from millrace.train.errors import TrainError, TrainingFailed
-from millrace.train.run_folder import RunIdentity, begun, newest_complete, step_of
+from millrace.train.run_folder import RunIdentity, checkpoint_step, claim_run_folder, newest_checkpoint
 from millrace.train.settings import FinetuneSettings
-from millrace.train.train_progress import shown
-from millrace.train.worker import LOGS, Worker, chatter_kept
+from millrace.train.train_progress import show_events
+from millrace.train.worker import LOGS, Worker, redirect_output
 from millrace.train.worker_session import worker_session
 
 # What each worker runs; a function that its process can import.
@@ -26,7 +26,7 @@ Training = Callable[[Worker], None]
 ENVIRONMENT = {
     # Importing torch, transformers and GR00T takes a worker a minute on slow disks; Ray's default is 60.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
-    # Printed lines go where `chatter_kept` puts them, not into Ray's logs.
+    # Printed lines go where `redirect_output` puts them, not into Ray's logs.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
 
@@ -49,13 +49,13 @@ def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Traini
         TrainingFailed: a worker failed once more than --max-failures.
     """
     folder = settings.run_folder
-    with begun(folder, identity, overwrite=settings.overwrite):
-        newest = newest_complete(folder)
-        if newest is None or step_of(newest) < settings.max_steps:
-            with shown(folder, console):
+    with claim_run_folder(folder, identity, overwrite=settings.overwrite):
+        newest = newest_checkpoint(folder)
+        if newest is None or checkpoint_step(newest) < settings.max_steps:
+            with show_events(folder, console):
                 train = _train_here if settings.in_process else _train_on_ray
                 train(settings, training)
-    last = newest_complete(folder)
+    last = newest_checkpoint(folder)
     if last is None:
         raise TrainingFailed(f"training ended without a complete checkpoint; see {folder / LOGS}")
     return last
@@ -63,7 +63,7 @@ def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Traini
 
 def _train_here(settings: FinetuneSettings, training: Training) -> None:
     folder = settings.run_folder
-    with chatter_kept(folder / LOGS / "rank-0.log"):
+    with redirect_output(folder / LOGS / "rank-0.log"):
         training(Worker.join(settings, folder, lambda metrics, checkpoint: None))
 
 
@@ -72,7 +72,7 @@ def _train_on_ray(settings: FinetuneSettings, training: Training) -> None:
         settings.num_gpus, address=settings.address, use_gpu=not settings.cpu, environment=ENVIRONMENT
     )
     # Ray's own notices too would break into the progress bar. The pool ends after the session, which ends fit().
-    with chatter_kept(settings.run_folder / LOGS / "ray.log"), ThreadPoolExecutor(1) as pool, session:
+    with redirect_output(settings.run_folder / LOGS / "ray.log"), ThreadPoolExecutor(1) as pool, session:
         trainer = TorchTrainer(
             _train_in_worker,
             train_loop_config={"settings": settings, "training": training},
@@ -93,7 +93,7 @@ def _train_on_ray(settings: FinetuneSettings, training: Training) -> None:
 def _train_in_worker(config: dict[str, Any]) -> None:
     settings: FinetuneSettings = config["settings"]
     rank = ray.train.get_context().get_world_rank()
-    with chatter_kept(settings.run_folder / LOGS / f"rank-{rank}.log"):
+    with redirect_output(settings.run_folder / LOGS / f"rank-{rank}.log"):
         config["training"](Worker.join(settings, settings.run_folder, _report))
 
 

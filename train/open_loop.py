@@ -1,4 +1,4 @@
-"""One episode under a policy: it predicts at every horizon-th step from what was recorded, and nothing moves."""
+"""Run a policy open loop over an episode: it predicts at every horizon-th step from what was recorded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.episodes import EpisodeReader, Observations, Recording
 from millrace.train.errors import EvaluationError
-from millrace.train.scores import EpisodeScore, score, score_episode
+from millrace.train.scores import EpisodeScore, score_episode, score_group
 
 
 class Policy(Protocol):
-    """What acts on observations.
+    """A policy: observations to actions.
 
     name: as messages call it. batch_size: observations that it takes at once.
     """
@@ -58,8 +58,8 @@ class Trace:
     groups: Mapping[str, GroupTrace]
 
     def score(self) -> EpisodeScore:
-        """How far predicted lies from recorded."""
-        groups = {name: score(group.recorded, group.predicted, group.held) for name, group in self.groups.items()}
+        """The errors of predicted against recorded actions."""
+        groups = {name: score_group(group.recorded, group.predicted, group.held) for name, group in self.groups.items()}
         return score_episode(self.episode, len(self.rows), groups)
 
 

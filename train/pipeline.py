@@ -1,4 +1,4 @@
-"""Steps one after the other, each done once: a record keeps what was made of what."""
+"""Run steps one after the other, each once: a record keeps inputs and results."""
 
 import hashlib
 import json
@@ -19,8 +19,8 @@ class Step:
         name: Such as "finetune"; no two steps have the same.
         summary: What it does, in a line.
         settings: All that decides what it makes, but for what the steps before it have made.
-        run: Does it, going on where it was stopped; returns an exit code.
-        made: Tells what it has made from anything else that it might have made; None while that is not there.
+        run: Runs it, continuing where it was stopped; returns an exit code.
+        made: Returns text that identifies what it has made; None while that is not there.
         checks_itself: Run it even where it was done before: it sees changed inputs itself, and else does nothing.
     """
 
@@ -77,8 +77,8 @@ def run_steps(steps: Sequence[Step], record: Path, *, tell: Callable[[str], None
     return 0
 
 
-def outlook(steps: Sequence[Step], record: Path) -> list[tuple[Step, bool]]:
-    """Each step, and whether it is done; what follows one that is not is not either.
+def review_steps(steps: Sequence[Step], record: Path) -> list[tuple[Step, bool]]:
+    """Each step, and whether it is done; steps after one that is not done are not done either.
 
     Raises:
         SettingsError: the record is damaged.

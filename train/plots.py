@@ -1,4 +1,4 @@
-"""An episode as a picture: every joint of every group, predicted against recorded."""
+"""Plot an episode: every joint of every group, predicted against recorded."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ RECORDED, PREDICTED, HELD = "black", "tab:orange", "tab:blue"
 
 
 class PlotFolder:
-    """Where the pictures of a dataset's episodes go, a folder for each checkpoint.
+    """Draws plots of a dataset's episodes, in a folder for each checkpoint.
 
     Raises:
         SettingsError: matplotlib is not installed, which is better known before there is anything to draw.
@@ -31,7 +31,7 @@ class PlotFolder:
         self.folder, self.dataset = folder, dataset
 
     def draw(self, name: str, trace: Trace) -> Path:
-        """The picture of an episode under the checkpoint, or server, of a name."""
+        """Draw the plot of an episode for a checkpoint, or server."""
         path = self.folder / folder_name(name) / f"episode_{trace.episode:06d}.png"
         joints = {group: joint_names(self.dataset, group) for group in trace.groups}
         draw_trace(trace, path, title=f"{self.dataset.root}, episode {trace.episode}, by frame; {name}", joints=joints)

@@ -32,7 +32,7 @@ DESCRIBING_FILES = ("info.json", "episodes.jsonl", "tasks.jsonl", "modality.json
 
 
 class RunIdentity(BaseModel):
-    """What a run trains, on what; another in the same folder would make a model of both."""
+    """What a run trains, and on what; a folder holds runs of one identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,8 +44,8 @@ class RunIdentity(BaseModel):
     action_horizon: int
     modality_keys: tuple[str, ...]
 
-    def changes_from(self, earlier: "RunIdentity") -> list[str]:
-        """What differs, in words; a dataset that only moved does not."""
+    def describe_changes(self, earlier: "RunIdentity") -> list[str]:
+        """What differs, in words; a dataset that only moved does not differ."""
         told = [
             f"{name.replace('_', ' ')} {_text(getattr(earlier, name))}, not {_text(getattr(self, name))}"
             for name in type(self).model_fields
@@ -57,7 +57,7 @@ class RunIdentity(BaseModel):
 
 
 def dataset_digest(dataset: Path) -> str:
-    """Tells one dataset from another: the files and their digests by Millrace's manifest, else names and sizes.
+    """Identifies a dataset: by the digests of files in Millrace's manifest, else by names and sizes.
 
     Raises:
         SettingsError: there is no dataset, or its manifest cannot be read.
@@ -79,13 +79,13 @@ def dataset_digest(dataset: Path) -> str:
     return digest.hexdigest()
 
 
-def robot_of(dataset: Path) -> str:
+def read_robot_name(dataset: Path) -> str:
     """The robot's name in info.json; "unknown" where it has none."""
     info = json.loads((dataset / META / "info.json").read_text(encoding="utf-8"))
     return str(info.get("robot_type") or "unknown")
 
 
-def newest_complete(folder: Path) -> Path | None:
+def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint to resume from. One without COMPLETE was cut short, whatever its name says."""
     complete = complete_checkpoints(folder)
     return complete[-1] if complete else None
@@ -93,22 +93,22 @@ def newest_complete(folder: Path) -> Path | None:
 
 def complete_checkpoints(folder: Path) -> list[Path]:
     """All checkpoints that were finished, by step."""
-    return sorted((mark.parent for mark in folder.glob(f"{CHECKPOINTS}/{COMPLETE}")), key=step_of)
+    return sorted((mark.parent for mark in folder.glob(f"{CHECKPOINTS}/{COMPLETE}")), key=checkpoint_step)
 
 
-def step_of(checkpoint: Path) -> int:
+def checkpoint_step(checkpoint: Path) -> int:
     """The step after which a checkpoint was saved."""
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def make_durable(checkpoint: Path) -> None:
-    """Have the disk hold what this machine has written of a checkpoint."""
+def flush_checkpoint(checkpoint: Path) -> None:
+    """Flush what this machine has written of a checkpoint to disk."""
     for path in (*checkpoint.rglob("*"), checkpoint, checkpoint.parent):
         _sync(path)
 
 
 def mark_complete(checkpoint: Path, *, keep: int) -> None:
-    """Say that all of a checkpoint is on the disk; then, and not before, delete all but the newest `keep`."""
+    """Mark that all of a checkpoint is on the disk; only then delete all but the newest `keep`."""
     (checkpoint / COMPLETE).touch()
     _sync(checkpoint)
     for old in complete_checkpoints(checkpoint.parent)[:-keep]:
@@ -129,8 +129,8 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def begun(folder: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[None]:
-    """Have the folder to oneself, new or as an earlier run of the same identity left it.
+def claim_run_folder(folder: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[None]:
+    """Lock the folder for this run, new or as an earlier run of the same identity left it.
 
     Raises:
         OtherRun: it was created with another identity, or by another program.
@@ -152,10 +152,10 @@ def begun(folder: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[N
 
 
 def check_identity(folder: Path, identity: RunIdentity) -> None:
-    """Whether the run may be continued, or begun, in a folder; nothing is changed.
+    """Check that the run may start or continue in a folder; nothing is changed.
 
     Raises:
-        OtherRun: see `begun`.
+        OtherRun: see `claim_run_folder`.
     """
     remedy = "Choose another --output-dir, or pass --overwrite to delete what it holds"
     if not (folder / IDENTITY).is_file():
@@ -166,7 +166,7 @@ def check_identity(folder: Path, identity: RunIdentity) -> None:
         earlier = RunIdentity.model_validate_json((folder / IDENTITY).read_bytes())
     except ValidationError as error:
         raise OtherRun(f"{folder / IDENTITY} is damaged. {remedy}") from error
-    if told := identity.changes_from(earlier):
+    if told := identity.describe_changes(earlier):
         raise OtherRun(f"{folder} was created with {'; '.join(told)}. {remedy}")
 
 

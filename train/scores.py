@@ -56,14 +56,16 @@ class Evaluation(FrozenModel):
     checkpoints: tuple[CheckpointScore, ...]
 
 
-def score(recorded: NDArray[np.float32], predicted: NDArray[np.float32], held: NDArray[np.float32] | None) -> Score:
+def score_group(
+    recorded: NDArray[np.float32], predicted: NDArray[np.float32], held: NDArray[np.float32] | None
+) -> Score:
     """The errors of one group; all arrays (num_steps, D)."""
     mse, mae = _errors(recorded, predicted)
     hold_mse, hold_mae = (None, None) if held is None else _errors(recorded, held)
     return Score(num_values=recorded.size, mse=mse, mae=mae, hold_mse=hold_mse, hold_mae=hold_mae)
 
 
-def pool(scores: Iterable[Score]) -> Score:
+def pool_scores(scores: Iterable[Score]) -> Score:
     """The errors over the values of all scores together, each value counting the same."""
     parts = list(scores)
     return Score(
@@ -78,19 +80,19 @@ def pool(scores: Iterable[Score]) -> Score:
 def pool_episodes(checkpoint: str, tag: str | None, episodes: Iterable[EpisodeScore]) -> CheckpointScore:
     """A checkpoint's score by those of its episodes, which are brought into order."""
     ordered = tuple(sorted(episodes, key=lambda episode: episode.episode))
-    groups = {name: pool(episode.groups[name] for episode in ordered) for name in ordered[0].groups}
+    groups = {name: pool_scores(episode.groups[name] for episode in ordered) for name in ordered[0].groups}
     return CheckpointScore(
-        checkpoint=checkpoint, embodiment_tag=tag, total=pool(groups.values()), groups=groups, episodes=ordered
+        checkpoint=checkpoint, embodiment_tag=tag, total=pool_scores(groups.values()), groups=groups, episodes=ordered
     )
 
 
 def score_episode(episode: int, num_steps: int, groups: Mapping[str, Score]) -> EpisodeScore:
-    """An episode's score by those of its groups."""
-    return EpisodeScore(episode=episode, num_steps=num_steps, total=pool(groups.values()), groups=dict(groups))
+    """An episode's score from those of its groups."""
+    return EpisodeScore(episode=episode, num_steps=num_steps, total=pool_scores(groups.values()), groups=dict(groups))
 
 
-def best_of(scores: Sequence[CheckpointScore]) -> CheckpointScore:
-    """The lowest MSE over all values; of equals the later one."""
+def best_score(scores: Sequence[CheckpointScore]) -> CheckpointScore:
+    """The score with the lowest MSE over all values; of equals the later one."""
     return min(reversed(scores), key=lambda one: one.total.mse)
 
 

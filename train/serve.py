@@ -1,4 +1,4 @@
-"""What a server is told, checked before a model is loaded."""
+"""Settings of a server, checked before a model is loaded."""
 
 import socket
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import SettingsError
-from millrace.train.frames import read_framings
+from millrace.train.framings import read_framings
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
 
@@ -42,7 +42,7 @@ class ServeSettings:
             UnknownName: it has learnt nothing under the tag that is asked for.
         """
         checkpoint = Checkpoint.open(self.checkpoint)
-        tag = checkpoint.tag(self.embodiment_tag)
+        tag = checkpoint.choose_tag(self.embodiment_tag)
         return tag, checkpoint.notes(tag)
 
     def frame_lines(self) -> tuple[str, ...]:

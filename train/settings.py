@@ -1,4 +1,4 @@
-"""What a finetune run is told: N1.6's flags by their names and defaults, then what N1.6 leaves off its command line."""
+"""Settings of a finetune run: N1.6's flags by their names and defaults, then what N1.6 leaves off its command line."""
 
 import json
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ LEAST = {
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneFlags:
-    """All that may be said of a run beside its datasets; defaults are those of GR00T N1.6's FinetuneConfig."""
+    """All settings of a run beside its datasets; defaults are those of GR00T N1.6's FinetuneConfig."""
 
     base_model_path: str
     """The pretrained model: a checkpoint folder, or a name on the Hugging Face Hub."""

@@ -27,7 +27,7 @@ ReadFrames = Callable[[Path, NDArray[np.int64]], NDArray[np.uint8]]
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """What one shard takes of one episode: the steps of each of its splits, in their shuffled order."""
+    """The steps that one shard takes of one episode, by split, in their shuffled order."""
 
     episode: int
     splits: tuple[NDArray[np.int64], ...]
@@ -38,13 +38,13 @@ class Visit:
         return np.concatenate(self.splits)
 
 
-def visits(entries: Iterable[tuple[int, NDArray[np.int64]]]) -> Iterator[Visit]:
+def group_visits(entries: Iterable[tuple[int, NDArray[np.int64]]]) -> Iterator[Visit]:
     """A shard's entries (episode, steps), those of the same episode that follow each other taken together."""
     for episode, group in groupby(entries, key=itemgetter(0)):
         yield Visit(int(episode), tuple(steps for _, steps in group))
 
 
-def rows_of_steps(
+def step_rows(
     steps: NDArray[np.int64], deltas: Sequence[int], *, num_rows: int, pad: bool = False
 ) -> NDArray[np.int64]:
     """The rows that each step takes, shape (num_steps, num_deltas).
@@ -65,7 +65,7 @@ def rows_of_steps(
     return np.where(rows < 0, rows + num_rows, rows)
 
 
-def step_columns(path: Path, columns: Iterable[str]) -> dict[str, NDArray[np.generic]]:
+def read_step_columns(path: Path, columns: Iterable[str]) -> dict[str, NDArray[np.generic]]:
     """Columns of a parquet file as arrays: (num_rows,) of scalars, (num_rows, D) of lists.
 
     Raises:
@@ -141,7 +141,7 @@ def _are_equal(frames: Sequence[DecodedFrame], expected: NDArray[np.uint8], valu
 
 
 class FrameStock:
-    """Decoded frames, each let go once it was taken as often as it is wanted."""
+    """Decoded frames, each freed after its last use."""
 
     def __init__(self, frames: dict[int, NDArray[np.uint8]], wanted: NDArray[np.int64]) -> None:
         self._frames = frames

@@ -1,4 +1,4 @@
-"""What a run tells of itself: a line of JSON for each event, and from these a line or a bar on the terminal."""
+"""The progress of a run: a line of JSON for each event, shown as a line or a bar on the terminal."""
 
 import threading
 import time
@@ -45,7 +45,7 @@ class Started(Event):
 
 
 class Share(BaseModel):
-    """One worker's part since the last reading."""
+    """One worker's share since the last reading."""
 
     data_wait_share: float
     """Of its time, in [0, 1]: how long it stood still for want of samples."""
@@ -105,7 +105,7 @@ class Meter:
         self.since, self.waited = clock(), 0.0
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def measure_wait(self) -> Iterator[None]:
         """Count the block's time as waiting for data."""
         began = self.clock()
         try:
@@ -128,7 +128,7 @@ def append_event(folder: Path, event: Event) -> None:
 
 
 @contextmanager
-def shown(folder: Path, console: Console) -> Iterator[None]:
+def show_events(folder: Path, console: Console) -> Iterator[None]:
     """Show events as they are logged: the log lies where all nodes write, so this works from any of them."""
     log, ended = folder / LOG, threading.Event()
     earlier = log.stat().st_size if log.exists() else 0
@@ -151,7 +151,7 @@ class _Display:
         self.task = self.bar.add_task("", total=None)
 
     def show(self, event: Started | MeterReading | Saved) -> None:
-        """Tell of one event."""
+        """Show one event."""
         if isinstance(event, Started):
             begun = "resuming" if event.step else "starting"
             self._print(f"{begun} at step {event.step} of {event.max_steps} with {len(event.workers)} worker(s)")

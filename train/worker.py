@@ -1,4 +1,4 @@
-"""One of the processes that train together: which one it is, where it resumes, and how it tells what it has done."""
+"""One of the processes that train together: its rank, where it resumes, and its reports."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch.linalg import vector_norm
 
 from millrace.train.errors import WeightsDiverged, WorldMismatch
-from millrace.train.run_folder import make_durable, mark_complete, newest_complete, step_of
+from millrace.train.run_folder import checkpoint_step, flush_checkpoint, mark_complete, newest_checkpoint
 from millrace.train.settings import FinetuneSettings
 from millrace.train.train_progress import Event, Meter, MeterReading, Saved, Share, Started, WorkerProcess, append_event
 
@@ -29,7 +29,7 @@ Report = Callable[[dict[str, Any], Path | None], None]
 
 @dataclass(frozen=True)
 class Worker:
-    """What the training code of one process is given.
+    """The settings and reports of one training process.
 
     Args:
         folder: The run's folder, the same for all workers.
@@ -56,7 +56,7 @@ class Worker:
         if num_workers != settings.num_workers:
             raise WorldMismatch(f"the process group has {num_workers} workers, not {settings.num_workers}")
         # Rank 0 decides: on shared storage two nodes may see the same folder at different ages.
-        checkpoint = _gather(newest_complete(folder))[0]
+        checkpoint = _gather(newest_checkpoint(folder))[0]
         worker = cls(rank, num_workers, folder, checkpoint, settings, report)
         worker._log_start()
         return worker
@@ -64,10 +64,10 @@ class Worker:
     @property
     def first_step(self) -> int:
         """Steps that were done before."""
-        return step_of(self.checkpoint) if self.checkpoint else 0
+        return checkpoint_step(self.checkpoint) if self.checkpoint else 0
 
     def check_world(self, num_processes: int) -> None:
-        """Make sure that a trainer counts as many processes as there are.
+        """Check that a trainer counts as many processes as there are.
 
         Accelerate, on a CPU and not told so, sees one in each: every worker would train a model of its own.
 
@@ -81,7 +81,7 @@ class Worker:
             )
 
     def log(self, meter: Meter, *, step: int, loss: float, learning_rate: float) -> MeterReading:
-        """Tell how training went since the last call; every worker calls it at the same step."""
+        """Report how training went since the last call; every worker calls it at the same step."""
         steps_per_second, waited = meter.read(step)
         ranks = _gather(Share(data_wait_share=waited, gpu_memory_bytes=_gpu_memory()))
         reading = MeterReading(
@@ -97,7 +97,7 @@ class Worker:
         return reading
 
     def save(self, checkpoint: Path, parameters: Iterable[torch.Tensor], last: MeterReading | None) -> None:
-        """Tell that this worker has written its part of a checkpoint; every worker calls it.
+        """Report that this worker has written its share of a checkpoint; every worker calls it.
 
         Args:
             checkpoint: In the run's folder, named checkpoint-STEP.
@@ -108,11 +108,11 @@ class Worker:
             WeightsDiverged: they are not, or not finite; the checkpoint stays incomplete.
         """
         self._check_equal(parameters)
-        make_durable(checkpoint)  # by each worker: a machine of its own may hold back what it has written
+        flush_checkpoint(checkpoint)  # by each worker: a machine of its own may hold back what it has written
         _gather(None)
         if self.rank == 0:
             mark_complete(checkpoint, keep=self.settings.save_total_limit)
-        step = step_of(checkpoint)
+        step = checkpoint_step(checkpoint)
         self._append(Saved(step=step, checkpoint=str(checkpoint)))
         # Only here: Ray takes reports every two seconds, and would hold up quick steps at each line of the log.
         metrics: dict[str, Any] = {"rank": self.rank, "step": step, "first_step": self.first_step}
@@ -140,7 +140,7 @@ class Worker:
 
 
 @contextmanager
-def chatter_kept(log: Path) -> Iterator[None]:
+def redirect_output(log: Path) -> Iterator[None]:
     """Write what libraries print, in this process and its children, to a file instead."""
     log.parent.mkdir(parents=True, exist_ok=True)
     _flush()

@@ -64,12 +64,12 @@ def test_joints_that_it_does_not_know_are_an_error_before_training(run: TinyRun,
 
 
 def test_statistics_of_the_runs_tag_alone_are_left_out_of_the_base(tmp_path: Path) -> None:
-    from millrace.train.groot.base_processor import without_statistics
+    from millrace.train.groot.base_processor import strip_statistics
 
     (tmp_path / "statistics.json").write_text('{"gr1": {"state": {}}, "unitree_g1": {"state": {}}}')
     (tmp_path / "processor_config.json").write_text("{}")
-    with without_statistics(str(tmp_path), "gr1") as folder:
+    with strip_statistics(str(tmp_path), "gr1") as folder:
         assert (Path(folder) / "statistics.json").read_text() == '{"unitree_g1": {"state": {}}}'
         assert (Path(folder) / "processor_config.json").is_file()
-    with without_statistics(str(tmp_path), "new_embodiment") as folder:
+    with strip_statistics(str(tmp_path), "new_embodiment") as folder:
         assert folder == str(tmp_path)

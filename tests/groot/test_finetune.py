@@ -14,7 +14,7 @@ import pytest
 from tiny import PRETRAINED, WHY_NOT, command, finetune, run_python, write_base
 
 from conftest import convert_here, read_meta
-from millrace.train.run_folder import complete_checkpoints, newest_complete, step_of
+from millrace.train.run_folder import checkpoint_step, complete_checkpoints, newest_checkpoint
 from millrace.train.train_progress import MeterReading, Started
 from support.synthetic import write_dataset
 from support.train_log import read_events
@@ -155,7 +155,7 @@ def stopped(dataset: Path, ray_command: list[str]) -> tuple[Path, int, str]:
     """The folder of two workers stopped by Ctrl-C after the first checkpoint, the exit code, and standard error."""
     out = dataset.parent / "on_ray"
     with subprocess.Popen(ray_command, stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: newest_complete(out) is not None, process)
+        wait_until(lambda: newest_checkpoint(out) is not None, process)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
     return out, process.returncode, told
@@ -183,8 +183,8 @@ def wait_until(is_true: Any, process: "subprocess.Popen[str]") -> None:
 
 
 def newest_step(out: Path) -> int:
-    newest = newest_complete(out)
-    return step_of(newest) if newest else 0
+    newest = newest_checkpoint(out)
+    return checkpoint_step(newest) if newest else 0
 
 
 def starts(out: Path) -> list[Started]:

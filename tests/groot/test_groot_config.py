@@ -19,7 +19,7 @@ from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
 
 from millrace.train.groot import modality_configs as modality
 from millrace.train.groot import require_groot
-from millrace.train.groot.modality_configs import identity, import_user_modules, registered_config
+from millrace.train.groot.modality_configs import import_user_modules, make_identity, register_run_config
 
 OWN = "from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_modality_config\n"
 OWN += "from gr00t.data.embodiment_tags import EmbodimentTag\n"
@@ -42,21 +42,21 @@ def settings(*datasets: Path, **flags: Any) -> FinetuneSettings:
 
 def test_a_datasets_own_config_serves_for_gr1(aloha_gr1: Path) -> None:
     assert "gr1" not in MODALITY_CONFIGS
-    config = registered_config(settings(aloha_gr1, embodiment_tag="GR1"))
+    config = register_run_config(settings(aloha_gr1, embodiment_tag="GR1"))
     assert config is MODALITY_CONFIGS["gr1"]
     assert config["action"].modality_keys == ["left_arm", "left_hand", "right_arm", "right_hand", "waist"]
 
 
 def test_registering_again_in_one_process_changes_nothing(aloha_gr1: Path) -> None:
-    first = registered_config(settings(aloha_gr1))
-    assert registered_config(settings(aloha_gr1)) is first
+    first = register_run_config(settings(aloha_gr1))
+    assert register_run_config(settings(aloha_gr1)) is first
 
 
 def test_unitree_g1_keeps_groots_own_config(aloha_gr1: Path) -> None:
     upstream = MODALITY_CONFIGS["unitree_g1"]
-    assert registered_config(settings(aloha_gr1, embodiment_tag="UNITREE_G1")) is upstream
+    assert register_run_config(settings(aloha_gr1, embodiment_tag="UNITREE_G1")) is upstream
     with pytest.raises(ConfigError, match="GR00T has a config of its own for UNITREE_G1"):
-        registered_config(settings(aloha_gr1, embodiment_tag="UNITREE_G1", modality_config_path=Path("mine.py")))
+        register_run_config(settings(aloha_gr1, embodiment_tag="UNITREE_G1", modality_config_path=Path("mine.py")))
 
 
 def test_two_files_of_one_name_are_both_read(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_two_files_of_one_name_are_both_read(tmp_path: Path) -> None:
     for file, tag in zip(files, ("GR1", "NEW_EMBODIMENT"), strict=True):
         file.parent.mkdir()
         file.write_text(f"{OWN}register_modality_config({{'from': '{file.parent.name}'}}, EmbodimentTag.{tag})\n")
-    assert registered_config(settings(tmp_path, embodiment_tag="GR1", modality_config_path=files[0])) == {"from": "a"}
-    assert registered_config(settings(tmp_path, modality_config_path=files[1])) == {"from": "b"}
+    assert register_run_config(settings(tmp_path, embodiment_tag="GR1", modality_config_path=files[0])) == {"from": "a"}
+    assert register_run_config(settings(tmp_path, modality_config_path=files[1])) == {"from": "b"}
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_two_files_of_one_name_are_both_read(tmp_path: Path) -> None:
 def test_a_config_that_does_not_register_is_an_error_with_its_path(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(ConfigError, match=f"^{tmp_path}/mine.py {told}"):
-        registered_config(settings(tmp_path, modality_config_path=tmp_path / "mine.py"))
+        register_run_config(settings(tmp_path, modality_config_path=tmp_path / "mine.py"))
 
 
 def test_no_config_at_all_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no modality config for NEW_EMBODIMENT, and .* has no modality_config\.py"):
-        registered_config(settings(tmp_path))
+        register_run_config(settings(tmp_path))
     with pytest.raises(ConfigError, match=r"no Python file at .*absent\.py"):
-        registered_config(settings(tmp_path, modality_config_path=tmp_path / "absent.py"))
+        register_run_config(settings(tmp_path, modality_config_path=tmp_path / "absent.py"))
 
 
 def test_datasets_with_one_config_may_be_mixed_others_not(aloha_gr1: Path, tmp_path: Path) -> None:
@@ -101,13 +101,13 @@ def test_datasets_with_one_config_may_be_mixed_others_not(aloha_gr1: Path, tmp_p
     text = (same / "modality_config.py").read_text()
     (same / "modality_config.py").write_text(text.replace("the map aloha_to_gr1", "another map"))
     (other / "modality_config.py").write_text(text.replace("range(16)", "range(8)"))
-    registered_config(settings(aloha_gr1, same))
+    register_run_config(settings(aloha_gr1, same))
     with pytest.raises(ConfigError, match=r"other/modality_config\.py differs from .*--modality-config-path"):
-        registered_config(settings(aloha_gr1, other))
+        register_run_config(settings(aloha_gr1, other))
 
 
 def test_a_run_is_known_by_dataset_robot_and_horizon(aloha_gr1: Path) -> None:
-    known = identity(settings(aloha_gr1))
+    known = make_identity(settings(aloha_gr1))
     assert (known.robot, known.embodiment_tag, known.action_horizon) == ("gr1", "NEW_EMBODIMENT", 16)
     assert known.modality_keys[:2] == ("video.ego_view", "state.left_arm")
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.train.groot.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorKwargs, read_base
-from millrace.train.groot.components import components_of
+from millrace.train.groot.components import list_components
 from millrace.train.preflight import preflight
-from millrace.train.preflight.trained_robot import trained_config
+from millrace.train.preflight.trained_robot import read_trained_config
 from support.training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of
 
 pytestmark = pytest.mark.skipif(find_spec("gr00t") is None, reason="NOT TESTED: gr00t is not importable")
@@ -84,7 +84,7 @@ def test_what_is_trained_is_what_groot_trains(flags: tuple[bool, ...], base: Pat
 
     names = ("tune_llm", "tune_visual", "tune_projector", "tune_diffusion_model")
     chosen = dict(zip(names, flags, strict=True))
-    parts = components_of(settings_of(whole, base, **chosen), read_base(str(base)))
+    parts = list_components(settings_of(whole, base, **chosen), read_base(str(base)))
     model = n1d6.n1d6(**chosen)
     assert parts is not None
     assert sum(part.num_values for part in parts) == sum(weight.numel() for weight in model.parameters())
@@ -123,7 +123,7 @@ def test_groots_own_config_of_a_tag_is_judged(tag: str, base: Path, whole: Path)
     from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
 
     settings = settings_of(whole, base, embodiment_tag=tag)
-    config, problems = trained_config(settings)
+    config, problems = read_trained_config(settings)
     theirs = MODALITY_CONFIGS[tag.lower()]
     assert not problems
     assert config.config is not None
@@ -137,7 +137,7 @@ def test_a_config_that_must_be_run_is_judged_where_groot_is_installed(base: Path
     file = Path(shutil.copy(whole / "modality_config.py", tmp_path / "mine.py"))
     replace_text(file, "CONFIG = {", "NUM_STEPS = 8 * 2\nprint('registering')\nCONFIG = {")
     replace_text(file, "range(16)", "range(NUM_STEPS)")
-    config, problems = trained_config(settings_of(whole, base, modality_config_path=file))
+    config, problems = read_trained_config(settings_of(whole, base, modality_config_path=file))
     assert not problems
     assert config.config is not None
     assert config.config.horizon == HORIZON

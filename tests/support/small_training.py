@@ -31,7 +31,7 @@ def train_with(worker: Worker, wrap: Callable[[torch.nn.Module], torch.nn.Module
         model.load_state_dict(torch.load(worker.checkpoint / "model.pt"))
     shared, meter = wrap(model), Meter(worker.first_step)
     for step in range(worker.first_step + 1, worker.settings.max_steps + 1):
-        with meter.waiting():
+        with meter.measure_wait():
             time.sleep(SECONDS_A_STEP)
             samples = torch.randn(8, 4, generator=torch.Generator().manual_seed(100 * step + worker.rank))
         shared.zero_grad()

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from millrace.embodiments.errors import UnknownName
-from millrace.train.checkpoint import Checkpoint, digests_trained_on, expand
+from millrace.train.checkpoint import Checkpoint, list_checkpoints, read_training_digests
 from millrace.train.errors import ConfigError, SettingsError
-from millrace.train.evaluate import contenders
+from millrace.train.evaluate import read_contenders
 from millrace.train.evaluate_settings import EvaluateSettings
 from millrace.train.run_folder import RunIdentity, dataset_digest
 from millrace.train.serve import ServeSettings
@@ -36,14 +36,14 @@ def write_run(folder: Path, *steps: int, digest: str = "0" * 64) -> Path:
 def test_it_acts_under_the_tag_that_it_was_finetuned_for(tmp_path: Path) -> None:
     """Though the base model's tags are still in its processor."""
     checkpoint = Checkpoint.open(str(write_checkpoint(tmp_path / "c", tags=("new_embodiment", "gr1"))))
-    assert checkpoint.tag(None) == "new_embodiment"
+    assert checkpoint.choose_tag(None) == "new_embodiment"
     assert checkpoint.configs["new_embodiment"].horizon == HORIZON
     assert checkpoint.notes("new_embodiment") == ()
 
 
 def test_another_tag_of_its_base_model_is_allowed_with_a_word(tmp_path: Path) -> None:
     checkpoint = Checkpoint.open(str(write_checkpoint(tmp_path / "c", tags=("new_embodiment", "gr1"))))
-    assert checkpoint.tag("GR1") == "gr1"
+    assert checkpoint.choose_tag("GR1") == "gr1"
     (note,) = checkpoint.notes("gr1")
     assert "was finetuned as NEW_EMBODIMENT: under GR1 it acts by the config, the statistics" in note
 
@@ -51,23 +51,23 @@ def test_another_tag_of_its_base_model_is_allowed_with_a_word(tmp_path: Path) ->
 def test_a_tag_that_it_has_not_learnt_is_an_error(tmp_path: Path) -> None:
     checkpoint = Checkpoint.open(str(write_checkpoint(tmp_path / "c")))
     with pytest.raises(UnknownName, match=r"'GR1' is not a tag of .* Known: NEW_EMBODIMENT"):
-        checkpoint.tag("GR1")
+        checkpoint.choose_tag("GR1")
 
 
 def test_a_tag_is_asked_for_where_it_cannot_be_told(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "c", tags=("new_embodiment", "gr1"))
     (folder / "experiment_cfg/conf.yaml").unlink()
     with pytest.raises(ConfigError, match=r"does not say its tag. Pass --embodiment-tag: NEW_EMBODIMENT, GR1"):
-        Checkpoint.open(str(folder)).tag(None)
+        Checkpoint.open(str(folder)).choose_tag(None)
 
 
 def test_a_runs_folder_stands_for_its_complete_checkpoints(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", 5, 10, 100)
     (run / "checkpoint-10/COMPLETE").unlink()
-    assert expand(run) == (run / "checkpoint-5", run / "checkpoint-100")
-    assert expand(run / "checkpoint-5") == (run / "checkpoint-5",)
+    assert list_checkpoints(run) == (run / "checkpoint-5", run / "checkpoint-100")
+    assert list_checkpoints(run / "checkpoint-5") == (run / "checkpoint-5",)
     with pytest.raises(ConfigError, match="the run has no complete checkpoint yet"):
-        expand(write_run(tmp_path / "new"))
+        list_checkpoints(write_run(tmp_path / "new"))
 
 
 def test_what_is_no_checkpoint_or_was_cut_short_is_an_error(tmp_path: Path) -> None:
@@ -86,11 +86,11 @@ def test_what_is_no_checkpoint_or_was_cut_short_is_an_error(tmp_path: Path) -> N
 
 def test_it_is_said_that_a_checkpoint_has_seen_the_episodes(aloha_gr1: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", 5, digest=dataset_digest(aloha_gr1))
-    assert digests_trained_on(str(run / "checkpoint-5")) == (dataset_digest(aloha_gr1),)
-    _, (note,) = contenders(EvaluateSettings(dataset=aloha_gr1, checkpoints=(str(run / "checkpoint-5"),)))
+    assert read_training_digests(str(run / "checkpoint-5")) == (dataset_digest(aloha_gr1),)
+    _, (note,) = read_contenders(EvaluateSettings(dataset=aloha_gr1, checkpoints=(str(run / "checkpoint-5"),)))
     assert note.endswith(f"was trained on {aloha_gr1}: this tells how well it remembers")
     other = write_run(tmp_path / "other", 5)
-    assert contenders(EvaluateSettings(dataset=aloha_gr1, checkpoints=(str(other / "checkpoint-5"),)))[1] == []
+    assert read_contenders(EvaluateSettings(dataset=aloha_gr1, checkpoints=(str(other / "checkpoint-5"),)))[1] == []
 
 
 def test_a_server_is_for_this_machine_unless_told_otherwise(tmp_path: Path) -> None:

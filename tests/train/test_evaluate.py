@@ -17,12 +17,12 @@ from millrace import cli
 from millrace.commands.evaluate import print_evaluation
 from millrace.train.episodes import EpisodeReader
 from millrace.train.errors import EvaluationError, SettingsError
-from millrace.train.evaluate import contenders, evaluate
+from millrace.train.evaluate import evaluate, read_contenders
 from millrace.train.evaluate_settings import EvaluateSettings
 from millrace.train.groot import require_groot
 from millrace.train.open_loop import GroupTrace, Trace, trace_episode
 from millrace.train.plots import PlotFolder
-from millrace.train.scores import Evaluation, Score, pool
+from millrace.train.scores import Evaluation, Score, pool_scores
 from millrace.train.training_dataset import TrainingDataset
 from support.demonstrator import GROUPS, HORIZON, open_confused, open_demonstrator, recorded, write_checkpoint
 from support.synthetic import edit_json, edit_jsonl
@@ -41,7 +41,7 @@ def settings(dataset: Path, *checkpoints: Path, **options: Any) -> EvaluateSetti
 
 
 def run(asked: EvaluateSettings, open_policy: Any = open_demonstrator) -> Evaluation:
-    return evaluate(asked, contenders(asked)[0], open_policy)
+    return evaluate(asked, read_contenders(asked)[0], open_policy)
 
 
 def expected_hold(dataset: Path, group: str, *, horizon: int) -> tuple[float, float]:
@@ -86,7 +86,7 @@ def test_errors_are_those_of_the_policy_and_the_best_checkpoint_is_named(aloha_g
 def test_gaps_between_the_steps_of_a_chunk_are_kept(aloha_gr1: Path, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint-0", action={"delta_indices": [1, 3, 5]})
     asked = settings(aloha_gr1, folder)
-    policy = open_demonstrator(asked, contenders(asked)[0][0])
+    policy = open_demonstrator(asked, read_contenders(asked)[0][0])
     reader = EpisodeReader(TrainingDataset.open(aloha_gr1), policy.config, policy.read_frames)
     trace = trace_episode(policy, reader, 0, horizon=3)
     assert trace.steps.tolist() == [0, 5, 10, 15]
@@ -100,7 +100,7 @@ def test_before_the_first_row_there_is_the_first_row(aloha_gr1: Path, tmp_path: 
         tmp_path / "checkpoint-0", video={"delta_indices": [-2, 0]}, state={"delta_indices": [-1, 0]}
     )
     asked = settings(aloha_gr1, folder)
-    policy = open_demonstrator(asked, contenders(asked)[0][0])
+    policy = open_demonstrator(asked, read_contenders(asked)[0][0])
     reader = EpisodeReader(TrainingDataset.open(aloha_gr1), policy.config, policy.read_frames)
     seen = reader.observe(reader.read(0), np.array([0, 3]))
     frames = policy.read_frames(reader.dataset.video_path(0, "ego_view"), np.arange(4))
@@ -134,7 +134,7 @@ def test_the_first_of_an_episodes_tasks_is_told(aloha_gr1: Path, tmp_path: Path)
     for key in ("task", "annotation.human.task_description"):
         folder = write_checkpoint(tmp_path / f"{key}/checkpoint-0", language={"modality_keys": [key]})
         asked = settings(dataset, folder)
-        policy = open_demonstrator(asked, contenders(asked)[0][0])
+        policy = open_demonstrator(asked, read_contenders(asked)[0][0])
         recording = EpisodeReader(TrainingDataset.open(dataset), policy.config, policy.read_frames).read(1)
         assert recording.texts == (task,) * LENGTHS_20_HZ[1]
 
@@ -142,8 +142,8 @@ def test_the_first_of_an_episodes_tasks_is_told(aloha_gr1: Path, tmp_path: Path)
 def test_a_group_without_a_state_has_nothing_to_hold() -> None:
     score = Score(num_values=1, mse=1.0, mae=1.0, hold_mse=3.0, hold_mae=2.0)
     wider = Score(num_values=3, mse=2.0, mae=1.5, hold_mse=4.0, hold_mae=1.0)
-    assert pool([score, wider]) == Score(num_values=4, mse=1.75, mae=1.375, hold_mse=3.75, hold_mae=1.25)
-    assert pool([score, Score(num_values=1, mse=0, mae=0)]).hold_mse is None
+    assert pool_scores([score, wider]) == Score(num_values=4, mse=1.75, mae=1.375, hold_mse=3.75, hold_mae=1.25)
+    assert pool_scores([score, Score(num_values=1, mse=0, mae=0)]).hold_mse is None
 
 
 def test_a_picture_shows_every_joint_of_every_group(aloha_gr1: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_no_better_than_holding_still_is_said(aloha_gr1: Path, tmp_path: Path) -
 def test_a_dataset_that_lacks_what_the_checkpoint_takes_is_an_error(aloha_gr1: Path, checkpoint: Path) -> None:
     def reads(**modalities: Any) -> None:
         number = len(list(checkpoint.parent.iterdir()))
-        contenders(settings(aloha_gr1, write_checkpoint(checkpoint.parent / f"checkpoint-{number}", **modalities)))
+        read_contenders(settings(aloha_gr1, write_checkpoint(checkpoint.parent / f"checkpoint-{number}", **modalities)))
 
     with pytest.raises(millrace.MillraceError, match=r"'wrist' is not a camera of .* Known: ego_view"):
         reads(video={"modality_keys": ["wrist"]})
@@ -200,16 +200,16 @@ def test_other_widths_than_in_the_statistics_are_an_error(aloha_gr1: Path, check
         checkpoint / "statistics.json", lambda tags: tags["new_embodiment"]["action"]["left_hand"]["min"].append(0.0)
     )
     with pytest.raises(EvaluationError, match=r"checkpoint-0: action group left_hand has 7 values in its stat.*, 6 in"):
-        contenders(settings(aloha_gr1, checkpoint))
+        read_contenders(settings(aloha_gr1, checkpoint))
 
 
 def test_horizons_must_be_the_same_to_compare(aloha_gr1: Path, checkpoint: Path, tmp_path: Path) -> None:
     short = write_checkpoint(tmp_path / "checkpoint-1", action={"delta_indices": [0, 1]})
     with pytest.raises(SettingsError, match=r"horizons differ: 4 of .*, 2 of .*To compare alike pass --horizon 2"):
-        contenders(settings(aloha_gr1, checkpoint, short))
-    assert len(contenders(settings(aloha_gr1, checkpoint, short, horizon=2))[0]) == 2
+        read_contenders(settings(aloha_gr1, checkpoint, short))
+    assert len(read_contenders(settings(aloha_gr1, checkpoint, short, horizon=2))[0]) == 2
     with pytest.raises(SettingsError, match=r"--horizon 3: .*checkpoint-1 predicts 2 steps"):
-        contenders(settings(aloha_gr1, checkpoint, short, horizon=3))
+        read_contenders(settings(aloha_gr1, checkpoint, short, horizon=3))
 
 
 def _has_groot() -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from millrace.commands.evaluate import Evaluate
 from millrace.train.errors import SettingsError
-from millrace.train.evaluate import contenders
+from millrace.train.evaluate import read_contenders
 from millrace.train.evaluate_settings import EvaluateSettings, ServerAddress
 
 
@@ -38,16 +38,16 @@ def test_flags_that_make_no_sense_are_errors(paths: tuple[str, ...], flags: dict
 
 def test_episodes_are_chosen_by_number_and_range() -> None:
     asked = asking(7, slice(0, 3))
-    assert asked.chosen([0, 2, 3, 7, 8]) == (0, 2, 7)
-    assert asking().chosen([4, 2]) == (2, 4)
+    assert asked.select_episodes([0, 2, 3, 7, 8]) == (0, 2, 7)
+    assert asking().select_episodes([4, 2]) == (2, 4)
     with pytest.raises(SettingsError, match=r"--episodes: out has no episode 7; it has 3, the last is 9"):
-        asked.chosen([0, 1, 9])
+        asked.select_episodes([0, 1, 9])
     with pytest.raises(SettingsError, match="--episodes selects none of the 2 episodes of out"):
-        asking(slice(5, 6)).chosen([0, 1])
+        asking(slice(5, 6)).select_episodes([0, 1])
 
 
 def test_a_server_is_one_address() -> None:
     assert ServerAddress.parse("127.0.0.1:5555") == ServerAddress("127.0.0.1", 5555)
     asked = EvaluateSettings(dataset=Path("out"), server=ServerAddress("h", 1))
     assert asked.in_process
-    assert [contender.name for contender in contenders(asked)[0]] == ["h:1"]
+    assert [contender.name for contender in read_contenders(asked)[0]] == ["h:1"]

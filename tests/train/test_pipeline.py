@@ -15,7 +15,7 @@ from millrace.commands.pipeline_file import PipelineFile
 from millrace.commands.pipeline_steps import read_steps
 from millrace.engine.errors import RecipeProblems
 from millrace.train.errors import SettingsError, TrainError
-from millrace.train.pipeline import Step, outlook, run_steps
+from millrace.train.pipeline import Step, review_steps, run_steps
 from support.synthetic import write_dataset
 
 
@@ -252,7 +252,7 @@ def test_what_follows_a_changed_step_is_done_again(tmp_path: Path) -> None:
     files, record = Files(tmp_path), tmp_path / "record.json"
     run_steps(files.steps("a", "b", "c"), record, tell=print)
     steps = [*files.steps("a"), *files.steps("a", "b", letter="!")[1:], *files.steps("a", "b", "c")[2:]]
-    assert [done for _, done in outlook(steps, record)] == [True, False, False]
+    assert [done for _, done in review_steps(steps, record)] == [True, False, False]
     run_steps(steps, record, tell=print)
     assert files.done == ["a", "b", "c", "b", "c"]
     assert (tmp_path / "c").read_text() == "ab!c"

@@ -14,14 +14,14 @@ from millrace.train.errors import OtherRun, SettingsError
 from millrace.train.run_folder import (
     COMPLETE,
     RunIdentity,
-    begun,
     check_identity,
+    claim_run_folder,
     complete_checkpoints,
     dataset_digest,
-    make_durable,
+    flush_checkpoint,
     mark_complete,
-    newest_complete,
-    robot_of,
+    newest_checkpoint,
+    read_robot_name,
 )
 from support.synthetic import edit_json
 
@@ -45,16 +45,16 @@ def checkpoint(folder: Path, step: int, *, complete: bool = True) -> Path:
 
 
 def begin(folder: Path, *, overwrite: bool = False, **changes: Any) -> None:
-    with begun(folder, IDENTITY.model_copy(update=changes), overwrite=overwrite):
+    with claim_run_folder(folder, IDENTITY.model_copy(update=changes), overwrite=overwrite):
         pass
 
 
 def test_a_half_written_checkpoint_is_never_the_newest(tmp_path: Path) -> None:
-    assert newest_complete(tmp_path) is None
+    assert newest_checkpoint(tmp_path) is None
     checkpoint(tmp_path, 900)
     newest = checkpoint(tmp_path, 1000)
     checkpoint(tmp_path, 1500, complete=False)
-    assert newest_complete(tmp_path) == newest
+    assert newest_checkpoint(tmp_path) == newest
 
 
 def test_old_checkpoints_go_once_the_new_one_is_complete(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_checkpoint_is_on_the_disk_before_its_mark_is(tmp_path: Path, monkeypa
         synced.append((path, (newest / COMPLETE).exists(), (old / COMPLETE).exists()))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    make_durable(newest)
+    flush_checkpoint(newest)
     assert {path for path, *_ in synced} == {*files, newest / "experiment_cfg", newest, tmp_path}
     synced.clear()
     mark_complete(newest, keep=1)
@@ -98,10 +98,10 @@ def test_storage_that_cannot_sync_folders_is_trained_on_all_the_same(
 
     is_full = False
     monkeypatch.setattr(os, "fsync", refuse)
-    make_durable(tmp_path / "checkpoint-2")
+    flush_checkpoint(tmp_path / "checkpoint-2")
     is_full = True
     with pytest.raises(OSError, match="refused"):
-        make_durable(tmp_path / "checkpoint-2")
+        flush_checkpoint(tmp_path / "checkpoint-2")
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_a_damaged_identity_is_an_error(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
-        begun(tmp_path, IDENTITY, overwrite=False),
+        claim_run_folder(tmp_path, IDENTITY, overwrite=False),
         pytest.raises(OutputBusy, match="is being written by another run"),
-        begun(tmp_path, IDENTITY, overwrite=False),
+        claim_run_folder(tmp_path, IDENTITY, overwrite=False),
     ):
         pass
 
@@ -184,7 +184,7 @@ def test_a_dataset_is_known_by_its_contents(aloha_gr1: Path, tmp_path: Path) -> 
     assert dataset_digest(copy) == dataset_digest(aloha_gr1)
     edit_json(copy / "millrace.json", lambda manifest: manifest.update(files=manifest["files"][:-1]))
     assert dataset_digest(copy) != dataset_digest(aloha_gr1)
-    assert robot_of(copy) == read_meta(copy, "info.json")["robot_type"] == "gr1"
+    assert read_robot_name(copy) == read_meta(copy, "info.json")["robot_type"] == "gr1"
     (copy / "millrace.json").write_text("{}")
     with pytest.raises(SettingsError, match=r"millrace\.json: files: Field required"):
         dataset_digest(copy)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from conftest import data_path, video_path
 from millrace.embodiments.errors import UnknownName
 from millrace.engine.errors import FrameCountMismatch, VideoError
-from millrace.train.shards import NUM_COMPARED, FrameReader, FrameStock, rows_of_steps, step_columns, visits
+from millrace.train.shards import NUM_COMPARED, FrameReader, FrameStock, group_visits, read_step_columns, step_rows
 from millrace.train.training_dataset import TrainingDataError, TrainingDataset
 from support.barcode import read
 from support.synthetic import (
@@ -201,7 +201,7 @@ def test_a_frame_is_let_go_when_it_was_taken_for_the_last_time() -> None:
 
 def test_splits_of_an_episode_that_follow_each_other_are_one_visit() -> None:
     parts = [np.array([5, 1]), np.array([3]), np.array([0]), np.array([2])]
-    found = list(visits(zip([7, 7, 2, 7], parts, strict=True)))
+    found = list(group_visits(zip([7, 7, 2, 7], parts, strict=True)))
     assert [(visit.episode, visit.steps.tolist(), len(visit.splits)) for visit in found] == [
         (7, [5, 1, 3], 2),
         (2, [0], 1),
@@ -211,10 +211,10 @@ def test_splits_of_an_episode_that_follow_each_other_are_one_visit() -> None:
 
 def test_rows_of_steps_as_groot_counts_them() -> None:
     steps = np.array([0, 5])
-    assert rows_of_steps(steps, [-1, 0, 2], num_rows=8).tolist() == [[7, 0, 2], [4, 5, 7]]
-    assert rows_of_steps(steps, [-1, 0, 4], num_rows=8, pad=True).tolist() == [[0, 0, 4], [4, 5, 7]]
+    assert step_rows(steps, [-1, 0, 2], num_rows=8).tolist() == [[7, 0, 2], [4, 5, 7]]
+    assert step_rows(steps, [-1, 0, 4], num_rows=8, pad=True).tolist() == [[0, 0, 4], [4, 5, 7]]
     with pytest.raises(TrainingDataError, match="step 5 needs row 8, but there are 8 rows"):
-        rows_of_steps(steps, [0, 3], num_rows=8)
+        step_rows(steps, [0, 3], num_rows=8)
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_columns_of_every_shape_are_read(table: Path) -> None:
-    found = step_columns(table, ["fixed", "variable", "scalar", "fixed"])
+    found = read_step_columns(table, ["fixed", "variable", "scalar", "fixed"])
     assert found["fixed"].tolist() == [[1, 2], [3, 4], [5, 6]]
     np.testing.assert_array_equal(found["variable"], [[1, 2], [3, np.nan], [5, 6]])
     assert found["scalar"].tolist() == [0, 1, 2]
@@ -245,9 +245,9 @@ def test_only_the_columns_asked_for_are_read(table: Path) -> None:
     content = bytearray(table.read_bytes())
     content[start : start + size] = bytes(size)
     table.write_bytes(content)
-    assert step_columns(table, ["fixed"])["fixed"].shape == (3, 2)
+    assert read_step_columns(table, ["fixed"])["fixed"].shape == (3, 2)
     with pytest.raises(TrainingDataError, match=r"rows\.parquet is truncated or corrupt"):
-        step_columns(table, ["scalar"])
+        read_step_columns(table, ["scalar"])
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_only_the_columns_asked_for_are_read(table: Path) -> None:
 )
 def test_unusable_columns_are_named(column: str, message: str, table: Path) -> None:
     with pytest.raises(TrainingDataError, match=message) as raised:
-        step_columns(table, [column])
+        read_step_columns(table, [column])
     assert str(table) in str(raised.value)
     assert column in str(raised.value)
 
@@ -268,12 +268,12 @@ def test_unusable_columns_are_named(column: str, message: str, table: Path) -> N
 def test_a_column_whose_name_is_no_text_is_an_error(table: Path) -> None:
     table.write_bytes(table.read_bytes().replace(b"scalar", b"\xf1calar"))
     with pytest.raises(TrainingDataError, match=r"rows\.parquet is truncated or corrupt"):
-        step_columns(table, ["fixed"])
+        read_step_columns(table, ["fixed"])
 
 
 def test_missing_rows_are_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match=r"no rows at .*rows\.parquet"):
-        step_columns(tmp_path / "rows.parquet", ["x"])
+        read_step_columns(tmp_path / "rows.parquet", ["x"])
 
 
 def test_a_dataset_says_where_everything_lies(aloha_gr1: Path) -> None:
@@ -284,9 +284,9 @@ def test_a_dataset_says_where_everything_lies(aloha_gr1: Path) -> None:
     assert dataset.joint_slice("state", "left_hand").column("state") == "observation.state"
     assert dataset.annotation_column("annotation.human.task_description") == "task_index"
     assert dataset.task(0).startswith("Pick up")
-    assert [len(step_columns(dataset.rows_path(index), ["action"])["action"]) for index in dataset.lengths] == list(
-        dataset.lengths.values()
-    )
+    assert [
+        len(read_step_columns(dataset.rows_path(index), ["action"])["action"]) for index in dataset.lengths
+    ] == list(dataset.lengths.values())
 
 
 @pytest.mark.parametrize(
@@ -334,5 +334,5 @@ def test_rows_with_a_hole_stay_apart(aloha_gr1: Path, tmp_path: Path) -> None:
     copy = tmp_path / "rows.parquet"
     copy.write_bytes(data_path(aloha_gr1, 0).read_bytes())
     rewrite_parquet(copy, lambda table: pa.concat_tables([table.slice(0, 1), table.slice(2)]))
-    whole, cut = (step_columns(path, ["action"])["action"] for path in (data_path(aloha_gr1, 0), copy))
+    whole, cut = (read_step_columns(path, ["action"])["action"] for path in (data_path(aloha_gr1, 0), copy))
     assert np.array_equal(np.delete(whole, 1, axis=0), cut)

@@ -17,7 +17,7 @@ from millrace.train.train_progress import (
     Started,
     WorkerProcess,
     append_event,
-    shown,
+    show_events,
 )
 from support.train_log import read_events
 
@@ -42,7 +42,7 @@ def reading(step: int, *, memory: int | None = 38_100_000_000) -> MeterReading:
 def test_a_meter_gives_rates_since_the_last_reading() -> None:
     now = 100.0
     meter = Meter(10, clock=lambda: now)
-    with meter.waiting():
+    with meter.measure_wait():
         now = 101.0
     now = 104.0
     assert meter.read(18) == (2.0, 0.25)
@@ -68,7 +68,7 @@ def test_the_log_gives_back_what_was_told(tmp_path: Path) -> None:
 def test_the_terminal_shows_this_run_and_not_the_one_before(tmp_path: Path) -> None:
     append_event(tmp_path, Saved(step=5, checkpoint="out/checkpoint-5"))
     terminal = io.StringIO()
-    with shown(tmp_path, Console(file=terminal, width=40)):
+    with show_events(tmp_path, Console(file=terminal, width=40)):
         for event in (STARTED, reading(10), reading(11), Saved(step=11, checkpoint="out/[checkpoint-11]"), reading(20)):
             append_event(tmp_path, event)
     assert terminal.getvalue().splitlines() == [
@@ -84,7 +84,7 @@ def test_a_line_that_is_still_written_is_waited_for(tmp_path: Path, is_terminal:
     terminal = io.StringIO()
     line = Saved(step=5, checkpoint="out/checkpoint-5").model_dump_json() + "\n"
     console = Console(file=terminal, force_terminal=is_terminal, width=80)
-    with shown(tmp_path, console), (tmp_path / LOG).open("a") as file:
+    with show_events(tmp_path, console), (tmp_path / LOG).open("a") as file:
         file.write(line[:20])
         file.flush()
         time.sleep(2 * SECONDS_BETWEEN_LOOKS)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.dataset.releases import CURRENT, ModelLimits
-from millrace.train.checkpoint_files import Weight, checkpoint_files, read_checkpoint_file
+from millrace.train.checkpoint_files import Weight, open_checkpoint_files, read_checkpoint_file
 from millrace.train.errors import ConfigError
 
 CONFIG, PROCESSOR, EMBODIMENTS = "config.json", "processor_config.json", "embodiment_id.json"
@@ -101,7 +101,7 @@ def read_base(name: str) -> BaseCheckpoint:
     Raises:
         ConfigError: the name leads to no checkpoint of GR00T, or the Hub is out of reach.
     """
-    files = checkpoint_files(name)
+    files = open_checkpoint_files(name)
     config = read_checkpoint_file(name, CONFIG, ModelConfig)
     processor = read_checkpoint_file(name, PROCESSOR, _ProcessorFile).processor_kwargs
     projectors = PROJECTOR_OF_TAG

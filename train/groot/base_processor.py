@@ -15,8 +15,8 @@ OTHER_FILES = ("config.json", "processor_config.json", "embodiment_id.json")
 
 
 @contextmanager
-def without_statistics(base_model: str, tag: str) -> Iterator[str]:
-    """The base model, or where its processor has statistics for a tag, the processor's files without these.
+def strip_statistics(base_model: str, tag: str) -> Iterator[str]:
+    """The base model's name, or a copy of its processor's files without the statistics of a tag, if it has any.
 
     GR00T would replace them anyway, but first compares them with the run's modality config: where that has a relative
     action that the base model's robot had not, it stops.

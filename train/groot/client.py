@@ -1,4 +1,4 @@
-"""A policy in a running GR00T server, which may be gone, stuck, or another one than was thought."""
+"""A policy in a running GR00T server, which may be gone, stuck, or of another tag than expected."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from millrace.train.episodes import Observations
 from millrace.train.errors import EvaluationError
 from millrace.train.evaluate_settings import ServerAddress
-from millrace.train.groot.policy import nested, policy_config, read_frames
+from millrace.train.groot.policy import nest_observations, policy_config, read_frames
 
 WRAPPER_ADVICE = "Was it started with --use-sim-policy-wrapper? Then pass that here too, else do not"
 
 
 class TimedClient(PolicyClient):
-    """GR00T's client with the timeout that it is given; by itself it waits for ever."""
+    """GR00T's client with a timeout; GR00T's own ignores it and waits for ever."""
 
     def _init_socket(self) -> None:
         # Of the context, so that they hold before the socket connects.
@@ -48,7 +48,7 @@ class ServerPolicy:
 
     def act(self, observations: Observations, *, seed: int) -> Mapping[str, NDArray[np.float32]]:
         """Action chunks of the server; its noise cannot be seeded from here."""
-        sent = self._flat(observations) if self._wrapped else nested(observations, self.config)
+        sent = self._flat(observations) if self._wrapped else nest_observations(observations, self.config)
         actions, _ = self._ask("get_action", {"observation": sent, "options": None})
         return {name.removeprefix("action.") if self._wrapped else name: values for name, values in actions.items()}
 

@@ -1,4 +1,4 @@
-"""Which weights a run trains, told by their names alone.
+"""The weights that a run trains, by their names alone.
 
 As gr00t/model/modules/eagle_backbone.py and gr00t/model/gr00t_n1d6/gr00t_n1d6.py, N1.6: all are trained but those that
 a flag freezes; the top layers of the language model are trained whatever the flag says.
@@ -49,7 +49,7 @@ class Component:
         return self.name == TOP_LAYERS or any(prefix.startswith("backbone.") for prefix in PREFIXES[self.name])
 
 
-def components_of(flags: FinetuneFlags, base: BaseCheckpoint) -> tuple[Component, ...] | None:
+def list_components(flags: FinetuneFlags, base: BaseCheckpoint) -> tuple[Component, ...] | None:
     """The parts of a base model; None where the sizes of its weights are unknown."""
     if base.weights is None:
         return None

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from millrace.embodiments.errors import MillraceError
 from millrace.train.groot.processor import BatchProcessor
-from millrace.train.shards import FrameReader, FrameStock, Visit, rows_of_steps, step_columns, visits
+from millrace.train.shards import FrameReader, FrameStock, Visit, group_visits, read_step_columns, step_rows
 from millrace.train.training_dataset import TrainingDataError, TrainingDataset
 
 # Steps processed together: enough to share work, few enough that decoded frames are let go soon.
@@ -86,7 +86,7 @@ class SparseShardedDataset(ShardedSingleStepDataset):
         if "mask" in self.modality_configs:
             shard: list[dict[str, Any]] = super().get_shard(idx)
             return shard
-        return [point for visit in visits(self.sharded_episodes[idx]) for point in self._points(visit)]
+        return [point for visit in group_visits(self.sharded_episodes[idx]) for point in self._points(visit)]
 
     def _points(self, visit: Visit) -> Iterator[dict[str, Any]]:
         meta = self.episode_loader.episodes_metadata[visit.episode]
@@ -110,13 +110,13 @@ class SparseShardedDataset(ShardedSingleStepDataset):
             self.files.joint_slice(part, key).column(part) for part in ("state", "action") for key in self._keys(part)
         ]
         names += [self.files.annotation_column(key) for key in self._keys("language") if key not in LANG_KEYS]
-        columns = step_columns(self.files.rows_path(episode), names)
+        columns = read_step_columns(self.files.rows_path(episode), names)
         num_rows = len(next(iter(columns.values())))
         return StepRows(episode, columns, num_rows, min(num_rows, length))
 
     def _rows(self, rows: StepRows, modality: str, steps: NDArray[np.int64]) -> NDArray[np.int64]:
         deltas = self.modality_configs[modality].delta_indices
-        return rows_of_steps(steps, deltas, num_rows=rows.num_used, pad=self.allow_padding)
+        return step_rows(steps, deltas, num_rows=rows.num_used, pad=self.allow_padding)
 
     def _read_frames(self, rows: StepRows, visit: Visit, camera: str) -> FrameStock:
         wanted = self._rows(rows, "video", visit.steps)

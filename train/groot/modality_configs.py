@@ -15,29 +15,29 @@ from gr00t.data.types import ModalityConfig
 
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.train.errors import ConfigError
-from millrace.train.run_folder import RunIdentity, dataset_digest, robot_of
+from millrace.train.run_folder import RunIdentity, dataset_digest, read_robot_name
 from millrace.train.settings import FinetuneSettings
 
 # Tags that GR00T has configs for itself, before anybody's files are imported.
 BUILT_IN = frozenset(MODALITY_CONFIGS)
 
 
-def identity(settings: FinetuneSettings) -> RunIdentity:
-    """What a run trains, on what."""
-    config = registered_config(settings)
+def make_identity(settings: FinetuneSettings) -> RunIdentity:
+    """The identity of a run: what it trains, on what."""
+    config = register_run_config(settings)
     return RunIdentity(
         base_model=settings.base_model_path,
         datasets=tuple(map(str, settings.datasets)),
         digests=tuple(map(dataset_digest, settings.datasets)),
         embodiment_tag=settings.embodiment_tag,
-        robot=", ".join(sorted({robot_of(dataset) for dataset in settings.datasets})),
+        robot=", ".join(sorted({read_robot_name(dataset) for dataset in settings.datasets})),
         action_horizon=len(config["action"].delta_indices),
         modality_keys=tuple(f"{name}.{key}" for name, modality in config.items() for key in modality.modality_keys),
     )
 
 
-def registered_config(settings: FinetuneSettings) -> Mapping[str, ModalityConfig]:
-    """The config of the run's tag, registered with GR00T in this process.
+def register_run_config(settings: FinetuneSettings) -> Mapping[str, ModalityConfig]:
+    """Register the config of the run's tag with GR00T in this process, and return it.
 
     GR00T's own for the tags that it has one for; else --modality-config-path, or the datasets' modality_config.py,
     whichever tag that names: GR1, which GR00T cannot finetune by itself, gets the datasets' so.

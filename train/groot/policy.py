@@ -1,4 +1,4 @@
-"""GR00T's own policy, from a checkpoint or in a running server, as an evaluation wants it."""
+"""GR00T's own policy, from a checkpoint or in a running server, as `Policy`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +37,7 @@ class CheckpointPolicy:
     def act(self, observations: Observations, *, seed: int) -> Mapping[str, NDArray[np.float32]]:
         """Action chunks, in the units of the data."""
         torch.manual_seed(seed)
-        actions, _ = self._policy.get_action(nested(observations, self.config))
+        actions, _ = self._policy.get_action(nest_observations(observations, self.config))
         return dict(actions)
 
     def read_frames(self, path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -69,13 +69,13 @@ def load_policy(name: str, tag: str, *, device: str) -> Gr00tPolicy:
 
 
 def policy_config(config: Mapping[str, ModalityConfig]) -> GrootConfig:
-    """GR00T's modality config as the rest of Millrace knows it."""
+    """GR00T's modality config as a `GrootConfig`."""
     return GrootConfig(
         {name: GrootModality(tuple(entry.modality_keys), tuple(entry.delta_indices)) for name, entry in config.items()}
     )
 
 
-def nested(observations: Observations, config: GrootConfig) -> dict[str, Any]:
+def nest_observations(observations: Observations, config: GrootConfig) -> dict[str, Any]:
     """Observations as Gr00tPolicy takes them; each text is a list, of one step."""
     (language,) = config.keys("language")
     return {

@@ -26,7 +26,7 @@ MAX_TEXTS = 4096
 
 
 class BatchProcessor:
-    """What Gr00tN1d6Processor makes of each of many steps of one embodiment, state and action worked on together."""
+    """Gr00tN1d6Processor for many steps of one embodiment, state and action of all steps at once."""
 
     def __init__(self, processor: Gr00tN1d6Processor) -> None:
         self.processor = processor
@@ -34,7 +34,7 @@ class BatchProcessor:
 
     @classmethod
     def of(cls, processor: Any) -> "BatchProcessor | None":
-        """None for a processor that is not exactly GR00T's: what it does differently is not known."""
+        """The batch processor for one of GR00T's; None for other types, which may do other things."""
         parts = (processor, getattr(processor, "state_action_processor", None), getattr(processor, "collator", None))
         is_known = tuple(map(type, parts)) == (Gr00tN1d6Processor, StateActionProcessor, Gr00tN1d6DataCollator)
         return cls(processor) if is_known else None
@@ -174,7 +174,7 @@ class CachingCollator(Gr00tN1d6DataCollator):
         return resized
 
     def _tokenized(self, text: str, images: Sequence[Image.Image]) -> torch.Tensor | None:
-        """Token ids of a text with places for its pictures; None where it does not use each of them once."""
+        """Token ids of a text with places for its images; None where it does not use each of them once."""
         key = text, tuple(image.size for image in images)
         if key not in self._token_ids:
             alone = self.processor(text=[text], images=list(images), return_tensors="pt", padding=True)
@@ -195,7 +195,7 @@ class CachingCollator(Gr00tN1d6DataCollator):
         return {"input_ids": ids, "attention_mask": attention}
 
     def _normalized(self, images: Sequence[Image.Image]) -> list[torch.Tensor]:
-        """(1, 3, H, W) float32 each, of pictures of one size."""
+        """(1, 3, H, W) float32 each, of images of one size."""
         rules = self.processor.image_processor
         # As GR00T's: x / 255 is normalised in one step, so the scale goes into mean and deviation.
         mean, std = (
@@ -211,7 +211,7 @@ class CachingCollator(Gr00tN1d6DataCollator):
 
 
 class Views(list[torch.Tensor]):
-    """The parts of a tensor along its first axis, as GR00T hands pictures over; one tensor for another process."""
+    """The slices of a tensor along its first axis, as GR00T passes images; pickled as one tensor."""
 
     def __init__(self, whole: torch.Tensor) -> None:
         super().__init__(_parts(whole))

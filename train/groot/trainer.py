@@ -18,11 +18,11 @@ from gr00t.utils.initial_actions import INITIAL_ACTIONS_FILENAME, save_initial_a
 from omegaconf import OmegaConf
 from transformers import TrainerCallback, set_seed
 
-from millrace.train.frames import write_frames
-from millrace.train.groot.base_processor import without_statistics
+from millrace.train.framings import write_framings
+from millrace.train.groot.base_processor import strip_statistics
 from millrace.train.groot.config import groot_config, training_arguments
 from millrace.train.groot.loader import SparseShardedDataset
-from millrace.train.groot.modality_configs import registered_config
+from millrace.train.groot.modality_configs import register_run_config
 from millrace.train.groot.processor import CachingCollator
 from millrace.train.settings import FinetuneSettings
 from millrace.train.train_progress import Meter, MeterReading
@@ -37,7 +37,7 @@ def train_groot(worker: Worker) -> None:
         WorldMismatch: the trainer does not see the other workers.
     """
     settings = worker.settings
-    registered_config(settings)
+    register_run_config(settings)
     config = groot_config(settings)
     set_seed(config.data.seed)
     config.validate()
@@ -71,26 +71,26 @@ class MeteredTrainer(Gr00tTrainer):
             # From here on: loader processes take a minute to start, which says nothing of the steps to come.
             self.meter = Meter(self.state.global_step)
             return first
-        with self.meter.waiting():
+        with self.meter.measure_wait():
             return super().get_batch_samples(*args, **kwargs)
 
 
-class TellWorker(TrainerCallback):
-    """Passes on what the trainer logs and saves; to be added last, as then a checkpoint has all its files."""
+class WorkerCallback(TrainerCallback):
+    """Reports to the worker what the trainer logs and saves; added last, as a checkpoint then has all its files."""
 
     def __init__(self, worker: Worker, trainer: MeteredTrainer) -> None:
         self.worker, self.trainer = worker, trainer
         self.last: MeterReading | None = None
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Pass on a step's loss; what is logged at the end has none."""
+        """Report a step's loss; the last log has none."""
         meter, step = self.trainer.meter, state.global_step
         if meter is not None and logs and "loss" in logs:
             rate = logs.get("learning_rate", 0.0)
             self.last = self.worker.log(meter, step=step, loss=logs["loss"], learning_rate=rate)
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Pass on that this rank has saved."""
+        """Report that this rank has saved."""
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         self.worker.save(checkpoint, self._whole_parameters(model), self.last)
 
@@ -129,7 +129,7 @@ def _with_our_data(kind: Any, settings: FinetuneSettings) -> Any:
 
 def _base_for_processor(settings: FinetuneSettings) -> AbstractContextManager[str]:
     if settings.override_pretraining_statistics:
-        return without_statistics(settings.base_model_path, settings.tag)
+        return strip_statistics(settings.base_model_path, settings.tag)
     return nullcontext(settings.base_model_path)
 
 
@@ -178,14 +178,14 @@ def _trainer(pipeline: Any, config: Config, worker: Worker) -> MeteredTrainer:
             processor_dir=worker.folder / "processor",
         )
     )
-    trainer.add_callback(TellWorker(worker, trainer))
+    trainer.add_callback(WorkerCallback(worker, trainer))
     return trainer
 
 
 def _write_notes(notes: Path, config: Config, worker: Worker) -> None:
     """What run() leaves beside the checkpoints, for those who look for it there."""
     config.save(notes / "config.yaml")
-    write_frames(notes, worker.settings.datasets)
+    write_framings(notes, worker.settings.datasets)
     values = OmegaConf.create(config.__dict__)
     values["max_steps"], values["save_steps"] = config.training.max_steps, config.training.save_steps
     OmegaConf.save(values, notes / "conf.yaml", resolve=True)

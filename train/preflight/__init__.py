@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a run, told before Ray starts, all at once, each with its remedy; and its plan.
+"""Check all of a run before Ray starts: every problem at once, each with its remedy; and the run's plan.
 
 The data is judged by millrace.engine.validate, the rest by the checks of millrace.train.preflight.run_checks.
 """
@@ -11,18 +11,18 @@ from millrace.engine.validate import Progress
 from millrace.engine.validate.training import model_limit_problems, sharding_problems
 from millrace.train.errors import BatchError, ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint, read_base
-from millrace.train.groot.components import components_of
+from millrace.train.groot.components import list_components
 from millrace.train.preflight.data import TrainedDataset, data_problems, kept_statistics_problems, open_dataset
-from millrace.train.preflight.machine import Machine, look_at_machine
-from millrace.train.preflight.needs import Needs, need_problems, needs_of
+from millrace.train.preflight.machine import Machine, probe_machine
+from millrace.train.preflight.needs import Needs, estimate_needs, need_problems
 from millrace.train.preflight.resources import ModelSize
 from millrace.train.preflight.run_checks import CHECKS, make_run_problem
-from millrace.train.preflight.run_plan import Plan, plan_of
+from millrace.train.preflight.run_plan import Plan, plan_run
 from millrace.train.preflight.surroundings import gpu_problems, model_problems, package_problems, setting_problems
-from millrace.train.preflight.trained_robot import TrainedConfig, agreement_problems, tag_problems, trained_config
+from millrace.train.preflight.trained_robot import TrainedConfig, agreement_problems, read_trained_config, tag_problems
 from millrace.train.settings import FinetuneSettings
 
-__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "look_at_machine", "preflight"]
+__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "preflight", "probe_machine"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def preflight(
     machine: Machine | None = None,
     on_progress: Progress = lambda stage, num_done, num_all: None,
 ) -> Preflight:
-    """Judge a run; what is wrong becomes a Problem, nothing is raised, and nothing is written.
+    """Check a run; what is wrong becomes a Problem, nothing is raised, and nothing is written.
 
     Args:
         settings: Of the run.
@@ -49,9 +49,9 @@ def preflight(
         on_progress: As millrace.engine.validate's: told how far the datasets are read.
     """
     decoder = settings.video_backend if settings.stock_loader else None
-    here = machine or look_at_machine(settings.run_folder, decoder=decoder)
+    here = machine or probe_machine(settings.run_folder, decoder=decoder)
     base, found = _read_base(settings.base_model_path)
-    config, unread = trained_config(settings)
+    config, unread = read_trained_config(settings)
     found += [*tag_problems(settings, base), *unread, *agreement_problems(settings, config)]
     datasets = [dataset for path in settings.datasets if (dataset := open_dataset(path, config)) is not None]
     for path in dict.fromkeys(settings.datasets):
@@ -60,8 +60,8 @@ def preflight(
     for dataset in datasets:
         found += _fit_problems(settings, dataset, config=config, base=base)
     found += [*setting_problems(settings), *package_problems(settings, here), *gpu_problems(settings, here)]
-    parts = None if base is None else components_of(settings, base)
-    needs = needs_of(settings, datasets, base=base, model=None if parts is None else ModelSize.of(parts))
+    parts = None if base is None else list_components(settings, base)
+    needs = estimate_needs(settings, datasets, base=base, model=None if parts is None else ModelSize.of(parts))
     found += [*model_problems(settings, base, here), *need_problems(settings, needs, here)]
     plan = _plan(settings, datasets, base=base, needs=needs)
     return Preflight(tuple(found), plan)
@@ -95,6 +95,6 @@ def _plan(
     if base is None or not trained:
         return None
     try:
-        return plan_of(settings, trained, base=base, needs=needs)
+        return plan_run(settings, trained, base=base, needs=needs)
     except BatchError:
         return None

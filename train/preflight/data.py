@@ -16,7 +16,7 @@ from millrace.engine.dataset.releases import CURRENT, VideoBackend
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.validate import Progress, validate
-from millrace.train.checkpoint_files import STATISTICS, checkpoint_files, read_widths
+from millrace.train.checkpoint_files import STATISTICS, open_checkpoint_files, read_widths
 from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.run_checks import make_run_problem
@@ -33,7 +33,7 @@ REWRITTEN = frozenset((Path(STATS), Path(RELATIVE_STATS)))
 
 @dataclass(frozen=True, eq=False)
 class TrainedDataset:
-    """A dataset whose episodes can be counted; config: None where it cannot be told."""
+    """A dataset whose episodes can be counted; config: None where unknown."""
 
     path: Path
     metadata: Metadata
@@ -50,8 +50,8 @@ class TrainedDataset:
         return Sharding(self.steps, settings.shard_size, settings.episode_sampling_rate)
 
     @property
-    def num_pictures(self) -> int:
-        """Pictures of one step, of all cameras."""
+    def num_images(self) -> int:
+        """Images of one step, of all cameras."""
         if self.config is None or "video" not in self.config.modalities:
             return len(self.metadata.cameras)
         video = self.config.modalities["video"]
@@ -73,7 +73,7 @@ def open_dataset(path: Path, config: TrainedConfig) -> TrainedDataset | None:
 def data_problems(
     path: Path, config: TrainedConfig, *, video_backend: VideoBackend | None, on_progress: Progress
 ) -> Iterator[Problem]:
-    """Everything that millrace.engine.validate finds but notes, one problem for each check.
+    """All that `validate` finds, except notes, one problem for each check.
 
     video_backend: the decoder of GR00T's own loader, where that is asked for.
     """
@@ -97,7 +97,7 @@ def kept_statistics_problems(
     if settings.override_pretraining_statistics or dataset.config is None:
         return
     try:
-        known = read_widths(base.name).get(settings.tag) if checkpoint_files(base.name).path(STATISTICS) else None
+        known = read_widths(base.name).get(settings.tag) if open_checkpoint_files(base.name).path(STATISTICS) else None
     except ConfigError as error:
         yield make_run_problem("base-statistics", str(error))
         return

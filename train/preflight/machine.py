@@ -1,4 +1,4 @@
-"""What this machine has, as far as a run depends on it."""
+"""Probe what a run needs of this machine."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ class GpuCard:
 
 @dataclass(frozen=True)
 class Machine:
-    """What preflight judges a run by.
+    """The machine's hardware, packages and logins that preflight checks.
 
     Args:
         memory_bytes: Memory that is available now, within the limits of the container.
@@ -54,7 +54,7 @@ class Machine:
     why_not_writable: str | None
 
 
-def look_at_machine(output: Path, *, decoder: str | None = None) -> Machine:
+def probe_machine(output: Path, *, decoder: str | None = None) -> Machine:
     """This machine.
 
     Args:
@@ -97,7 +97,7 @@ def visible_gpus(environ: Mapping[str, str]) -> tuple[GpuCard, ...]:
 
 
 def why_not_importable(package: str) -> str | None:
-    """None where a fresh interpreter imports it, else the reason, in a line."""
+    """Why a fresh interpreter cannot import a package, in a line; None if it can."""
     if find_spec(package) is None:
         return f"the package {package} is not installed"
     try:
@@ -141,7 +141,7 @@ def _has_key(file: Path, host: str) -> bool:
 
 
 def why_not_writable(folder: Path) -> str | None:
-    """None where files can be made in an existing folder."""
+    """Why no file can be made in an existing folder; None if one can."""
     if not folder.is_dir():
         return f"{folder} is a file"
     return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written by this user"

@@ -15,9 +15,9 @@ from millrace.train.preflight.resources import (
     Sharing,
     checkpoint_bytes,
     gpu_bytes,
+    image_bytes,
     loader_bytes,
     padded_bytes,
-    picture_bytes,
 )
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.run_folder import complete_checkpoints
@@ -55,15 +55,15 @@ class Needs:
         return self.checkpoint * self.num_checkpoints
 
 
-def needs_of(
+def estimate_needs(
     settings: FinetuneSettings,
     datasets: Sequence[TrainedDataset],
     *,
     base: BaseCheckpoint | None,
     model: ModelSize | None,
 ) -> Needs:
-    """By the formulas of millrace.train.preflight.resources; where the base model is unknown, of the released one."""
-    sharing = sharing_of(settings)
+    """Estimate by the formulas of resources.py; where the base model is unknown, for the released one."""
+    sharing = choose_sharing(settings)
     per_device = math.ceil(settings.global_batch_size / settings.gradient_accumulation_steps / settings.num_workers)
     num_saves = math.ceil(settings.max_steps / settings.save_steps)
     per_gpu = None
@@ -79,14 +79,14 @@ def needs_of(
     )
 
 
-def sharing_of(settings: FinetuneSettings) -> Sharing:
-    """How the workers of a run share the optimizer."""
+def choose_sharing(settings: FinetuneSettings) -> Sharing:
+    """The way in which the workers of a run share the optimizer."""
     return Sharing(settings.num_workers, settings.deepspeed_stage if settings.uses_deepspeed else 0)
 
 
 def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:
     limits, side = (CURRENT.limits, CURRENT.image_side) if base is None else (base.limits, base.image_side)
-    sample = padded_bytes(limits) + dataset.num_pictures * picture_bytes(side)
+    sample = padded_bytes(limits) + dataset.num_images * image_bytes(side)
     # GR00T's own loader decodes whole episodes.
     decoded = dataset.episode_bytes if settings.stock_loader else 0
     return loader_bytes(sample, shard_steps=dataset.cut(settings).steps_per_shard) + decoded

@@ -72,8 +72,8 @@ def checkpoint_bytes(model: ModelSize | None, sharing: Sharing) -> float:
     return 2 * model.num_values * BF16 + model.num_trained * (FP32 + ADAM)
 
 
-def picture_bytes(side: int) -> int:
-    """One picture of a processed sample, (side, side, 3) uint8."""
+def image_bytes(side: int) -> int:
+    """Bytes of one image of a processed sample, (side, side, 3) uint8."""
     return side**2 * 3
 
 

@@ -1,4 +1,4 @@
-"""What a run would do, in numbers."""
+"""The plan of a run, in numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from millrace.engine.dataset.sharding import Sharding
 from millrace.train.batch import BatchPlan
 from millrace.train.groot.base_model import BaseCheckpoint
-from millrace.train.groot.components import Component, components_of
+from millrace.train.groot.components import Component, list_components
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.needs import Needs
 from millrace.train.preflight.resources import ModelSize, training_seconds
@@ -16,7 +16,7 @@ from millrace.train.settings import FinetuneSettings
 
 @dataclass(frozen=True)
 class DatasetPlan:
-    """One dataset's part in a run. share: of the samples."""
+    """One dataset's share of a run. share: of the samples."""
 
     path: Path
     num_episodes: int
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def num_samples(self) -> int:
-        """Drawn in the whole run."""
+        """Samples drawn in the whole run."""
         return self.max_steps * self.batch.global_size
 
     @property
@@ -72,7 +72,7 @@ class Plan:
         return training_seconds(self.num_samples, num_gpus=self.batch.num_workers)
 
 
-def plan_of(
+def plan_run(
     settings: FinetuneSettings, datasets: Sequence[TrainedDataset], *, base: BaseCheckpoint, needs: Needs
 ) -> Plan:
     """What a run would do.
@@ -82,7 +82,7 @@ def plan_of(
     """
     return Plan(
         base=base.name,
-        components=components_of(settings, base),
+        components=list_components(settings, base),
         batch=BatchPlan.of(settings),
         datasets=_dataset_plans(settings, datasets),
         needs=needs,

@@ -24,7 +24,7 @@ _Described = TypeAdapter(dict[str, GrootModality] | None)
 
 @dataclass(frozen=True)
 class TrainedConfig:
-    """The modality config of a run. source: its file, or GR00T; config: None where it cannot be told."""
+    """The modality config of a run. source: its file, or GR00T; config: None where unknown."""
 
     source: str
     config: GrootConfig | None
@@ -52,7 +52,7 @@ def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Ite
         yield make_run_problem("tag-projector", message)
 
 
-def trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[Problem]]:
+def read_trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[Problem]]:
     """The modality config of a run, and why it could not be read."""
     if CURRENT.has_config(settings.embodiment_tag):
         return _run_for(f"{CURRENT.name}'s config of {settings.embodiment_tag}", settings.tag)

@@ -9,7 +9,7 @@ from millrace.engine.convert import plan_conversion
 from millrace.engine.output.card import dataset_card
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.video.framing import Framing, manifest_framings
-from millrace.train.frames import FRAMES, NOTES, read_framings, write_frames
+from millrace.train.framings import FRAMES, NOTES, read_framings, write_framings
 from millrace.train.serve import ServeSettings
 from support.demonstrator import write_checkpoint
 
@@ -51,7 +51,7 @@ def test_the_manifest_tells_how_pictures_became_square(aloha_gr1: Path, tmp_path
 def test_a_server_says_how_live_frames_must_look(aloha_gr1: Path, tmp_path: Path) -> None:
     settings = ServeSettings(checkpoint=str(write_checkpoint(tmp_path / "c")))
     assert settings.frame_lines() == ()
-    write_frames(tmp_path / "c" / NOTES, (aloha_gr1, aloha_gr1, tmp_path))
+    write_framings(tmp_path / "c" / NOTES, (aloha_gr1, aloha_gr1, tmp_path))
     assert settings.frame_lines() == (
         "frames: trained on 64x64, cropped to the centre square of 96x64; crop live frames alike",
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.train.checkpoint_files import HubCheckpoint, LocalCheckpoint, checkpoint_files
+from millrace.train.checkpoint_files import HubCheckpoint, LocalCheckpoint, open_checkpoint_files
 from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import read_base
 from millrace.train.preflight import preflight
@@ -64,9 +64,9 @@ def test_a_cached_model_without_weights_is_read_without_them(hub_cache: Path) ->
 
 def test_a_folder_comes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_base(tmp_path / "nvidia/GR00T-N1.6-3B")
-    assert isinstance(checkpoint_files("nvidia/GR00T-N1.6-3B"), HubCheckpoint)
+    assert isinstance(open_checkpoint_files("nvidia/GR00T-N1.6-3B"), HubCheckpoint)
     monkeypatch.chdir(tmp_path)
-    assert isinstance(checkpoint_files("nvidia/GR00T-N1.6-3B"), LocalCheckpoint)
+    assert isinstance(open_checkpoint_files("nvidia/GR00T-N1.6-3B"), LocalCheckpoint)
 
 
 def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> None:

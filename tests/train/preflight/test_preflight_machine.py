@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.train.preflight import look_at_machine
+from millrace.train.preflight import probe_machine
 from millrace.train.preflight.machine import (
     has_wandb_login,
     visible_gpus,
@@ -95,7 +95,7 @@ def test_a_folder_that_is_a_file_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:
-    machine = look_at_machine(tmp_path / "not" / "yet" / "there")
+    machine = probe_machine(tmp_path / "not" / "yet" / "there")
     assert machine.memory_bytes > 0
     assert machine.disk_bytes > 0
     assert machine.why_not_writable is None

@@ -1,4 +1,4 @@
-"""How the pictures that a checkpoint was trained on became square: kept beside it, as its datasets may be elsewhere."""
+"""How the frames that a checkpoint was trained on became square: kept beside it, as its datasets may be elsewhere."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from millrace.embodiments.frozen_model import FrozenModel
 from millrace.engine.video.framing import Framing, manifest_framings
-from millrace.train.checkpoint_files import checkpoint_files
+from millrace.train.checkpoint_files import open_checkpoint_files
 from millrace.train.errors import ConfigError
 
 # GR00T copies this folder of a run into every checkpoint.
@@ -21,16 +21,16 @@ class _Frames(FrozenModel):
     frames: tuple[Framing, ...]
 
 
-def write_frames(notes: Path, datasets: Iterable[Path]) -> None:
-    """Keep what the datasets of a run say of their pictures, in the folder that goes into every checkpoint."""
+def write_framings(notes: Path, datasets: Iterable[Path]) -> None:
+    """Write the framings of a run's datasets into the folder that is copied into every checkpoint."""
     found = dict.fromkeys(framing for dataset in datasets for framing in manifest_framings(dataset))
     (notes / FRAMES).write_text(_Frames(frames=tuple(found)).model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def read_framings(checkpoint: str) -> tuple[Framing, ...]:
-    """What is kept in a checkpoint, a folder or a model on the Hub; none where there is nothing to be understood."""
+    """Read the framings in a checkpoint, a folder or a model on the Hub; empty where there are none."""
     try:
-        path = checkpoint_files(checkpoint).path(f"{NOTES}/{FRAMES}")
+        path = open_checkpoint_files(checkpoint).path(f"{NOTES}/{FRAMES}")
         return () if path is None else _Frames.model_validate_json(path.read_bytes()).frames
     except (ConfigError, OSError, ValidationError):
         return ()

@@ -12,7 +12,7 @@ from millrace.engine.dataset.problems import Problem
 from millrace.engine.errors import DatasetError
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.containment import why_foreign
-from millrace.engine.sources.json_text import Model, naming_refusals, parse_json, read_text, validate_as
+from millrace.engine.sources.json_text import Model, explain_refusals, parse_json, read_text, validate_as
 from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
 
 # Far above what real files hold, so that a bad one does not fill the memory.
@@ -106,7 +106,7 @@ def report_unreadable(root: Path, name: str) -> Iterator[None]:
     if refusal := why_foreign(root / name, root):
         raise Unreadable(Problem.of("meta-parse", name, str(refusal)))
     try:
-        with naming_refusals(root / name, ""):
+        with explain_refusals(root / name, ""):
             yield
     except DatasetError as error:
         raise Unreadable(Problem.of("meta-parse", name, str(error))) from error.__cause__ or error

@@ -43,7 +43,7 @@ class Shot:
     def _seconds(self) -> float:
         return self.clip.num_frames / float(self.clip.fps) if isinstance(self.clip, Clip) else 0.0
 
-    def finding(self, code: str, message: str) -> Finding:
+    def make_finding(self, code: str, message: str) -> Finding:
         """A finding about this clip."""
         path = self.clip.path if isinstance(self.clip, Clip) else None
         return make_finding(code, message, episode=self.episode.index, camera=self.camera, path=path)
@@ -63,19 +63,25 @@ def header_findings(shot: Shot, header: VideoHeader, feature: Feature, fps: Frac
     if size is not None and size != (header.height, header.width):
         height, width = size
         message = f"frames of {header.width}x{header.height}, but info.json says {width}x{height}"
-        yield shot.finding("video-size", message)
+        yield shot.make_finding("video-size", message)
     if header.is_turned:
-        yield shot.finding("turned-video", f"frames of {header.width}x{header.height} are turned by a display matrix")
+        yield shot.make_finding(
+            "turned-video", f"frames of {header.width}x{header.height} are turned by a display matrix"
+        )
     if header.pixel_aspect != 1:
-        yield shot.finding("pixel-aspect", f"pixels of {header.pixel_aspect} of their height; they are made square")
+        yield shot.make_finding(
+            "pixel-aspect", f"pixels of {header.pixel_aspect} of their height; they are made square"
+        )
     mean = header.mean_fps
     if not mean or has_even_rate(header, fps):
         return
     if header.step_fps is not None and is_same_rate(header.step_fps, fps):
         seconds = header.num_frames / float(mean), header.num_frames / float(fps)
-        yield shot.finding("video-gap", f"{header.num_frames} frames take {seconds[0]:.2f} s, not {seconds[1]:.2f} s")
+        yield shot.make_finding(
+            "video-gap", f"{header.num_frames} frames take {seconds[0]:.2f} s, not {seconds[1]:.2f} s"
+        )
     else:
-        yield shot.finding("video-fps", f"plays at {float(mean):.4g} fps, but info.json says {float(fps):.4g}")
+        yield shot.make_finding("video-fps", f"plays at {float(mean):.4g} fps, but info.json says {float(fps):.4g}")
 
 
 def has_even_rate(header: VideoHeader, fps: Fraction) -> bool:
@@ -89,9 +95,9 @@ def sample_clip(shot: Shot, *, num_samples: int) -> tuple[NDArray[np.int64], Thu
     try:
         return indices, make_thumbnails(locate_clip(shot.episode, shot.clip), indices)
     except FrameCountMismatch as error:
-        return indices, shot.finding("frame-count", str(error))
+        return indices, shot.make_finding("frame-count", str(error))
     except (MillraceError, OSError) as error:
-        return indices, shot.finding("unreadable-video", str(error))
+        return indices, shot.make_finding("unreadable-video", str(error))
 
 
 def locate_clip(episode: SourceEpisode, clip: Clip | ImageColumn) -> Clip | ImageColumn:
@@ -130,7 +136,7 @@ def _black_findings(shot: Shot, indices: NDArray[np.int64], thumbnails: Thumbnai
     is_black = _is_black(thumbnails)
     if is_black.any():
         first, last = (indices[is_black][end] / float(fps) for end in (0, -1))
-        yield shot.finding(
+        yield shot.make_finding(
             "black-video",
             f"{is_black.sum()} of {len(indices)} sampled frames are black, from {first:.1f} to {last:.1f} s",
         )
@@ -150,9 +156,9 @@ def _still_findings(
         joint, share = ("nothing", 0.0) if motion is None else _most_moved(motion, first, last)
         span = f"stands still from {first / float(fps):.1f} to {last / float(fps):.1f} s"
         if share >= MOVED_SHARE:
-            yield shot.finding("frozen-video", f"{span} while {joint} moves {share:.0%} of its way")
+            yield shot.make_finding("frozen-video", f"{span} while {joint} moves {share:.0%} of its way")
         elif stop - start == len(is_still):
-            yield shot.finding("still-video", f"{span}, the whole episode")
+            yield shot.make_finding("still-video", f"{span}, the whole episode")
 
 
 def _most_moved(motion: Motion, first: int, last: int) -> tuple[str, float]:
@@ -171,4 +177,4 @@ def time_findings(shot: Shot, indices: NDArray[np.int64], thumbnails: Thumbnails
     late = np.flatnonzero(np.abs(shown - due) > 0.5 / float(fps))
     if len(late) and not np.isnan(shown).any():
         frame, when, expected = indices[late[0]], shown[late[0]], due[late[0]]
-        yield shot.finding("video-gap", f"frame {frame} is shown at {when:.3f} s, not at {expected:.3f} s")
+        yield shot.make_finding("video-gap", f"frame {frame} is shown at {when:.3f} s, not at {expected:.3f} s")

@@ -37,10 +37,10 @@ def _compare(alike: Sequence[tuple[Shot, Path]]) -> Iterator[Finding]:
             episode = first.setdefault(_digest(path), shot.episode.index)
         except OSError as error:
             reason = f"{path} cannot be read ({error.strerror}), so it was not compared with other episodes' videos"
-            yield shot.finding("unreadable-video", reason)
+            yield shot.make_finding("unreadable-video", reason)
             continue
         if episode != shot.episode.index:
-            yield shot.finding("same-video", f"its video is that of episode {episode}")
+            yield shot.make_finding("same-video", f"its video is that of episode {episode}")
 
 
 def _digest(path: Path) -> bytes:

@@ -137,7 +137,7 @@ def _header_findings(
             feature = dataset.features[dataset.camera_features[shot.camera][0]]
             yield from header_findings(shot, header, feature, dataset.fps)
         else:
-            yield shot.finding("unreadable-video", str(header))
+            yield shot.make_finding("unreadable-video", str(header))
 
 
 def _is_suspect(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> bool:

@@ -36,18 +36,18 @@ class RecipeMaps:
             MillraceError: the map is wrong or leads elsewhere, or it is not clear which one is meant.
         """
         if spec.map is not None:
-            return spec, self.compiled(spec), ()
+            return spec, self.compiled_map(spec), ()
         misfit = None if self.target is None else _misfit(source, self.target)
         if self.target is not None and misfit is None:
-            return spec, _restrict_training(self.compiled(spec), source), ()
+            return spec, _restrict_training(self.compiled_map(spec), source), ()
         try:
             guess = guess_map(source, self.robot, str(spec.path))
         except RecipeError as unclear:
             raise misfit or unclear from None
         chosen = spec.model_copy(update={"map": guess.map})
-        return chosen, self.compiled(chosen), (f"{source.address}: taken for map '{guess.map}': {guess.reason}",)
+        return chosen, self.compiled_map(chosen), (f"{source.address}: taken for map '{guess.map}': {guess.reason}",)
 
-    def compiled(self, spec: SourceSpec) -> CompiledMap:
+    def compiled_map(self, spec: SourceSpec) -> CompiledMap:
         """The compiled map that a source names, or the robot's map onto itself, with the recipe's own rules.
 
         Raises:

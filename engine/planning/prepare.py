@@ -72,7 +72,7 @@ def _prepare(recipe: Recipe, number: int, maps: RecipeMaps, problems: Problems) 
     dataset = problems.collect((*key, "path"), open_recipe_source, recipe, number)
     if dataset is None:
         if spec.map is not None:
-            problems.collect((*key, "map"), maps.compiled, spec)
+            problems.collect((*key, "map"), maps.compiled_map, spec)
         return None
     spec = spec.model_copy(update={"path": pin_revision(spec.path, dataset.revision)})
     facts = _read_facts(recipe, dataset, spec, key, problems)

@@ -27,7 +27,7 @@ def read_text(path: Path, where: str, *, encoding: str = "utf-8", errors: str = 
     Raises:
         DatasetError: it is missing, not text, too large or an LFS pointer, or the system refuses it.
     """
-    with naming_refusals(path, where):
+    with explain_refusals(path, where):
         if (num_bytes := path.stat().st_size) > MAX_BYTES:
             raise DatasetError(f"{where} is {num_bytes} bytes, too large to be metadata".lstrip())
         text = path.read_text(encoding=encoding, errors=errors)
@@ -37,7 +37,7 @@ def read_text(path: Path, where: str, *, encoding: str = "utf-8", errors: str = 
 
 
 @contextmanager
-def naming_refusals(path: Path, where: str) -> Iterator[None]:
+def explain_refusals(path: Path, where: str) -> Iterator[None]:
     """Turn what keeps a text file from being read into one error in words.
 
     Raises:

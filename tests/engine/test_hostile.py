@@ -125,7 +125,7 @@ def test_a_link_that_failed_is_not_read_to_tell_why(tmp_path: Path, monkeypatch:
     (source / VIDEO).unlink()
     (source / VIDEO).symlink_to("/dev/zero")
     read: list[Path] = []
-    monkeypatch.setattr("millrace.engine.execution.retry.first_refused", lambda paths: read.extend(paths))
+    monkeypatch.setattr("millrace.engine.execution.retry.find_unreadable", lambda paths: read.extend(paths))
     with pytest.raises(MillraceError, match=r"^episode 1, camera top: .* leads out of the dataset"):
         convert_small(source, tmp_path / "out")
     assert source / VIDEO not in read

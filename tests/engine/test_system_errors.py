@@ -214,7 +214,7 @@ def test_a_retry_reads_each_file_once_and_none_for_what_metadata_shows(
         fault = SourceFault(FaultCode.METADATA, "no length")
         planned = replace(planned, episode=replace(planned.episode, faults=(fault,)))
     read: list[Path] = []
-    monkeypatch.setattr("millrace.engine.execution.retry.first_refused", read.extend)
+    monkeypatch.setattr("millrace.engine.execution.retry.find_unreadable", read.extend)
     out, episodes = tmp_path / "out", (plan.episodes[0], planned)
     results = list(retry([failure, failure, failure], episodes, plan.job, out, tmp_path, is_local=True))
     assert results == [failure, failure, failure]

@@ -9,8 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from millrace.embodiments.errors import unknown_name
-from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
+from millrace.embodiments import Key, YamlFile, read_yaml, unknown_name
 from millrace.engine.errors import RecipeError, RecipeProblems
 from millrace.engine.planning.recipe_problems import cite_problems
 

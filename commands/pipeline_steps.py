@@ -12,8 +12,7 @@ from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
 from millrace.commands.pipeline_file import PipelineFile, StepKind
 from millrace.commands.upload import Upload
-from millrace.embodiments.errors import MillraceError
-from millrace.embodiments.robot import is_path
+from millrace.embodiments import MillraceError, is_path
 from millrace.engine.errors import SeveralProblems
 from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.layout import META

@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
+from millrace.engine.dataset import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import Quarantined
 from millrace.engine.layout import CARD, QUARANTINE
+from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.holdout import heldout_folder
-from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.summary import Estimate, Summary
 from millrace.engine.text import format_count, join_names, printable
 

@@ -13,14 +13,12 @@ from tyro.conf import arg
 
 from millrace.commands.flags import Flag
 from millrace.commands.tables import make_table
-from millrace.embodiments import load_robot, robot_names
-from millrace.embodiments.robot import VECTORS, is_path
+from millrace.embodiments import VECTORS, is_path, load_robot, robot_names
 from millrace.engine.drafting.draft_robot import draft_robot
 from millrace.engine.errors import OutputExists, RecipeError
 from millrace.engine.planning.next_step import convert_command
 from millrace.engine.planning.robot_guess import guess_robot
-from millrace.engine.sources import locate_source, open_source
-from millrace.engine.sources.access import why_unwritable
+from millrace.engine.sources import locate_source, open_source, why_unwritable
 from millrace.engine.text import printable
 
 

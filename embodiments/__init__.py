@@ -9,6 +9,7 @@ from millrace.embodiments.errors import (
     UnknownName,
     unknown_name,
 )
+from millrace.embodiments.frozen_model import FrozenModel
 from millrace.embodiments.joint_map import CompiledMap, JointMap
 from millrace.embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names
 from millrace.embodiments.matching import Match, match_joints
@@ -18,15 +19,19 @@ from millrace.embodiments.modality import (
     modality_config_source,
     modality_json,
 )
-from millrace.embodiments.robot import JointGroup, Layout, Robot, Vector, load_robot, robot_names
+from millrace.embodiments.robot import VECTORS, JointGroup, Layout, Robot, Vector, is_path, load_robot, robot_names
 from millrace.embodiments.rules import Rule
+from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
 
 __all__ = [
+    "VECTORS",
     "CompiledMap",
     "EmbodimentMap",
+    "FrozenModel",
     "JointGroup",
     "JointMap",
     "JointMismatch",
+    "Key",
     "Layout",
     "MapError",
     "Match",
@@ -38,8 +43,10 @@ __all__ = [
     "RuleError",
     "UnknownName",
     "Vector",
+    "YamlFile",
     "compile_map",
     "identity_map",
+    "is_path",
     "load_map",
     "load_robot",
     "map_names",
@@ -47,6 +54,7 @@ __all__ = [
     "modality_config",
     "modality_config_source",
     "modality_json",
+    "read_yaml",
     "robot_names",
     "unknown_name",
 ]

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 
-from millrace.embodiments.errors import MillraceError
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel, MillraceError
 
 SPARE_BYTES = 64 << 20
 # No healthy episode needs as much, whatever its pictures.

@@ -26,7 +26,7 @@ from millrace.commands.serve import Serve
 from millrace.commands.unknown_flags import check_flags
 from millrace.commands.upload import Upload
 from millrace.commands.validate import Validate
-from millrace.embodiments.errors import MillraceError, unknown_name
+from millrace.embodiments import MillraceError, unknown_name
 from millrace.engine.about import VERSION
 from millrace.engine.errors import SeveralProblems
 from millrace.engine.text import printable

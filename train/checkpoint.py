@@ -7,8 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError
 
-from millrace.embodiments.errors import unknown_name
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel, unknown_name
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
 from millrace.engine.dataset.releases import CURRENT
 from millrace.train.checkpoint_files import STATISTICS, Widths, read_checkpoint_file, read_widths

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.shards import FrameReader, ReadFrames, read_step_columns, step_rows
 from millrace.train.training_dataset import TrainingDataError, TrainingDataset

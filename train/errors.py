@@ -1,6 +1,6 @@
 """Error types of training runs. Each message is one line for the user."""
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 
 
 class TrainError(MillraceError):

@@ -7,7 +7,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.util import ActorPool
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.checkpoint import Checkpoint, read_training_digests
 from millrace.train.episodes import EpisodeReader, check_agreement

@@ -12,7 +12,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from ray.train.v2.api.report_config import CheckpointUploadMode
 from rich.console import Console
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.train.errors import TrainError, TrainingFailed
 from millrace.train.run_folder import RunIdentity, checkpoint_step, claim_run_folder, newest_checkpoint
 from millrace.train.settings import FinetuneSettings

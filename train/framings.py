@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.video.framing import Framing, manifest_framings
 from millrace.train.checkpoint_files import open_checkpoint_files
 from millrace.train.errors import ConfigError

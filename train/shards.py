@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.dataset.rows import read_table, to_numbers
 from millrace.engine.video.rgb import DecodedFrame, FrameKind, ValueRange, decode_rgb_frames
 from millrace.train.training_dataset import TrainingDataError

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from millrace.embodiments.errors import unknown_name
+from millrace.embodiments import unknown_name
 from millrace.engine.dataset.metadata import JointSlice, Metadata, ModalityFile
 from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.validate.info import template_problems

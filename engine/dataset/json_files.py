@@ -10,8 +10,7 @@ from pydantic import ConfigDict, RootModel
 
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.errors import DatasetError
-from millrace.engine.sources.access import why_unreadable
-from millrace.engine.sources.containment import why_foreign
+from millrace.engine.sources import why_foreign, why_unreadable
 from millrace.engine.sources.json_text import Model, explain_refusals, parse_json, read_text, validate_as
 from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
 

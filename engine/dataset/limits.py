@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments.joint_map import JointMap
+from millrace.embodiments import JointMap
 from millrace.embodiments.robot import TWO_TURNS
 from millrace.engine.text import join_names
 

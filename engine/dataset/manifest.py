@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, number_lines, parse_model, report_unreadable
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.record import FileRecord, Origin

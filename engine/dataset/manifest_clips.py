@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, number_lines, report_unreadable
 from millrace.engine.dataset.manifest import (
     Lineage,
@@ -21,7 +21,7 @@ from millrace.engine.dataset.record import FileRecord, Origin, hash_file
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import DatasetError, system_errno
 from millrace.engine.layout import MANIFEST, META, camera_key
-from millrace.engine.sources.containment import why_foreign
+from millrace.engine.sources import why_foreign
 
 EPISODES_STATS = f"{META}/episodes_stats.jsonl"
 # How lines begin in the manifest and in episodes_stats.jsonl: no other part of them is parsed to find an episode.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, StrictStr, field_validator
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.fps import parse_fps
 from millrace.engine.layout import ACTION, STATE, camera_key

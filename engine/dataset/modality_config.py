@@ -12,7 +12,7 @@ from millrace.engine.dataset.literals import Call, Dynamic, LiteralReader
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import DEFAULT_TAG
 from millrace.engine.layout import MODALITY_CONFIG
-from millrace.engine.sources.containment import why_foreign
+from millrace.engine.sources import why_foreign
 
 MAX_BYTES = 1 << 20
 # Arguments that are read, and how many of them need no keyword.

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, RowsError
 from millrace.engine.layout import ACTION, STATE
-from millrace.engine.sources.damage import name_file_in_errors
-from millrace.engine.sources.episode import RowRange
+from millrace.engine.sources import RowRange, name_file_in_errors
 from millrace.engine.sources.row_reader import read_rows
 from millrace.engine.text import join_names
 

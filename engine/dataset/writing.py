@@ -8,8 +8,8 @@ from pathlib import Path
 
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.errors import OutputFailed
+from millrace.engine.sources import name_file_in_errors
 from millrace.engine.sources.access import system_reason
-from millrace.engine.sources.damage import name_file_in_errors
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What only writing can fail with, whatever file an error names.

@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from millrace.engine.sources import SourceDataset
-from millrace.engine.sources.dataset import camera_name
+from millrace.engine.sources import SourceDataset, camera_name
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

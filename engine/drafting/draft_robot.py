@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from millrace.embodiments import MillraceError, Robot
-from millrace.embodiments.robot import VECTORS, Vector, parse_robot
+from millrace.embodiments import VECTORS, MillraceError, Robot, Vector
+from millrace.embodiments.robot import parse_robot
 from millrace.engine.drafting.draft_cameras import DraftedCameras, name_cameras
 from millrace.engine.drafting.groups import OwnModality, group_joints, guess_action_kind, read_modality
 from millrace.engine.drafting.joints import JointColumn, name_joints

@@ -7,13 +7,11 @@ from itertools import groupby
 
 from pydantic import Field
 
-from millrace.embodiments.errors import MillraceError
-from millrace.embodiments.frozen_model import FrozenModel
-from millrace.embodiments.robot import VECTORS, ActionKind, Vector
+from millrace.embodiments import VECTORS, FrozenModel, MillraceError, Vector
+from millrace.embodiments.robot import ActionKind
 from millrace.engine.drafting.joints import JointColumn
 from millrace.engine.planning.vector_columns import WHOLE, PartColumn, group_name
-from millrace.engine.sources import SourceDataset
-from millrace.engine.sources.containment import check_own_path
+from millrace.engine.sources import SourceDataset, check_own_path
 from millrace.engine.sources.lerobot_metadata import read_source_json
 
 HAND = {"gripper", "hand", "finger", "thumb", "index", "middle", "ring", "pinky", "little"}

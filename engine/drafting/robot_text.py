@@ -5,7 +5,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from millrace.embodiments.robot import ActionKind, Vector
+from millrace.embodiments import Vector
+from millrace.embodiments.robot import ActionKind
 from millrace.embodiments.yaml_file import dump_flow
 from millrace.engine.drafting.draft_cameras import DraftedCameras
 from millrace.engine.drafting.units import Extent

@@ -7,10 +7,9 @@ from math import tau
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.dataset.rows import read_vectors
-from millrace.engine.sources import SourceDataset, SourceEpisode
-from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.sources import RowReader, SourceDataset, SourceEpisode
 
 NUM_EPISODES = 3
 NORMALISED = 100.5  # LeRobot's calibrated motors run from -100 to 100, its grippers from 0 to 100

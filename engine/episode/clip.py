@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.engine.dataset import ColumnSummary, EpisodeWarning
 from millrace.engine.dataset.data_checks import SourceRate, is_same_rate, median_rate
 from millrace.engine.dataset.manifest_clips import read_manifest_clips
-from millrace.engine.dataset.record import EpisodeWarning
-from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.episode.encode_clip import check_written, encode_clip, sampling_step
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import FaultCode, VideoError, error_chain, system_errno
 from millrace.engine.fps import format_fps
-from millrace.engine.planning.plan import Job
-from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.planning import Job
+from millrace.engine.sources import Clip, ImageColumn
 from millrace.engine.video.copy import ClipCopy, choose_copy, copy_clip
 from millrace.engine.video.decode import decode_clip, frame_seconds
 from millrace.engine.video.encode import VideoSettings

@@ -11,20 +11,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
-from millrace.embodiments.robot import VECTORS
-from millrace.engine.dataset.jumps import check_jumps
-from millrace.engine.dataset.limits import warn_beyond
-from millrace.engine.dataset.record import (
+from millrace.embodiments import VECTORS, MillraceError
+from millrace.engine.dataset import (
+    ColumnSummary,
     EpisodeFailure,
     EpisodeRecord,
     EpisodeResult,
     EpisodeWarning,
-    FileRecord,
-    SourceFile,
+    summarize_columns,
 )
+from millrace.engine.dataset.jumps import check_jumps
+from millrace.engine.dataset.limits import warn_beyond
+from millrace.engine.dataset.record import FileRecord, SourceFile
 from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_vectors, write_rows
-from millrace.engine.dataset.stats import ColumnSummary, summarize_columns
 from millrace.engine.dataset.writing import explain_write_errors, finish_file
 from millrace.engine.episode.clip import ClipSource, write_clip
 from millrace.engine.episode.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
@@ -39,15 +38,15 @@ from millrace.engine.errors import (
     length_advice,
 )
 from millrace.engine.layout import EpisodePaths, camera_key
+from millrace.engine.planning import EpisodePlan, Job
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.joint_columns import JointColumns
 from millrace.engine.planning.language import row_instructions
-from millrace.engine.planning.plan import EpisodePlan, Job, episode_frame_indices, first_fault
+from millrace.engine.planning.plan import episode_frame_indices, first_fault
 from millrace.engine.planning.resample import resample_actions
-from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
-from millrace.engine.sources.file_state import FileState, why_changed
+from millrace.engine.sources import Clip, FileState, ImageColumn, RowRange, RowReader, SourceEpisode
+from millrace.engine.sources.file_state import why_changed
 from millrace.engine.sources.image_paths import fetch_images
-from millrace.engine.sources.row_reader import RowReader
 
 
 def convert_episode(

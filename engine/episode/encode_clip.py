@@ -10,16 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
-from millrace.engine.dataset.record import EpisodeWarning
-from millrace.engine.dataset.stats import ColumnSummary
+from millrace.embodiments import MillraceError
+from millrace.engine.dataset import ColumnSummary, EpisodeWarning
 from millrace.engine.dataset.writing import WRITE_ERRORS
 from millrace.engine.episode.frame_warnings import FrameWatch, is_upright_square
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import FaultCode, VideoError
-from millrace.engine.planning.plan import Job
-from millrace.engine.sources.damage import name_file_in_errors
-from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.planning import Job
+from millrace.engine.sources import Clip, ImageColumn, name_file_in_errors
 from millrace.engine.video.backends import NVENC, Gpu
 from millrace.engine.video.black import black_frames
 from millrace.engine.video.decode import Frame, OpenDecoder, decode_clip, open_cpu_decoder

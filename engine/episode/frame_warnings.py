@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from millrace.engine.dataset.record import EpisodeWarning
-from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.dataset import EpisodeWarning
+from millrace.engine.sources import Clip, ImageColumn
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import Frame
 from millrace.engine.video.histogram import RgbHistogram

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from millrace.engine.dataset import EpisodeWarning
 from millrace.engine.dataset.data_checks import (
     WRONG_RATE,
     Found,
@@ -12,7 +13,6 @@ from millrace.engine.dataset.data_checks import (
     check_timestamps,
     median_rate,
 )
-from millrace.engine.dataset.record import EpisodeWarning
 from millrace.engine.dataset.rows import read_scalars
 from millrace.engine.errors import FaultCode, RowsError
 

@@ -15,14 +15,14 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayError
 
-from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
+from millrace.engine.dataset import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import GpuLost
 from millrace.engine.execution.cluster import alive_nodes, check_nodes, has
 from millrace.engine.execution.episode_worker import AREA_MEMORY_BYTES, EpisodeWorker, schedule_key
 from millrace.engine.execution.executor import Folders
 from millrace.engine.execution.ray_session import ray_session
 from millrace.engine.execution.workers import Workers
-from millrace.engine.planning.plan import EpisodePlan, Job
+from millrace.engine.planning import EpisodePlan, Job
 from millrace.engine.video.backends import NVENC, Gpu
 from millrace.engine.video.gpu.probe_gpu import MAX_SESSIONS
 

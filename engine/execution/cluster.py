@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from millrace.engine.errors import NodesDiffer
 from millrace.engine.execution.node import node_problems, shared_by
 from millrace.engine.execution.ray_session import LACKS
-from millrace.engine.planning.plan import EpisodePlan
+from millrace.engine.planning import EpisodePlan
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.isolation import LIMIT_SECONDS

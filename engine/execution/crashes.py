@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from millrace.engine.sources.damage import name_file_in_errors
+from millrace.engine.sources import name_file_in_errors
 
 MAX_CRASHES = 3
 

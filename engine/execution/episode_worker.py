@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
+from millrace.engine.dataset import EpisodeFailure, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import FaultCode, OutputFailed
 from millrace.engine.execution.crashes import MAX_CRASHES, count_crashes
-from millrace.engine.planning.plan import EpisodePlan, Job
-from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.planning import EpisodePlan, Job
+from millrace.engine.sources import RowReader
 
 # A worker streams frames: its peak does not grow with the episode (benchmarks/ measures it).
 WORKER_MEMORY_BYTES = 400 << 20

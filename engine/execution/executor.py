@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from millrace.engine.dataset.record import EpisodeResult
-from millrace.engine.planning.plan import EpisodePlan, Job
+from millrace.engine.dataset import EpisodeResult
+from millrace.engine.planning import EpisodePlan, Job
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 
-from millrace.engine.dataset.record import RESULT, EpisodeResult
+from millrace.engine.dataset import EpisodeResult
+from millrace.engine.dataset.record import RESULT
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import WorkersFailed
 from millrace.engine.execution.capacity import available_memory, usable_cores
 from millrace.engine.execution.crashes import MAX_CRASHES
 from millrace.engine.execution.episode_worker import EpisodeWorker, schedule_key, worker_memory_bytes
 from millrace.engine.execution.executor import Folders
-from millrace.engine.planning.plan import EpisodePlan, Job
-from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.planning import EpisodePlan, Job
+from millrace.engine.sources import RowReader
 from millrace.engine.video.gpu.isolation import describe_end
 
 # A worker has the next episode at hand as it ends one.

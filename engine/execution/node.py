@@ -9,8 +9,9 @@ from uuid import uuid4
 from millrace.engine.about import VERSION
 from millrace.engine.layout import OUTPUT_VERSION
 from millrace.engine.output.versions import byte_versions
-from millrace.engine.planning.plan import EpisodePlan
-from millrace.engine.sources.file_state import FileState, is_missing, why_changed
+from millrace.engine.planning import EpisodePlan
+from millrace.engine.sources import FileState
+from millrace.engine.sources.file_state import is_missing, why_changed
 
 TOKEN = "token"
 # Of the sources, looked at on each node before work; each worker looks at all files of each episode that it gets.

@@ -20,12 +20,13 @@ import ray
 from pydantic import ValidationError
 from ray.exceptions import RayActorError
 
-from millrace.engine.dataset.record import RESULT, EpisodeResult
+from millrace.engine.dataset import EpisodeResult
+from millrace.engine.dataset.record import RESULT
 from millrace.engine.execution.cluster import check_nodes
 from millrace.engine.execution.episode_worker import EpisodeWorker, schedule_key, worker_memory_bytes
 from millrace.engine.execution.executor import Folders
 from millrace.engine.execution.ray_session import ray_session
-from millrace.engine.planning.plan import EpisodePlan, Job
+from millrace.engine.planning import EpisodePlan, Job
 
 # Batched at once: 100,000 take the driver 8 s, and what a slow worker was given is soon done.
 MAX_BATCH_EPISODES = 32

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from millrace.engine.dataset.record import RESULT, EpisodeFailure, EpisodeResult
+from millrace.engine.dataset import EpisodeFailure, EpisodeResult
+from millrace.engine.dataset.record import RESULT
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import FaultCode
 from millrace.engine.execution.executor import Folders
-from millrace.engine.planning.plan import EpisodePlan, Job, first_fault
-from millrace.engine.sources.access import why_unreadable
-from millrace.engine.sources.containment import why_foreign
+from millrace.engine.planning import EpisodePlan, Job
+from millrace.engine.planning.plan import first_fault
+from millrace.engine.sources import RowReader, why_foreign, why_unreadable
 from millrace.engine.sources.damage import find_unreadable
-from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.video.backends import NVENC
 from millrace.engine.video.gpu.isolation import run_isolated
 

@@ -7,13 +7,12 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.dataset.data_checks import is_same_rate
 from millrace.engine.errors import FrameCountMismatch
 from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.motion import Floats, true_runs
-from millrace.engine.sources import Clip, Feature, ImageColumn, SourceEpisode
-from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.sources import Clip, Feature, ImageColumn, RowReader, SourceEpisode
 from millrace.engine.video.levels import BLACK_LEVEL, STILL_LEVELS
 from millrace.engine.video.thumbnails import Thumbnails, VideoHeader, info_image_size, make_thumbnails
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.dataset.data_checks import check_frame_index, check_timestamps
 from millrace.engine.dataset.jumps import check_jumps
 from millrace.engine.dataset.rows import to_numbers
@@ -19,8 +19,7 @@ from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.motion import Floats, LagSums, idle_mask, lag_sums, true_runs
 from millrace.engine.inspection.outliers import EpisodeSummary
 from millrace.engine.layout import ACTION
-from millrace.engine.sources import SourceEpisode
-from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.sources import RowReader, SourceEpisode
 from millrace.engine.text import join_names
 
 IDLE_SECONDS = 1.0

@@ -6,13 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.inspection.findings import SEVERITIES, Finding, make_finding
 from millrace.engine.planning.robot_guess import RobotGuess
-from millrace.engine.sources import LAYOUTS, Clip, Feature, SourceDataset
-from millrace.engine.sources.access import why_unreadable
-from millrace.engine.sources.containment import check_own_path
-from millrace.engine.sources.files import SourceFiles
+from millrace.engine.sources import LAYOUTS, Clip, Feature, SourceDataset, SourceFiles, check_own_path, why_unreadable
 from millrace.engine.sources.lerobot_metadata import read_source_json
 
 

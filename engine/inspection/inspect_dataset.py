@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from millrace.embodiments import load_robot
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError, load_robot
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection.clip_findings import locate_clip
 from millrace.engine.inspection.columns import Columns
@@ -32,8 +31,7 @@ from millrace.engine.inspection.inspect_rows import RowsResult, inspect_rows, se
 from millrace.engine.inspection.unopened import inspect_unopened
 from millrace.engine.inspection.video_facts import VideosResult, inspect_videos
 from millrace.engine.planning.robot_guess import RobotGuess, guess_robot
-from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source
-from millrace.engine.sources.access import why_unwritable
+from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source, why_unwritable
 from millrace.engine.sources.image_paths import fetch_images
 from millrace.engine.sources.selection import select_episodes
 from millrace.engine.video.contact_sheet import write_contact_sheet

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from millrace.embodiments import Robot
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError, Robot
 from millrace.engine.inspection.columns import Columns, choose_columns
 from millrace.engine.inspection.episode_rows import (
     Extent,
@@ -23,10 +22,8 @@ from millrace.engine.inspection.joint_limits import limit_checks
 from millrace.engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
 from millrace.engine.inspection.outliers import EpisodeSummary, outlier_findings, usual_extents
 from millrace.engine.layout import ACTION
-from millrace.engine.sources import Feature, SourceDataset, SourceEpisode
-from millrace.engine.sources.containment import check_own_path
+from millrace.engine.sources import Feature, RowReader, SourceDataset, SourceEpisode, check_own_path
 from millrace.engine.sources.parquet import read_schema
-from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.text import join_names
 
 # Episodes that tell how far each joint goes.

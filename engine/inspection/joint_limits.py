@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from millrace.embodiments import Robot
-from millrace.embodiments.robot import VECTORS, Vector
+from millrace.embodiments import VECTORS, Robot, Vector
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.inspection.episode_rows import Extent
 from millrace.engine.inspection.findings import Finding, make_finding

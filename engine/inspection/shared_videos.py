@@ -7,8 +7,7 @@ from pathlib import Path
 
 from millrace.engine.inspection.clip_findings import Shot
 from millrace.engine.inspection.findings import Finding
-from millrace.engine.sources import Clip
-from millrace.engine.sources.files import SourceFiles
+from millrace.engine.sources import Clip, SourceFiles
 
 # Videos with other frames differ in their first frames, or in the table of frame sizes at either end of the file.
 END_BYTES = 1 << 20

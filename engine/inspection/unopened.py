@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.inspection.facts import FileFacts, Inspection, MotionFacts, read_claims
 from millrace.engine.inspection.findings import make_finding
 from millrace.engine.planning.robot_guess import RobotGuess

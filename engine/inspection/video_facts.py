@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.errors import VideoError
 from millrace.engine.inspection.clip_findings import (
     Motion,
@@ -27,9 +27,7 @@ from millrace.engine.inspection.facts import CameraFacts
 from millrace.engine.inspection.findings import Finding
 from millrace.engine.inspection.inspect_rows import select_evenly
 from millrace.engine.inspection.shared_videos import shared_video_findings
-from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode
-from millrace.engine.sources.access import why_unreadable
-from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.sources import Clip, ImageColumn, RowReader, SourceDataset, SourceEpisode, why_unreadable
 from millrace.engine.video.thumbnails import Thumbnails, VideoHeader, measure_gop, read_video_header
 
 MAX_WATCHED = 12

@@ -8,8 +8,8 @@ from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
 from millrace.engine.fps import format_fps
 from millrace.engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
 from millrace.engine.output.warning_sums import WarningSum
-from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.sources.location import public_name
+from millrace.engine.planning import ConversionPlan
+from millrace.engine.sources import public_name
 from millrace.engine.text import printable
 
 CARD = """\

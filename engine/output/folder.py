@@ -20,9 +20,8 @@ from millrace.engine.layout import (
     WORK,
     EpisodePaths,
 )
-from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.sources.access import why_unwritable
-from millrace.engine.sources.damage import name_file_in_errors
+from millrace.engine.planning import ConversionPlan
+from millrace.engine.sources import name_file_in_errors, why_unwritable
 
 STRAY = "stray-"
 EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")

@@ -5,16 +5,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from millrace.engine.dataset.record import EpisodeFailure
+from millrace.engine.dataset import EpisodeFailure
 from millrace.engine.dataset.writing import move_file
 from millrace.engine.errors import CannotSkip, EpisodesFailed, FaultCode, Quarantined
 from millrace.engine.layout import QUARANTINE
 from millrace.engine.output.warning_sums import remove_roots
+from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.numbering import remove_episodes
-from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.planner import check_horizon
-from millrace.engine.sources.damage import name_file_in_errors
-from millrace.engine.sources.location import public_name
+from millrace.engine.sources import name_file_in_errors, public_name
 
 
 def describe_failures(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[Quarantined, ...]:

@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.record import EpisodeRecord, FileRecord
+from millrace.engine.dataset import EpisodeRecord, summarize_columns
+from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_table, read_vectors, write_rows
-from millrace.engine.dataset.stats import summarize_columns
 from millrace.engine.dataset.writing import finish_file, move_file
 from millrace.engine.layout import ACTION, STATE, EpisodePaths
 from millrace.engine.output.ledger import Ledger
-from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
+from millrace.engine.planning import ConversionPlan, EpisodePlan
 
 
 def renumber_episodes(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:

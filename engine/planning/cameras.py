@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from millrace.embodiments import CompiledMap, Robot, unknown_name
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.planning.recipe import SourceSpec
-from millrace.engine.sources import SourceDataset
-from millrace.engine.sources.dataset import camera_name
+from millrace.engine.sources import SourceDataset, camera_name
 
 # A camera's name becomes a folder of the output.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

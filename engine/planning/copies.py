@@ -1,8 +1,8 @@
 """How many of a plan's clips would be copied without encoding."""
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, Job
-from millrace.engine.sources.episode import Clip
+from millrace.engine.sources import Clip
 from millrace.engine.video.copy import choose_copy
 
 

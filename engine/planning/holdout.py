@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from millrace.engine.dataset.record import Origin
+from millrace.engine.dataset import Origin
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.prepare import PreparedSource
 from millrace.engine.planning.recipe import NONE

@@ -6,8 +6,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import JointMismatch, Match, Robot, match_joints
-from millrace.embodiments.robot import Vector
+from millrace.embodiments import JointMismatch, Match, Robot, Vector, match_joints
 from millrace.engine.errors import DatasetError
 from millrace.engine.sources import Feature, SourceDataset
 

@@ -5,12 +5,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from millrace.embodiments import unknown_name
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError, unknown_name
 from millrace.engine.errors import FaultCode, RowsError, fault_code
-from millrace.engine.sources import SourceDataset, SourceEpisode
-from millrace.engine.sources.episode import SourceFault
-from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.sources import RowReader, SourceDataset, SourceEpisode, SourceFault
 
 TEXT = "string"
 

@@ -3,10 +3,10 @@
 import hashlib
 from pathlib import Path
 
+from millrace.engine.dataset import Origin
 from millrace.engine.dataset.manifest_clips import read_manifest_origins
-from millrace.engine.dataset.record import Origin
-from millrace.engine.sources import SourceDataset
-from millrace.engine.sources.location import parse_hub_id, public_name
+from millrace.engine.sources import SourceDataset, public_name
+from millrace.engine.sources.location import parse_hub_id
 
 
 def episode_origins(path: Path, dataset: SourceDataset) -> dict[int, Origin]:

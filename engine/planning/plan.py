@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.embodiments import CompiledMap, Robot
-from millrace.engine.dataset.record import EpisodeFailure, Origin
+from millrace.engine.dataset import EpisodeFailure, Origin
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.resample import Resampler, frame_indices
-from millrace.engine.sources import SourceEpisode
-from millrace.engine.sources.episode import SourceFault
-from millrace.engine.sources.file_state import FileState
+from millrace.engine.sources import FileState, SourceEpisode, SourceFault
 from millrace.engine.video.backends import Gpu
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.framing import Framing

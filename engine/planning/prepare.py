@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from millrace.embodiments import CompiledMap, MillraceError, Robot, RuleError
-from millrace.embodiments.robot import is_path
-from millrace.embodiments.yaml_file import Key
-from millrace.engine.dataset.record import Origin
+from millrace.embodiments import CompiledMap, Key, MillraceError, Robot, RuleError, is_path
+from millrace.engine.dataset import Origin
 from millrace.engine.errors import DatasetError
 from millrace.engine.planning.cameras import bind_cameras, check_named_cameras
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
@@ -22,8 +20,7 @@ from millrace.engine.planning.resample import frame_indices
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.planning.tasks import check_tasks, task_notes
 from millrace.engine.planning.trim import trim_episodes
-from millrace.engine.sources import SourceDataset, SourceEpisode
-from millrace.engine.sources.dataset import camera_name
+from millrace.engine.sources import SourceDataset, SourceEpisode, camera_name
 from millrace.engine.sources.episode import BadEpisode
 from millrace.engine.sources.location import pin_revision
 from millrace.engine.sources.selection import resolve_selection

@@ -19,13 +19,12 @@ from pydantic import (
     model_validator,
 )
 
-from millrace.embodiments import Rule, unknown_name
+from millrace.embodiments import Key, Rule, YamlFile, unknown_name
 from millrace.embodiments.errors import WrongField
-from millrace.embodiments.yaml_file import Key, YamlFile
 from millrace.engine.errors import RecipeError
 from millrace.engine.fps import parse_fps
 from millrace.engine.planning.resample import Resampler
-from millrace.engine.sources.dataset import SourceDataset
+from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.lerobot_metadata import is_unicode
 from millrace.engine.sources.selection import parse_selection
 from millrace.engine.video.backends import Device

@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from millrace.embodiments.robot import is_path
-from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
+from millrace.embodiments import Key, YamlFile, is_path, read_yaml
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.planner import source_problems
 from millrace.engine.planning.recipe import Places, Recipe, check_recipe, field_problems

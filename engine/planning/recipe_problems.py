@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
-from millrace.embodiments.errors import MillraceError
-from millrace.embodiments.yaml_file import Key, YamlFile
+from millrace.embodiments import Key, MillraceError, YamlFile
 from millrace.engine.errors import RecipeProblems
 from millrace.engine.planning.recipe import Places
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from millrace.embodiments import EmbodimentMap, Robot, load_map, load_robot, map_names, robot_names
+from millrace.embodiments import VECTORS, EmbodimentMap, Robot, load_map, load_robot, map_names, robot_names
 from millrace.embodiments.matching import normalize_name, normalize_names
-from millrace.embodiments.robot import VECTORS
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.planning.joint_columns import ColumnMisfit, match_columns
 from millrace.engine.planning.next_step import draft_commands, is_trainable, shipped_command, validate_command

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.errors import RecipeError
-from millrace.engine.sources.episode import Clip, ImageColumn, SourceEpisode
+from millrace.engine.sources import Clip, ImageColumn, SourceEpisode
 from millrace.engine.sources.parquet import count_rows
 from millrace.engine.video.thumbnails import read_video_header
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from millrace.embodiments.robot import COMMON_ALIASES, VECTORS, Vector
+from millrace.embodiments import VECTORS, Vector
+from millrace.embodiments.robot import COMMON_ALIASES
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CAMERA_PREFIX
 from millrace.engine.planning.binding import BOOKKEEPING

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.errors import DatasetError
 from millrace.engine.fps import parse_fps
 from millrace.engine.sources.dataset import PICTURES, Feature

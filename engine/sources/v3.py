@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.errors import DatasetError, FaultCode
 from millrace.engine.sources.containment import check_own_path, check_own_paths
 from millrace.engine.sources.dataset import SourceDataset, camera_name

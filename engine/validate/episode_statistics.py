@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, blank_line_problems, is_file, read_jsonl
 from millrace.engine.dataset.metadata import EPISODES_STATS, Count, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem

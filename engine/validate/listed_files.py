@@ -9,7 +9,7 @@ from millrace.engine.dataset.manifest import Lineage, parse_episode, read_manife
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.record import FileRecord, hash_file
 from millrace.engine.layout import MANIFEST
-from millrace.engine.sources.containment import why_foreign
+from millrace.engine.sources import why_foreign
 from millrace.engine.sources.parquet import is_hidden
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.filesize import decimal
 
-from millrace.embodiments import load_robot, robot_names
-from millrace.embodiments.errors import MillraceError
-from millrace.embodiments.robot import VECTORS
+from millrace.embodiments import VECTORS, MillraceError, load_robot, robot_names
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics, float32_moments
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, RELATIVE_STATS, STATS, JointSlice, Metadata

@@ -11,8 +11,7 @@ from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metada
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import CURRENT, VideoBackend
 from millrace.engine.errors import VideoError
-from millrace.engine.sources.containment import why_foreign
-from millrace.engine.sources.episode import Clip
+from millrace.engine.sources import Clip, why_foreign
 from millrace.engine.sources.parquet import is_hidden
 from millrace.engine.validate.row_checks import RATE_TOLERANCE
 from millrace.engine.video.decode import decode_frames

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.sources import Clip, ImageColumn
 from millrace.engine.video.decode import open_video
 
 

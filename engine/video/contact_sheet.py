@@ -9,8 +9,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
-from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.embodiments import MillraceError
+from millrace.engine.sources import Clip, ImageColumn
 from millrace.engine.video.decode import decode_clip
 
 HEIGHT = 120  # of each image; its width follows from its shape

@@ -13,8 +13,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from millrace.engine.sources.damage import name_file_in_errors
-from millrace.engine.sources.episode import Clip
+from millrace.engine.sources import Clip, name_file_in_errors
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import open_video, translate_errors
 from millrace.engine.video.encode import VideoSettings

@@ -14,9 +14,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError, length_advice
-from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.damage import classify_damage, diagnose_file
-from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.sources import Clip, ImageColumn, diagnose_file, why_refused
+from millrace.engine.sources.damage import classify_damage
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS, check_frame_size
 from millrace.engine.video.images import decode_images
 from millrace.engine.video.packets import PacketInfo, PacketUse, is_one_to_one, plan_packets

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.json_files import Unreadable
 from millrace.engine.dataset.manifest import read_manifest_head
 from millrace.engine.video.reframe import Crop

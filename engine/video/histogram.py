@@ -7,7 +7,7 @@ import numpy as np
 from av.filter import Graph
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.stats import ColumnSummary
+from millrace.engine.dataset import ColumnSummary
 from millrace.engine.video.reframe import filter_graph
 
 # Of the pixels that are counted, every how many are compared with the frame before.

@@ -9,10 +9,8 @@ from av.codec import CodecContext
 from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError
+from millrace.engine.sources import ImageColumn, RowRange, diagnose_file, why_refused
 from millrace.engine.sources.checked_parquet import DAMAGE
-from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.damage import diagnose_file
-from millrace.engine.sources.episode import ImageColumn, RowRange
 from millrace.engine.sources.row_stream import open_image_stream
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS
 from millrace.engine.video.image_files import strip_jpeg, strip_png

@@ -1,9 +1,7 @@
 """Read images that rows name by a path: PNG or JPEG files in the dataset's own folder."""
 
 from millrace.engine.errors import FaultCode, VideoError
-from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.damage import diagnose_file
-from millrace.engine.sources.episode import RowRange
+from millrace.engine.sources import RowRange, diagnose_file, why_refused
 from millrace.engine.sources.image_paths import NUM_FOLDERS, image_candidates
 
 # No camera's image is larger.

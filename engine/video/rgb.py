@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from millrace.engine.sources.episode import Clip
+from millrace.engine.sources import Clip
 from millrace.engine.video.decode import decode_frames
 
 

@@ -7,7 +7,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from millrace.engine.sources.episode import Clip
+from millrace.engine.sources import Clip
 
 # libav's times have 64 bits; a hostile start time is near their end.
 MAX_PTS = 2**62

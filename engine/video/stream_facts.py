@@ -5,8 +5,7 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-from millrace.engine.sources.episode import Clip, ImageColumn
-from millrace.engine.sources.file_state import FileState
+from millrace.engine.sources import Clip, FileState, ImageColumn
 from millrace.engine.video.decode import open_video
 
 # Videos of a few cameras, each of which may hold the clips of a thousand episodes.

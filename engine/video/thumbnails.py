@@ -11,7 +11,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from millrace.engine.errors import VideoError
-from millrace.engine.sources.episode import Clip, ImageColumn
+from millrace.engine.sources import Clip, ImageColumn
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import decode_clip, open_video
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.releases import CURRENT, ModelLimits
 from millrace.train.checkpoint_files import Weight, open_checkpoint_files, read_checkpoint_file
 from millrace.train.errors import ConfigError

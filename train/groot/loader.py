@@ -27,7 +27,7 @@ from gr00t.data.types import MessageType, ModalityConfig, VLAStepData
 from gr00t.utils.video_utils import get_frames_by_indices
 from numpy.typing import NDArray
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.train.groot.processor import BatchProcessor
 from millrace.train.shards import FrameReader, FrameStock, Visit, group_visits, read_step_columns, step_rows
 from millrace.train.training_dataset import TrainingDataError, TrainingDataset

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, VideoError
-from millrace.engine.sources.episode import Clip
+from millrace.engine.sources import Clip
 from millrace.engine.video.backends import CPU_BACKENDS, GPU_SHARE, NVENC, Backends
 from millrace.engine.video.decode import OpenDecoder, decode_frames, open_cpu_decoder
 from millrace.engine.video.encode import VideoSettings, write_h264

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from pydantic import Field
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.errors import RecipeError
 from millrace.engine.video.backends import CPU_BACKENDS, NVENC, X264, Backends, Device, Encoder, Gpu
 

@@ -10,14 +10,13 @@ from benchmarks.gpu_works import AREA_CPU, Setup, transcode
 from benchmarks.runs import EXAMPLE, EXAMPLE_MAP, repeated, steady_rate
 from millrace.engine.convert import plan_conversion, run_plan
 from millrace.engine.dataset.record import EpisodeRecord, EpisodeResult
-from millrace.engine.execution.devices import made_with
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Watch
 from millrace.engine.sources import Clip
 from millrace.engine.sources.file_state import FileState
-from millrace.engine.video.backends import CPU_BACKENDS, NVENC, Gpu
+from millrace.engine.video.backends import CPU_BACKENDS, NVENC, Backends, Gpu
 from millrace.engine.video.gpu.report import RESIZE, GpuReport, choose_backends, decode_stage
 
 # Of those of each worker, two are left out at the start and one at the end.
@@ -53,13 +52,20 @@ def set_up(plan: ConversionPlan, folder: Path) -> Setup:
 def list_runs(plan: ConversionPlan, codec: str, report: GpuReport) -> dict[str, ConversionPlan]:
     """The CPU's two, with NVENC what `--device auto` chooses, and a GPU that decodes beside cores."""
     backends, gpu = choose_backends([report], "auto", [codec])
-    found = {"cores alone": made_with(plan, CPU_BACKENDS), "cores alone, area means": made_with(plan, AREA_CPU)}
+    found = {
+        "cores alone": _with_backends(plan, CPU_BACKENDS),
+        "cores alone, area means": _with_backends(plan, AREA_CPU),
+    }
     if backends.encoder == NVENC:
-        found["--device auto, NVENC"] = made_with(plan, backends, gpu)
+        found["--device auto, NVENC"] = _with_backends(plan, backends, gpu)
     if all(report.problem(stage) is None for stage in (decode_stage(codec), RESIZE)):
         decoding = Gpu(codecs=(codec,), keeps_frames=report.keeps_frames)
-        found["GPU and cores, libx264"] = made_with(plan, AREA_CPU, decoding)
+        found["GPU and cores, libx264"] = _with_backends(plan, AREA_CPU, decoding)
     return found
+
+
+def _with_backends(plan: ConversionPlan, backends: Backends, gpu: Gpu | None = None) -> ConversionPlan:
+    return replace(plan, job=replace(plan.job, video=replace(plan.job.video, backends=backends), gpu=gpu))
 
 
 def measure_run(plan: ConversionPlan, num_cores: int) -> float:

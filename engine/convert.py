@@ -2,8 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,31 +12,30 @@ from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, Episod
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, Quarantined, RecipeError
-from millrace.engine.execution.devices import Choice, begun_with, chosen, made_with, may_use_gpu
-from millrace.engine.execution.workers import Workers
-from millrace.engine.layout import LEDGER, WORK
+from millrace.engine.execution.devices import choose, created_backends
+from millrace.engine.execution.workers import Workers, cluster_session
+from millrace.engine.layout import WORK
 from millrace.engine.output.commit import statistics_bytes
 from millrace.engine.output.folder import check_output
-from millrace.engine.output.header import read_commits
-from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import format_failure
+from millrace.engine.output.state import OutputState
 from millrace.engine.output.warning_sums import sum_warnings
 from millrace.engine.planning.copies import count_copies
 from millrace.engine.planning.plan import ConversionPlan, first_fault
-from millrace.engine.planning.planner import plan_splits
+from millrace.engine.planning.planner import PreparedRecipe, plan_splits, prepare_recipe
 from millrace.engine.planning.recipe import Recipe
-from millrace.engine.run import Rerun, Watch, as_left, run_plan
+from millrace.engine.run import Rerun, Watch, run_plan
 from millrace.engine.sources.location import parse_hub_id
-from millrace.engine.splits import OutputSplit, is_finished, split_folders
-from millrace.engine.summary import Estimate, Summary, held_out_episodes, summarize
-from millrace.engine.video.backends import CPU_BACKENDS, X264, Backends, Device
+from millrace.engine.splits import finished_summary, read_states, states_of_splits
+from millrace.engine.summary import Estimate, Summary, held_out_episodes
+from millrace.engine.video.backends import CPU_BACKENDS, X264, BackendChoice
 
 __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_plan"]
 
 
 def plan_conversion(recipe: Recipe) -> ConversionPlan:
     """Open the recipe's sources and plan every episode of the train split; only metadata is read."""
-    return plan_splits(recipe)[0]
+    return plan_splits(prepare_recipe(recipe))[0]
 
 
 def convert(
@@ -79,24 +77,30 @@ def convert(
 
 def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: Watch) -> Summary:
     started = perf_counter()
-    parts, begun = _planned(recipe, out, overwrite=rerun.overwrite)
-    run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
-    with _on_device(_unfinished(parts, rerun), recipe.device, begun, workers) as todo:
-        summaries = _run_all(todo, run)
-    first, *others = (summaries.get(plan.split) or _finished(plan, folder, rerun) for plan, folder in parts)
-    return replace(first, held_out=others[0]) if others else first
+    prepared, states = _prepare(recipe, out, overwrite=rerun.overwrite)
+    created = created_backends(states, recipe.device)
+    if created is not None and all(state.progress == "finished" for state in states):
+        plans = plan_splits(prepared, BackendChoice(created))
+        if all(found := [finished_summary(*each, rerun) for each in zip(plans, states, strict=True)]):
+            return _join(found)
+    _check_folders(states, recipe, rerun)
+    with cluster_session(workers):
+        choice = choose(prepared, recipe.device, workers, created=created)
+        planned = list(zip(plan_splits(prepared, choice), states, strict=True))
+        finished = {state.folder: finished_summary(plan, state, rerun) for plan, state in planned}
+        todo = [(plan, state.folder) for plan, state in planned if finished[state.folder] is None]
+        run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
+        return _join((finished | _run_all(todo, run)).values())
 
 
-def _planned(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[list[OutputSplit], Backends | None]:
-    """The plans and folders of a recipe's datasets, and the encoder that an earlier run chose; None: no earlier run."""
-    plans = plan_splits(recipe if overwrite else _at_commits(recipe, read_commits(out)))
-    folders = split_folders(plans, out)
-    begun = None if overwrite else begun_with(folders, recipe.device)
-    plans = [made_with(plan, begun or CPU_BACKENDS) for plan in plans]
-    return list(zip(plans, folders, strict=True)), begun
+def _prepare(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[PreparedRecipe, tuple[OutputState, ...]]:
+    """The opened recipe, and the states of the folders that it writes to."""
+    states = read_states(out, overwrite=overwrite)
+    prepared = prepare_recipe(_pin_commits(recipe, states[0].commits))
+    return prepared, states_of_splits(prepared, *states)
 
 
-def _at_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
+def _pin_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
     """The recipe with the commits that OUT was created with, where it names none: a branch may have moved since."""
     specs = []
     for spec in recipe.sources:
@@ -107,45 +111,28 @@ def _at_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
     return recipe.model_copy(update={"sources": tuple(specs)})
 
 
-def _unfinished(parts: list[OutputSplit], rerun: Rerun) -> list[OutputSplit]:
-    """The datasets that are not finished; all folders are checked before any work begins."""
-    todo = []
-    for plan, folder in parts:
-        with explain_write_errors(folder):
-            if is_finished(plan, folder, rerun):
-                continue
-            may_be_finished = rerun.overwrite or (rerun.skip_bad and (folder / LEDGER).is_file())
-            check_output(folder, [spec.path for spec in plan.recipe.sources], overwrite=may_be_finished)
-            todo.append((plan, folder))
-    return todo
+def _check_folders(states: Iterable[OutputState], recipe: Recipe, rerun: Rerun) -> None:
+    """Check all folders that are not finished before any work begins."""
+    for state in states:
+        if state.progress != "finished":
+            with explain_write_errors(state.folder):
+                check_output(state.folder, _source_paths(recipe), overwrite=rerun.overwrite)
 
 
-@contextmanager
-def _on_device(
-    todo: list[OutputSplit], device: Device, begun: Backends | None, workers: Workers
-) -> Iterator[list[OutputSplit]]:
-    """The datasets with resize backend and encoder chosen; one Ray session if a GPU or a second dataset needs it."""
-    is_shared = len(todo) > 1 or (bool(todo) and may_use_gpu(device, begun, workers))
-    with _one_connection(workers) if is_shared else nullcontext():
-        if todo:
-            choice = chosen(todo[0][0], device, begun, workers)
-            todo = [(_with_choice(plan, choice), folder) for plan, folder in todo]
-        yield todo
+def _source_paths(recipe: Recipe) -> list[Path]:
+    return [spec.path for spec in recipe.sources]
 
 
-def _with_choice(plan: ConversionPlan, choice: Choice) -> ConversionPlan:
-    notes = () if choice.why_not is None else (f"videos are converted on the CPU: {choice.why_not}",)
-    return replace(made_with(plan, choice.stages, choice.gpu), machine_notes=notes)
-
-
-def _run_all(todo: list[OutputSplit], run: Callable[[ConversionPlan, Path], Summary]) -> dict[str | None, Summary]:
+def _run_all(
+    todo: list[tuple[ConversionPlan, Path]], run: Callable[[ConversionPlan, Path], Summary]
+) -> dict[Path, Summary]:
     """Convert the train and held-out datasets; failed episodes of either are raised after both."""
     lines: list[str] = []
     found: list[Quarantined] = []
-    summaries: dict[str | None, Summary] = {}
+    summaries: dict[Path, Summary] = {}
     for plan, folder in todo:
         try:
-            summaries[plan.split] = run(plan, folder)
+            summaries[folder] = run(plan, folder)
         except EpisodesFailed as error:
             lines += error.lines
             found += error.quarantined
@@ -154,20 +141,10 @@ def _run_all(todo: list[OutputSplit], run: Callable[[ConversionPlan, Path], Summ
     return summaries
 
 
-def _one_connection(workers: Workers) -> AbstractContextManager[object]:
-    """One connection to a cluster, for its GPUs to be probed and for all datasets."""
-    if workers.cluster is None:
-        return nullcontext()
-    from millrace.engine.execution.ray_session import ray_session
-
-    return ray_session(None, workers.cluster)
-
-
-def _finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> Summary:
-    """The summary of a dataset that an earlier run made."""
-    plan = as_left(plan, folder, rerun)
-    with Ledger(folder, plan, is_read_only=True) as ledger:
-        return replace(summarize(plan, ledger, (), started=perf_counter()), was_finished=True)
+def _join(summaries: Iterable[Summary | None]) -> Summary:
+    """The summary of the first dataset, with that of its held-out episodes."""
+    first, *others = (summary for summary in summaries if summary is not None)
+    return replace(first, held_out=others[0]) if others else first
 
 
 def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), overwrite: bool = False) -> Estimate:
@@ -175,13 +152,14 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
 
     Raises what `convert` raises before it converts.
     """
-    parts, begun = _planned(recipe, Path(out), overwrite=overwrite)
-    for _, folder in parts:
-        check_output(folder, [spec.path for spec in recipe.sources], overwrite=overwrite)
-    if recipe.device == "cuda" or begun not in (None, CPU_BACKENDS):
-        with _on_device(parts, recipe.device, begun, workers):
-            pass
-    plans = [plan for plan, _ in parts]
+    prepared, states = _prepare(recipe, Path(out), overwrite=overwrite)
+    created = created_backends(states, recipe.device)
+    for state in states:
+        check_output(state.folder, _source_paths(recipe), overwrite=overwrite)
+    if recipe.device == "cuda" or created not in (None, CPU_BACKENDS):
+        with cluster_session(workers):
+            choose(prepared, recipe.device, workers, created=created)
+    plans = plan_splits(prepared, BackendChoice(created or CPU_BACKENDS))
     sample, seconds = _timed_sample(plans[0])
     num_frames = sum(plan.num_frames for plan in plans)
     scale = num_frames / sample.num_frames
@@ -197,12 +175,7 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
         free_bytes=shutil.disk_usage(_existing_parent(Path(out))).free,
         core_seconds=seconds * scale,
         dropped=plans[0].dropped,
-        notes=(
-            *plans[0].notes,
-            *plans[0].machine_notes,
-            *map(str, sum_warnings([sample], plans[0])),
-            *_known_failures(plans),
-        ),
+        notes=(*plans[0].notes, *map(str, sum_warnings([sample], plans[0])), *_known_failures(plans)),
         held_out=held_out_episodes(plans[-1]),
     )
 
@@ -225,7 +198,8 @@ def _timed_sample(plan: ConversionPlan) -> tuple[EpisodeRecord, float]:
         EpisodesFailed: it could not be converted.
     """
     # NVENC's bytes are estimated by libx264's.
-    job = made_with(plan, plan.job.video.backends.model_copy(update={"encoder": X264})).job
+    backends = plan.job.video.backends.model_copy(update={"encoder": X264})
+    job = replace(plan.job, video=replace(plan.job.video, backends=backends))
     sound = [episode for episode in plan.episodes if first_fault(episode, plan.job) is None] or plan.episodes
     by_length = sorted(sound, key=lambda episode: episode.num_frames)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """The conversion of one dataset: convert the episodes, in this process or on workers, then write meta/."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,17 +78,11 @@ def run_plan(
         return _Run(out, scratch, executor, started, rerun, watch).finish(plan)
 
 
-def as_left(plan: ConversionPlan, out: Path, rerun: Rerun) -> ConversionPlan:
-    """The plan as an earlier run finished it: without skipped episodes, and without tasks that no row names."""
-    plan = without_skipped(plan, out) if rerun.skip_bad else plan
-    with Ledger(out, plan, is_read_only=True) as ledger:
-        return remove_unused_tasks(plan, ledger.records())
-
-
-def without_skipped(plan: ConversionPlan, out: Path) -> ConversionPlan:
-    """The plan without the episodes that an earlier run with --skip-bad skipped and that were not fixed since."""
-    with Ledger(out, plan, is_read_only=True) as ledger:
-        return remove_episodes(plan, {failure.key for failure in ledger.skipped})
+def skip_again(plan: ConversionPlan, ledger: Ledger) -> ConversionPlan:
+    """Remove the episodes that an earlier run with --skip-bad skipped and that were not fixed since."""
+    rest = remove_episodes(plan, {failure.key for failure in ledger.skipped})
+    ledger.follow(rest)
+    return rest
 
 
 class _Run:
@@ -100,23 +95,25 @@ class _Run:
         self.folders = Folders(out.absolute(), scratch.absolute())
         self.rerun, self.watch = rerun, watch
         self.converted: set[Key] = set()
+        self.seconds: Counter[str] = Counter()
 
     def finish(self, plan: ConversionPlan) -> Summary:
         """Convert and commit; with --skip-bad, plan again without the failed episodes until none fails."""
-        if self.rerun.skip_bad:
-            self._retry_skipped(plan)
-            plan = without_skipped(plan, self.out)
-        while True:
-            with Ledger(self.out, plan, verify=self.rerun.verify) as ledger:
+        with Ledger(self.out, plan, verify=self.rerun.verify) as ledger:
+            if self.rerun.skip_bad:
+                self._retry_skipped(plan, ledger)
+                plan = skip_again(plan, ledger)
+            while True:
                 failures = self._convert(plan, ledger)
                 if not failures and (self.rerun.skip_bad or not plan.rejected):
-                    rest = remove_unused_tasks(plan, ledger.records())
+                    rest = remove_unused_tasks(plan, ledger.task_texts())
                     if rest is plan:
                         return self._commit(plan, ledger)
                 else:
                     rest = self._without(failures, plan)
                     ledger.skip(failures)
-            plan = rest
+                plan = rest
+                ledger.follow(plan)
 
     def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:
         """Convert the episodes that are not done; returns the failed ones in the plan's order."""
@@ -144,6 +141,7 @@ class _Run:
         ledger.append(result)
         self.watch.on_result(result)
         self.converted.add(result.key)
+        self.seconds.update(result.seconds)
         return None
 
     def _retry(
@@ -154,22 +152,21 @@ class _Run:
         is_inline = isinstance(self.executor, InlineExecutor)
         return retry(failures, plan.episodes, plan.job, folders, is_inline=is_inline)
 
-    def _retry_skipped(self, plan: ConversionPlan) -> None:
+    def _retry_skipped(self, plan: ConversionPlan, ledger: Ledger) -> None:
         """Try the skipped episodes again in a scratch folder; those that fail of their data again stay skipped."""
-        with Ledger(self.out, plan) as ledger:
-            planned = {episode.key: episode for episode in plan.episodes}
-            skipped = [failure for failure in ledger.skipped if failure.key in planned]
-            now = [failure.model_copy(update={"index": planned[failure.key].index}) for failure in skipped]
-            tried = Folders(self.folders.scratch / "tried", self.folders.scratch)
-            # Disk, network or memory may hide data that can be read by now: planned again, it fails by name.
-            again = {
-                result.key
-                for result in self._retry(now, plan, tried)
-                if isinstance(result, EpisodeRecord) or not result.code.is_of_episode
-            }
-            shutil.rmtree(tried.out, ignore_errors=True)
-            if again:
-                ledger.unskip(again)
+        planned = {episode.key: episode for episode in plan.episodes}
+        skipped = [failure for failure in ledger.skipped if failure.key in planned]
+        now = [failure.model_copy(update={"index": planned[failure.key].index}) for failure in skipped]
+        tried = Folders(self.folders.scratch / "tried", self.folders.scratch)
+        # Disk, network or memory may hide data that can be read by now: planned again, it fails by name.
+        again = {
+            result.key
+            for result in self._retry(now, plan, tried)
+            if isinstance(result, EpisodeRecord) or not result.code.is_of_episode
+        }
+        shutil.rmtree(tried.out, ignore_errors=True)
+        if again:
+            ledger.unskip(again)
 
     def _without(self, failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> ConversionPlan:
         told = sorted((*plan.rejected, *failures), key=lambda failure: failure.key)
@@ -184,5 +181,5 @@ class _Run:
     def _commit(self, plan: ConversionPlan, ledger: Ledger) -> Summary:
         remove_strays(self.out, plan)
         commit(plan, ledger, self.out, self.scratch)
-        summary = summarize(plan, ledger, self.converted, started=self.started)
+        summary = summarize(plan, ledger, self.converted, self.seconds, started=self.started)
         return replace(summary, executor=str(self.executor) if self.converted else None)

@@ -1,61 +1,77 @@
 """The datasets that one recipe makes: the train split and the held-out split."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 from millrace.engine.errors import OutputExists
-from millrace.engine.layout import LEDGER, MANIFEST, META
-from millrace.engine.output.header import read_split
+from millrace.engine.layout import MANIFEST
 from millrace.engine.output.ledger import Ledger
+from millrace.engine.output.state import OutputState
 from millrace.engine.planning.holdout import heldout_folder
+from millrace.engine.planning.numbering import remove_unused_tasks
 from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.run import Rerun, as_left
+from millrace.engine.planning.planner import PreparedRecipe
+from millrace.engine.run import Rerun, skip_again
+from millrace.engine.summary import Summary, summarize
 
-OutputSplit = tuple[ConversionPlan, Path]  # the plan of one of a recipe's datasets, and its folder
+
+def read_states(out: Path, *, overwrite: bool) -> tuple[OutputState, OutputState]:
+    """The states of the folders of the train split, or of all episodes, and of the held-out split."""
+    folders = out, heldout_folder(out)
+    train, held_out = (OutputState(folder) if overwrite else OutputState.read(folder) for folder in folders)
+    return train, held_out
 
 
-def split_folders(plans: Sequence[ConversionPlan], out: Path) -> list[Path]:
-    """The folder of each of a recipe's datasets.
+def states_of_splits(prepared: PreparedRecipe, train: OutputState, held_out: OutputState) -> tuple[OutputState, ...]:
+    """The states of the folders that this recipe writes to, in the order of its splits.
 
     Raises:
         OutputExists: an earlier run held episodes out, which this one would train on.
     """
-    held_out = heldout_folder(out)
-    if plans[0].split is None and _holds_held_out(held_out):
+    if len(prepared.splits) == 2:
+        return train, held_out
+    if OutputState.read(held_out.folder).split == "held out":
         raise OutputExists(
-            f"{held_out} holds episodes that an earlier run held out of {out}; this one holds none out, and would "
-            f"train on them too. Pass the same --holdout, choose another folder, or move {held_out} away"
+            f"{held_out.folder} holds episodes that an earlier run held out of {train.folder}; this one holds none "
+            f"out, and would train on them too. Pass the same --holdout, choose another folder, or move "
+            f"{held_out.folder} away"
         )
-    return [held_out if plan.split == "held out" else out for plan in plans]
+    return (train,)
 
 
-def _holds_held_out(folder: Path) -> bool:
-    """Whether a run converted held-out episodes there, or began to."""
-    return read_split(folder) == "held out"
-
-
-def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
-    """Whether an earlier run of the same recipe finished a dataset.
+def finished_summary(plan: ConversionPlan, state: OutputState, rerun: Rerun) -> Summary | None:
+    """The summary of a dataset that an earlier run of the same recipe finished; None where there is work to do.
 
     Raises:
         OtherRecipe: a run of another recipe finished it.
         OutputExists: it is finished, but its files or its sources were changed since.
     """
-    if rerun.overwrite or not (folder / META).is_dir() or not (folder / LEDGER).is_file():
-        return False
-    with Ledger(folder, plan, is_read_only=True) as ledger:
+    if state.progress != "finished":
+        return None
+    with Ledger(state.folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
         num_skipped = len(ledger.skipped)
-    if num_skipped and not rerun.skip_bad:
-        raise OutputExists(
-            f"{folder} is finished, but for {num_skipped} episodes that could not be converted ({MANIFEST} says why). "
-            "Pass --skip-bad to leave it so, --retry-skipped to try these again, or --overwrite to make it again"
-        )
-    had_skipped = num_skipped > len(plan.rejected)
-    plan = as_left(plan, folder, rerun)
-    with Ledger(folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
-        missing = [episode for episode in plan.episodes if episode not in ledger]
-        lacking = [episode for episode in missing if ledger.misplaced_record(episode) is None] or missing
-        changed = [(episode.index, ledger.reason_not_done(episode)) for episode in missing if ledger.has_lost(episode)]
+        if num_skipped and not rerun.skip_bad:
+            raise OutputExists(
+                f"{state.folder} is finished, but for {num_skipped} episodes that could not be converted ({MANIFEST} "
+                "says why). Pass --skip-bad to leave it so, --retry-skipped to try these again, or --overwrite to make "
+                "it again"
+            )
+        had_skipped = num_skipped > len(plan.rejected)
+        plan = skip_again(plan, ledger) if rerun.skip_bad else plan
+        plan = remove_unused_tasks(plan, ledger.task_texts())
+        ledger.follow(plan)
+        has_all = _check_episodes(plan, ledger, state.folder, rerun)
+        if not has_all or (rerun.retry_skipped and had_skipped):
+            return None
+        return replace(summarize(plan, ledger, (), {}, started=perf_counter()), was_finished=True)
+
+
+def _check_episodes(plan: ConversionPlan, ledger: Ledger, folder: Path, rerun: Rerun) -> bool:
+    """Whether a finished dataset holds every episode, unchanged."""
+    missing = [episode for episode in plan.episodes if episode not in ledger]
+    lacking = [episode for episode in missing if ledger.misplaced_record(episode) is None] or missing
+    changed = [(episode.index, ledger.reason_not_done(episode)) for episode in missing if ledger.has_lost(episode)]
     if changed:
         index, why = changed[0]
         raise OutputExists(
@@ -68,4 +84,4 @@ def is_finished(plan: ConversionPlan, folder: Path, rerun: Rerun) -> bool:
             f"{folder} is finished, but lacks {len(lacking)} episodes that can be read by now, such as "
             f"{lacking[0].episode.index} of {plan.recipe.sources[lacking[0].binding].path}. Pass --skip-bad to add them"
         )
-    return not (missing or (rerun.retry_skipped and had_skipped))
+    return not missing

@@ -1,7 +1,6 @@
 """What a conversion did, or would do."""
 
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -80,26 +79,20 @@ def held_out_episodes(plan: ConversionPlan) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def summarize(plan: ConversionPlan, ledger: Ledger, done: Collection[Key], *, started: float) -> Summary:
-    """All of the dataset's sizes, and this run's times; done: the episodes that this run converted."""
-    seconds: Counter[str] = Counter()
-    num_bytes = num_copied = 0
-    redone: list[str] = []
-    for record in ledger.records():
-        num_bytes += sum(file.num_bytes for file in record.files)
-        num_copied += len(record.copied)
-        redone += record.redone.values()
-        if record.key in done:
-            seconds.update(record.seconds)
+def summarize(
+    plan: ConversionPlan, ledger: Ledger, done: Collection[Key], seconds: Mapping[str, float], *, started: float
+) -> Summary:
+    """All of the dataset's sizes, and this run's times; done, seconds: the episodes that it converted, by stage."""
+    entries = list(ledger.entries())
     fps = [binding.fps for binding in plan.job.bindings]
     num_done = sum(episode.key in done for episode in plan.episodes)
     return Summary(
         num_episodes=len(plan.episodes),
         num_clips=len(plan.episodes) * len(plan.cameras),
-        num_copied_clips=num_copied,
+        num_copied_clips=sum(entry.num_copied for entry in entries),
         num_source_frames=sum(episode.episode.num_frames for episode in plan.episodes),
         num_frames=plan.num_frames,
-        num_bytes=num_bytes,
+        num_bytes=sum(entry.num_bytes for entry in entries),
         num_resumed=len(plan.episodes) - num_done,
         source_seconds=float(
             sum(episode.episode.num_frames / fps[episode.binding] for episode in plan.episodes if episode.key in done)
@@ -108,8 +101,8 @@ def summarize(plan: ConversionPlan, ledger: Ledger, done: Collection[Key], *, st
         stage_seconds=dict(seconds),
         dropped=plan.dropped,
         notes=(*plan.notes, *plan.machine_notes),
-        redone=tuple(redone),
-        warnings=sum_warnings(ledger.records(), plan),
+        redone=tuple(why for entry in entries for why in entry.redone),
+        warnings=sum_warnings(entries, plan),
         quarantined=describe_failures(ledger.skipped, plan),
         was_finished=False,
     )

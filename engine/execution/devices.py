@@ -2,18 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import HubError, OtherRecipe
 from millrace.engine.execution.workers import Workers
 from millrace.engine.hub.calls import silence_hub
-from millrace.engine.output.header import read_backends
-from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.output.state import OutputState
+from millrace.engine.planning.planner import PreparedRecipe
 from millrace.engine.sources.episode import SourceEpisode
 from millrace.engine.sources.hub import NUM_CONNECTIONS
-from millrace.engine.video.backends import CPU_BACKENDS, NVENC, Backends, Device, Gpu
+from millrace.engine.video.backends import CPU_BACKENDS, NVENC, BackendChoice, Backends, Device, Gpu
 from millrace.engine.video.codecs import read_codecs
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.gpu import hardware
@@ -28,77 +26,79 @@ from millrace.engine.video.gpu.report import (
 )
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Resize backend and encoder, and how this run uses GPUs; why_not: why it does not use the GPUs that exist."""
-
-    stages: Backends
-    gpu: Gpu | None
-    why_not: str | None
-
-
-def begun_with(folders: Iterable[Path], device: Device) -> Backends | None:
-    """The choice of the earlier run that this one continues; None if there was none.
+def created_backends(states: Iterable[OutputState], device: Device) -> Backends | None:
+    """The backends of the earlier run that this one continues; None if there was none.
 
     Raises:
         OtherRecipe: `device` asks for another.
     """
-    found = ((folder, stages) for folder in folders if (stages := read_backends(folder)) is not None)
-    folder, stages = next(found, (None, None))
-    if stages is not None and device not in ("auto", _device_of(stages)):
+    state = next((state for state in states if state.backends is not None), None)
+    if state is None or state.backends is None:
+        return None
+    if device not in ("auto", _device_of(state.backends)):
         raise OtherRecipe(
-            f"{folder} was created with {stages}, which --device {device} would not give. Continue it with "
-            "--device auto, choose another folder, or pass --overwrite"
+            f"{state.folder} was created with {state.backends}, which --device {device} would not give. Continue it "
+            "with --device auto, choose another folder, or pass --overwrite"
         )
-    return stages
+    return state.backends
 
 
-def _device_of(stages: Backends) -> str:
-    if stages.encoder == NVENC:
+def _device_of(backends: Backends) -> str:
+    if backends.encoder == NVENC:
         return "cuda"
-    return "cpu" if stages == CPU_BACKENDS else "auto"
+    return "cpu" if backends == CPU_BACKENDS else "auto"
 
 
-def may_use_gpu(device: Device, begun: Backends | None, workers: Workers) -> bool:
-    """Whether to look for a GPU; costs nothing where there can be none.
+def choose(
+    prepared: PreparedRecipe, device: Device, workers: Workers, *, created: Backends | None = None
+) -> BackendChoice:
+    """Choose resize backend and encoder for a recipe's datasets, and how this run uses GPUs.
 
-    Of a cluster only Ray knows; an embedded Ray has this machine's.
-    """
-    if device == "cpu" or begun == CPU_BACKENDS:
-        return False
-    return device == "cuda" or workers.cluster is not None or hardware.may_have_gpu()
-
-
-def chosen(plan: ConversionPlan, device: Device, begun: Backends | None, workers: Workers) -> Choice:
-    """Choose resize backend and encoder for a plan; connects to Ray, unless workers are local.
+    Args:
+        prepared: The recipe.
+        device: What the user wants.
+        workers: Where the work is done; this process is connected to their cluster.
+        created: What an earlier run chose, which stays.
 
     Raises:
         NoGpuStage: the wish, or what an earlier run chose, cannot be done here.
         HubError: a source cannot be asked for its codec; a choice without that would stay.
     """
-    reports = _probe(plan.job.video, workers) if may_use_gpu(device, begun, workers) else []
-    codecs = sorted(source_codecs(plan)) if reports else []
-    if begun is None:
-        return first_choice(reports, device, codecs, workers)
-    gpu = choose_gpu(begun, reports, codecs)
-    if problem := lacks_torch(begun, gpu, workers):
-        raise NoGpuStage(f"this dataset was created with {begun}, which without a GPU needs torch, too: {problem}")
-    return Choice(begun, gpu, _why_not(reports, codecs) if gpu is None else None)
+    reports = _probe(prepared.video_settings(), workers) if _may_use_gpu(device, created, workers) else []
+    codecs = sorted(source_codecs(prepared)) if reports else []
+    if created is None:
+        return choose_for_new(reports, device, codecs, workers)
+    gpu = choose_gpu(created, reports, codecs)
+    if problem := torch_problem(created, gpu, workers):
+        raise NoGpuStage(f"this dataset was created with {created}, which without a GPU needs torch, too: {problem}")
+    return BackendChoice(created, gpu, _why_cpu(reports, codecs) if gpu is None else None)
 
 
-def first_choice(reports: Sequence[GpuReport], device: Device, codecs: Sequence[str], workers: Workers) -> Choice:
-    """Choose resize backend and encoder for a new dataset; connects to Ray if workers are on a cluster.
+def _may_use_gpu(device: Device, created: Backends | None, workers: Workers) -> bool:
+    """Whether to look for a GPU; costs nothing where there can be none.
+
+    Of a cluster only Ray knows; an embedded Ray has this machine's.
+    """
+    if device == "cpu" or created == CPU_BACKENDS:
+        return False
+    return device == "cuda" or workers.cluster is not None or hardware.may_have_gpu()
+
+
+def choose_for_new(
+    reports: Sequence[GpuReport], device: Device, codecs: Sequence[str], workers: Workers
+) -> BackendChoice:
+    """Choose resize backend and encoder for a new dataset.
 
     Raises:
         NoGpuStage: the wish cannot be done with these machines.
     """
-    stages, gpu = choose_backends(reports, device, codecs)
-    if problem := lacks_torch(stages, gpu, workers):
-        return Choice(CPU_BACKENDS, None, f"cores would need torch beside a GPU: {problem}")
-    return Choice(stages, gpu, _why_not(reports, codecs) if gpu is None else None)
+    backends, gpu = choose_backends(reports, device, codecs)
+    if problem := torch_problem(backends, gpu, workers):
+        return BackendChoice(why_cpu=f"cores would need torch beside a GPU: {problem}")
+    return BackendChoice(backends, gpu, _why_cpu(reports, codecs) if gpu is None else None)
 
 
-def _why_not(reports: Sequence[GpuReport], codecs: Sequence[str]) -> str | None:
+def _why_cpu(reports: Sequence[GpuReport], codecs: Sequence[str]) -> str | None:
     """Why the existing GPUs are not used; if they cannot resize, only that counts."""
     reports = [report for report in reports if report.has_gpu]
     others = (_problem(reports, stage) for stage in (*map(decode_stage, codecs), ENCODE))
@@ -114,23 +114,18 @@ def _problem(reports: Sequence[GpuReport], stage: str) -> str | None:
     return None
 
 
-def lacks_torch(stages: Backends, gpu: Gpu | None, workers: Workers) -> str | None:
+def torch_problem(backends: Backends, gpu: Gpu | None, workers: Workers) -> str | None:
     """Why a CPU worker could not resize; None if all can.
 
     NVENC leaves such workers no work, and a GPU that was seen to resize has shown that its machine has torch.
     """
-    if stages.resize != "area" or stages.encoder == NVENC:
+    if backends.resize != "area" or backends.encoder == NVENC:
         return None
     if workers.cluster is None:
         return hardware.torch_problem() if gpu is None else None
     from millrace.engine.execution.cluster import nodes_torch_problem
 
     return nodes_torch_problem()
-
-
-def made_with(plan: ConversionPlan, stages: Backends, gpu: Gpu | None = None) -> ConversionPlan:
-    """The plan with resize backend, encoder and GPUs as chosen."""
-    return replace(plan, job=replace(plan.job, video=replace(plan.job.video, backends=stages), gpu=gpu))
 
 
 def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
@@ -146,12 +141,12 @@ def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
     return probe_nodes(settings, gpu_share=workers.gpu_share)
 
 
-def source_codecs(plan: ConversionPlan) -> set[str]:
+def source_codecs(prepared: PreparedRecipe) -> set[str]:
     """The codecs of each source's first episode; those on the Hub are fetched at the same time."""
-    first = {episode.binding: episode.episode for episode in reversed(plan.episodes)}
-    cameras = [tuple(plan.job.bindings[number].cameras.values()) for number in first]
+    first = [source.episodes[0] for source in prepared.sources]
+    cameras = [tuple(source.cameras.values()) for source in prepared.sources]
     with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
-        return set().union(*pool.map(_codecs, first.values(), cameras))
+        return set().union(*pool.map(_codecs, first, cameras))
 
 
 def _codecs(episode: SourceEpisode, cameras: Sequence[str]) -> set[str]:

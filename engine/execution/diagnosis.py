@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from millrace.embodiments.frozen_model import FrozenModel
-from millrace.engine.execution.devices import first_choice
+from millrace.engine.execution.devices import choose_for_new
 from millrace.engine.execution.workers import Workers
 from millrace.engine.video.encode import library_versions, x264_version
 from millrace.engine.video.gpu import hardware
@@ -47,10 +47,10 @@ def auto_choices(nodes: Sequence[GpuReport], workers: Workers = Workers()) -> tu
     """For sources of each codec, as a run with these workers would choose."""
     found = []
     for codec in CODECS:
-        choice = first_choice(nodes, "auto", [codec], workers)
+        choice = choose_for_new(nodes, "auto", [codec], workers)
         gpu = choice.gpu
         places = ("GPU" if gpu and codec in gpu.codecs else "CPU", "CPU" if gpu is None else "GPU")
-        found.append(AutoChoice(codec=codec, decode=places[0], resize=places[1], encoder=choice.stages.encoder))
+        found.append(AutoChoice(codec=codec, decode=places[0], resize=places[1], encoder=choice.backends.encoder))
     return tuple(found)
 
 

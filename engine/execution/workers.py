@@ -1,6 +1,7 @@
 """Where episodes are converted: what the user asks for, and the executor that does it."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,6 +56,15 @@ class Workers:
         if self.local or self.executor == "local":
             return None
         return self.address or os.environ.get("RAY_ADDRESS") or None
+
+
+def cluster_session(workers: Workers) -> AbstractContextManager[object]:
+    """One connection to the workers' cluster, for probing its GPUs and for all datasets; nothing without a cluster."""
+    if workers.cluster is None:
+        return nullcontext()
+    from millrace.engine.execution.ray_session import ray_session
+
+    return ray_session(None, workers.cluster)
 
 
 def choose_executor(workers: Workers, plan: ConversionPlan) -> Executor:

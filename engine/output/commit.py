@@ -58,7 +58,7 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     for name, lines in _meta_files(plan, ledger, out, scratch).items():
         _write(meta / name, lines)
     config = modality_config(plan.map, plan.cameras, plan.horizon)
-    warnings = tuple(public_warnings(sum_warnings(ledger.records(), plan), plan))
+    warnings = tuple(public_warnings(sum_warnings(ledger.entries(), plan), plan))
     beside = {CARD: dataset_card(plan, warnings), MODALITY_CONFIG: modality_config_source(config)}
     for name, text in beside.items():
         _write(scratch / name, [text])

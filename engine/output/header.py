@@ -12,8 +12,6 @@ from millrace.engine.errors import OtherRecipe
 from millrace.engine.layout import LEDGER, OUTPUT_VERSION
 from millrace.engine.output.versions import byte_versions
 from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.sources.location import HUB, parse_hub_id
-from millrace.engine.video.backends import CPU_BACKENDS, Backends
 
 OUTPUT = "output version"
 LIBRARIES = "libraries"
@@ -122,35 +120,3 @@ def _brief(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(_brief, value)) or "none"
     return "none" if value is None else str(value)
-
-
-def _read_header(out: Path) -> dict[str, Any]:
-    """The header of an earlier run; empty where there is none, or it is damaged."""
-    try:
-        with (out / LEDGER).open("rb") as file:
-            header = json.loads(file.readline())
-    except (OSError, ValueError):
-        return {}
-    return header if isinstance(header, dict) else {}
-
-
-def read_backends(out: Path) -> Backends | None:
-    """The backends of an earlier run; None where there was none."""
-    header = _read_header(out)
-    try:
-        return Backends.model_validate(header.get(BACKENDS, CPU_BACKENDS)) if header else None
-    except ValueError:
-        return None
-
-
-def read_split(out: Path) -> object:
-    """The split that an earlier run converted; None where it was all episodes, or there was no run."""
-    return _read_header(out).get(SPLIT)
-
-
-def read_commits(out: Path) -> dict[str, Path]:
-    """The commits of datasets on the Hub that an earlier run read, as sources of a recipe, by repository."""
-    sources = _read_header(out).get(SOURCES)
-    paths = [source.get("path") for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
-    ids = [parse_hub_id(path) for path in paths if isinstance(path, str) and not Path(path).is_absolute()]
-    return {hub_id.repo: Path(f"{HUB}{hub_id}") for hub_id in ids if hub_id is not None and hub_id.revision is not None}

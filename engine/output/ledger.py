@@ -1,11 +1,12 @@
 """The ledger: the records of a run, one JSON line each, after a header with its recipe.
 
-Records stay on disk: the driver keeps only the position of each line, also for 100,000 episodes.
+Records stay on disk: the driver keeps the position of each line and a few facts, also for 100,000 episodes.
 """
 
 import json
 import os
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from millrace.engine.dataset.record import (
     EpisodeFailure,
     EpisodeRecord,
     EpisodeResult,
+    EpisodeWarning,
     LedgerLine,
     Skipped,
     Vacated,
@@ -28,6 +30,26 @@ from millrace.engine.planning.numbering import Key
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
 from millrace.engine.sources.damage import name_file_in_errors
 from millrace.engine.sources.file_state import FileState
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is kept of a record: the position of its line, and what a summary needs without reading it again."""
+
+    place: int
+    binding: int
+    source_episode: int
+    first_index: int
+    tasks: tuple[tuple[int, str], ...]
+    num_bytes: int
+    num_copied: int
+    redone: tuple[str, ...]
+    warnings: tuple[EpisodeWarning, ...]
+
+    @property
+    def key(self) -> Key:
+        """See `EpisodePlan.key`."""
+        return self.binding, self.source_episode
 
 
 class Ledger:
@@ -51,17 +73,14 @@ class Ledger:
         """
         self.path = out / LEDGER
         self.out, self.verify, self.is_read_only = out, verify, is_read_only
-        self._plan = plan
-        self._planned = {episode.key: episode for episode in plan.episodes}
-        assert len(self._planned) == len(plan.episodes), "an episode of a source is in a dataset once"
-        self._tasks = {text: index for index, text in enumerate(plan.tasks)}
-        self._places: dict[int, tuple[int, Key]] = {}  # by number: the position of its line, and its episode
+        self._entries: dict[int, Entry] = {}  # by number
         self._numbers: dict[Key, int] = {}  # the number of each finished episode
+        self._known_tasks: dict[tuple[tuple[int, str], ...], tuple[tuple[int, str], ...]] = {}
         self._misplaced: set[Key] = set()
         self._lost: dict[Key, str] = {}  # why a record does not count
         self._written: set[int] = set()  # numbers under which files may exist, of any episode
         self._skipped: tuple[EpisodeFailure, ...] = ()
-        self._rejected = plan.rejected
+        self.follow(plan)
         if not is_read_only:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("rb" if is_read_only else "a+b")
@@ -71,6 +90,20 @@ class Ledger:
         except BaseException:
             self._file.close()
             raise
+
+    def follow(self, plan: ConversionPlan) -> None:
+        """Hold the records against another plan of the same recipe, which may lack episodes or tasks."""
+        self._plan = plan
+        self._planned = {episode.key: episode for episode in plan.episodes}
+        assert len(self._planned) == len(plan.episodes), "an episode of a source is in a dataset once"
+        self._tasks = {text: index for index, text in enumerate(plan.tasks)}
+        for index, entry in list(self._entries.items()):
+            if entry.key not in self._planned:
+                self._forget(index)
+            elif self._is_in_place(index, entry):
+                self._misplaced.discard(entry.key)
+            else:
+                self._misplaced.add(entry.key)
 
     def _begin_or_continue(self, header: dict[str, Any]) -> None:
         self._file.seek(0)
@@ -111,16 +144,30 @@ class Ledger:
         self._written.add(record.index)
         if record.key in self._numbers:
             self._forget(self._numbers[record.key])
-        self._places[record.index] = place, record.key
+        entry = self._make_entry(record, place)
+        self._entries[record.index] = entry
         self._numbers[record.key] = record.index
-        if not self._is_in_place(record):
+        if not self._is_in_place(record.index, entry):
             self._misplaced.add(record.key)
 
+    def _make_entry(self, record: EpisodeRecord, place: int) -> Entry:
+        return Entry(
+            place=place,
+            binding=record.binding,
+            source_episode=record.source_episode,
+            first_index=record.first_index,
+            tasks=self._known_tasks.setdefault(record.tasks, record.tasks),  # of many episodes a few
+            num_bytes=sum(file.num_bytes for file in record.files),
+            num_copied=len(record.copied),
+            redone=tuple(record.redone.values()),
+            warnings=record.warnings,
+        )
+
     def _forget(self, index: int) -> None:
-        _, key = self._places.pop(index, (0, None))
-        if key is not None:
-            del self._numbers[key]
-            self._misplaced.discard(key)
+        entry = self._entries.pop(index, None)
+        if entry is not None:
+            del self._numbers[entry.key]
+            self._misplaced.discard(entry.key)
 
     def _is_valid(self, record: EpisodeRecord) -> bool:
         """Whether the record fits the episode as planned now, under any number, and its files exist."""
@@ -153,10 +200,10 @@ class Ledger:
         """Why an episode does not count as converted."""
         return self._lost.get(episode.key, "it was never converted")
 
-    def _is_in_place(self, record: EpisodeRecord) -> bool:
-        planned = self._planned[record.key]
-        tasks = tuple((self._tasks.get(text), text) for _, text in record.tasks)
-        return (record.index, record.first_index, record.tasks) == (planned.index, planned.first_index, tasks)
+    def _is_in_place(self, index: int, entry: Entry) -> bool:
+        planned = self._planned[entry.key]
+        tasks = tuple((self._tasks.get(text), text) for _, text in entry.tasks)
+        return (index, entry.first_index, entry.tasks) == (planned.index, planned.first_index, tasks)
 
     def append(self, result: EpisodeResult) -> None:
         """Write one result, without the paths of sources, and flush it to the operating system."""
@@ -190,7 +237,7 @@ class Ledger:
     @property
     def skipped(self) -> tuple[EpisodeFailure, ...]:
         """Episodes that --skip-bad skipped or the plan rejects, in the recipe's order."""
-        by_key = {failure.key: failure for failure in (*self._still_skipped, *self._rejected)}
+        by_key = {failure.key: failure for failure in (*self._still_skipped, *self._plan.rejected)}
         return tuple(by_key[key] for key in sorted(by_key))
 
     @property
@@ -222,14 +269,23 @@ class Ledger:
 
     def records(self) -> Iterator[EpisodeRecord]:
         """The finished episodes in order of their number, read from disk."""
-        for index in sorted(self._places):
+        for index in sorted(self._entries):
             yield self._read(index)
+
+    def entries(self) -> Iterator[Entry]:
+        """What is kept of the finished episodes, in order of their number."""
+        for index in sorted(self._entries):
+            yield self._entries[index]
+
+    def task_texts(self) -> set[str]:
+        """The tasks that rows of finished episodes name."""
+        return {text for tasks in {entry.tasks for entry in self._entries.values()} for _, text in tasks}
 
     def _read(self, index: int) -> EpisodeRecord:
         with name_file_in_errors(self.path):
-            self._file.seek(self._places[index][0])
+            self._file.seek(self._entries[index].place)
             record = _parse(self._file.readline())
-        assert isinstance(record, EpisodeRecord), "places hold records only"
+        assert isinstance(record, EpisodeRecord), "entries are of records only"
         return record
 
     def __enter__(self) -> "Ledger":

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from millrace.embodiments.frozen_model import FrozenModel
-from millrace.engine.dataset.record import EpisodeRecord, EpisodeWarning
+from millrace.engine.dataset.record import EpisodeWarning
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.location import public_name
 
@@ -32,7 +33,18 @@ class WarningSum(FrozenModel):
         return f"{self.source}: {self.code} in {self.num_episodes:,} episodes; the first is {what}"
 
 
-def sum_warnings(records: Iterable[EpisodeRecord], plan: ConversionPlan) -> tuple[WarningSum, ...]:
+class HasWarnings(Protocol):
+    """A record, or what is kept of one."""
+
+    @property
+    def binding(self) -> int: ...
+    @property
+    def source_episode(self) -> int: ...
+    @property
+    def warnings(self) -> tuple[EpisodeWarning, ...]: ...
+
+
+def sum_warnings(records: Iterable[HasWarnings], plan: ConversionPlan) -> tuple[WarningSum, ...]:
     """The warnings of all episodes, by source and code.
 
     Args:

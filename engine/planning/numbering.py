@@ -8,7 +8,6 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
-from millrace.engine.dataset.record import EpisodeRecord
 from millrace.engine.layout import MANIFEST
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
@@ -95,12 +94,15 @@ def remove_episodes(plan: ConversionPlan, removed: Collection[Key]) -> Conversio
     return _with_tasks(replace(plan, episodes=renumbered), texts)
 
 
-def remove_unused_tasks(plan: ConversionPlan, records: Iterable[EpisodeRecord]) -> ConversionPlan:
-    """The plan without tasks that rows might have named but none does, once all of its episodes are converted."""
+def remove_unused_tasks(plan: ConversionPlan, named: Collection[str]) -> ConversionPlan:
+    """The plan without tasks that rows might have named but none does, once all of its episodes are converted.
+
+    named: the tasks that rows name.
+    """
     listed = {text for episode in plan.episodes for text in episode.tasks}
     if listed.issuperset(plan.tasks):
         return plan
-    used = listed | {text for record in records for _, text in record.tasks}
+    used = listed.union(named)
     return plan if used.issuperset(plan.tasks) else _with_tasks(plan, [text for text in plan.tasks if text in used])
 
 

@@ -1,7 +1,7 @@
 """Plan every output episode of a recipe; only metadata is read."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from millrace.embodiments import CompiledMap
@@ -31,22 +31,28 @@ from millrace.engine.planning.recipe import SOURCE_RATE, Recipe
 from millrace.engine.planning.recipe_problems import Problems
 from millrace.engine.planning.tasks import has_row_tasks, row_tasks, task_column
 from millrace.engine.sources.dataset import camera_name
+from millrace.engine.video.backends import CPU_BACKENDS, CPU_CHOICE, BackendChoice, Backends
 from millrace.engine.video.encode import VideoSettings
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A recipe's sources, and what they agree on."""
+class PreparedRecipe:
+    """A recipe's opened sources, what they agree on, and each source's episodes of each split."""
 
     recipe: Recipe
     sources: Sequence[PreparedSource]
     map: CompiledMap
     cameras: tuple[str, ...]
     fps: Fraction
+    splits: Mapping[Split | None, Sequence[Episodes]] = field(default_factory=dict)
+
+    def video_settings(self, backends: Backends = CPU_BACKENDS) -> VideoSettings:
+        """The settings of the output's videos."""
+        return VideoSettings(self.fps, self.recipe.image_size, self.recipe.gop, backends=backends)
 
 
-def plan_splits(recipe: Recipe) -> list[ConversionPlan]:
-    """The plan of the train split, and of the held-out split if there is one.
+def prepare_recipe(recipe: Recipe) -> PreparedRecipe:
+    """Open the recipe's sources, and split their episodes into train and held out; only metadata is read.
 
     Raises:
         MillraceError: everything that is wrong with the recipe and its sources.
@@ -60,10 +66,20 @@ def plan_splits(recipe: Recipe) -> list[ConversionPlan]:
     splits: dict[Split | None, list[Episodes]] = {None: training}
     if any(held_out):
         splits = {"training": training, "held out": held_out}
-    plans = [_plan_split(prepared, selected, split) for split, selected in splits.items()]
+    return replace(prepared, splits=splits)
+
+
+def plan_splits(prepared: PreparedRecipe, choice: BackendChoice = CPU_CHOICE) -> list[ConversionPlan]:
+    """Plan the train split, and the held-out split if there is one.
+
+    Raises:
+        MillraceError: an action chunk is longer than every episode.
+    """
+    plans = [_plan_split(prepared, split, choice) for split in prepared.splits]
+    problems = Problems()
     for plan in plans:
         problems.collect(("horizon",), check_horizon, plan)
-    problems.check(recipe.places)
+    problems.check(prepared.recipe.places)
     return plans
 
 
@@ -74,7 +90,7 @@ def source_problems(recipe: Recipe) -> list[tuple[Key, str]]:
     return [(key, str(error)) for key, error in problems.found if key[0] in ("robot", "sources")]
 
 
-def _prepare(recipe: Recipe, problems: Problems) -> _Prepared | None:
+def _prepare(recipe: Recipe, problems: Problems) -> PreparedRecipe | None:
     sources = prepare_sources(recipe, problems)
     fps = problems.collect(("fps",), _target_fps, recipe, sources)
     for source in sources[1:]:
@@ -88,7 +104,7 @@ def _prepare(recipe: Recipe, problems: Problems) -> _Prepared | None:
     specs = tuple(source.spec for source in sources)
     crop = choose_crop(recipe, [source.map for source in sources])
     recipe = recipe.model_copy(update={"sources": specs, "crop": crop})
-    return _Prepared(recipe, sources, compiled, cameras, fps)
+    return PreparedRecipe(recipe, sources, compiled, cameras, fps)
 
 
 def _output_cameras(recipe: Recipe, sources: Sequence[PreparedSource], problems: Problems) -> tuple[str, ...] | None:
@@ -123,9 +139,9 @@ def _check_target(first: PreparedSource, other: PreparedSource) -> None:
         raise RecipeError(f"the maps of {first.spec.path} and {other.spec.path} lead to {robots}")
 
 
-def _plan_split(prepared: _Prepared, selected: Sequence[Episodes], split: Split | None) -> ConversionPlan:
+def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendChoice) -> ConversionPlan:
     """Plan one split of the recipe: number its tasks, episodes and frames."""
-    recipe, sources = prepared.recipe, prepared.sources
+    recipe, sources, selected = prepared.recipe, prepared.sources, prepared.splits[split]
     tasks = number_tasks(sources, selected)
     bindings = tuple(_bind(source, tasks) for source in sources)
     bound = [(source.dataset, binding) for source, binding in zip(sources, bindings, strict=True)]
@@ -145,16 +161,18 @@ def _plan_split(prepared: _Prepared, selected: Sequence[Episodes], split: Split 
             bindings=bindings,
             tasks=tuple(tasks),
             cameras=prepared.cameras,
-            video=VideoSettings(prepared.fps, recipe.image_size, recipe.gop),
+            video=prepared.video_settings(choice.backends),
             crop=crop,
             resample=recipe.resample,
             chunks_size=recipe.chunks_size,
+            gpu=choice.gpu,
         ),
         map=prepared.map,
         horizon=recipe.horizon or prepared.map.target.horizon,
         episodes=episodes,
         dropped=tuple(dict.fromkeys(name for dataset, binding in bound for name in dropped_features(dataset, binding))),
         notes=tuple(dict.fromkeys([*told, *_untrained(prepared), *long_episode_notes(episodes, prepared.fps)])),
+        machine_notes=choice.notes,
         framings=tuple(dict.fromkeys(f for bind in bound for f in source_framings(*bind, crop=crop, image_size=size))),
         rejected=() if split == "held out" else tuple(_rejected(sources)),
     )
@@ -175,7 +193,7 @@ def _rejected(sources: Sequence[PreparedSource]) -> Iterable[EpisodeFailure]:
             )
 
 
-def _untrained(prepared: _Prepared) -> Iterable[str]:
+def _untrained(prepared: PreparedRecipe) -> Iterable[str]:
     """Groups that some sources move and others let rest: the sources that switch their training off."""
     trained = [_trained(source) for source in prepared.sources]
     by_some = set().union(*trained)

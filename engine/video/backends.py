@@ -49,3 +49,20 @@ class Gpu:
     codecs: tuple[str, ...] = ()
     keeps_frames: bool = False
     num_sessions: int | None = None
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """The backends of a dataset, and how this run uses GPUs; why_cpu: why it does not use the GPUs that exist."""
+
+    backends: Backends = CPU_BACKENDS
+    gpu: Gpu | None = None
+    why_cpu: str | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of this machine."""
+        return () if self.why_cpu is None else (f"videos are converted on the CPU: {self.why_cpu}",)
+
+
+CPU_CHOICE = BackendChoice()

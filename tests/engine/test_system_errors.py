@@ -19,6 +19,7 @@ from millrace.engine.convert import Summary, convert, plan_conversion
 from millrace.engine.dataset.record import EpisodeFailure
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, FaultCode, VideoError, fault_code
+from millrace.engine.execution.executor import Folders
 from millrace.engine.execution.retry import retry
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.sources.damage import diagnose_file, find_unreadable
@@ -216,7 +217,7 @@ def test_a_retry_reads_each_file_once_and_none_for_what_metadata_shows(
     read: list[Path] = []
     monkeypatch.setattr("millrace.engine.execution.retry.find_unreadable", read.extend)
     out, episodes = tmp_path / "out", (plan.episodes[0], planned)
-    results = list(retry([failure, failure, failure], episodes, plan.job, out, tmp_path, is_local=True))
+    results = list(retry([failure, failure, failure], episodes, plan.job, Folders(out, tmp_path), is_inline=True))
     assert results == [failure, failure, failure]
     assert read == ([] if is_known else list(planned.episode.paths))
 

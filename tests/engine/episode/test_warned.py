@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import pytest
 
 from conftest import LOCAL, convert_here, data_path, files_of, matrix, recipe_for
 from millrace.cli import main
-from millrace.engine import run
 from millrace.engine.convert import Summary, plan_conversion
 from millrace.engine.dataset.record import LEDGER_LINE, EpisodeRecord, EpisodeResult, EpisodeWarning
+from millrace.engine.execution.executor import Folders
+from millrace.engine.execution.local import InlineExecutor
 from millrace.engine.inspection import inspect_dataset
 from millrace.engine.layout import CARD, LEDGER, MANIFEST
 from millrace.engine.output.card import dataset_card
 from millrace.engine.output.warning_sums import WarningSum, public_warnings, remove_roots, sum_warnings
+from millrace.engine.planning.plan import EpisodePlan, Job
 from millrace.engine.run import Watch, run_plan
 from support.synthetic import SyntheticVideo, edit_column, rewrite_parquet, write_dataset
 
@@ -122,10 +125,16 @@ def test_warnings_are_the_same_after_a_stop_and_in_whatever_order_workers_end(
         if next(seen) == num_done:
             raise KeyboardInterrupt
 
-    in_order, out = run._results, tmp_path / "out"
+    class Reversed(InlineExecutor):
+        """An executor whose workers end in the opposite order."""
+
+        def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Iterator[EpisodeResult]:
+            yield from reversed(list(super().run(plans, job, folders)))
+
+    out = tmp_path / "out"
     expected = told(run_plan(plan, tmp_path / "undisturbed", workers=LOCAL, started=0.0), tmp_path / "undisturbed")
     assert [(one.code, one.num_episodes, one.first_episode) for one in expected[0]] == [("timestamp-gap", 2, 1)]
-    monkeypatch.setattr(run, "_results", lambda *args: reversed(list(in_order(*args))))
+    monkeypatch.setattr("millrace.engine.run.choose_executor", lambda workers, plan: Reversed())
     with pytest.raises(KeyboardInterrupt):
         run_plan(plan, out, workers=LOCAL, started=0.0, watch=Watch(on_result=stop))
     summary = run_plan(plan, out, workers=LOCAL, started=0.0)

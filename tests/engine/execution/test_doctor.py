@@ -8,7 +8,7 @@ from rich.console import Console
 
 from millrace import cli
 from millrace.commands.doctor import print_diagnosis
-from millrace.engine.execution.devices import first_choice
+from millrace.engine.execution.devices import choose_for_new
 from millrace.engine.execution.diagnosis import Diagnosis, auto_choices
 from millrace.engine.execution.workers import Workers
 from millrace.engine.video.gpu import hardware
@@ -92,15 +92,14 @@ def test_a_node_whose_probe_failed_is_told_and_counts_as_it_does_for_a_run(
 def test_a_choice_of_the_cpu_says_what_the_gpus_cannot_do() -> None:
     card = "NVIDIA H200 of node7"
     told = f"{card}: decode av1: libav says: Function not implemented; {card}: encode: libav says: no device"
-    assert first_choice([h200()], "auto", ["av1"], Workers()).why_not == told
-    assert first_choice([h200()], "auto", ["h264"], Workers()).why_not == f"{card}: encode: libav says: no device"
-    assert first_choice([b200()], "auto", ["av1"], Workers()).why_not is None
+    assert choose_for_new([h200()], "auto", ["av1"], Workers()).why_cpu == told
+    assert choose_for_new([h200()], "auto", ["h264"], Workers()).why_cpu == f"{card}: encode: libav says: no device"
+    assert choose_for_new([b200()], "auto", ["av1"], Workers()).why_cpu is None
     hung = GpuReport(node="node8", has_gpu=True, failed="no answer within 120 s")
-    assert (
-        first_choice([b200(), hung], "auto", ["h264"], Workers()).why_not == "the GPU of node8: no answer within 120 s"
-    )
+    told = "the GPU of node8: no answer within 120 s"
+    assert choose_for_new([b200(), hung], "auto", ["h264"], Workers()).why_cpu == told
     bare = GpuReport(node="node9", missing=(hardware.NO_DEVICE,))
-    assert first_choice([bare], "auto", ["h264"], Workers()).why_not is None, "there is none to speak of"
+    assert choose_for_new([bare], "auto", ["h264"], Workers()).why_cpu is None, "there is none to speak of"
 
 
 def test_every_node_of_a_cluster_is_asked() -> None:

@@ -14,13 +14,13 @@ from millrace.engine.convert import Workers, convert, plan_conversion
 from millrace.engine.dataset.record import EpisodeFailure
 from millrace.engine.errors import FaultCode
 from millrace.engine.execution.crashes import MAX_CRASHES, count_crashes
-from millrace.engine.execution.devices import made_with
 from millrace.engine.execution.episode_worker import EpisodeWorker
 from millrace.engine.execution.executor import Folders
 from millrace.engine.execution.retry import retry
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.video.backends import NVENC, Backends
 from millrace.engine.video.gpu import hardware
+from support.plans import plan_with
 from support.processes import CONTEXT, serve_forks
 from support.synthetic import write_dataset
 from support.waylaid import Deed, doing, kill, refuse_memory, taken, write_large
@@ -89,7 +89,7 @@ def _crash(*_: object) -> None:
 
 @pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines without a GPU")
 def test_an_encoder_of_the_gpu_that_is_gone_is_tried_by_three_processes(source: Path, tmp_path: Path) -> None:
-    plan = made_with(plan_conversion(recipe_for(source, **SETTINGS)), Backends(encoder=NVENC))
+    plan = plan_with(recipe_for(source, **SETTINGS), Backends(encoder=NVENC))
     serve_forks()
     told: SimpleQueue[str] = CONTEXT.SimpleQueue()
     exits = []

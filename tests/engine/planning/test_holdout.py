@@ -16,7 +16,7 @@ from millrace.engine.convert import Summary, Workers, convert, estimate
 from millrace.engine.dataset.record import EpisodeResult
 from millrace.engine.errors import EpisodesFailed, OtherRecipe, OutputExists, RecipeError
 from millrace.engine.planning.holdout import heldout_folder
-from millrace.engine.planning.planner import plan_splits
+from millrace.engine.planning.planner import plan_splits, prepare_recipe
 from millrace.engine.planning.recipe import Recipe, check_recipe
 from millrace.engine.validate import validate
 from support.synthetic import read_stamps, write_dataset
@@ -47,7 +47,7 @@ def lineage(dataset: Path) -> list[tuple[str, int]]:
 
 def planned(recipe: Recipe) -> list[list[int]]:
     """The source episodes of each part."""
-    return [[episode.episode.index for episode in plan.episodes] for plan in plan_splits(recipe)]
+    return [[episode.episode.index for episode in plan.episodes] for plan in plan_splits(prepare_recipe(recipe))]
 
 
 def test_every_episode_is_in_one_of_the_two(out: Path) -> None:
@@ -134,7 +134,7 @@ def sources(tmp_path: Path) -> list[dict[str, Any]]:
 
 def held_of(sources: list[dict[str, Any]], holdout: Any = None) -> list[tuple[int, int]]:
     """Source and episode of what is held out."""
-    parts = plan_splits(check_recipe({"sources": sources, "robot": "aloha", "holdout": holdout}))
+    parts = plan_splits(prepare_recipe(check_recipe({"sources": sources, "robot": "aloha", "holdout": holdout})))
     return [(episode.binding, episode.episode.index) for episode in parts[1].episodes]
 
 
@@ -164,7 +164,7 @@ def test_sources_that_may_be_copies_are_named(sources: list[dict[str, Any]], tmp
 
     def notes(*more: dict[str, Any], **settings: Any) -> list[str]:
         recipe = check_recipe({"sources": [*sources, *more], "robot": "aloha", **settings})
-        return [note for note in plan_splits(recipe)[0].notes if "same lengths" in note]
+        return [note for note in plan_splits(prepare_recipe(recipe))[0].notes if "same lengths" in note]
 
     copy = {"path": tmp_path / "copy"}
     (note,) = notes(copy, holdout=0.25)
@@ -194,7 +194,7 @@ def test_what_cannot_be_held_out_is_an_error(
 def test_held_out_episodes_shorter_than_a_chunk_are_an_error(tmp_path: Path) -> None:
     write_dataset(tmp_path, lengths=(41, 10), cameras=())
     with pytest.raises(RecipeError, match=r"the longest held-out episode 4 frames.*--horizon 4"):
-        plan_splits(Recipe.single(tmp_path, robot="aloha", holdout="1"))
+        plan_splits(prepare_recipe(Recipe.single(tmp_path, robot="aloha", holdout="1")))
 
 
 def stop_after(num_results: int) -> Any:

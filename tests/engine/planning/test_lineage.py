@@ -11,7 +11,7 @@ from conftest import LOCAL, REPOSITORY, convert_here, files_of, video_path
 from millrace.engine.convert import convert
 from millrace.engine.dataset.json_files import MAX_LINE
 from millrace.engine.planning.holdout import heldout_folder
-from millrace.engine.planning.planner import plan_splits
+from millrace.engine.planning.planner import plan_splits, prepare_recipe
 from millrace.engine.planning.recipe import check_recipe
 from support.synthetic import write_dataset
 
@@ -40,7 +40,9 @@ def origins(dataset: Path) -> list[tuple[str, int]]:
 def held(root: Path, *sources: dict[str, Any]) -> list[set[int]]:
     """Which recorded episodes each source holds out."""
     specs = [{**source, "path": root / source["path"]} for source in sources]
-    plan = plan_splits(check_recipe({"sources": specs, "robot": "aloha", "fps": 5, "horizon": 4, "holdout": "1/4"}))[1]
+    plan = plan_splits(
+        prepare_recipe(check_recipe({"sources": specs, "robot": "aloha", "fps": 5, "horizon": 4, "holdout": "1/4"}))
+    )[1]
     found: list[set[int]] = [set() for _ in sources]
     for episode in plan.episodes:
         found[episode.binding].add(episode.origin.episode)
@@ -67,7 +69,7 @@ def test_what_is_held_out_of_one_is_trained_on_in_none(root: Path) -> None:
 def test_a_listed_episode_is_held_out_of_what_was_made_of_it(root: Path) -> None:
     sources = [{"path": "first", "holdout": "none"}, {"path": "third", "holdout": "1"}]
     specs = [{**source, "path": root / source["path"]} for source in sources]
-    plan = plan_splits(check_recipe({"sources": specs, "robot": "aloha", "fps": 5, "horizon": 4}))[1]
+    plan = plan_splits(prepare_recipe(check_recipe({"sources": specs, "robot": "aloha", "fps": 5, "horizon": 4})))[1]
     assert [(episode.binding, episode.episode.index) for episode in plan.episodes] == [(0, 1), (1, 1)]
 
 

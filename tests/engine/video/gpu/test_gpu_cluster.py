@@ -10,16 +10,18 @@ import pytest
 import ray
 
 from conftest import recipe_for
-from millrace.engine.convert import convert, plan_conversion
+from millrace.engine.convert import convert
 from millrace.engine.execution.cluster import alive_nodes, ask_node, probe_nodes
-from millrace.engine.execution.devices import chosen, lacks_torch, made_with
+from millrace.engine.execution.devices import choose, torch_problem
 from millrace.engine.execution.diagnosis import auto_choices
 from millrace.engine.execution.episode_worker import AREA_MEMORY_BYTES, WORKER_MEMORY_BYTES, worker_memory_bytes
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning.planner import prepare_recipe
 from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
 from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS
 from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, NoGpuStage, StageCheck, decode_stage
+from support.plans import plan_with
 
 AREA = Backends(resize="area", card="NVIDIA H200", driver="570.86")
 NVENC = Backends(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
@@ -67,12 +69,12 @@ def test_cores_without_torch_and_gpus_of_others_are_told(
     aloha: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with nodes_without("torch", tmp_path, monkeypatch):
-        assert lacks_torch(CPU_BACKENDS, None, CLUSTER) is None
-        assert lacks_torch(NVENC, GPU, CLUSTER) is None, "NVENC leaves cores alone nothing to do"
+        assert torch_problem(CPU_BACKENDS, None, CLUSTER) is None
+        assert torch_problem(NVENC, GPU, CLUSTER) is None, "NVENC leaves cores alone nothing to do"
         (node,) = ray.nodes()
         told = rf"{node['NodeManagerHostname']}: torch (cannot be imported \(no torch on this node\)|is not installed)"
         with pytest.raises(NoGpuStage, match=rf"was created with area and libx264 .*needs torch, too: {told}"):
-            chosen(plan_conversion(recipe_for(aloha)), "auto", AREA, CLUSTER)
+            choose(prepare_recipe(recipe_for(aloha)), "auto", CLUSTER, created=AREA)
         assert {choice.resize for choice in auto_choices([WITHOUT_ENCODER]) if choice.codec == "av1"} == {"GPU"}
         assert {choice.resize for choice in auto_choices([WITHOUT_ENCODER], CLUSTER)} == {"CPU"}, "as a run would"
 
@@ -124,6 +126,5 @@ def has_ended(process: int, *, within_seconds: float) -> bool:
 
 
 def test_a_worker_reserves_the_memory_of_its_way_to_resize(aloha: Path) -> None:
-    plan = plan_conversion(recipe_for(aloha))
-    assert worker_memory_bytes(made_with(plan, CPU_BACKENDS).job) == WORKER_MEMORY_BYTES
-    assert worker_memory_bytes(made_with(plan, AREA).job) == AREA_MEMORY_BYTES > WORKER_MEMORY_BYTES
+    assert worker_memory_bytes(plan_with(recipe_for(aloha), CPU_BACKENDS).job) == WORKER_MEMORY_BYTES
+    assert worker_memory_bytes(plan_with(recipe_for(aloha), AREA).job) == AREA_MEMORY_BYTES > WORKER_MEMORY_BYTES

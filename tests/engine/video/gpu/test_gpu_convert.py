@@ -17,19 +17,22 @@ from millrace import cli
 from millrace.commands.pipeline_file import PipelineFile
 from millrace.commands.pipeline_steps import read_steps
 from millrace.commands.progress import print_summary
-from millrace.engine.convert import convert, estimate, plan_conversion
+from millrace.engine.convert import convert, estimate
 from millrace.engine.dataset.record import LEDGER_LINE, EpisodeRecord, EpisodeResult
 from millrace.engine.errors import DatasetError, EpisodesFailed, HubError, OtherRecipe, RecipeError, RecipeProblems
-from millrace.engine.execution.devices import begun_with, made_with, source_codecs
+from millrace.engine.execution.devices import source_codecs
 from millrace.engine.execution.workers import Workers
 from millrace.engine.layout import LEDGER, MANIFEST
+from millrace.engine.output.state import OutputState
 from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning.planner import PreparedRecipe, prepare_recipe
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Watch, run_plan
 from millrace.engine.summary import Summary
 from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.report import NoGpuStage
+from support.plans import plan_with
 
 if problem := hardware.torch_problem():
     pytest.skip(f"area means need torch and torchvision: {problem}", allow_module_level=True)
@@ -41,7 +44,7 @@ WITHOUT_GPU = pytest.mark.skipif(hardware.may_have_gpu(), reason="for machines w
 
 
 def planned(source: Path, stages: Backends, gpu: Gpu | None = None) -> ConversionPlan:
-    return made_with(plan_conversion(recipe_for(source, **SETTINGS)), stages, gpu)
+    return plan_with(recipe_for(source, **SETTINGS), stages, gpu)
 
 
 def run(plan: ConversionPlan, out: Path, workers: Workers = LOCAL, **settings: Any) -> Summary:
@@ -108,7 +111,7 @@ def test_another_run_keeps_the_choice_of_the_first(aloha: Path, area: dict[str, 
 
 def test_a_run_on_the_cpu_stays_there(aloha: Path, tmp_path: Path) -> None:
     convert_here(aloha, tmp_path / "out", **SETTINGS)
-    assert begun_with([tmp_path / "out"], "auto") == CPU_BACKENDS
+    assert OutputState.read(tmp_path / "out").backends == CPU_BACKENDS
     with pytest.raises(OtherRecipe, match=r"was created with libavfilter and libx264, which --device cuda would not"):
         convert_here(aloha, tmp_path / "out", **SETTINGS, device="cuda")
 
@@ -162,11 +165,19 @@ class MeetingPlace:
 
 def test_the_first_episodes_of_all_sources_are_fetched_at_once(aloha: Path) -> None:
     sources = [{"path": str(aloha), "map": "aloha_to_gr1", "episodes": str(episode)} for episode in range(3)]
-    plan = plan_conversion(Recipe.model_validate({"sources": sources}))
+    prepared = prepare_recipe(Recipe.model_validate({"sources": sources}))
     place = MeetingPlace(Barrier(len(sources)))
-    episodes = [replace(episode, episode=replace(episode.episode, repository=place)) for episode in plan.episodes]
-    assert source_codecs(replace(plan, episodes=episodes)) == {"av1"}
+    assert source_codecs(from_repository(prepared, place)) == {"av1"}
     assert not place.barrier.broken
+
+
+def from_repository(prepared: PreparedRecipe, repository: Any) -> PreparedRecipe:
+    """The recipe's sources as if their files lay there."""
+    sources = [
+        replace(source, episodes=tuple(replace(episode, repository=repository) for episode in source.episodes))
+        for source in prepared.sources
+    ]
+    return replace(prepared, sources=sources)
 
 
 @dataclass(frozen=True)
@@ -180,15 +191,11 @@ class Repository:
 
 
 def test_a_hub_that_fails_for_a_moment_decides_nothing(aloha: Path) -> None:
-    plan = plan_conversion(recipe_for(aloha, **SETTINGS))
-
-    def with_error(error: Exception) -> ConversionPlan:
-        episodes = [replace(one, episode=replace(one.episode, repository=Repository(error))) for one in plan.episodes]
-        return replace(plan, episodes=tuple(episodes))
-
+    prepared = prepare_recipe(recipe_for(aloha, **SETTINGS))
     with pytest.raises(HubError, match="the Hub answered 503"):
-        source_codecs(with_error(HubError("the Hub answered 503")))
-    assert source_codecs(with_error(DatasetError("no such file"))) == set(), "told of when it is converted"
+        source_codecs(from_repository(prepared, Repository(HubError("the Hub answered 503"))))
+    missing = from_repository(prepared, Repository(DatasetError("no such file")))
+    assert source_codecs(missing) == set(), "told of when it is converted"
 
 
 @WITHOUT_GPU

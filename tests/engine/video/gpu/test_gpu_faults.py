@@ -8,10 +8,8 @@ from time import perf_counter
 import pytest
 
 from conftest import LOCAL, files_of, recipe_for
-from millrace.engine.convert import plan_conversion
 from millrace.engine.dataset.record import LEDGER_LINE, EpisodeRecord
 from millrace.engine.errors import EpisodesFailed
-from millrace.engine.execution.devices import made_with
 from millrace.engine.layout import LEDGER
 from millrace.engine.run import run_plan
 from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
@@ -19,6 +17,7 @@ from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.report import CODECS, GpuReport, NoGpuStage, choose_backends
 from support.fake_card import FakeCard
+from support.plans import plan_with
 from support.synthetic import SyntheticVideo, write_dataset
 
 if problem := hardware.torch_problem():
@@ -47,7 +46,7 @@ def chosen(card: FakeCard) -> tuple[Backends, Gpu]:
 
 def make(source: Path, out: Path, card: FakeCard, choice: tuple[Backends, Gpu | None]) -> list[dict[str, str]]:
     """Convert; of each episode why its clips were not made on the card."""
-    plan = made_with(plan_conversion(recipe_for(source, image_size=48)), *choice)
+    plan = plan_with(recipe_for(source, image_size=48), *choice)
     with card.installed():
         run_plan(plan, out, workers=LOCAL, started=perf_counter())
     lines = map(LEDGER_LINE.validate_json, (out / LEDGER).read_text().splitlines()[1:])

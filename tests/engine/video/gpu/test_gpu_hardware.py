@@ -6,9 +6,7 @@ from time import perf_counter
 import pytest
 
 from conftest import LOCAL, files_of, recipe_for
-from millrace.engine.convert import plan_conversion
 from millrace.engine.dataset.record import LEDGER_LINE, EpisodeRecord
-from millrace.engine.execution.devices import made_with
 from millrace.engine.execution.workers import Workers
 from millrace.engine.layout import LEDGER
 from millrace.engine.planning.plan import ConversionPlan
@@ -17,6 +15,7 @@ from millrace.engine.video.backends import NVENC, X264, Backends, Gpu
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.probe_gpu import probe_gpu
 from millrace.engine.video.gpu.report import GpuReport, choose_backends, decode_stage
+from support.plans import plan_with
 from support.synthetic import SyntheticVideo, write_dataset
 
 pytestmark = [
@@ -45,13 +44,13 @@ def test_a_gpu_makes_the_bytes_of_cores(codec: str, keeps_frames: bool, report: 
         pytest.skip(f"this card does not decode {codec}: {problem}")
     video = SyntheticVideo(codec=ENCODERS[codec], height=480, width=640, gop=10, bframes=0 if codec == "av1" else 2)
     write_dataset(tmp_path / "source", lengths=(41, 33, 17, 25, 29, 37), video=video)
-    plan = plan_conversion(recipe_for(tmp_path / "source", image_size=256))
+    recipe = recipe_for(tmp_path / "source", image_size=256)
     stages = Backends(resize="area", encoder=X264, card=report.card, driver=report.driver)
-    run(made_with(plan, stages, None), tmp_path / "cores", LOCAL)
+    run(plan_with(recipe, stages), tmp_path / "cores", LOCAL)
     gpu = Gpu(codecs=(codec,), keeps_frames=keeps_frames)
     for workers in (LOCAL, WITH_RAY):
         out = tmp_path / f"gpu_{'local' if workers.local else 'ray'}"
-        records = run(made_with(plan, stages, gpu), out, workers)
+        records = run(plan_with(recipe, stages, gpu), out, workers)
         assert [record.redone for record in records] == [{}] * 6
         assert files_of(out) == files_of(tmp_path / "cores")
 
@@ -61,7 +60,7 @@ def test_auto_takes_nvenc_where_the_card_has_it(report: GpuReport, tmp_path: Pat
     if stages.encoder != NVENC:
         pytest.skip(f"this card does not encode: {report.problem('encode')}")
     write_dataset(tmp_path / "source", lengths=(41, 33), video=SyntheticVideo(codec="libx264", height=480, width=640))
-    plan = made_with(plan_conversion(recipe_for(tmp_path / "source", image_size=256)), stages, gpu)
+    plan = plan_with(recipe_for(tmp_path / "source", image_size=256), stages, gpu)
     outs = [tmp_path / "one", tmp_path / "two"]
     for out in outs:
         assert [record.redone for record in run(plan, out, LOCAL)] == [{}] * 2

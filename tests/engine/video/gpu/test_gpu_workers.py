@@ -11,18 +11,17 @@ import ray
 from ray.cluster_utils import Cluster
 
 from conftest import LOCAL, files_of, recipe_for
-from millrace.engine.convert import plan_conversion
 from millrace.engine.dataset.record import LEDGER_LINE, EpisodeRecord
 from millrace.engine.errors import GpuLost
 from millrace.engine.execution import actors as mixed
 from millrace.engine.execution.actors import LOST, Pools, pools, with_sessions
-from millrace.engine.execution.devices import made_with
 from millrace.engine.execution.workers import Workers
 from millrace.engine.layout import LEDGER
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.run import run_plan
 from millrace.engine.video.backends import Backends, Gpu
 from millrace.engine.video.gpu import hardware
+from support.plans import plan_with
 from support.synthetic import write_dataset
 from support.waylaid import doing, end_node, kill, taken, wait_for
 
@@ -73,7 +72,7 @@ def raylet(cluster: Cluster) -> Iterator[int]:
 
 def planned(source: Path, stages: Backends, gpu: Gpu | None = None) -> ConversionPlan:
     recipe = recipe_for(source, robot="aloha", horizon=4, image_size=48)
-    return made_with(plan_conversion(recipe), stages, gpu)
+    return plan_with(recipe, stages, gpu)
 
 
 def run(plan: ConversionPlan, out: Path, workers: Workers) -> None:

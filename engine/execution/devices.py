@@ -69,7 +69,7 @@ def choose(
     if created is None:
         return choose_for_new(reports, device, codecs, workers)
     gpu = choose_gpu(created, reports, codecs)
-    if problem := torch_problem(created, gpu, workers):
+    if problem := cores_torch_problem(created, gpu, workers):
         raise NoGpuStage(f"this dataset was created with {created}, which without a GPU needs torch, too: {problem}")
     return BackendChoice(created, gpu, _why_cpu(reports, codecs) if gpu is None else None)
 
@@ -93,7 +93,7 @@ def choose_for_new(
         NoGpuStage: the wish cannot be done with these machines.
     """
     backends, gpu = choose_backends(reports, device, codecs)
-    if problem := torch_problem(backends, gpu, workers):
+    if problem := cores_torch_problem(backends, gpu, workers):
         return BackendChoice(why_cpu=f"cores would need torch beside a GPU: {problem}")
     return BackendChoice(backends, gpu, _why_cpu(reports, codecs) if gpu is None else None)
 
@@ -114,7 +114,7 @@ def _problem(reports: Sequence[GpuReport], stage: str) -> str | None:
     return None
 
 
-def torch_problem(backends: Backends, gpu: Gpu | None, workers: Workers) -> str | None:
+def cores_torch_problem(backends: Backends, gpu: Gpu | None, workers: Workers) -> str | None:
     """Why a CPU worker could not resize; None if all can.
 
     NVENC leaves such workers no work, and a GPU that was seen to resize has shown that its machine has torch.

@@ -12,7 +12,7 @@ import ray
 from conftest import recipe_for
 from millrace.engine.convert import convert
 from millrace.engine.execution.cluster import alive_nodes, ask_node, probe_nodes
-from millrace.engine.execution.devices import choose, torch_problem
+from millrace.engine.execution.devices import choose, cores_torch_problem
 from millrace.engine.execution.diagnosis import auto_choices
 from millrace.engine.execution.episode_worker import AREA_MEMORY_BYTES, WORKER_MEMORY_BYTES, worker_memory_bytes
 from millrace.engine.execution.workers import Workers
@@ -69,8 +69,8 @@ def test_cores_without_torch_and_gpus_of_others_are_told(
     aloha: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with nodes_without("torch", tmp_path, monkeypatch):
-        assert torch_problem(CPU_BACKENDS, None, CLUSTER) is None
-        assert torch_problem(NVENC, GPU, CLUSTER) is None, "NVENC leaves cores alone nothing to do"
+        assert cores_torch_problem(CPU_BACKENDS, None, CLUSTER) is None
+        assert cores_torch_problem(NVENC, GPU, CLUSTER) is None, "NVENC leaves cores alone nothing to do"
         (node,) = ray.nodes()
         told = rf"{node['NodeManagerHostname']}: torch (cannot be imported \(no torch on this node\)|is not installed)"
         with pytest.raises(NoGpuStage, match=rf"was created with area and libx264 .*needs torch, too: {told}"):

@@ -9,7 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from millrace.engine.errors import NodesDiffer
-from millrace.engine.execution.node import node_problems, shared_by
+from millrace.engine.execution.node import collect_shared, node_problems
 from millrace.engine.execution.ray_session import LACKS
 from millrace.engine.planning import EpisodePlan
 from millrace.engine.video.encode import VideoSettings
@@ -35,7 +35,7 @@ def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds:
         NodesDiffer: a line for each node that does not, and why.
     """
     nodes = [node for node in alive_nodes() if has(node, "CPU")]
-    shared = shared_by(plans, scratch)
+    shared = collect_shared(plans, scratch)
     asked = [ask_node(node, node_problems, shared, has_own_process=False) for node in nodes]
     answers = _answers(asked, timeout_seconds, late="it is overloaded, or one of its disks hangs")
     left = {node["NodeID"] for node in alive_nodes()}

@@ -28,7 +28,7 @@ class Shared:
     token: str
 
 
-def shared_by(plans: Sequence[EpisodePlan], folder: Path) -> Shared:
+def collect_shared(plans: Sequence[EpisodePlan], folder: Path) -> Shared:
     """What this process has; writes a token into the run's own folder."""
     step = -(-len(plans) // MAX_SAMPLED_EPISODES)
     sampled = [*plans[::step], plans[-1]]

@@ -18,7 +18,7 @@ from millrace.engine.execution import cluster
 from millrace.engine.execution.cluster import _NoAnswer, check_nodes
 from millrace.engine.execution.executor import Folders
 from millrace.engine.execution.local import InlineExecutor
-from millrace.engine.execution.node import TOKEN, node_problems, shared_by
+from millrace.engine.execution.node import TOKEN, collect_shared, node_problems
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, Job
 from millrace.engine.sources.file_state import FileState
 from support.synthetic import SyntheticVideo, write_dataset
@@ -119,12 +119,12 @@ def _missing(result: EpisodeResult) -> EpisodeFailure:
 
 
 def test_a_node_like_the_driver_has_no_problems(plan: ConversionPlan, tmp_path: Path) -> None:
-    assert node_problems(shared_by(plan.episodes, tmp_path)) == []
+    assert node_problems(collect_shared(plan.episodes, tmp_path)) == []
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [TOKEN]
 
 
 def test_a_node_says_what_it_lacks(plan: ConversionPlan, tmp_path: Path) -> None:
-    shared = shared_by(plan.episodes, tmp_path)
+    shared = collect_shared(plan.episodes, tmp_path)
     rows, video = (path_of(plan.job.bindings[0].root, 0) for path_of in (data_path, video_path))
     video.write_bytes(b"other")
     other = replace(shared, versions={**shared.versions, "numpy": "0.1"}, token="another")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
+from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, Quarantined, RecipeError
@@ -20,8 +20,9 @@ from millrace.engine.output.folder import check_output
 from millrace.engine.output.quarantine import format_failure
 from millrace.engine.output.state import OutputState
 from millrace.engine.output.warning_sums import sum_warnings
+from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.copies import count_copies
-from millrace.engine.planning.plan import ConversionPlan, first_fault
+from millrace.engine.planning.plan import first_fault
 from millrace.engine.planning.planner import PreparedRecipe, plan_splits, prepare_recipe
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Rerun, Watch, run_plan

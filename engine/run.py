@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from millrace.embodiments.errors import MillraceError
-from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
+from millrace.embodiments import MillraceError
+from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import EpisodesFailed, FaultCode, OutputFailed
 from millrace.engine.execution.executor import Executor, Folders
@@ -20,8 +20,9 @@ from millrace.engine.output.folder import claim_output, remove_strays
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import skip_failed_episodes, write_quarantine
 from millrace.engine.output.renumber import renumber_episodes
+from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.numbering import Key, remove_episodes, remove_unused_tasks
-from millrace.engine.planning.plan import ConversionPlan, first_fault
+from millrace.engine.planning.plan import first_fault
 from millrace.engine.summary import Summary, summarize
 
 

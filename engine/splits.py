@@ -8,9 +8,9 @@ from millrace.engine.errors import OutputExists
 from millrace.engine.layout import MANIFEST
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.state import OutputState
+from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.numbering import remove_unused_tasks
-from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.planner import PreparedRecipe
 from millrace.engine.run import Rerun, skip_again
 from millrace.engine.summary import Summary, summarize

@@ -8,8 +8,8 @@ from millrace.engine.errors import Quarantined
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import describe_failures
 from millrace.engine.output.warning_sums import WarningSum, sum_warnings
+from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.numbering import Key
-from millrace.engine.planning.plan import ConversionPlan
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.errors import HubError, OtherRecipe
 from millrace.engine.execution.workers import Workers
 from millrace.engine.hub.calls import silence_hub
 from millrace.engine.output.state import OutputState
 from millrace.engine.planning.planner import PreparedRecipe
-from millrace.engine.sources.episode import SourceEpisode
+from millrace.engine.sources import SourceEpisode
 from millrace.engine.sources.hub import NUM_CONNECTIONS
 from millrace.engine.video.backends import CPU_BACKENDS, NVENC, BackendChoice, Backends, Device, Gpu
 from millrace.engine.video.codecs import read_codecs

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 from millrace.engine.execution.devices import choose_for_new
 from millrace.engine.execution.workers import Workers
 from millrace.engine.video.encode import library_versions, x264_version

@@ -8,7 +8,7 @@ from typing import Literal
 from millrace.engine.errors import RecipeError
 from millrace.engine.execution.executor import Executor
 from millrace.engine.execution.local import InlineExecutor, LocalExecutor, default_num_workers
-from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning import ConversionPlan
 from millrace.engine.video.backends import GPU_SHARE
 
 ExecutorName = Literal["auto", "local", "ray"]

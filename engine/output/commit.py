@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from millrace.embodiments.modality import modality_config, modality_config_source, modality_json
-from millrace.embodiments.robot import VECTORS, is_path
+from millrace.embodiments import VECTORS, is_path, modality_config, modality_config_source, modality_json
 from millrace.engine.about import VERSION, installed_version
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics
 from millrace.engine.dataset.manifest import Lineage, manifest_text
@@ -33,9 +32,8 @@ from millrace.engine.output.card import dataset_card
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import public_quarantine
 from millrace.engine.output.warning_sums import WarningSum, public_warnings, remove_roots, sum_warnings
-from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.sources.damage import name_file_in_errors
-from millrace.engine.sources.location import public_name
+from millrace.engine.planning import ConversionPlan
+from millrace.engine.sources import name_file_in_errors, public_name
 from millrace.engine.video.backends import CPU_BACKENDS, Backends
 from millrace.engine.video.encode import library_versions
 

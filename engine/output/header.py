@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from millrace.embodiments.robot import is_path
+from millrace.embodiments import is_path
 from millrace.engine.errors import OtherRecipe
 from millrace.engine.layout import LEDGER, OUTPUT_VERSION
 from millrace.engine.output.versions import byte_versions
-from millrace.engine.planning.plan import ConversionPlan
+from millrace.engine.planning import ConversionPlan
 
 OUTPUT = "output version"
 LIBRARIES = "libraries"

@@ -12,24 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from millrace.engine.dataset.record import (
-    LEDGER_LINE,
-    EpisodeFailure,
-    EpisodeRecord,
-    EpisodeResult,
-    EpisodeWarning,
-    LedgerLine,
-    Skipped,
-    Vacated,
-    hash_file,
-)
+from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult, EpisodeWarning
+from millrace.engine.dataset.record import LEDGER_LINE, LedgerLine, Skipped, Vacated, hash_file
 from millrace.engine.layout import LEDGER
 from millrace.engine.output.header import check_header, make_header
 from millrace.engine.output.warning_sums import remove_roots
+from millrace.engine.planning import ConversionPlan, EpisodePlan
 from millrace.engine.planning.numbering import Key
-from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
-from millrace.engine.sources.damage import name_file_in_errors
-from millrace.engine.sources.file_state import FileState
+from millrace.engine.sources import FileState, name_file_in_errors
 
 
 @dataclass(frozen=True, slots=True)

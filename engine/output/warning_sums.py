@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from millrace.embodiments.frozen_model import FrozenModel
-from millrace.engine.dataset.record import EpisodeWarning
-from millrace.engine.planning.plan import ConversionPlan
-from millrace.engine.sources.location import public_name
+from millrace.embodiments import FrozenModel
+from millrace.engine.dataset import EpisodeWarning
+from millrace.engine.planning import ConversionPlan
+from millrace.engine.sources import public_name
 
 
 class WarningSum(FrozenModel):

@@ -13,8 +13,7 @@ from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
 from millrace.engine.planning.prepare import PreparedSource
 from millrace.engine.planning.tasks import rewrite_task, row_tasks, tasks_by_list
-from millrace.engine.sources import Clip, ImageColumn, RowRange, SourceDataset, SourceEpisode
-from millrace.engine.sources.file_state import FileState
+from millrace.engine.sources import Clip, FileState, ImageColumn, RowRange, SourceDataset, SourceEpisode
 from millrace.engine.sources.image_paths import images_digest
 
 Episodes = tuple[SourceEpisode, ...]

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from millrace.embodiments import CompiledMap
-from millrace.embodiments.yaml_file import Key
-from millrace.engine.dataset.record import EpisodeFailure
+from millrace.embodiments import CompiledMap, Key
+from millrace.engine.dataset import EpisodeFailure
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.binding import Binding, dropped_features
 from millrace.engine.planning.cameras import check_cameras, check_skipped_cameras, output_cameras
@@ -30,7 +29,7 @@ from millrace.engine.planning.prepare import PreparedSource, prepare_sources
 from millrace.engine.planning.recipe import SOURCE_RATE, Recipe
 from millrace.engine.planning.recipe_problems import Problems
 from millrace.engine.planning.tasks import has_row_tasks, row_tasks, task_column
-from millrace.engine.sources.dataset import camera_name
+from millrace.engine.sources import camera_name
 from millrace.engine.video.backends import CPU_BACKENDS, CPU_CHOICE, BackendChoice, Backends
 from millrace.engine.video.encode import VideoSettings
 

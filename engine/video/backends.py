@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from millrace.embodiments.frozen_model import FrozenModel
+from millrace.embodiments import FrozenModel
 
 Device = Literal["auto", "cpu", "cuda"]
 Resize = Literal["libavfilter", "area"]

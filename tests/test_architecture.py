@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,6 +145,14 @@ def test_heavy_dependencies_have_named_importers(file: Path) -> None:
         name for name in heavy if not any(PurePath(file).match(allowed) for allowed in IMPORTERS[name.split(".")[0]])
     ]
     assert not strange, f"{file} imports {', '.join(strange)}"
+
+
+def test_only_sources_and_video_ask_for_the_kind_of_a_camera() -> None:
+    """Other modules ask for its `video`: a new kind of images needs no change of theirs."""
+    rooms = ("engine/sources/", "engine/video/")
+    others = [file for file in source_files() if not file.as_posix().startswith(rooms)]
+    asks = re.compile(r"isinstance\(.*\b(Clip|Images|ImageColumn|ImageFolder)\b")
+    assert not [file for file in others if asks.search((REPOSITORY / file).read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize("file", files_of("train"), ids=str)

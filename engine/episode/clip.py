@@ -17,7 +17,7 @@ from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import FaultCode, VideoError, error_chain, system_errno
 from millrace.engine.fps import format_fps
 from millrace.engine.planning import Job
-from millrace.engine.sources import Clip, ImageColumn
+from millrace.engine.sources import Camera, Clip
 from millrace.engine.video.copy import ClipCopy, choose_copy, copy_clip
 from millrace.engine.video.decode import decode_clip, frame_seconds
 from millrace.engine.video.encode import VideoSettings
@@ -37,13 +37,18 @@ class ClipSource:
     frames as info.json says, where it does.
     """
 
-    clip: Clip | ImageColumn | None
+    clip: Camera | None
     frames: NDArray[np.int64]
     root: Path
     episode: int
     camera: str
     rate: SourceRate
     size: tuple[int, int] | None = None
+
+    @property
+    def video(self) -> Clip | None:
+        """The clip where it is a video."""
+        return None if self.clip is None else self.clip.video
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,9 @@ def write_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> W
 
 def _check_size(source: ClipSource) -> Iterator[EpisodeWarning]:
     """Warn if a video's frames have another size than info.json says; they are converted anyway."""
-    if source.size is None or not isinstance(source.clip, Clip):
+    if source.size is None or source.video is None:
         return
-    found = read_stream_facts(source.clip).size
+    found = read_stream_facts(source.video).size
     if found != source.size:
         message = f"frames of {found[0]}x{found[1]}, but info.json says {source.size[0]}x{source.size[1]}"
         yield EpisodeWarning(code="video-size", message=message)
@@ -85,8 +90,8 @@ def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Episo
     Raises:
         VideoError: it plays at another rate, and the user does not say which is right.
     """
-    clip, fps = source.clip, source.rate.fps
-    if not isinstance(clip, Clip) or mean_fps is None or clip.num_frames < MIN_TIMED_FRAMES:
+    clip, fps = source.video, source.rate.fps
+    if clip is None or mean_fps is None or clip.num_frames < MIN_TIMED_FRAMES:
         return
     if is_same_rate(mean_fps, fps):
         return
@@ -108,16 +113,16 @@ def _try_copy(source: ClipSource, path: Path, settings: VideoSettings, clock: St
     """Copy the clip if it has the output's format; None where it must be encoded, or the copy proves damaged."""
     with clock.stage("probe"):
         how = _choose_copy(source, settings)
-    if how is None:
+    if how is None or source.video is None:
         return None
-    assert isinstance(source.clip, Clip), "only videos are copied"
     with clock.stage("copy"):
-        copy_clip(source.clip, path, how, settings)
+        copy_clip(source.video, path, how, settings)
         if how is ClipCopy.FILE and (known := _known_statistics(source)):
             return known
     try:
         check_written(path, len(source.frames), settings, clock)
-        return _measure_statistics(replace(source.clip, path=path, start_seconds=None, root=None), source.frames, clock)
+        copy = replace(source.video, path=path, start_seconds=None, root=None)
+        return _measure_statistics(copy, source.frames, clock)
     except VideoError as error:  # encoding decodes the source itself, and tells what is wrong with it
         if any(system_errno(cause) is not None for cause in error_chain(error)):  # a later try may succeed
             raise
@@ -126,8 +131,8 @@ def _try_copy(source: ClipSource, path: Path, settings: VideoSettings, clock: St
 
 def _choose_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None:
     """None also where frames are dropped, or the source is no video."""
-    clip = source.clip
-    if not isinstance(clip, Clip) or len(source.frames) != clip.num_frames:
+    clip = source.video
+    if clip is None or len(source.frames) != clip.num_frames:
         return None
     return choose_copy(clip, settings)
 
@@ -135,9 +140,10 @@ def _choose_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None
 def _known_statistics(source: ClipSource) -> ColumnSummary | None:
     """Statistics of this file in the manifest of the dataset that Millrace wrote it to."""
     published = read_manifest_clips(source.root)
-    if published is None or not isinstance(source.clip, Clip) or source.clip.start_seconds is not None:
+    video = source.video
+    if published is None or video is None or video.start_seconds is not None:
         return None
-    return published.image_statistics(source.episode, source.camera, source.clip.path)
+    return published.image_statistics(source.episode, source.camera, video.path)
 
 
 def _measure_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> ColumnSummary:

@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -44,9 +43,8 @@ from millrace.engine.planning.joint_columns import JointColumns
 from millrace.engine.planning.language import row_instructions
 from millrace.engine.planning.plan import episode_frame_indices, first_fault
 from millrace.engine.planning.resample import resample_actions
-from millrace.engine.sources import Clip, FileState, ImageColumn, RowRange, RowReader, SourceEpisode
+from millrace.engine.sources import Camera, FileState, RowRange, RowReader, SourceEpisode, fetch_images
 from millrace.engine.sources.file_state import why_changed
-from millrace.engine.sources.image_paths import fetch_images
 
 
 def convert_episode(
@@ -320,9 +318,8 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
     return ours[inverse]
 
 
-def _find_clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> Clip | ImageColumn:
+def _find_clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> Camera:
     """One camera's clip; images inside parquet files are where the rows were found."""
     if camera not in episode.clips:
         raise VideoError("this episode has no video of this camera", FaultCode.MISSING)
-    clip = episode.clips[camera]
-    return replace(clip, rows=ranges) if isinstance(clip, ImageColumn) else clip
+    return episode.clips[camera].with_rows(ranges)

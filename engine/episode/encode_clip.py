@@ -17,7 +17,7 @@ from millrace.engine.episode.frame_warnings import FrameWatch, is_upright_square
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.planning import Job
-from millrace.engine.sources import Clip, ImageColumn, name_file_in_errors
+from millrace.engine.sources import Camera, name_file_in_errors
 from millrace.engine.video.backends import NVENC, Gpu
 from millrace.engine.video.black import black_frames
 from millrace.engine.video.decode import Frame, OpenDecoder, decode_clip, open_cpu_decoder
@@ -45,9 +45,7 @@ class EncodedClip:
     mean_fps: Fraction | None = None
 
 
-def encode_clip(
-    clip: Clip | ImageColumn | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock
-) -> EncodedClip:
+def encode_clip(clip: Camera | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock) -> EncodedClip:
     """Write the `frames` of a clip, or as many black ones, to `path` and check what was written.
 
     What a GPU cannot do, because it is gone or does not support the clip, is done on the CPU. The bytes are the
@@ -81,9 +79,7 @@ def _nvenc_error(error: Exception) -> VideoError:
     )
 
 
-def _encode(
-    clip: Clip | ImageColumn | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock
-) -> EncodedClip:
+def _encode(clip: Camera | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock) -> EncodedClip:
     histogram, facts = RgbHistogram(), StreamFacts()
     observer = FrameWatch()
     if clip is None:

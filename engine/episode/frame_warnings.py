@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from millrace.engine.dataset import EpisodeWarning
-from millrace.engine.sources import Clip, ImageColumn
+from millrace.engine.sources import Camera
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import Frame
 from millrace.engine.video.histogram import RgbHistogram
@@ -54,6 +54,6 @@ class FrameWatch:
             yield "still-video", f"{message}; `millrace inspect` tells whether the robot moves meanwhile"
 
 
-def is_upright_square(clip: Clip | ImageColumn, facts: StreamFacts) -> bool:
+def is_upright_square(clip: Camera, facts: StreamFacts) -> bool:
     """Whether frames are not turned and have square pixels; only libavfilter handles others."""
-    return facts.pixel_aspect == 1 and (isinstance(clip, ImageColumn) or read_boxes(clip.path).is_upright)
+    return facts.pixel_aspect == 1 and (clip.video is None or read_boxes(clip.video.path).is_upright)

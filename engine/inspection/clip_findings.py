@@ -1,7 +1,7 @@
 """Findings about single clips: headers, black or frozen frames, frame times."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +12,7 @@ from millrace.engine.dataset.data_checks import is_same_rate
 from millrace.engine.errors import FrameCountMismatch
 from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.motion import Floats, true_runs
-from millrace.engine.sources import Clip, Feature, ImageColumn, RowReader, SourceEpisode
+from millrace.engine.sources import Camera, Feature, RowReader, SourceEpisode
 from millrace.engine.video.levels import BLACK_LEVEL, STILL_LEVELS
 from millrace.engine.video.thumbnails import Thumbnails, VideoHeader, info_image_size, make_thumbnails
 
@@ -30,7 +30,7 @@ class Shot:
 
     episode: SourceEpisode
     camera: str
-    clip: Clip | ImageColumn
+    clip: Camera
 
     @property
     def num_samples(self) -> int:
@@ -40,11 +40,11 @@ class Shot:
 
     @property
     def _seconds(self) -> float:
-        return self.clip.num_frames / float(self.clip.fps) if isinstance(self.clip, Clip) else 0.0
+        return self.clip.num_frames / float(self.clip.video.fps) if self.clip.video is not None else 0.0
 
     def make_finding(self, code: str, message: str) -> Finding:
         """A finding about this clip."""
-        path = self.clip.path if isinstance(self.clip, Clip) else None
+        path = None if self.clip.video is None else self.clip.video.path
         return make_finding(code, message, episode=self.episode.index, camera=self.camera, path=path)
 
 
@@ -99,16 +99,16 @@ def sample_clip(shot: Shot, *, num_samples: int) -> tuple[NDArray[np.int64], Thu
         return indices, shot.make_finding("unreadable-video", str(error))
 
 
-def locate_clip(episode: SourceEpisode, clip: Clip | ImageColumn) -> Clip | ImageColumn:
+def locate_clip(episode: SourceEpisode, clip: Camera) -> Camera:
     """The clip at its actual place: images inside rows lie where the rows are found.
 
     Raises:
         MillraceError: the episode's rows cannot be found.
     """
-    if isinstance(clip, Clip):
+    if clip.video is not None:
         return clip
     ranges, _ = RowReader().read(episode, [])
-    return replace(clip, rows=ranges)
+    return clip.with_rows(ranges)
 
 
 def frame_findings(

@@ -9,7 +9,7 @@ from pathlib import Path
 from millrace.embodiments import FrozenModel
 from millrace.engine.inspection.findings import SEVERITIES, Finding, make_finding
 from millrace.engine.planning.robot_guess import RobotGuess
-from millrace.engine.sources import LAYOUTS, Clip, Feature, SourceDataset, SourceFiles, check_own_path, why_unreadable
+from millrace.engine.sources import LAYOUTS, Feature, SourceDataset, SourceFiles, check_own_path, why_unreadable
 from millrace.engine.sources.lerobot_metadata import read_source_json
 
 
@@ -204,9 +204,9 @@ def measure_files(dataset: SourceDataset) -> EpisodeFiles:
     findings = list(_missing_findings(missing, None))
     num_video_bytes, everything = 0, set(missing)
     for camera in dataset.cameras:
-        clips = ((episode.clips.get(camera), episode.index) for episode in dataset.episodes)
-        videos = ((clip.path, index) for clip, index in clips if isinstance(clip, Clip))
-        num_bytes, missing = _measure(dataset.files, videos)
+        clips = ((episode.clips[camera], episode.index) for episode in dataset.episodes if camera in episode.clips)
+        paths = ((path, index) for clip, index in clips for path in clip.paths)
+        num_bytes, missing = _measure(dataset.files, paths)
         num_video_bytes += num_bytes
         findings += _missing_findings(missing, camera)
         everything.update(missing)

@@ -31,8 +31,14 @@ from millrace.engine.inspection.inspect_rows import RowsResult, inspect_rows, se
 from millrace.engine.inspection.unopened import inspect_unopened
 from millrace.engine.inspection.video_facts import VideosResult, inspect_videos
 from millrace.engine.planning.robot_guess import RobotGuess, guess_robot
-from millrace.engine.sources import Clip, ImageColumn, SourceDataset, SourceEpisode, open_source, why_unwritable
-from millrace.engine.sources.image_paths import fetch_images
+from millrace.engine.sources import (
+    Camera,
+    SourceDataset,
+    SourceEpisode,
+    fetch_images,
+    open_source,
+    why_unwritable,
+)
 from millrace.engine.sources.selection import select_episodes
 from millrace.engine.video.contact_sheet import write_contact_sheet
 
@@ -215,7 +221,7 @@ def make_contact_sheet(
     return ContactSheet(tuple(episode.index for episode in shown), dataset.cameras)
 
 
-def _find_clip(episode: SourceEpisode, camera: str) -> Clip | ImageColumn | None:
+def _find_clip(episode: SourceEpisode, camera: str) -> Camera | None:
     """A camera's clip at its actual place; None where there is none."""
     clip = episode.clips.get(camera)
     try:

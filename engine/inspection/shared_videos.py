@@ -7,7 +7,7 @@ from pathlib import Path
 
 from millrace.engine.inspection.clip_findings import Shot
 from millrace.engine.inspection.findings import Finding
-from millrace.engine.sources import Clip, SourceFiles
+from millrace.engine.sources import SourceFiles
 
 # Videos with other frames differ in their first frames, or in the table of frame sizes at either end of the file.
 END_BYTES = 1 << 20
@@ -22,9 +22,10 @@ def shared_video_findings(files: SourceFiles, shots: Iterable[Shot]) -> Iterator
     """
     alike: dict[tuple[str, int], list[tuple[Shot, Path]]] = defaultdict(list)
     for shot in shots:
-        if isinstance(shot.clip, Clip) and shot.clip.start_seconds is None:
-            size = files.size(shot.clip.path)
-            alike[shot.camera, -1 if size is None else size].append((shot, shot.clip.path))
+        video = shot.clip.video
+        if video is not None and video.start_seconds is None:
+            size = files.size(video.path)
+            alike[shot.camera, -1 if size is None else size].append((shot, video.path))
     for group in alike.values():
         yield from _compare(group) if len(group) > 1 else ()
 

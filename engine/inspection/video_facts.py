@@ -27,7 +27,7 @@ from millrace.engine.inspection.facts import CameraFacts
 from millrace.engine.inspection.findings import Finding
 from millrace.engine.inspection.inspect_rows import select_evenly
 from millrace.engine.inspection.shared_videos import shared_video_findings
-from millrace.engine.sources import Clip, ImageColumn, RowReader, SourceDataset, SourceEpisode, why_unreadable
+from millrace.engine.sources import Clip, RowReader, SourceDataset, SourceEpisode, why_unreadable
 from millrace.engine.video.thumbnails import Thumbnails, VideoHeader, measure_gop, read_video_header
 
 MAX_WATCHED = 12
@@ -66,7 +66,7 @@ def inspect_videos(
     """
     shots = _shots(episodes, missing)
     headers = _read_headers(shots)
-    readable = [shot for shot in shots if _header(shot, headers) is not None or isinstance(shot.clip, ImageColumn)]
+    readable = [shot for shot in shots if _header(shot, headers) is not None or shot.clip.video is None]
     findings = [*_header_findings(dataset, shots, headers), *shared_video_findings(dataset.files, readable)]
     cameras = {name: _camera_facts(name, readable, headers) for name in dataset.cameras}
     watched = select_evenly(episodes, _num_watched(readable, cameras))
@@ -84,7 +84,7 @@ def inspect_videos(
         findings += frame_findings(shot, indices, pictures, fps=dataset.fps, motion=motion)
         if header is not None and has_even_rate(header, dataset.fps):
             findings += time_findings(shot, indices, pictures, dataset.fps)
-        if isinstance(shot.clip, ImageColumn):
+        if shot.clip.video is None:
             cameras[shot.camera] = _image_facts(shot.camera, pictures)
     return VideosResult(tuple(cameras.values()), len(watched) if readable else 0, tuple(findings))
 
@@ -95,7 +95,7 @@ def _shots(episodes: Iterable[SourceEpisode], missing: frozenset[Path]) -> list[
         Shot(episode, camera, clip)
         for episode in episodes
         for camera, clip in episode.clips.items()
-        if not (isinstance(clip, Clip) and clip.path in missing)
+        if missing.isdisjoint(clip.paths)
     ]
 
 
@@ -106,7 +106,7 @@ def _sample(motions: Mapping[int, Motion | None], shot: Shot) -> tuple[NDArray[n
 
 def _read_headers(shots: Sequence[Shot]) -> dict[Path, VideoHeader | MillraceError]:
     """The header of each video file, or why it cannot be read."""
-    clips = {shot.clip.path: shot.clip for shot in shots if isinstance(shot.clip, Clip)}
+    clips = {video.path: video for shot in shots if (video := shot.clip.video) is not None}
     return dict(zip(clips, _in_parallel(_try_header, clips.values()), strict=True))
 
 
@@ -120,7 +120,7 @@ def _try_header(clip: Clip) -> VideoHeader | MillraceError:
 
 
 def _header(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> VideoHeader | None:
-    header = headers.get(shot.clip.path) if isinstance(shot.clip, Clip) else None
+    header = None if shot.clip.video is None else headers.get(shot.clip.video.path)
     return header if isinstance(header, VideoHeader) else None
 
 
@@ -128,7 +128,7 @@ def _header_findings(
     dataset: SourceDataset, shots: Sequence[Shot], headers: Mapping[Path, VideoHeader | MillraceError]
 ) -> Iterator[Finding]:
     """What the header of each file says, reported for the first episode in it."""
-    first_shots = {shot.clip.path: shot for shot in reversed(shots) if isinstance(shot.clip, Clip)}
+    first_shots = {shot.clip.video.path: shot for shot in reversed(shots) if shot.clip.video is not None}
     for path, header in headers.items():
         shot = first_shots[path]
         if isinstance(header, VideoHeader):
@@ -141,7 +141,7 @@ def _header_findings(
 def _is_suspect(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> bool:
     """Whether the header of a clip's own file counts other frames than the episode has; it may be wrong."""
     header = _header(shot, headers)
-    is_whole = isinstance(shot.clip, Clip) and shot.clip.start_seconds is None
+    is_whole = shot.clip.video is not None and shot.clip.video.start_seconds is None
     return header is not None and is_whole and header.num_frames not in (0, shot.clip.num_frames)
 
 
@@ -151,7 +151,7 @@ def _camera_facts(
     """A camera as its first readable video is."""
     for shot in readable:
         header = _header(shot, headers)
-        if shot.camera == name and header is not None and isinstance(shot.clip, Clip):
+        if shot.camera == name and header is not None and (video := shot.clip.video) is not None:
             return CameraFacts(
                 name=name,
                 codec=header.codec,
@@ -159,7 +159,7 @@ def _camera_facts(
                 width=header.width,
                 height=header.height,
                 fps=None if header.mean_fps is None else float(header.mean_fps),
-                gop=_gop(shot.clip),
+                gop=_gop(video),
                 color_range=header.color_range,
                 bytes_per_frame=header.num_bytes / header.num_frames if header.num_frames else None,
             )

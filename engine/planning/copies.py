@@ -21,8 +21,8 @@ def _count(sample: EpisodePlan, job: Job) -> int:
     """How many clips of one episode are copied."""
     names = [job.bindings[sample.binding].cameras.get(camera) for camera in job.cameras]
     clips = [sample.episode.clips.get(name) for name in names if name is not None]
-    whole = [clip for clip in clips if isinstance(clip, Clip) and clip.num_frames == sample.num_frames]
-    return sum(_is_as_wanted(clip, job) for clip in whole)
+    whole = [clip.video for clip in clips if clip is not None and clip.num_frames == sample.num_frames]
+    return sum(_is_as_wanted(video, job) for video in whole if video is not None)
 
 
 def _is_as_wanted(clip: Clip, job: Job) -> bool:

@@ -12,7 +12,7 @@ from millrace.engine.fps import format_fps
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.plan import EpisodePlan
 from millrace.engine.planning.recipe import Recipe
-from millrace.engine.sources import Clip, SourceDataset
+from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.places import place_notes
 from millrace.engine.text import join_names
 from millrace.engine.video.boxes import read_boxes
@@ -90,11 +90,12 @@ def info_frame_size(source: SourceDataset, camera: str) -> tuple[int, int] | Non
 def _displayed_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
     """As a player shows a camera's first video; None where it is not on this machine, or cannot be read."""
     clip = next((episode.clips[camera] for episode in source.episodes if camera in episode.clips), None)
-    if source.hub_id is not None or not isinstance(clip, Clip):
+    video = None if clip is None else clip.video
+    if source.hub_id is not None or video is None:
         return None
     try:
-        width, height = read_stream_facts(clip).size
-        is_turned = read_boxes(clip.path).is_on_its_side
+        width, height = read_stream_facts(video).size
+        is_turned = read_boxes(video.path).is_on_its_side
     except (MillraceError, OSError):
         return None
     return (height, width) if is_turned else (width, height)

@@ -7,19 +7,18 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from millrace.engine.layout import MANIFEST
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
 from millrace.engine.planning.prepare import PreparedSource
 from millrace.engine.planning.tasks import rewrite_task, row_tasks, tasks_by_list
-from millrace.engine.sources import Clip, FileState, ImageColumn, RowRange, SourceDataset, SourceEpisode
-from millrace.engine.sources.image_paths import images_digest
+from millrace.engine.sources import Camera, FileState, RowRange, SourceDataset, SourceEpisode
+from millrace.engine.sources.row_images import images_digest
 
 Episodes = tuple[SourceEpisode, ...]
 Key = tuple[int, int]  # see EpisodePlan.key
-# Fields of clips that make two of them different, by their names.
-COMPARED = {kind: sorted(field.name for field in fields_of(kind) if field.compare) for kind in (Clip, ImageColumn)}
 # Of files that episodes share, as they come one after the other.
 MAX_STATES = 256
 
@@ -149,14 +148,20 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
             return [place(part.path) for part in ranges]
         return [(place(part.path), part.start, part.stop) for part in ranges]
 
-    def fact(clip: Clip | ImageColumn, name: str) -> object:
+    def fact(clip: Camera, name: str) -> object:
         value = getattr(clip, name)
         return place(value) if name == "path" else rows(value) if name == "rows" else value
 
     clips: list[object] = []
     for camera, clip in sorted(episode.clips.items()):
-        kind = type(clip)
-        clips.append((camera, kind.__name__, [(name, fact(clip, name)) for name in COMPARED[kind]]))
+        kind: Any = type(clip)
+        clips.append((camera, kind.__name__, [(name, fact(clip, name)) for name in _compared_fields(kind)]))
     own: tuple[object, ...] = (episode.index, episode.num_frames, episode.tasks, place(episode.search), episode.faults)
     own += (episode.max_spare, episode.trimmed)
     return [own, rows(episode.rows), clips]
+
+
+@lru_cache
+def _compared_fields(kind: Any) -> Sequence[str]:
+    """Fields that make two values of a kind of camera different, sorted."""
+    return sorted(field.name for field in fields_of(kind) if field.compare)

@@ -8,7 +8,7 @@ from functools import partial
 
 from millrace.embodiments import MillraceError
 from millrace.engine.errors import RecipeError
-from millrace.engine.sources import Clip, ImageColumn, SourceEpisode
+from millrace.engine.sources import Camera, SourceEpisode
 from millrace.engine.sources.parquet import count_rows
 from millrace.engine.video.thumbnails import read_video_header
 
@@ -48,8 +48,8 @@ def _trim(episode: SourceEpisode, *, cameras: Collection[str], max_trim: int) ->
     for camera, clip in clips.items():
         if camera in cameras:
             # Of a video that does not say how many frames it holds none may be dropped: nothing could be said of them.
-            is_counted = isinstance(clip, ImageColumn) or _frames_of(camera) in counts
-            clips[camera] = replace(clip, num_frames=num_frames, max_spare=max_trim if is_counted else 0)
+            is_counted = clip.video is None or _frames_of(camera) in counts
+            clips[camera] = clip.trim(num_frames, max_spare=max_trim if is_counted else 0)
     explained = is_within and max(counts.values()) > shortest
     told = f"cut to {shortest} frames: " + ", ".join(f"{name} {number}" for name, number in counts.items())
     return replace(
@@ -92,13 +92,13 @@ def _num_rows(episode: SourceEpisode) -> int | None:
     return sum(numbers) if len(numbers) == len(counts) else None
 
 
-def _num_frames(clip: Clip | ImageColumn) -> int | None:
-    if isinstance(clip, ImageColumn):
+def _num_frames(clip: Camera) -> int | None:
+    if (video := clip.video) is None:
         return None
-    if clip.start_seconds is not None:
-        seconds = None if clip.stop_seconds is None else clip.stop_seconds - clip.start_seconds
-        return None if seconds is None else round(seconds * float(clip.fps))
+    if video.start_seconds is not None:
+        seconds = None if video.stop_seconds is None else video.stop_seconds - video.start_seconds
+        return None if seconds is None else round(seconds * float(video.fps))
     try:
-        return read_video_header(clip).num_frames
+        return read_video_header(video).num_frames
     except (MillraceError, OSError):
         return None

@@ -9,27 +9,32 @@ from millrace.engine.sources.access import why_unreadable, why_unwritable
 from millrace.engine.sources.containment import check_own_path, is_in_hub_cache, why_foreign, why_refused
 from millrace.engine.sources.damage import diagnose_file, name_file_in_errors
 from millrace.engine.sources.dataset import Feature, SourceDataset, camera_name
-from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, SourceFault
+from millrace.engine.sources.episode import Camera, Clip, Images, RowRange, SourceEpisode, SourceFault, StoredImage
 from millrace.engine.sources.file_state import FileState
 from millrace.engine.sources.files import LocalFiles, SourceFiles
 from millrace.engine.sources.hub import open_repo
 from millrace.engine.sources.location import HubId, locate_source, public_name, require_hub_id
+from millrace.engine.sources.row_images import ImageColumn, fetch_images
 from millrace.engine.sources.row_reader import RowReader
 
 __all__ = [
+    "Camera",
     "Clip",
     "Feature",
     "FileState",
     "ImageColumn",
+    "Images",
     "RowRange",
     "RowReader",
     "SourceDataset",
     "SourceEpisode",
     "SourceFault",
     "SourceFiles",
+    "StoredImage",
     "camera_name",
     "check_own_path",
     "diagnose_file",
+    "fetch_images",
     "locate_source",
     "name_file_in_errors",
     "open_source",

@@ -1,10 +1,13 @@
 """One episode of a source dataset, in any layout."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from millrace.engine.errors import DatasetError, FaultCode
 
@@ -52,18 +55,65 @@ class Clip:
     max_spare: int = 0
     root: Path | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its file."""
+        return (self.path,)
+
+    @property
+    def video(self) -> "Clip":
+        """Itself; images have none."""
+        return self
+
+    def with_rows(self, rows: tuple[RowRange, ...]) -> "Clip":
+        """Itself: it lies in no rows."""
+        return self
+
+    def trim(self, num_frames: int, *, max_spare: int) -> "Clip":
+        """Its first frames, of which `max_spare` more may follow."""
+        return replace(self, num_frames=num_frames, max_spare=max_spare)
+
 
 @dataclass(frozen=True, slots=True)
-class ImageColumn:
-    """One camera's images of one episode, PNG or JPEG files inside its rows.
+class StoredImage:
+    """A PNG or JPEG file as it is stored, not decoded; where: its place, for errors."""
 
-    max_spare: rows that may follow, and are left out.
-    """
+    content: bytes
+    where: str
 
-    rows: tuple[RowRange, ...]
-    column: str
-    num_frames: int
-    max_spare: int = 0
+
+class Images(Protocol):
+    """One camera's images of one episode, a PNG or JPEG file each, wherever a format keeps them."""
+
+    @property
+    def num_frames(self) -> int:
+        """Number of images."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Files of the images; empty where they lie in the rows."""
+
+    @property
+    def video(self) -> None:
+        """None: nothing can be copied, and no header tells rate or size."""
+
+    def with_rows(self, rows: tuple[RowRange, ...]) -> "Images":
+        """The same images where the episode's rows were found at another place."""
+
+    def trim(self, num_frames: int, *, max_spare: int) -> "Images":
+        """The first images, of which `max_spare` more may follow."""
+
+    def read_images(self, indices: NDArray[np.int64]) -> Iterator[StoredImage]:
+        """Yield the images at `indices` (increasing, in [0, num_frames)), in order.
+
+        Raises:
+            VideoError: an image is missing or cannot be read.
+            FrameCountMismatch: there are fewer or more images than frames.
+        """
+
+
+# One camera's frames of one episode; engine/video/ decodes both kinds, and other modules ask for `video` at most.
+Camera = Clip | Images
 
 
 class Repository(Protocol):
@@ -116,7 +166,7 @@ class SourceEpisode:
     index: int
     num_frames: int
     rows: tuple[RowRange, ...]
-    clips: Mapping[str, Clip | ImageColumn]
+    clips: Mapping[str, Camera]
     tasks: tuple[str, ...]
     search: Path | None = None
     repository: Repository | None = None
@@ -131,7 +181,7 @@ class SourceEpisode:
     @property
     def paths(self) -> tuple[Path, ...]:
         """The files that it is read from."""
-        return tuple(dict.fromkeys([*(rows.path for rows in self.rows), *self._videos(self.clips)]))
+        return tuple(dict.fromkeys(self._paths(self.clips)))
 
     def fetch(self, cameras: Iterable[str]) -> None:
         """Fetch the files of its rows and of these cameras that are not on this machine.
@@ -140,8 +190,9 @@ class SourceEpisode:
             HubError: one cannot be had.
         """
         if self.repository is not None:
-            self.repository.fetch([*(rows.path for rows in self.rows), *self._videos(cameras)])
+            self.repository.fetch(self._paths(cameras))
 
-    def _videos(self, cameras: Iterable[str]) -> list[Path]:
-        clips = (self.clips.get(camera) for camera in cameras)
-        return [clip.path for clip in clips if isinstance(clip, Clip)]
+    def _paths(self, cameras: Iterable[str]) -> Iterator[Path]:
+        yield from (rows.path for rows in self.rows)
+        for camera in cameras:
+            yield from self.clips[camera].paths if camera in self.clips else ()

@@ -11,7 +11,7 @@ import pyarrow as pa
 from millrace.engine.errors import DatasetError
 from millrace.engine.sources.containment import check_own_path, check_own_paths
 from millrace.engine.sources.dataset import Feature, SourceDataset, camera_name
-from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from millrace.engine.sources.episode import Camera, Clip, RowRange, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.lerobot_metadata import Info, Totals, read_source_json
 from millrace.engine.sources.listing import EpisodeList
@@ -22,6 +22,7 @@ from millrace.engine.sources.parquet import (
     read_first_row,
     read_schema,
 )
+from millrace.engine.sources.row_images import ImageColumn
 
 VIDEO_PATHS = (
     "videos/{video_key}_episode_{episode_index:06d}.mp4",  # v1.x
@@ -97,7 +98,7 @@ def _episode(
     root: Path, info: Info, features: dict[str, Feature], video_path: str, index: int, rows: tuple[RowRange, ...]
 ) -> SourceEpisode:
     num_frames = sum(part.num_rows for part in rows)
-    clips: dict[str, Clip | ImageColumn] = {}
+    clips: dict[str, Camera] = {}
     for key, feature in features.items():
         if feature.is_camera and feature.dtype == "video":
             path = root / video_path.format(video_key=key, episode_index=index)

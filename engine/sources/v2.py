@@ -7,7 +7,7 @@ from millrace.engine.errors import DatasetError
 from millrace.engine.layout import DATA_PATH, VIDEO_PATH
 from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.dataset import SourceDataset, camera_name
-from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode
+from millrace.engine.sources.episode import Camera, Clip, RowRange, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.json_text import parse_json, validate_as
 from millrace.engine.sources.lerobot_metadata import (
@@ -18,6 +18,7 @@ from millrace.engine.sources.lerobot_metadata import (
     read_source_lines,
 )
 from millrace.engine.sources.listing import EpisodeList, read_number, why_no_length
+from millrace.engine.sources.row_images import ImageColumn
 from millrace.engine.sources.task_list import read_task_lines
 
 
@@ -72,7 +73,7 @@ def _sound_lines(path: Path, listed: EpisodeList[SourceEpisode]) -> Iterator[tup
 def _episode(root: Path, info: Info, line: EpisodeLine, files: SourceFiles) -> SourceEpisode:
     bounds, place = files.bounds(root), _place(line.episode_index, info.chunks_size)
     rows = (RowRange(_path(root, info, info.data_path or DATA_PATH, place, files), root=bounds),)
-    clips: dict[str, Clip | ImageColumn] = {}
+    clips: dict[str, Camera] = {}
     for key, feature in info.cameras.items():
         if feature.dtype == "video":
             path = _path(root, info, info.video_path or VIDEO_PATH, {**place, "video_key": key}, files)

@@ -16,7 +16,7 @@ from millrace.embodiments import FrozenModel
 from millrace.engine.errors import DatasetError, FaultCode
 from millrace.engine.sources.containment import check_own_path, check_own_paths
 from millrace.engine.sources.dataset import SourceDataset, camera_name
-from millrace.engine.sources.episode import Clip, ImageColumn, RowRange, SourceEpisode, SourceFault
+from millrace.engine.sources.episode import Camera, Clip, RowRange, SourceEpisode, SourceFault
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.json_text import validate_as
 from millrace.engine.sources.lerobot_metadata import (
@@ -31,6 +31,7 @@ from millrace.engine.sources.lerobot_metadata import (
 from millrace.engine.sources.listing import EpisodeList, read_number, why_no_length
 from millrace.engine.sources.parquet import SharedRows, list_parquet_files, parquet_damage, read_columns
 from millrace.engine.sources.places import check_places
+from millrace.engine.sources.row_images import ImageColumn
 from millrace.engine.sources.task_list import read_task_table
 
 # Thirty years: no file is longer, and libav counts ticks in 64 bits.
@@ -180,7 +181,7 @@ def _clip(root: Path, info: Info, bounds: Path, key: str, num_frames: int, place
 
 def _episode(root: Path, info: Info, index: int, row: _EpisodeRow, shared: SharedRows, start: int) -> SourceEpisode:
     rows, broken = shared.slice(start, start + row.length), shared.broken
-    clips: dict[str, Clip | ImageColumn] = {**row.clips}
+    clips: dict[str, Camera] = {**row.clips}
     for key, feature in info.cameras.items():
         if feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, row.length)

@@ -10,7 +10,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from millrace.embodiments import MillraceError
-from millrace.engine.sources import Clip, ImageColumn
+from millrace.engine.sources import Camera
 from millrace.engine.video.decode import decode_clip
 
 HEIGHT = 120  # of each image; its width follows from its shape
@@ -21,7 +21,7 @@ UNREADABLE = (84, 24, 32)
 Image = NDArray[np.uint8]
 
 
-def write_contact_sheet(path: Path, blocks: Sequence[Sequence[Clip | ImageColumn | None]], *, num_images: int) -> None:
+def write_contact_sheet(path: Path, blocks: Sequence[Sequence[Camera | None]], *, num_images: int) -> None:
     """Write a PNG: a block for each episode, in it a row for each clip, `num_images` evenly spaced in each.
 
     Clips that are missing or cannot be decoded become dark red.
@@ -36,7 +36,7 @@ def write_contact_sheet(path: Path, blocks: Sequence[Sequence[Clip | ImageColumn
     path.write_bytes(encode_png(_frame(sheet)))
 
 
-def _strip(clip: Clip | ImageColumn | None, num_images: int) -> Image:
+def _strip(clip: Camera | None, num_images: int) -> Image:
     """Images of a clip, (num_images, HEIGHT, W, 3) RGB."""
     blank = np.full((num_images, HEIGHT, HEIGHT * 4 // 3, 3), UNREADABLE, dtype=np.uint8)
     if clip is None:

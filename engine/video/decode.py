@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError, length_advice
-from millrace.engine.sources import Clip, ImageColumn, diagnose_file, why_refused
+from millrace.engine.sources import Camera, Clip, diagnose_file, why_refused
 from millrace.engine.sources.damage import classify_damage
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS, check_frame_size
 from millrace.engine.video.images import decode_images
@@ -42,12 +42,12 @@ def open_cpu_decoder(stream: VideoStream) -> VideoCodecContext:
 
 
 def decode_clip(
-    clip: Clip | ImageColumn, indices: NDArray[np.int64], *, decoder: OpenDecoder = open_cpu_decoder
+    clip: Camera, indices: NDArray[np.int64], *, decoder: OpenDecoder = open_cpu_decoder
 ) -> Iterator[av.VideoFrame]:
     """Yield the frames at `indices` of any kind of clip; see `decode_frames` and `decode_images`."""
-    if isinstance(clip, ImageColumn):
+    if clip.video is None:
         return decode_images(clip, indices)
-    return decode_frames(clip, indices, decoder=decoder)
+    return decode_frames(clip.video, indices, decoder=decoder)
 
 
 def frame_seconds(clip: Clip) -> NDArray[np.float64]:

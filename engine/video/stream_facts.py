@@ -5,7 +5,7 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-from millrace.engine.sources import Clip, FileState, ImageColumn
+from millrace.engine.sources import Camera, FileState
 from millrace.engine.video.decode import open_video
 
 # Videos of a few cameras, each of which may hold the clips of a thousand episodes.
@@ -26,15 +26,15 @@ class StreamFacts:
     size: tuple[int, int] = (0, 0)
 
 
-def read_stream_facts(clip: Clip | ImageColumn) -> StreamFacts:
-    """Read the header of a clip's stream; images in rows have none.
+def read_stream_facts(clip: Camera) -> StreamFacts:
+    """Read the header of a clip's stream; images have none.
 
     Raises:
         VideoError: the file is missing, holds no video or is corrupt.
     """
-    if isinstance(clip, ImageColumn):
+    if (video := clip.video) is None:
         return StreamFacts()
-    return _read_cached(clip.path, clip.root, FileState.read(clip.path))
+    return _read_cached(video.path, video.root, FileState.read(video.path))
 
 
 @lru_cache(MAX_FILES)

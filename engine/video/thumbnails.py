@@ -11,7 +11,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from millrace.engine.errors import VideoError
-from millrace.engine.sources import Clip, ImageColumn
+from millrace.engine.sources import Camera, Clip
 from millrace.engine.video.boxes import read_boxes
 from millrace.engine.video.decode import decode_clip, open_video
 
@@ -111,7 +111,7 @@ def measure_gop(clip: Clip) -> int:
         return int(np.diff([*np.flatnonzero(is_key), len(is_key)]).max(initial=0))
 
 
-def make_thumbnails(clip: Clip | ImageColumn, indices: NDArray[np.int64]) -> Thumbnails:
+def make_thumbnails(clip: Camera, indices: NDArray[np.int64]) -> Thumbnails:
     """Decode the clip's frames at `indices` (increasing, at least one) and make them small and grey.
 
     Raises:

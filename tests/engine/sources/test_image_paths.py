@@ -10,8 +10,8 @@ import pytest
 from conftest import LOCAL, convert_here, data_path, files_of, recipe_for
 from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.errors import EpisodesFailed, OutputExists
-from millrace.engine.sources.episode import ImageColumn
-from millrace.engine.sources.image_paths import image_candidates, images_digest
+from millrace.engine.sources.image_paths import image_candidates
+from millrace.engine.sources.row_images import ImageColumn, images_digest
 from support.hub_client import HubUser, content_of
 from support.hub_repository import files_below
 from support.hub_server import HubServer

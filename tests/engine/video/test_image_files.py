@@ -11,7 +11,8 @@ import pytest
 
 import millrace.engine.sources.row_stream
 from millrace.engine.sources.checked_parquet import CheckedParquet
-from millrace.engine.sources.episode import ImageColumn, RowRange
+from millrace.engine.sources.episode import RowRange
+from millrace.engine.sources.row_images import ImageColumn
 from millrace.engine.video.image_files import strip_jpeg, strip_png
 from millrace.engine.video.images import decode_images
 from support.synthetic import encode_picture

@@ -50,7 +50,7 @@ def wait_for_lines(ledger: Path, num_lines: int, process: "subprocess.Popen[str]
 @lru_cache
 def serve_forks() -> None:
     """Children begin as a copy of a process that has imported everything, so that a kill hits work and not imports."""
-    CONTEXT.set_forkserver_preload(["pytest", __name__])
+    CONTEXT.set_forkserver_preload(["pytest", "millrace.cli", __name__])
     before = os.environ.get("PYTHONPATH", "")
     # Before Python 3.13 the server does not get its parent's sys.path.
     os.environ["PYTHONPATH"] = os.pathsep.join((str(REPOSITORY / "tests"), str(REPOSITORY), before))

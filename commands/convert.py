@@ -1,6 +1,5 @@
 """`millrace convert`."""
 
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +8,8 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag, option
+from millrace.commands.flags import Flag, name_flag, option
+from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
 from millrace.engine.convert import convert, estimate
 from millrace.engine.errors import EpisodesFailed, RecipeError
@@ -41,6 +41,8 @@ class Convert:
     millrace convert data/aloha out/few --map aloha_to_gr1_rescaled --episodes 0:10 --dry-run
 
     millrace convert --recipe g1.yaml out/g1 --holdout 0.05
+
+    millrace convert data/aloha out/aloha_gr1 --json
     """
 
     source: Annotated[
@@ -115,6 +117,8 @@ class Convert:
     the dataset is finished; then only those fixed in the source since, or all with --retry-skipped."""
     retry_skipped: Flag = False
     """As --skip-bad, and try the skipped episodes of a finished OUT again."""
+    json: Flag = False
+    """Print the summary, or the error with the failed episodes, as JSON."""
     dry_run: Flag = False
     """Only say what would be done: frames, bytes, time."""
     debug: Flag = False
@@ -138,12 +142,15 @@ class Convert:
             if workers.cluster is None:
                 num_workers = min(num_workers, usable_cores())
             found = estimate(recipe, out, workers=workers, overwrite=self.overwrite)
-            print_estimate(found, num_workers, console)
+            if self.json:
+                print(to_json_text(found))
+            else:
+                print_estimate(found, num_workers, console)
             return 0
         rerun = Rerun(
             overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad, retry_skipped=self.retry_skipped
         )
-        convert_with_progress(recipe, out, workers, rerun)
+        convert_with_progress(recipe, out, workers, rerun, as_json=self.json)
         return 0
 
     def _out(self) -> Path:
@@ -166,24 +173,21 @@ class Convert:
         settings = {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
         if self.image_size is not None:
             settings["image_size"] = _side(self.image_size)
-        try:
-            return Recipe.single(
-                self.source,
-                map=self.map,
-                cameras=dict(_assignment(text) for text in self.camera if not _skipped_camera(text)),
-                source_fps=self.source_fps,
-                language=self.language,
-                episodes=self.episodes,
-                task=self.task,
-                task_all=self.task_all,
-                follow_links=self.follow_links,
-                holdout=self.holdout,
-                **settings,
-                **self._camera_settings(),
-                **self._device(),
-            )
-        except RecipeError as error:
-            raise RecipeError(_with_flags(str(error))) from None
+        return Recipe.single(
+            self.source,
+            map=self.map,
+            cameras=dict(_assignment(text) for text in self.camera if not _skipped_camera(text)),
+            source_fps=self.source_fps,
+            language=self.language,
+            episodes=self.episodes,
+            task=self.task,
+            task_all=self.task_all,
+            follow_links=self.follow_links,
+            holdout=self.holdout,
+            **settings,
+            **self._camera_settings(),
+            **self._device(),
+        )
 
     def _camera_settings(self) -> dict[str, Any]:
         """The settings for the output's cameras that the flags give."""
@@ -199,7 +203,7 @@ class Convert:
         # None, () or False; a 0 or an empty text is given.
         unset = {field.name: field.default for field in fields(self) if field.name in RECIPE_FLAGS}
         if given := [name for name in RECIPE_FLAGS if getattr(self, name) is not unset[name]]:
-            raise RecipeError(f"{', '.join(map(_flag, given))}: with --recipe, say it in {path}")
+            raise RecipeError(f"{', '.join(map(name_flag, given))}: with --recipe, say it in {path}")
         if self.holdout is not None and not is_share(self.holdout):
             raise RecipeError(f"--holdout {self.holdout}: list episodes under `holdout:` of a source in {path}")
         holdout = {} if self.holdout is None else {"holdout": self.holdout}
@@ -216,15 +220,6 @@ def _names(text: str) -> tuple[str, ...]:
 def _skipped_camera(text: str) -> str | None:
     """The camera that -NAME skips; NAME= does the same, for shells and parsers that take -NAME for a flag."""
     return text[1:] if text.startswith("-") else text[:-1] if text.endswith("=") else None
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _with_flags(message: str) -> str:
-    """A recipe's error with flags in place of the names of fields."""
-    return re.sub(r"(?:(?<=^)|(?<=; ))[a-z_]+(?=: )", lambda name: _flag(name[0]), message)
 
 
 def _side(text: str) -> int:
@@ -245,8 +240,10 @@ def _assignment(text: str) -> tuple[str, str]:
     return target, source
 
 
-def convert_with_progress(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun = Rerun()) -> None:
-    """Convert with a progress bar, then print a summary."""
+def convert_with_progress(
+    recipe: Recipe, out: Path, workers: Workers, rerun: Rerun = Rerun(), *, as_json: bool = False
+) -> None:
+    """Convert with a progress bar, then print a summary, as a table or JSON."""
     progress = ConversionProgress(Console(stderr=True))
     try:
         with progress.bar:
@@ -266,7 +263,11 @@ def convert_with_progress(recipe: Recipe, out: Path, workers: Workers, rerun: Re
         progress.print_stopped()
         raise
     except EpisodesFailed as error:
-        print_quarantine(error.quarantined, Console())
+        if not as_json:
+            print_quarantine(error.quarantined, Console())
         advice = progress.advise(out, skips_bad=rerun.skip_bad or rerun.retry_skipped)
-        raise EpisodesFailed([*error.lines, advice], error.quarantined) from error
-    print_summary(summary, str(out), Console())
+        raise EpisodesFailed([*error.problems, advice], error.quarantined) from error
+    if as_json:
+        print(to_json_text(summary))
+    else:
+        print_summary(summary, str(out), Console())

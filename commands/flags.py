@@ -1,9 +1,22 @@
-"""Types of flags that commands share."""
+"""Types of flags that commands share, and settings in messages as flags."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import tyro
 from tyro.conf import arg
+
+from millrace.embodiments.messages import Setting, quote_words, render
+from millrace.engine.text import printable
+
+# Arguments of Python by other names than their flags.
+FLAGS = {
+    "num": "workers",
+    "only_cameras": "cameras",
+    "scratch": "temp",
+    "timeout_seconds": "timeout",
+    "wrapped": "use_sim_policy_wrapper",
+}
 
 Flag = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
 """A switch, off unless named: --deep, without --no-deep."""
@@ -12,3 +25,25 @@ Flag = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
 def option(metavar: str) -> object:
     """An optional flag; its help says in words what the default is, not "(default: None)"."""
     return arg(metavar=metavar, help_behavior_hint="")
+
+
+def write_flag(setting: Setting) -> str:
+    """A setting as the command line has it: --fps 20, --overwrite, --camera top=NAME, --camera -top."""
+    value = setting.value
+    if isinstance(value, Mapping):
+        return " ".join(f"--camera {name}={part}" for name, part in value.items())
+    values = value if isinstance(value, list) else [value]
+    if setting.name == "without_cameras":
+        return " ".join(f"--camera -{name}" for name in values)
+    flag = name_flag(FLAGS.get(setting.name, setting.name))
+    return flag if value is None or value is True else " ".join([flag, *map(quote_words, values)])
+
+
+def name_flag(name: str) -> str:
+    """The flag of a command's field."""
+    return f"--{name.replace('_', '-')}"
+
+
+def show(text: object) -> str:
+    """A text, its settings as flags, fit for a line of a terminal."""
+    return printable(render(text if isinstance(text, str) else str(text), write_flag))

@@ -35,7 +35,7 @@ class Inspect:
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
     """Folder of the dataset, of any LeRobot layout, or hf://org/name[@revision] on the Hub."""
     json: Flag = False
-    """Print JSON instead of text."""
+    """Print JSON instead of text; an error, too."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
     """Look into these episodes only: A:B, or a list such as 0,3,10:20."""
     sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None

@@ -10,10 +10,11 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from millrace.commands.flags import show
 from millrace.engine.inspection.facts import CameraFacts, Inspection
 from millrace.engine.inspection.findings import SEVERITIES, Finding
 from millrace.engine.planning.binding import BOOKKEEPING
-from millrace.engine.text import format_count, join_names, printable
+from millrace.engine.text import format_count, join_names
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 MAX_TASKS = 10
@@ -168,4 +169,4 @@ def _print_line(text: str, console: Console) -> None:
 
 def _safe(text: object) -> str:
     """Untrusted text in one line, without terminal commands or markup."""
-    return escape(printable(text))
+    return escape(show(text))

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from millrace.embodiments import Key, YamlFile, read_yaml, unknown_name
+from millrace.embodiments import Key, MillraceError, YamlFile, read_yaml, unknown_name
 from millrace.engine.errors import RecipeError, RecipeProblems
 from millrace.engine.planning.recipe_problems import cite_problems
 
@@ -25,11 +25,11 @@ class PipelineFile:
 
     def __init__(self, path: Path) -> None:
         self.file = read_yaml(path.absolute(), error=RecipeError)
-        self._found: list[tuple[Key, str]] = []
-        self._cited: list[str] = []
+        self._found: list[tuple[Key, MillraceError]] = []
+        self._cited: list[MillraceError] = []
         for name in self.file.content:
             if name not in SECTIONS:
-                self.add((name,), str(unknown_name(name, "section of a pipeline", SECTIONS)))
+                self.add((name,), unknown_name(name, "section of a pipeline", SECTIONS))
         if not set(SECTIONS) & set(self.file.content):
             self.add((), f"there is nothing to do; sections are {', '.join(SECTIONS)}")
 
@@ -43,9 +43,9 @@ class PipelineFile:
         """The folder that paths in the file are relative to."""
         return self.file.path.parent
 
-    def add(self, key: Key, message: str) -> None:
+    def add(self, key: Key, problem: str | MillraceError) -> None:
         """Add a problem at a key."""
-        self._found.append((key, message))
+        self._found.append((key, RecipeError(problem) if isinstance(problem, str) else problem))
 
     def check(self) -> None:
         """Raise the collected problems, if there are any.
@@ -53,9 +53,10 @@ class PipelineFile:
         Raises:
             RecipeProblems: a line for each, in the order of the file.
         """
-        lines = cite_problems(self._found, self.file).lines + self._cited
-        if lines:
-            raise RecipeProblems(sorted(lines, key=self._place))
+        cited = [*cite_problems(self._found, self.file).problems, *self._cited]
+        cited.sort(key=self._place)
+        if cited:
+            raise RecipeProblems(cited)
 
     def section(self, name: str, kind: "StepKind") -> dict[str, Any] | None:
         """Check a section and return its values; None where it is not in the file, or wrong.
@@ -72,7 +73,7 @@ class PipelineFile:
         for written, value in content.items():
             key = written.replace("-", "_")
             if key not in kind.types:
-                self.add((name, written), str(unknown_name(written, f"key of {name}", kind.types)))
+                self.add((name, written), unknown_name(written, f"key of {name}", kind.types))
             elif key in values:
                 self.add((name, written), f"{written} is given twice, with hyphens and without")
             else:
@@ -91,14 +92,14 @@ class PipelineFile:
         lines = {key[size:]: line for key, line in self.file.lines.items() if key[:size] == prefix}
         return YamlFile(self.file.path, content, lines, self.file.error)
 
-    def add_lines(self, lines: Iterable[str]) -> None:
+    def add_cited(self, problems: Iterable[MillraceError]) -> None:
         """Add problems that already cite their file and line."""
-        self._cited += lines
+        self._cited += problems
 
-    def _place(self, line: str) -> float:
+    def _place(self, problem: MillraceError) -> float:
         """The line of an error in the file, by which errors are sorted; errors in a separate recipe file come last."""
-        cited = line.removeprefix(f"{self.file.path}:").partition(":")[0]
-        return int(cited) if cited.isdecimal() else math.inf
+        facts = problem.facts
+        return facts.line if facts.line is not None and facts.file == self.file.path else math.inf
 
     def _value(self, key: Key, kind: Any, value: object) -> Any:
         try:

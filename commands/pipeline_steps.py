@@ -103,9 +103,9 @@ def _read_convert(file: PipelineFile) -> ConvertSection | None:
             return ConvertSection(read_recipe(keys.recipe, **settings), keys, workers)
         return ConvertSection(parse_recipe(file.subsection("convert", "recipe"), **settings), keys, workers)
     except SeveralProblems as error:
-        file.add_lines(error.lines)
+        file.add_cited(error.problems)
     except MillraceError as error:
-        file.add(("convert",), str(error))
+        file.add(("convert",), error)
     return None
 
 
@@ -207,7 +207,7 @@ def _attempt(file: PipelineFile, name: str, work: Callable[[], Value]) -> Value 
     try:
         return work()
     except MillraceError as error:
-        file.add((name,), str(error))
+        file.add((name,), error)
         return None
 
 

@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from millrace.commands.flags import show
+from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import Quarantined
 from millrace.engine.layout import CARD, QUARANTINE
@@ -116,7 +118,7 @@ class ConversionProgress:
         return f"{before}{self.num_failed} failed" if self.num_failed else ""
 
     def _print(self, line: str) -> None:
-        self.console.print(escape(printable(line)), soft_wrap=True, highlight=False)
+        self.console.print(escape(show(line)), soft_wrap=True, highlight=False)
 
 
 @contextmanager
@@ -175,7 +177,7 @@ def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
         table.add_column(name, overflow="fold")
     for code, same_code in sorted(by_code.items()):
         episodes = join_names(list(dict.fromkeys(str(one.episode) for one in same_code)))
-        table.add_row(code, f"{len(same_code):,}", episodes, escape(printable(same_code[0].reason)))
+        table.add_row(code, f"{len(same_code):,}", episodes, escape(show(same_code[0].reason)))
     console.print(table)
 
 
@@ -199,7 +201,7 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     _add_remarks(table, estimate.dropped)
     console.print(table)
     for note in estimate.notes:
-        console.print(escape(printable(_format_note(note))), soft_wrap=True, highlight=False)
+        console.print(escape(show(_format_note(note))), soft_wrap=True, highlight=False)
     if (needed := estimate.num_bytes + estimate.num_scratch_bytes) > estimate.free_bytes:
         short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"
         console.print(f"warning: {short}", soft_wrap=True, highlight=False)
@@ -217,7 +219,7 @@ def _format_factor(factor: float) -> str:
 
 def _format_note(note: str) -> str:
     """A note as a line; warnings begin with "warning" themselves."""
-    return note if note.startswith("warning: ") else f"note: {note}"
+    return note if note.startswith("warning: ") else Message("note: ", note)
 
 
 def _table() -> Table:

@@ -35,7 +35,7 @@ class Validate:
     strict: Flag = False
     """Exit with 1 for warnings, too."""
     json: Flag = False
-    """Print JSON instead of text."""
+    """Print JSON instead of text; an error, too."""
     temp: Annotated[Path | None, arg(metavar="DIR")] = None
     """A folder for temporary files, 4 bytes for each number of the rows; by default the system's."""
     debug: Flag = False

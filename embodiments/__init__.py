@@ -1,6 +1,7 @@
 """Robots, and maps from one to another. No video, no ray, no torch."""
 
 from millrace.embodiments.errors import (
+    Facts,
     JointMismatch,
     MapError,
     MillraceError,
@@ -13,6 +14,7 @@ from millrace.embodiments.frozen_model import FrozenModel
 from millrace.embodiments.joint_map import CompiledMap, JointMap
 from millrace.embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names
 from millrace.embodiments.matching import Match, match_joints
+from millrace.embodiments.messages import Message, Setting
 from millrace.embodiments.modality import (
     ModalityConfig,
     modality_config,
@@ -27,6 +29,7 @@ __all__ = [
     "VECTORS",
     "CompiledMap",
     "EmbodimentMap",
+    "Facts",
     "FrozenModel",
     "JointGroup",
     "JointMap",
@@ -35,12 +38,14 @@ __all__ = [
     "Layout",
     "MapError",
     "Match",
+    "Message",
     "MillraceError",
     "ModalityConfig",
     "Robot",
     "RobotError",
     "Rule",
     "RuleError",
+    "Setting",
     "UnknownName",
     "Vector",
     "YamlFile",

@@ -1,13 +1,61 @@
 """Error types; a message is one line that says where, what, and what to do."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+Error = TypeVar("Error", bound="MillraceError")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an error is about, for programs; each where it is known.
+
+    dataset: as the user names it. file: a file or folder. line: of that file, from 1. known: names that exist.
+    """
+
+    dataset: str | None = None
+    episode: int | None = None
+    camera: str | None = None
+    file: Path | None = None
+    line: int | None = None
+    got: object = None
+    expected: object = None
+    known: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is known, by name."""
+        return {name: fact for name, fact in vars(self).items() if fact is not None and fact != ()}
 
 
 class MillraceError(Exception):
-    """A failure that the user can fix; one line of text, and the command's exit code."""
+    """A failure that the user can fix; one line of text, and the command's exit code.
+
+    facts: what it is about. str() of it names settings as Python's arguments; `message` is for other ways to write
+    them (see `render`).
+    """
 
     exit_code = 1  # the user's data
+    facts = Facts()
+
+    @property
+    def message(self) -> str:
+        """The text, a Message where it names settings."""
+        text = self.args[0] if self.args else ""
+        return text if isinstance(text, str) else str(text)
+
+    @property
+    def lines(self) -> list[str]:
+        """The message of each problem."""
+        return [self.message]
+
+    def about(self: Error, others: Facts = Facts(), **facts: Any) -> Error:
+        """The error itself with facts, and with those of another error; what it has already stays."""
+        self.facts = Facts(**{**others.given, **facts, **self.facts.given})
+        return self
 
 
 class RobotError(MillraceError):
@@ -63,7 +111,8 @@ def unknown_name(name: str, kind: str, known: Iterable[str]) -> UnknownName:
     """
     names = list(known)
     hint = "".join(f" Did you mean {near!r}?" for near in get_close_matches(name, names, n=1))
-    return UnknownName(f"{name!r} is not a {kind}.{hint} Known: {', '.join(names) or 'none'}")
+    error = UnknownName(f"{name!r} is not a {kind}.{hint} Known: {', '.join(names) or 'none'}")
+    return error.about(got=name, known=tuple(names))
 
 
 def check_name(name: str, kind: str, known: Iterable[str], *, key: tuple[str | int, ...]) -> None:

@@ -84,7 +84,7 @@ def modality_config(compiled: CompiledMap, cameras: Sequence[str], horizon: int)
 
 
 def modality_config_source(config: ModalityConfig) -> str:
-    """The text of modality_config.py, which NVIDIA's launcher takes as --modality-config-path."""
+    """The text of modality_config.py, which NVIDIA's launcher takes beside a dataset."""
     reps = zip(config.action_keys, config.action_reps, strict=True)
     return _SOURCE.format(
         title=_literal(f"GR00T N1.6 on a dataset made by Millrace with the map {config.name}."),

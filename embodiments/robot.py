@@ -341,7 +341,8 @@ def find_file(name_or_path: str | Path, folder: Path, *, kind: str) -> Path:
         return Path(name_or_path)
     names = file_names(folder)
     if name_or_path not in names:
-        raise UnknownName(f"{unknown_name(str(name_or_path), kind, names)}. Or give the path of a .yaml file.")
+        unknown = unknown_name(str(name_or_path), kind, names)
+        raise UnknownName(f"{unknown}. Or give the path of a .yaml file.").about(unknown.facts)
     return folder / f"{name_or_path}.yaml"
 
 

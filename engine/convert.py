@@ -8,16 +8,17 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from millrace.embodiments import Message, MillraceError
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.convert_episode import convert_episode
-from millrace.engine.errors import EpisodesFailed, Quarantined, RecipeError
+from millrace.engine.errors import EpisodeError, EpisodesFailed, Quarantined, RecipeError
 from millrace.engine.execution.devices import choose, created_backends
 from millrace.engine.execution.workers import Workers, cluster_session
 from millrace.engine.layout import WORK
 from millrace.engine.output.commit import statistics_bytes
 from millrace.engine.output.folder import check_output
-from millrace.engine.output.quarantine import format_failure
+from millrace.engine.output.quarantine import failure_error
 from millrace.engine.output.state import OutputState
 from millrace.engine.output.warning_sums import sum_warnings
 from millrace.engine.planning import ConversionPlan
@@ -128,17 +129,17 @@ def _run_all(
     todo: list[tuple[ConversionPlan, Path]], run: Callable[[ConversionPlan, Path], Summary]
 ) -> dict[Path, Summary]:
     """Convert the train and held-out datasets; failed episodes of either are raised after both."""
-    lines: list[str] = []
+    problems: list[MillraceError] = []
     found: list[Quarantined] = []
     summaries: dict[Path, Summary] = {}
     for plan, folder in todo:
         try:
             summaries[folder] = run(plan, folder)
         except EpisodesFailed as error:
-            lines += error.lines
+            problems += error.problems
             found += error.quarantined
-    if lines:
-        raise EpisodesFailed(lines, found)
+    if problems:
+        raise EpisodesFailed(problems, found)
     return summaries
 
 
@@ -183,13 +184,13 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
 
 def _known_failures(plans: Sequence[ConversionPlan]) -> Iterator[str]:
     """One line about the episodes that are known to fail from metadata alone, if any."""
-    lines = [format_failure(failure, plan) for plan in plans for failure in plan.rejected]
+    failed = [failure_error(failure, plan) for plan in plans for failure in plan.rejected]
     for plan in plans:
         for episode in plan.episodes:
             if fault := first_fault(episode, plan.job):
-                lines.append(f"episode {episode.episode.index}: {fault.reason}")
-    if lines:
-        yield f"{len(lines)} selected episodes cannot be converted; the first, {lines[0]}"
+                failed.append(EpisodeError(episode.episode.index, None, fault.reason))
+    if failed:
+        yield Message(f"{len(failed)} selected episodes cannot be converted; the first, ", failed[0])
 
 
 def _timed_sample(plan: ConversionPlan) -> tuple[EpisodeRecord, float]:
@@ -210,7 +211,7 @@ def _timed_sample(plan: ConversionPlan) -> tuple[EpisodeRecord, float]:
         result = convert_episode(by_length[len(by_length) // 2], job, Path(folder), scratch)
         seconds = perf_counter() - started
     if isinstance(result, EpisodeFailure):
-        raise EpisodesFailed([format_failure(result, plan)])
+        raise EpisodesFailed([failure_error(result, plan)])
     return result, seconds
 
 

@@ -2,11 +2,15 @@
 
 import errno
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import PlainValidator
 
 from millrace.embodiments import FrozenModel, MillraceError
+from millrace.embodiments.messages import Message, Setting, read_message
 
 SPARE_BYTES = 64 << 20
 # No healthy episode needs as much, whatever its pictures.
@@ -21,6 +25,11 @@ _OF_SYSTEM = (
     *("EPROTO", "ENOLCK", "ENOKEY", "EKEYEXPIRED", "EKEYREVOKED", "EUCLEAN", "ESHUTDOWN", "EBADFD"),
 )
 OF_SYSTEM = frozenset(number for name in _OF_SYSTEM if (number := getattr(errno, name, None)) is not None)
+
+
+RUN_ELSEWHERE = Message(
+    "Run the same command where the GPU works, or pass ", Setting("overwrite", True), " ", Setting("device", "cpu")
+)
 
 
 def system_errno(error: BaseException | None) -> int | None:
@@ -86,7 +95,7 @@ class Quarantined(FrozenModel):
     source: Path
     episode: int
     camera: str | None
-    reason: str
+    reason: Annotated[str, PlainValidator(read_message)]  # keeps the settings that a Message names
 
 
 class RecipeError(MillraceError):
@@ -172,7 +181,8 @@ def length_advice(num_rows: int, num_frames: int) -> str:
     gap = abs(num_rows - num_frames)
     if gap > MAX_ADVISED_TRIM:
         return "they must be equal"
-    return f"they must be equal, unless --trim-mismatch {gap} drops what is too much at the end"
+    trim = Setting("trim_mismatch", gap)
+    return Message("they must be equal, unless ", trim, " drops what is too much at the end")
 
 
 class RowsError(EpisodeDataError):
@@ -180,11 +190,22 @@ class RowsError(EpisodeDataError):
 
 
 class SeveralProblems(MillraceError):
-    """Several problems, a line each."""
+    """Several problems, a line each; problems: the same as errors."""
 
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__(lines)
-        self.lines = lines
+    def __init__(self, problems: Iterable[str | MillraceError]) -> None:
+        own = (one if isinstance(one, MillraceError) else MillraceError(one) for one in problems)
+        self.problems: tuple[MillraceError, ...] = tuple(own)
+        super().__init__(self.problems)
+
+    @property
+    def lines(self) -> list[str]:
+        """The message of each problem."""
+        return [problem.message for problem in self.problems]
+
+    @property
+    def message(self) -> str:
+        """All lines."""
+        return str(self)
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
@@ -197,21 +218,21 @@ class NodesDiffer(SeveralProblems):
 class EpisodesFailed(SeveralProblems):
     """Episodes that could not be converted; quarantined: the same as quarantine.jsonl has them."""
 
-    def __init__(self, lines: list[str], quarantined: Sequence[Quarantined] = ()) -> None:
-        super().__init__(lines)
+    def __init__(self, problems: Iterable[str | MillraceError], quarantined: Sequence[Quarantined] = ()) -> None:
+        super().__init__(problems)
         self.quarantined = tuple(quarantined)
 
 
 class RecipeProblems(SeveralProblems):
     """Everything that is wrong with a recipe and its sources."""
 
-    def __init__(self, lines: list[str], exit_code: int = 2) -> None:
-        super().__init__(lines)
+    def __init__(self, problems: Iterable[str | MillraceError], exit_code: int = 2) -> None:
+        super().__init__(problems)
         self.exit_code = exit_code
 
 
 class CannotSkip(MillraceError):
-    """Failed episodes that --skip-bad does not skip."""
+    """Failed episodes that skip_bad does not skip."""
 
 
 class EpisodeError(MillraceError):
@@ -220,10 +241,16 @@ class EpisodeError(MillraceError):
     def __init__(self, episode: int, camera: str | None, reason: str) -> None:
         super().__init__(episode, camera, reason)
         self.episode, self.camera, self.reason = episode, camera, reason
+        self.about(episode=episode, camera=camera)
+
+    @property
+    def message(self) -> str:
+        """The reason, with episode and camera."""
+        camera = f", camera {self.camera}" if self.camera else ""
+        return Message(f"episode {self.episode}{camera}: ", self.reason)
 
     def __str__(self) -> str:
-        camera = f", camera {self.camera}" if self.camera else ""
-        return f"episode {self.episode}{camera}: {self.reason}"
+        return str(self.message)
 
 
 def error_chain(error: BaseException | None) -> Iterator[BaseException]:

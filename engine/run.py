@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from millrace.embodiments import MillraceError
+from millrace.embodiments import Message, MillraceError
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import EpisodesFailed, FaultCode, OutputFailed
@@ -80,7 +80,7 @@ def run_plan(
 
 
 def skip_again(plan: ConversionPlan, ledger: Ledger) -> ConversionPlan:
-    """Remove the episodes that an earlier run with --skip-bad skipped and that were not fixed since."""
+    """Remove the episodes that an earlier run with skip_bad skipped and that were not fixed since."""
     rest = remove_episodes(plan, {failure.key for failure in ledger.skipped})
     ledger.follow(rest)
     return rest
@@ -99,7 +99,7 @@ class _Run:
         self.seconds: Counter[str] = Counter()
 
     def finish(self, plan: ConversionPlan) -> Summary:
-        """Convert and commit; with --skip-bad, plan again without the failed episodes until none fails."""
+        """Convert and commit; with skip_bad, plan again without the failed episodes until none fails."""
         with Ledger(self.out, plan, verify=self.rerun.verify) as ledger:
             if self.rerun.skip_bad:
                 self._retry_skipped(plan, ledger)
@@ -177,7 +177,7 @@ class _Run:
             return skip_failed_episodes(plan, failures)
         except MillraceError as why:
             failed = write_quarantine(told, plan, self.out, self.scratch)
-            raise EpisodesFailed([*failed.lines, f"nothing was skipped: {why}"], failed.quarantined) from why
+            raise EpisodesFailed([*failed.problems, Message("nothing was skipped: ", why)], failed.quarantined) from why
 
     def _commit(self, plan: ConversionPlan, ledger: Ledger) -> Summary:
         remove_strays(self.out, plan)

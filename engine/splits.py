@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.errors import OutputExists
 from millrace.engine.layout import MANIFEST
 from millrace.engine.output.ledger import Ledger
@@ -14,6 +15,8 @@ from millrace.engine.planning.numbering import remove_unused_tasks
 from millrace.engine.planning.planner import PreparedRecipe
 from millrace.engine.run import Rerun, skip_again
 from millrace.engine.summary import Summary, summarize
+
+SKIP_BAD = Setting("skip_bad", True)
 
 
 def read_states(out: Path, *, overwrite: bool) -> tuple[OutputState, OutputState]:
@@ -32,11 +35,12 @@ def states_of_splits(prepared: PreparedRecipe, train: OutputState, held_out: Out
     if len(prepared.splits) == 2:
         return train, held_out
     if OutputState.read(held_out.folder).split == "held out":
-        raise OutputExists(
+        problem = (
             f"{held_out.folder} holds episodes that an earlier run held out of {train.folder}; this one holds none "
-            f"out, and would train on them too. Pass the same --holdout, choose another folder, or move "
-            f"{held_out.folder} away"
         )
+        choices = (Setting("holdout"), f", choose another folder, or move {held_out.folder} away")
+        error = OutputExists(Message(problem, "out, and would train on them too. Pass the same ", *choices))
+        raise error.about(file=held_out.folder)
     return (train,)
 
 
@@ -52,11 +56,10 @@ def finished_summary(plan: ConversionPlan, state: OutputState, rerun: Rerun) -> 
     with Ledger(state.folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
         num_skipped = len(ledger.skipped)
         if num_skipped and not rerun.skip_bad:
-            raise OutputExists(
-                f"{state.folder} is finished, but for {num_skipped} episodes that could not be converted ({MANIFEST} "
-                "says why). Pass --skip-bad to leave it so, --retry-skipped to try these again, or --overwrite to make "
-                "it again"
-            )
+            problem = f"{state.folder} is finished, but for {num_skipped} episodes that could not be converted"
+            leave, again = (SKIP_BAD, " to leave it so, "), (Setting("retry_skipped", True), " to try these again, or ")
+            advice = (f" ({MANIFEST} says why). Pass ", *leave, *again, Setting("overwrite", True), " to make it again")
+            raise OutputExists(Message(problem, *advice)).about(file=state.folder)
         had_skipped = num_skipped > len(plan.rejected)
         plan = skip_again(plan, ledger) if rerun.skip_bad else plan
         plan = remove_unused_tasks(plan, ledger.task_texts())
@@ -74,14 +77,15 @@ def _check_episodes(plan: ConversionPlan, ledger: Ledger, folder: Path, rerun: R
     changed = [(episode.index, ledger.reason_not_done(episode)) for episode in missing if ledger.has_lost(episode)]
     if changed:
         index, why = changed[0]
-        raise OutputExists(
+        problem = (
             f"{folder} holds a finished dataset, but {len(changed)} of its {len(plan.episodes)} episodes were changed "
+        )
+        changes = (
             f"since, such as {index}: {why}. Keep the dataset if that does no harm, choose another folder, or pass "
-            "--overwrite"
         )
+        raise OutputExists(Message(problem, changes, Setting("overwrite", True))).about(file=folder, episode=index)
     if missing and not rerun.skip_bad:
-        raise OutputExists(
-            f"{folder} is finished, but lacks {len(lacking)} episodes that can be read by now, such as "
-            f"{lacking[0].episode.index} of {plan.recipe.sources[lacking[0].binding].path}. Pass --skip-bad to add them"
-        )
+        first = f"{lacking[0].episode.index} of {plan.recipe.sources[lacking[0].binding].path}"
+        problem = f"{folder} is finished, but lacks {len(lacking)} episodes that can be read by now, such as {first}"
+        raise OutputExists(Message(problem, ". Pass ", SKIP_BAD, " to add them")).about(file=folder)
     return not missing

@@ -17,7 +17,7 @@ class Summary:
     """What a conversion did.
 
     source_seconds and stage_seconds (wall time over all workers): of the episodes that this run converted.
-    quarantined: what --skip-bad skipped. was_finished: there was nothing to do. redone: why clips that a GPU should
+    quarantined: what skip_bad skipped. was_finished: there was nothing to do. redone: why clips that a GPU should
     have made were made on the CPU. warnings: of all episodes, by source and kind. executor: what ran
     this run's episodes, if there were any. held_out: the same of the held-out episodes.
     """

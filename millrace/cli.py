@@ -16,7 +16,9 @@ from millrace.commands.convert import Convert
 from millrace.commands.doctor import Doctor
 from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
+from millrace.commands.flags import show
 from millrace.commands.inspect import Inspect
+from millrace.commands.json_output import error_to_json
 from millrace.commands.maps import Maps
 from millrace.commands.pipe import exit_quietly_if_unread, is_unread
 from millrace.commands.pipeline import Pipeline
@@ -28,8 +30,6 @@ from millrace.commands.upload import Upload
 from millrace.commands.validate import Validate
 from millrace.embodiments import MillraceError, unknown_name
 from millrace.engine.about import VERSION
-from millrace.engine.errors import SeveralProblems
-from millrace.engine.text import printable
 
 STOPPED = 130  # as shells report a Ctrl-C
 VERSION_WORDS = ("version", "--version", "-V")
@@ -59,10 +59,11 @@ def _run(words: list[str]) -> int:
     if words and words[0] in VERSION_WORDS:
         print(f"millrace {VERSION}")
         return 0
+    as_json = "--json" in words and getattr(COMMANDS.get(words[0]), "json", None) is False
     try:
         command = _parse(_rewrite_help(words))
     except MillraceError as error:
-        return _report(error)
+        return _report(error, as_json=as_json)
     try:
         with _treat_sigterm_as_interrupt():
             code: int = command.run()
@@ -73,7 +74,7 @@ def _run(words: list[str]) -> int:
     except Exception as error:
         if command.debug or is_unread(error):
             raise
-        return _report(error)
+        return _report(error, as_json=as_json)
 
 
 def _rewrite_help(words: list[str]) -> list[str]:
@@ -115,14 +116,20 @@ def _treat_sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _report(error: Exception) -> int:
-    """Print a line for each error on standard error, safe for a terminal whatever a dataset's texts hold."""
-    if isinstance(error, MillraceError):
-        lines = error.lines if isinstance(error, SeveralProblems) else [str(error)]
+def _report(error: Exception, *, as_json: bool) -> int:
+    """Print a line for each error on standard error, safe for a terminal whatever a dataset's texts hold.
+
+    as_json: print it on standard output as JSON instead.
+    """
+    if as_json:
+        print(error_to_json(error))
+        lines = []
+    elif isinstance(error, MillraceError):
+        lines = error.lines
     elif isinstance(error, OSError):
         lines = [str(error)]
     else:
         lines = [f"internal error, {type(error).__name__}: {error} (--debug shows where)"]
     for line in lines:
-        print(printable(line), file=sys.stderr)
+        print(show(line), file=sys.stderr)
     return error.exit_code if isinstance(error, MillraceError) else 1

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.errors import SettingsError
 
@@ -24,7 +25,8 @@ class ServerAddress:
         """
         host, _, port = text.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise SettingsError(f"--server takes HOST:PORT, for example 127.0.0.1:5555, not {text!r}")
+            problem = f" takes HOST:PORT, for example 127.0.0.1:5555, not {text!r}"
+            raise SettingsError(Message(Setting("server"), problem))
         return cls(host, int(port))
 
     def __str__(self) -> str:
@@ -68,17 +70,22 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         if self.server is None and not self.checkpoints:
-            raise SettingsError("evaluate takes CHECKPOINT ... DATASET, or --server HOST:PORT and DATASET")
+            server = Setting("server", "HOST:PORT")
+            raise SettingsError(Message("evaluate takes CHECKPOINT ... DATASET, or ", server, " and DATASET"))
         if self.server is not None and self.checkpoints:
-            raise SettingsError("--server evaluates what the server holds: name the dataset alone")
+            advice = " evaluates what the server holds: name the dataset alone"
+            raise SettingsError(Message(Setting("server"), advice))
         if self.server is None and self.wrapped:
-            raise SettingsError("--use-sim-policy-wrapper tells how a server was started: it goes with --server")
+            problem = " tells how a server was started: it goes with "
+            raise SettingsError(Message(Setting("wrapped", True), problem, Setting("server")))
         if self.horizon is not None and self.horizon < 1:
-            raise SettingsError(f"--horizon {self.horizon}: at least one step of each chunk is compared")
+            horizon = Setting("horizon", self.horizon)
+            raise SettingsError(Message(horizon, ": at least one step of each chunk is compared"))
         if self.num_gpus < 0:
-            raise SettingsError(f"--num-gpus {self.num_gpus}: must be at least 0")
+            raise SettingsError(Message(Setting("num_gpus", self.num_gpus), ": must be at least 0"))
         if not self.timeout_seconds > 0:
-            raise SettingsError(f"--timeout {self.timeout_seconds}: must be above 0 seconds")
+            timeout = Setting("timeout_seconds", self.timeout_seconds)
+            raise SettingsError(Message(timeout, ": must be above 0 seconds"))
 
     def absolute(self) -> "EvaluateSettings":
         """The same with absolute paths: workers have working directories of their own."""
@@ -104,12 +111,14 @@ class EvaluateSettings:
         strange = [part for part in self.episodes if isinstance(part, int) and part not in known]
         if strange:
             extent = f"it has {len(known)}, the last is {last}"
-            raise SettingsError(f"--episodes: {self.dataset} has no episode {strange[0]}; {extent}")
+            problem = f": {self.dataset} has no episode {strange[0]}; {extent}"
+            raise SettingsError(Message(Setting("episodes"), problem))
         ranges = [[part] if isinstance(part, int) else range(*part.indices(last + 1)) for part in self.episodes]
         asked = {index for part in ranges for index in part} if self.episodes else set(known)
         chosen = tuple(sorted(asked & set(known)))
         if not chosen:
-            raise SettingsError(f"--episodes selects none of the {len(known)} episodes of {self.dataset}")
+            problem = f" selects none of the {len(known)} episodes of {self.dataset}"
+            raise SettingsError(Message(Setting("episodes"), problem))
         return chosen
 
 

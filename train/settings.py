@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import UseAppendAction
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG, EmbodimentTag, VideoBackend
 from millrace.train.errors import SettingsError
 
@@ -147,9 +148,13 @@ class FinetuneSettings(FinetuneFlags):
         self._check_ranges()
         self._check_augmentation()
         if self.address and self.in_process:
-            raise SettingsError(f"--address {self.address} needs --num-gpus 1 or more: 0 trains in this process")
+            needed = Setting("num_gpus", 1)
+            raise SettingsError(
+                Message(Setting("address", self.address), " needs ", needed, " or more: 0 trains in this process")
+            )
         if self.cpu and self.precision not in (None, "fp32"):
-            raise SettingsError(f"--precision {self.precision} needs GPUs; with --cpu only fp32 is trained")
+            precision = Setting("precision", self.precision)
+            raise SettingsError(Message(precision, " needs GPUs; with ", Setting("cpu", True), " only fp32 is trained"))
 
     def absolute(self) -> "FinetuneSettings":
         """The same with absolute paths: workers have working directories of their own."""
@@ -189,25 +194,27 @@ class FinetuneSettings(FinetuneFlags):
         return self.num_workers > 1 and not self.use_ddp and not self.cpu
 
     def _check_mix(self) -> None:
-        shares = " ".join(f"{share:g}" for share in self.mix)
+        shares = Setting("mix", list(self.mix))
         if self.mix and len(self.mix) != len(self.datasets):
-            raise SettingsError(f"--mix {shares}: {len(self.mix)} shares for {len(self.datasets)} datasets")
+            raise SettingsError(Message(shares, f": {len(self.mix)} shares for {len(self.datasets)} datasets"))
         if any(not share > 0 for share in self.mix):
-            raise SettingsError(f"--mix {shares}: each share must be above 0")
+            raise SettingsError(Message(shares, ": each share must be above 0"))
 
     def _check_ranges(self) -> None:
         for name, least in LEAST.items():
             if getattr(self, name) < least:
-                raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
+                raise SettingsError(Message(Setting(name, getattr(self, name)), f": must be at least {least}"))
         if not 0 < self.episode_sampling_rate <= 1:
-            raise SettingsError(f"--episode-sampling-rate {self.episode_sampling_rate}: must be above 0 and at most 1")
+            rate = Setting("episode_sampling_rate", self.episode_sampling_rate)
+            raise SettingsError(Message(rate, ": must be above 0 and at most 1"))
 
     def _check_augmentation(self) -> None:
         if self.extra_augmentation_config is None:
             return
+        setting = Setting("extra_augmentation_config")
         try:
             parsed = json.loads(self.extra_augmentation_config)
         except ValueError as error:
-            raise SettingsError(f"--extra-augmentation-config is not JSON: {error}") from error
+            raise SettingsError(Message(setting, f" is not JSON: {error}")) from error
         if not isinstance(parsed, dict):
-            raise SettingsError("--extra-augmentation-config must be a JSON object")
+            raise SettingsError(Message(setting, " must be a JSON object"))

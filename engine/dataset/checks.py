@@ -29,7 +29,7 @@ STATISTICS = "Delete the file: GR00T computes it again before training; `millrac
 VIDEO = "Re-encode it as H.264 with yuv420p at the dataset's rate, a frame for each row: millrace convert does"
 BACKEND = "Keep GR00T's default decoder; for others re-encode it: `millrace convert` writes H.264 with yuv420p"
 ROWS = "Fix the episode's parquet file or leave the episode out: millrace convert SOURCE OUT --episodes LIST"
-TASKS = "Fix meta/tasks.jsonl, or convert again with --task 'WHAT THE ROBOT DOES'"
+TASKS = "Fix meta/tasks.jsonl, or convert again: millrace convert SOURCE OUT --task 'WHAT THE ROBOT DOES'"
 FILES = "Copy the dataset again, as a whole, or convert its source again"
 HARMLESS = "Training goes on without"
 
@@ -167,7 +167,7 @@ CHECKS: dict[str, Check] = {
     "episodes-untrained": warning("No episode is shorter than an action chunk, and so untrained.", HARMLESS),
     "shards": warning(
         "Episodes are enough for GR00T's default shards, or it stops with 'All shards must ...'.",
-        "Pass --shard-size {size}, or --episode-sampling-rate {rate}",
+        "Train by millrace finetune --shard-size {size}, or --episode-sampling-rate {rate}",
     ),
     # millrace.json
     "digests": error("Every file that millrace.json lists has its size and SHA-256.", FILES),

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.fps import format_fps
 
 # Rates that differ by more are other rates; below it clocks merely drift.
@@ -36,12 +37,11 @@ class SourceRate:
         """What to do about another rate that was found."""
         said = format_fps(self.fps)
         if found_fps is None:
-            return f"Pass --source-fps {said} if that is the rate"
+            return Message("Pass ", Setting("source_fps", said), " if that is the rate")
         found = f"{found_fps:.4g}"
-        return (
-            f"If {found} Hz is right, pass --source-fps {found}, or `fps: {found}` under the source in a recipe; "
-            f"if {said} Hz is, --source-fps {said}"
-        )
+        in_recipe = f", or `fps: {found}` under the source in a recipe; if {said} Hz is, "
+        pass_found = (f"If {found} Hz is right, pass ", Setting("source_fps", found))
+        return Message(*pass_found, in_recipe, Setting("source_fps", said))
 
 
 def is_same_rate(found_fps: float | Fraction, fps: float | Fraction) -> bool:

@@ -4,11 +4,12 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter
 
 from millrace.embodiments import FrozenModel
+from millrace.embodiments.messages import list_parts, read_message
 from millrace.engine.dataset.stats import ColumnSummary
-from millrace.engine.errors import FaultCode
+from millrace.engine.errors import EpisodeError, FaultCode
 
 BLOCK_BYTES = 1 << 20
 
@@ -112,16 +113,20 @@ class EpisodeFailure(FrozenModel):
     source_episode: int
     camera: str | None
     code: FaultCode
-    reason: str
+    reason: Annotated[str, PlainValidator(read_message), PlainSerializer(list_parts, when_used="json")]
 
     @property
     def key(self) -> tuple[int, int]:
         """Which episode it is; see `EpisodePlan.key`."""
         return self.binding, self.source_episode
 
+    @property
+    def error(self) -> EpisodeError:
+        """The failure as an error."""
+        return EpisodeError(self.source_episode, self.camera, self.reason)
+
     def __str__(self) -> str:
-        camera = f", camera {self.camera}" if self.camera else ""
-        return f"episode {self.source_episode}{camera}: {self.reason}"
+        return str(self.error)
 
 
 class Vacated(FrozenModel):
@@ -132,7 +137,7 @@ class Vacated(FrozenModel):
 
 
 class Skipped(FrozenModel):
-    """All episodes that --skip-bad skipped so far."""
+    """All episodes that skip_bad skipped so far."""
 
     kind: Literal["skipped"] = "skipped"
     episodes: tuple[EpisodeFailure, ...]

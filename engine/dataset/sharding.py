@@ -33,8 +33,8 @@ class Sharding:
 
     Args:
         steps: Trainable steps of each episode, shape (num_episodes,).
-        shard_size: Steps due in a shard, --shard-size.
-        sampling_rate: --episode-sampling-rate, in (0, 1].
+        shard_size: Steps due in a shard.
+        sampling_rate: Share of the episodes' steps that is drawn, in (0, 1].
     """
 
     steps: NDArray[np.int64]

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from millrace.embodiments import VECTORS, MillraceError
+from millrace.embodiments import VECTORS, Message, MillraceError, Setting
 from millrace.engine.dataset import (
     ColumnSummary,
     EpisodeFailure,
@@ -146,7 +146,7 @@ class _Conversion:
         except Exception as error:  # a bug of ours or of a codec must not stop the other episodes
             reason = _describe_error(error)
             if camera is not None and fault_code(error) is FaultCode.MISSING:
-                reason += f"; to do without this camera, pass --camera -{camera}"
+                reason = Message(reason, "; to do without this camera, pass ", Setting("without_cameras", [camera]))
             raise EpisodeError(self.plan.episode.index, camera, reason) from error
 
     def _fetch(self) -> None:
@@ -173,7 +173,7 @@ class _Conversion:
         where = ", ".join(map(str, ranges))
         if not episode.num_frames <= len(table) <= episode.num_frames + episode.max_spare:
             advice = length_advice(len(table), episode.num_frames)
-            message = f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}; {advice}"
+            message = Message(f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}; ", advice)
             raise RowsError(message, FaultCode.ROW_COUNT)
         trimmed = episode.trimmed
         if len(table) > episode.num_frames:
@@ -265,7 +265,7 @@ def _describe_error(error: Exception) -> str:
     is_named = isinstance(error, (MillraceError, OSError))
     if fault_code(error) is FaultCode.MEMORY:
         return f"memory ran out, or {error}" if is_named else f"memory ran out, {type(error).__name__}: {error}"
-    return str(error) if is_named else f"internal error, {type(error).__name__}: {error}"
+    return Message(error) if is_named else f"internal error, {type(error).__name__}: {error}"
 
 
 def _check_order(table: pa.Table, where: str) -> None:

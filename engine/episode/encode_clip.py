@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import MillraceError
+from millrace.embodiments import Message, MillraceError
 from millrace.engine.dataset import ColumnSummary, EpisodeWarning
 from millrace.engine.dataset.writing import WRITE_ERRORS
 from millrace.engine.episode.frame_warnings import FrameWatch, is_upright_square
 from millrace.engine.episode.stage_clock import StageClock
-from millrace.engine.errors import FaultCode, VideoError
+from millrace.engine.errors import RUN_ELSEWHERE, FaultCode, VideoError
 from millrace.engine.planning import Job
 from millrace.engine.sources import Camera, name_file_in_errors
 from millrace.engine.video.backends import NVENC, Gpu
@@ -72,11 +72,10 @@ def encode_clip(clip: Camera | None, frames: NDArray[np.int64], path: Path, job:
 
 
 def _nvenc_error(error: Exception) -> VideoError:
-    return VideoError(
+    problem = (
         f"{NVENC} failed ({getattr(error, 'strerror', None) or error}), and no other encoder may continue its work. "
-        "Run the same command where the GPU works, or pass --overwrite --device cpu",
-        FaultCode.GPU,
     )
+    return VideoError(Message(problem, RUN_ELSEWHERE), FaultCode.GPU)
 
 
 def _encode(clip: Camera | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock) -> EncodedClip:

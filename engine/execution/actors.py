@@ -15,8 +15,9 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayError
 
+from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
-from millrace.engine.errors import GpuLost
+from millrace.engine.errors import RUN_ELSEWHERE, GpuLost
 from millrace.engine.execution.cluster import alive_nodes, check_nodes, has
 from millrace.engine.execution.episode_worker import AREA_MEMORY_BYTES, EpisodeWorker, schedule_key
 from millrace.engine.execution.executor import Folders
@@ -225,11 +226,14 @@ class _Crew:
         if self.needs_gpu:
             why = "it has left, or others keep it"
             if self.death_at_start is not None:
-                why += f", or workers end as they begin ({str(self.death_at_start).splitlines()[0]} --debug shows more)"
+                why += f", or workers end as they begin ({str(self.death_at_start).splitlines()[0]})"
             raise GpuLost(
-                f"{len(self.waiting)} episodes are left, and no worker could have a GPU, with a core and memory beside "
-                f"it: {why}. This dataset was created with {self.stages}, and no other encoder may continue it. "
-                "Run the same command where the GPU works, or pass --overwrite --device cpu"
+                Message(
+                    f"{len(self.waiting)} episodes are left, and no worker could have a GPU, with a core and memory "
+                    f"beside it: {why}. This dataset was created with {self.stages}, and no other encoder may continue "
+                    "it. ",
+                    RUN_ELSEWHERE,
+                )
             ) from self.death_at_start
         for worker in self.at_work.values():
             ray.kill(worker.actor)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from millrace.embodiments import MillraceError
+from millrace.embodiments import Message, MillraceError, Setting
 from millrace.engine.errors import HubError, OtherRecipe
 from millrace.engine.execution.workers import Workers
 from millrace.engine.hub.calls import silence_hub
@@ -36,10 +36,13 @@ def created_backends(states: Iterable[OutputState], device: Device) -> Backends 
     if state is None or state.backends is None:
         return None
     if device not in ("auto", _device_of(state.backends)):
-        raise OtherRecipe(
-            f"{state.folder} was created with {state.backends}, which --device {device} would not give. Continue it "
-            "with --device auto, choose another folder, or pass --overwrite"
+        other, advice = (
+            f"{state.folder} was created with {state.backends}, which ",
+            " would not give. Continue it with ",
         )
+        choices = (Setting("device", "auto"), ", choose another folder, or pass ", Setting("overwrite", True))
+        error = OtherRecipe(Message(other, Setting("device", device), advice, *choices))
+        raise error.about(got=device, file=state.folder)
     return state.backends
 
 

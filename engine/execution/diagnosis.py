@@ -1,4 +1,4 @@
-"""What GPUs of this machine or cluster can do, and what `--device auto` would choose there."""
+"""What GPUs of this machine or cluster can do, and what the device "auto" would choose there."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext

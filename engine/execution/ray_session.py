@@ -18,6 +18,7 @@ import ray
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.errors import ClusterFailed
 
 # Plans, records, settings and metrics are all that Ray stores; frames never go through it.
@@ -36,9 +37,11 @@ ENVIRONMENT = {
 }
 # What Ray says where its processes do not come up within its half minute, on a busy machine.
 STARTED_LATE = "timed out during startup"
-TOO_SLOW = (
-    "Ray did not start within its 30 s on this busy machine; run the same command again, or without Ray: convert with "
-    "--local, finetune or evaluate with --num-gpus 0"
+TOO_SLOW = Message(
+    "Ray did not start within its 30 s on this busy machine; run the same command again, or without Ray: convert with ",
+    Setting("local", True, call="Workers"),
+    ", finetune or evaluate with ",
+    Setting("num_gpus", 0),
 )
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 LACKS = re.compile(r"No module named '([^']+)'")

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.errors import RecipeError
 from millrace.engine.execution.executor import Executor
 from millrace.engine.execution.local import InlineExecutor, LocalExecutor, default_num_workers
@@ -37,13 +38,16 @@ class Workers:
 
     def __post_init__(self) -> None:
         if self.num is not None and self.num < 1:
-            raise RecipeError(f"--workers takes at least 1 core, not {self.num}")
+            raise RecipeError(Message(_argument("num"), f" takes at least 1 core, not {self.num}")).about(got=self.num)
         if self.local and (self.num, self.address, self.executor) != (None, None, "auto"):
-            raise RecipeError("--local works in this process alone: leave out --workers, --address and --executor")
+            others = (_argument("num"), ", ", _argument("address"), " and ", _argument("executor"))
+            raise RecipeError(Message(_argument("local", True), " works in this process alone: leave out ", *others))
         if self.executor == "local" and self.address is not None:
-            raise RecipeError("--executor local works on this machine alone: leave out --address")
+            local = _argument("executor", "local")
+            raise RecipeError(Message(local, " works on this machine alone: leave out ", _argument("address")))
         if not 0 < self.gpu_share <= 1:
-            raise RecipeError(f"--gpu-share takes a part of a GPU, above 0 and at most 1, not {self.gpu_share:g}")
+            problem = f" takes a part of a GPU, above 0 and at most 1, not {self.gpu_share:g}"
+            raise RecipeError(Message(_argument("gpu_share"), problem)).about(got=self.gpu_share)
 
     @property
     def is_inline(self) -> bool:
@@ -65,6 +69,10 @@ def cluster_session(workers: Workers) -> AbstractContextManager[object]:
     from millrace.engine.execution.ray_session import ray_session
 
     return ray_session(None, workers.cluster)
+
+
+def _argument(name: str, value: object = None) -> Setting:
+    return Setting(name, value, call="Workers")
 
 
 def choose_executor(workers: Workers, plan: ConversionPlan) -> Executor:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import MillraceError
+from millrace.embodiments import Message, MillraceError
 from millrace.engine.dataset.data_checks import is_same_rate
 from millrace.engine.errors import FrameCountMismatch
 from millrace.engine.inspection.findings import Finding, make_finding
@@ -94,9 +94,9 @@ def sample_clip(shot: Shot, *, num_samples: int) -> tuple[NDArray[np.int64], Thu
     try:
         return indices, make_thumbnails(locate_clip(shot.episode, shot.clip), indices)
     except FrameCountMismatch as error:
-        return indices, shot.make_finding("frame-count", str(error))
+        return indices, shot.make_finding("frame-count", error.message)
     except (MillraceError, OSError) as error:
-        return indices, shot.make_finding("unreadable-video", str(error))
+        return indices, shot.make_finding("unreadable-video", Message(error))
 
 
 def locate_clip(episode: SourceEpisode, clip: Camera) -> Camera:

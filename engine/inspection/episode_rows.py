@@ -79,7 +79,7 @@ def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> 
         values, findings = read_values(episode, checks.columns, reader)
     except MillraceError as error:
         return RowReport(
-            (make_finding("unreadable-rows", str(error), episode=episode.index, path=episode.rows[0].path),)
+            (make_finding("unreadable-rows", error.message, episode=episode.index, path=episode.rows[0].path),)
         )
     num_rows = len(next(iter(values.values()), ()))
     findings += _bookkeeping_findings(episode, values, num_rows, checks)

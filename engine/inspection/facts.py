@@ -167,7 +167,7 @@ def task_findings(dataset: SourceDataset) -> Iterator[Finding]:
     """Episodes of which nothing says what the robot does."""
     silent = [episode.index for episode in dataset.episodes if not episode.tasks and not dataset.tasks]
     if silent:
-        advice = "give one when converting: --task 'Pick up the cube.'"
+        advice = "give one: millrace convert SOURCE OUT --task 'Pick up the cube.'"
         yield make_finding("no-task", f"{len(silent)} of {len(dataset.episodes)} episodes name no task; {advice}")
     named = {*dataset.tasks.values(), *(task for episode in dataset.episodes for task in episode.tasks)}
     num_empty = sum(not task.strip() for task in named)

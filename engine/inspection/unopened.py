@@ -48,7 +48,7 @@ def inspect_unopened(root: Path, error: MillraceError) -> Inspection:
         motion=MotionFacts(),
         num_inspected=0,
         num_watched=0,
-        findings=(make_finding("not-opened", str(error)),),
+        findings=(make_finding("not-opened", error.message),),
         files=files,
         is_open=False,
         next_step=_next_step(root, files),

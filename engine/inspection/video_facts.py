@@ -135,7 +135,7 @@ def _header_findings(
             feature = dataset.features[dataset.camera_features[shot.camera][0]]
             yield from header_findings(shot, header, feature, dataset.fps)
         else:
-            yield shot.make_finding("unreadable-video", str(header))
+            yield shot.make_finding("unreadable-video", header.message)
 
 
 def _is_suspect(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> bool:

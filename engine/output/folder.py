@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import OutputExists
@@ -91,7 +92,8 @@ def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None
     if found and not is_ours:
         raise OutputExists(f"{out} holds {', '.join(found[:5])}, which Millrace did not make. Choose another folder")
     if META in found and not overwrite:
-        raise OutputExists(f"{out} holds a finished dataset. Choose another folder, or pass --overwrite to replace it")
+        advice = ("Choose another folder, or pass ", Setting("overwrite", True), " to replace it")
+        raise OutputExists(Message(f"{out} holds a finished dataset. ", *advice)).about(file=out)
     theirs = [path.name for path in sorted((out / META).glob("*")) if path.suffix not in (".json", ".jsonl")]
     if theirs:
         raise OutputExists(f"{out}/{META} holds {', '.join(theirs[:5])}, which Millrace did not make; move it away")

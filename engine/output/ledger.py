@@ -226,7 +226,7 @@ class Ledger:
 
     @property
     def skipped(self) -> tuple[EpisodeFailure, ...]:
-        """Episodes that --skip-bad skipped or the plan rejects, in the recipe's order."""
+        """Episodes that skip_bad skipped or the plan rejects, in the recipe's order."""
         by_key = {failure.key: failure for failure in (*self._still_skipped, *self._plan.rejected)}
         return tuple(by_key[key] for key in sorted(by_key))
 

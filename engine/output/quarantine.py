@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from millrace.embodiments import Message, MillraceError, Setting
 from millrace.engine.dataset import EpisodeFailure
 from millrace.engine.dataset.writing import move_file
 from millrace.engine.errors import CannotSkip, EpisodesFailed, FaultCode, Quarantined
@@ -49,7 +50,7 @@ def write_quarantine(
         file.flush()
         os.fsync(file.fileno())
     move_file(unfinished, out / QUARANTINE)
-    return EpisodesFailed([*(format_failure(failure, plan) for failure in failures), *_advice(failures)], found)
+    return EpisodesFailed([*(failure_error(failure, plan) for failure in failures), *_advice(failures)], found)
 
 
 def _advice(failures: Sequence[EpisodeFailure]) -> Iterator[str]:
@@ -58,16 +59,20 @@ def _advice(failures: Sequence[EpisodeFailure]) -> Iterator[str]:
     codes = [one.code.value for one in failures if not one.code.is_of_episode and one.code not in told]
     if codes:
         kinds = ", ".join(dict.fromkeys(codes))
-        yield (
+        yield Message(
             f"{len(codes)} of these failures do not come from the data ({kinds}): once the cause is fixed, the same "
-            "command converts these episodes; --episodes leaves them out"
+            "command converts these episodes; ",
+            Setting("episodes"),
+            " leaves them out",
         )
 
 
-def format_failure(failure: EpisodeFailure, plan: ConversionPlan) -> str:
-    """A failure as a line, with its source where there are several."""
-    sources = plan.recipe.sources
-    return str(failure) if len(sources) == 1 else f"{sources[failure.binding].path}, {failure}"
+def failure_error(failure: EpisodeFailure, plan: ConversionPlan) -> MillraceError:
+    """The error of a failure, which names its source where there are several."""
+    sources, error = plan.recipe.sources, failure.error
+    path = str(sources[failure.binding].path)
+    named = error if len(sources) == 1 else MillraceError(Message(f"{path}, ", error))
+    return named.about(error.facts, dataset=path)
 
 
 def skip_failed_episodes(plan: ConversionPlan, failures: Sequence[EpisodeFailure]) -> ConversionPlan:

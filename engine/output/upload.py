@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.errors import HubError, NotUploadable, RecipeError
 from millrace.engine.hub.calls import HubName, RepoKind, call_hub, list_files, login_advice, silence_hub
 from millrace.engine.hub.folder_upload import commit_folder, file_sizes
@@ -74,8 +75,10 @@ def check_uploadable(root: Path, kind: RepoKind) -> None:
     if kind == "model" and not (root / CHECKPOINT).is_file():
         raise NotUploadable(f"{root} is no checkpoint: it has no {CHECKPOINT}. Found: {_entries(root)}")
     if kind == "dataset" and not (root / META).is_dir():
-        advice = " For a checkpoint say --kind model" if (root / CHECKPOINT).is_file() else " Finish it first"
-        raise NotUploadable(f"{root} is no finished dataset: it has no {META}/.{advice}. Found: {_entries(root)}")
+        kind_of_checkpoint = (" For a checkpoint say ", Setting("kind", "model"))
+        advice = kind_of_checkpoint if (root / CHECKPOINT).is_file() else (" Finish it first",)
+        problem = f"{root} is no finished dataset: it has no {META}/."
+        raise NotUploadable(Message(problem, *advice, f". Found: {_entries(root)}")).about(file=root)
     for path in root.rglob("*"):
         if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
             raise NotUploadable(f"{path} is a link out of the folder, to {path.resolve()}; replace it by a copy")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from millrace.embodiments import CompiledMap, Robot, unknown_name
+from millrace.embodiments import CompiledMap, Message, Robot, Setting, unknown_name
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.planning.recipe import SourceSpec
 from millrace.engine.sources import SourceDataset, camera_name
@@ -68,7 +68,7 @@ def _check_bound(source: SourceDataset, cameras: Mapping[str, str], *, advice: s
         try:
             _check_exists(source, camera, target)
         except DatasetError as error:
-            raise DatasetError(f"{error}{advice}") from error
+            raise DatasetError(Message(error, advice)).about(error.facts) from error
 
 
 def _own_name(source: SourceDataset, robot: Robot, camera: str) -> str:
@@ -90,9 +90,10 @@ def check_named_cameras(source: SourceDataset, spec: SourceSpec) -> None:
 def _check_exists(source: SourceDataset, camera: str, target: str) -> None:
     if camera not in source.camera_features:
         problem = unknown_name(camera, f"camera of {source.address}", source.cameras)
+        named, skipped = Setting("cameras", {target: "NAME"}), Setting("without_cameras", [target])
         raise DatasetError(
-            f"{problem}. Say which one becomes '{target}': --camera {target}=NAME, or leave it out: --camera -{target}"
-        )
+            Message(problem, f". Say which one becomes '{target}': ", named, ", or leave it out: ", skipped)
+        ).about(problem.facts, camera=camera)
     if reason := source.why_ambiguous(camera):
         raise DatasetError(f"{source.address}: {reason}")
 

@@ -71,7 +71,7 @@ def _select_held_out(source: PreparedSource, share: Fraction | None) -> list[Sou
         return []
     if source.spec.holdout is not None:
         selected = {episode.index for episode in source.episodes}
-        listed, rejected = resolve_selection(source.dataset, source.spec.holdout, option="--holdout")
+        listed, rejected = resolve_selection(source.dataset, source.spec.holdout, setting="holdout")
         if rejected and not listed:  # beside others, it is a failed episode like any
             raise RecipeError(
                 f"{source.spec.path}: episode {rejected[0].index} cannot be held out, for it cannot be read: "

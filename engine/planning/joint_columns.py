@@ -31,10 +31,10 @@ class ColumnMisfit(DatasetError):
 
     def __init__(self, message: str, short: str) -> None:
         super().__init__(message, short)
-        self.message, self.short = message, short
+        self.short = short
 
     def __str__(self) -> str:
-        return self.message
+        return str(self.message)
 
 
 def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointColumns:

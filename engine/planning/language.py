@@ -38,7 +38,7 @@ def read_instructions(
             episode.fetch(())
             texts = dict.fromkeys(row_instructions(reader.read(episode, [column])[1], column))
         except MillraceError as error:
-            faults = (*episode.faults, SourceFault(fault_code(error), str(error)))
+            faults = (*episode.faults, SourceFault(fault_code(error), error.message))
             found.append(replace(episode, tasks=("unknown",), faults=faults))
             continue
         for text in texts:

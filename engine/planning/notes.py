@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from millrace.embodiments import CompiledMap, MillraceError
+from millrace.embodiments import CompiledMap, Message, MillraceError, Setting
 from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS, find_uneven_step
 from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.fps import format_fps
@@ -67,9 +67,10 @@ def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_siz
             continue
         box = crop_box(width, height, crop=crop, image_size=image_size)
         sides = f"{box.left} px left and right" if width > height else f"{box.top} px at top and bottom"
-        yield (
+        yield Message(
             f"{source.address}, camera '{camera}': center crop drops {sides} of {width}x{height}; GR00T pads live "
-            "frames, so crop a robot's likewise, or pass --crop pad"
+            "frames, so crop a robot's likewise, or pass ",
+            Setting("crop", "pad"),
         )
 
 
@@ -147,10 +148,11 @@ def long_episode_notes(episodes: Sequence[EpisodePlan], fps: Fraction) -> Iterat
         listed = join_names(
             [f"{episode.episode.index} ({episode.num_frames / float(fps):.0f} s)" for episode in long], 4
         )
-        yield (
+        yield Message(
             f"{len(long)} episodes are longer than {limit / float(fps):.0f} s (of the source: {listed}); LeRobot 0.3.3 "
             f"refuses their timestamps, as float32 rounds them by more than {TOLERANCE_SECONDS:g} s; GR00T "
-            "ignores them. For LeRobot load the output with tolerance_s=1e-3, or leave them out by --episodes"
+            "ignores them. For LeRobot load the output with tolerance_s=1e-3, or leave them out by ",
+            Setting("episodes"),
         )
 
 

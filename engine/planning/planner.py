@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from millrace.embodiments import CompiledMap, Key
+from millrace.embodiments import CompiledMap, Key, Message, MillraceError, Setting
 from millrace.engine.dataset import EpisodeFailure
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.binding import Binding, dropped_features
@@ -56,12 +56,12 @@ def prepare_recipe(recipe: Recipe) -> PreparedRecipe:
     Raises:
         MillraceError: everything that is wrong with the recipe and its sources.
     """
-    problems = Problems()
+    problems = Problems(recipe)
     prepared = _prepare(recipe, problems)
-    problems.check(recipe.places)
+    problems.check()
     assert prepared is not None, "what is not prepared has a problem"
     training, held_out = split_episodes(prepared.sources, recipe.holdout, problems)
-    problems.check(recipe.places)
+    problems.check()
     splits: dict[Split | None, list[Episodes]] = {None: training}
     if any(held_out):
         splits = {"training": training, "held out": held_out}
@@ -75,18 +75,18 @@ def plan_splits(prepared: PreparedRecipe, choice: BackendChoice = CPU_CHOICE) ->
         MillraceError: an action chunk is longer than every episode.
     """
     plans = [_plan_split(prepared, split, choice) for split in prepared.splits]
-    problems = Problems()
+    problems = Problems(prepared.recipe)
     for plan in plans:
         problems.collect(("horizon",), check_horizon, plan)
-    problems.check(prepared.recipe.places)
+    problems.check()
     return plans
 
 
-def source_problems(recipe: Recipe) -> list[tuple[Key, str]]:
-    """Everything that is wrong with a recipe's robot and its sources: the field, and the problem."""
-    problems = Problems()
+def source_problems(recipe: Recipe) -> list[tuple[Key, MillraceError]]:
+    """Everything that is wrong with a recipe's robot and its sources: the field, and the error."""
+    problems = Problems(recipe)
     _prepare(recipe, problems)
-    return [(key, str(error)) for key, error in problems.found if key[0] in ("robot", "sources")]
+    return [(key, error) for key, error in problems.found if key[0] in ("robot", "sources")]
 
 
 def _prepare(recipe: Recipe, problems: Problems) -> PreparedRecipe | None:
@@ -127,7 +127,7 @@ def _target_fps(recipe: Recipe, sources: Sequence[PreparedSource]) -> Fraction |
     rates = {source.fps for source in sources}
     if len(rates) > 1:
         listed = ", ".join(f"{source.spec.path}: {source.fps}" for source in sources)
-        raise RecipeError(f"--fps source needs sources of one rate, got {listed}")
+        raise RecipeError(Message(Setting("fps", SOURCE_RATE), f" needs sources of one rate, got {listed}"))
     return next(iter(rates), None)
 
 
@@ -235,6 +235,10 @@ def check_horizon(plan: ConversionPlan) -> None:
     if longest < plan.horizon:
         which = "longest held-out episode" if plan.split == "held out" else "longest episode"
         raise RecipeError(
-            f"an action chunk has {plan.horizon} steps, but the {which} {longest} frames: "
-            f"GR00T could not draw a sample. Choose --horizon {longest} or less"
-        )
+            Message(
+                f"an action chunk has {plan.horizon} steps, but the {which} {longest} frames: "
+                "GR00T could not draw a sample. Choose ",
+                Setting("horizon", longest),
+                " or less",
+            )
+        ).about(got=plan.horizon, expected=longest)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from millrace.embodiments import CompiledMap, Key, MillraceError, Robot, RuleError, is_path
+from millrace.embodiments import CompiledMap, Key, Message, MillraceError, Robot, RuleError, Setting, is_path
 from millrace.engine.dataset import Origin
 from millrace.engine.errors import DatasetError
 from millrace.engine.planning.cameras import bind_cameras, check_named_cameras
@@ -152,9 +152,13 @@ def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisod
         first = rejected[0]
         which = "selected episodes" if spec.episodes is not None else "episodes"
         raise DatasetError(
-            f"none of the {len(rejected)} {which} of {spec.path} can be read; episode {first.index}: "
-            f"{first.fault.reason}. Fix the dataset's metadata, or select others with --episodes"
-        )
+            Message(
+                f"none of the {len(rejected)} {which} of {spec.path} can be read; episode {first.index}: ",
+                first.fault.reason,
+                ". Fix the dataset's metadata, or select others with ",
+                Setting("episodes"),
+            )
+        ).about(episode=first.index)
     return episodes, rejected
 
 
@@ -181,9 +185,11 @@ def _count_frames(
     counts = {episode.index: by_length[episode.num_frames] for episode in episodes}
     for episode in episodes:
         if counts[episode.index] == 0:
-            raise DatasetError(
-                f"episode {episode.index} of {spec.path} has {episode.num_frames} frames, "
-                f"none left at {target_fps} Hz; leave it out with --episodes"
+            problem = (
+                f"episode {episode.index} of {spec.path} has {episode.num_frames} frames, none left at {target_fps}"
+            )
+            raise DatasetError(Message(problem, " Hz; leave it out with ", Setting("episodes"))).about(
+                episode=episode.index
             )
     return counts
 
@@ -220,9 +226,6 @@ def _match(dataset: SourceDataset, compiled: CompiledMap, spec: SourceSpec) -> t
         which = (
             f"map '{spec.map}' starts from robot '{compiled.source.name}'" if spec.map else f"'{compiled.source.name}'"
         )
-        maps = f"Maps from there: {', '.join(guess.maps)}" if guess.maps else f"Take --robot {guess.name}"
-        raise ColumnMisfit(
-            f"{dataset.address}: {which}, which does not fit: {misfit.short}. The dataset is of '{guess.name}': "
-            f"{guess.reason}. {maps}",
-            misfit.short,
-        ) from misfit
+        maps = (f"Maps from there: {', '.join(guess.maps)}",) if guess.maps else ("Take ", Setting("robot", guess.name))
+        problem = f"{dataset.address}: {which}, which does not fit: {misfit.short}. The dataset is of '{guess.name}': "
+        raise ColumnMisfit(Message(problem, f"{guess.reason}. ", *maps), misfit.short) from misfit

@@ -1,6 +1,6 @@
 """The recipe: what to make and from which sources, checked, from a file, from flags or from Python."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from millrace.embodiments import Key, Rule, YamlFile, unknown_name
+from millrace.embodiments import Key, Message, Rule, Setting, YamlFile, unknown_name
 from millrace.embodiments.errors import WrongField
 from millrace.engine.errors import RecipeError
 from millrace.engine.fps import parse_fps
@@ -228,7 +228,7 @@ class Recipe(BaseModel):
         """
         if unknown := settings.keys() - cls.model_fields.keys():
             known = sorted({*SINGLE_SOURCE_SETTINGS, *cls.model_fields} - {"sources"})
-            raise RecipeError(str(unknown_name(min(unknown), "setting of a recipe", known)))
+            raise _no_field(min(unknown), "setting of a recipe", known)
         path = Path(source.address if isinstance(source, SourceDataset) else source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
         spec |= {"task": task, "task_all": task_all, "follow_links": follow_links, "fps": source_fps}
@@ -252,25 +252,31 @@ def check_recipe(values: dict[str, Any], places: Places = Places()) -> Recipe:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError("; ".join(message for _, message in field_problems(error))) from None
+        first, *others = (problem for _, problem in field_problems(error))
+        raise RecipeError(Message(first, *(part for other in others for part in ("; ", other)))).about(
+            first.facts
+        ) from None
     recipe._places = places
     return recipe
 
 
-def field_problems(error: ValidationError) -> list[tuple[Key, str]]:
+def _no_field(name: str, kind: str, known: Iterable[str]) -> RecipeError:
+    error = unknown_name(name, kind, known)
+    return RecipeError(error.message).about(error.facts)
+
+
+def field_problems(error: ValidationError) -> list[tuple[Key, RecipeError]]:
     """The place of each wrong field of a recipe, and what is wrong with it."""
     return [_problem(dict(problem)) for problem in error.errors(include_url=False)]
 
 
-def _problem(problem: dict[str, Any]) -> tuple[Key, str]:
+def _problem(problem: dict[str, Any]) -> tuple[Key, RecipeError]:
     cause = problem.get("ctx", {}).get("error")
     key: Key = (*problem["loc"], *(cause.key if isinstance(cause, WrongField) else ()))
-    own = key[2:] if len(key) > 1 else key  # flags do not say which source, and files cite the line
-    name = ".".join(str(part) for part in own if not str(part).startswith("<"))  # members of unions
+    is_source = key[0] == "sources" and len(key) > 2
     if problem["type"] == "extra_forbidden":
-        is_source = key[0] == "sources"
         known = (SourceSpec if is_source else Recipe).model_fields
-        return key, str(unknown_name(str(key[-1]), f"field of a {'source' if is_source else 'recipe'}", known))
+        return key, _no_field(str(key[-1]), f"field of a {'source' if is_source else 'recipe'}", known)
     messages = {
         "missing": "is missing",
         "model_type": "a source has fields, such as path: data/aloha",
@@ -279,4 +285,9 @@ def _problem(problem: dict[str, Any]) -> tuple[Key, str]:
     told = str(problem["msg"]).removeprefix("Value error, ")
     got = "" if cause is not None else f", got {problem.get('input')!r}"
     message = messages.get(problem["type"], told + got)
-    return key, f"{name}: {message}" if name else message
+    # Flags do not say which source, and files cite the line.
+    own = key[2:] if len(key) > 1 else key
+    name, *rest = [str(part) for part in own if not str(part).startswith("<")] or [""]  # members of unions
+    field = Setting(f"source_{name}" if is_source and name == "fps" else name)
+    error = RecipeError(Message(field, "".join(f".{part}" for part in rest), f": {message}") if name else message)
+    return key, error.about(got=problem.get("input"))

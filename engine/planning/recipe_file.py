@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from millrace.embodiments import Key, YamlFile, is_path, read_yaml
+from millrace.embodiments import Key, MillraceError, YamlFile, is_path, read_yaml
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.planner import source_problems
 from millrace.engine.planning.recipe import Places, Recipe, check_recipe, field_problems
@@ -72,7 +72,7 @@ def _resolve_file(fields: Mapping[str, Any], key: str, folder: Path) -> dict[str
     return {key: str(folder / name)} if isinstance(name, str) and is_path(name) else {}
 
 
-def _problems_beside(content: dict[str, Any], found: list[tuple[Key, str]]) -> list[tuple[Key, str]]:
+def _problems_beside(content: dict[str, Any], found: list[tuple[Key, RecipeError]]) -> list[tuple[Key, MillraceError]]:
     """Problems of the sources themselves, except those that the wrong fields may have caused."""
     sources = content.get("sources")
     wrong = {str(key[0]) for key, _ in found if key[0] != "sources"}
@@ -89,11 +89,11 @@ def _problems_beside(content: dict[str, Any], found: list[tuple[Key, str]]) -> l
     kept = [{key: value for key, value in sources[n].items() if key not in wrong_in[n]} for n in numbers]
     rest = {key: value for key, value in content.items() if key not in wrong}
     problems = source_problems(Recipe.model_validate({**rest, "sources": kept}))
-    about_robot = [(key, message) for key, message in problems if key[0] == "robot"]
-    about_sources = [(numbers[int(key[1])], key[2:], message) for key, message in problems if key[0] == "sources"]
+    about_robot = [(key, error) for key, error in problems if key[0] == "robot"]
+    about_sources = [(numbers[int(key[1])], key[2:], error) for key, error in problems if key[0] == "sources"]
     return about_robot + [
-        (("sources", number, *key), message)
-        for number, key, message in about_sources
+        (("sources", number, *key), error)
+        for number, key, error in about_sources
         if key[0] not in _unreliable_fields({*wrong, *wrong_in[number]})
     ]
 

@@ -1,12 +1,15 @@
 """Collect what is wrong with a recipe and its sources, to report all of it at once."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar
 
 from millrace.embodiments import Key, MillraceError, YamlFile
-from millrace.engine.errors import RecipeProblems
-from millrace.engine.planning.recipe import Places
+from millrace.embodiments.messages import Setting, quote_words, render
+from millrace.engine.errors import RecipeError, RecipeProblems
+from millrace.engine.planning.recipe import Recipe
+
+# Keys of a source that `Recipe.single` calls otherwise, as the recipe has a setting of that name.
+KEYS = {"source_fps": "fps"}
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -15,11 +18,14 @@ Result = TypeVar("Result")
 class Problems:
     """Errors, each with the field of the recipe that it concerns."""
 
-    def __init__(self) -> None:
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
         self.found: list[tuple[Key, MillraceError]] = []
 
     def add(self, key: Key, error: MillraceError) -> None:
-        """Add an error that concerns a field."""
+        """Add an error that concerns a field; of a source, it is about that dataset."""
+        if key[0] == "sources" and len(key) > 1:
+            error.about(dataset=str(self.recipe.sources[int(key[1])].path))
         self.found.append((key, error))
 
     def collect(
@@ -32,7 +38,7 @@ class Problems:
             self.add(key, error)
             return None
 
-    def check(self, places: Places) -> None:
+    def check(self) -> None:
         """Raise the collected errors, if there are any.
 
         Raises:
@@ -41,28 +47,34 @@ class Problems:
         """
         if not self.found:
             return
-        if places.file is None and len(self.found) == 1:
-            raise self.found[0][1]
-        if places.file is None:
-            exit_code = max(error.exit_code for _, error in self.found)
-            raise RecipeProblems(list(dict.fromkeys(str(error) for _, error in self.found)), exit_code)
-        raise cite_problems(((key, str(error)) for key, error in self.found), places.file)
+        places = self.recipe.places
+        errors = list({error.message: error for _, error in reversed(self.found)}.values())[::-1]
+        if places.file is not None:
+            raise cite_problems(self.found, places.file)
+        if len(self.found) == 1:
+            raise errors[0]
+        raise RecipeProblems(errors, max(error.exit_code for error in errors))
 
 
-def cite_problems(found: Iterable[tuple[Key, str]], file: YamlFile) -> RecipeProblems:
-    """One error for all that is wrong with a recipe's file, in the order of its lines."""
-    cited = sorted((file.line(key), _as_fields(message)) for key, message in found)
-    return RecipeProblems(list(dict.fromkeys(f"{file.path}:{line}: {message}" for line, message in cited)))
+def cite_problems(found: Iterable[tuple[Key, MillraceError]], file: YamlFile) -> RecipeProblems:
+    """One error for all that is wrong with a recipe's file, in the order of its lines, with settings as keys."""
+    texts = ((file.line(key), render(error.message, write_key), error) for key, error in found)
+    cited = {(line, text): error for line, text, error in texts}
+    return RecipeProblems(
+        RecipeError(f"{file.path}:{line}: {text}").about(error.facts, file=file.path, line=line)
+        for (line, text), error in sorted(cited.items(), key=lambda item: item[0])
+    )
 
 
-def _as_fields(message: str) -> str:
-    """Flags that a message advises, as a recipe's file writes them: --camera top=NAME, --fps 20."""
-    message = re.sub(r"--camera -([^\s,;]+)", r"without_cameras: [\1]", message)
-    message = re.sub(r"--camera ([^\s=]+)=([^\s,;]+)", r"cameras: {\1: \2}", message)
-    message = re.sub(r"--source-fps (?=\S)", "fps: ", message)
+def write_key(setting: Setting) -> str:
+    """A setting as a recipe's file writes it: fps: 20, cameras: {top: NAME}."""
+    name = KEYS.get(setting.name, setting.name)
+    return name if setting.value is None else f"{name}: {_value(setting.value)}"
 
-    def as_field(flag: re.Match[str]) -> str:
-        name = flag[1].replace("-", "_")
-        return f"{name}: " if flag[2] else name
 
-    return re.sub(r"--(\w[\w-]*)( (?=\S))?", as_field, message)
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_value(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return quote_words(value)

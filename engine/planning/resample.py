@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.embodiments import Message, Setting
 from millrace.embodiments.robot import ActionKind
 from millrace.engine.errors import CannotUpsample, RecipeError
 from millrace.engine.fps import format_fps
@@ -28,9 +29,10 @@ def frame_indices(
         CannotUpsample: target_fps exceeds source_fps.
     """
     if target_fps > source_fps:
-        raise CannotUpsample(
-            f"cannot make {format_fps(target_fps)} Hz from {format_fps(source_fps)} Hz: frames would be "
-            "shown twice. Choose --fps at or below the source's rate, or --fps source"
+        rates = f"{format_fps(target_fps)} Hz from {format_fps(source_fps)} Hz"
+        choice = (Setting("fps"), " at or below the source's rate, or ", Setting("fps", "source"))
+        raise CannotUpsample(Message(f"cannot make {rates}: frames would be shown twice. Choose ", *choice)).about(
+            got=target_fps, expected=source_fps
         )
     rules = {"nearest": nearest_indices, "linspace": linspace_indices}
     if resampler not in rules:

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from millrace.embodiments import VECTORS, EmbodimentMap, Robot, load_map, load_robot, map_names, robot_names
+from millrace.embodiments import (
+    VECTORS,
+    EmbodimentMap,
+    Message,
+    Robot,
+    Setting,
+    load_map,
+    load_robot,
+    map_names,
+    robot_names,
+)
 from millrace.embodiments.matching import normalize_name, normalize_names
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.planning.joint_columns import ColumnMisfit, match_columns
@@ -134,22 +144,22 @@ def guess_map(dataset: SourceDataset, robot: str | None = None, source: str | No
         remedy = f", so that no map leads from it. Draft a robot file: {steps}" if steps else ""
         raise RecipeError(f"{dataset.address}: {guess.reason}{remedy}")
     if guess.confidence != "certain":
-        choice = ", ".join(guess.maps) or f"none; take --robot {guess.name}"
-        raise RecipeError(
-            f"{dataset.address}: name a map, --map NAME, for its robot is not certain ({guess.reason}). "
-            f"Maps from '{guess.name}': {choice}"
-        )
+        choice = ", ".join(guess.maps) or Message("none; take ", Setting("robot", guess.name))
+        uncertain = f", for its robot is not certain ({guess.reason}). Maps from '{guess.name}': "
+        raise RecipeError(Message(f"{dataset.address}: name a map, ", Setting("map", "NAME"), uncertain, choice))
     _, maps = load_shipped()
     found = [known.name for known in maps if known.name in guess.maps and target in (None, known.target)]
     if not found and not guess.maps:
-        keep = f"--robot {guess.name} keeps its joints"
-        raise RecipeError(f"{dataset.address}: no map leads from '{guess.name}', its robot ({guess.reason}): {keep}")
+        problem = f"{dataset.address}: no map leads from '{guess.name}', its robot ({guess.reason}): "
+        raise RecipeError(Message(problem, Setting("robot", guess.name), " keeps its joints"))
     there = "" if target is None else f" to '{target.name}'"
     if len(found) == 1:
         return MapGuess(found.pop(), f"{guess.reason}; no other map leads from '{guess.name}'{there}")
     problem = f"several maps lead from '{guess.name}'{there}" if found else f"no map leads from '{guess.name}'{there}"
-    raise RecipeError(
-        f"{dataset.address}: name a map, --map NAME, for {problem}: {', '.join(found or guess.maps) or 'none'}"
+    known = found or guess.maps
+    problem = f", for {problem}: {', '.join(known) or 'none'}"
+    raise RecipeError(Message(f"{dataset.address}: name a map, ", Setting("map", "NAME"), problem)).about(
+        known=tuple(known)
     )
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from millrace.embodiments import unknown_name
+from millrace.embodiments import Message, Setting, unknown_name
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.recipe import SourceSpec
 from millrace.engine.sources import SourceDataset, SourceEpisode
 from millrace.engine.text import join_names
 from millrace.engine.validate.info import is_placeholder
+
+ADVICE = Message("; say what the robot does there: ", Setting("task", "Pick up the cube."))
 
 
 def rewrite_task(text: str, spec: SourceSpec) -> str:
@@ -35,15 +37,11 @@ def episode_tasks(source: SourceDataset, episode: SourceEpisode, spec: SourceSpe
         return (spec.task,)
     several = [repr(text) for text in _instructions(texts) if text.strip()]
     if len(several) > 1 and not by_rows:
-        raise RecipeError(
-            f"{source.address} lists {len(several)} tasks for episode {episode.index}, {join_names(several)}, "
-            "and no column task_index says which row has which; "
-            'say what the robot does there: --task "Pick up the cube."'
-        )
-    raise RecipeError(
-        f"{source.address} names no task for episode {episode.index}; "
-        'say what the robot does there: --task "Pick up the cube."'
-    )
+        problem = f"lists {len(several)} tasks for episode {episode.index}, {join_names(several)}, "
+        unclear = f"{source.address} {problem}and no column task_index says which row has which"
+        raise RecipeError(Message(unclear, ADVICE)).about(episode=episode.index)
+    unnamed = f"{source.address} names no task for episode {episode.index}"
+    raise RecipeError(Message(unnamed, ADVICE)).about(episode=episode.index)
 
 
 def tasks_by_list(
@@ -104,10 +102,9 @@ def check_tasks(source: SourceDataset, episodes: Sequence[SourceEpisode], spec: 
             raise unknown_name(old, f"task of {source.address}", known)
     if isinstance(spec.task, str) and not spec.task_all and episodes and not needs_task(source, episodes, spec):
         example = _instructions(_listed_texts(source, episodes[0]))[0]
-        raise RecipeError(
-            f"every episode of {source.address} has a task already, such as {example!r}, and task {spec.task!r} would "
-            "only fill in what is missing. Leave it out, or replace all of them by it: --task-all"
-        )
+        problem = f"every episode of {source.address} has a task already, such as {example!r}, and task {spec.task!r} "
+        advice = "would only fill in what is missing. Leave it out, or replace all of them by it: "
+        raise RecipeError(Message(problem, advice, Setting("task_all", True)))
 
 
 def needs_task(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: SourceSpec | None = None) -> bool:
@@ -129,4 +126,5 @@ def task_notes(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: S
         yield f"{problem}; rows that name the task cannot be converted"
     labels = {text for text, *_ in tasks_by_list(source, episodes, spec).values()}
     for text in sorted(filter(is_placeholder, labels)):
-        yield f"{source.address}: the task {text!r} says nothing of what the robot does; give one with --task"
+        silent = f"{source.address}: the task {text!r} says nothing of what the robot does; give one with "
+        yield Message(silent, Setting("task"))

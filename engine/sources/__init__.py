@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from millrace.embodiments import MillraceError
 from millrace.engine.errors import DatasetError, HubError, UnknownLayout
 from millrace.engine.sources import v1, v2, v3
 from millrace.engine.sources.access import why_unreadable, why_unwritable
@@ -62,6 +63,14 @@ def open_source(path: str | Path, *, follow_links: bool = False) -> SourceDatase
         DatasetError: there is no such folder or repository, or its metadata is malformed.
         UnknownLayout: the files fit no known layout.
     """
+    try:
+        return _open(path, follow_links=follow_links)
+    except MillraceError as error:
+        error.about(dataset=str(path))
+        raise
+
+
+def _open(path: str | Path, *, follow_links: bool) -> SourceDataset:
     root = Path(path)
     try:
         if root.is_dir():

@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import prod
 from pathlib import Path
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CAMERA_PREFIX
 from millrace.engine.sources.episode import BadEpisode, SourceEpisode
@@ -109,9 +110,10 @@ class SourceDataset:
         keys = self.camera_features.get(camera, ())
         if len(keys) < 2:
             return None
-        return (
+        return Message(
             f"the features {' and '.join(map(repr, keys))} are both camera {camera!r}, and their videos cannot be "
-            f"told apart. Rename one in meta/info.json and videos/, or leave both out: --camera -{camera}"
+            "told apart. Rename one in meta/info.json and videos/, or leave both out: ",
+            Setting("without_cameras", [camera]),
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from millrace.embodiments import Message
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from millrace.engine.sources.containment import why_refused
@@ -59,7 +60,7 @@ def read_image_file(name: str, rows: RowRange, where: str) -> bytes:
     if path is None:
         raise VideoError(f"{where} holds no image, and {name!r}, which it names, is not there", FaultCode.MISSING)
     if refusal := why_refused(path, rows.root or rows.path.parents[NUM_FOLDERS - 1]):
-        raise VideoError(f"{where} names {path}, which {refusal}", refusal.code)
+        raise VideoError(Message(f"{where} names {path}, which ", refusal.reason), refusal.code)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise VideoError(f"{where} names {path}, which is larger than {MAX_BYTES} bytes")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.errors import FaultCode
 from millrace.engine.fps import format_fps, parse_fps
 from millrace.engine.sources.dataset import SourceDataset
@@ -179,15 +180,17 @@ def _advice(places: _Places, is_wrong: NDArray[np.bool_]) -> str:
     fps = next((rate for rate in (parse_fps(round(middle)) if middle >= 1 else None, parse_fps(middle)) if rate), None)
     if fps is None or _is_too_long_or_short(places, fps)[is_wrong].any():
         return ""
-    return f"; all such clips agree with {format_fps(fps)} Hz: if that is the rate, pass --source-fps {format_fps(fps)}"
+    rate = format_fps(fps)
+    return Message(f"; all such clips agree with {rate} Hz: if that is the rate, pass ", Setting("source_fps", rate))
 
 
 def _length_reason(places: _Places, k: int, fps: Fraction, advice: str) -> str:
     start, stop = places.start[k], places.stop[k]
     num_frames = (stop - start) * float(fps)
-    return (
+    return Message(
         f"meta/episodes places its clip from {start:.3f} to {stop:.3f} s of {places.paths[places.file[k]]}, which is "
-        f"{num_frames:.1f} frames at {format_fps(fps)} Hz, but it has {places.num_frames[k]} rows{advice}"
+        f"{num_frames:.1f} frames at {format_fps(fps)} Hz, but it has {places.num_frames[k]} rows",
+        advice,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from millrace.embodiments import Message
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.containment import why_refused
@@ -129,7 +130,7 @@ def _whole(rows: RowRange) -> RowRange:
 def _image_values(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
     """The column's values of a range of rows, a batch in memory at a time; rows beyond are not read."""
     if rows.root is not None and (refusal := why_refused(rows.path, rows.root)):
-        raise VideoError(f"{rows.path} {refusal}", refusal.code)
+        raise VideoError(Message(f"{rows.path} ", refusal.reason), refusal.code)
     try:
         with open_image_stream(rows.path, column) as stream:
             stop = stream.num_rows if rows.stop is None else min(rows.stop, stream.num_rows)

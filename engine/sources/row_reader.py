@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from millrace.embodiments import Message
 from millrace.engine.errors import DatasetError, FaultCode, RowsError
 from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from millrace.engine.sources.containment import why_refused
@@ -155,7 +156,7 @@ class RowReader:
 
 def _check_own(path: Path, root: Path | None) -> None:
     if root is not None and (refusal := why_refused(path, root)):
-        raise RowsError(f"{path} {refusal}", refusal.code)
+        raise RowsError(Message(f"{path} ", refusal.reason), refusal.code)
 
 
 def _check_columns(file: CheckedParquet, path: Path, columns: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.sources.dataset import SourceDataset
 from millrace.engine.sources.episode import BadEpisode, SourceEpisode
@@ -24,15 +25,13 @@ def parse_selection(text: str) -> list[slice | int]:
     return parts
 
 
-def select_episodes(
-    dataset: SourceDataset, selection: str | None, *, option: str = "--episodes"
-) -> list[SourceEpisode]:
+def select_episodes(dataset: SourceDataset, selection: str | None, *, setting: str = "episodes") -> list[SourceEpisode]:
     """The episodes that a selection names and that can be read, in its order; see `resolve_selection`."""
-    return resolve_selection(dataset, selection, option=option)[0]
+    return resolve_selection(dataset, selection, setting=setting)[0]
 
 
 def resolve_selection(
-    dataset: SourceDataset, selection: str | None, *, option: str = "--episodes"
+    dataset: SourceDataset, selection: str | None, *, setting: str = "episodes"
 ) -> tuple[list[SourceEpisode], list[BadEpisode]]:
     """The episodes that a selection names, in its order, and the bad ones among them; None names all.
 
@@ -42,7 +41,7 @@ def resolve_selection(
     Args:
         dataset: The dataset.
         selection: Such as "0:40" or "3,5,10:20".
-        option: What errors call the selection.
+        setting: Whose value the selection is.
 
     Raises:
         DatasetError: the dataset has no episodes.
@@ -53,29 +52,31 @@ def resolve_selection(
         raise DatasetError(f"{dataset.address} has no episodes")
     if selection is None:
         return list(dataset.episodes), list(dataset.bad)
-    chosen = _chosen(dataset, selection, option)
+    chosen = _chosen(dataset, selection, setting)
     by_index = {episode.index: episode for episode in dataset.episodes}
     bad = {episode.index: episode for episode in dataset.bad}
     return [by_index[index] for index in chosen if index in by_index], [bad[index] for index in chosen if index in bad]
 
 
-def _chosen(dataset: SourceDataset, selection: str, option: str) -> list[int]:
+def _chosen(dataset: SourceDataset, selection: str, setting: str) -> list[int]:
     """The numbers that a selection names, in its order."""
     try:
         parts = parse_selection(selection)
     except ValueError as error:
-        raise RecipeError(f"{option}: {error}") from None
+        raise RecipeError(Message(Setting(setting), f": {error}")) from None
     known = {episode.index for episode in dataset.episodes} | {bad.index for bad in dataset.bad}
     chosen: dict[int, None] = {}
     for text, part in zip(selection.split(","), parts, strict=True):
-        for index in _indices(part, dataset.root, known, where=f"{option} {text.strip()}"):
+        for index in _indices(part, dataset.root, known, where=Setting(setting, text.strip())):
             if index in chosen:
-                raise RecipeError(f"{option} {selection} names episode {index} twice")
+                raise RecipeError(Message(Setting(setting, selection), f" names episode {index} twice")).about(
+                    episode=index
+                )
             chosen[index] = None
     return list(chosen)
 
 
-def _indices(part: slice | int, root: Path, known: Collection[int], *, where: str) -> list[int]:
+def _indices(part: slice | int, root: Path, known: Collection[int], *, where: Setting) -> list[int]:
     """The episodes that a part of a selection names, at least one."""
     if isinstance(part, int) and part in known:
         return [part]
@@ -84,9 +85,11 @@ def _indices(part: slice | int, root: Path, known: Collection[int], *, where: st
     if isinstance(part, int) or furthest > last:
         extent = f"it has {len(known)}, the last is {last}"
         advice = "" if isinstance(part, int) else ". A range without an end, A:, takes all that are there"
-        raise RecipeError(f"{where}: {root} has no episode {furthest}; {extent}{advice}")
+        raise RecipeError(Message(where, f": {root} has no episode {furthest}; {extent}{advice}")).about(
+            episode=furthest
+        )
     wanted = range(*part.indices(last + 1))
     chosen = [index for index in sorted(known) if index in wanted]  # numbers may have gaps of any size
     if not chosen:
-        raise RecipeError(f"{where} selects none of the {len(known)} episodes of {root}")
+        raise RecipeError(Message(where, f" selects none of the {len(known)} episodes of {root}"))
     return chosen

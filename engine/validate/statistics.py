@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.filesize import decimal
 
-from millrace.embodiments import VECTORS, MillraceError, load_robot, robot_names
+from millrace.embodiments import VECTORS, Message, MillraceError, Setting, load_robot, robot_names
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics, float32_moments
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, RELATIVE_STATS, STATS, JointSlice, Metadata
@@ -26,7 +26,7 @@ MOMENTS = ("mean", "std")
 TINY_RANGE = 1e-3
 # Position and rot6d (gr00t/data/stats.py): the difference of poses is not that of their numbers.
 POSE_WIDTH = 9
-OTHER = "name another folder with --temp DIR, or in the environment as TMPDIR"
+OTHER = Message("name another folder with ", Setting("scratch", "DIR"), ", or in the environment as TMPDIR")
 
 
 def value_problems(
@@ -59,7 +59,7 @@ def value_problems(
         return
     except OSError as error:  # reading the rows raises MillraceError
         raise NoScratchSpace(
-            f"statistics cannot be computed in {scratch} ({error.strerror or error}); {OTHER}"
+            Message(f"statistics cannot be computed in {scratch} ({error.strerror or error}); ", OTHER)
         ) from error
     for name, right in relative_found.items():
         yield from _difference(relative[name], right, RELATIVE_STATS, name)
@@ -72,12 +72,12 @@ def _check_scratch(metadata: Metadata, columns: Collection[str], scratch: Path) 
     try:
         free = shutil.disk_usage(scratch).free
     except OSError as error:
-        raise NoScratchSpace(f"the temporary folder {scratch} cannot be used ({error.strerror}); {OTHER}") from error
+        problem = f"the temporary folder {scratch} cannot be used ({error.strerror}); "
+        raise NoScratchSpace(Message(problem, OTHER)) from error
     if needed > free:
-        raise NoScratchSpace(
-            f"the temporary folder {scratch} has {decimal(free)} free, but comparing statistics of "
-            f"{metadata.num_frames:,} rows of {num_values} values needs {decimal(needed)}; {OTHER}"
-        )
+        problem = f"the temporary folder {scratch} has {decimal(free)} free, but comparing statistics of "
+        rows = f"{metadata.num_frames:,} rows of {num_values} values needs {decimal(needed)}; "
+        raise NoScratchSpace(Message(problem, rows, OTHER))
 
 
 def _report_progress(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[Path]:

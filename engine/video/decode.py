@@ -13,6 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from millrace.embodiments import Message
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError, length_advice
 from millrace.engine.sources import Camera, Clip, diagnose_file, why_refused
 from millrace.engine.sources.damage import classify_damage
@@ -107,7 +108,7 @@ def open_video(path: Path, root: Path | None = None) -> Iterator[tuple[InputCont
         root: The dataset that it must lie in; None: not checked.
     """
     if root is not None and (refusal := why_refused(path, root)):
-        raise VideoError(f"{path} {refusal}", refusal.code)
+        raise VideoError(Message(f"{path} ", refusal.reason), refusal.code)
     if not path.is_file():
         raise VideoError(f"no video at {path}", FaultCode.MISSING)
     with translate_errors(path), av.open(str(path), options=OPEN_OPTIONS, **METADATA) as container:
@@ -240,7 +241,9 @@ def _count_and_select(
     if not _is_as_long(clip, number):
         where = "" if clip.start_seconds is None else f" from {clip.start_seconds:.3f} s on"
         advice = length_advice(clip.num_frames, number)
-        raise FrameCountMismatch(f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; {advice}")
+        raise FrameCountMismatch(
+            Message(f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; ", advice)
+        )
 
 
 def _check_whole(frame: av.VideoFrame, clip: Clip) -> None:

@@ -81,7 +81,7 @@ def test_a_real_dataset_is_recognised_as_its_robot(real: Real, tmp_path: Path) -
 
 def test_a_robot_that_no_map_leads_from_keeps_its_joints(tmp_path: Path) -> None:
     source = open_source(write(tmp_path, REAL[0]))
-    with pytest.raises(RecipeError, match=rf"no map leads from '{REAL[0].robot}'.*: --robot {REAL[0].robot} keeps its"):
+    with pytest.raises(RecipeError, match=rf"no map leads from '{REAL[0].robot}'.*: robot='{REAL[0].robot}' keeps its"):
         guess_map(source)
 
 

@@ -19,14 +19,14 @@ def asking(*episodes: slice | int) -> EvaluateSettings:
     ("paths", "flags", "message"),
     [
         ((), {}, "evaluate takes CHECKPOINT ... DATASET, or --server HOST:PORT and DATASET"),
-        (("out",), {}, "evaluate takes CHECKPOINT ... DATASET, or --server HOST:PORT and DATASET"),
-        (("checkpoint-1", "out"), {"server": "h:1"}, "--server evaluates what the server holds: name the dataset"),
-        (("out",), {"server": "5555"}, "--server takes HOST:PORT, for example 127.0.0.1:5555, not '5555'"),
-        (("out",), {"server": "h:99999"}, "--server takes HOST:PORT"),
-        (("out",), {"server": "h:1", "timeout": 0.0}, "--timeout 0.0: must be above 0 seconds"),
+        (("out",), {}, "evaluate takes CHECKPOINT ... DATASET, or server=HOST:PORT and DATASET"),
+        (("checkpoint-1", "out"), {"server": "h:1"}, "server evaluates what the server holds: name the dataset"),
+        (("out",), {"server": "5555"}, "server takes HOST:PORT, for example 127.0.0.1:5555, not '5555'"),
+        (("out",), {"server": "h:99999"}, "server takes HOST:PORT"),
+        (("out",), {"server": "h:1", "timeout": 0.0}, "timeout_seconds=0.0: must be above 0 seconds"),
         (("c", "out"), {"use_sim_policy_wrapper": True}, "tells how a server was started"),
-        (("c", "out"), {"horizon": 0}, "--horizon 0: at least one step"),
-        (("c", "out"), {"num_gpus": -1}, "--num-gpus -1: must be at least 0"),
+        (("c", "out"), {"horizon": 0}, "horizon=0: at least one step"),
+        (("c", "out"), {"num_gpus": -1}, "num_gpus=-1: must be at least 0"),
         (("c", "out"), {"episodes": "a"}, "--episodes: episodes are given as A:B"),
     ],
 )
@@ -40,9 +40,9 @@ def test_episodes_are_chosen_by_number_and_range() -> None:
     asked = asking(7, slice(0, 3))
     assert asked.select_episodes([0, 2, 3, 7, 8]) == (0, 2, 7)
     assert asking().select_episodes([4, 2]) == (2, 4)
-    with pytest.raises(SettingsError, match=r"--episodes: out has no episode 7; it has 3, the last is 9"):
+    with pytest.raises(SettingsError, match=r"episodes: out has no episode 7; it has 3, the last is 9"):
         asked.select_episodes([0, 1, 9])
-    with pytest.raises(SettingsError, match="--episodes selects none of the 2 episodes of out"):
+    with pytest.raises(SettingsError, match="episodes selects none of the 2 episodes of out"):
         asking(slice(5, 6)).select_episodes([0, 1])
 
 

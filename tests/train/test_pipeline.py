@@ -112,7 +112,7 @@ upload:
         ("{}", "1: there is nothing to do; sections are convert, finetune, evaluate, upload"),
         ("finetune: 3", "1: finetune holds keys, such as base_model_path"),
         ("convert: {out: a}", "1: recipe is missing"),
-        ("finetune: {base_model_path: b, datasets: d, mix: [1, 2]}", "1: mix: 1 2: 2 shares for 1 datasets"),
+        ("finetune: {base_model_path: b, datasets: d, mix: [1, 2]}", "1: mix: [1.0, 2.0]: 2 shares for 1 datasets"),
         ("finetune: {base_model_path: b}", "1: no dataset is named"),
         ("finetune: {base_model_path: b, datasets: d, overwrite: true}", "1: 'overwrite' is not a key of finetune."),
         ("finetune: {base_model_path: b, base-model-path: c}", "1: base-model-path is given twice"),

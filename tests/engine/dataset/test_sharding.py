@@ -36,7 +36,7 @@ def test_the_case_of_issue_654_is_told_with_settings_that_work() -> None:
     (found,) = sharding_problems("data", sharding)
     assert "450,000 steps make 440 shards of 1,024, but episodes are cut into 180 parts only" in found.message
     assert "All shards must have length greater than 0" in found.message
-    assert found.remedy == "Pass --shard-size 2500, or --episode-sampling-rate 0.04"
+    assert found.remedy == "Train by millrace finetune --shard-size 2500, or --episode-sampling-rate 0.04"
     assert replace(sharding, shard_size=2500).fills_all
     assert replace(sharding, sampling_rate=0.04).fills_all
 

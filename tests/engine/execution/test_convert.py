@@ -390,7 +390,7 @@ def test_a_source_cannot_be_its_own_output(aloha_gr1: Path, tmp_path: Path) -> N
 def test_a_finished_dataset_is_not_touched_without_overwrite(aloha: Path, aloha_gr1: Path, tmp_path: Path) -> None:
     before = files_of(aloha_gr1)
     out = Path(shutil.copytree(aloha_gr1, tmp_path / "out", ignore=shutil.ignore_patterns(".millrace")))
-    with pytest.raises(OutputExists, match=r"holds a finished dataset\. Choose another folder, or pass --overwrite"):
+    with pytest.raises(OutputExists, match=r"holds a finished dataset\. Choose another folder, or pass overwrite=True"):
         convert_here(aloha, out)
     assert files_of(out) == before
 

@@ -50,7 +50,7 @@ def test_what_is_not_certain_says_why(tmp_path: Path, stranger: str | None, conf
     assert says in guess.reason
     with pytest.raises(
         RecipeError,
-        match=r"name a map, --map NAME, for its robot is not certain .*Maps from 'g1_dex1': g1_dex1_to_inspire, ",
+        match=r"name a map, map=NAME, for its robot is not certain .*Maps from 'g1_dex1': g1_dex1_to_inspire, ",
     ):
         guess_map(dataset)
 

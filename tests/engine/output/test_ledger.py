@@ -143,7 +143,7 @@ def test_a_ledger_that_was_never_begun_begins_anew(aloha: Path, aloha_gr1: Path,
 def test_a_ledger_of_something_else_is_an_error_of_one_line(aloha: Path, tmp_path: Path, header: str) -> None:
     stopped(aloha, tmp_path, 1)
     (tmp_path / LEDGER).write_text(header)
-    with pytest.raises(MillraceError, match="--overwrite") as caught:
+    with pytest.raises(MillraceError, match="overwrite=True") as caught:
         continued(aloha, tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -194,7 +194,7 @@ def test_another_recipe_into_the_same_folder_is_refused(
     before = places(tmp_path)
     with pytest.raises(OtherRecipe) as caught:
         continued(aloha, tmp_path, **settings)
-    advice = "choose another folder, or pass --overwrite to replace what is there"
+    advice = "choose another folder, or pass overwrite=True to replace what is there"
     assert str(caught.value) == f"{tmp_path} was created with other settings: {advice}. Changed: {told}"
     assert caught.value.exit_code == 2
     assert places(tmp_path) == before

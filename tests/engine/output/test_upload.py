@@ -223,7 +223,7 @@ def test_a_file_that_did_not_arrive_is_noticed(hub: HubServer, user: HubUser, da
 
 
 def test_an_unfinished_folder_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(MillraceError, match=r"it has no meta/\. For a checkpoint say --kind model"):
+    with pytest.raises(MillraceError, match=r"it has no meta/\. For a checkpoint say kind='model'"):
         check_uploadable(checkpoint, "dataset")
     with pytest.raises(MillraceError, match=r"is no checkpoint: it has no config\.json\. Found: "):
         check_uploadable(dataset, "model")

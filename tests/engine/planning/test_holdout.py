@@ -193,7 +193,7 @@ def test_what_cannot_be_held_out_is_an_error(
 
 def test_held_out_episodes_shorter_than_a_chunk_are_an_error(tmp_path: Path) -> None:
     write_dataset(tmp_path, lengths=(41, 10), cameras=())
-    with pytest.raises(RecipeError, match=r"the longest held-out episode 4 frames.*--horizon 4"):
+    with pytest.raises(RecipeError, match=r"the longest held-out episode 4 frames.*horizon=4"):
         plan_splits(prepare_recipe(Recipe.single(tmp_path, robot="aloha", holdout="1")))
 
 

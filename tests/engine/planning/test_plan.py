@@ -77,8 +77,8 @@ def test_a_hole_in_the_numbering_is_no_error_within_a_range(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("selection", "told"),
     [
-        ("7", "--episodes 7: .* has no episode 7"),
-        ("2:1", "--episodes 2:1 selects none of the 3"),
+        ("7", "episodes=7: .* has no episode 7"),
+        ("2:1", "episodes='2:1' selects none of the 3"),
         ("9:", "has no episode 9; it has 3, the last is 2"),
     ],
 )
@@ -113,7 +113,7 @@ def forget_tasks(root: Path) -> None:
 def test_a_source_without_tasks_needs_one(tmp_path: Path) -> None:
     write_dataset(tmp_path, lengths=LENGTHS)
     forget_tasks(tmp_path)
-    with pytest.raises(RecipeError, match=r"names no task for episode 0; say what the robot does there: --task"):
+    with pytest.raises(RecipeError, match=r"names no task for episode 0; say what the robot does there: task='Pick"):
         plan_for(tmp_path)
     assert plan_for(tmp_path, task="Tidy up.").tasks == ("Tidy up.",)
 
@@ -150,7 +150,7 @@ def test_the_horizon_is_the_robots_unless_it_is_asked_for(aloha: Path) -> None:
 def test_a_horizon_longer_than_every_episode_is_an_error(aloha: Path) -> None:
     longest = max(num_output_frames(LENGTHS))
     with pytest.raises(
-        RecipeError, match=rf"has 40 steps, but the longest episode {longest} frames.*--horizon {longest}"
+        RecipeError, match=rf"has 40 steps, but the longest episode {longest} frames.*horizon={longest}"
     ):
         plan_for(aloha, horizon=40)
 
@@ -208,7 +208,7 @@ def test_a_missing_column_lists_those_that_exist(tmp_path: Path) -> None:
 def test_a_camera_may_have_another_name(tmp_path: Path) -> None:
     write_dataset(tmp_path, lengths=(60,), cameras=("cam_low", "cam_high"))
     with pytest.raises(
-        DatasetError, match=r"'top' is not a camera of .*Known: cam_low, cam_high.*--camera ego_view=NAME"
+        DatasetError, match=r"'top' is not a camera of .*Known: cam_low, cam_high.*cameras={'ego_view': 'NAME'}"
     ):
         plan_for(tmp_path)
     assert plan_for(tmp_path, cameras={"ego_view": "cam_high"}).job.bindings[0].cameras == {"ego_view": "cam_high"}
@@ -277,7 +277,7 @@ def test_several_sources_are_numbered_one_after_the_other(two_sources: list[dict
 
 
 def test_several_sources_have_no_common_rate_of_their_own(two_sources: list[dict[str, Any]]) -> None:
-    with pytest.raises(RecipeError, match=r"--fps source needs sources of one rate, got .*/a: 50, .*/b: 30"):
+    with pytest.raises(RecipeError, match=r"fps='source' needs sources of one rate, got .*/a: 50, .*/b: 30"):
         plan_conversion(check_recipe({"sources": two_sources, "fps": "source"}))
 
 
@@ -306,5 +306,5 @@ def test_episode_too_long_for_lerobots_timestamps_is_noted(tmp_path: Path) -> No
     edit_jsonl(tmp_path / "meta/episodes.jsonl", lambda lines: lines[1].update(length=50_000))
     (note,) = (note for note in plan_for(tmp_path).notes if "LeRobot" in note)
     assert "1 episodes are longer than 2048 s (of the source: 1 (2500 s))" in note
-    assert "tolerance_s=1e-3, or leave them out by --episodes" in note
+    assert "tolerance_s=1e-3, or leave them out by episodes" in note
     assert not any("LeRobot" in note for note in plan_for(tmp_path, episodes="0,2").notes)

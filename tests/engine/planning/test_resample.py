@@ -108,7 +108,7 @@ def test_linspace_is_the_guides_formula_at_other_rates(num_frames: int, rates: t
 
 @pytest.mark.parametrize("resampler", RESAMPLERS)
 def test_upsampling_is_an_error_that_names_both_rates(resampler: Any) -> None:
-    with pytest.raises(CannotUpsample, match=r"60 Hz from 50 Hz.*--fps source"):
+    with pytest.raises(CannotUpsample, match=r"60 Hz from 50 Hz.*fps='source'"):
         frame_indices(10, source_fps=Fraction(50), target_fps=Fraction(60), resampler=resampler)
 
 

@@ -62,7 +62,7 @@ def test_several_tasks_and_no_row_that_tells_are_ambiguous(tmp_path: Path) -> No
     source = write(tmp_path / "source")
     forget_task_index(source)
     list_tasks(source, ["pick"], ["pick", "place"], ["pick"])
-    told = r"lists 2 tasks for episode 1, 'pick', 'place', and no column task_index says .*: --task"
+    told = r"lists 2 tasks for episode 1, 'pick', 'place', and no column task_index says .*: task="
     with pytest.raises(RecipeError, match=told):
         plan_conversion(recipe(source))
     plan = plan_conversion(recipe(source, task="Sort."))

@@ -49,7 +49,7 @@ def test_episode_is_cut_to_the_shortest_and_that_is_said(tmp_path: Path, name: s
     write_dataset(source, lengths=LENGTHS)
     spoil(source)
     settings = {"robot": "aloha", "horizon": 4, "fps": "source"}
-    with pytest.raises(EpisodesFailed, match=r"--trim-mismatch [12] drops what is too much at the end"):
+    with pytest.raises(EpisodesFailed, match=r"trim_mismatch=[12] drops what is too much at the end"):
         convert_here(source, tmp_path / "strict", **settings)
     summary = convert_here(source, tmp_path / "out", trim_mismatch=2, **settings)
     assert read_stamps(video_path(tmp_path / "out", 1)) == [Stamp(frame, 1) for frame in range(kept)]

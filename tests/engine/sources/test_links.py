@@ -70,7 +70,7 @@ def test_links_of_a_downloaded_folder_are_followed_only_if_asked(mark: str, name
     source = write(tmp_path / "source")
     (source / mark).mkdir(parents=True)
     move_out(source, name)
-    with pytest.raises(MillraceError, match=r"leads out of the dataset, to .*; if you trust its links: --follow-links"):
+    with pytest.raises(MillraceError, match=r"leads out of the dataset, to .*; if you trust .*: follow_links=True"):
         convert_here(source, tmp_path / "out", **SETTINGS)
     followed = Recipe.single(source, robot="aloha", follow_links=True)
     assert followed.sources[0].follow_links
@@ -85,7 +85,7 @@ def test_links_to_files_of_another_owner_are_not_followed(tmp_path: Path) -> Non
         os.chown(disk, os.getuid() + 1, -1)
     except PermissionError:
         pytest.skip("NOT TESTED: only root may give a file to somebody else")
-    assert "if you trust its links: --follow-links" in str(why_refused(source / VIDEO, source))
+    assert "if you trust its links: follow_links=True" in str(why_refused(source / VIDEO, source))
     os.chown(disk, os.getuid(), -1)
     assert why_refused(source / VIDEO, source) is None
     os.chown(source / VIDEO, os.getuid() + 1, -1, follow_symlinks=False)

@@ -121,7 +121,7 @@ def test_a_rate_that_info_json_has_wrong_is_advised_and_reaches_the_clips(tmp_pa
     if not has_stop:
         edit_column(source / META, "videos/observation.images.top/to_timestamp", lambda values: [None] * len(values))
     settings: dict[str, Any] = {"robot": "aloha", "horizon": 4, "fps": "source"}
-    with pytest.raises(EpisodesFailed, match="--source-fps 20"):
+    with pytest.raises(EpisodesFailed, match="source_fps=20"):
         convert_here(source, tmp_path / "out", **settings)
     convert_here(source, tmp_path / "right", source_fps=20, **settings)
     for episode, length in enumerate(LENGTHS):
@@ -243,7 +243,7 @@ def test_a_video_that_plays_at_another_rate_than_its_rows_fails(tmp_path: Path) 
     write_dataset(source, lengths=(12,), fps=20)
     write_video(video_path(source, 0), num_frames=12, fps=40)
     settings: dict[str, Any] = {"robot": "aloha", "horizon": 4, "fps": "source"}
-    with pytest.raises(EpisodesFailed, match=r"plays at 40 fps, not 20 as info.json says.*--source-fps 40") as failed:
+    with pytest.raises(EpisodesFailed, match=r"plays at 40 fps, not 20 as info.json says.*source_fps=40") as failed:
         convert_here(source, tmp_path / "out", **settings)
     assert [(one.code, one.camera) for one in failed.value.quarantined] == [(FaultCode.RATE, "top")]
     summary = convert_here(source, tmp_path / "right", source_fps=20, **settings)

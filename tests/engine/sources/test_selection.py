@@ -52,12 +52,12 @@ def test_episodes_come_in_the_order_of_the_selection(
 @pytest.mark.parametrize(
     ("selection", "told"),
     [
-        ("5", r"^--episodes 5: \S+ has no episode 5; it has 5, the last is 4$"),
-        ("0:2,7", r"^--episodes 7: \S+ has no episode 7; it has 5, the last is 4$"),
-        ("1:100", r"^--episodes 1:100: \S+ has no episode 99; it has 5, the last is 4\. A range without an end"),
-        ("0:6", r"^--episodes 0:6: \S+ has no episode 5; it has 5, the last is 4\. A range without an end"),
-        ("0,9:", r"^--episodes 9:: \S+ has no episode 9; it has 5, the last is 4\. A range without an end"),
-        (":100", r"^--episodes :100: \S+ has no episode 99; it has 5"),
+        ("5", r"^episodes=5: \S+ has no episode 5; it has 5, the last is 4$"),
+        ("0:2,7", r"^episodes=7: \S+ has no episode 7; it has 5, the last is 4$"),
+        ("1:100", r"^episodes='1:100': \S+ has no episode 99; it has 5, the last is 4\. A range without an end"),
+        ("0:6", r"^episodes='0:6': \S+ has no episode 5; it has 5, the last is 4\. A range without an end"),
+        ("0,9:", r"^episodes='9:': \S+ has no episode 9; it has 5, the last is 4\. A range without an end"),
+        (":100", r"^episodes=':100': \S+ has no episode 99; it has 5"),
     ],
 )
 def test_what_lies_past_the_end_is_an_error_that_says_where_it_is(
@@ -69,13 +69,13 @@ def test_what_lies_past_the_end_is_an_error_that_says_where_it_is(
 
 @pytest.mark.parametrize(("selection", "episode"), [("3,3", 3), ("0:4,2", 2), ("2,0:4", 2), (":3,1:", 1)])
 def test_naming_an_episode_twice_is_an_error(source: SourceDataset, selection: str, episode: int) -> None:
-    with pytest.raises(RecipeError, match=f"^--episodes {selection} names episode {episode} twice$"):
+    with pytest.raises(RecipeError, match=f"^episodes='{selection}' names episode {episode} twice$"):
         selected(source, selection)
 
 
 @pytest.mark.parametrize("selection", ["2:1", "2:2", "0:0", ":0", "4,3:1"])
 def test_a_range_of_nothing_is_an_error(source: SourceDataset, selection: str) -> None:
-    with pytest.raises(RecipeError, match=r"^--episodes \d?:\d selects none of the 5 episodes of "):
+    with pytest.raises(RecipeError, match=r"^episodes='\d?:\d' selects none of the 5 episodes of "):
         selected(source, selection)
 
 
@@ -89,7 +89,7 @@ def test_numbers_left_out_are_no_error_within_a_range(with_holes: SourceDataset)
     [
         ("3", "has no episode 3; it has 3, the last is 4$"),
         ("0:6", "has no episode 5; it has 3, the last is 4"),
-        ("1:2", "^--episodes 1:2 selects none of the 3 episodes of "),
+        ("1:2", "^episodes='1:2' selects none of the 3 episodes of "),
     ],
 )
 def test_numbers_left_out_cannot_be_named(with_holes: SourceDataset, selection: str, told: str) -> None:
@@ -98,10 +98,10 @@ def test_numbers_left_out_cannot_be_named(with_holes: SourceDataset, selection: 
 
 
 def test_errors_say_which_option_they_are_about(source: SourceDataset) -> None:
-    with pytest.raises(RecipeError, match=r"^--holdout 9: \S+ has no episode 9"):
-        select_episodes(source, "9", option="--holdout")
-    with pytest.raises(RecipeError, match=r"^--holdout: episodes are given as A:B"):
-        select_episodes(source, "all", option="--holdout")
+    with pytest.raises(RecipeError, match=r"^holdout=9: \S+ has no episode 9"):
+        select_episodes(source, "9", setting="holdout")
+    with pytest.raises(RecipeError, match=r"^holdout: episodes are given as A:B"):
+        select_episodes(source, "all", setting="holdout")
 
 
 @pytest.mark.parametrize("selection", [None, "0", ":"])

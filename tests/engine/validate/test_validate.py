@@ -295,11 +295,11 @@ def test_small_temporary_folder_says_nothing_about_the_dataset(
 ) -> None:
     """As a RAM disk at /tmp is, on a dataset of many rows."""
     (small_disk / "full").write_bytes(b"0" * (shutil.disk_usage(small_disk).free - free))
-    with pytest.raises(NoScratchSpace, match=r"--temp DIR"):
+    with pytest.raises(NoScratchSpace, match=r"scratch=DIR"):
         validate(dataset, scratch=small_disk)
     # Others may fill the disk meanwhile: then writing fails.
     monkeypatch.setattr("millrace.engine.validate.statistics._check_scratch", lambda *arguments: None)
-    with pytest.raises(NoScratchSpace, match=r"--temp DIR"):
+    with pytest.raises(NoScratchSpace, match=r"scratch=DIR"):
         validate(dataset, scratch=small_disk)
     assert validate(dataset).problems == ()
 

@@ -99,7 +99,7 @@ def test_another_run_keeps_the_choice_of_the_first(aloha: Path, area: dict[str, 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(planned(aloha, AREA), out, watch=Watch(on_result=stop))
-    with pytest.raises(OtherRecipe, match=r"was created with area and libx264 \(NVIDIA H200.* --device cpu would not"):
+    with pytest.raises(OtherRecipe, match=r"was created with area and libx264 \(NVIDIA H200.* device='cpu' would not"):
         convert_here(aloha, out, **SETTINGS, device="cpu")
     recipe = recipe_for(aloha, **SETTINGS)
     sizes = [estimate(recipe, folder, workers=LOCAL).num_bytes for folder in (out, tmp_path / "fresh")]
@@ -112,7 +112,7 @@ def test_another_run_keeps_the_choice_of_the_first(aloha: Path, area: dict[str, 
 def test_a_run_on_the_cpu_stays_there(aloha: Path, tmp_path: Path) -> None:
     convert_here(aloha, tmp_path / "out", **SETTINGS)
     assert OutputState.read(tmp_path / "out").backends == CPU_BACKENDS
-    with pytest.raises(OtherRecipe, match=r"was created with libavfilter and libx264, which --device cuda would not"):
+    with pytest.raises(OtherRecipe, match=r"was created with libavfilter and libx264, which device='cuda' would not"):
         convert_here(aloha, tmp_path / "out", **SETTINGS, device="cuda")
 
 
@@ -124,7 +124,7 @@ def test_the_manifest_tells_what_a_gpu_had_to_do_with_it(area: dict[str, bytes],
 @WITHOUT_GPU
 @pytest.mark.parametrize("work", [convert, estimate])
 def test_cuda_without_a_gpu_is_an_error_and_nothing_is_begun(work: Any, aloha: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"^--device cuda: no GPU was found, .*Nearest: --device cpu"):
+    with pytest.raises(RecipeError, match=r"^device='cuda': no GPU was found, .*Nearest: device='cpu'"):
         work(recipe_for(aloha, **SETTINGS, device="cuda"), tmp_path / "out", workers=LOCAL)
     assert not (tmp_path / "out").exists()
 
@@ -142,7 +142,7 @@ def test_a_dry_run_for_cuda_ends_as_the_run_would(
 def test_a_dry_run_says_that_another_device_began(aloha: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(planned(aloha, CPU_BACKENDS), tmp_path / "out", watch=Watch(on_result=stop))
-    with pytest.raises(OtherRecipe, match="which --device cuda would not give"):
+    with pytest.raises(OtherRecipe, match="which device='cuda' would not give"):
         estimate(recipe_for(aloha, **SETTINGS, device="cuda"), tmp_path / "out", workers=LOCAL)
 
 

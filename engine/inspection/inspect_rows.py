@@ -22,8 +22,7 @@ from millrace.engine.inspection.joint_limits import limit_checks
 from millrace.engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
 from millrace.engine.inspection.outliers import EpisodeSummary, outlier_findings, usual_extents
 from millrace.engine.layout import ACTION
-from millrace.engine.sources import Feature, RowReader, SourceDataset, SourceEpisode, check_own_path
-from millrace.engine.sources.parquet import read_schema
+from millrace.engine.sources import Feature, RowReader, SourceDataset, SourceEpisode, camera_name
 from millrace.engine.text import join_names
 
 # Episodes that tell how far each joint goes.
@@ -125,15 +124,20 @@ def select_evenly(episodes: Sequence[SourceEpisode], limit: int) -> list[SourceE
 def _stored_features(
     dataset: SourceDataset, episodes: Sequence[SourceEpisode]
 ) -> tuple[dict[str, Feature], list[Finding]]:
-    """The features that the parquet files hold, judged by the first that can be read."""
+    """The features that the files of rows hold, judged by the first that can be read."""
     features = dict(dataset.features)
-    for path in (episode.rows[0].path for episode in select_evenly(episodes, MAX_SCALED)):
+    for episode in select_evenly(episodes, MAX_SCALED):
         try:
-            stored = read_schema(check_own_path(path, dataset.files.bounds(dataset.root))).names
+            stored = RowReader().read_names(episode.rows[0])
         except MillraceError:
             continue
-        lacking = [name for name, feature in features.items() if feature.dtype != "video" and name not in stored]
-        findings = [_missing_column(name, stored, path) for name in lacking]
+        elsewhere = {camera for camera, clip in episode.clips.items() if clip.paths}
+        lacking = [
+            name
+            for name, feature in features.items()
+            if feature.dtype != "video" and name not in stored and camera_name(name) not in elsewhere
+        ]
+        findings = [_missing_column(name, stored, episode.rows[0].path) for name in lacking]
         return {name: feature for name, feature in features.items() if name not in lacking}, findings
     return features, []
 

@@ -1,31 +1,47 @@
 """One episode of a source dataset, in any layout."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from millrace.engine.errors import DatasetError, FaultCode
+from millrace.engine.sources.parquet_rows import ParquetRows
 
 # Two days at 50 Hz: metadata that says more is wrong, and memory is taken for what it says.
 MAX_FRAMES = 10_000_000
 
 
+class Rows(Protocol):
+    """The rows of one open file."""
+
+    names: list[str]
+    num_rows: int
+
+    def read(self, start: int, stop: int, columns: tuple[str, ...]) -> pa.Table:
+        """Those columns, in that order, of rows [start, stop)."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowRange:
-    """Rows [start, stop) of one parquet file; stop None: to its end.
+    """Rows [start, stop) of one file; stop None: to its end.
 
-    root: the dataset that the file must lie in; None where that is known.
+    root: the dataset that the file must lie in; None where that is known. open: how its file is opened.
     """
 
     path: Path
     start: int = 0
     stop: int | None = None
     root: Path | None = field(default=None, compare=False, repr=False)
+    open: Callable[[Path], Rows] = field(default=ParquetRows, compare=False, repr=False)
 
     @property
     def num_rows(self) -> int:

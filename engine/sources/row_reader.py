@@ -1,18 +1,18 @@
-"""Read rows from parquet files of one episode, or of thousands."""
+"""Read rows from files of one episode, or of thousands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
 from millrace.embodiments import Message
 from millrace.engine.errors import DatasetError, FaultCode, RowsError
-from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
+from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.damage import TooLarge, diagnose_file
-from millrace.engine.sources.episode import RowRange, SourceEpisode
+from millrace.engine.sources.damage import diagnose_file
+from millrace.engine.sources.episode import RowRange, Rows, SourceEpisode
 from millrace.engine.sources.parquet import episode_ranges, list_parquet_files
-from millrace.engine.sources.row_stream import RowStream
 
 
 def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
@@ -23,16 +23,12 @@ def read_rows(rows: RowRange, columns: Sequence[str]) -> pa.Table:
 class RowReader:
     """Reads the rows of one episode after the other.
 
-    Of a file that episodes share it keeps the footer and the row groups read last: a footer may list
-    thousands of row groups and a row group hold thousands of episodes, too much to read for each of them.
+    It keeps the last file open: episodes may share it, and a footer may list thousands of row groups.
     """
 
     def __init__(self) -> None:
-        self._path: Path | None = None
-        self._file: CheckedParquet | None = None
-        self._stream: RowStream | None = None  # of row groups that are too large to be held
-        self._held: tuple[Sequence[int], tuple[str, ...]] | None = None
-        self._table: pa.Table | None = None
+        self._opened: tuple[Path, Callable[[Path], Rows]] | None = None
+        self._file: Rows | None = None
         self._ranges: dict[Path, dict[int, list[RowRange]]] = {}  # of each shared file, by episode
         self._paths: dict[Path, list[Path]] = {}  # of each folder that was searched
         self._broken: dict[Path, DatasetError] = {}  # files in which rows cannot be looked for
@@ -99,7 +95,7 @@ class RowReader:
         """Those columns of ranges of rows, one after the other; other row groups are not touched.
 
         Raises:
-            RowsError: no such file, no parquet, a column or rows are missing.
+            RowsError: no such file, it is damaged, a column or rows are missing.
         """
         tables = [self._read(rows, tuple(dict.fromkeys(columns)), optional) for rows in ranges]
         common = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
@@ -109,49 +105,54 @@ class RowReader:
             where = ", ".join(str(rows) for rows in ranges)
             raise RowsError(f"columns hold other types of values in each of {where}", FaultCode.NOT_NUMBERS) from error
 
+    def read_names(self, rows: RowRange) -> list[str]:
+        """The columns of a file of rows.
+
+        Raises:
+            RowsError: as `read_ranges`.
+        """
+        with self._opening(rows) as file:
+            return list(file.names)
+
+    def count_rows(self, rows: RowRange) -> int:
+        """Number of rows of the whole file.
+
+        Raises:
+            RowsError: as `read_ranges`.
+        """
+        with self._opening(rows) as file:
+            return file.num_rows
+
     def _read(self, rows: RowRange, columns: tuple[str, ...], optional: Sequence[str]) -> pa.Table:
+        with self._opening(rows) as file:
+            _check_columns(file, rows.path, columns)
+            columns += tuple(name for name in optional if file.names.count(name) == 1 and name not in columns)
+            stop = file.num_rows if rows.stop is None else rows.stop
+            if stop > file.num_rows:
+                raise RowsError(
+                    f"{rows.path} has {file.num_rows} rows, expected rows [{rows.start}, {stop})", FaultCode.ROW_COUNT
+                )
+            return file.read(rows.start, stop, columns)
+
+    @contextmanager
+    def _opening(self, rows: RowRange) -> Iterator[Rows]:
+        """The open file of rows; damage found while it is read becomes RowsError."""
         _check_own(rows.path, rows.root)
         try:
             if not rows.path.is_file():
                 raise RowsError(f"no rows at {rows.path}", FaultCode.MISSING)
-            file = self._open(rows.path)
-            _check_columns(file, rows.path, columns)
-            columns += tuple(name for name in optional if file.names.count(name) == 1 and name not in columns)
-            return self._slice(file, rows, columns)
+            yield self._open(rows)
         except DAMAGE as error:
             code, what = diagnose_file(rows.path, error)
             raise RowsError(f"{rows.path} {what}", code) from error
 
-    def _open(self, path: Path) -> CheckedParquet:
-        if self._file is None or self._path != path:
+    def _open(self, rows: RowRange) -> Rows:
+        if self._file is None or self._opened != (rows.path, rows.open):
             if self._file is not None:
                 self._file.close()
-            self._path = self._file = self._held = self._table = self._stream = None
-            self._path, self._file = path, CheckedParquet(path)
+            self._opened = self._file = None
+            self._opened, self._file = (rows.path, rows.open), rows.open(rows.path)
         return self._file
-
-    def _slice(self, file: CheckedParquet, rows: RowRange, columns: tuple[str, ...]) -> pa.Table:
-        num_rows = int(file.ends[-1]) if len(file.ends) else 0  # the footer may give another sum
-        stop = num_rows if rows.stop is None else rows.stop
-        if stop > num_rows:
-            raise RowsError(
-                f"{rows.path} has {num_rows} rows, expected rows [{rows.start}, {stop})", FaultCode.ROW_COUNT
-            )
-        groups = file.find_groups(rows.start, stop)
-        if self._held != (groups, columns):
-            self._table = self._held = None  # not two tables at a time
-            try:
-                self._table, self._held = file.read(groups, columns), (groups, columns)
-            except TooLarge:
-                return self._read_stream(file, columns).read(rows.start, stop)
-        assert self._table is not None, "a table is held"
-        first = int(file.ends[groups[0] - 1]) if groups and groups[0] else 0
-        return self._table.slice(rows.start - first, stop - rows.start)
-
-    def _read_stream(self, file: CheckedParquet, columns: tuple[str, ...]) -> RowStream:
-        if self._stream is None or self._stream.columns != columns:
-            self._stream = RowStream(file, columns)
-        return self._stream
 
 
 def _check_own(path: Path, root: Path | None) -> None:
@@ -159,7 +160,7 @@ def _check_own(path: Path, root: Path | None) -> None:
         raise RowsError(Message(f"{path} ", refusal.reason), refusal.code)
 
 
-def _check_columns(file: CheckedParquet, path: Path, columns: Sequence[str]) -> None:
+def _check_columns(file: Rows, path: Path, columns: Sequence[str]) -> None:
     known = file.names
     missing = [name for name in columns if known.count(name) != 1]
     if missing:

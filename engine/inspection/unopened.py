@@ -81,7 +81,9 @@ def _layout(root: Path) -> str:
         name = next(fitting, None)
     except PermissionError:
         name = None
-    return UNKNOWN if name is None else f"LeRobot {name}, by its files"
+    if name is None:
+        return UNKNOWN
+    return "frames beside rows" if name == "frame_folder" else f"LeRobot {name}, by its files"
 
 
 def _claimed_version(root: Path) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from millrace.embodiments import MillraceError
 from millrace.engine.errors import DatasetError, HubError, UnknownLayout
-from millrace.engine.sources import v1, v2, v3
+from millrace.engine.sources import frame_folder, v1, v2, v3
 from millrace.engine.sources.access import why_unreadable, why_unwritable
 from millrace.engine.sources.containment import check_own_path, is_in_hub_cache, why_foreign, why_refused
 from millrace.engine.sources.damage import diagnose_file, name_file_in_errors
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 
-LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1))
+LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1), (frame_folder, frame_folder.open_frame_folder))
 
 
 def open_source(path: str | Path, *, follow_links: bool = False) -> SourceDataset:
@@ -101,5 +101,5 @@ def _open_folder(root: Path, files: SourceFiles) -> SourceDataset:
     raise UnknownLayout(
         f"{root} is no LeRobot dataset of a known layout: found {found}. "
         "Expected meta/info.json with meta/episodes/ (v3.0) or meta/episodes.jsonl (v2), "
-        "or data/*.parquet with meta_data/info.json or meta/info.json (v1)"
+        "or data/*.parquet with meta_data/info.json or meta/info.json (v1), or frames.yaml (frames beside rows)"
     )

@@ -21,6 +21,7 @@ from millrace.engine.hub.calls import HubName, call_hub, list_files, silence_hub
 from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.footer import read_num_rows
+from millrace.engine.sources.frame_folder import EPISODE, ROWS, SETTINGS
 from millrace.engine.sources.location import HubId
 from millrace.engine.sources.parquet import count_rows, is_hidden, sort_by_number
 
@@ -66,11 +67,7 @@ class HubRepo:
             HubError: one cannot be had.
         """
         missing = [path for path in dict.fromkeys((*self.beside, *paths)) if not path.is_file()]
-        if not missing:
-            return
-        with silence_hub():
-            for path in missing:
-                download_file(self.name, path.relative_to(self.root).as_posix(), self.cache)
+        self._download(missing)
 
     def fetch_rows(self, folder: Path) -> None:
         """Fetch all parquet files below a folder that are not in the cache.
@@ -94,10 +91,17 @@ class HubRepo:
         sizes = _known_sizes(self.name)
         found = (next((path for path in some if self._inside(path) in sizes), None) for some in candidates)
         missing = [path for path in dict.fromkeys(found) if path is not None and not path.is_file()]
-        if not missing:
+        self._download(missing)
+
+    def _download(self, paths: Sequence[Path]) -> None:
+        if not paths:
             return
         with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
-            list(pool.map(lambda path: download_file(self.name, self._inside(path), self.cache), missing))
+            list(
+                pool.map(
+                    lambda path: download_file(self.name, path.relative_to(self.root).as_posix(), self.cache), paths
+                )
+            )
 
     def has_suffix(self, suffixes: tuple[str, ...]) -> bool:
         """Whether any file of the commit has such a suffix."""
@@ -236,4 +240,6 @@ def _is_metadata(path: PurePosixPath) -> bool:
     if is_hidden(path):
         return False
     is_v1_rows = path.match("data/*.parquet") and len(path.parts) == 2
-    return path.parts[0] in ("meta", "meta_data") or is_v1_rows or str(path) in (MANIFEST, MODALITY_CONFIG)
+    is_folder_rows = path.name in ROWS and (len(path.parts) == 1 or EPISODE.fullmatch(path.parts[0]) is not None)
+    is_own = is_v1_rows or is_folder_rows or str(path) == SETTINGS
+    return path.parts[0] in ("meta", "meta_data") or is_own or str(path) in (MANIFEST, MODALITY_CONFIG)

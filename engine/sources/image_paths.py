@@ -12,6 +12,7 @@ from millrace.engine.sources.containment import why_refused
 from millrace.engine.sources.damage import diagnose_file
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.file_state import FileState
+from millrace.engine.sources.lfs import ADVICE, POINTER
 
 IMAGES = "images"
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -59,15 +60,34 @@ def read_image_file(name: str, rows: RowRange, where: str) -> bytes:
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise VideoError(f"{where} holds no image, and {name!r}, which it names, is not there", FaultCode.MISSING)
-    if refusal := why_refused(path, rows.root or rows.path.parents[NUM_FOLDERS - 1]):
-        raise VideoError(Message(f"{where} names {path}, which ", refusal.reason), refusal.code)
+    return read_image(path, rows.root or rows.path.parents[NUM_FOLDERS - 1], f"{where} names {path}, which")
+
+
+def read_image(path: Path, root: Path, named: str) -> bytes:
+    """Read an image file.
+
+    Args:
+        path: Of the file.
+        root: The folder that it must lie in.
+        named: What errors call it.
+
+    Raises:
+        VideoError: there is no such file, or it must not be opened or cannot be read.
+    """
+    if refusal := why_refused(path, root):
+        raise VideoError(Message(f"{named} ", refusal.reason), refusal.code)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise VideoError(f"{where} names {path}, which is larger than {MAX_BYTES} bytes")
-        return path.read_bytes()
+            raise VideoError(f"{named} is larger than {MAX_BYTES} bytes")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise VideoError(f"{named} is missing", FaultCode.MISSING) from error
     except OSError as error:
         code, what = diagnose_file(path, error)
         raise VideoError(f"{path} {what}", code) from error
+    if content.startswith(POINTER):
+        raise VideoError(f"{named} {ADVICE}", FaultCode.MISSING)
+    return content
 
 
 def may_have_images(parquet: Path, root: Path) -> bool:

@@ -15,7 +15,7 @@ def template_problem(template: str, known: Collection[str], needed: Collection[s
     for field, spec, conversion in fields:
         if field not in known:
             return f"has the field {field!r}. Known: {', '.join(sorted(known))}"
-        spec_pattern = r"s?" if field == "video_key" else r"0?\d{0,2}d?"
+        spec_pattern = r"s?" if field in ("video_key", "camera") else r"0?\d{0,2}d?"
         if conversion or not re.fullmatch(spec_pattern, spec or ""):
             return f"has the format {spec or conversion!r} for {field}, expected one such as 03d"
     missing = [field for field in sorted(needed) if field not in {field for field, _, _ in fields}]

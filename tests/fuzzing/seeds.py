@@ -72,6 +72,7 @@ SEEDS = {
     "v2.1": Seed(_dataset(version="v2.1"), MOSTLY_CONVERT),
     "v3.0": Seed(_dataset(version="v3.0", video=AV1), MOSTLY_CONVERT),
     "pictures": Seed(_dataset(version="v2.0", images_as="image"), MOSTLY_CONVERT),
+    "frames": Seed(_dataset(version="frames"), MOSTLY_CONVERT),
     "GR00T": Seed(_write_groot, (VALIDATE, VALIDATE, CONVERT)),
     "recipe": Seed(_write_recipe, (RECIPE,)),
 }

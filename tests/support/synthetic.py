@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from support.barcode import NO_EPISODE, Stamp
+from support.synthetic_frames import write_frames
 from support.synthetic_rows import write_json, write_jsonl
 from support.synthetic_spec import (
     ALOHA_JOINTS,
@@ -64,7 +65,14 @@ __all__ = [
     "write_video",
 ]
 
-_WRITERS = {"v1.6": write_v1, "hybrid": write_hybrid, "v2.0": write_v2, "v2.1": write_v2, "v3.0": write_v3}
+_WRITERS = {
+    "v1.6": write_v1,
+    "hybrid": write_hybrid,
+    "v2.0": write_v2,
+    "v2.1": write_v2,
+    "v3.0": write_v3,
+    "frames": write_frames,
+}
 
 
 def write_dataset(root: Path, **options: Any) -> SyntheticDataset:

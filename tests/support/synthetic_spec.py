@@ -58,7 +58,8 @@ class SyntheticDataset:
     """Everything that `write_dataset` can be asked for.
 
     Attributes:
-        version: "hybrid" is the ALOHA guide's tree, which no LeRobot release wrote; "v1.6" the Hub's tree of 2024.
+        version: "hybrid" is the ALOHA guide's tree, which no LeRobot release wrote; "v1.6" the Hub's tree of 2024;
+            "frames" images beside rows.
         lengths: Frames of each episode.
         cameras: Short names; the feature key is "observation.images." + name, the barcode carries the position.
         tasks: One string for all, or one entry an episode: a string, or several that share its frames evenly, in order.
@@ -79,9 +80,10 @@ class SyntheticDataset:
         rows_per_data_file: v3.0: data files are cut every so many rows instead, through episodes.
         video_lead_frames: v3.0, by camera: frames of no episode (barcode: `NO_EPISODE`) at the start of every mp4.
         num_shards: v1.6 and hybrid: parquet files, cut evenly by rows as the Hub does, through episodes.
+        rows_as: frames: the kind of file that holds rows.
     """
 
-    version: Literal["v2.1", "v2.0", "v3.0", "v1.6", "hybrid"] = "v2.1"
+    version: Literal["v2.1", "v2.0", "v3.0", "v1.6", "hybrid", "frames"] = "v2.1"
     lengths: Sequence[int] = (20, 13, 16)
     fps: Fraction | int = 50
     cameras: Sequence[str] = ("top",)
@@ -105,6 +107,7 @@ class SyntheticDataset:
     rows_per_data_file: int | None = None
     video_lead_frames: Mapping[str, int] = field(default_factory=dict)
     num_shards: int = 1
+    rows_as: Literal["csv", "parquet"] = "csv"
 
     def __post_init__(self) -> None:
         if not isinstance(self.tasks, str) and len(self.tasks) != len(self.lengths):

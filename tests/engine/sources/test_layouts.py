@@ -11,6 +11,7 @@ from conftest import LOCAL, REPOSITORY, convert_here, files_of, read_meta, recip
 from millrace.engine.convert import convert
 from millrace.engine.errors import DatasetError, UnknownLayout
 from millrace.engine.sources import Clip, ImageColumn, open_source
+from millrace.engine.sources.frame_folder import ImageFolder
 from support.synthetic import DEFAULT_TASK, SyntheticVideo, replace_with_lfs_pointer, write_dataset
 from support.synthetic_check import assert_converted
 
@@ -44,6 +45,8 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "the guide's tree": {"version": "hybrid"},
     "the guide's tree, rows cut through episodes": {"version": "hybrid", "num_shards": 3},
     "the guide's tree, images in parquet": {"version": "hybrid", "images_as": "image"},
+    "frames beside CSV files": {"version": "frames", "cameras": ("top", "wrist")},
+    "frames beside parquet files": {"version": "frames", "rows_as": "parquet"},
 }
 Make = Callable[..., Path]
 
@@ -68,7 +71,8 @@ def test_every_layout_gives_the_same_episodes(layout: str, make: Make) -> None:
     for episode in source.episodes:
         assert set(episode.clips) == set(source.cameras)
         assert all(clip.num_frames == episode.num_frames for clip in episode.clips.values())
-        assert all(isinstance(clip, ImageColumn if "images" in layout else Clip) for clip in episode.clips.values())
+        kind = ImageFolder if "frames beside" in layout else ImageColumn if "images" in layout else Clip
+        assert all(isinstance(clip, kind) for clip in episode.clips.values())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

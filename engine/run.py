@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,8 +125,11 @@ class _Run:
             ledger.vacate(episode.index)
         ledger.sync()
         self.watch.on_plan(plan, len(plan.episodes) - len(todo))
-        results = self.executor.run(todo, plan.job, self.folders) if todo else iter(())
-        failed = [failure for result in results if (failure := self._take(result, ledger))]
+        failed = []
+        if todo:
+            # Workers end before an error leads out of the folder that they write to.
+            with closing(self.executor.run(todo, plan.job, self.folders)) as results:
+                failed = [failure for result in results if (failure := self._take(result, ledger))]
         again = self._retry(failed, plan, self.folders)
         failures = [failure for result in again if (failure := self._take(result, ledger))]
         for failure in failures:

@@ -7,7 +7,7 @@ that makes the same bytes: the GPU or its driver may be the cause.
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, Literal
@@ -90,7 +90,7 @@ class ActorExecutor:
 
     workers: Workers
 
-    def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Iterator[EpisodeResult]:
+    def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Generator[EpisodeResult, None, None]:
         """Yield each result as it comes. If no GPU is left, CPU workers do the rest, with the same bytes.
 
         Raises:

@@ -24,13 +24,13 @@ def _quotas(root: Path) -> Iterator[float]:
 
 def available_memory(root: Path = Path("/")) -> int:
     """Bytes of memory that processes may still take; root: where /proc and /sys are, "/" but in tests."""
-    free = _meminfo(root / "proc/meminfo", "MemAvailable")
+    free = _meminfo(root / "proc/meminfo", "MemAvailable") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([free, *(left for folder in _groups(root, "memory") if (left := _room(folder)) is not None)])
 
 
-def _meminfo(path: Path, field: str) -> int:
-    lines = path.read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
+def _meminfo(path: Path, field: str) -> int | None:
+    """Bytes of a field; None where there is no such file, as on macOS."""
+    return next((int(line.split()[1]) << 10 for line in _lines(path) if line.startswith(f"{field}:")), None)
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """How an executor is used, whatever runs the episodes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ class Executor(Protocol):
     episode that crashes `MAX_CRASHES` workers as failed. It leaves no process behind, however the iteration ends.
     """
 
-    def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Iterator[EpisodeResult]:
+    def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Generator[EpisodeResult, None, None]:
         """Yield the result of each episode, in any order."""
 
     def __str__(self) -> str:

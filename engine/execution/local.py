@@ -9,8 +9,8 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
@@ -25,6 +25,7 @@ from millrace.engine.execution.episode_worker import EpisodeWorker, schedule_key
 from millrace.engine.execution.executor import Folders
 from millrace.engine.planning import EpisodePlan, Job
 from millrace.engine.sources import RowReader
+from millrace.engine.sources.access import system_reason
 from millrace.engine.video.gpu.isolation import describe_end
 
 # A worker has the next episode at hand as it ends one.
@@ -35,7 +36,7 @@ CODE = """
 import sys
 sys.path[:] = {path!r}
 from millrace.engine.execution.local import serve_worker
-serve_worker({handle})
+serve_worker({handles})
 """
 
 
@@ -43,7 +44,7 @@ serve_worker({handle})
 class InlineExecutor:
     """Converts one episode after the other in this process, for debugging."""
 
-    def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Iterator[EpisodeResult]:
+    def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Generator[EpisodeResult, None, None]:
         """Yield the results in the plans' order; a codec that crashes ends this process."""
         reader = RowReader()
         for plan in plans:
@@ -59,7 +60,7 @@ class LocalExecutor:
 
     num_workers: int
 
-    def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Iterator[EpisodeResult]:
+    def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Generator[EpisodeResult, None, None]:
         """Yield each result as it comes.
 
         Raises:
@@ -86,14 +87,26 @@ class _Crew:
 
     def __init__(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> None:
         self.waiting = deque(plans)
-        self.job = pickle.dumps((job, folders))
+        # Of no name: it goes with the processes. Through a connection, each would have to start before the next.
+        self.job = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
+        pickle.dump((job, folders), self.job)
+        self.job.flush()
         self.processes: dict[Connection, _Process] = {}
         self.num_failed_starts = 0
 
     def start(self, num_workers: int) -> None:
-        """Start worker processes; they are given work once they are ready."""
+        """Start worker processes, or as many as the system allows; they are given work once they are ready.
+
+        Raises:
+            WorkersFailed: there is none.
+        """
         for _ in range(num_workers):
-            process = _Process(self.job)
+            try:
+                process = _Process(self.job.fileno())
+            except OSError as error:
+                if self.processes:
+                    return
+                raise WorkersFailed(f"no worker process can be started ({system_reason(error)})") from error
             self.processes[process.connection] = process
 
     def results(self) -> Iterator[EpisodeResult]:
@@ -135,36 +148,38 @@ class _Crew:
         """End all processes, whatever they do."""
         for process in self.processes.values():
             process.stop()
+        self.job.close()
 
 
 class _Process:
     """A worker process, the connection to it, and the episodes that it was given and has not finished."""
 
-    def __init__(self, job: bytes) -> None:
+    def __init__(self, job: int) -> None:
+        """Start a process; job: the handle of a file that holds the pickled job and folders."""
         self.given: deque[EpisodePlan] = deque()
         self.is_ready = False
-        # Libraries' messages would break into the progress bar; those of a process that cannot start are shown.
-        self.output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
-        ours, theirs = socket.socketpair()
-        with theirs:
+        with ExitStack() as on_failure:
+            # Libraries' messages would break into the progress bar; those of a process that cannot start are shown.
+            self.output = on_failure.enter_context(tempfile.TemporaryFile())
+            ours, theirs = map(on_failure.enter_context, socket.socketpair())
+            handles = theirs.fileno(), job
+            code = CODE.format(path=sys.path, handles=", ".join(map(str, handles)))
             self.process = subprocess.Popen(
-                [sys.executable, "-c", CODE.format(path=sys.path, handle=theirs.fileno())],
+                [sys.executable, "-c", code],
                 stdin=subprocess.DEVNULL,
                 stdout=self.output,
                 stderr=self.output,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=handles,
             )
-        self.connection = Connection(ours.detach())
-        self._send(job)
+            theirs.close()
+            self.connection = Connection(ours.detach())
+            on_failure.pop_all()
 
     def give(self, plan: EpisodePlan) -> None:
         """Hand over an episode."""
         self.given.append(plan)
-        self._send(pickle.dumps(plan))
-
-    def _send(self, message: bytes) -> None:
         with suppress(OSError):  # of a process that has ended, which is seen when it is heard
-            self.connection.send_bytes(message)
+            self.connection.send_bytes(pickle.dumps(plan))
 
     def stop(self) -> str:
         """Kill the process if it has not ended; says how it ended."""
@@ -176,12 +191,13 @@ class _Process:
             return describe_end(status, output.read())
 
 
-def serve_worker(handle: int) -> None:
-    """Run in a worker process: convert what comes through the connection until that ends."""
+def serve_worker(handle: int, job: int) -> None:
+    """Run in a worker process: convert what comes through the connection until that ends; job: see `_Process`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C comes to the driver, too, which ends this
     connection = Connection(handle)
-    job, folders = pickle.loads(connection.recv_bytes())
-    worker = EpisodeWorker(job, folders.out, folders.scratch)
+    # Processes share the handle's position.
+    converted, folders = pickle.loads(os.pread(job, os.fstat(job).st_size, 0))
+    worker = EpisodeWorker(converted, folders.out, folders.scratch)
     plans: SimpleQueue[EpisodePlan] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, plans), daemon=True).start()
     connection.send_bytes(b"ready")

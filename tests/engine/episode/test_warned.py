@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def test_warnings_are_the_same_after_a_stop_and_in_whatever_order_workers_end(
     class Reversed(InlineExecutor):
         """An executor whose workers end in the opposite order."""
 
-        def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Iterator[EpisodeResult]:
+        def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Generator[EpisodeResult, None, None]:
             yield from reversed(list(super().run(plans, job, folders)))
 
     out = tmp_path / "out"

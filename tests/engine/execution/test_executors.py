@@ -1,5 +1,6 @@
 """The contract of executors: each makes the same bytes, survives its workers' crashes, and leaves nothing behind."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from conftest import REPOSITORY, files_of, recipe_for, video_path
-from millrace.engine.convert import plan_conversion
+from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.errors import FaultCode, WorkersFailed
 from millrace.engine.execution import local
@@ -133,6 +134,29 @@ def test_an_abandoned_run_ends_its_workers(plan: ConversionPlan, tmp_path: Path)
     assert not _children()
 
 
+def test_no_worker_outlives_an_error_of_the_run(source: Path, tmp_path: Path) -> None:
+    def stop(result: EpisodeResult) -> None:
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop") as caught:
+        convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=Workers(2), on_result=stop)
+    assert not _children(), f"while {caught} holds the frames of the run"
+    assert [path.name for path in (tmp_path / "out/.millrace").glob("run-*")] == []
+
+
+def test_a_system_that_allows_no_process_is_told(
+    plan: ConversionPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    with pytest.raises(WorkersFailed, match=r"no worker process can be started \(Resource temporarily unavailable"):
+        converted(LocalExecutor(2), plan, tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def _children() -> list[str]:
     """This process's children that convert."""
     command = ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "pid=,args="]
@@ -182,7 +206,7 @@ def test_a_worker_loads_neither_ray_nor_torch_nor_pandas(plan: ConversionPlan, t
 def test_workers_that_cannot_start_are_told_with_their_reason(
     plan: ConversionPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "CODE", "import no_such_module # {path!r} {handle}")
+    monkeypatch.setattr(local, "CODE", "import no_such_module # {path!r} {handles}")
     with pytest.raises(WorkersFailed, match=r"ModuleNotFoundError: No module named 'no_such_module'"):
         converted(LocalExecutor(2), plan, tmp_path)
     assert not _children()

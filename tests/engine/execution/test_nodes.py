@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def test_a_file_that_only_a_worker_misses_is_converted_by_the_driver(
     class Blind(InlineExecutor):
         """An executor whose workers do not see the rows of episode 1."""
 
-        def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Iterator[EpisodeResult]:
+        def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Generator[EpisodeResult, None, None]:
             for result in super().run(plans, job, folders):
                 yield _missing(result) if result.index == 1 else result
 

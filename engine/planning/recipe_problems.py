@@ -8,8 +8,8 @@ from millrace.embodiments.messages import Setting, quote_words, render
 from millrace.engine.errors import RecipeError, RecipeProblems
 from millrace.engine.planning.recipe import Recipe
 
-# Keys of a source that `Recipe.single` calls otherwise, as the recipe has a setting of that name.
-KEYS = {"source_fps": "fps"}
+# Keys of a source or of a pipeline that Python calls otherwise.
+KEYS = {"source_fps": "fps", "num": "workers"}
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

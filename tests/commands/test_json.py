@@ -52,7 +52,9 @@ def test_failed_episodes_are_listed(source: Path, tmp_path: Path, capsys: Any) -
     assert failed["reason"] == f"no video at {path}; to do without this camera, pass --camera -top"
     assert failed["reason"] in error["message"]
     code, summary, _ = run(capsys, "convert", source, tmp_path / "out", *FLAGS, "--skip-bad")
-    assert (code, summary["quarantined"]) == (0, [failed])
+    (skipped,) = summary["quarantined"]
+    assert (code, skipped["episode"]) == (0, 1)
+    assert skipped["reason"].endswith("; to do without this camera, pass --camera -top")
 
 
 @pytest.mark.parametrize(

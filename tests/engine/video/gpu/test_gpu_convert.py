@@ -149,7 +149,7 @@ def test_a_dry_run_says_that_another_device_began(aloha: Path, tmp_path: Path) -
 def test_a_pipeline_says_which_share_of_a_gpu_its_workers_take(aloha: Path, tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text(f"convert: {{recipe: {{sources: [{{path: {aloha}, map: aloha_to_gr1}}]}}, out: out, gpu_share: 2}}")
-    with pytest.raises(RecipeProblems, match="gpu_share: takes a part of a GPU, above 0 and at most 1, not 2"):
+    with pytest.raises(RecipeProblems, match="gpu_share takes a part of a GPU, above 0 and at most 1, not 2"):
         read_steps(PipelineFile(path))
 
 

@@ -100,19 +100,3 @@ def test_a_choice_of_the_cpu_says_what_the_gpus_cannot_do() -> None:
     assert choose_for_new([b200(), hung], "auto", ["h264"], Workers()).why_cpu == told
     bare = GpuReport(node="node9", missing=(hardware.NO_DEVICE,))
     assert choose_for_new([bare], "auto", ["h264"], Workers()).why_cpu is None, "there is none to speak of"
-
-
-def test_every_node_of_a_cluster_is_asked() -> None:
-    """A GPU that is there in name only is found out."""
-    import ray
-
-    from millrace.engine.execution.cluster import probe_nodes
-    from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS
-
-    ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        (report,) = probe_nodes(DEFAULT_SETTINGS, gpu_share=0.5)
-    finally:
-        ray.shutdown()
-    assert report.has_gpu, "Ray says so, and workers would go there"
-    assert (report.card is None) == bool(report.missing)

@@ -101,17 +101,30 @@ def test_a_probe_that_fails_says_why_and_so_does_a_run_that_uses_no_gpu(
     assert f"videos are converted on the CPU: the GPU of {report.node}: {report.failed}" in notes
 
 
+@pytest.fixture(scope="module")
+def named_gpu() -> Iterator[None]:
+    """A Ray that is told of a GPU; after the tests above, which each start another."""
+    ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.usefixtures("named_gpu")
+def test_every_node_of_a_cluster_is_asked() -> None:
+    """A GPU that is there in name only is found out."""
+    (report,) = probe_nodes(DEFAULT_SETTINGS, gpu_share=0.5)
+    assert report.has_gpu, "Ray says so, and workers would go there"
+    assert (report.card is None) == bool(report.missing)
+
+
+@pytest.mark.usefixtures("named_gpu")
 def test_what_asks_a_node_leaves_no_process_there() -> None:
     def own_number() -> int:
         return os.getpid()
 
-    ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        for num_gpus in (0, 0.5):
-            number = ray.get(ask_node(alive_nodes()[0], own_number, num_gpus=num_gpus))
-            assert has_ended(number, within_seconds=10)
-    finally:
-        ray.shutdown()
+    for num_gpus in (0, 0.5):
+        number = ray.get(ask_node(alive_nodes()[0], own_number, num_gpus=num_gpus))
+        assert has_ended(number, within_seconds=10)
 
 
 def has_ended(process: int, *, within_seconds: float) -> bool:

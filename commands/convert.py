@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag, name_flag, option
+from millrace.commands.flags import name_flag
 from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
 from millrace.engine.convert import convert, estimate
@@ -19,6 +19,7 @@ from millrace.engine.planning.recipe import Recipe, is_share
 from millrace.engine.planning.recipe_file import read_recipe
 from millrace.engine.run import Rerun
 from millrace.engine.video.backends import GPU_SHARE, Device
+from millrace.train.flags import Flag, option
 
 REQUIRED_WITHOUT_RECIPE = "(required without --recipe)"
 # Flags for all sources; None: the recipe's value.

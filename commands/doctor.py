@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag
 from millrace.commands.tables import make_table
 from millrace.engine.about import describe_tested, untested_versions
 from millrace.engine.execution.diagnosis import Diagnosis, diagnose_nodes
 from millrace.engine.text import printable
 from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decode_stage
+from millrace.train.flags import Flag
 
 ON_CPU = {**dict.fromkeys(map(decode_stage, CODECS), "libavcodec"), RESIZE: "libavfilter", ENCODE: "libx264"}
 NOT_INSTALLED = "not installed"

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -13,16 +13,15 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from tyro.conf import UseAppendAction, arg
+from tyro.conf import arg
 
-from millrace.commands.flags import Flag
 from millrace.commands.progress import show_stages
-from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.engine.sources.selection import parse_selection
 from millrace.engine.text import printable
 from millrace.train.checkpoint import list_checkpoints
 from millrace.train.errors import SettingsError
-from millrace.train.evaluate_settings import EvaluateSettings, ServerAddress
+from millrace.train.evaluate_settings import EvaluateFlags, EvaluateSettings, ServerAddress
+from millrace.train.flags import Flag
 from millrace.train.training_dataset import TrainingDataset
 
 if TYPE_CHECKING:  # which import ray
@@ -32,8 +31,8 @@ if TYPE_CHECKING:  # which import ray
     from millrace.train.scores import Evaluation, Score
 
 
-@dataclass(frozen=True)
-class Evaluate:
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(EvaluateFlags):
     """Score checkpoints on held-out episodes, open loop: predicted actions against recorded ones.
 
     A low error does not prove that a robot would succeed; a high one, or one above that of holding still, shows that
@@ -50,28 +49,12 @@ class Evaluate:
     """Checkpoints, or a run's folder for all that it has, and last the folder of a GR00T dataset."""
     server: Annotated[str | None, arg(metavar="HOST:PORT")] = None
     """Score the model in a running GR00T server instead."""
-    timeout: Annotated[float, arg(metavar="SECONDS")] = 60.0
-    """Longest wait for a server's answer."""
-    use_sim_policy_wrapper: Flag = False
-    """That server was started with this flag."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
     """Some episodes only: A:B, or a list such as 0,3,10:20."""
-    horizon: Annotated[int | None, arg(metavar="STEPS")] = None
-    """Steps used of each predicted chunk before the next is predicted; by default all."""
-    embodiment_tag: EmbodimentTag | None = None
-    """The robot, as GR00T calls it; by default as the checkpoint was finetuned."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     """Write all errors, by checkpoint, episode and joint group."""
     plots: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Draw a PNG of each episode."""
-    num_gpus: int = 1
-    """Policies at a time, a GPU each; 0 evaluates in this process."""
-    address: Annotated[str | None, arg(metavar="ADDRESS")] = None
-    """A running Ray cluster, for example "auto"; by default a Ray of this machine."""
-    cpu: Flag = False
-    """On CPUs; --num-gpus then counts processes."""
-    import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
-    """A Python file that every worker imports first, such as a model type of your own; may be given again."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -118,20 +101,12 @@ class Evaluate:
             episodes = parse_selection(self.episodes) if self.episodes else []
         except ValueError as error:
             raise SettingsError(f"--episodes: {error}") from error
-        return EvaluateSettings(
-            dataset=Path(dataset),
-            checkpoints=tuple(named),
-            server=ServerAddress.parse(self.server) if self.server else None,
-            episodes=tuple(episodes),
-            horizon=self.horizon,
-            embodiment_tag=self.embodiment_tag,
-            num_gpus=self.num_gpus,
-            address=self.address,
-            cpu=self.cpu,
-            import_module=self.import_module,
-            timeout_seconds=self.timeout,
-            wrapped=self.use_sim_policy_wrapper,
-        ).absolute()
+        flags = {field.name: getattr(self, field.name) for field in fields(EvaluateFlags)}
+        server = ServerAddress.parse(self.server) if self.server else None
+        settings = EvaluateSettings(
+            dataset=Path(dataset), checkpoints=tuple(named), server=server, episodes=tuple(episodes), **flags
+        )
+        return settings.absolute()
 
     @contextmanager
     def _quiet(self) -> Iterator[TextIO]:

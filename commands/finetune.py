@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag
 from millrace.commands.progress import show_stages
+from millrace.train.flags import Flag
 from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
 

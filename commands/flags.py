@@ -1,10 +1,6 @@
-"""Types of flags that commands share, and settings in messages as flags."""
+"""Settings in messages as flags."""
 
 from collections.abc import Mapping
-from typing import Annotated
-
-import tyro
-from tyro.conf import arg
 
 from millrace.embodiments.messages import Setting, quote_words, render
 from millrace.engine.text import printable
@@ -14,17 +10,7 @@ FLAGS = {
     "num": "workers",
     "only_cameras": "cameras",
     "scratch": "temp",
-    "timeout_seconds": "timeout",
-    "wrapped": "use_sim_policy_wrapper",
 }
-
-Flag = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
-"""A switch, off unless named: --deep, without --no-deep."""
-
-
-def option(metavar: str) -> object:
-    """An optional flag; its help says in words what the default is, not "(default: None)"."""
-    return arg(metavar=metavar, help_behavior_hint="")
 
 
 def write_flag(setting: Setting) -> str:

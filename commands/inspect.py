@@ -9,12 +9,12 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag
 from millrace.commands.inspection_text import print_inspection
 from millrace.commands.progress import show_stages
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
 from millrace.engine.text import printable
+from millrace.train.flags import Flag
 
 
 @dataclass(frozen=True)

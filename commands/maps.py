@@ -8,11 +8,11 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag
 from millrace.commands.tables import make_table
 from millrace.embodiments import load_map, map_names
 from millrace.embodiments.mapping import MAPS
 from millrace.engine.errors import RecipeError
+from millrace.train.flags import Flag
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag
 from millrace.commands.pipeline_file import PipelineFile
 from millrace.commands.pipeline_steps import read_steps
 from millrace.engine.hub.calls import HubName
 from millrace.engine.output.upload import check_token
 from millrace.engine.text import printable
+from millrace.train.flags import Flag
 from millrace.train.groot import require_groot
 from millrace.train.pipeline import review_steps, run_steps
 

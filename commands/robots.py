@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag
 from millrace.commands.tables import make_table
 from millrace.embodiments import VECTORS, is_path, load_robot, robot_names
 from millrace.engine.drafting.draft_robot import draft_robot
@@ -20,6 +19,7 @@ from millrace.engine.planning.next_step import convert_command
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.sources import locate_source, open_source, why_unwritable
 from millrace.engine.text import printable
+from millrace.train.flags import Flag
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import tyro
 from rich.filesize import decimal
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag
 from millrace.engine.output.upload import upload_folder
 from millrace.engine.text import format_count
+from millrace.train.flags import Flag
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import Flag
 from millrace.commands.progress import show_stages
 from millrace.engine.validate import VideoBackend, format_report, to_json, validate
+from millrace.train.flags import Flag
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,14 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import UseAppendAction, arg
 
 from millrace.embodiments import Message, Setting
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.errors import SettingsError
+from millrace.train.flags import Flag
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,29 @@ class ServerAddress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
+class EvaluateFlags:
+    """The settings of an evaluation that are flags as they stand."""
+
+    horizon: Annotated[int | None, arg(metavar="STEPS")] = None
+    """Steps used of each predicted chunk before the next is predicted; by default all."""
+    embodiment_tag: EmbodimentTag | None = None
+    """The robot, as GR00T calls it; by default as the checkpoint was finetuned."""
+    num_gpus: int = 1
+    """Policies at a time, a GPU each; 0 evaluates in this process."""
+    address: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    """A running Ray cluster, for example "auto"; by default a Ray of this machine."""
+    cpu: Flag = False
+    """On CPUs; --num-gpus then counts processes."""
+    import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
+    """A Python file that every worker imports first, such as a model type of your own; may be given again."""
+    timeout: Annotated[float, arg(metavar="SECONDS")] = 60.0
+    """Longest wait for a server's answer."""
+    use_sim_policy_wrapper: Flag = False
+    """That server was started with this flag."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(EvaluateFlags):
     """An open-loop evaluation.
 
     Args:
@@ -42,14 +68,6 @@ class EvaluateSettings:
         checkpoints: Folders, or names on the Hub; none with a server.
         server: A running GR00T server; None to load checkpoints.
         episodes: Slices and indices of episodes; none for all.
-        horizon: Steps taken of each predicted chunk; None for all.
-        embodiment_tag: None for that of the finetuning.
-        num_gpus: Policies at a time, a GPU each; 0 evaluates in this process.
-        address: A running Ray cluster.
-        cpu: On CPUs.
-        import_module: Python files that are imported first.
-        timeout_seconds: Longest wait for a server's answer.
-        wrapped: The server takes observations as simulators give them.
 
     Raises:
         SettingsError: a setting contradicts another, or its value means nothing.
@@ -59,14 +77,6 @@ class EvaluateSettings:
     checkpoints: tuple[str, ...] = ()
     server: ServerAddress | None = None
     episodes: tuple[slice | int, ...] = ()
-    horizon: int | None = None
-    embodiment_tag: EmbodimentTag | None = None
-    num_gpus: int = 1
-    address: str | None = None
-    cpu: bool = False
-    import_module: tuple[Path, ...] = ()
-    timeout_seconds: float = 60.0
-    wrapped: bool = False
 
     def __post_init__(self) -> None:
         if self.server is None and not self.checkpoints:
@@ -75,16 +85,16 @@ class EvaluateSettings:
         if self.server is not None and self.checkpoints:
             advice = " evaluates what the server holds: name the dataset alone"
             raise SettingsError(Message(Setting("server"), advice))
-        if self.server is None and self.wrapped:
+        if self.server is None and self.use_sim_policy_wrapper:
             problem = " tells how a server was started: it goes with "
-            raise SettingsError(Message(Setting("wrapped", True), problem, Setting("server")))
+            raise SettingsError(Message(Setting("use_sim_policy_wrapper", True), problem, Setting("server")))
         if self.horizon is not None and self.horizon < 1:
             horizon = Setting("horizon", self.horizon)
             raise SettingsError(Message(horizon, ": at least one step of each chunk is compared"))
         if self.num_gpus < 0:
             raise SettingsError(Message(Setting("num_gpus", self.num_gpus), ": must be at least 0"))
-        if not self.timeout_seconds > 0:
-            timeout = Setting("timeout_seconds", self.timeout_seconds)
+        if not self.timeout > 0:
+            timeout = Setting("timeout", self.timeout)
             raise SettingsError(Message(timeout, ": must be above 0 seconds"))
 
     def absolute(self) -> "EvaluateSettings":

@@ -3,10 +3,15 @@
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import UseAppendAction, arg
 
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import SettingsError
+from millrace.train.flags import Flag
 from millrace.train.framings import read_framings
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
@@ -14,25 +19,22 @@ DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSettings:
-    """GR00T's inference server.
+    """Settings of GR00T's inference server."""
 
-    Args:
-        checkpoint: Its folder, or its name on the Hub.
-        embodiment_tag: None for that of the finetuning.
-        host: Address to listen on.
-        port: Port to listen on.
-        device: Where the model runs.
-        use_sim_policy_wrapper: Take and give what GR00T's simulators speak.
-        import_module: Python files that are imported first.
-    """
-
-    checkpoint: str
+    checkpoint: Annotated[str, tyro.conf.Positional, arg(metavar="CHECKPOINT")]
+    """Folder of the checkpoint, or a model's name on the Hugging Face Hub."""
+    use_sim_policy_wrapper: Flag = False
+    """Take observations and give actions as GR00T's simulators do."""
     embodiment_tag: EmbodimentTag | None = None
-    host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-    device: str = "cuda"
-    use_sim_policy_wrapper: bool = False
-    import_module: tuple[Path, ...] = ()
+    """The robot, as GR00T calls it; by default as the checkpoint was finetuned."""
+    host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets every machine of the network in."""
+    port: Annotated[int, arg(metavar="PORT")] = DEFAULT_PORT
+    """Port to listen on."""
+    device: Annotated[str, arg(metavar="DEVICE")] = "cuda"
+    """Where the model runs: cuda, cuda:1, or cpu."""
+    import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
+    """A Python file to import first, such as a model type of your own; may be given again."""
 
     def tag(self) -> tuple[str, tuple[str, ...]]:
         """The tag to serve under, as it stands in files, and what to know of that.

@@ -54,7 +54,8 @@ def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy
         from millrace.train.groot.client import ServerPolicy
 
         assert settings.server is not None, "a checkpoint is evaluated under a tag"
-        return ServerPolicy(settings.server, timeout_seconds=settings.timeout_seconds, wrapped=settings.wrapped)
+        wrapped = settings.use_sim_policy_wrapper
+        return ServerPolicy(settings.server, timeout_seconds=settings.timeout, wrapped=wrapped)
     from millrace.train.groot.policy import CheckpointPolicy
 
     return CheckpointPolicy(contender.name, contender.tag, cpu=settings.cpu)

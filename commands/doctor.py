@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from rich.console import Console
-from rich.markup import escape
 from tyro.conf import arg
 
-from millrace.commands.tables import make_table
+from millrace.commands.tables import make_table, print_line
 from millrace.engine.about import describe_tested, untested_versions
 from millrace.engine.execution.diagnosis import Diagnosis, diagnose_nodes
-from millrace.engine.text import printable
 from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decode_stage
 from millrace.train.flags import Flag
 
@@ -53,11 +51,11 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     """Print a table for each node, what it lacks, and what --device auto chooses."""
     for report in diagnosis.nodes:
         for line in _describe_node(report):
-            console.print(escape(printable(line)), soft_wrap=True, highlight=False)
+            print_line(line, console)
         stages = ((stage, _describe_stage(report, stage), on_cpu) for stage, on_cpu in ON_CPU.items())
         console.print(make_table(("stage", "on the GPU", "on the CPU"), stages))
     libraries = ", ".join(f"{name} {version}" for name, version in diagnosis.libraries.items())
-    console.print(f"libx264 {diagnosis.x264 or NOT_INSTALLED}, {libraries}", soft_wrap=True, highlight=False)
+    print_line(f"libx264 {diagnosis.x264 or NOT_INSTALLED}, {libraries}", console)
     rows = ((choice.codec, choice.decode, choice.resize, choice.encoder) for choice in diagnosis.auto)
     console.print(make_table(("--device auto, sources in", "decode", "resize", "encode"), rows))
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import tyro
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
+from millrace.commands.tables import print_line, safe
 from millrace.engine.sources.selection import parse_selection
-from millrace.engine.text import printable
+from millrace.engine.text import format_count, printable
 from millrace.train.checkpoint import list_checkpoints
 from millrace.train.errors import SettingsError
 from millrace.train.evaluate_settings import EvaluateFlags, EvaluateSettings, ServerAddress
@@ -129,20 +129,18 @@ def print_evaluation(evaluation: "Evaluation", console: Console) -> None:
     """Print the best checkpoint's errors by joint group, and all checkpoints where there are several."""
     best = next(one for one in evaluation.checkpoints if one.checkpoint == evaluation.best)
     num_steps = sum(episode.num_steps for episode in best.episodes)
-    write = console.print
     if len(evaluation.checkpoints) > 1:
         names = ("/".join(Path(one.checkpoint).parts[-2:]) for one in evaluation.checkpoints)
-        write(_table("checkpoint", zip(names, (one.total for one in evaluation.checkpoints), strict=True)))
-        write(f"best: {escape(best.checkpoint)}", soft_wrap=True, highlight=False)
+        console.print(_table("checkpoint", zip(names, (one.total for one in evaluation.checkpoints), strict=True)))
+        print_line(f"best: {best.checkpoint}", console)
     else:
-        write(escape(best.checkpoint), soft_wrap=True, highlight=False)
-    write(_table("action", [*best.groups.items(), ("all", best.total)]))
-    episodes = "1 episode" if len(best.episodes) == 1 else f"{len(best.episodes)} episodes"
-    of = f"{episodes}, {num_steps} steps, {evaluation.horizon} of each chunk"
-    write(f"{of}; units of the data, squared for MSE", soft_wrap=True, highlight=False)
+        print_line(best.checkpoint, console)
+    console.print(_table("action", [*best.groups.items(), ("all", best.total)]))
+    of = f"{format_count(len(best.episodes), 'episode')}, {num_steps} steps, {evaluation.horizon} of each chunk"
+    print_line(f"{of}; units of the data, squared for MSE", console)
     share = best.total.against_hold
     if share is not None and share >= 1:
-        write("warning: no better than holding still", soft_wrap=True, highlight=False)
+        print_line("warning: no better than holding still", console)
 
 
 def _table(title: str, rows: "Iterable[tuple[str, Score]]") -> Table:
@@ -151,7 +149,7 @@ def _table(title: str, rows: "Iterable[tuple[str, Score]]") -> Table:
     for name in ("MSE", "MAE", "MSE holding still", "MAE holding still"):
         table.add_column(name, justify="right")
     for name, score in rows:
-        table.add_row(escape(name), *map(_number, (score.mse, score.mae, score.hold_mse, score.hold_mae)))
+        table.add_row(safe(name), *map(_number, (score.mse, score.mae, score.hold_mse, score.hold_mae)))
     return table
 
 

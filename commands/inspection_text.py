@@ -4,13 +4,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 
-from rich import box
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.table import Table
 
-from millrace.commands.flags import show
+from millrace.commands.tables import make_fact_table, make_table, print_line, safe
+from millrace.embodiments import Message
 from millrace.engine.inspection.facts import CameraFacts, Inspection
 from millrace.engine.inspection.findings import SEVERITIES, Finding
 from millrace.engine.planning.binding import BOOKKEEPING
@@ -36,43 +35,44 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     _print_findings(inspection, console)
     if num_errors := sum(finding.severity == "error" for finding in inspection.findings):
         advice = "convert names the episodes that fail; --skip-bad finishes without them"
-        _print_line(f"{format_count(num_errors, 'error')} first: fix the dataset, or go on: {advice}", console)
+        print_line(f"{format_count(num_errors, 'error')} first: fix the dataset, or go on: {advice}", console)
     for number, command in enumerate(inspection.robot.commands):
-        _print_line(f"then: {_safe(command)}" if number else f"\nnext: {_safe(command)}", console)
+        if not number:
+            console.print()
+        print_line(Message("then: " if number else "next: ", command), console)
     if len(inspection.robot.maps) > 1:
-        _print_line(f"maps from '{inspection.robot.name}': {', '.join(inspection.robot.maps)}", console)
+        print_line(f"maps from '{inspection.robot.name}': {', '.join(inspection.robot.maps)}", console)
 
 
 def _print_unopened(inspection: Inspection, console: Console) -> None:
     """Print what a folder holds that cannot be opened as a dataset, and why it cannot."""
-    table = _table(show_header=False)
-    table.add_row("folder", _safe(inspection.root))
+    table = make_fact_table()
+    table.add_row("folder", safe(inspection.root))
     version = inspection.codebase_version
-    table.add_row(
-        "layout", _safe(inspection.layout) + ("" if version is None else f" (info.json says {_safe(version)})")
-    )
+    table.add_row("layout", safe(inspection.layout) + ("" if version is None else f" (info.json says {safe(version)})"))
     for facts in inspection.files:
-        table.add_row(_safe(facts.suffix), f"{facts.num_files:,} files, {decimal(facts.num_bytes)}")
+        table.add_row(safe(facts.suffix), f"{facts.num_files:,} files, {decimal(facts.num_bytes)}")
     if not inspection.files:
         table.add_row("files", "none")
     console.print(table)
     for finding in inspection.findings:
-        _print_line(_line(finding), console)
-    _print_line(f"\nnext: {_safe(inspection.next_step)}", console)
+        console.print(_line(finding), soft_wrap=True, highlight=False)
+    console.print()
+    print_line(Message("next: ", inspection.next_step), console)
 
 
 def _facts(inspection: Inspection) -> Table:
     assert inspection.fps is not None, "an opened dataset has a rate"
-    table = _table(show_header=False)
+    table = make_fact_table()
     shortest, longest = (frames / inspection.fps for frames in (inspection.shortest_frames, inspection.longest_frames))
     frames = f"{inspection.num_frames:,}, {_hours(inspection.duration_seconds)}"
     robot = inspection.robot
-    table.add_row("dataset", _safe(inspection.address or inspection.root))
-    table.add_row("layout", _safe(inspection.layout))
+    table.add_row("dataset", safe(inspection.address or inspection.root))
+    table.add_row("layout", safe(inspection.layout))
     sure = "" if robot.name is None else f" ({robot.confidence})"
-    table.add_row("robot", f"{_safe(robot.name or 'unknown')}: {_safe(robot.reason)}{sure}")
+    table.add_row("robot", f"{safe(robot.name or 'unknown')}: {safe(robot.reason)}{sure}")
     if inspection.robot_type is not None:
-        table.add_row("", f"(info.json says '{_safe(inspection.robot_type)}')")
+        table.add_row("", f"(info.json says '{safe(inspection.robot_type)}')")
     table.add_row("fps", f"{inspection.fps:.4g}")
     lengths = f"{shortest:.1f} s" if shortest == longest else f"{shortest:.1f} to {longest:.1f} s"
     table.add_row("episodes", f"{inspection.num_episodes:,}, of {lengths}")
@@ -82,7 +82,7 @@ def _facts(inspection: Inspection) -> Table:
         table.add_row("standing still", f"{inspection.motion.idle_share:.0%} of the frames")
     for number, task in enumerate(inspection.tasks[:MAX_TASKS]):
         episodes = f"{task.num_episodes:,} episode{'s' * (task.num_episodes != 1)}"
-        table.add_row("" if number else "tasks", f"{_safe(task.task)}  [dim]{episodes}[/]")
+        table.add_row("" if number else "tasks", f"{safe(task.task)}  [dim]{episodes}[/]")
     if len(inspection.tasks) > MAX_TASKS:
         table.add_row("", f"and {len(inspection.tasks) - MAX_TASKS:,} more tasks")
     if not inspection.tasks:
@@ -96,28 +96,23 @@ def _hours(seconds: float) -> str:
 
 
 def _cameras(cameras: Sequence[CameraFacts]) -> Table:
-    table = _table()
-    for heading in ("camera", "codec", "pixels", "size", "fps", "GOP", "range", "a frame"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for camera in cameras:
         size = None if camera.width is None else f"{camera.width}x{camera.height}"
         fps = None if camera.fps is None else f"{camera.fps:.4g}"
         num_bytes = None if camera.bytes_per_frame is None else decimal(round(camera.bytes_per_frame))
         values = (camera.codec, camera.pix_fmt, size, fps, camera.gop, camera.color_range, num_bytes)
-        table.add_row(_safe(camera.name), *("?" if value is None else _safe(value) for value in values))
-    return table
+        rows.append((camera.name, *("?" if value is None else str(value) for value in values)))
+    return make_table(("camera", "codec", "pixels", "size", "fps", "GOP", "range", "a frame"), rows)
 
 
 def _features(inspection: Inspection) -> Table:
-    table = _table()
-    for heading in ("column", "type", "shape", "names"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for feature in inspection.features:
         if feature.dtype not in CAMERAS and feature.name not in BOOKKEEPING:
-            shape = "x".join(map(str, feature.shape))
             names = join_names(list(feature.names or ()), MAX_NAMES)
-            table.add_row(_safe(feature.name), _safe(feature.dtype), shape, _safe(names))
-    return table
+            rows.append((feature.name, feature.dtype, "x".join(map(str, feature.shape)), names))
+    return make_table(("column", "type", "shape", "names"), rows)
 
 
 def _print_findings(inspection: Inspection, console: Console) -> None:
@@ -126,18 +121,19 @@ def _print_findings(inspection: Inspection, console: Console) -> None:
         by_code[finding.code].append(finding)
     for findings in by_code.values():
         for finding in findings[:MAX_OF_A_CODE]:
-            _print_line(_line(finding), console)
+            console.print(_line(finding), soft_wrap=True, highlight=False)
         if len(findings) > MAX_OF_A_CODE:
-            first = findings[0]
-            _print_line(f"{_head(first)}  and {len(findings) - MAX_OF_A_CODE:,} more of this kind", console)
-    _print_line(f"\n{_verdict(inspection)}", console)
+            more = f"{_head(findings[0])}  and {len(findings) - MAX_OF_A_CODE:,} more of this kind"
+            console.print(more, soft_wrap=True, highlight=False)
+    console.print()
+    print_line(_verdict(inspection), console)
 
 
 def _line(finding: Finding) -> str:
     episode = "" if finding.episode is None else f"episode {finding.episode}"
-    camera = "" if finding.camera is None else f"camera {_safe(finding.camera)}"
+    camera = "" if finding.camera is None else f"camera {safe(finding.camera)}"
     where = ", ".join(part for part in (episode, camera) if part)
-    return f"{_head(finding)}  {where}{': ' if where else ''}{_safe(finding.message)}"
+    return f"{_head(finding)}  {where}{': ' if where else ''}{safe(finding.message)}"
 
 
 def _head(finding: Finding) -> str:
@@ -153,20 +149,3 @@ def _verdict(inspection: Inspection) -> str:
         f"{', '.join(words) or 'nothing found'}; looked into {inspection.num_inspected:,} of "
         f"{inspection.num_episodes:,} episodes, and at frames of {inspection.num_watched:,}"
     )
-
-
-def _table(*, show_header: bool = True) -> Table:
-    table = Table(box=box.SIMPLE, show_header=show_header, pad_edge=False)
-    if not show_header:
-        table.add_column(no_wrap=True, style="bold")
-        table.add_column(overflow="fold")
-    return table
-
-
-def _print_line(text: str, console: Console) -> None:
-    console.print(text, soft_wrap=True, highlight=False)
-
-
-def _safe(text: object) -> str:
-    """Untrusted text in one line, without terminal commands or markup."""
-    return escape(show(text))

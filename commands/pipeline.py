@@ -6,14 +6,13 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from tyro.conf import arg
 
 from millrace.commands.pipeline_file import PipelineFile
 from millrace.commands.pipeline_steps import read_steps
+from millrace.commands.tables import print_line
 from millrace.engine.hub.calls import HubName
 from millrace.engine.output.upload import check_token
-from millrace.engine.text import printable
 from millrace.train.flags import Flag
 from millrace.train.groot import require_groot
 from millrace.train.pipeline import review_steps, run_steps
@@ -68,4 +67,4 @@ class Pipeline:
 
 
 def _tell(line: str) -> None:
-    Console().print(escape(printable(line)), soft_wrap=True, highlight=False)
+    print_line(line, Console())

@@ -8,14 +8,12 @@ from pathlib import Path
 from shlex import quote
 from time import perf_counter
 
-from rich import box
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from millrace.commands.flags import show
+from millrace.commands.tables import make_fact_table, make_table, print_line, safe
 from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import Quarantined
@@ -23,7 +21,7 @@ from millrace.engine.layout import CARD, QUARANTINE
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.summary import Estimate, Summary
-from millrace.engine.text import format_count, join_names, printable
+from millrace.engine.text import format_count, join_names
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -118,7 +116,7 @@ class ConversionProgress:
         return f"{before}{self.num_failed} failed" if self.num_failed else ""
 
     def _print(self, line: str) -> None:
-        self.console.print(escape(show(line)), soft_wrap=True, highlight=False)
+        print_line(line, self.console)
 
 
 @contextmanager
@@ -133,11 +131,11 @@ def show_stages(console: Console) -> Iterator[Callable[[str, int, int | None], N
 def print_summary(summary: Summary, out: str, console: Console) -> None:
     """Print what was converted, and the time by stage."""
     if summary.was_finished and (summary.held_out is None or summary.held_out.was_finished):
-        console.print(f"{escape(out)} is finished already: nothing to do", soft_wrap=True, highlight=False)
+        print_line(f"{out} is finished already: nothing to do", console)
         return
     if summary.quarantined:
         print_quarantine(summary.quarantined, console)
-    table = _table()
+    table = make_fact_table()
     table.add_row("episodes", f"{summary.num_episodes:,}" + _format_resumed(summary.num_resumed))
     table.add_row("frames", f"{summary.num_source_frames:,} in, {summary.num_frames:,} out")
     copied, encoded = summary.num_copied_clips, summary.num_clips - summary.num_copied_clips
@@ -155,16 +153,15 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
         )
     if summary.redone:
         clips = f"{len(summary.redone):,} clips on the CPU, as the GPU did not; the first: {summary.redone[0]}"
-        table.add_row("made again", escape(printable(clips)))
+        table.add_row("made again", safe(clips))
     if summary.quarantined:
         table.add_row("skipped", f"{format_count(len(summary.quarantined), 'episode')} that could not be converted")
     console.print(table)
     for warning in summary.warnings:
-        console.print(f"warning: {escape(printable(str(warning)))}", soft_wrap=True, highlight=False)
+        print_line(f"warning: {warning}", console)
     for folder in (out, str(heldout_folder(Path(out)))) if summary.held_out else (out,):
-        console.print(f"wrote {escape(folder)}", soft_wrap=True, highlight=False)
-    advice = f"next: millrace validate {quote(out)}; {Path(out) / CARD} says how to train on it"
-    console.print(escape(printable(advice)), soft_wrap=True, highlight=False)
+        print_line(f"wrote {folder}", console)
+    print_line(f"next: millrace validate {quote(out)}; {Path(out) / CARD} says how to train on it", console)
 
 
 def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
@@ -172,18 +169,16 @@ def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
     by_code: dict[str, list[Quarantined]] = {}
     for one in found:
         by_code.setdefault(one.code.value, []).append(one)
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for name in ("fault", "num", "episodes", "the first of them"):
-        table.add_column(name, overflow="fold")
+    rows = []
     for code, same_code in sorted(by_code.items()):
         episodes = join_names(list(dict.fromkeys(str(one.episode) for one in same_code)))
-        table.add_row(code, f"{len(same_code):,}", episodes, escape(show(same_code[0].reason)))
-    console.print(table)
+        rows.append((code, f"{len(same_code):,}", episodes, same_code[0].reason))
+    console.print(make_table(("fault", "num", "episodes", "the first of them"), rows))
 
 
 def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> None:
     """Print what would be done, and whether it fits on the disk."""
-    table = _table()
+    table = make_fact_table()
     table.add_row("episodes", f"{estimate.num_episodes:,}")
     table.add_row("frames", f"{estimate.num_source_frames:,} in, {estimate.num_frames:,} out")
     if (num_copied := estimate.num_copied_clips) is not None:
@@ -197,14 +192,14 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     )
     for source, episodes in estimate.held_out.items():
         held = f"{format_count(len(episodes), 'episode')} of {source}: {join_names(list(map(str, episodes)))}"
-        table.add_row("would hold out", escape(printable(held)))
+        table.add_row("would hold out", safe(held))
     _add_remarks(table, estimate.dropped)
     console.print(table)
     for note in estimate.notes:
-        console.print(escape(show(_format_note(note))), soft_wrap=True, highlight=False)
+        print_line(_format_note(note), console)
     if (needed := estimate.num_bytes + estimate.num_scratch_bytes) > estimate.free_bytes:
         short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"
-        console.print(f"warning: {short}", soft_wrap=True, highlight=False)
+        print_line(f"warning: {short}", console)
     console.print("dry run: nothing was written")
 
 
@@ -222,16 +217,9 @@ def _format_note(note: str) -> str:
     return note if note.startswith("warning: ") else Message("note: ", note)
 
 
-def _table() -> Table:
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column(overflow="fold")
-    return table
-
-
 def _add_remarks(table: Table, dropped: Iterable[str]) -> None:
     if names := ", ".join(dropped):
-        table.add_row("dropped columns", escape(printable(names)))
+        table.add_row("dropped columns", safe(names))
 
 
 def _format_resumed(num_resumed: int) -> str:

@@ -8,17 +8,15 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from tyro.conf import arg
 
-from millrace.commands.tables import make_table
+from millrace.commands.tables import make_table, print_line
 from millrace.embodiments import VECTORS, is_path, load_robot, robot_names
 from millrace.engine.drafting.draft_robot import draft_robot
 from millrace.engine.errors import OutputExists, RecipeError
 from millrace.engine.planning.next_step import convert_command
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.sources import locate_source, open_source, why_unwritable
-from millrace.engine.text import printable
 from millrace.train.flags import Flag
 
 
@@ -63,7 +61,7 @@ class Robots:
         if self.out.exists():
             raise OutputExists(f"{self.out} exists; name another file with --out")
         for line in self._draft(self.source):
-            console.print(escape(printable(line)), soft_wrap=True, highlight=False)
+            print_line(line, console)
         return 0
 
     def _draft(self, source: str) -> Iterator[str]:

@@ -1,10 +1,23 @@
-"""Tables of robots, maps and stages."""
+"""Lines and tables on a terminal; their texts are shown as they are, without markup or terminal commands."""
 
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from millrace.commands.flags import show
+
+
+def print_line(text: object, console: Console) -> None:
+    """Print a text as one line, unwrapped so that it can be searched."""
+    console.print(safe(text), soft_wrap=True, highlight=False)
+
+
+def safe(text: object) -> str:
+    """Untrusted text in one line, its settings as flags, without terminal commands or markup."""
+    return escape(show(text))
 
 
 def make_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -13,5 +26,13 @@ def make_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for number, title in enumerate(titles):
         table.add_column(title, no_wrap=number == 0, overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(safe, row))
+    return table
+
+
+def make_fact_table() -> Table:
+    """An empty table of facts: a name and a text in each row."""
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
     return table

@@ -1,6 +1,7 @@
 """Settings to GR00T's Config and transformers' TrainingArguments: the same values that launch_finetune.py sets."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,26 @@ from millrace.train.errors import ConfigError, GpuMissing
 from millrace.train.settings import FinetuneSettings, Precision
 
 RUNS = "runs"  # TensorBoard's files
+# Settings that GR00T's configs of the model, the data and the training have under the same names.
+MODEL_SETTINGS = (
+    *("tune_llm", "tune_visual", "tune_projector", "tune_diffusion_model"),
+    *("state_dropout_prob", "random_rotation_angle", "color_jitter_params"),
+)
+DATA_SETTINGS = (
+    *("shard_size", "episode_sampling_rate", "num_shards_per_epoch", "seed"),
+    *("override_pretraining_statistics", "video_backend", "multiprocessing_context"),
+)
+TRAINING_SETTINGS = (
+    *("experiment_name", "global_batch_size", "gradient_accumulation_steps", "dataloader_num_workers"),
+    *("learning_rate", "weight_decay", "warmup_ratio", "max_steps", "deepspeed_stage"),
+    *("save_steps", "save_total_limit", "logging_steps", "use_wandb", "wandb_project"),
+)
+# What transformers' TrainingArguments take from GR00T's training config as it stands.
+TRAINER_ARGUMENTS = (
+    *("output_dir", "max_steps", "learning_rate", "lr_scheduler_type", "weight_decay", "warmup_ratio"),
+    *("max_grad_norm", "logging_steps", "save_steps", "fp16", "bf16", "tf32", "gradient_checkpointing", "optim"),
+    *("dataloader_num_workers", "ddp_bucket_cap_mb", "remove_unused_columns"),
+)
 
 
 def groot_config(settings: FinetuneSettings) -> Config:
@@ -26,7 +47,7 @@ def groot_config(settings: FinetuneSettings) -> Config:
     config.load_config_path = None
     config.model = model_config_class(settings.base_model_path)()
     _set(config.model, _model_values(settings))
-    _set(config.data, _data_values(settings))
+    _set(config.data, _take(settings, DATA_SETTINGS))
     _set(config.training, _training_values(settings))
     return config
 
@@ -70,35 +91,19 @@ def training_arguments(settings: FinetuneSettings, config: Config) -> WorkerArgu
     plan, on_cpu, training = BatchPlan.of(settings), trains_on_cpu(settings), config.training
     loggers = {"wandb": settings.use_wandb, "tensorboard": settings.tensorboard}
     return WorkerArguments(
-        output_dir=training.output_dir,
-        max_steps=training.max_steps,
+        **_take(training, TRAINER_ARGUMENTS),
         # N1.6 leaves accumulation out of this division: its batches are larger than its flag says.
         per_device_train_batch_size=plan.per_device,
         gradient_accumulation_steps=plan.accumulation,
-        learning_rate=training.learning_rate,
-        lr_scheduler_type=training.lr_scheduler_type,
-        weight_decay=training.weight_decay,
-        warmup_ratio=training.warmup_ratio,
-        max_grad_norm=training.max_grad_norm,
-        logging_steps=training.logging_steps,
         logging_dir=str(Path(training.output_dir) / RUNS),
-        save_steps=training.save_steps,
         # Deleting is left to millrace.train.run_folder, which first makes sure that the newest is complete.
         save_total_limit=None,
-        fp16=training.fp16,
-        bf16=training.bf16,
-        tf32=training.tf32,
-        gradient_checkpointing=training.gradient_checkpointing,
-        optim=training.optim,
-        dataloader_num_workers=training.dataloader_num_workers,
         report_to=[name for name, is_on in loggers.items() if is_on] or "none",
         run_name=settings.run_folder.name,
         seed=config.data.seed,
         deepspeed=config.get_deepspeed_config() if settings.uses_deepspeed else None,
         ddp_find_unused_parameters=False,
-        ddp_bucket_cap_mb=training.ddp_bucket_cap_mb,
         eval_strategy="no",
-        remove_unused_columns=training.remove_unused_columns,
         ignore_data_skip=True,
         disable_tqdm=True,
         # Else accelerate overlooks a gloo process group, and every worker trains a model of its own.
@@ -119,14 +124,7 @@ def _datasets(settings: FinetuneSettings) -> list[dict[str, Any]]:
 
 def _model_values(settings: FinetuneSettings) -> dict[str, Any]:
     augmentation = settings.extra_augmentation_config
-    return {
-        "tune_llm": settings.tune_llm,
-        "tune_visual": settings.tune_visual,
-        "tune_projector": settings.tune_projector,
-        "tune_diffusion_model": settings.tune_diffusion_model,
-        "state_dropout_prob": settings.state_dropout_prob,
-        "random_rotation_angle": settings.random_rotation_angle,
-        "color_jitter_params": settings.color_jitter_params,
+    return _take(settings, MODEL_SETTINGS) | {
         "extra_augmentation_config": json.loads(augmentation) if augmentation else None,
         # The rest are launch_finetune.py's own constants.
         "load_bf16": False,
@@ -138,40 +136,14 @@ def _model_values(settings: FinetuneSettings) -> dict[str, Any]:
     }
 
 
-def _data_values(settings: FinetuneSettings) -> dict[str, Any]:
-    return {
-        "shard_size": settings.shard_size,
-        "episode_sampling_rate": settings.episode_sampling_rate,
-        "num_shards_per_epoch": settings.num_shards_per_epoch,
-        "override_pretraining_statistics": settings.override_pretraining_statistics,
-        "video_backend": settings.video_backend,
-        "multiprocessing_context": settings.multiprocessing_context,
-        "seed": settings.seed,
-    }
-
-
 def _training_values(settings: FinetuneSettings) -> dict[str, Any]:
     precision = _precision(settings)
-    return {
-        "experiment_name": settings.experiment_name,
+    return _take(settings, TRAINING_SETTINGS) | {
         "start_from_checkpoint": settings.base_model_path,
         "optim": "adamw_torch",
-        "global_batch_size": settings.global_batch_size,
-        "dataloader_num_workers": settings.dataloader_num_workers,
-        "learning_rate": settings.learning_rate,
-        "gradient_accumulation_steps": settings.gradient_accumulation_steps,
         "output_dir": str(settings.run_folder),
-        "save_steps": settings.save_steps,
-        "save_total_limit": settings.save_total_limit,
         "num_gpus": settings.num_workers,  # GR00T means the world's size
-        "use_wandb": settings.use_wandb,
-        "max_steps": settings.max_steps,
-        "weight_decay": settings.weight_decay,
-        "warmup_ratio": settings.warmup_ratio,
-        "wandb_project": settings.wandb_project,
-        "logging_steps": settings.logging_steps,
         "use_ddp": not settings.uses_deepspeed,
-        "deepspeed_stage": settings.deepspeed_stage,
         "bf16": precision == "bf16",
         "tf32": precision in ("bf16", "tf32"),
     }
@@ -182,6 +154,10 @@ def _precision(settings: FinetuneSettings) -> Precision:
     if on_cpu and settings.precision in ("bf16", "tf32"):
         raise GpuMissing(f"--precision {settings.precision} needs a GPU; on a CPU only fp32 is trained")
     return settings.precision or ("fp32" if on_cpu else "bf16")
+
+
+def _take(source: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in names}
 
 
 def _set(target: Any, values: dict[str, Any]) -> None:

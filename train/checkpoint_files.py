@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
@@ -24,20 +24,6 @@ MAX_HEADER_BYTES = 100_000_000
 # How many values by embodiment tag, by "state", "action" or "relative_action", by joint group.
 Widths = Mapping[str, Mapping[str, Mapping[str, int]]]
 FileModel = TypeVar("FileModel", bound=BaseModel)
-
-
-class CheckpointFiles(Protocol):
-    """The files of a checkpoint."""
-
-    def path(self, filename: str) -> Path | None:
-        """The path of a file, fetched if need be; None where the checkpoint has none of that name."""
-
-    def weights(self) -> "tuple[Weight, ...]":
-        """Every tensor, by name and size.
-
-        Raises:
-            ConfigError: they are out of reach.
-        """
 
 
 @dataclass(frozen=True)
@@ -73,11 +59,15 @@ class LocalCheckpoint:
     folder: Path
 
     def path(self, filename: str) -> Path | None:
-        """The file, if it is there."""
+        """The path of a file; None where there is none of that name."""
         return self.folder / filename if (self.folder / filename).is_file() else None
 
     def weights(self) -> tuple[Weight, ...]:
-        """By the headers of its safetensors files."""
+        """Every tensor, by the headers of its safetensors files.
+
+        Raises:
+            ConfigError: they cannot be read.
+        """
         return tuple(weight for file in self._weight_files() for weight in read_header(file))
 
     def _weight_files(self) -> list[Path]:
@@ -100,7 +90,11 @@ class HubCheckpoint:
     name: str
 
     def path(self, filename: str) -> Path | None:
-        """The cached file, fetched first where need be."""
+        """The path of a file, fetched if need be; None where the model has none of that name.
+
+        Raises:
+            ConfigError: it is out of reach.
+        """
         from huggingface_hub import hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -119,7 +113,7 @@ class HubCheckpoint:
             raise ConfigError(f"{self.name}: the Hub does not give {filename} ({_first_line(error)})") from error
 
     def weights(self) -> tuple[Weight, ...]:
-        """By the headers of its safetensors files; nothing else of them is downloaded."""
+        """As of a folder; of the safetensors files nothing but the headers is downloaded."""
         from huggingface_hub import constants, get_safetensors_metadata, try_to_load_from_cache
         from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
@@ -136,7 +130,7 @@ class HubCheckpoint:
         return tuple(Weight(name, math.prod(tensor.shape)) for file in files for name, tensor in file.tensors.items())
 
 
-def open_checkpoint_files(name: str) -> CheckpointFiles:
+def open_checkpoint_files(name: str) -> LocalCheckpoint | HubCheckpoint:
     """Open a base model: in a folder if there is one of that name, else on the Hub, as GR00T decides it.
 
     Raises:

@@ -1,7 +1,6 @@
 """A policy in a running GR00T server, which may be gone, stuck, or of another tag than expected."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ class ServerPolicy:
     """
 
     batch_size = 1
+    read_frames = staticmethod(read_frames)
 
     def __init__(self, address: ServerAddress, *, timeout_seconds: float, wrapped: bool) -> None:
         self.name, self._wrapped, self._seconds = str(address), wrapped, timeout_seconds
@@ -51,10 +51,6 @@ class ServerPolicy:
         sent = self._flat(observations) if self._wrapped else nest_observations(observations, self.config)
         actions, _ = self._ask("get_action", {"observation": sent, "options": None})
         return {name.removeprefix("action.") if self._wrapped else name: values for name, values in actions.items()}
-
-    def read_frames(self, path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Frames as GR00T's loader reads them."""
-        return read_frames(path, indices)
 
     def _flat(self, observations: Observations) -> dict[str, Any]:
         """As Gr00tSimPolicyWrapper takes them."""

@@ -20,6 +20,14 @@ VIDEO_BACKEND = "torchcodec"  # that of GR00T's training, unless it is told othe
 BATCH_SIZE = 8
 
 
+def read_frames(path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Frames as GR00T's loader reads them, (N, H, W, 3) RGB."""
+    frames: NDArray[np.uint8] = get_frames_by_indices(
+        str(path), indices, video_backend=VIDEO_BACKEND, video_backend_kwargs={}
+    )
+    return frames
+
+
 class CheckpointPolicy:
     """A checkpoint's model, processor, modality config and statistics, loaded as GR00T's server loads them.
 
@@ -28,6 +36,7 @@ class CheckpointPolicy:
     """
 
     batch_size = BATCH_SIZE
+    read_frames = staticmethod(read_frames)
 
     def __init__(self, name: str, tag: str, *, cpu: bool) -> None:
         self.name = name
@@ -39,10 +48,6 @@ class CheckpointPolicy:
         torch.manual_seed(seed)
         actions, _ = self._policy.get_action(nest_observations(observations, self.config))
         return dict(actions)
-
-    def read_frames(self, path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Frames as GR00T's loader reads them."""
-        return read_frames(path, indices)
 
 
 def load_policy(name: str, tag: str, *, device: str) -> Gr00tPolicy:
@@ -83,11 +88,3 @@ def nest_observations(observations: Observations, config: GrootConfig) -> dict[s
         "state": dict(observations.states),
         "language": {language: [[text] for text in observations.texts]},
     }
-
-
-def read_frames(path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """(N, H, W, 3) RGB by GR00T's own reader."""
-    frames: NDArray[np.uint8] = get_frames_by_indices(
-        str(path), indices, video_backend=VIDEO_BACKEND, video_backend_kwargs={}
-    )
-    return frames

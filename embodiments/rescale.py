@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from millrace.embodiments.errors import WrongField
-from millrace.embodiments.ranges import Range, Ranges
-from millrace.embodiments.yaml_file import FileModel
+from millrace.embodiments.yaml_file import FileModel, Range, Ranges, one_or_more
 
 Polarity = Literal["same", "inverted"]
 Item = TypeVar("Item")
@@ -34,14 +33,7 @@ class Rescale(FileModel):
 
     source: Ranges
     target: Ranges
-    polarity: Annotated[
-        tuple[Polarity, ...],
-        BeforeValidator(
-            lambda polarity: (polarity,) if isinstance(polarity, str) else polarity,
-            json_schema_input_type=Polarity | list[Polarity],
-        ),
-        Field(min_length=1),
-    ] = ("same",)
+    polarity: Annotated[tuple[Polarity, ...], one_or_more(Polarity), Field(min_length=1)] = ("same",)
 
     @model_validator(mode="after")
     def _is_sound(self) -> "Rescale":

@@ -12,9 +12,8 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from millrace.embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
 from millrace.embodiments.matching import normalize_name
-from millrace.embodiments.ranges import Range, Ranges
 from millrace.embodiments.slices import ColumnSlices
-from millrace.embodiments.yaml_file import FileModel, Name, Number, parse_yaml, read_yaml
+from millrace.embodiments.yaml_file import FileModel, Name, Number, Range, Ranges, one_or_more, parse_yaml, read_yaml
 
 ROBOTS = Path(__file__).parent / "robots"
 
@@ -61,10 +60,7 @@ class JointGroup(FileModel):
     joints: Names
     action_joints: Names | None = None
     unit: Annotated[str, Field(min_length=1)]
-    rest: Annotated[
-        tuple[Number, ...],
-        BeforeValidator(lambda rest: rest if isinstance(rest, (list, tuple)) else (rest,)),
-    ] = (0.0,)
+    rest: Annotated[tuple[Number, ...], one_or_more(Number)] = (0.0,)
     limits: Ranges | None = None
     action: Literal["absolute", "relative"] = "absolute"
     action_kind: ActionKind = "target"
@@ -254,9 +250,8 @@ class Robot(FileModel):
         joints = sorted({joint for group in self.groups.values() for joint in group.joints})
         for joint in self.aliases:
             check_name(joint, f"joint of {self.name!r}", joints, key=("aliases", joint))
-        self._check_keys("column_aliases", f"column of {self.name!r}", [*self.state, *self.action])
-        self._check_keys("column_names", f"column of {self.name!r}", [*self.state, *self.action])
-        self._check_keys("column_slices", f"column of {self.name!r}", [*self.state, *self.action])
+        for field in ("column_aliases", "column_names", "column_slices"):
+            self._check_keys(field, f"column of {self.name!r}", [*self.state, *self.action])
         for vector in VECTORS:
             for column, names in self._columns(vector).items():
                 if column in self.column_slices:
@@ -306,28 +301,20 @@ def load_robot(name_or_path: str | Path) -> Robot:
         RobotError: The file is wrong; cites file and line.
     """
     path = find_file(name_or_path, ROBOTS, kind="robot")
-    return _read(path) if is_path(name_or_path) else _read_shipped(path)
+    return read_robot(path) if is_path(name_or_path) else _read_shipped(path)
 
 
-def parse_robot(text: str, path: Path) -> Robot:
-    """Parse the text of a robot file, which may not be written yet; path: for errors.
+def read_robot(path: Path, text: str | None = None) -> Robot:
+    """Read a robot file; text: its content, where it is not written yet.
 
     Raises:
-        RobotError: The text is wrong; cites file and line.
+        RobotError: The file is wrong; cites file and line.
     """
     file = read_yaml(path, error=RobotError, text=text)
     return parse_yaml(Robot, file, file.content)
 
 
-def _read(path: Path) -> Robot:
-    file = read_yaml(path, error=RobotError)
-    return parse_yaml(Robot, file, file.content)
-
-
-@cache
-def _read_shipped(path: Path) -> Robot:
-    """Cached, as most maps lead to the same few robots."""
-    return _read(path)
+_read_shipped = cache(read_robot)  # as most maps lead to the same few robots
 
 
 def robot_names() -> tuple[str, ...]:

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
 from millrace.embodiments.errors import WrongField, check_name
 from millrace.embodiments.matching import normalize_names
 from millrace.embodiments.rescale import Rescale
 from millrace.embodiments.robot import Robot
 from millrace.embodiments.wiring import Others, Source, Target, Wire
-from millrace.embodiments.yaml_file import FileModel, Number
+from millrace.embodiments.yaml_file import FileModel, Number, one_or_more
 
 
 class Copy(FileModel):
@@ -38,14 +38,7 @@ class Reorder(FileModel):
     others: what joints do that these groups lack; by default the groups must hold all.
     """
 
-    groups: Annotated[
-        tuple[str, ...],
-        BeforeValidator(
-            lambda groups: (groups,) if isinstance(groups, str) else groups,
-            json_schema_input_type=str | list[str],
-        ),
-        Field(alias="reorder", min_length=1),
-    ]
+    groups: Annotated[tuple[str, ...], one_or_more(str), Field(alias="reorder", min_length=1)]
     rescale: Rescale | None = None
     others: Others | None = None
 
@@ -130,14 +123,7 @@ class JointTable(FileModel):
 class Constant(FileModel):
     """Values of the map's own for joints that nothing drives: one for all, or one each."""
 
-    rest: Annotated[
-        tuple[Number, ...],
-        BeforeValidator(
-            lambda rest: rest if isinstance(rest, (list, tuple)) else (rest,),
-            json_schema_input_type=Number | list[Number],
-        ),
-        Field(min_length=1),
-    ]
+    rest: Annotated[tuple[Number, ...], one_or_more(Number), Field(min_length=1)]
 
     def wires(self, target: Target, source: Source) -> list[Wire]:
         """Wires of constants, one for each joint."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from millrace.embodiments.errors import WrongField, check_name
-from millrace.embodiments.ranges import Range
 from millrace.embodiments.robot import Robot, Vector
+from millrace.embodiments.yaml_file import Range
 
 Others = Literal["rest", "hold"]
 

@@ -2,13 +2,13 @@
 
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from millrace.embodiments.errors import MillraceError, WrongField, check_name
@@ -19,6 +19,26 @@ Key = tuple[str | int, ...]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 # Names become keys of modality.json, folders and lines of a .py file: no separators, no quotes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+def one_or_more(item: Any) -> BeforeValidator:
+    """Of a field that is a tuple of such items: a file may also hold one item by itself."""
+    return BeforeValidator(
+        lambda value: value if isinstance(value, (list, tuple)) else (value,), json_schema_input_type=item | list[item]
+    )
+
+
+Range = tuple[Number, Number]
+
+
+def _as_ranges(ranges: object) -> object:
+    one = isinstance(ranges, Sequence) and not any(isinstance(item, Sequence) for item in ranges)
+    return (ranges,) if one else ranges
+
+
+Ranges = Annotated[
+    tuple[Range, ...], BeforeValidator(_as_ranges, json_schema_input_type=Range | list[Range]), Field(min_length=1)
+]
 
 
 class FileModel(BaseModel):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from millrace.embodiments import VECTORS, MillraceError, Robot, Vector
-from millrace.embodiments.robot import parse_robot
+from millrace.embodiments.robot import read_robot
 from millrace.engine.drafting.draft_cameras import DraftedCameras, name_cameras
 from millrace.engine.drafting.groups import OwnModality, group_joints, guess_action_kind, read_modality
 from millrace.engine.drafting.joints import JointColumn, name_joints
@@ -43,7 +43,7 @@ def draft_robot(dataset: SourceDataset, source: str | None = None) -> RobotDraft
     for by_name in (True, False):
         draft = _Draft(facts, by_name=by_name)
         try:
-            robot = parse_robot(draft.text, dataset.root / "robot.yaml")
+            robot = read_robot(dataset.root / "robot.yaml", draft.text)
             draft.check(robot)
         except MillraceError as error:
             problem = problem or error

@@ -16,7 +16,7 @@ from millrace.engine.dataset.rows import to_numbers
 from millrace.engine.errors import RowsError
 from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.findings import Finding, make_finding
-from millrace.engine.inspection.motion import Floats, LagSums, idle_mask, lag_sums, true_runs
+from millrace.engine.inspection.motion import Extent, Floats, LagSums, idle_mask, lag_sums, true_runs
 from millrace.engine.inspection.outliers import EpisodeSummary
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import RowReader, SourceEpisode
@@ -28,8 +28,6 @@ STEP_SECONDS = 0.1
 
 # Of an episode's frames: what lies further out for so few says nothing of its range.
 TRIMMED = (0.01, 0.99)
-
-Extent = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from millrace.embodiments import FrozenModel
-from millrace.engine.inspection.findings import SEVERITIES, Finding, make_finding
+from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.planning.robot_guess import RobotGuess
-from millrace.engine.sources import LAYOUTS, Feature, SourceDataset, SourceFiles, check_own_path, why_unreadable
+from millrace.engine.sources import LAYOUTS, SourceDataset, SourceFiles, check_own_path, why_unreadable
 from millrace.engine.sources.lerobot_metadata import read_source_json
 
 
@@ -72,7 +72,7 @@ class FileFacts:
     num_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inspection:
     """All that `inspect_dataset` finds out.
 
@@ -85,22 +85,22 @@ class Inspection:
     root: Path
     layout: str
     codebase_version: str | None
-    robot_type: str | None
+    robot_type: str | None = None
     robot: RobotGuess
-    fps: float | None
-    num_episodes: int
-    num_frames: int
-    duration_seconds: float
-    shortest_frames: int
-    longest_frames: int
+    fps: float | None = None
+    num_episodes: int = 0
+    num_frames: int = 0
+    duration_seconds: float = 0.0
+    shortest_frames: int = 0
+    longest_frames: int = 0
     num_rows_bytes: int
     num_video_bytes: int
-    features: tuple[FeatureFacts, ...]
-    cameras: tuple[CameraFacts, ...]
-    tasks: tuple[TaskFacts, ...]
-    motion: MotionFacts
-    num_inspected: int
-    num_watched: int
+    features: tuple[FeatureFacts, ...] = ()
+    cameras: tuple[CameraFacts, ...] = ()
+    tasks: tuple[TaskFacts, ...] = ()
+    motion: MotionFacts = MotionFacts()
+    num_inspected: int = 0
+    num_watched: int = 0
     findings: tuple[Finding, ...]
     files: tuple[FileFacts, ...] = ()
     is_open: bool = True
@@ -136,17 +136,13 @@ def claim_findings(dataset: SourceDataset, claims: Claims) -> Iterator[Finding]:
         yield make_finding("version-mismatch", f"info.json says {version}, but the files are laid out as {layout}")
     totals = {"total_episodes": len(dataset.episodes) + len(dataset.bad)}
     if not dataset.bad:  # whose lengths are not known
-        totals["total_frames"] = _num_frames(dataset)
+        totals["total_frames"] = sum(episode.num_frames for episode in dataset.episodes)
     for name, number in totals.items():
         claimed = getattr(claims, name)
         if claimed is not None and claimed != number:
             yield make_finding("total-mismatch", f"info.json says {name} is {claimed}, but there are {number}")
     if not dataset.episodes and not dataset.bad:
         yield make_finding("no-episode", "the dataset has no episode")
-
-
-def _num_frames(dataset: SourceDataset) -> int:
-    return sum(episode.num_frames for episode in dataset.episodes)
 
 
 def metadata_findings(dataset: SourceDataset) -> Iterator[Finding]:
@@ -180,11 +176,6 @@ def count_tasks(dataset: SourceDataset) -> tuple[TaskFacts, ...]:
     counts = Counter(dict.fromkeys(dataset.tasks.values(), 0))
     counts.update(task for episode in dataset.episodes for task in dict.fromkeys(episode.tasks))
     return tuple(TaskFacts(task, number) for task, number in counts.most_common())
-
-
-def describe_feature(name: str, feature: Feature) -> FeatureFacts:
-    """A feature as facts."""
-    return FeatureFacts(name, feature.dtype, feature.shape, feature.names)
 
 
 @dataclass(frozen=True)
@@ -245,8 +236,3 @@ def _why_missing(path: Path) -> str:
     except (OSError, ValueError):  # ValueError: no path at all, by its characters
         pass
     return "is missing"
-
-
-def sort_by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors first, then warnings, then infos; the order among equals stays."""
-    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -15,18 +15,17 @@ from millrace.engine.inspection.episode_rows import RowChecks
 from millrace.engine.inspection.facts import (
     Claims,
     EpisodeFiles,
+    FeatureFacts,
     Inspection,
     MotionFacts,
     claim_findings,
     count_tasks,
-    describe_feature,
     measure_files,
     metadata_findings,
     read_claims,
-    sort_by_severity,
     task_findings,
 )
-from millrace.engine.inspection.findings import Finding, make_finding
+from millrace.engine.inspection.findings import SEVERITIES, Finding, make_finding
 from millrace.engine.inspection.inspect_rows import RowsResult, inspect_rows, select_evenly
 from millrace.engine.inspection.unopened import inspect_unopened
 from millrace.engine.inspection.video_facts import VideosResult, inspect_videos
@@ -48,7 +47,6 @@ MAX_EPISODES = 1000
 MAX_HUB_EPISODES = 4
 
 OnProgress = Callable[[str, int, int], None]
-OnStep = Callable[[int, int], None]
 Result = TypeVar("Result")
 
 
@@ -130,7 +128,9 @@ def _select_episodes(dataset: SourceDataset, selection: str | None, max_episodes
     )
 
 
-def _fetch(episodes: Sequence[SourceEpisode], missing: Container[Path], on_progress: OnStep) -> None:
+def _fetch(
+    episodes: Sequence[SourceEpisode], missing: Container[Path], on_progress: Callable[[int, int], None]
+) -> None:
     """Download what is on the Hub, but for what is missing there."""
     for number, episode in enumerate(episodes, start=1):
         if episode.repository is not None:
@@ -165,13 +165,16 @@ def _summarize(
         longest_frames=max(lengths, default=0),
         num_rows_bytes=files.num_rows_bytes,
         num_video_bytes=files.num_video_bytes,
-        features=tuple(describe_feature(name, feature) for name, feature in dataset.features.items()),
+        features=tuple(
+            FeatureFacts(name, feature.dtype, feature.shape, feature.names)
+            for name, feature in dataset.features.items()
+        ),
         cameras=videos.cameras,
         tasks=count_tasks(dataset),
         motion=rows.motion,
         num_inspected=num_inspected,
         num_watched=videos.num_watched,
-        findings=sort_by_severity(findings),
+        findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         address=None if dataset.hub_id is None else dataset.address,
     )
 

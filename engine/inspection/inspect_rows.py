@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from millrace.embodiments import MillraceError, Robot
 from millrace.engine.inspection.columns import Columns, choose_columns
 from millrace.engine.inspection.episode_rows import (
-    Extent,
     RowChecks,
     RowReport,
     check_rows,
@@ -19,7 +17,7 @@ from millrace.engine.inspection.episode_rows import (
 from millrace.engine.inspection.facts import MotionFacts
 from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.joint_limits import limit_checks
-from millrace.engine.inspection.motion import LagFit, LagSums, best_lag, joint_scale
+from millrace.engine.inspection.motion import Extent, LagFit, LagSums, best_lag, joint_scale
 from millrace.engine.inspection.outliers import EpisodeSummary, outlier_findings, usual_extents
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import Feature, RowReader, SourceDataset, SourceEpisode, camera_name
@@ -85,7 +83,9 @@ class _AllEpisodes:
 
     def add(self, episode: SourceEpisode, report: RowReport) -> None:
         """Add one episode's report."""
-        self.extents = _merge_extents(self.extents, report.extents)
+        for name, (low, high) in report.extents.items():
+            lowest, highest = self.extents.get(name, (low, high))
+            self.extents[name] = np.minimum(low, lowest), np.maximum(high, highest)
         if report.summary is not None:
             self.summaries.append(report.summary)
         if report.agreement is not None:
@@ -137,15 +137,11 @@ def _stored_features(
             for name, feature in features.items()
             if feature.dtype != "video" and name not in stored and camera_name(name) not in elsewhere
         ]
-        findings = [_missing_column(name, stored, episode.rows[0].path) for name in lacking]
+        path = episode.rows[0].path
+        where = f"is in info.json, but not in {path}. Known: {join_names(stored, 20)}"
+        findings = [make_finding("missing-column", f"'{name}' {where}", path=path) for name in lacking]
         return {name: feature for name, feature in features.items() if name not in lacking}, findings
     return features, []
-
-
-def _missing_column(name: str, stored: list[str], path: Path) -> Finding:
-    return make_finding(
-        "missing-column", f"'{name}' is in info.json, but not in {path}. Known: {join_names(stored, 20)}", path=path
-    )
 
 
 def _make_checks(
@@ -161,15 +157,6 @@ def _make_checks(
     extents = usual_extents(summaries)
     scales = {name: joint_scale(*extents[name]) for name in columns.motion if name in extents}
     return RowChecks(columns, dataset.fps, frozenset(dataset.tasks), scales)
-
-
-def _merge_extents(extents: dict[str, Extent], more: Mapping[str, Extent]) -> dict[str, Extent]:
-    wider = dict(extents)
-    for name, (low, high) in more.items():
-        if name in wider:
-            low, high = np.minimum(low, wider[name][0]), np.maximum(high, wider[name][1])
-        wider[name] = low, high
-    return wider
 
 
 def _constant_findings(extents: Mapping[str, Extent], columns: Columns) -> Iterator[Finding]:

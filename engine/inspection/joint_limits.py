@@ -7,8 +7,8 @@ import numpy as np
 
 from millrace.embodiments import VECTORS, Robot, Vector
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
-from millrace.engine.inspection.episode_rows import Extent
 from millrace.engine.inspection.findings import Finding, make_finding
+from millrace.engine.inspection.motion import Extent
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
 from millrace.engine.sources import SourceDataset, SourceEpisode
 

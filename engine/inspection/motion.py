@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Extent = tuple[Floats, Floats]  # lowest and highest
 
 # Shares of a joint's range: what it may stray while it counts as standing still.
 STILL_SHARE = 0.01
@@ -72,7 +73,7 @@ class LagSums:
         )
 
     @property
-    def agreement(self) -> tuple[Floats, Floats]:
+    def agreement(self) -> Extent:
         """Lowest and highest correlation of each pair at any lag, (D,) each; 0 where nothing moves."""
         norms = np.sqrt(self.action_squares * self.state_squares)
         correlations = np.divide(self.products, norms, out=np.zeros_like(norms), where=norms > 0)

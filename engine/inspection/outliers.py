@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from math import degrees
 
 import numpy as np
-from numpy.typing import NDArray
 
 from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.findings import Finding, make_finding
+from millrace.engine.inspection.motion import LEAST_SHARE_OF_WIDEST, Extent, Floats
 from millrace.engine.layout import ACTION
-
-Floats = NDArray[np.float64]
-Extent = tuple[Floats, Floats]
 
 # Fewer tell nothing of what is usual.
 MIN_EPISODES = 4
@@ -23,7 +20,6 @@ UNIT_FACTOR = 6.0
 MAX_UNIT_FACTOR = 5000.0
 UNITS = {degrees(1): ("degrees", "radians"), 1000.0: ("mm", "m")}
 UNIT_SLACK = 1.6
-LEAST_SHARE_OF_WIDEST = 0.05
 # Times a joint's usual range, and as a share of the widest joint's: how far outside an episode must go.
 OUTSIDE_FACTOR, OUTSIDE_SHARE = 3.0, 0.5
 # Shares of a joint's range: how near to its place all others start, and how near to the opposite one does.
@@ -66,9 +62,7 @@ def usual_extents(summaries: Sequence[EpisodeSummary]) -> dict[str, Extent]:
         usual = [one for one in among if one.episode not in odd]
         lows, highs = _stack(usual, name)
         low, high = _quartiles(lows, highs) if len(usual) >= MIN_EPISODES else (lows.min(axis=0), highs.max(axis=0))
-        slack = OUTSIDE_FACTOR * (high - low)
-        wide = max(float((high - low).max(initial=0)) * OUTSIDE_SHARE, 0.0)
-        slack = np.maximum(slack, wide)
+        slack = np.maximum(OUTSIDE_FACTOR * (high - low), OUTSIDE_SHARE * (high - low).max(initial=0))
         extents[name] = np.maximum(lows.min(axis=0), low - slack), np.minimum(highs.max(axis=0), high + slack)
     return extents
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from millrace.embodiments import MillraceError
-from millrace.engine.inspection.facts import FileFacts, Inspection, MotionFacts, read_claims
+from millrace.engine.inspection.facts import FileFacts, Inspection, read_claims
 from millrace.engine.inspection.findings import make_finding
 from millrace.engine.planning.robot_guess import RobotGuess
 from millrace.engine.sources import LAYOUTS
@@ -32,22 +32,9 @@ def inspect_unopened(root: Path, error: MillraceError) -> Inspection:
         root=root,
         layout=_layout(root),
         codebase_version=_claimed_version(root),
-        robot_type=None,
         robot=RobotGuess(None, "the dataset cannot be opened"),
-        fps=None,
-        num_episodes=0,
-        num_frames=0,
-        duration_seconds=0.0,
-        shortest_frames=0,
-        longest_frames=0,
         num_rows_bytes=sum(facts.num_bytes for facts in files if facts.suffix == ".parquet"),
         num_video_bytes=sum(facts.num_bytes for facts in files if facts.suffix == ".mp4"),
-        features=(),
-        cameras=(),
-        tasks=(),
-        motion=MotionFacts(),
-        num_inspected=0,
-        num_watched=0,
         findings=(make_finding("not-opened", error.message),),
         files=files,
         is_open=False,

@@ -85,7 +85,7 @@ def inspect_videos(
         if header is not None and has_even_rate(header, dataset.fps):
             findings += time_findings(shot, indices, pictures, dataset.fps)
         if shot.clip.video is None:
-            cameras[shot.camera] = _image_facts(shot.camera, pictures)
+            cameras[shot.camera] = CameraFacts(shot.camera, "image", pictures.pix_fmt, pictures.width, pictures.height)
     return VideosResult(tuple(cameras.values()), len(watched) if readable else 0, tuple(findings))
 
 
@@ -171,10 +171,6 @@ def _gop(clip: Clip) -> int | None:
         return measure_gop(clip)
     except (MillraceError, OSError):
         return None  # becomes a finding when its frames are sampled
-
-
-def _image_facts(name: str, pictures: Thumbnails) -> CameraFacts:
-    return CameraFacts(name, "image", pictures.pix_fmt, pictures.width, pictures.height)
 
 
 def _num_watched(readable: Sequence[Shot], cameras: Mapping[str, CameraFacts]) -> int:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from millrace.embodiments.joint_map import CompiledMap
 from millrace.embodiments.robot import Layout, Robot
 
+TEMPLATE = Path(__file__).with_name("modality_config.template")  # as the ALOHA guide's section 3.2, less its print
 LANGUAGE = "human.task_description"
 Entry = dict[str, int | str]
 
@@ -86,7 +88,7 @@ def modality_config(compiled: CompiledMap, cameras: Sequence[str], horizon: int)
 def modality_config_source(config: ModalityConfig) -> str:
     """The text of modality_config.py, which NVIDIA's launcher takes beside a dataset."""
     reps = zip(config.action_keys, config.action_reps, strict=True)
-    return _SOURCE.format(
+    return TEMPLATE.read_text(encoding="utf-8").format(
         title=_literal(f"GR00T N1.6 on a dataset made by Millrace with the map {config.name}."),
         video=_lines(f"{_literal(key)}," for key in config.video_keys),
         state=_lines(f"{_literal(key)}," for key in config.state_keys),
@@ -118,49 +120,4 @@ ActionConfig(  # {key}
 
 _OWN_TAG = """
 # GR00T has a config of its own for this robot: to train with --embodiment-tag {tag}, leave this file out.
-"""
-
-# As the ALOHA guide's section 3.2 writes it, less its print.
-_SOURCE = """\
-""{title}""
-{own_tag}
-from gr00t.configs.data.embodiment_configs import register_modality_config
-from gr00t.data.embodiment_tags import EmbodimentTag
-from gr00t.data.types import (
-    ActionConfig,
-    ActionFormat,
-    ActionRepresentation,
-    ActionType,
-    ModalityConfig,
-)
-
-CONFIG = {{
-    "video": ModalityConfig(
-        delta_indices=[0],
-        modality_keys=[
-{video}
-        ],
-    ),
-    "state": ModalityConfig(
-        delta_indices=[0],
-        modality_keys=[
-{state}
-        ],
-    ),
-    "action": ModalityConfig(
-        delta_indices=list(range({horizon})),
-        modality_keys=[
-{action}
-        ],
-        action_configs=[
-{action_configs}
-        ],
-    ),
-    "language": ModalityConfig(
-        delta_indices=[0],
-        modality_keys=[{language}],
-    ),
-}}
-
-register_modality_config(CONFIG, EmbodimentTag.NEW_EMBODIMENT)
 """

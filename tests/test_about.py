@@ -64,6 +64,15 @@ def test_an_installed_millrace_has_every_package() -> None:
     assert set(re.findall(r'"(.+)"', listed[1])) == found
 
 
+def test_an_installed_millrace_has_every_file_that_it_reads() -> None:
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    data = project.partition("[tool.setuptools.package-data]\n")[2].partition("\n\n")[0]
+    rooms = [REPOSITORY / name for name in ("commands", "embodiments", "engine", "millrace", "train")]
+    files = [path for room in rooms for kind in ("yaml", "template") for path in room.rglob(f"*.{kind}")]
+    expected = {(".".join(path.parent.relative_to(REPOSITORY).parts), f"*{path.suffix}") for path in files}
+    assert set(re.findall(r'"millrace\.(.+)" = \["(.+)"\]', data)) == expected
+
+
 def test_the_readme_names_what_is_tested() -> None:
     readme = " ".join((REPOSITORY / "README.md").read_text().split())
     assert describe_tested() in readme

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from millrace.embodiments import Vector
 from millrace.embodiments.robot import ActionKind
@@ -13,30 +14,7 @@ from millrace.engine.drafting.units import Extent
 from millrace.engine.sources import SourceDataset
 from millrace.engine.text import printable
 
-TEXT = """\
-# A robot, drafted from {source}. Look through the lines that say CHECK, then:
-#
-#     millrace convert {source} OUT --robot THIS_FILE
-{skipped}#
-# Joints are found in datasets by these names, or by the names under `aliases`.
-name: {name}
-description: {description}
-
-groups:
-  # What a policy sees and moves as one; CHECK where one ends and the next begins.
-  # unit: of every joint of the group. rest: in that unit, where nothing drives a joint; one for all, or a list.
-  # action: `relative` learns the difference from the state, as is usual for arms.
-  # action_kind: target, delta (a step; summed where the frame rate falls) or velocity (averaged there).
-{groups}
-# The groups that each column of the dataset holds, in its order; what two columns hold is read from the smaller.
-state:
-{state}
-action:
-{action}
-{aliases}{column_names}# Only these cameras are converted.
-cameras: {cameras}
-{camera_aliases}horizon: 16  # steps of an action chunk
-"""
+TEMPLATE = Path(__file__).with_name("robot.template")
 GROUP = """\
   {name}:
     joints: {joints}{check}
@@ -87,7 +65,7 @@ class RobotText:
         """The text of the file."""
         camera_aliases = {name: [theirs] for name, theirs in self.cameras.aliases.items()}
         robot = self.dataset.robot_type or "robot"
-        return TEXT.format(
+        return TEMPLATE.read_text(encoding="utf-8").format(
             source=printable(shlex.quote(self.source)),
             skipped="".join(f"#\n# Skipped: {text}\n" for text in self.skipped),
             name=dump_flow(_name(self.dataset)),

@@ -1,6 +1,7 @@
 """`millrace convert`."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,8 +26,10 @@ REQUIRED_WITHOUT_RECIPE = "(required without --recipe)"
 # Flags for all sources; None: the recipe's value.
 SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
 # Flags for one source, which a recipe's file sets itself.
-SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "camera", "source_fps", "language")
-RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, "cameras")
+SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "source_fps", "language")
+RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, "camera", "cameras")
+# Flags that count beside a recipe's file, too.
+OUTPUT_FLAGS = ("holdout", "device")
 
 
 @dataclass(frozen=True)
@@ -171,23 +174,14 @@ class Convert:
         assert self.source is not None, "OUT is named, and no recipe"
         if self.task_all and self.task is None:
             raise RecipeError('--task-all puts the text of --task in place of every task: add --task "WHAT IT DOES"')
-        settings = {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
+        settings = self._given((*SETTINGS, *SOURCE_FLAGS, *OUTPUT_FLAGS))
         if self.image_size is not None:
             settings["image_size"] = _side(self.image_size)
         return Recipe.single(
             self.source,
-            map=self.map,
             cameras=dict(_assignment(text) for text in self.camera if not _skipped_camera(text)),
-            source_fps=self.source_fps,
-            language=self.language,
-            episodes=self.episodes,
-            task=self.task,
-            task_all=self.task_all,
-            follow_links=self.follow_links,
-            holdout=self.holdout,
             **settings,
             **self._camera_settings(),
-            **self._device(),
         )
 
     def _camera_settings(self) -> dict[str, Any]:
@@ -195,9 +189,6 @@ class Convert:
         found = {} if self.cameras is None else {"only_cameras": _names(self.cameras)}
         skipped = tuple(name for text in self.camera if (name := _skipped_camera(text)))
         return {**found, "without_cameras": skipped} if skipped else found
-
-    def _device(self) -> dict[str, Device]:
-        return {} if self.device is None else {"device": self.device}
 
     def _from_file(self, path: Path) -> Recipe:
         """The recipe of a file, with --holdout and --device of the command line."""
@@ -207,8 +198,10 @@ class Convert:
             raise RecipeError(f"{', '.join(map(name_flag, given))}: with --recipe, say it in {path}")
         if self.holdout is not None and not is_share(self.holdout):
             raise RecipeError(f"--holdout {self.holdout}: list episodes under `holdout:` of a source in {path}")
-        holdout = {} if self.holdout is None else {"holdout": self.holdout}
-        return read_recipe(path, **holdout, **self._device())
+        return read_recipe(path, **self._given(OUTPUT_FLAGS))
+
+    def _given(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -252,10 +245,7 @@ def convert_with_progress(
                 recipe,
                 out,
                 workers=workers,
-                overwrite=rerun.overwrite,
-                verify=rerun.verify,
-                skip_bad=rerun.skip_bad,
-                retry_skipped=rerun.retry_skipped,
+                **asdict(rerun),
                 on_plan=progress.on_plan,
                 on_result=progress.on_result,
                 on_retry=progress.on_retry,

@@ -17,42 +17,28 @@ if not (Path(__file__).parent / "engine").is_dir():
 from millrace.engine.about import VERSION
 
 if TYPE_CHECKING:
-    from millrace.embodiments import EmbodimentMap, Robot, load_map, load_robot, map_names, robot_names
-    from millrace.embodiments.errors import MillraceError
-    from millrace.engine.convert import convert
-    from millrace.engine.dataset.problems import Problem, Report
-    from millrace.engine.execution.workers import Workers
-    from millrace.engine.inspection import Finding, Inspection, inspect_dataset
-    from millrace.engine.planning.recipe import Recipe
-    from millrace.engine.planning.recipe_file import read_recipe
-    from millrace.engine.sources import SourceDataset, open_source
-    from millrace.engine.summary import Summary
-    from millrace.engine.validate import validate
+    from millrace.embodiments import EmbodimentMap as EmbodimentMap
+    from millrace.embodiments import Robot as Robot
+    from millrace.embodiments import load_map as load_map
+    from millrace.embodiments import load_robot as load_robot
+    from millrace.embodiments import map_names as map_names
+    from millrace.embodiments import robot_names as robot_names
+    from millrace.embodiments.errors import MillraceError as MillraceError
+    from millrace.engine.convert import convert as convert
+    from millrace.engine.dataset.problems import Problem as Problem
+    from millrace.engine.dataset.problems import Report as Report
+    from millrace.engine.execution.workers import Workers as Workers
+    from millrace.engine.inspection import Finding as Finding
+    from millrace.engine.inspection import Inspection as Inspection
+    from millrace.engine.inspection import inspect_dataset as inspect_dataset
+    from millrace.engine.planning.recipe import Recipe as Recipe
+    from millrace.engine.planning.recipe_file import read_recipe as read_recipe
+    from millrace.engine.sources import SourceDataset as SourceDataset
+    from millrace.engine.sources import open_source as open_source
+    from millrace.engine.summary import Summary as Summary
+    from millrace.engine.validate import validate as validate
 
 __version__ = VERSION
-
-__all__ = [
-    "EmbodimentMap",
-    "Finding",
-    "Inspection",
-    "MillraceError",
-    "Problem",
-    "Recipe",
-    "Report",
-    "Robot",
-    "SourceDataset",
-    "Summary",
-    "Workers",
-    "convert",
-    "inspect_dataset",
-    "load_map",
-    "load_robot",
-    "map_names",
-    "open_source",
-    "read_recipe",
-    "robot_names",
-    "validate",
-]
 
 # A module is imported when one of its names is asked for: a worker, or whoever only reads robots, needs few of them.
 _MODULES = {
@@ -69,6 +55,8 @@ _MODULES = {
     "millrace.engine.validate": ("validate",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

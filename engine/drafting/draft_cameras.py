@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from millrace.engine.drafting.joints import number_name
 from millrace.engine.sources import SourceDataset, camera_name
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -32,7 +33,7 @@ def name_cameras(dataset: SourceDataset, own_names: Mapping[str, str]) -> Drafte
     for key in features:
         theirs = camera_name(key)
         if counts[theirs] == 1:
-            names[_unique_name(_sanitize(own_names.get(key, theirs)), names)] = theirs
+            names[number_name(_sanitize(own_names.get(key, theirs)), names.__contains__)] = theirs
     doubles = (
         f"the features {' and '.join(key for key in features if camera_name(key) == name)} share the name {name!r}"
         for name, count in counts.items()
@@ -45,11 +46,3 @@ def name_cameras(dataset: SourceDataset, own_names: Mapping[str, str]) -> Drafte
 def _sanitize(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-")
     return safe if SAFE.fullmatch(safe) else "camera"
-
-
-def _unique_name(name: str, taken: Mapping[str, str]) -> str:
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name}_{number}"
-    return free

@@ -9,7 +9,7 @@ from millrace.embodiments import VECTORS, MillraceError, Robot, Vector
 from millrace.embodiments.robot import read_robot
 from millrace.engine.drafting.draft_cameras import DraftedCameras, name_cameras
 from millrace.engine.drafting.groups import OwnModality, group_joints, guess_action_kind, read_modality
-from millrace.engine.drafting.joints import JointColumn, name_joints
+from millrace.engine.drafting.joints import JointColumn, name_joints, number_name
 from millrace.engine.drafting.robot_text import DraftedGroup, RobotText
 from millrace.engine.drafting.units import Extent, guess_unit, read_extents
 from millrace.engine.errors import DatasetError
@@ -121,10 +121,7 @@ class _Draft:
 
     def _group(self, label: str, joints: tuple[str, ...], column: JointColumn, vector: Vector) -> str:
         """The name of the group of these joints, which state and action share where both have it."""
-        number, name = 1, label
-        while name in self.groups and self.groups[name].joints != joints:
-            number += 1
-            name = f"{label}_{number}"
+        name = number_name(label, lambda free: free in self.groups and self.groups[free].joints != joints)
         extent = self._extent(joints, column)
         if name in self.groups:
             extent |= self.groups[name].extent

@@ -1,7 +1,8 @@
 """Name the joints of each column: as the dataset does where its names are distinct, else by number."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from millrace.embodiments.matching import normalize_name
 from millrace.engine.planning.vector_columns import PartColumn
@@ -113,9 +114,9 @@ def _number_joints(column: PartColumn) -> list[str]:
 
 
 def _unique_name(name: str, taken: set[str]) -> str:
-    """The name, with a number where it is taken."""
-    number, free = 1, name
-    while normalize_name(free) in taken:
-        number += 1
-        free = f"{name}_{number}"
-    return free
+    return number_name(name, lambda free: normalize_name(free) in taken)
+
+
+def number_name(name: str, is_taken: Callable[[str], bool]) -> str:
+    """The name, with a number from 2 where it is taken."""
+    return next(free for free in chain([name], (f"{name}_{number}" for number in count(2))) if not is_taken(free))

@@ -64,14 +64,11 @@ def _extent(values: NDArray[np.float32]) -> Extent:
 
 def guess_unit(label: str, extent: Extent, *, is_speed: bool = False) -> tuple[str, str]:
     """Guess a unit for the values; returns it with the values seen, or why the guess needs a check."""
+    seen = f"seen {extent.low:.3g} to {extent.high:.3g}" if extent.is_seen else "no values could be read"
     if is_speed:
-        return (
-            "m/s or rad/s",
-            f"seen {extent.low:.3g} to {extent.high:.3g}" if extent.is_seen else "no values could be read",
-        )
+        return "m/s or rad/s", seen
     if not extent.is_seen:
-        return "rad", "no values could be read"
-    seen = f"seen {extent.low:.3g} to {extent.high:.3g}"
+        return "rad", seen
     is_hand = label.endswith(("hand", "gripper"))
     if is_hand and extent.low >= 0 and extent.high <= 1:
         return "normalised, 0 to 1", seen

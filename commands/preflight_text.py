@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from millrace.train.groot.components import Component
 from millrace.train.preflight.resources import (
     ACTIVATION_BYTES,
     GPU_SAMPLES_PER_SECOND,
@@ -53,15 +52,12 @@ def _model(plan: Plan) -> Table:
         table.add_row("sizes unknown", "", "", "")
         return table
     for part in plan.components:
-        table.add_row(part.name, _millions(part.num_values), _trained(part), part.why)
+        trained = _millions(part.num_values) if part.is_trained else "frozen"
+        table.add_row(part.name, _millions(part.num_values), trained, part.why)
     share = plan.model.num_trained / max(plan.model.num_values, 1)
     total = f"{_millions(plan.model.num_trained)} ({share:.0%})"
     table.add_row("all", _millions(plan.model.num_values), total, "", style="bold")
     return table
-
-
-def _trained(part: Component) -> str:
-    return _millions(part.num_values) if part.is_trained else "frozen"
 
 
 def _data(plan: Plan) -> Table:

@@ -47,7 +47,7 @@ def groot_config(settings: FinetuneSettings) -> Config:
     config.load_config_path = None
     config.model = model_config_class(settings.base_model_path)()
     _set(config.model, _model_values(settings))
-    _set(config.data, _take(settings, DATA_SETTINGS))
+    _set(config.data, take_values(settings, DATA_SETTINGS))
     _set(config.training, _training_values(settings))
     return config
 
@@ -91,7 +91,7 @@ def training_arguments(settings: FinetuneSettings, config: Config) -> WorkerArgu
     plan, on_cpu, training = BatchPlan.of(settings), trains_on_cpu(settings), config.training
     loggers = {"wandb": settings.use_wandb, "tensorboard": settings.tensorboard}
     return WorkerArguments(
-        **_take(training, TRAINER_ARGUMENTS),
+        **take_values(training, TRAINER_ARGUMENTS),
         # N1.6 leaves accumulation out of this division: its batches are larger than its flag says.
         per_device_train_batch_size=plan.per_device,
         gradient_accumulation_steps=plan.accumulation,
@@ -124,7 +124,7 @@ def _datasets(settings: FinetuneSettings) -> list[dict[str, Any]]:
 
 def _model_values(settings: FinetuneSettings) -> dict[str, Any]:
     augmentation = settings.extra_augmentation_config
-    return _take(settings, MODEL_SETTINGS) | {
+    return take_values(settings, MODEL_SETTINGS) | {
         "extra_augmentation_config": json.loads(augmentation) if augmentation else None,
         # The rest are launch_finetune.py's own constants.
         "load_bf16": False,
@@ -138,7 +138,7 @@ def _model_values(settings: FinetuneSettings) -> dict[str, Any]:
 
 def _training_values(settings: FinetuneSettings) -> dict[str, Any]:
     precision = _precision(settings)
-    return _take(settings, TRAINING_SETTINGS) | {
+    return take_values(settings, TRAINING_SETTINGS) | {
         "start_from_checkpoint": settings.base_model_path,
         "optim": "adamw_torch",
         "output_dir": str(settings.run_folder),
@@ -156,7 +156,8 @@ def _precision(settings: FinetuneSettings) -> Precision:
     return settings.precision or ("fp32" if on_cpu else "bf16")
 
 
-def _take(source: Any, names: Iterable[str]) -> dict[str, Any]:
+def take_values(source: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The values of some attributes, by name."""
     return {name: getattr(source, name) for name in names}
 
 

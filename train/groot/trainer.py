@@ -20,13 +20,19 @@ from transformers import TrainerCallback, set_seed
 
 from millrace.train.framings import write_framings
 from millrace.train.groot.base_processor import strip_statistics
-from millrace.train.groot.config import groot_config, training_arguments
+from millrace.train.groot.config import groot_config, take_values, training_arguments
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.modality_configs import register_run_config
 from millrace.train.groot.processor import CachingCollator
 from millrace.train.settings import FinetuneSettings
 from millrace.train.train_progress import Meter, MeterReading
 from millrace.train.worker import Worker
+
+SHARDING_SETTINGS = ("video_backend", "shard_size", "episode_sampling_rate", "seed", "allow_padding")
+MIXTURE_SETTINGS = (
+    *("weights", "processor", "seed", "training"),
+    *("num_shards_per_epoch", "override_pretraining_statistics"),
+)
 
 
 def train_groot(worker: Worker) -> None:
@@ -142,23 +148,11 @@ def _sparse(stock: Any, config: Config, settings: FinetuneSettings) -> Any:
             dataset_path=dataset.dataset_path,
             embodiment_tag=dataset.embodiment_tag,
             modality_configs=config.data.modality_configs[dataset.embodiment_tag.value],
-            video_backend=config.data.video_backend,
-            shard_size=config.data.shard_size,
-            episode_sampling_rate=config.data.episode_sampling_rate,
-            seed=config.data.seed,
-            allow_padding=config.data.allow_padding,
+            **take_values(config.data, SHARDING_SETTINGS),
         )
         for dataset in stock.datasets
     ]
-    return ShardedMixtureDataset(
-        datasets=datasets,
-        weights=stock.weights,
-        processor=stock.processor,
-        seed=stock.seed,
-        training=stock.training,
-        num_shards_per_epoch=stock.num_shards_per_epoch,
-        override_pretraining_statistics=stock.override_pretraining_statistics,
-    )
+    return ShardedMixtureDataset(datasets=datasets, **take_values(stock, MIXTURE_SETTINGS))
 
 
 def _trainer(pipeline: Any, config: Config, worker: Worker) -> MeteredTrainer:

@@ -55,8 +55,7 @@ def preflight(
     found += [*tag_problems(settings, base), *unread, *agreement_problems(settings, config)]
     datasets = [dataset for path in settings.datasets if (dataset := open_dataset(path, config)) is not None]
     for path in dict.fromkeys(settings.datasets):
-        backend = settings.video_backend if settings.stock_loader else None
-        found += data_problems(path, config, video_backend=backend, on_progress=on_progress)
+        found += data_problems(path, config, video_backend=decoder, on_progress=on_progress)
     for dataset in datasets:
         found += _fit_problems(settings, dataset, config=config, base=base)
     found += [*setting_problems(settings), *package_problems(settings, here), *gpu_problems(settings, here)]

@@ -160,10 +160,6 @@ def gpu_memory_problems(
 
 def _smaller_model(settings: FinetuneSettings) -> str:
     """Which flags make it smaller, the largest parts first."""
-    on = {
-        "tune-llm": settings.tune_llm,
-        "tune-visual": settings.tune_visual,
-        "tune-diffusion-model": settings.tune_diffusion_model,
-    }
-    flags = [f"--no-{name}" for name, is_on in on.items() if is_on]
+    names = ("tune_llm", "tune_visual", "tune_diffusion_model")
+    flags = [f"--no-{name.replace('_', '-')}" for name in names if getattr(settings, name)]
     return f"Pass {' or '.join(flags[:2])}, or train" if flags else "Train"

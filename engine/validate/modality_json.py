@@ -30,7 +30,8 @@ def modality_problems(metadata: Metadata) -> Iterator[Problem]:
     for name, column in modality.annotations.items():
         if column not in features or "int" not in features[column].dtype:
             yield _wrong_column(f"annotation.{name}", column, "a column of task indices", features)
-    if not modality.annotation and not _takes_language_of_episodes(metadata.config):
+    languages = () if metadata.config is None else metadata.config.keys("language")
+    if not modality.annotation and not set(EPISODE_LANGUAGE) & set(languages):
         message = 'names no annotation; add {"annotation": {"human.task_description": {"original_key": "task_index"}}}'
         yield Problem.of("annotation-missing", MODALITY, message)
     if metadata.config is not None:
@@ -87,10 +88,6 @@ def _wrong_column(entry: str, column: str, kind: str, features: Mapping[str, Gro
     return Problem.of("modality-column", MODALITY, message)
 
 
-def _takes_language_of_episodes(config: GrootConfig | None) -> bool:
-    return config is not None and any(key in EPISODE_LANGUAGE for key in config.keys("language"))
-
-
 def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Problem]:
     has_config = CURRENT.has_config(config.tag)
     if has_config or config.tag not in CURRENT.tag_names:
@@ -129,17 +126,11 @@ def _delta_problems(config: GrootConfig) -> Iterator[Problem]:
             message = f"{part} has the delta_indices {found}: GR00T takes negative ones from the end"
             yield Problem.of("config-deltas", MODALITY_CONFIG, message)
     state, action = config.modalities.get("state"), config.modalities.get("action")
-    if (
-        config.relative
-        and state
-        and action
-        and state.delta_indices
-        and action.delta_indices
-        and state.delta_indices[-1] != action.delta_indices[0]
-    ):
-        message = (
-            f"the last state is at {state.delta_indices[-1]}, but RELATIVE chunks start at {action.delta_indices[0]}"
-        )
+    if not (config.relative and state and action and state.delta_indices and action.delta_indices):
+        return
+    last, first = state.delta_indices[-1], action.delta_indices[0]
+    if last != first:
+        message = f"the last state is at {last}, but RELATIVE chunks start at {first}"
         yield Problem.of("config-deltas", MODALITY_CONFIG, message)
 
 

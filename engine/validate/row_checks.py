@@ -73,21 +73,16 @@ def _read(path: Path, wanted: list[str]) -> tuple[pa.Table, list[str]]:
     try:
         table = read_table(path, wanted)
     except RowsError:
-        known = _column_names(path)
-        table = read_table(path, wanted if known is None else [name for name in wanted if name in known])
+        try:
+            known = read_schema(path).names
+        except DatasetError:
+            known = wanted
+        table = read_table(path, [name for name in wanted if name in known])
     names = table.column_names
     doubles = [name for name in names if names.count(name) > 1]
     if doubles:
         raise RowsError(f"has the column {doubles[0]!r} twice")
     return table, [name for name in wanted if name not in names]
-
-
-def _column_names(path: Path) -> list[str] | None:
-    """All columns of a parquet file, None where it cannot be read."""
-    try:
-        return list(read_schema(path).names)
-    except DatasetError:
-        return None
 
 
 def _column_problems(column: pa.ChunkedArray, name: str, feature: GrootFeature, path: Path) -> Iterator[Problem]:

@@ -96,11 +96,8 @@ def _recomputable(metadata: Metadata, relative: Mapping[str, Statistics]) -> dic
     for name, stored in relative.items():
         group = relative_group(metadata, metadata.modality, name)
         num_steps, width = stored.mean.shape
-        if (
-            isinstance(group, RelativeGroup)
-            and num_steps <= CURRENT.limits.max_horizon
-            and not _is_pose(metadata, name, width)
-        ):
+        is_short = num_steps <= CURRENT.limits.max_horizon
+        if isinstance(group, RelativeGroup) and is_short and not _is_pose(metadata, name, width):
             groups[name] = group
     return {name: group for name, group in groups.items() if _fits(metadata, group)}
 
@@ -178,19 +175,14 @@ def spread_problems(
                     found.append(f"{modality} {label}")
                 elif spread < TINY_RANGE:
                     tiny.append(f"{modality} {label}")
-    if resting:
-        message = (
-            f"{len(resting)} trained values rest, as no source of the conversion drives them: {join_names(resting)}"
-        )
-        yield Problem.of("stats-at-rest", STATS, message)
-    if constant:
-        message = f"{len(constant)} trained values never change, which GR00T makes 0: {join_names(constant)}"
-        yield Problem.of("stats-constant", STATS, message)
-    if tiny:
-        message = (
-            f"{len(tiny)} trained values change by next to nothing, which GR00T scales to [-1, 1]: {join_names(tiny)}"
-        )
-        yield Problem.of("stats-tiny-range", STATS, message)
+    kinds = (
+        ("stats-at-rest", resting, "rest, as no source of the conversion drives them"),
+        ("stats-constant", constant, "never change, which GR00T makes 0"),
+        ("stats-tiny-range", tiny, "change by next to nothing, which GR00T scales to [-1, 1]"),
+    )
+    for code, labels, what in kinds:
+        if labels:
+            yield Problem.of(code, STATS, f"{len(labels)} trained values {what}: {join_names(labels)}")
 
 
 def _spreads(stored: Statistics | None, group: JointSlice) -> list[tuple[int, float]]:

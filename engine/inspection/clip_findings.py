@@ -123,30 +123,21 @@ def frame_findings(
         fps: The dataset's rate.
         motion: What the robot does meanwhile; None where that cannot be told.
     """
-    yield from _black_findings(shot, indices, thumbnails, fps)
-    yield from _still_findings(shot, indices, thumbnails, fps, motion)
-
-
-def _is_black(thumbnails: Thumbnails) -> NDArray[np.bool_]:
-    return np.asarray(thumbnails.grey.mean(axis=(1, 2)) < BLACK_LEVEL)
-
-
-def _black_findings(shot: Shot, indices: NDArray[np.int64], thumbnails: Thumbnails, fps: Fraction) -> Iterator[Finding]:
-    is_black = _is_black(thumbnails)
+    is_black = np.asarray(thumbnails.grey.mean(axis=(1, 2)) < BLACK_LEVEL)
     if is_black.any():
         first, last = (indices[is_black][end] / float(fps) for end in (0, -1))
         yield shot.make_finding(
             "black-video",
             f"{is_black.sum()} of {len(indices)} sampled frames are black, from {first:.1f} to {last:.1f} s",
         )
+    changes = np.abs(np.diff(thumbnails.grey.astype(np.int16), axis=0)).max(axis=(1, 2), initial=0)
+    is_still = (changes <= STILL_LEVELS) & ~is_black[1:] & ~is_black[:-1]
+    yield from _still_findings(shot, indices, is_still, fps, motion)
 
 
 def _still_findings(
-    shot: Shot, indices: NDArray[np.int64], thumbnails: Thumbnails, fps: Fraction, motion: Motion | None
+    shot: Shot, indices: NDArray[np.int64], is_still: NDArray[np.bool_], fps: Fraction, motion: Motion | None
 ) -> Iterator[Finding]:
-    is_black = _is_black(thumbnails)
-    changes = np.abs(np.diff(thumbnails.grey.astype(np.int16), axis=0)).max(axis=(1, 2), initial=0)
-    is_still = (changes <= STILL_LEVELS) & ~is_black[1:] & ~is_black[:-1]
     for start, stop in true_runs(is_still).tolist():  # pictures [start, stop] look alike
         first, last = int(indices[start]), int(indices[stop])
         seconds = (last - first) / float(fps)

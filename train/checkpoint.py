@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import AliasPath, Field, ValidationError
 
 from millrace.embodiments import FrozenModel, unknown_name
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
@@ -38,14 +38,10 @@ class _Dataset(FrozenModel):
     embodiment_tag: str
 
 
-class _Data(FrozenModel):
-    datasets: tuple[_Dataset, ...] = ()
-
-
 class _Run(FrozenModel):
     """experiment_cfg/conf.yaml."""
 
-    data: _Data = Field(default_factory=_Data)
+    datasets: tuple[_Dataset, ...] = Field(default=(), validation_alias=AliasPath("data", "datasets"))
 
 
 @dataclass(frozen=True)
@@ -154,7 +150,7 @@ def _read_trained_tag(folder: Path) -> str | None:
     """None where a checkpoint does not say, as one on the Hub, or was finetuned for several tags."""
     try:
         content = yaml.safe_load((folder / RUN_CONFIG).read_bytes())
-        tags = {dataset.embodiment_tag for dataset in _Run.model_validate(content).data.datasets}
+        tags = {dataset.embodiment_tag for dataset in _Run.model_validate(content).datasets}
     except (OSError, yaml.YAMLError, ValidationError):
         return None
     return tags.pop() if len(tags) == 1 else None

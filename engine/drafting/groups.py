@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from pydantic import Field
-
-from millrace.embodiments import VECTORS, FrozenModel, MillraceError, Vector
+from millrace.embodiments import VECTORS, MillraceError, Vector
 from millrace.embodiments.robot import ActionKind
+from millrace.engine.dataset.metadata import JointSlice, ModalityFile
 from millrace.engine.drafting.joints import JointColumn
-from millrace.engine.planning.vector_columns import WHOLE, PartColumn, group_name
+from millrace.engine.planning.vector_columns import PartColumn, group_name
 from millrace.engine.sources import SourceDataset, check_own_path
 from millrace.engine.sources.lerobot_metadata import read_source_json
 
@@ -25,24 +24,6 @@ POSE = re.compile(
 )
 
 Slices = Mapping[str, tuple[int, int]]  # by group, [start, end) in a column
-
-
-class _Slice(FrozenModel):
-    start: int = Field(ge=0, strict=True)
-    end: int = Field(ge=1, strict=True)
-    original_key: str | None = None
-
-
-class _Video(FrozenModel):
-    original_key: str | None = None
-
-
-class _Modality(FrozenModel):
-    """A dataset's meta/modality.json, as GR00T reads it."""
-
-    state: dict[str, _Slice] = Field(default_factory=dict)
-    action: dict[str, _Slice] = Field(default_factory=dict)
-    video: dict[str, _Video] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,28 +41,26 @@ def read_modality(dataset: SourceDataset, vectors: Mapping[Vector, tuple[PartCol
     if not path.is_file():
         return OwnModality()
     try:
-        modality = read_source_json(check_own_path(path, dataset.root), _Modality)
+        modality = read_source_json(check_own_path(path, dataset.root), ModalityFile)
     except MillraceError as error:
         return OwnModality(problems=(f"its groups are not taken: {error}",))
     slices: dict[tuple[Vector, str], Slices] = {}
     problems: list[str] = []
     for vector in VECTORS:
         for column in vectors[vector]:
-            found = _slices(getattr(modality, vector), vector, column)
+            found = _slices(modality.groups[vector], vector, column)
             if problem := _slices_problem(found, column):
                 problems.append(f"the {vector} groups of {path} are not taken: {problem}")
             elif found:
                 slices[vector, column.name] = found
-    cameras = {video.original_key or name: name for name, video in modality.video.items()}
+    cameras = {feature: name for name, feature in modality.cameras.items()}
     return OwnModality(slices, cameras, tuple(problems))
 
 
-def _slices(groups: Mapping[str, _Slice], vector: Vector, column: PartColumn) -> Slices:
+def _slices(groups: Mapping[str, JointSlice], vector: Vector, column: PartColumn) -> Slices:
     """The groups that lie in a column; those that name none lie in LeRobot's own."""
     found = {
-        group_name(name): (part.start, part.end)
-        for name, part in groups.items()
-        if (part.original_key or WHOLE[vector]) == column.name
+        group_name(name): (part.start, part.end) for name, part in groups.items() if part.column(vector) == column.name
     }
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
@@ -89,7 +68,7 @@ def _slices(groups: Mapping[str, _Slice], vector: Vector, column: PartColumn) ->
 def _slices_problem(slices: Slices, column: PartColumn) -> str | None:
     end = 0
     for name, (start, stop) in slices.items():
-        if not start < stop <= column.feature.num_values:
+        if not 0 <= start < stop <= column.feature.num_values:
             return f"'{name}' is [{start}, {stop}) of '{column.name}', which has {column.feature.num_values} values"
         if start < end:
             return f"'{name}' overlaps another group of '{column.name}'"

@@ -10,7 +10,6 @@ from millrace.embodiments.errors import (
     UnknownName,
     unknown_name,
 )
-from millrace.embodiments.frozen_model import FrozenModel
 from millrace.embodiments.joint_map import CompiledMap, JointMap
 from millrace.embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names
 from millrace.embodiments.matching import Match, match_joints
@@ -23,7 +22,7 @@ from millrace.embodiments.modality import (
 )
 from millrace.embodiments.robot import VECTORS, JointGroup, Layout, Robot, Vector, is_path, load_robot, robot_names
 from millrace.embodiments.rules import Rule
-from millrace.embodiments.yaml_file import Key, YamlFile, read_yaml
+from millrace.embodiments.yaml_file import FrozenModel, Key, YamlFile, read_yaml
 
 __all__ = [
     "VECTORS",

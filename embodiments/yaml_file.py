@@ -41,6 +41,12 @@ Ranges = Annotated[
 ]
 
 
+class FrozenModel(BaseModel):
+    """A frozen model of what a file holds; keys that it does not know are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+
 class FileModel(BaseModel):
     """A part of a YAML file: frozen, unknown keys are errors."""
 

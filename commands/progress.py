@@ -60,9 +60,8 @@ class ConversionProgress:
         self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=what)
         if is_again:
             return
-        for note in (
-            (*plan.notes, *plan.machine_notes) if plan.split != "held out" else ()
-        ):  # told with those for training
+        # The split for training has told those of the one held out.
+        for note in () if plan.split == "held out" else (*plan.notes, *plan.machine_notes):
             self._print(_format_note(note))
         if num_done:
             self._print(f"continuing: {num_done} of {self.num_episodes} episodes are done")
@@ -136,7 +135,8 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     if summary.quarantined:
         print_quarantine(summary.quarantined, console)
     table = make_fact_table()
-    table.add_row("episodes", f"{summary.num_episodes:,}" + _format_resumed(summary.num_resumed))
+    resumed = f", {summary.num_resumed:,} of them by an earlier run" if summary.num_resumed else ""
+    table.add_row("episodes", f"{summary.num_episodes:,}{resumed}")
     table.add_row("frames", f"{summary.num_source_frames:,} in, {summary.num_frames:,} out")
     copied, encoded = summary.num_copied_clips, summary.num_clips - summary.num_copied_clips
     table.add_row("clips", f"{encoded:,} encoded, {copied:,} copied as they were")
@@ -220,7 +220,3 @@ def _format_note(note: str) -> str:
 def _add_remarks(table: Table, dropped: Iterable[str]) -> None:
     if names := ", ".join(dropped):
         table.add_row("dropped columns", safe(names))
-
-
-def _format_resumed(num_resumed: int) -> str:
-    return f", {num_resumed:,} of them by an earlier run" if num_resumed else ""

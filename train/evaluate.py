@@ -122,14 +122,11 @@ class Evaluator:
         contender, episode = task
         if self._held is None or self._held[0] != contender:
             self._held = None  # else two models would be held while the second is loaded
-            self._held = self._open(contender)
+            policy = self._open_policy(self._settings, contender)
+            self._held = contender, policy, EpisodeReader(self._dataset, policy.config, policy.read_frames)
         _, policy, reader = self._held
         horizon = require_horizon(self._settings, policy.config, contender.name)
         return contender, trace_episode(policy, reader, episode, horizon=horizon)
-
-    def _open(self, contender: Contender) -> tuple[Contender, Policy, EpisodeReader]:
-        policy = self._open_policy(self._settings, contender)
-        return contender, policy, EpisodeReader(self._dataset, policy.config, policy.read_frames)
 
 
 def _run_here(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy) -> Iterator[Done]:

@@ -81,7 +81,8 @@ def trace_episode(policy: Policy, reader: EpisodeReader, episode: int, *, horizo
         predicted = chunks[name][:, :horizon]
         _check(policy, recorded, predicted, where=f"episode {episode}, action {name}")
         held = _held(recording, name, steps=steps, shape=predicted.shape)
-        groups[name] = GroupTrace(recorded[targets[is_there]], predicted[is_there], _taken(held, is_there))
+        still = None if held is None else held[is_there]
+        groups[name] = GroupTrace(recorded[targets[is_there]], predicted[is_there], still)
     return Trace(episode, len(deltas), steps, targets[is_there], groups)
 
 
@@ -113,7 +114,3 @@ def _held(
     if states is None or states.shape[-1] != shape[-1]:
         return None
     return np.broadcast_to(states[steps][:, None], shape)
-
-
-def _taken(values: NDArray[np.float32] | None, mask: NDArray[np.bool_]) -> NDArray[np.float32] | None:
-    return None if values is None else values[mask]

@@ -22,7 +22,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 def one_or_more(item: Any) -> BeforeValidator:
-    """Of a field that is a tuple of such items: a file may also hold one item by itself."""
+    """The validator of a tuple of such items in whose place a file may hold one item by itself."""
     return BeforeValidator(
         lambda value: value if isinstance(value, (list, tuple)) else (value,), json_schema_input_type=item | list[item]
     )

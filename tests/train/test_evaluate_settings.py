@@ -23,7 +23,7 @@ def asking(*episodes: slice | int) -> EvaluateSettings:
         (("checkpoint-1", "out"), {"server": "h:1"}, "server evaluates what the server holds: name the dataset"),
         (("out",), {"server": "5555"}, "server takes HOST:PORT, for example 127.0.0.1:5555, not '5555'"),
         (("out",), {"server": "h:99999"}, "server takes HOST:PORT"),
-        (("out",), {"server": "h:1", "timeout": 0.0}, "timeout_seconds=0.0: must be above 0 seconds"),
+        (("out",), {"server": "h:1", "timeout": 0.0}, "timeout=0.0: must be above 0 seconds"),
         (("c", "out"), {"use_sim_policy_wrapper": True}, "tells how a server was started"),
         (("c", "out"), {"horizon": 0}, "horizon=0: at least one step"),
         (("c", "out"), {"num_gpus": -1}, "num_gpus=-1: must be at least 0"),

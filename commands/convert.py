@@ -20,7 +20,7 @@ from millrace.engine.planning.recipe import Recipe, is_share
 from millrace.engine.planning.recipe_file import read_recipe
 from millrace.engine.run import Rerun
 from millrace.engine.video.backends import GPU_SHARE, Device
-from millrace.train.flags import Flag, option
+from millrace.train.flag_types import Flag, option
 
 REQUIRED_WITHOUT_RECIPE = "(required without --recipe)"
 # Flags for all sources; None: the recipe's value.

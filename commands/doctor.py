@@ -11,7 +11,7 @@ from millrace.commands.tables import make_table, print_line
 from millrace.engine.about import describe_tested, untested_versions
 from millrace.engine.execution.diagnosis import Diagnosis, diagnose_nodes
 from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decode_stage
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 
 ON_CPU = {**dict.fromkeys(map(decode_stage, CODECS), "libavcodec"), RESIZE: "libavfilter", ENCODE: "libx264"}
 NOT_INSTALLED = "not installed"

@@ -21,7 +21,7 @@ from millrace.engine.text import format_count, printable
 from millrace.train.checkpoint import list_checkpoints
 from millrace.train.errors import SettingsError
 from millrace.train.evaluate_settings import EvaluateFlags, EvaluateSettings, ServerAddress
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 from millrace.train.training_dataset import TrainingDataset
 
 if TYPE_CHECKING:  # which import ray

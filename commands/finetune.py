@@ -11,7 +11,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
 

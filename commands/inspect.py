@@ -14,7 +14,7 @@ from millrace.commands.progress import show_stages
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
 from millrace.engine.text import printable
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 
 
 @dataclass(frozen=True)

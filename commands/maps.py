@@ -12,7 +12,7 @@ from millrace.commands.tables import make_table
 from millrace.embodiments import load_map, map_names
 from millrace.embodiments.mapping import MAPS
 from millrace.engine.errors import RecipeError
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from millrace.commands.pipeline_steps import read_steps
 from millrace.commands.tables import print_line
 from millrace.engine.hub.calls import HubName
 from millrace.engine.output.upload import check_token
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 from millrace.train.groot import require_groot
 from millrace.train.pipeline import review_steps, run_steps
 

@@ -17,7 +17,7 @@ from millrace.engine.errors import OutputExists, RecipeError
 from millrace.engine.planning.next_step import convert_command
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.sources import locate_source, open_source, why_unwritable
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 
 
 @dataclass(frozen=True)

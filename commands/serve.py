@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 
 from millrace.engine.text import printable
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 from millrace.train.serve import ServeSettings
 
 

@@ -11,7 +11,7 @@ from tyro.conf import arg
 
 from millrace.engine.output.upload import upload_folder
 from millrace.engine.text import format_count
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
 from millrace.engine.validate import VideoBackend, format_report, to_json, validate
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 
 
 @dataclass(frozen=True)

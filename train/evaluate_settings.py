@@ -10,7 +10,7 @@ from tyro.conf import UseAppendAction, arg
 from millrace.embodiments import Message, Setting
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.errors import SettingsError
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tyro.conf import UseAppendAction, arg
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import SettingsError
-from millrace.train.flags import Flag
+from millrace.train.flag_types import Flag
 from millrace.train.framings import read_framings
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py

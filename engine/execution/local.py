@@ -8,20 +8,22 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import deque
+import traceback
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
+from typing import IO
 
 from millrace.engine.dataset import EpisodeResult
 from millrace.engine.dataset.record import RESULT
 from millrace.engine.episode.convert_episode import convert_episode
-from millrace.engine.errors import WorkersFailed
+from millrace.engine.errors import FaultCode, WorkersFailed
 from millrace.engine.execution.capacity import available_memory, usable_cores
 from millrace.engine.execution.crashes import MAX_CRASHES
-from millrace.engine.execution.episode_worker import EpisodeWorker, schedule_key, worker_memory_bytes
+from millrace.engine.execution.episode_worker import EpisodeWorker, fail, schedule_key, worker_memory_bytes
 from millrace.engine.execution.executor import Folders
 from millrace.engine.planning import EpisodePlan, Job
 from millrace.engine.sources import RowReader
@@ -30,6 +32,8 @@ from millrace.engine.video.gpu.isolation import describe_end
 
 # A worker has the next episode at hand as it ends one.
 NUM_AHEAD = 2
+# For a process to end whose connection has ended.
+ENDING_SECONDS = 2.0
 # A new interpreter with the modules of this one, but without its `__main__`, which multiprocessing would run again: a
 # user's script that converts without `if __name__ == "__main__"` would run again in each worker.
 CODE = """
@@ -87,12 +91,10 @@ class _Crew:
 
     def __init__(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> None:
         self.waiting = deque(plans)
-        # Of no name: it goes with the processes. Through a connection, each would have to start before the next.
-        self.job = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
-        pickle.dump((job, folders), self.job)
-        self.job.flush()
+        self.job = _hold_in_memory(pickle.dumps((job, folders)))
         self.processes: dict[Connection, _Process] = {}
         self.num_failed_starts = 0
+        self.losses: Counter[int] = Counter()
 
     def start(self, num_workers: int) -> None:
         """Start worker processes, or as many as the system allows; they are given work once they are ready.
@@ -121,31 +123,48 @@ class _Crew:
         try:
             message = process.connection.recv_bytes()
         except (EOFError, OSError):
-            self._replace(process)
+            yield from self._replace(process)
             return
         is_result, process.is_ready = process.is_ready, True
+        self.num_failed_starts = 0
         if is_result:
             process.given.popleft()
-        # At the end nobody holds an episode that another process could begin.
-        num_ahead = NUM_AHEAD if len(self.waiting) > NUM_AHEAD * len(self.processes) else 1
-        while self.waiting and len(process.given) < num_ahead:
-            process.give(self.waiting.popleft())
+        self._feed(process)
         if is_result:
             yield RESULT.validate_json(message)
 
-    def _replace(self, process: "_Process") -> None:
-        """Start another process for one that ended; the episodes that it had not finished wait again."""
+    def _feed(self, process: "_Process") -> None:
+        # At the end nobody holds an episode that another process could begin.
+        num_ahead = NUM_AHEAD if len(self.waiting) > NUM_AHEAD * len(self.processes) else 1
+        while process.is_ready and self.waiting and len(process.given) < num_ahead:
+            process.give(self.waiting.popleft())
+
+    def _replace(self, process: "_Process") -> Iterator[EpisodeResult]:
+        """Start another process for one that ended; the episodes that it had not finished wait again.
+
+        A worker counts its crashes itself; an episode whose workers end where they do not count fails here.
+        """
         del self.processes[process.connection]
         end = process.stop()
         self.num_failed_starts += not process.is_ready
         if self.num_failed_starts == MAX_CRASHES:
             raise WorkersFailed(f"worker processes end before they can work: the last {end}")
+        if process.given:
+            plan = process.given[0]
+            self.losses[plan.index] += 1
+            if self.losses[plan.index] > MAX_CRASHES:
+                process.given.popleft()
+                yield fail(plan, FaultCode.WORKER_DIED, f"{MAX_CRASHES} workers died over it: the last {end}")
         self.waiting.extendleft(reversed(process.given))
         if self.waiting:
             self.start(1)
+            for other in self.processes.values():
+                self._feed(other)
 
     def stop(self) -> None:
         """End all processes, whatever they do."""
+        for process in self.processes.values():
+            process.process.kill()
         for process in self.processes.values():
             process.stop()
         self.job.close()
@@ -182,13 +201,30 @@ class _Process:
             self.connection.send_bytes(pickle.dumps(plan))
 
     def stop(self) -> str:
-        """Kill the process if it has not ended; says how it ended."""
-        self.process.kill()
-        status = self.process.wait()
+        """Kill the process if it does not end at once; says how it ended."""
         self.connection.close()
+        try:
+            status = self.process.wait(timeout=ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            with suppress(subprocess.TimeoutExpired):  # one that waits in the kernel does not die of it
+                self.process.wait(timeout=ENDING_SECONDS)
+            status = -signal.SIGKILL
         with self.output as output:
             output.seek(0)
             return describe_end(status, output.read())
+
+
+def _hold_in_memory(content: bytes) -> IO[bytes]:
+    """A nameless file for all processes, where it can be on no disk.
+
+    Sent by a connection, it would keep each process from starting before the one before has read it.
+    """
+    is_linux = hasattr(os, "memfd_create")
+    file: IO[bytes] = os.fdopen(os.memfd_create("job"), "w+b") if is_linux else tempfile.TemporaryFile()  # noqa: SIM115
+    file.write(content)
+    file.flush()
+    return file
 
 
 def serve_worker(handle: int, job: int) -> None:
@@ -207,7 +243,12 @@ def serve_worker(handle: int, job: int) -> None:
 
 def _receive(connection: Connection, plans: "SimpleQueue[EpisodePlan]") -> None:
     """Take episodes; when the driver is gone, end the process even within an episode."""
-    with suppress(EOFError, OSError):
+    try:
         while True:
             plans.put(pickle.loads(connection.recv_bytes()))
-    os._exit(0)
+    except (EOFError, OSError):
+        os._exit(0)
+    except BaseException:  # an episode that cannot be read, here: the driver sees this process end
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)

@@ -3,7 +3,7 @@
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from millrace.embodiments import Message, Setting
 from millrace.engine.errors import RecipeError
@@ -37,6 +37,8 @@ class Workers:
     executor: ExecutorName = "auto"
 
     def __post_init__(self) -> None:
+        if self.executor not in (names := get_args(ExecutorName)):
+            raise RecipeError(Message(_argument("executor"), f" is {' or '.join(names)}, not {self.executor!r}"))
         if self.num is not None and self.num < 1:
             raise RecipeError(Message(_argument("num"), f" takes at least 1 core, not {self.num}")).about(got=self.num)
         if self.local and (self.num, self.address, self.executor) != (None, None, "auto"):
@@ -89,7 +91,7 @@ def choose_executor(workers: Workers, plan: ConversionPlan) -> Executor:
         from millrace.engine.execution.ray_data import RayDataExecutor
 
         return RayDataExecutor(workers.num, workers.cluster)
-    return LocalExecutor(num_workers)
+    return LocalExecutor(min(num_workers, len(plan.episodes)))
 
 
 def _is_long(plan: ConversionPlan, num_workers: int) -> bool:

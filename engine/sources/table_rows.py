@@ -1,6 +1,7 @@
 """Rows in which each joint may have a column of its own, in a parquet or a CSV file."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,9 @@ class CsvRows:
         if (num_bytes := path.stat().st_size) > MAX_CSV_BYTES:
             raise TooLarge(f"it has {num_bytes} bytes, at most {MAX_CSV_BYTES} are read: write it as rows.parquet")
         with path.open("rb") as file:
-            if file.readline(MAX_HEADER_BYTES).count(b",") >= MAX_COLUMNS:
+            lines = iter(partial(file.readline, MAX_HEADER_BYTES), b"")
+            header = next((line for line in lines if line.strip()), b"")  # empty lines are skipped by Arrow, too
+            if header.count(b",") >= MAX_COLUMNS:
                 raise TooLarge(f"it has more than {MAX_COLUMNS} columns: write those of numbers as rows.parquet")
         self._table = pa.csv.read_csv(
             path,

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,49 @@ def test_a_system_that_allows_no_process_is_told(
     with pytest.raises(WorkersFailed, match=r"no worker process can be started \(Resource temporarily unavailable"):
         converted(LocalExecutor(2), plan, tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+class Unreadable:
+    """What no worker can unpickle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise RuntimeError("not here")
+
+
+def test_an_episode_that_no_worker_can_read_fails_and_the_others_are_done(plan: ConversionPlan, tmp_path: Path) -> None:
+    unreadable = replace(plan.episodes[0], tasks=Unreadable())
+    executor, folders = LocalExecutor(2), folders_of(tmp_path)
+    results = list(executor.run((unreadable, *plan.episodes[1:]), plan.job, folders))
+    (failure,) = (result for result in results if isinstance(result, EpisodeFailure))
+    assert (failure.index, failure.code, len(results)) == (0, FaultCode.WORKER_DIED, NUM_EPISODES)
+    assert "workers died over it: the last failed (" in failure.reason
+    assert not _children()
+
+
+def test_the_episode_of_a_crashed_worker_is_done_by_others_where_none_can_be_started(
+    source: Path,
+    plan: ConversionPlan,
+    undisturbed: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started, popen = [], subprocess.Popen
+
+    def start_two(*arguments: Any, **settings: Any) -> Any:
+        started.append(arguments)
+        if len(started) > 2:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return popen(*arguments, **settings)
+
+    with doing(source, tmp_path / "out", [partial(kill, signal.SIGKILL)]) as done:
+        monkeypatch.setattr("subprocess.Popen", start_two)
+        _, files = converted(LocalExecutor(2), plan, tmp_path)
+    assert (len(taken(done)), len(started)) == (1, 3)
+    assert files == undisturbed
 
 
 def _children() -> list[str]:

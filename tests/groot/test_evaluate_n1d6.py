@@ -9,6 +9,7 @@ import pytest
 from tiny import TINY_MODEL, WHY_NOT, run_python
 from tiny_run import TinyRun, tiny_run
 
+from conftest import files_of
 from millrace.train.scores import Evaluation
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
@@ -55,15 +56,19 @@ def test_a_pipeline_ends_with_a_score_of_each_checkpoint(run: TinyRun) -> None:
         assert (folder / f"plots/run_checkpoint-{number}/episode_000000.png").stat().st_size > 10_000
 
 
-def test_the_same_pipeline_again_skips_every_step(run: TinyRun) -> None:
+def test_the_same_pipeline_again_does_nothing_again(run: TinyRun) -> None:
     log = run.folder / "run/train_log.jsonl"
-    before = log.read_bytes()
+    before, dataset = log.read_bytes(), files_of(run.folder / "out/gr1")
     done = run.pipeline()
     assert done.returncode == 0, done.stderr
-    assert [line.split(": ")[:2] for line in steps_told(done.stdout)] == [
-        [name, "done before, skipped"] for name in ("convert", "finetune", "evaluate")
+    looks, *skipped = steps_told(done.stdout)
+    assert looks == steps_told(run.first_output)[0]
+    assert "out/gr1 is finished already: nothing to do" in done.stdout + done.stderr
+    assert [line.split(": ")[:2] for line in skipped] == [
+        [name, "done before, skipped"] for name in ("finetune", "evaluate")
     ]
     assert log.read_bytes() == before
+    assert files_of(run.folder / "out/gr1") == dataset
 
 
 @pytest.mark.parametrize("horizon", [16, 5])

@@ -234,21 +234,24 @@ def serve_worker(handle: int, job: int) -> None:
     # Processes share the handle's position.
     converted, folders = pickle.loads(os.pread(job, os.fstat(job).st_size, 0))
     worker = EpisodeWorker(converted, folders.out, folders.scratch)
-    plans: SimpleQueue[EpisodePlan] = SimpleQueue()
+    plans: SimpleQueue[EpisodePlan | None] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, plans), daemon=True).start()
     connection.send_bytes(b"ready")
-    while True:
-        connection.send_bytes(RESULT.dump_json(worker.convert(plans.get())))
+    while (plan := plans.get()) is not None:
+        connection.send_bytes(RESULT.dump_json(worker.convert(plan)))
+    sys.exit(1)
 
 
-def _receive(connection: Connection, plans: "SimpleQueue[EpisodePlan]") -> None:
-    """Take episodes; when the driver is gone, end the process even within an episode."""
+def _receive(connection: Connection, plans: "SimpleQueue[EpisodePlan | None]") -> None:
+    """Take episodes; when the driver is gone, end the process even within an episode.
+
+    Puts None for an episode that cannot be read here: the process ends once those before are done.
+    """
     try:
         while True:
             plans.put(pickle.loads(connection.recv_bytes()))
     except (EOFError, OSError):
         os._exit(0)
-    except BaseException:  # an episode that cannot be read, here: the driver sees this process end
+    except BaseException:
         traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(1)
+        plans.put(None)

@@ -233,7 +233,7 @@ def test_cpu_is_the_cpu_whatever_there_is() -> None:
         ([], ["h264"], r"no GPU was found, `millrace doctor` says what is missing. Nearest: device='cpu'"),
         ([h200()], ["av1"], r"decode av1: NVIDIA H200 of node1 cannot: libav says: Function not .* device='cpu'"),
         ([h200()], ["h264"], r"encode: NVIDIA H200 of node1 cannot: .* device='cpu'"),
-        ([b200()], ["av1"], r"encode: NVIDIA B200 of node1 cannot: .* auto, where the GPU decodes av1, .* libx264"),
+        ([b200()], ["av1"], r"encode: NVIDIA B200 of node1 cannot: .*'auto', where the GPU decodes av1, .* libx264"),
         ([l4(), l4(driver="580.1")], ["h264"], r"NVIDIA L4 with driver 570.86, NVIDIA L4 with driver 580.1 would give"),
     ],
 )

@@ -1,6 +1,7 @@
 """Millrace itself: its version, how it is installed, and the environments that its tests run in."""
 
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -64,6 +65,16 @@ def untested_versions(versions: Mapping[str, str | None]) -> tuple[str, ...]:
     is_python = any(python.startswith(f"{environment.python}.") for environment in TESTED)
     is_av = any(_major(av) == _major(environment.av) for environment in TESTED)
     return (*(() if is_python else (f"Python {python}",)), *(() if is_av else (f"PyAV {av or 'missing'}",)))
+
+
+def child_command(module: str, function: str, *arguments: object) -> list[str]:
+    """The command of a child process that calls a function with these texts or numbers.
+
+    It has this process's modules, but not its `__main__`, as multiprocessing would have it: that may begin to work.
+    """
+    called = ", ".join(map(repr, arguments))
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {module} import {function}; {function}({called})"
+    return [sys.executable, "-c", code]
 
 
 def _av_of(python: str) -> list[str]:

@@ -12,7 +12,6 @@ from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import EpisodesFailed, FaultCode, OutputFailed
 from millrace.engine.execution.executor import Executor, Folders
-from millrace.engine.execution.local import InlineExecutor
 from millrace.engine.execution.retry import retry
 from millrace.engine.execution.workers import Workers, choose_executor
 from millrace.engine.layout import QUARANTINE
@@ -76,8 +75,7 @@ def run_plan(
         claim_output(out, sources, overwrite=rerun.overwrite, reopen=rerun.skip_bad) as scratch,
     ):
         (out / QUARANTINE).unlink(missing_ok=True)
-        executor = choose_executor(workers, plan)
-        return _Run(out, scratch, executor, started, rerun, watch).finish(plan)
+        return _Run(out, scratch, workers, started, rerun, watch).finish(plan)
 
 
 def skip_again(plan: ConversionPlan, ledger: Ledger) -> ConversionPlan:
@@ -90,14 +88,13 @@ def skip_again(plan: ConversionPlan, ledger: Ledger) -> ConversionPlan:
 class _Run:
     """One run: from a plan to a finished dataset."""
 
-    def __init__(
-        self, out: Path, scratch: Path, executor: Executor, started: float, rerun: Rerun, watch: Watch
-    ) -> None:
-        self.out, self.scratch, self.executor, self.started = out, scratch, executor, started
+    def __init__(self, out: Path, scratch: Path, workers: Workers, started: float, rerun: Rerun, watch: Watch) -> None:
+        self.out, self.scratch, self.workers, self.started = out, scratch, workers, started
         self.folders = Folders(out.absolute(), scratch.absolute())
         self.rerun, self.watch = rerun, watch
         self.converted: set[Key] = set()
         self.seconds: Counter[str] = Counter()
+        self.executor: Executor | None = None
 
     def finish(self, plan: ConversionPlan) -> Summary:
         """Convert and commit; with skip_bad, plan again without the failed episodes until none fails."""
@@ -127,6 +124,7 @@ class _Run:
         self.watch.on_plan(plan, len(plan.episodes) - len(todo))
         failed = []
         if todo:
+            self.executor = choose_executor(self.workers, plan.job, todo)
             # Workers end before an error leads out of the folder that they write to.
             with closing(self.executor.run(todo, plan.job, self.folders)) as results:
                 failed = [failure for result in results if (failure := self._take(result, ledger))]
@@ -154,8 +152,7 @@ class _Run:
     ) -> Iterator[EpisodeResult]:
         if num_tried := sum(first_fault(plan.episodes[failure.index], plan.job) is None for failure in failures):
             self.watch.on_retry(num_tried)
-        is_inline = isinstance(self.executor, InlineExecutor)
-        return retry(failures, plan.episodes, plan.job, folders, is_inline=is_inline)
+        return retry(failures, plan.episodes, plan.job, folders, is_inline=self.workers.is_inline)
 
     def _retry_skipped(self, plan: ConversionPlan, ledger: Ledger) -> None:
         """Try the skipped episodes again in a scratch folder; those that fail of their data again stay skipped."""
@@ -187,4 +184,4 @@ class _Run:
         remove_strays(self.out, plan)
         commit(plan, ledger, self.out, self.scratch)
         summary = summarize(plan, ledger, self.converted, self.seconds, started=self.started)
-        return replace(summary, executor=str(self.executor) if self.converted else None)
+        return replace(summary, executor=str(self.executor) if self.executor else None)

@@ -5,6 +5,7 @@ from pathlib import Path
 from time import perf_counter
 
 from millrace.embodiments import Message, Setting
+from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import OutputExists
 from millrace.engine.layout import MANIFEST
 from millrace.engine.output.ledger import Ledger
@@ -37,10 +38,10 @@ def states_of_splits(prepared: PreparedRecipe, train: OutputState, held_out: Out
     if OutputState.read(held_out.folder).split == "held out":
         problem = (
             f"{held_out.folder} holds episodes that an earlier run held out of {train.folder}; this one holds none "
+            "out, and would train on them too. Pass the same "
         )
         choices = (Setting("holdout"), f", choose another folder, or move {held_out.folder} away")
-        error = OutputExists(Message(problem, "out, and would train on them too. Pass the same ", *choices))
-        raise error.about(file=held_out.folder)
+        raise OutputExists(Message(problem, *choices)).about(file=held_out.folder)
     return (train,)
 
 
@@ -53,7 +54,10 @@ def finished_summary(plan: ConversionPlan, state: OutputState, rerun: Rerun) -> 
     """
     if state.progress != "finished":
         return None
-    with Ledger(state.folder, plan, verify=rerun.verify, is_read_only=True) as ledger:
+    with (
+        explain_write_errors(state.folder),
+        Ledger(state.folder, plan, verify=rerun.verify, is_read_only=True) as ledger,
+    ):
         num_skipped = len(ledger.skipped)
         if num_skipped and not rerun.skip_bad:
             problem = f"{state.folder} is finished, but for {num_skipped} episodes that could not be converted"
@@ -79,11 +83,9 @@ def _check_episodes(plan: ConversionPlan, ledger: Ledger, folder: Path, rerun: R
         index, why = changed[0]
         problem = (
             f"{folder} holds a finished dataset, but {len(changed)} of its {len(plan.episodes)} episodes were changed "
-        )
-        changes = (
             f"since, such as {index}: {why}. Keep the dataset if that does no harm, choose another folder, or pass "
         )
-        raise OutputExists(Message(problem, changes, Setting("overwrite", True))).about(file=folder, episode=index)
+        raise OutputExists(Message(problem, Setting("overwrite", True))).about(file=folder, episode=index)
     if missing and not rerun.skip_bad:
         first = f"{lacking[0].episode.index} of {plan.recipe.sources[lacking[0].binding].path}"
         problem = f"{folder} is finished, but lacks {len(lacking)} episodes that can be read by now, such as {first}"

@@ -36,13 +36,10 @@ def created_backends(states: Iterable[OutputState], device: Device) -> Backends 
     if state is None or state.backends is None:
         return None
     if device not in ("auto", _device_of(state.backends)):
-        other, advice = (
-            f"{state.folder} was created with {state.backends}, which ",
-            " would not give. Continue it with ",
-        )
-        choices = (Setting("device", "auto"), ", choose another folder, or pass ", Setting("overwrite", True))
-        error = OtherRecipe(Message(other, Setting("device", device), advice, *choices))
-        raise error.about(got=device, file=state.folder)
+        created = (f"{state.folder} was created with {state.backends}, which ", Setting("device", device))
+        auto = (" would not give. Continue it with ", Setting("device", "auto"))
+        advice = (", choose another folder, or pass ", Setting("overwrite", True))
+        raise OtherRecipe(Message(*created, *auto, *advice)).about(got=device, file=state.folder)
     return state.backends
 
 

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from typing import IO
 
+from millrace.engine.about import child_command
 from millrace.engine.dataset import EpisodeResult
 from millrace.engine.dataset.record import RESULT
 from millrace.engine.episode.convert_episode import convert_episode
@@ -34,14 +35,6 @@ from millrace.engine.video.gpu.isolation import describe_end
 NUM_AHEAD = 2
 # For a process to end whose connection has ended.
 ENDING_SECONDS = 2.0
-# A new interpreter with the modules of this one, but without its `__main__`, which multiprocessing would run again: a
-# user's script that converts without `if __name__ == "__main__"` would run again in each worker.
-CODE = """
-import sys
-sys.path[:] = {path!r}
-from millrace.engine.execution.local import serve_worker
-serve_worker({handles})
-"""
 
 
 @dataclass(frozen=True)
@@ -182,9 +175,8 @@ class _Process:
             self.output = on_failure.enter_context(tempfile.TemporaryFile())
             ours, theirs = map(on_failure.enter_context, socket.socketpair())
             handles = theirs.fileno(), job
-            code = CODE.format(path=sys.path, handles=", ".join(map(str, handles)))
             self.process = subprocess.Popen(
-                [sys.executable, "-c", code],
+                child_command(__name__, "serve_worker", *handles),
                 stdin=subprocess.DEVNULL,
                 stdout=self.output,
                 stderr=self.output,
@@ -220,8 +212,8 @@ def _hold_in_memory(content: bytes) -> IO[bytes]:
 
     Sent by a connection, it would keep each process from starting before the one before has read it.
     """
-    is_linux = hasattr(os, "memfd_create")
-    file: IO[bytes] = os.fdopen(os.memfd_create("job"), "w+b") if is_linux else tempfile.TemporaryFile()  # noqa: SIM115
+    has_memfd = hasattr(os, "memfd_create")  # on Linux
+    file: IO[bytes] = os.fdopen(os.memfd_create("job"), "w+b") if has_memfd else tempfile.TemporaryFile()  # noqa: SIM115
     file.write(content)
     file.flush()
     return file

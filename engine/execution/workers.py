@@ -1,6 +1,7 @@
 """Where episodes are converted: what the user asks for, and the executor that does it."""
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,7 +10,7 @@ from millrace.embodiments import Message, Setting
 from millrace.engine.errors import RecipeError
 from millrace.engine.execution.executor import Executor
 from millrace.engine.execution.local import InlineExecutor, LocalExecutor, default_num_workers
-from millrace.engine.planning import ConversionPlan
+from millrace.engine.planning import EpisodePlan, Job
 from millrace.engine.video.backends import GPU_SHARE
 
 ExecutorName = Literal["auto", "local", "ray"]
@@ -77,24 +78,28 @@ def _argument(name: str, value: object = None) -> Setting:
     return Setting(name, value, call="Workers")
 
 
-def choose_executor(workers: Workers, plan: ConversionPlan) -> Executor:
-    """The executor for a plan; GPUs are used by actors of Ray, unless this process does all."""
+def choose_executor(workers: Workers, job: Job, plans: Sequence[EpisodePlan]) -> Executor:
+    """The executor for these episodes; GPUs are used by actors of Ray, unless this process does all."""
     if workers.is_inline:
         return InlineExecutor()
     # Ray takes a second to import; nothing else needs it.
-    if plan.job.gpu is not None:
+    if job.gpu is not None:
         from millrace.engine.execution.actors import ActorExecutor
 
         return ActorExecutor(workers)
-    num_workers = workers.num or default_num_workers(plan.job)
-    if workers.cluster or workers.executor == "ray" or (workers.executor == "auto" and _is_long(plan, num_workers)):
+    num_workers = workers.num or default_num_workers(job)
+    if (
+        workers.cluster
+        or workers.executor == "ray"
+        or (workers.executor == "auto" and _is_long(job, plans, num_workers))
+    ):
         from millrace.engine.execution.ray_data import RayDataExecutor
 
         return RayDataExecutor(workers.num, workers.cluster)
-    return LocalExecutor(min(num_workers, len(plan.episodes)))
+    return LocalExecutor(min(num_workers, len(plans)))
 
 
-def _is_long(plan: ConversionPlan, num_workers: int) -> bool:
+def _is_long(job: Job, plans: Sequence[EpisodePlan], num_workers: int) -> bool:
     """Whether this machine alone takes so long that Ray's start does not count."""
-    num_frames = sum(episode.episode.num_frames for episode in plan.episodes) * len(plan.cameras)
+    num_frames = sum(plan.episode.num_frames for plan in plans) * len(job.cameras)
     return num_frames / (FRAMES_PER_CORE_SECOND * num_workers) > MAX_LOCAL_SECONDS

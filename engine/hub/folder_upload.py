@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from millrace.engine.about import child_command
 from millrace.engine.errors import HubError
 from millrace.engine.hub.calls import HubName, call_hub, silence_hub
 from millrace.engine.layout import WORK
@@ -16,8 +17,6 @@ FILES_PER_COMMIT = 1000
 # Seconds before each further try of a commit: five minutes in all.
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0)
 IGNORED = (WORK, ".cache", ".git")
-# The modules of this process, but not its `__main__`, which may begin to work.
-CODE = "import sys; sys.path[:] = {path!r}; from millrace.engine.hub.folder_upload import run_commit; run_commit()"
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
@@ -39,7 +38,7 @@ def commit_folder(folder: Path, name: HubName, *, last: str) -> None:
     Raises:
         HubError: the upload failed.
     """
-    command = [sys.executable, "-c", CODE.format(path=sys.path), str(folder), name.kind, name.repo, last]
+    command = child_command(__name__, "run_commit", str(folder), name.kind, name.repo, last)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
         assert process.stdout is not None
@@ -52,12 +51,11 @@ def commit_folder(folder: Path, name: HubName, *, last: str) -> None:
         raise HubError(told or f"the upload to {name.repo} ended with {process.returncode}; run the same command again")
 
 
-def run_commit() -> None:
-    """Upload as the arguments of this process say; print only the error; end when the parent process ends."""
+def run_commit(folder: str, kind: str, repo: str, last: str) -> None:
+    """Run in the other process: upload, print only the error, and end when the parent process ends."""
     threading.Thread(target=lambda: os._exit(os.read(0, 1) == b""), daemon=True).start()
     answers = os.dup(1)
     os.dup2(2, 1)
-    folder, kind, repo, last = sys.argv[1:]
     try:
         with silence_hub(has_bars=sys.stderr.isatty()):
             _commit_all(Path(folder), HubName("model" if kind == "model" else "dataset", repo), last)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from millrace.engine.about import child_command
+
 Result = TypeVar("Result")
 Instead = TypeVar("Instead")
 
@@ -16,8 +18,6 @@ Instead = TypeVar("Instead")
 LIMIT_SECONDS = 120.0
 # A process that waits in the kernel survives even SIGKILL.
 DYING_SECONDS = 5.0
-# The modules of this process, but not its `__main__`, as multiprocessing would have it: that may begin to work.
-CODE = "import sys; sys.path[:] = {path!r}; from millrace.engine.video.gpu.isolation import serve_work; serve_work()"
 HANGS, BROKEN = "the driver hangs", "the driver or a library is broken"
 
 
@@ -40,7 +40,7 @@ def run_isolated(
     """
     quiet = {"SVT_LOG": "1"}  # of the encoder that makes samples: errors only
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE.format(path=sys.path)],
+        child_command(__name__, "serve_work"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -134,7 +134,7 @@ def test_warnings_are_the_same_after_a_stop_and_in_whatever_order_workers_end(
     out = tmp_path / "out"
     expected = told(run_plan(plan, tmp_path / "undisturbed", workers=LOCAL, started=0.0), tmp_path / "undisturbed")
     assert [(one.code, one.num_episodes, one.first_episode) for one in expected[0]] == [("timestamp-gap", 2, 1)]
-    monkeypatch.setattr("millrace.engine.run.choose_executor", lambda workers, plan: Reversed())
+    monkeypatch.setattr("millrace.engine.run.choose_executor", lambda *_: Reversed())
     with pytest.raises(KeyboardInterrupt):
         run_plan(plan, out, workers=LOCAL, started=0.0, watch=Watch(on_result=stop))
     summary = run_plan(plan, out, workers=LOCAL, started=0.0)

@@ -26,7 +26,12 @@ from millrace.engine.execution.executor import Executor, Folders
 from millrace.engine.execution.local import InlineExecutor, LocalExecutor
 from millrace.engine.execution.ray_data import RayDataExecutor
 from millrace.engine.execution.ray_session import ray_session
-from millrace.engine.execution.workers import Workers, choose_executor
+from millrace.engine.execution.workers import (
+    FRAMES_PER_CORE_SECOND,
+    MAX_LOCAL_SECONDS,
+    Workers,
+    choose_executor,
+)
 from millrace.engine.planning.plan import ConversionPlan
 from support.processes import LEDGER, start, wait_for_lines
 from support.synthetic import write_dataset
@@ -250,7 +255,7 @@ def test_a_worker_loads_neither_ray_nor_torch_nor_pandas(plan: ConversionPlan, t
 def test_workers_that_cannot_start_are_told_with_their_reason(
     plan: ConversionPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "CODE", "import no_such_module # {path!r} {handles}")
+    monkeypatch.setattr(local, "child_command", lambda *_: [sys.executable, "-c", "import no_such_module"])
     with pytest.raises(WorkersFailed, match=r"ModuleNotFoundError: No module named 'no_such_module'"):
         converted(LocalExecutor(2), plan, tmp_path)
     assert not _children()
@@ -279,11 +284,23 @@ def test_a_script_without_a_guard_runs_once(source: Path, tmp_path: Path) -> Non
 
 def test_the_executor_fits_what_is_asked_for(plan: ConversionPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert choose_executor(Workers(local=True), plan) == InlineExecutor()
-    assert choose_executor(Workers(1, executor="local"), plan) == InlineExecutor()
-    assert choose_executor(Workers(3), plan) == LocalExecutor(3)
-    assert choose_executor(Workers(3, executor="ray"), plan) == RayDataExecutor(3)
-    assert choose_executor(Workers(address="here:1"), plan) == RayDataExecutor(None, "here:1")
+    assert choose_executor(Workers(local=True), plan.job, plan.episodes) == InlineExecutor()
+    assert choose_executor(Workers(1, executor="local"), plan.job, plan.episodes) == InlineExecutor()
+    assert choose_executor(Workers(3), plan.job, plan.episodes) == LocalExecutor(3)
+    assert choose_executor(Workers(3, executor="ray"), plan.job, plan.episodes) == RayDataExecutor(3)
+    assert choose_executor(Workers(address="here:1"), plan.job, plan.episodes) == RayDataExecutor(None, "here:1")
     monkeypatch.setenv("RAY_ADDRESS", "there:1")
-    assert choose_executor(Workers(3), plan) == RayDataExecutor(3, "there:1")
-    assert choose_executor(Workers(3, executor="local"), plan) == LocalExecutor(3)
+    assert choose_executor(Workers(3), plan.job, plan.episodes) == RayDataExecutor(3, "there:1")
+    assert choose_executor(Workers(3, executor="local"), plan.job, plan.episodes) == LocalExecutor(3)
+    assert choose_executor(Workers(3, executor="local"), plan.job, plan.episodes[:2]) == LocalExecutor(2)
+
+
+def test_ray_is_taken_where_what_is_left_takes_this_machine_long(
+    plan: ConversionPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    num_frames = MAX_LOCAL_SECONDS * FRAMES_PER_CORE_SECOND // len(plan.cameras)
+    first = plan.episodes[0]
+    for spare, expected in ((0, LocalExecutor(1)), (1, RayDataExecutor(1))):
+        episode = replace(first, episode=replace(first.episode, num_frames=num_frames + spare))
+        assert choose_executor(Workers(1), plan.job, [episode]) == expected

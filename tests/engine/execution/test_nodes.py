@@ -106,7 +106,7 @@ def test_a_file_that_only_a_worker_misses_is_converted_by_the_driver(
                 yield _missing(result) if result.index == 1 else result
 
     with monkeypatch.context() as patch:
-        patch.setattr("millrace.engine.run.choose_executor", lambda workers, plan: Blind())
+        patch.setattr("millrace.engine.run.choose_executor", lambda *_: Blind())
         summary = convert(recipe_for(source, **SETTINGS), tmp_path / "out", workers=LOCAL, skip_bad=True)
     assert (summary.num_episodes, summary.quarantined) == (2, ())
     convert_here(source, tmp_path / "other", **SETTINGS)

@@ -44,7 +44,7 @@ class MillraceError(Exception):
     @property
     def message(self) -> str:
         """The text, a Message where it names settings."""
-        text = self.args[0] if self.args else ""
+        text = next(iter(self.args), "")
         return text if isinstance(text, str) else str(text)
 
     @property

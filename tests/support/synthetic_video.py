@@ -3,7 +3,7 @@
 import os
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,8 @@ from support.barcode import Stamp, draw, read
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 otherwise prints its settings for every file.
 
+# Of fewer frames than it delays, libx265 leaves some decoding times unset, and now and then the file is refused.
+FEWEST_FOR_B_FRAMES = 3
 CODEC_NAMES = {"libsvtav1": "av1", "libx264": "h264", "libx265": "hevc"}
 _COLOR_RANGES = {"tv": ColorRange.MPEG, "pc": ColorRange.JPEG}
 _COLORSPACES = {"bt709": (Colorspace.ITU709, 1), "bt601": (Colorspace.ITU601, 6)}  # the numbers are H.273's
@@ -86,6 +88,9 @@ def write_video(
 
 def encode(path: Path, stamps: Iterable[Stamp], *, fps: Fraction | int, video: SyntheticVideo) -> None:
     """One continuous stream, a frame per stamp, constant rate, first time stamp 0."""
+    stamps = list(stamps)
+    if len(stamps) < FEWEST_FOR_B_FRAMES:
+        video = replace(video, bframes=0)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(video.codec, rate=Fraction(fps), options=video.encoder_options)

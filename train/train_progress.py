@@ -54,12 +54,13 @@ class Share(BaseModel):
 
 
 class MeterReading(Event):
-    """How training goes, as an average since the last reading."""
+    """How training goes, as an average since the last reading; grad_norm: of the last step, before clipping."""
 
     event: Literal["step"] = "step"
     max_steps: int
     loss: float
     learning_rate: float
+    grad_norm: float | None = None
     samples_per_second: float
     seconds_left: float
     ranks: tuple[Share, ...]
@@ -77,6 +78,7 @@ class MeterReading(Event):
             f"step {self.step}/{self.max_steps}",
             f"loss {self.loss:.4f}",
             f"lr {self.learning_rate:.2e}",
+            *([] if self.grad_norm is None else [f"grad norm {self.grad_norm:.3g}"]),
             f"{self.samples_per_second:.1f} samples/s",
             *([f"GPU {decimal(max(memory))}"] if memory else []),
             f"waiting for data {self.data_wait_share:.0%}",

@@ -1,5 +1,6 @@
 """One of the processes that train together: its rank, where it resumes, and its reports."""
 
+import math
 import os
 import socket
 import sys
@@ -21,6 +22,8 @@ from millrace.train.train_progress import Event, Meter, MeterReading, Saved, Sha
 
 LOGS = "logs"  # what the libraries printed, a file for each worker
 ROUNDING = 1e-9  # GPUs of different kinds add up the same weights in a different order
+# Values of a weight that are added up at a time: each takes 8 bytes meanwhile.
+VALUES_AT_A_TIME = 1 << 22
 
 T = TypeVar("T")
 # Metrics of this worker, and from rank 0 the checkpoint that they belong to.
@@ -80,8 +83,19 @@ class Worker:
                 "each worker would train a model of its own"
             )
 
-    def log(self, meter: Meter, *, step: int, loss: float, learning_rate: float) -> MeterReading:
-        """Report how training went since the last call; every worker calls it at the same step."""
+    def log(
+        self, meter: Meter, *, step: int, loss: float, learning_rate: float, grad_norm: float | None = None
+    ) -> MeterReading:
+        """Report how training went since the last call; every worker calls it at the same step.
+
+        Args:
+            grad_norm: The gradients' norm in the last step, before it was clipped; None where it is unknown.
+
+        Raises:
+            WeightsDiverged: loss or gradients are not finite, and so are no weights from here on.
+        """
+        if not math.isfinite(loss) or not math.isfinite(grad_norm or 0.0):
+            raise WeightsDiverged(_diverged(step, loss=loss, grad_norm=grad_norm))
         steps_per_second, waited = meter.read(step)
         ranks = _gather(Share(data_wait_share=waited, gpu_memory_bytes=_gpu_memory()))
         reading = MeterReading(
@@ -89,6 +103,7 @@ class Worker:
             max_steps=self.settings.max_steps,
             loss=loss,
             learning_rate=learning_rate,
+            grad_norm=grad_norm,
             samples_per_second=steps_per_second * self.settings.global_batch_size,
             seconds_left=(self.settings.max_steps - step) / max(steps_per_second, 1e-9),
             ranks=tuple(ranks),
@@ -122,7 +137,7 @@ class Worker:
         self.report(metrics, checkpoint if self.rank == 0 else None)
 
     def _check_equal(self, parameters: Iterable[torch.Tensor]) -> None:
-        sums = [vector_norm(parameter.detach(), 1, dtype=torch.float64).item() for parameter in parameters]
+        sums = [absolute_sum(parameter.detach()) for parameter in parameters]
         # Gathering is also the barrier after which rank 0 knows that all have written.
         others = np.array(_gather(sums))
         if not np.isfinite(others).all():
@@ -155,6 +170,20 @@ def redirect_output(log: Path) -> Iterator[None]:
         for stream, before in streams.items():
             os.dup2(before, stream)
             os.close(before)
+
+
+def absolute_sum(weight: torch.Tensor) -> float:
+    """The sum of a weight's absolute values, in float64: part by part, as a copy of all would fill a GPU."""
+    parts = weight.reshape(-1).split(VALUES_AT_A_TIME)
+    return float(sum(vector_norm(part, 1, dtype=torch.float64) for part in parts))
+
+
+def _diverged(step: int, *, loss: float, grad_norm: float | None) -> str:
+    norm = "" if grad_norm is None else f" and the gradients' norm {grad_norm:g}"
+    return (
+        f"step {step}: the loss is {loss:g}{norm}: training has diverged. The same command resumes from the newest "
+        "complete checkpoint; if that diverges too, begin again at a lower --learning-rate"
+    )
 
 
 def _flush() -> None:

@@ -160,24 +160,43 @@ def test_datasets_share_by_length_or_by_mix(tmp_path: Path) -> None:
     assert [entry["mix_ratio"] for entry in _datasets(settings(a, b, mix=(3.0, 1.0)))] == [3.0, 1.0]
 
 
-def test_precision_is_that_of_n16_on_gpus_and_plain_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
+def test_precision_is_that_of_n16_on_gpus_and_plain_on_a_cpu(tmp_path: Path) -> None:
     from millrace.train.groot.config import _training_values
 
     def chosen(**flags: Any) -> tuple[bool, bool]:
         values = _training_values(settings(tmp_path, **flags))
         return values["bf16"], values["tf32"]
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert chosen() == (False, False)
-    with pytest.raises(GpuMissing, match="--precision bf16 needs a GPU"):
-        chosen(precision="bf16")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert chosen() == (True, True)
     assert chosen(precision="tf32") == (False, True)
     assert chosen(precision="fp32") == (False, False)
     assert chosen(cpu=True) == (False, False)
+
+
+def test_nobody_trains_on_a_cpu_unasked(tmp_path: Path) -> None:
+    import torch
+
+    from millrace.train.groot.config import check_gpu
+
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without GPUs")
+    with pytest.raises(GpuMissing, match=r"torch .* sees no GPU on .*\. To train on a CPU pass --cpu$"):
+        check_gpu(settings(tmp_path))
+    check_gpu(settings(tmp_path, cpu=True))
+
+
+def test_a_loss_that_is_no_number_is_seen_and_unused_heads_are_no_obstacle(tmp_path: Path) -> None:
+    from millrace.train.groot.config import groot_config, training_arguments
+
+    def chosen(**flags: Any) -> Any:
+        asked = settings(tmp_path, output_dir=tmp_path, cpu=True, base_model_path=str(tmp_path), **flags)
+        return training_arguments(asked, groot_config(asked))
+
+    (tmp_path / "config.json").write_text('{"model_type": "Gr00tN1d6"}')
+    assert not chosen().logging_nan_inf_filter
+    assert not chosen().ddp_find_unused_parameters
+    assert chosen(tune_visual=True).ddp_find_unused_parameters
+    assert chosen(tune_llm=True).ddp_find_unused_parameters
 
 
 def test_a_process_among_many_gpus_trains_on_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """GR00T N1.6 itself: the only package that imports gr00t."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ def require_groot() -> None:
 
 def train(worker: "Worker") -> None:
     """Finetune GR00T as one of the workers."""
+    _stay_offline()
     from millrace.train.groot.modality_configs import import_user_modules
 
     # Before all else: a user's module may set what transformers reads when it is imported.
@@ -47,6 +49,7 @@ def train(worker: "Worker") -> None:
 
 def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy":
     """A checkpoint's policy, or that of a running server."""
+    _stay_offline()
     from millrace.train.groot.modality_configs import import_user_modules
 
     import_user_modules(settings.import_module)
@@ -63,9 +66,15 @@ def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy
 
 def serve(settings: "ServeSettings", tag: str) -> None:
     """Serve a checkpoint by GR00T's own inference server until a client ends it."""
+    _stay_offline()
     from millrace.train.groot.modality_configs import import_user_modules
 
     import_user_modules(settings.import_module)
     from millrace.train.groot.server import run_server
 
     run_server(settings, tag)
+
+
+def _stay_offline() -> None:
+    """Keep albumentations from asking the network for a newer version, here and in each loader process."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

@@ -1,6 +1,7 @@
 """Settings to GR00T's Config and transformers' TrainingArguments: the same values that launch_finetune.py sets."""
 
 import json
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,14 @@ def model_config_class(base_model: str) -> Any:
     return found
 
 
-def trains_on_cpu(settings: FinetuneSettings) -> bool:
-    """Whether this process has no GPU, or is not to use it."""
-    return settings.cpu or not torch.cuda.is_available()
+def check_gpu(settings: FinetuneSettings) -> None:
+    """Check that this process has a GPU, unless it is to train on a CPU: it would do so without a word, for weeks.
+
+    Raises:
+        GpuMissing: torch sees none.
+    """
+    if not settings.cpu and not torch.cuda.is_available():
+        raise GpuMissing(f"torch {torch.__version__} sees no GPU on {socket.gethostname()}. To train on a CPU pass --cpu")
 
 
 class WorkerArguments(TrainingArguments):
@@ -88,7 +94,7 @@ class WorkerArguments(TrainingArguments):
 
 def training_arguments(settings: FinetuneSettings, config: Config) -> WorkerArguments:
     """What transformers' Trainer is told, as in gr00t/experiment/experiment.py but for what is said here."""
-    plan, on_cpu, training = BatchPlan.of(settings), trains_on_cpu(settings), config.training
+    plan, on_cpu, training = BatchPlan.of(settings), settings.cpu, config.training
     loggers = {"wandb": settings.use_wandb, "tensorboard": settings.tensorboard}
     return WorkerArguments(
         **take_values(training, TRAINER_ARGUMENTS),
@@ -102,7 +108,10 @@ def training_arguments(settings: FinetuneSettings, config: Config) -> WorkerArgu
         run_name=settings.run_folder.name,
         seed=config.data.seed,
         deepspeed=config.get_deepspeed_config() if settings.uses_deepspeed else None,
-        ddp_find_unused_parameters=False,
+        # N1.6 says False, where DDP stops: vision encoder and language model have heads that nothing uses.
+        ddp_find_unused_parameters=settings.tune_visual or settings.tune_llm,
+        # Else transformers puts the average in the place of a loss that is NaN.
+        logging_nan_inf_filter=False,
         eval_strategy="no",
         ignore_data_skip=True,
         disable_tqdm=True,
@@ -150,10 +159,7 @@ def _training_values(settings: FinetuneSettings) -> dict[str, Any]:
 
 
 def _precision(settings: FinetuneSettings) -> Precision:
-    on_cpu = trains_on_cpu(settings)
-    if on_cpu and settings.precision in ("bf16", "tf32"):
-        raise GpuMissing(f"--precision {settings.precision} needs a GPU; on a CPU only fp32 is trained")
-    return settings.precision or ("fp32" if on_cpu else "bf16")
+    return settings.precision or ("fp32" if settings.cpu else "bf16")
 
 
 def take_values(source: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class CheckpointPolicy:
 
     def __init__(self, name: str, tag: str, *, cpu: bool) -> None:
         self.name = name
-        self._policy = load_policy(name, tag, device="cpu" if cpu or not torch.cuda.is_available() else "cuda")
+        self._policy = load_policy(name, tag, device="cpu" if cpu else "cuda")
         self.config = policy_config(self._policy.get_modality_config())
 
     def act(self, observations: Observations, *, seed: int) -> Mapping[str, NDArray[np.float32]]:
@@ -63,7 +63,10 @@ def load_policy(name: str, tag: str, *, device: str) -> Gr00tPolicy:
         GpuMissing: there is no such GPU.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise GpuMissing(f"{device}: torch {torch.__version__} sees no GPU here. For a small model say cpu")
+        raise GpuMissing(
+            f"torch {torch.__version__} sees no GPU here, for {device}. For a small model: evaluate --cpu, or serve "
+            "--device cpu"
+        )
     try:
         return Gr00tPolicy(EmbodimentTag(tag), name, device=device)
     except (AssertionError, ImportError, OSError, ValueError) as error:

@@ -20,7 +20,7 @@ from transformers import TrainerCallback, set_seed
 
 from millrace.train.framings import write_framings
 from millrace.train.groot.base_processor import strip_statistics
-from millrace.train.groot.config import groot_config, take_values, training_arguments
+from millrace.train.groot.config import check_gpu, groot_config, take_values, training_arguments
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.modality_configs import register_run_config
 from millrace.train.groot.processor import CachingCollator
@@ -39,10 +39,12 @@ def train_groot(worker: Worker) -> None:
     """Finetune GR00T until --max-steps.
 
     Raises:
+        GpuMissing: torch sees no GPU, and --cpu is not given.
         ConfigError: modality config or base model are not what GR00T needs.
         WorldMismatch: the trainer does not see the other workers.
     """
     settings = worker.settings
+    check_gpu(settings)
     register_run_config(settings)
     config = groot_config(settings)
     set_seed(config.data.seed)
@@ -92,8 +94,8 @@ class WorkerCallback(TrainerCallback):
         """Report a step's loss; the last log has none."""
         meter, step = self.trainer.meter, state.global_step
         if meter is not None and logs and "loss" in logs:
-            rate = logs.get("learning_rate", 0.0)
-            self.last = self.worker.log(meter, step=step, loss=logs["loss"], learning_rate=rate)
+            rate, norm = logs.get("learning_rate", 0.0), logs.get("grad_norm")
+            self.last = self.worker.log(meter, step=step, loss=logs["loss"], learning_rate=rate, grad_norm=norm)
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Report that this rank has saved."""

@@ -1,43 +1,101 @@
-"""Reorder a command line's words so that every version of tyro understands them."""
+"""Reorder a command line's words so that every version of tyro understands them, and read the values of switches."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import get_args, get_origin, get_type_hints
 
-from tyro.conf import UseAppendAction
+from tyro.conf import FlagCreatePairsOff, UseAppendAction
+
+from millrace.engine.errors import RecipeError
 
 SEVERAL = 2
 CAMERA_FLAGS = ("camera",)  # flags whose values are NAME=VALUE or -NAME: any other word but the first is a positional
+# What NVIDIA's guides write behind a switch, in any case.
+TRUTH = {"true": True, "false": False}
+# What others may mean so, though it could name a folder.
+UNCLEAR = ("0", "1", "no", "off", "on", "yes")
 
 
 def move_positionals_first(words: Sequence[str], command: type) -> list[str]:
-    """Move the words that are neither flags nor values of flags before the flags.
+    """Move the words that are neither flags nor values of flags before the flags, and switches behind them.
 
     tyro before 1.0, which GR00T pins, takes OUT, which is optional, only directly after SOURCE:
 
-        SOURCE --fps 10 OUT  ->  SOURCE OUT --fps 10
+        SOURCE --fps 10 OUT       ->  SOURCE OUT --fps 10
+
+    No version takes a value for a switch, but the word for a dataset; of a switch that is given twice the last counts:
+
+        DATASET --tune-llm False  ->  DATASET --no-tune-llm
+
+    Raises:
+        RecipeError: a switch has another value than True or False.
     """
-    counts = _value_counts(command)
+    counts, spellings = _value_counts(command), dict(_spellings(command))
+    left = deque(words)
     first: list[str] = []
     flags: list[str] = []
-    num_values, is_camera = 0, False  # what the last flag still takes, and whether -NAME may be among it
-    for number, word in enumerate(words):
-        if word == "--":  # no flag comes any more
-            return [*first, *flags, *words[number:]]
+    switches: dict[str, bool] = {}
+    num_values, flag = 0, ""  # what the last flag still takes
+    while left and left[0] != "--":  # no flag comes after that
+        word = left.popleft()
+        is_camera = flag in CAMERA_FLAGS
         if num_values != 1 and word.startswith("--"):
-            name, _, value = word.removeprefix("--").partition("=")
-            num_values = 0 if value else counts.get(name.replace("_", "-"), 1)
-            is_camera = name in CAMERA_FLAGS
-            flags.append(word)
+            flag, _, value = word.removeprefix("--").replace("_", "-").partition("=")
+            num_values = 0 if value else counts.get(flag, 1)
+            if flag in spellings:
+                name, is_on = spellings[flag]
+                switches[name] = _read_switch(word, left, is_on=is_on, command=command)
+            else:
+                flags.append(word)
         elif num_values and is_camera and word.startswith("-") and len(word) > 1:
             flags.append(f"{word[1:]}=")  # a parser would take -NAME for a flag; see commands/convert.py
-        elif num_values and not (is_camera and "=" not in word and flags[-1] != f"--{name}"):
+        elif num_values and not (is_camera and "=" not in word and flags[-1] != f"--{flag}"):
             num_values = SEVERAL if num_values == SEVERAL else 0
             flags.append(word)
         else:
             num_values = 0
             first.append(word)
-    return [*first, *flags]
+    return [*first, *flags, *_write_switches(switches, command), *left]
+
+
+def _read_switch(word: str, left: "deque[str]", *, is_on: bool, command: type) -> bool:
+    """Whether a switch is on: as its word says, or the value with it, or the one behind it, which is taken away."""
+    written, has_value, value = word.partition("=")
+    if not has_value:
+        if not left or left[0].lower() not in (*TRUTH, *UNCLEAR):
+            return is_on
+        value = left.popleft()
+    if is_on and value.lower() in TRUTH:
+        return TRUTH[value.lower()]
+    name = written.removeprefix("--").replace("_", "-")
+    name = name if is_on else name.removeprefix("no-")
+    off = f"--no-{name}" if name in _paired(command) else "leave it out"
+    folder = "" if has_value else f"; a folder of that name is ./{value}"
+    raise RecipeError(f"{written} takes no value, such as {value!r}: write --{name}, or {off}{folder}")
+
+
+def _write_switches(switches: Mapping[str, bool], command: type) -> Iterator[str]:
+    paired = _paired(command)
+    for name, is_on in switches.items():
+        if is_on or name in paired:
+            yield f"--{name}" if is_on else f"--no-{name}"
+
+
+def _spellings(command: type) -> Iterator[tuple[str, tuple[str, bool]]]:
+    """Every spelling of a switch, with its name and whether that turns it on."""
+    for name, kind in get_type_hints(command).items():
+        if kind is bool:
+            flag = name.replace("_", "-")
+            yield flag, (flag, True)
+            yield f"no-{flag}", (flag, False)
+
+
+def _paired(command: type) -> set[str]:
+    """The switches that have a flag which turns them off; the others are off unless named."""
+    marked = get_type_hints(command, include_extras=True)
+    switches = {name for name, kind in get_type_hints(command).items() if kind is bool}
+    return {name.replace("_", "-") for name in switches if FlagCreatePairsOff not in get_args(marked[name])}
 
 
 def _value_counts(command: type) -> dict[str, int]:

@@ -64,6 +64,7 @@ def _run(words: list[str]) -> int:
         command = _parse(_rewrite_help(words))
     except MillraceError as error:
         return _report(error, as_json=as_json)
+    as_json = as_json and command.json
     try:
         with _treat_sigterm_as_interrupt():
             code: int = command.run()

@@ -1,7 +1,8 @@
 """Flags may stand before, between and behind what a command works on, in every version of tyro that is allowed."""
 
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -10,6 +11,17 @@ from millrace.commands.convert import Convert
 from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
 from millrace.commands.positionals import move_positionals_first
+
+# What a command does not go without.
+NEEDED = {
+    "inspect": ("DATASET",),
+    "validate": ("DATASET",),
+    "finetune": ("DATASET", "--base-model-path", "MODEL"),
+    "evaluate": ("CHECKPOINT", "DATASET"),
+    "serve": ("CHECKPOINT",),
+    "pipeline": ("FILE.yaml",),
+    "upload": ("FOLDER", "org/name"),
+}
 
 
 @pytest.mark.parametrize(
@@ -28,12 +40,57 @@ from millrace.commands.positionals import move_positionals_first
         (Convert, "IN --local -- --odd", "IN --local -- --odd"),
         (Evaluate, "A --num-gpus 0 B --cpu C", "A B C --num-gpus 0 --cpu"),
         (Evaluate, "A --import-module x.py B", "A B --import-module x.py"),
-        (Finetune, "A --no-tune-llm B --mix 0.3 0.7", "A B --no-tune-llm --mix 0.3 0.7"),
+        (Finetune, "A --no-tune-llm B --mix 0.3 0.7", "A B --mix 0.3 0.7 --no-tune-llm"),
+        (Finetune, "A --use-wandb True --tune_llm false B", "A B --use-wandb --no-tune-llm"),
+        (Finetune, "--dataset-path A B --use-wandb=TRUE", "--dataset-path A B --use-wandb"),
+        (Finetune, "A --cpu --seed 1 --cpu False --tune-llm --no-tune-llm", "A --seed 1 --no-cpu --no-tune-llm"),
+        (Finetune, "A --use-wandb ./True B", "A ./True B --use-wandb"),
+        (Finetune, "A --tune-llm -- False", "A --tune-llm -- False"),
         (Finetune, "A --color-jitter-params hue 0.1 --seed -1 B", "A B --color-jitter-params hue 0.1 --seed -1"),
     ],
 )
 def test_flags_come_last_with_their_values(command: type, typed: str, expected: str) -> None:
     assert move_positionals_first(typed.split(), command) == expected.split()
+
+
+SWITCHES = [
+    pytest.param(name, field.name, id=f"{name}-{field.name}")
+    for name, command in cli.COMMANDS.items()
+    for field in dataclasses.fields(command)
+    if get_type_hints(command)[field.name] is bool
+]
+
+
+@pytest.mark.parametrize(("name", "switch"), SWITCHES)
+def test_every_switch_takes_true_and_false_as_the_guides_write_them(name: str, switch: str) -> None:
+    flag = f"--{switch.replace('_', '-')}"
+
+    def read(*words: str) -> Any:
+        return getattr(cli._parse([name, *NEEDED.get(name, ()), *words]), switch)
+
+    assert [read(flag), read(flag, "True"), read(f"{flag}=true"), read(f"--{switch}", "TRUE")] == [True] * 4
+    assert [read(flag, "False"), read(f"{flag}=false"), read(flag, flag, "False")] == [False] * 3
+
+
+def test_the_word_after_a_switch_is_no_dataset() -> None:
+    found = cli._parse(["finetune", "A", "--use-wandb", "True", "B", "--base-model-path", "M", "--tune-llm", "False"])
+    assert [path.name for path in found.datasets] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--use-wandb", "1"), "--use-wandb takes no value, such as '1': write --use-wandb, or --no-use-wandb; "),
+        (("--tune_llm=maybe",), "--tune_llm takes no value, such as 'maybe': write --tune-llm, or --no-tune-llm"),
+        (("--no-tune-llm", "True"), "--no-tune-llm takes no value, such as 'True': write --tune-llm, or --no-tune-llm"),
+        (("--dry-run", "off"), "'off': write --dry-run, or leave it out; a folder of that name is ./off"),
+    ],
+)
+def test_another_value_of_a_switch_is_an_error_that_says_what_to_write(
+    words: tuple[str, ...], told: str, capsys: Any
+) -> None:
+    assert cli.main(["finetune", "A", "--base-model-path", "M", *words]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_a_flag_between_source_and_out_is_understood(aloha: Path, tmp_path: Path, capsys: Any) -> None:

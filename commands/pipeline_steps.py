@@ -22,7 +22,8 @@ from millrace.engine.planning.recipe_file import parse_recipe, read_recipe
 from millrace.engine.run import Rerun
 from millrace.engine.video.backends import GPU_SHARE
 from millrace.train.pipeline import Step
-from millrace.train.run_folder import COMPLETE, checkpoint_step, dataset_digest, newest_checkpoint
+from millrace.train.run_folder import COMPLETE, checkpoint_step, newest_checkpoint
+from millrace.train.run_identity import dataset_digest
 from millrace.train.settings import FinetuneSettings
 
 EVALUATION = "evaluation.json"  # in the run's folder, unless the file says otherwise

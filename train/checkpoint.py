@@ -12,7 +12,8 @@ from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
 from millrace.engine.dataset.releases import CURRENT
 from millrace.train.checkpoint_files import STATISTICS, Widths, read_checkpoint_file, read_widths
 from millrace.train.errors import ConfigError
-from millrace.train.run_folder import CHECKPOINTS, COMPLETE, IDENTITY, RunIdentity, complete_checkpoints
+from millrace.train.run_folder import CHECKPOINTS, COMPLETE, IDENTITY, complete_checkpoints
+from millrace.train.run_identity import RunIdentity
 
 PROCESSOR = "processor_config.json"
 # What GR00T's run() leaves of its own config in every checkpoint.

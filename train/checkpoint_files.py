@@ -1,5 +1,6 @@
 """The files of a checkpoint, in a folder or on the Hub, and the sizes of its statistics and of its weights."""
 
+import hashlib
 import json
 import math
 import re
@@ -20,6 +21,8 @@ WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 # The format's own limit (safetensors, MAX_HEADER_SIZE).
 MAX_HEADER_BYTES = 100_000_000
+# What is read of each file of weights to tell it from others: evenly spread parts.
+NUM_SAMPLES, SAMPLE_BYTES = 256, 4096
 
 # How many values by embodiment tag, by "state", "action" or "relative_action", by joint group.
 Widths = Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -68,9 +71,14 @@ class LocalCheckpoint:
         Raises:
             ConfigError: they cannot be read.
         """
-        return tuple(weight for file in self._weight_files() for weight in read_header(file))
+        return tuple(weight for file in self.weight_files() for weight in read_header(file))
 
-    def _weight_files(self) -> list[Path]:
+    def weight_files(self) -> list[Path]:
+        """The safetensors files.
+
+        Raises:
+            ConfigError: there are none.
+        """
         single, index = self.path(WEIGHTS), self.path(WEIGHTS_INDEX)
         if single is not None:
             return [single]
@@ -114,13 +122,11 @@ class HubCheckpoint:
 
     def weights(self) -> tuple[Weight, ...]:
         """As of a folder; of the safetensors files nothing but the headers is downloaded."""
-        from huggingface_hub import constants, get_safetensors_metadata, try_to_load_from_cache
+        from huggingface_hub import constants, get_safetensors_metadata
         from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
-        cached = [try_to_load_from_cache(self.name, filename) for filename in (WEIGHTS, WEIGHTS_INDEX)]
-        found = [Path(path) for path in cached if isinstance(path, str)]
-        if found:
-            return LocalCheckpoint(found[0].parent).weights()
+        if cached := self._cached():
+            return cached.weights()
         if constants.HF_HUB_OFFLINE:
             raise ConfigError(f"{self.name}: its weights are not in the Hub's cache, and HF_HUB_OFFLINE is set")
         try:
@@ -128,6 +134,19 @@ class HubCheckpoint:
         except (NotASafetensorsRepoError, SafetensorsParsingError, OSError, ValueError) as error:
             raise ConfigError(f"{self.name}: the Hub does not tell its weights ({_first_line(error)})") from error
         return tuple(Weight(name, math.prod(tensor.shape)) for file in files for name, tensor in file.tensors.items())
+
+    def weight_files(self) -> list[Path]:
+        """As of a folder; none where the cache lacks them."""
+        cached = self._cached()
+        return [] if cached is None else cached.weight_files()
+
+    def _cached(self) -> LocalCheckpoint | None:
+        """The folder of its weights in the Hub's cache."""
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = [try_to_load_from_cache(self.name, filename) for filename in (WEIGHTS, WEIGHTS_INDEX)]
+        found = [Path(path) for path in cached if isinstance(path, str)]
+        return LocalCheckpoint(found[0].parent) if found else None
 
 
 def open_checkpoint_files(name: str) -> LocalCheckpoint | HubCheckpoint:
@@ -141,6 +160,23 @@ def open_checkpoint_files(name: str) -> LocalCheckpoint | HubCheckpoint:
     if not HUB_NAME.fullmatch(name):
         raise ConfigError(f"there is no folder {name}, and no model on the Hub can have that name")
     return HubCheckpoint(name)
+
+
+def weights_digest(name: str) -> str | None:
+    """Identifies a checkpoint's weights, wherever they lie, by parts of their files; None where they are not here."""
+    digest = hashlib.sha256()
+    try:
+        files = open_checkpoint_files(name).weight_files()
+        for file in files:
+            num_bytes = file.stat().st_size
+            digest.update(f"{num_bytes}\n".encode())
+            with file.open("rb") as stream:
+                for number in range(NUM_SAMPLES):
+                    stream.seek(number * num_bytes // NUM_SAMPLES)
+                    digest.update(stream.read(SAMPLE_BYTES))
+    except (ConfigError, OSError):
+        return None
+    return digest.hexdigest() if files else None
 
 
 def read_checkpoint_file(name: str, filename: str, model: type[FileModel]) -> FileModel:

@@ -14,7 +14,7 @@ from millrace.train.episodes import EpisodeReader, check_agreement
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate_settings import Contender, EvaluateSettings
 from millrace.train.open_loop import Policy, Trace, trace_episode
-from millrace.train.run_folder import dataset_digest
+from millrace.train.run_identity import dataset_digest
 from millrace.train.scores import EpisodeScore, Evaluation, best_score, pool_episodes
 from millrace.train.training_dataset import TrainingDataset
 from millrace.train.worker_session import worker_session

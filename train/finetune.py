@@ -11,10 +11,12 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from ray.train.v2.api.report_config import CheckpointUploadMode
 from rich.console import Console
+from rich.markup import escape
 
 from millrace.embodiments import MillraceError
 from millrace.train.errors import TrainError, TrainingFailed
-from millrace.train.run_folder import RunIdentity, checkpoint_step, claim_run_folder, newest_checkpoint
+from millrace.train.run_folder import checkpoint_step, claim_run_folder, newest_checkpoint
+from millrace.train.run_identity import RunIdentity
 from millrace.train.settings import FinetuneSettings
 from millrace.train.train_progress import show_events
 from millrace.train.worker import LOGS, Worker, redirect_output
@@ -49,7 +51,9 @@ def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Traini
         TrainingFailed: a worker failed once more than --max-failures.
     """
     folder = settings.run_folder
-    with claim_run_folder(folder, identity, overwrite=settings.overwrite):
+    with claim_run_folder(folder, identity, overwrite=settings.overwrite) as notes:
+        for note in notes:
+            console.print(escape(f"warning: {note}"), soft_wrap=True, highlight=False)
         newest = newest_checkpoint(folder)
         if newest is None or checkpoint_step(newest) < settings.max_steps:
             with show_events(folder, console):

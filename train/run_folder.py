@@ -1,21 +1,17 @@
 """A run's output folder: what it trains on, which checkpoints are complete, and who may write to it."""
 
 import errno
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from millrace.engine.dataset.folder_lock import lock_folder
-from millrace.engine.dataset.json_files import Unreadable
-from millrace.engine.dataset.manifest import read_manifest_head
-from millrace.engine.layout import MANIFEST, META
 from millrace.train.errors import OtherRun, SettingsError
+from millrace.train.run_identity import RunIdentity
 
 IDENTITY = "millrace_run.json"
 LOCK = ".millrace_lock"
@@ -25,64 +21,9 @@ CHECKPOINTS = "checkpoint-*"
 RAY_SNAPSHOT = "checkpoint_manager_snapshot.json"
 OURS = ("experiment_cfg", "processor", "logs", "runs", "train_log.jsonl", "wandb_config.json", RAY_SNAPSHOT, IDENTITY)
 
-# With these some network storage refuses to sync a folder, which it keeps without being asked.
-NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
-# Of a dataset that Millrace did not make; statistics are left out, as GR00T writes those that it misses.
-DESCRIBING_FILES = ("info.json", "episodes.jsonl", "tasks.jsonl", "modality.json")
-
-
-class RunIdentity(BaseModel):
-    """What a run trains, and on what; a folder holds runs of one identity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base_model: str
-    datasets: tuple[str, ...]
-    digests: tuple[str, ...]
-    embodiment_tag: str
-    robot: str
-    action_horizon: int
-    modality_keys: tuple[str, ...]
-
-    def describe_changes(self, earlier: "RunIdentity") -> list[str]:
-        """What differs, in words; a dataset that only moved does not differ."""
-        told = [
-            f"{name.replace('_', ' ')} {_text(getattr(earlier, name))}, not {_text(getattr(self, name))}"
-            for name in type(self).model_fields
-            if name not in ("datasets", "digests") and getattr(self, name) != getattr(earlier, name)
-        ]
-        if self.digests != earlier.digests:
-            told.insert(0, f"dataset {_dataset(earlier)}, not {_dataset(self)}")
-        return told
-
-
-def dataset_digest(dataset: Path) -> str:
-    """Identifies a dataset: by the digests of files in Millrace's manifest, else by names and sizes.
-
-    Raises:
-        SettingsError: there is no dataset, or its manifest cannot be read.
-    """
-    if not (dataset / META / "info.json").is_file():
-        raise SettingsError(f"no GR00T dataset at {dataset}: {META}/info.json is missing")
-    digest = hashlib.sha256()
-    if (dataset / MANIFEST).is_file():
-        try:
-            files = read_manifest_head(dataset).model_dump(mode="json")["files"]
-        except Unreadable as error:
-            raise SettingsError(f"{dataset}: {error}") from error
-        digest.update(json.dumps(files, sort_keys=True).encode())
-    else:
-        for name in DESCRIBING_FILES:
-            digest.update((dataset / META / name).read_bytes())
-        for path in sorted(path for folder in ("data", "videos") for path in (dataset / folder).rglob("*.*")):
-            digest.update(f"{path.relative_to(dataset)} {path.stat().st_size}\n".encode())
-    return digest.hexdigest()
-
-
-def read_robot_name(dataset: Path) -> str:
-    """The robot's name in info.json; "unknown" where it has none."""
-    info = json.loads((dataset / META / "info.json").read_text(encoding="utf-8"))
-    return str(info.get("robot_type") or "unknown")
+# With these some storage refuses to flush files or folders; Linux's own ENOTSUPP has no name in Python.
+NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, 524)
+OTHER_FOLDER = "Choose another --output-dir, or pass --overwrite to delete what it holds"
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -117,25 +58,28 @@ def mark_complete(checkpoint: Path, *, keep: int) -> None:
         shutil.rmtree(old)
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path) -> bool:
+    """Flush a file or folder to disk; False where its storage cannot."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     except OSError as error:
-        if error.errno not in NOT_FOR_FOLDERS or not path.is_dir():
+        if error.errno not in NO_SYNC:
             raise
+        return False
     finally:
         os.close(file)
+    return True
 
 
 @contextmanager
-def claim_run_folder(folder: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[None]:
-    """Lock the folder for this run, new or as an earlier run of the same identity left it.
+def claim_run_folder(folder: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[tuple[str, ...]]:
+    """Lock the folder for this run, new or as an earlier run of the same identity left it; yields notes for the user.
 
     Raises:
         OtherRun: it was created with another identity, or by another program.
         OutputBusy: another run writes to it.
-        SettingsError: it cannot be made.
+        SettingsError: it cannot be made, or what is written there cannot be flushed to disk.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,7 +92,21 @@ def claim_run_folder(folder: Path, identity: RunIdentity, *, overwrite: bool) ->
         (folder / IDENTITY).write_text(identity.model_dump_json(indent=2) + "\n", encoding="utf-8")
         # Ray refuses to start where a checkpoint of its list is gone, or its own version is another one.
         (folder / RAY_SNAPSHOT).unlink(missing_ok=True)
-        yield
+        yield _try_flushing(folder)
+
+
+def _try_flushing(folder: Path) -> tuple[str, ...]:
+    """Flush a file now, not only after the first thousand steps; notes on what the storage cannot do."""
+    try:
+        _sync(folder)  # some storage refuses it, and keeps folders without being asked
+        if _sync(folder / IDENTITY):
+            return ()
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot keep checkpoints: flushing a file fails with {error.strerror}") from error
+    return (
+        f"the storage of {folder} cannot flush files to disk: a checkpoint that is marked complete may be damaged if the "
+        "storage itself fails soon after",
+    )
 
 
 def check_identity(folder: Path, identity: RunIdentity) -> None:
@@ -157,17 +115,34 @@ def check_identity(folder: Path, identity: RunIdentity) -> None:
     Raises:
         OtherRun: see `claim_run_folder`.
     """
-    remedy = "Choose another --output-dir, or pass --overwrite to delete what it holds"
+    earlier = read_identity(folder)
+    if earlier is None:
+        return
+    if told := identity.describe_changes(earlier):
+        raise OtherRun(f"{folder} was created with {'; '.join(told)}. {OTHER_FOLDER}")
+    newest = newest_checkpoint(folder)
+    if newest is not None and None not in (stored := (earlier.optimizer, identity.optimizer)) and len(set(stored)) > 1:
+        raise OtherRun(
+            f"{newest} holds the optimizer {earlier.optimizer}, and this run needs it {identity.optimizer}. Pass "
+            "--num-gpus, --use-ddp and --deepspeed-stage as before; or train on from it as --base-model-path, with "
+            "another --output-dir"
+        )
+
+
+def read_identity(folder: Path) -> RunIdentity | None:
+    """The identity of the run that a folder holds; None where it holds none.
+
+    Raises:
+        OtherRun: it is damaged, or there are checkpoints of another program.
+    """
     if not (folder / IDENTITY).is_file():
         if any(folder.glob(CHECKPOINTS)):
-            raise OtherRun(f"{folder} holds checkpoints that millrace finetune did not make. {remedy}")
-        return
+            raise OtherRun(f"{folder} holds checkpoints that millrace finetune did not make. {OTHER_FOLDER}")
+        return None
     try:
-        earlier = RunIdentity.model_validate_json((folder / IDENTITY).read_bytes())
+        return RunIdentity.model_validate_json((folder / IDENTITY).read_bytes())
     except ValidationError as error:
-        raise OtherRun(f"{folder / IDENTITY} is damaged. {remedy}") from error
-    if told := identity.describe_changes(earlier):
-        raise OtherRun(f"{folder} was created with {'; '.join(told)}. {remedy}")
+        raise OtherRun(f"{folder / IDENTITY} is damaged. {OTHER_FOLDER}") from error
 
 
 def _remove_run(folder: Path) -> None:
@@ -176,11 +151,3 @@ def _remove_run(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _dataset(identity: RunIdentity) -> str:
-    return ", ".join(f"{path} ({digest[:8]})" for path, digest in zip(identity.datasets, identity.digests, strict=True))

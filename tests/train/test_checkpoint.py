@@ -10,7 +10,7 @@ from millrace.train.checkpoint import Checkpoint, list_checkpoints, read_trainin
 from millrace.train.errors import ConfigError, SettingsError
 from millrace.train.evaluate import read_contenders
 from millrace.train.evaluate_settings import EvaluateSettings
-from millrace.train.run_folder import RunIdentity, dataset_digest
+from millrace.train.run_identity import RunIdentity, dataset_digest
 from millrace.train.serve import ServeSettings
 from support.demonstrator import HORIZON, write_checkpoint
 

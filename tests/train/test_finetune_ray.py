@@ -21,7 +21,8 @@ from conftest import REPOSITORY
 from millrace.engine.errors import ClusterFailed
 from millrace.engine.execution.ray_session import ray_session
 from millrace.train.errors import GpuMissing, OtherRun, TrainingFailed, WeightsDiverged, WorldMismatch
-from millrace.train.run_folder import RunIdentity, complete_checkpoints
+from millrace.train.run_folder import complete_checkpoints
+from millrace.train.run_identity import RunIdentity
 from millrace.train.settings import FinetuneSettings
 from millrace.train.train_progress import MeterReading, Saved, Started
 

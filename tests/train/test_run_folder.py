@@ -1,6 +1,7 @@
 """A run's folder: which checkpoints count, what may be continued in it, and who may write to it."""
 
 import errno
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -10,20 +11,21 @@ import pytest
 
 from conftest import REPOSITORY, read_meta
 from millrace.engine.errors import OutputBusy
+from millrace.train.checkpoint_files import weights_digest
 from millrace.train.errors import OtherRun, SettingsError
 from millrace.train.run_folder import (
     COMPLETE,
-    RunIdentity,
     check_identity,
     claim_run_folder,
     complete_checkpoints,
-    dataset_digest,
     flush_checkpoint,
     mark_complete,
     newest_checkpoint,
-    read_robot_name,
 )
+from millrace.train.run_identity import RunIdentity, dataset_digest, describe_optimizer, read_robot_name
+from millrace.train.settings import FinetuneSettings
 from support.synthetic import edit_json
+from support.training_setups import write_base
 
 IDENTITY = RunIdentity(
     base_model="nvidia/GR00T-N1.6-3B",
@@ -87,21 +89,40 @@ def test_a_checkpoint_is_on_the_disk_before_its_mark_is(tmp_path: Path, monkeypa
     assert synced == [(newest, True, True), (old, True, False)]
 
 
-def test_storage_that_cannot_sync_folders_is_trained_on_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, 524])
+@pytest.mark.parametrize("files_too", [False, True])
+def test_storage_that_cannot_flush_is_trained_on_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, files_too: bool
 ) -> None:
-    (checkpoint(tmp_path, 2, complete=False) / "model.safetensors").touch()
+    (checkpoint(tmp_path / "c", 2, complete=False) / "model.safetensors").touch()
+    refuse_flushing(monkeypatch, code, files_too=files_too)
+    flush_checkpoint(tmp_path / "c/checkpoint-2")
+    with claim_run_folder(tmp_path / "run", IDENTITY, overwrite=False) as notes:
+        assert [note.partition(": ")[0] for note in notes] == (
+            [f"the storage of {tmp_path / 'run'} cannot flush files to disk"] if files_too else []
+        )
+
+
+@pytest.mark.parametrize(("code", "told"), [(errno.ENOSPC, "No space left on device"), (errno.EIO, "Input/output")])
+def test_storage_that_fails_to_flush_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, told: str
+) -> None:
+    checkpoint(tmp_path / "c", 2, complete=False)
+    refuse_flushing(monkeypatch, code, files_too=True)
+    with pytest.raises(OSError, match=told):
+        flush_checkpoint(tmp_path / "c/checkpoint-2")
+    with pytest.raises(SettingsError, match=rf"run cannot keep checkpoints: flushing a file fails with {told}"):
+        begin(tmp_path / "run")
+
+
+def refuse_flushing(monkeypatch: pytest.MonkeyPatch, code: int, *, files_too: bool) -> None:
+    """As some storage does it; without `files_too` for folders alone."""
 
     def refuse(descriptor: int) -> None:
-        if Path(f"/proc/self/fd/{descriptor}").is_dir() or is_full:
-            raise OSError(errno.ENOSPC if is_full else errno.EINVAL, "refused")
+        if files_too or Path(f"/proc/self/fd/{descriptor}").is_dir():
+            raise OSError(code, os.strerror(code))
 
-    is_full = False
     monkeypatch.setattr(os, "fsync", refuse)
-    flush_checkpoint(tmp_path / "checkpoint-2")
-    is_full = True
-    with pytest.raises(OSError, match="refused"):
-        flush_checkpoint(tmp_path / "checkpoint-2")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +143,69 @@ def test_another_run_in_the_same_folder_is_an_error_that_names_what_changed(
     begin(tmp_path)
     with pytest.raises(OtherRun, match=rf"was created with {told}\. Choose another --output-dir, or pass --overwrite"):
         begin(tmp_path, **changes)
+
+
+def test_a_base_model_may_move_and_may_not_change(tmp_path: Path) -> None:
+    begin(tmp_path, base_digest="a" * 64)
+    begin(tmp_path, base_digest="a" * 64, base_model="models/groot")
+    told = r"base model models/groot \(aaaaaaaa\), not models/groot \(bbbbbbbb\)\. Choose"
+    with pytest.raises(OtherRun, match=told):
+        begin(tmp_path, base_digest="b" * 64, base_model="models/groot")
+    with pytest.raises(OtherRun, match=r"base model models/groot \(aaaaaaaa\), not mine\. Choose"):
+        begin(tmp_path, base_model="mine")
+
+
+def test_weights_are_known_wherever_they_lie(tmp_path: Path) -> None:
+    bases = [write_base(tmp_path / name) for name in ("one", "moved", "other")]
+    for base in bases:
+        with (base / "model.safetensors").open("ab") as file:
+            file.write(bytes(100_000))
+    with (bases[2] / "model.safetensors").open("r+b") as file:
+        file.seek(-50_000, os.SEEK_END)
+        file.write(b"trained" * 1000)
+    one, moved, other = (weights_digest(str(base)) for base in bases)
+    assert one == moved
+    assert one != other
+    (bases[0] / "model.safetensors").unlink()
+    assert weights_digest(str(bases[0])) is None
+    assert weights_digest("nobody's model") is None
+
+
+SHARES = "in shares of 8 workers, by DeepSpeed's stage 2"
+
+
+def test_an_optimizer_in_shares_is_loaded_by_as_many_workers_only(tmp_path: Path) -> None:
+    """DeepSpeed says so only after the start, and transformers without it forgets the optimizer without a word."""
+    begin(tmp_path, optimizer=SHARES)
+    begin(tmp_path, optimizer="as a whole")
+    begin(tmp_path, optimizer=SHARES)
+    newest = checkpoint(tmp_path, 1000)
+    for other in ("as a whole", SHARES.replace("8", "4"), SHARES.replace("stage 2", "stage 3")):
+        told = f"^{newest} holds the optimizer {SHARES}, and this run needs it {other}. Pass --num-gpus, --use-ddp and "
+        with pytest.raises(OtherRun, match=told):
+            begin(tmp_path, optimizer=other)
+    begin(tmp_path, optimizer=SHARES)
+
+
+@pytest.mark.parametrize(
+    ("flags", "stored"),
+    [
+        ({"num_gpus": 8}, SHARES),
+        ({"num_gpus": 8, "use_ddp": True}, "as a whole"),
+        ({"num_gpus": 8, "cpu": True}, "as a whole"),
+        ({"num_gpus": 1}, "as a whole"),
+    ],
+)
+def test_ddp_and_one_worker_store_the_optimizer_as_a_whole(flags: dict[str, Any], stored: str) -> None:
+    settings = FinetuneSettings(datasets=(Path("out/a"),), base_model_path="base", **flags)
+    assert describe_optimizer(settings) == stored
+
+
+def test_a_folder_of_an_earlier_version_is_continued(tmp_path: Path) -> None:
+    begin(tmp_path)
+    edit_json(tmp_path / "millrace_run.json", lambda run: [run.pop(name) for name in ("base_digest", "optimizer")])
+    checkpoint(tmp_path, 1000)
+    begin(tmp_path, base_digest="a" * 64, optimizer=SHARES)
 
 
 def test_a_dataset_may_move(tmp_path: Path) -> None:
@@ -161,6 +245,23 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_trained_on_by_one_run_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def flock(file: object, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        claim_run_folder(tmp_path, IDENTITY, overwrite=False),
+        pytest.raises(OutputBusy, match=f"process {os.getpid()} on .* Its file system has no locks"),
+        claim_run_folder(tmp_path, IDENTITY, overwrite=False),
+    ):
+        pass
+    begin(tmp_path)
+
+
 def test_a_folder_is_locked_in_one_place() -> None:
     paths = [path for package in ("engine", "train", "commands") for path in (REPOSITORY / package).rglob("*.py")]
     assert [path.name for path in paths if "flock" in path.read_text()] == ["folder_lock.py"]
@@ -196,7 +297,7 @@ def test_a_dataset_of_others_is_known_by_its_episodes(aloha_gr1: Path, tmp_path:
         shutil.copytree(aloha_gr1, copy)
         (copy / "millrace.json").unlink()
     assert dataset_digest(copies[0]) == dataset_digest(copies[1])
-    (copies[0] / "meta/stats.json").unlink()  # GR00T would make it anew
+    (copies[0] / "meta/stats.json").unlink()  # GR00T would make it again
     assert dataset_digest(copies[0]) == dataset_digest(copies[1])
     (copies[0] / "data/chunk-000/episode_000002.parquet").write_bytes(b"other")
     assert dataset_digest(copies[0]) != dataset_digest(copies[1])

@@ -13,9 +13,10 @@ from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_mod
 from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.types import ModalityConfig
 
+from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.train.errors import ConfigError
-from millrace.train.run_folder import RunIdentity, dataset_digest, read_robot_name
+from millrace.train.run_identity import RunIdentity, identify_run
 from millrace.train.settings import FinetuneSettings
 
 # Tags that GR00T has configs for itself, before anybody's files are imported.
@@ -24,16 +25,12 @@ BUILT_IN = frozenset(MODALITY_CONFIGS)
 
 def make_identity(settings: FinetuneSettings) -> RunIdentity:
     """The identity of a run: what it trains, on what."""
-    config = register_run_config(settings)
-    return RunIdentity(
-        base_model=settings.base_model_path,
-        datasets=tuple(map(str, settings.datasets)),
-        digests=tuple(map(dataset_digest, settings.datasets)),
-        embodiment_tag=settings.embodiment_tag,
-        robot=", ".join(sorted({read_robot_name(dataset) for dataset in settings.datasets})),
-        action_horizon=len(config["action"].delta_indices),
-        modality_keys=tuple(f"{name}.{key}" for name, modality in config.items() for key in modality.modality_keys),
-    )
+    registered = register_run_config(settings)
+    modalities = {
+        name: GrootModality(tuple(entry.modality_keys), tuple(entry.delta_indices))
+        for name, entry in registered.items()
+    }
+    return identify_run(settings, GrootConfig(modalities, settings.tag))
 
 
 def register_run_config(settings: FinetuneSettings) -> Mapping[str, ModalityConfig]:

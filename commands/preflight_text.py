@@ -92,7 +92,11 @@ def _run(plan: Plan) -> Table:
     )
     table.add_row(
         "memory of loaders",
-        f"{needs.memory / GB:.1f} GB = {needs.num_loaders} x {needs.per_loader / GB:.2f} GB",
+        f"{needs.loaders / GB:.1f} GB = {needs.num_loaders} x {needs.per_loader / GB:.2f} GB",
+    )
+    table.add_row(
+        "memory of workers",
+        f"{needs.loading / GB:.1f} GB = {needs.num_workers} x {needs.per_worker[0] / GB:.2f} GB, to load the model",
     )
     table.add_row(
         "disk for checkpoints",
@@ -124,11 +128,11 @@ def _gpu_memory(model: ModelSize | None, sharing: Sharing, per_device_batch: int
 def _formulas(console: Console) -> None:
     lines = (
         "GPU memory: 16 bytes a trained parameter (weight, gradient, AdamW), 2 a frozen one of the backbone, 4 of the "
-        "head; with DeepSpeed 2 each, and 14 a trained one shared by all; "
+        "head; with DDP 4 more a trained one; with DeepSpeed 2 each, and 14 a trained one shared by all; "
         f"{ACTIVATION_BYTES / GB:.2f} GB a sample, which makes the guide's first row.",
         f"time: {GPU_SAMPLES_PER_SECOND:.0f} samples a second and GPU, the guide's first row; loading not counted.",
         f"memory of a loader: {LOADER_BYTES / GB:.2f} GB and two shards of processed samples, with --stock-loader also "
-        "the frames of an episode.",
+        "the frames of an episode; of a worker: as much, and the weights while it loads them.",
     )
     for line in lines:
         console.print(Text(line, style="dim"))

@@ -152,7 +152,7 @@ def test_ffmpeg_that_torchcodec_misses_is_named(tmp_path: Path) -> None:
     for library in broken.rglob("*.so"):
         # A loader that looks for a version of FFmpeg which nobody has.
         library.write_bytes(library.read_bytes().replace(b"libavutil.so.", b"libavutix.so."))
-    code = "from millrace.train.preflight.machine import why_not_importable; print(why_not_importable('torchcodec'))"
+    code = "from millrace.train.preflight.packages import why_not_importable; print(why_not_importable('torchcodec'))"
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
@@ -163,7 +163,7 @@ def test_ffmpeg_that_torchcodec_misses_is_named(tmp_path: Path) -> None:
 
 def test_a_run_with_groots_own_loader_is_told_to_install_ffmpeg(base: Path, whole: Path) -> None:
     reason = "FFmpeg version 7: libavutil.so.59: cannot open shared object file: No such file or directory"
-    machine = replace(EVERYTHING, broken_decoders={"torchcodec": reason})
+    machine = replace(EVERYTHING, broken={"torchcodec": reason})
     (found,) = preflight(settings_of(whole, base, stock_loader=True), machine=machine).problems
     assert found.code == "video-backend"
     assert "apt-get install ffmpeg" in found.remedy

@@ -14,7 +14,7 @@ from rich.console import Console
 from conftest import convert_here
 from millrace.commands.preflight_text import print_plan
 from millrace.train.preflight import Machine, Preflight
-from millrace.train.preflight.machine import GpuCard
+from millrace.train.preflight.gpus import GpuCard, Gpus
 from millrace.train.settings import FinetuneSettings
 from support.synthetic import write_dataset
 
@@ -53,13 +53,19 @@ PROCESSOR = {
 }
 CONFIG = {"model_type": "Gr00tN1d6", "max_state_dim": 128, "max_action_dim": 128, "tune_top_llm_layers": 4}
 
+
+
+def gpus_of(name: str, memory_bytes: int, *, count: int = 1) -> Gpus:
+    """GPUs of one kind."""
+    return Gpus((GpuCard(name, memory_bytes),) * count, count)
+
+
 EVERYTHING = Machine(
     memory_bytes=256 * GB,
     disk_bytes=1000 * GB,
-    gpus=(GpuCard("A100", 80 * GB),) * 8,
-    packages=frozenset(("deepspeed", "flash_attn", "wandb")),
+    gpus=gpus_of("A100", 80 * GB, count=8),
     why_no_groot=None,
-    broken_decoders={},
+    broken={},
     has_wandb_login=True,
     why_not_writable=None,
 )

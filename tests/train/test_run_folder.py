@@ -203,7 +203,8 @@ def test_ddp_and_one_worker_store_the_optimizer_as_a_whole(flags: dict[str, Any]
 
 def test_a_folder_of_an_earlier_version_is_continued(tmp_path: Path) -> None:
     begin(tmp_path)
-    edit_json(tmp_path / "millrace_run.json", lambda run: [run.pop(name) for name in ("base_digest", "optimizer")])
+    new = ("base_digest", "optimizer")
+    edit_json(tmp_path / "millrace_run.json", lambda run: {name: run[name] for name in run if name not in new})
     checkpoint(tmp_path, 1000)
     begin(tmp_path, base_digest="a" * 64, optimizer=SHARES)
 

@@ -13,16 +13,23 @@ from millrace.train.errors import BatchError, ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint, read_base
 from millrace.train.groot.components import list_components
 from millrace.train.preflight.data import TrainedDataset, data_problems, kept_statistics_problems, open_dataset
+from millrace.train.preflight.earlier_run import earlier_run_problems
 from millrace.train.preflight.machine import Machine, probe_machine
 from millrace.train.preflight.needs import Needs, estimate_needs, need_problems
 from millrace.train.preflight.resources import ModelSize
 from millrace.train.preflight.run_checks import CHECKS, make_run_problem
 from millrace.train.preflight.run_plan import Plan, plan_run
-from millrace.train.preflight.surroundings import gpu_problems, model_problems, package_problems, setting_problems
+from millrace.train.preflight.surroundings import (
+    gpu_problems,
+    list_packages,
+    model_problems,
+    package_problems,
+    setting_problems,
+)
 from millrace.train.preflight.trained_robot import TrainedConfig, agreement_problems, read_trained_config, tag_problems
 from millrace.train.settings import FinetuneSettings
 
-__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "preflight", "probe_machine"]
+__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "preflight", "preflight_without_data", "probe_machine"]
 
 
 @dataclass(frozen=True)
@@ -48,22 +55,60 @@ def preflight(
         machine: What it runs on; None looks at this machine.
         on_progress: As millrace.engine.validate's: told how far the datasets are read.
     """
-    decoder = settings.video_backend if settings.stock_loader else None
-    here = machine or probe_machine(settings.run_folder, decoder=decoder)
-    base, found = _read_base(settings.base_model_path)
-    config, unread = read_trained_config(settings)
-    found += [*tag_problems(settings, base), *unread, *agreement_problems(settings, config)]
+    start = _check_start(settings, machine)
+    if any(found.code == "other-run" for found in start.problems):
+        return Preflight(start.problems, None)  # before hours of reading
+    base, config = start.base, start.config
+    found = [*start.problems, *agreement_problems(settings, config)]
     datasets = [dataset for path in settings.datasets if (dataset := open_dataset(path, config)) is not None]
+    decoder = settings.video_backend if settings.stock_loader else None
     for path in dict.fromkeys(settings.datasets):
         found += data_problems(path, config, video_backend=decoder, on_progress=on_progress)
     for dataset in datasets:
         found += _fit_problems(settings, dataset, config=config, base=base)
+    needs = start.needs(settings, datasets)
+    found += need_problems(settings, needs, start.machine)
+    return Preflight(tuple(found), _plan(settings, datasets, base=base, needs=needs))
+
+
+def preflight_without_data(settings: FinetuneSettings, *, machine: Machine | None = None) -> Judgement:
+    """Check what needs no dataset, for a run whose datasets are still to be made; nothing is raised or written.
+
+    Base model, tag, settings, packages, GPUs, disk, and the run that the output folder holds.
+    """
+    start = _check_start(settings, machine)
+    given = settings.modality_config_path is not None
+    problems = [found for found in start.problems if given or found.code != "tag-unregistered"]
+    return Judgement((*problems, *need_problems(settings, start.needs(settings, []), start.machine)))
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What is known of a run without its datasets, but for their modality config, and what is wrong with it."""
+
+    base: BaseCheckpoint | None
+    config: TrainedConfig
+    machine: Machine
+    problems: tuple[Problem, ...]
+
+    def needs(self, settings: FinetuneSettings, datasets: list[TrainedDataset]) -> Needs:
+        parts = None if self.base is None else list_components(settings, self.base)
+        model = None if parts is None else ModelSize.of(parts)
+        return estimate_needs(settings, datasets, base=self.base, model=model)
+
+
+def _check_start(settings: FinetuneSettings, machine: Machine | None) -> _Start:
+    base, found = _read_base(settings.base_model_path)
+    config, unread = read_trained_config(settings)
+    found += [*earlier_run_problems(settings, config), *tag_problems(settings, base), *unread]
+    here = machine or probe_machine(
+        settings.run_folder,
+        packages=list_packages(settings, base),
+        with_gpus=not settings.cpu and not settings.address,
+    )
     found += [*setting_problems(settings), *package_problems(settings, here), *gpu_problems(settings, here)]
-    parts = None if base is None else list_components(settings, base)
-    needs = estimate_needs(settings, datasets, base=base, model=None if parts is None else ModelSize.of(parts))
-    found += [*model_problems(settings, base, here), *need_problems(settings, needs, here)]
-    plan = _plan(settings, datasets, base=base, needs=needs)
-    return Preflight(tuple(found), plan)
+    found += model_problems(settings, base, here)
+    return _Start(base, config, here, tuple(found))
 
 
 def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[Problem]]:

@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from urllib.parse import urlparse
@@ -14,19 +12,8 @@ from urllib.parse import urlparse
 from millrace.engine.execution.capacity import available_memory
 from millrace.train.errors import GrootMissing
 from millrace.train.groot import require_groot
-
-# Packages whose absence a run would notice late.
-PACKAGES = ("deepspeed", "flash_attn", "tensorboard", "tensorboardX", "wandb")
-# Importing torchcodec imports torch, which takes long on a cold disk.
-IMPORT_SECONDS = 120
-
-
-@dataclass(frozen=True)
-class GpuCard:
-    """One GPU, by nvidia-smi."""
-
-    name: str
-    memory_bytes: int
+from millrace.train.preflight.gpus import Gpus, probe_gpus
+from millrace.train.preflight.packages import why_not_importable
 
 
 @dataclass(frozen=True)
@@ -37,83 +24,44 @@ class Machine:
         memory_bytes: Memory that is available now, within the limits of the container.
         disk_bytes: Free space where the output goes.
         gpus: Those that this process may use.
-        packages: Of PACKAGES, those that are installed.
         why_no_groot: Why GR00T N1.6 cannot be imported; None where it can.
-        broken_decoders: Why a video decoder cannot be used, by its name; only of the one that is asked for.
+        broken: Why a package cannot be imported, by its name; only of those that are asked for.
         has_wandb_login: Whether wandb finds a key, or needs none.
         why_not_writable: Why the output folder cannot be written; None where it can.
     """
 
     memory_bytes: int
     disk_bytes: int
-    gpus: tuple[GpuCard, ...]
-    packages: frozenset[str]
+    gpus: Gpus
     why_no_groot: str | None
-    broken_decoders: Mapping[str, str]
+    broken: Mapping[str, str]
     has_wandb_login: bool
     why_not_writable: str | None
 
 
-def probe_machine(output: Path, *, decoder: str | None = None) -> Machine:
+def probe_machine(output: Path, *, packages: Iterable[str] = (), with_gpus: bool = True) -> Machine:
     """This machine.
 
     Args:
         output: Folder that a run would write to; it need not exist.
-        decoder: The video decoder that the run needs: the package torchcodec or decord.
+        packages: What the run imports; each is tried in a process of its own, all at once.
+        with_gpus: Whether torch is asked for its GPUs, which takes seconds.
     """
     existing = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
-    reason = None if decoder is None else why_not_importable(decoder)
+    with ThreadPoolExecutor() as pool:
+        gpus = pool.submit(probe_gpus, os.environ) if with_gpus else None
+        names = tuple(packages)
+        reasons = zip(names, pool.map(why_not_importable, names), strict=True)
+        broken = {name: reason for name, reason in reasons if reason is not None}
     return Machine(
         memory_bytes=available_memory(),
         disk_bytes=shutil.disk_usage(existing).free,
-        gpus=visible_gpus(os.environ),
-        packages=frozenset(name for name in PACKAGES if find_spec(name) is not None),
+        gpus=Gpus() if gpus is None else gpus.result(),
         why_no_groot=_why_no_groot(),
-        broken_decoders={} if decoder is None or reason is None else {decoder: reason},
+        broken=broken,
         has_wandb_login=has_wandb_login(os.environ, Path.home()),
         why_not_writable=why_not_writable(existing),
     )
-
-
-def visible_gpus(environ: Mapping[str, str]) -> tuple[GpuCard, ...]:
-    """The GPUs that nvidia-smi lists, less those that CUDA_VISIBLE_DEVICES hides; none without a driver."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    gpus = tuple(
-        GpuCard(name.strip(), int(mebibytes) << 20)
-        for name, _, mebibytes in (line.rpartition(",") for line in listed.splitlines())
-        if mebibytes.strip().isdigit()
-    )
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return gpus
-    chosen = [device.strip() for device in visible.split(",") if device.strip()]
-    by_number = [gpus[int(device)] for device in chosen if device.isdigit() and int(device) < len(gpus)]
-    # Devices named otherwise (GPU-..., MIG-...) are taken for the first ones.
-    return tuple(by_number) if all(device.isdigit() for device in chosen) else gpus[: len(chosen)]
-
-
-def why_not_importable(package: str) -> str | None:
-    """Why a fresh interpreter cannot import a package, in a line; None if it can."""
-    if find_spec(package) is None:
-        return f"the package {package} is not installed"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", f"import {package}"], capture_output=True, text=True, timeout=IMPORT_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return f"importing {package} takes more than {IMPORT_SECONDS} s"
-    return None if done.returncode == 0 else _reason_in(done.stderr)
-
-
-def _reason_in(traceback: str) -> str:
-    """The library that the loader misses, where it names one; else the last line, which names the error."""
-    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
-    missing = [line for line in lines if "cannot open shared object file" in line]
-    return (missing or lines[-1:] or ["it ended without a word"])[0]
 
 
 def _why_no_groot() -> str | None:

@@ -10,6 +10,7 @@ from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.machine import Machine
 from millrace.train.preflight.resources import (
+    LOADER_BYTES,
     USABLE,
     ModelSize,
     Sharing,
@@ -18,6 +19,7 @@ from millrace.train.preflight.resources import (
     image_bytes,
     loader_bytes,
     padded_bytes,
+    weight_bytes,
 )
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.run_folder import complete_checkpoints
@@ -33,6 +35,8 @@ class Needs:
     Args:
         per_loader: Memory of one loader process.
         num_loaders: Loader processes of all workers.
+        per_worker: Memory of one worker while it loads the model, and while it trains.
+        num_workers: Training processes.
         checkpoint: One checkpoint on disk.
         num_checkpoints: Kept at a time, the one being written included.
         per_gpu: GPU memory without activations, and with those of the batch.
@@ -40,14 +44,26 @@ class Needs:
 
     per_loader: float
     num_loaders: int
+    per_worker: tuple[float, float]
+    num_workers: int
     checkpoint: float
     num_checkpoints: int
     per_gpu: tuple[float, float] | None
 
     @property
-    def memory(self) -> float:
+    def loaders(self) -> float:
         """The memory of all loader processes."""
         return self.per_loader * self.num_loaders
+
+    @property
+    def loading(self) -> float:
+        """The memory of all workers while each loads the model, before there are loader processes."""
+        return self.per_worker[0] * self.num_workers
+
+    @property
+    def memory(self) -> float:
+        """The most memory that all processes take at a time."""
+        return max(self.loading, self.per_worker[1] * self.num_workers + self.loaders)
 
     @property
     def disk(self) -> float:
@@ -73,6 +89,8 @@ def estimate_needs(
         per_loader=max((_loader_bytes(settings, dataset, base) for dataset in datasets), default=0.0),
         # Without loader processes the worker itself holds the shards.
         num_loaders=settings.num_workers * max(settings.dataloader_num_workers, 1),
+        per_worker=_worker_bytes(settings, model),
+        num_workers=settings.num_workers,
         checkpoint=checkpoint_bytes(model, sharing),
         num_checkpoints=min(settings.save_total_limit + 1, num_saves),
         per_gpu=per_gpu,
@@ -82,6 +100,14 @@ def estimate_needs(
 def choose_sharing(settings: FinetuneSettings) -> Sharing:
     """The way in which the workers of a run share the optimizer."""
     return Sharing(settings.num_workers, settings.deepspeed_stage if settings.uses_deepspeed else 0)
+
+
+def _worker_bytes(settings: FinetuneSettings, model: ModelSize | None) -> tuple[float, float]:
+    process = LOADER_BYTES if settings.dataloader_num_workers else 0.0  # else it is the loader
+    if model is None:
+        return process, process
+    loading = process + weight_bytes(model)
+    return loading, process + gpu_bytes(model, choose_sharing(settings)) if settings.cpu else process
 
 
 def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:
@@ -102,7 +128,7 @@ def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) ->
         return
     yield from _memory_problems(settings, needs, machine)
     if needs.per_gpu is not None:
-        yield from gpu_memory_problems(settings, needs.per_gpu, [gpu.memory_bytes for gpu in machine.gpus])
+        yield from gpu_memory_problems(settings, needs.per_gpu, [gpu.memory_bytes for gpu in machine.gpus.cards])
 
 
 def _disk_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
@@ -123,11 +149,18 @@ def _memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine)
     available = machine.memory_bytes * USABLE
     if needs.memory <= available:
         return
-    fitting = int(available // needs.per_loader) // settings.num_workers
+    there = f"{machine.memory_bytes / GB:.1f} GB of memory are available"
+    if needs.loading > available:
+        workers = f"{needs.num_workers} workers, each of which loads the model into {needs.per_worker[0] / GB:.1f} GB"
+        fewer = "a smaller --num-gpus, or train on a machine with more memory"
+        yield make_run_problem("memory", f"{workers}, need {needs.loading / GB:.1f} GB, {there}", fewer=fewer)
+        return
     message = (
-        f"{needs.num_loaders} loader processes of {needs.per_loader / GB:.1f} GB need {needs.memory / GB:.1f} GB, "
-        f"{machine.memory_bytes / GB:.1f} GB of memory are available"
+        f"{needs.num_loaders} loader processes of {needs.per_loader / GB:.1f} GB and {needs.num_workers} workers need "
+        f"{needs.memory / GB:.1f} GB, {there}"
     )
+    left = max(available - (needs.memory - needs.loaders), 0)
+    fitting = int(left // needs.per_loader) // settings.num_workers if needs.per_loader else 0
     fewer = f"--dataloader-num-workers {fitting}, or a smaller --shard-size" if fitting else ""
     yield make_run_problem("memory", message, fewer=fewer or f"a --shard-size smaller than {settings.shard_size}")
 

@@ -54,13 +54,20 @@ class Sharing:
 def gpu_bytes(model: ModelSize, sharing: Sharing, *, per_device_batch: int = 0) -> float:
     """Memory that one GPU needs for weights, gradients and AdamW, and for the activations of a batch."""
     if sharing.zero_stage == 0:
-        held = model.frozen_bytes + model.num_trained * (2 * FP32 + ADAM)
+        # DDP sends gradients from buckets, a second copy of them.
+        buckets = FP32 if sharing.num_workers > 1 else 0
+        held = model.frozen_bytes + model.num_trained * (2 * FP32 + buckets + ADAM)
         return held + per_device_batch * ACTIVATION_BYTES
     weights = model.num_values * BF16
     gradients_and_adam = model.num_trained * (BF16 + FP32 + ADAM) / sharing.num_workers
     if sharing.zero_stage == 3:
         weights = weights // sharing.num_workers
     return weights + gradients_and_adam + per_device_batch * ACTIVATION_BYTES
+
+
+def weight_bytes(model: ModelSize) -> float:
+    """The weights as a worker loads them."""
+    return model.frozen_bytes + model.num_trained * FP32
 
 
 def checkpoint_bytes(model: ModelSize | None, sharing: Sharing) -> float:

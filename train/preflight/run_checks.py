@@ -14,6 +14,8 @@ from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
 from millrace.train.groot import HOW_TO_GET
 
 CHECKS: dict[str, Check] = {
+    # the output folder's earlier run
+    "other-run": error("The output folder holds no other run.", "{remedy}"),
     # robot
     "embodiment-tag": error("GR00T has the embodiment tag.", f"For a robot of your own pass {DEFAULT_TAG}"),
     "tag-unregistered": error(
@@ -70,7 +72,7 @@ CHECKS: dict[str, Check] = {
     # machine
     "groot": error("The gr00t package is there.", HOW_TO_GET),
     "flash-attn": error(
-        "flash-attn is there, where the backbone needs it.",
+        "flash-attn can be imported, where the backbone needs it.",
         f"pip install {CURRENT.pins['flash-attn']} --no-build-isolation (Python 3.10 or 3.12, with CUDA's compiler)",
     ),
     "flash-attn-gpu": error(
@@ -83,18 +85,24 @@ CHECKS: dict[str, Check] = {
     "gpus": error(
         "The machine has the GPUs.", "{fewer}, or join a cluster by --address; for a smoke test without GPUs pass --cpu"
     ),
+    "torch-gpus": error(
+        "torch uses the machine's GPUs.",
+        "Install the torch that GR00T pins, built for CUDA, and a driver that is new enough for it: "
+        'python -c "import torch; torch.cuda.init()" says what is missing',
+    ),
+    "precision": error("The GPUs compute in the precision.", "Pass --precision fp32, or train on GPUs with bf16"),
     "gpu-memory": error("Model and optimizer fit the GPU.", "{train} on more GPUs with DeepSpeed, or on larger ones"),
     "gpu-memory-batch": warning(
         "So does the batch, as far as is known.",
         "Pass a smaller --global-batch-size, or a larger --gradient-accumulation-steps, which keeps the batch",
     ),
-    "memory": error("Loader processes fit the memory.", "Pass {fewer}"),
+    "memory": error("Workers and their loader processes fit the memory.", "Pass {fewer}"),
     "disk": error("The checkpoints fit the disk.", "{fewer}, or an --output-dir on a larger disk"),
     "output-dir": error("The output folder can be written.", "Pass --output-dir with a folder of yours"),
     "deepspeed": error(
-        "DeepSpeed is installed where it trains.", f"pip install {CURRENT.pins['deepspeed']}, or pass --use-ddp"
+        "DeepSpeed can be imported where it trains.", f"pip install {CURRENT.pins['deepspeed']}, or pass --use-ddp"
     ),
-    "tensorboard": error("TensorBoard is installed, or not asked for.", "pip install tensorboard"),
+    "tensorboard": error("TensorBoard can be imported, or is not asked for.", "pip install tensorboard"),
     "wandb": error(
         "wandb, where asked for, is there and logged in.",
         "pip install wandb, then wandb login; or set WANDB_API_KEY or WANDB_MODE=offline",

@@ -1,6 +1,7 @@
 """Packages, logins and hardware: what a run needs of the machine that it starts on."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import CURRENT
@@ -47,45 +48,66 @@ def model_problems(settings: FinetuneSettings, base: BaseCheckpoint | None, mach
             )
             yield make_run_problem("base-model-type", message)
         return
-    if "flash_attn" not in machine.packages:
-        yield make_run_problem("flash-attn", f"{CURRENT.backbone} needs flash-attn, which is not installed")
-    if settings.cpu or (settings.in_process and not machine.gpus):
+    if reason := machine.broken.get("flash_attn"):
+        yield make_run_problem("flash-attn", f"{CURRENT.backbone} needs flash-attn, which cannot be imported: {reason}")
+    if settings.cpu or (settings.in_process and not machine.gpus.cards):
         message = f"{CURRENT.backbone} needs a GPU, since flash-attn has no other code"
         yield make_run_problem("flash-attn-gpu", message)
 
 
+def list_packages(settings: FinetuneSettings, base: BaseCheckpoint | None) -> list[str]:
+    """The packages that a run imports late, beside gr00t."""
+    board = "tensorboard" if find_spec("tensorboard") or not find_spec("tensorboardX") else "tensorboardX"
+    asked = {
+        "flash_attn": base is not None and base.is_eagle,
+        settings.video_backend: settings.stock_loader,
+        "deepspeed": settings.uses_deepspeed,
+        "wandb": settings.use_wandb,
+        board: settings.tensorboard,
+    }
+    return [name for name, is_asked in asked.items() if is_asked]
+
+
 def package_problems(settings: FinetuneSettings, machine: Machine) -> Iterator[Problem]:
     """gr00t, the video decoder of its own loader, DeepSpeed, and loggers."""
+    broken = machine.broken
     if machine.why_no_groot is not None:
         yield make_run_problem("groot", machine.why_no_groot.removesuffix(f". {HOW_TO_GET}"))
-    reason = machine.broken_decoders.get(settings.video_backend)
-    if settings.stock_loader and reason is not None:
+    if settings.stock_loader and (reason := broken.get(settings.video_backend)):
         install = FFMPEG if settings.video_backend == "torchcodec" else "pip install decord"
         message = f"GR00T's loader decodes with {settings.video_backend}, which cannot be imported: {reason}"
         yield make_run_problem("video-backend", message, install=install)
-    if settings.uses_deepspeed and "deepspeed" not in machine.packages:
-        message = f"--num-gpus {settings.num_gpus} trains with DeepSpeed, which is not installed"
+    if reason := broken.get("deepspeed"):
+        message = f"--num-gpus {settings.num_gpus} trains with DeepSpeed, which cannot be imported: {reason}"
         yield make_run_problem("deepspeed", message)
-    yield from _logger_problems(settings, machine)
-
-
-def _logger_problems(settings: FinetuneSettings, machine: Machine) -> Iterator[Problem]:
-    if settings.tensorboard and not machine.packages & {"tensorboard", "tensorboardX"}:
-        yield make_run_problem("tensorboard", "--tensorboard, but it is not installed")
-    if settings.use_wandb and "wandb" not in machine.packages:
-        yield make_run_problem("wandb", "--use-wandb, but wandb is not installed")
+    if reason := broken.get("tensorboard") or broken.get("tensorboardX"):
+        yield make_run_problem("tensorboard", f"--tensorboard, but it cannot be imported: {reason}")
+    if reason := broken.get("wandb"):
+        yield make_run_problem("wandb", f"--use-wandb, but wandb cannot be imported: {reason}")
     elif settings.use_wandb and not machine.has_wandb_login:
         message = "--use-wandb, but nobody is logged in to Weights & Biases: the run would wait for a key"
         yield make_run_problem("wandb", message)
 
 
 def gpu_problems(settings: FinetuneSettings, machine: Machine) -> Iterator[Problem]:
-    """Whether there are as many GPUs as workers; on a cluster Ray counts them when the run starts."""
+    """Whether there are as many GPUs as workers, and whether torch uses them; on a cluster Ray counts at the start."""
+    gpus = machine.gpus
     if settings.address:
         message = f"of the machines behind --address {settings.address} nothing is known: GPUs, memory, packages"
         yield make_run_problem("cluster", message)
         return
-    if not settings.cpu and settings.num_gpus > len(machine.gpus):
-        message = f"--num-gpus {settings.num_gpus}, but this machine has {len(machine.gpus)}"
-        fewer = f"Pass --num-gpus {len(machine.gpus)}" if machine.gpus else "Start it where there are GPUs"
-        yield make_run_problem("gpus", message, fewer=fewer)
+    if settings.cpu:
+        return
+    if settings.num_workers > len(gpus.cards):
+        asked = f"--num-gpus {settings.num_gpus}" + (" trains in this process" if settings.in_process else "")
+        if gpus.why_fewer and gpus.num_listed > len(gpus.cards):
+            message = f"{asked}: nvidia-smi lists {gpus.num_listed} GPUs, {gpus.why_fewer}"
+            yield make_run_problem("torch-gpus", message)
+        else:
+            fewer = f"Pass --num-gpus {len(gpus.cards)}" if gpus.cards else "Start it where there are GPUs"
+            yield make_run_problem("gpus", f"{asked}, but this machine has {len(gpus.cards) or 'no GPU'}", fewer=fewer)
+        return
+    if not gpus.has_bf16 and settings.precision in (None, "bf16"):
+        yield make_run_problem("precision", f"{gpus.cards[0].name} does not compute in bf16, the default")
+    if not gpus.has_nccl and settings.num_workers > 1:
+        yield make_run_problem("torch-gpus", f"--num-gpus {settings.num_gpus}: this torch has no NCCL")

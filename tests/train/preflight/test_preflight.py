@@ -12,18 +12,22 @@ import pytest
 from conftest import video_path
 from millrace.engine.dataset.modality_config import read_config
 from millrace.engine.validate import validate
-from millrace.train.preflight import CHECKS, Machine, preflight
-from millrace.train.preflight.machine import GpuCard
+from millrace.train.preflight import CHECKS, Machine, preflight, preflight_without_data
+from millrace.train.preflight.gpus import Gpus
+from millrace.train.run_identity import identify_run
 from support.synthetic import edit_jsonl
 from support.training_setups import (
     CONFIG,
     EVERYTHING,
     GB,
+    N1D6_SHAPES,
     PROCESSOR,
     codes,
+    gpus_of,
     printed,
     replace_text,
     settings_of,
+    write_base,
     write_statistics,
 )
 
@@ -66,12 +70,30 @@ def dynamic_config(dataset: Path, base: Path) -> None:
     replace_text(dataset / "modality_config.py", "CONFIG = {", "raise RuntimeError\nCONFIG = {")
 
 
-def gpus_of(num_bytes: float) -> Mapping[str, Any]:
-    return {"gpus": (GpuCard("small", int(num_bytes)),)}
+def gpu_of(num_bytes: float) -> Mapping[str, Any]:
+    return {"gpus": gpus_of("small", int(num_bytes))}
+
+
+def lacks(package: str) -> Mapping[str, Any]:
+    """A machine on which a package is installed that cannot be imported."""
+    return {"broken": {package: f"ImportError: {package}.so: undefined symbol: _ZN3c10"}}
+
+
+def earlier_run(**other: Any) -> Files:
+    """A run of the same dataset that left its identity, but for what is given."""
+
+    def write(dataset: Path, base: Path) -> None:
+        settings = settings_of(dataset, base)
+        identity = identify_run(settings, read_config(dataset)).model_copy(update=other)
+        settings.run_folder.mkdir()
+        (settings.run_folder / "millrace_run.json").write_text(identity.model_dump_json())
+
+    return write
 
 
 # What is broken: files, then flags, then the machine; and a part of what is said about it.
 BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
+    "other-run": (earlier_run(action_horizon=30), {}, {}, "run was created with action horizon 30, not 16"),
     "embodiment-tag": (untouched, {"embodiment_tag": "ALOHA"}, {}, "Known: NEW_EMBODIMENT, GR1"),
     "tag-unregistered": (
         drop("dataset/modality_config.py"),
@@ -104,23 +126,35 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "shards-per-epoch": (untouched, {"num_shards_per_epoch": 3, "dataloader_num_workers": 4}, {}, "of 4 loaders"),
     "learning-rate": (untouched, {"learning_rate": 1e-7}, {}, "1e-07 is more than 100 times off"),
     "groot": (untouched, {}, {"why_no_groot": "no gr00t"}, "no gr00t"),
-    "flash-attn": (untouched, {}, {"packages": frozenset()}, "flash-attn, which is not installed"),
+    "flash-attn": (untouched, {}, lacks("flash_attn"), "flash-attn, which cannot be imported: ImportError: flash_attn.so"),
     "flash-attn-gpu": (untouched, {"cpu": True}, {}, "needs a GPU"),
     "video-backend": (
         untouched,
         {"stock_loader": True},
-        {"broken_decoders": {"torchcodec": "libavutil.so.59: cannot open shared object file"}},
+        {"broken": {"torchcodec": "libavutil.so.59: cannot open shared object file"}},
         "libavutil.so.59",
     ),
-    "gpus": (untouched, {"num_gpus": 2}, {"gpus": (GpuCard("A100", 80 * GB),)}, "--num-gpus 2, but this machine has 1"),
+    "gpus": (untouched, {"num_gpus": 2}, {"gpus": gpus_of("A100", 80 * GB)}, "--num-gpus 2, but this machine has 1"),
+    "torch-gpus": (
+        untouched,
+        {"num_gpus": 2},
+        {"gpus": Gpus((), 8, "torch 2.7.1+cpu sees 0: Torch not compiled with CUDA enabled")},
+        "--num-gpus 2: nvidia-smi lists 8 GPUs, torch 2.7.1+cpu sees 0: Torch not compiled with CUDA enabled",
+    ),
+    "precision": (
+        untouched,
+        {},
+        {"gpus": replace(gpus_of("V100", 80 * GB), has_bf16=False)},
+        "V100 does not compute in bf16, the default",
+    ),
     # 810 trained weights at 16 bytes, 550 frozen ones at 2.
-    "gpu-memory": (untouched, {"global_batch_size": 1}, gpus_of(10_000), "CUDA out of memory"),
-    "gpu-memory-batch": (untouched, {}, gpus_of(8e9), "11 GB (by a formula, unmeasured) of 8 GB"),
+    "gpu-memory": (untouched, {"global_batch_size": 1}, gpu_of(10_000), "CUDA out of memory"),
+    "gpu-memory-batch": (untouched, {}, gpu_of(8e9), "11 GB (by a formula, unmeasured) of 8 GB"),
     "memory": (untouched, {}, {"memory_bytes": GB}, "1.0 GB of memory are available"),
     "disk": (untouched, {"save_total_limit": 5, "max_steps": 10**6}, {"disk_bytes": 30_000}, "6 checkpoints"),
     "output-dir": (untouched, {}, {"why_not_writable": "/ is read-only"}, "/ is read-only"),
-    "deepspeed": (untouched, {"num_gpus": 2}, {"packages": frozenset()}, "--num-gpus 2 trains with DeepSpeed"),
-    "tensorboard": (untouched, {"tensorboard": True}, {"packages": frozenset()}, "--tensorboard, but it is not"),
+    "deepspeed": (untouched, {"num_gpus": 2}, lacks("deepspeed"), "--num-gpus 2 trains with DeepSpeed, which cannot be"),
+    "tensorboard": (untouched, {"tensorboard": True}, lacks("tensorboard"), "--tensorboard, but it cannot be imported"),
     "wandb": (untouched, {"use_wandb": True}, {"has_wandb_login": False}, "nobody is logged in"),
     "cluster": (untouched, {"address": "auto"}, {}, "behind --address auto"),
 }
@@ -151,10 +185,9 @@ def test_all_problems_are_told_at_once(dataset: Path, base: Path) -> None:
     machine = Machine(
         memory_bytes=GB,
         disk_bytes=GB,
-        gpus=(),
-        packages=frozenset(),
+        gpus=Gpus(),
         why_no_groot="no gr00t",
-        broken_decoders={},
+        broken={},
         has_wandb_login=False,
         why_not_writable="/ is read-only",
     )
@@ -197,10 +230,69 @@ def test_sine_and_cosine_double_a_state_where_the_processor_has_them(dataset: Pa
     assert not preflight(settings_of(dataset, base), machine=EVERYTHING).problems
 
 
+@pytest.mark.parametrize(
+    ("other", "flags"),
+    [
+        ({"digests": ("b" * 64,)}, {}),
+        ({"base_model": "mine", "base_digest": "c" * 64}, {}),
+        ({"embodiment_tag": "GR1"}, {}),
+        ({"modality_keys": ("state.left_arm",)}, {}),
+        ({"optimizer": "in shares of 8 workers, by DeepSpeed's stage 2"}, {}),
+    ],
+)
+def test_another_run_in_the_folder_is_told_before_the_data_is_read(
+    dataset: Path, base: Path, other: Mapping[str, Any], flags: Mapping[str, Any]
+) -> None:
+    earlier_run(**other)(dataset, base)
+    settings = settings_of(dataset, base, **flags)
+    (settings.run_folder / "checkpoint-10").mkdir()
+    (settings.run_folder / "checkpoint-10/COMPLETE").touch()
+    seen: list[str] = []
+    checked = preflight(settings, machine=EVERYTHING, on_progress=lambda stage, done, of: seen.append(stage))
+    assert codes(checked) == {"other-run"}
+    assert not seen
+    assert codes(preflight(replace(settings, overwrite=True), machine=EVERYTHING)) == set()
+
+
+def test_the_same_run_is_continued(dataset: Path, base: Path) -> None:
+    earlier_run()(dataset, base)
+    assert codes(preflight(settings_of(dataset, base), machine=EVERYTHING)) == set()
+
+
+def test_a_run_is_judged_before_its_dataset_is_made(dataset: Path, base: Path) -> None:
+    earlier_run(embodiment_tag="GR1")(dataset, base)
+    shutil.rmtree(dataset)
+    settings = settings_of(dataset, base, num_gpus=2, use_wandb=True, global_batch_size=7)
+    broken = replace(EVERYTHING, gpus=Gpus(), has_wandb_login=False, disk_bytes=0, why_not_writable="/ is read-only")
+    found = {found.code for found in preflight_without_data(settings, machine=broken).problems}
+    assert found == {"other-run", "batch", "wandb", "gpus", "disk", "output-dir"}
+    sound = replace(settings, overwrite=True, global_batch_size=8)
+    assert not preflight_without_data(sound, machine=EVERYTHING).problems
+    (base / "config.json").unlink()
+    assert [found.code for found in preflight_without_data(sound, machine=EVERYTHING).problems] == ["base-model"]
+
+
+def test_nobody_trains_on_a_cpu_unasked(whole: Path, base: Path) -> None:
+    other_base(model_type="mine")(whole, base)
+    settings = settings_of(whole, base, import_module=(Path("mine.py"),), num_gpus=0)
+    (found,) = preflight(settings, machine=replace(EVERYTHING, gpus=Gpus())).problems
+    assert found.message == "--num-gpus 0 trains in this process, but this machine has no GPU"
+    assert "pass --cpu" in found.remedy
+    assert codes(preflight(replace(settings, cpu=True), machine=replace(EVERYTHING, gpus=Gpus()))) == set()
+
+
+def test_memory_must_hold_the_model_of_every_worker(whole: Path, tmp_path: Path) -> None:
+    settings = settings_of(whole, write_base(tmp_path / "n1d6", shapes=N1D6_SHAPES), num_gpus=8)
+    (found,) = preflight(settings, machine=replace(EVERYTHING, memory_bytes=80 * GB)).problems
+    assert found.code == "memory"
+    assert found.message.startswith("8 workers, each of which loads the model into 10.5 GB, need 83.7 GB, 80.0 GB")
+    assert codes(preflight(settings, machine=replace(EVERYTHING, memory_bytes=100 * GB))) == set()
+
+
 def test_a_model_type_of_ones_own_needs_neither_flash_attn_nor_a_gpu(whole: Path, base: Path) -> None:
     other_base(model_type="mine")(whole, base)
     settings = settings_of(whole, base, import_module=(Path("mine.py"),), cpu=True, num_gpus=2)
-    assert codes(preflight(settings, machine=replace(EVERYTHING, packages=frozenset(), gpus=()))) == set()
+    assert codes(preflight(settings, machine=replace(EVERYTHING, gpus=Gpus()))) == set()
 
 
 def test_statistics_that_gr00t_laid_out_anew_are_no_problem(whole: Path, base: Path, tmp_path: Path) -> None:

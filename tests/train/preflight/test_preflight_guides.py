@@ -13,7 +13,6 @@ import pytest
 from conftest import REPOSITORY, convert_here, data_path, read_table, video_path
 from millrace.embodiments.errors import MillraceError
 from millrace.train.preflight import Preflight, preflight
-from millrace.train.preflight.machine import GpuCard
 from millrace.train.settings import FinetuneSettings
 from support.synthetic import SyntheticVideo, edit_json, rewrite_parquet, write_dataset, write_video
 from support.training_setups import (
@@ -21,6 +20,7 @@ from support.training_setups import (
     GB,
     N1D6_SHAPES,
     copy_to_break,
+    gpus_of,
     replace_text,
     settings_of,
     write_base,
@@ -29,7 +29,7 @@ from support.training_setups import (
 pytest_plugins = ["support.training_fixtures"]
 
 GUIDES = REPOSITORY.parent / "shared/guides"
-WORKSTATION = replace(EVERYTHING, gpus=(GpuCard("RTX 6000 Ada", 48 * GB),))
+WORKSTATION = replace(EVERYTHING, gpus=gpus_of("RTX 6000 Ada", 48 * GB))
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 
 from millrace.train.preflight import probe_machine
-from millrace.train.preflight.machine import (
-    has_wandb_login,
-    visible_gpus,
-    why_not_importable,
-    why_not_writable,
-)
+from millrace.train.preflight.gpus import GpuCard, Gpus, probe_gpus, visible_gpus
+from millrace.train.preflight.machine import has_wandb_login, why_not_writable
+from millrace.train.preflight.packages import why_not_importable
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -76,16 +73,78 @@ def test_a_wandb_login_is_a_key_or_a_mode_without_one(
         ),
     ],
 )
-def test_a_decoder_is_tried_by_importing_it(
+def test_a_package_is_tried_by_importing_it(
     body: str | None, reason: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if body is not None:
-        (tmp_path / "torchcodec").mkdir()
-        (tmp_path / "torchcodec/__init__.py").write_text(body)
-    # Only these packages, of this process and of the one that it starts.
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *(path for path in sys.path if "site-packages" not in path)])
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    install_alone(monkeypatch, tmp_path, **({} if body is None else {"torchcodec": body}))
     assert why_not_importable("torchcodec") == reason
+
+
+def install_alone(monkeypatch: pytest.MonkeyPatch, folder: Path, **packages: str) -> None:
+    """Only these packages, of this process and of those that it starts."""
+    for name, body in packages.items():
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(body)
+    monkeypatch.setattr(sys, "path", [str(folder), *(path for path in sys.path if "site-packages" not in path)])
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def test_an_installed_package_that_is_broken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As flash-attn is once torch was upgraded, or where it ends the process that imports it."""
+    undefined = "raise ImportError('flash_attn_2_cuda.so: undefined symbol: _ZN3c105ErrorC2E')"
+    install_alone(monkeypatch, tmp_path, flash_attn=undefined, deepspeed="import os; os.abort()", wandb="")
+    names = ("flash_attn", "deepspeed", "wandb", "tensorboard")
+    assert probe_machine(tmp_path, packages=names, with_gpus=False).broken == {
+        "flash_attn": "ImportError: flash_attn_2_cuda.so: undefined symbol: _ZN3c105ErrorC2E",
+        "deepspeed": "it ended with exit code -6",
+        "tensorboard": "the package tensorboard is not installed",
+    }
+
+
+TORCH = """
+import sys, types
+__version__ = "2.7.1"
+distributed = types.ModuleType("torch.distributed")
+distributed.is_available = distributed.is_nccl_available = lambda: True
+sys.modules["torch.distributed"] = distributed
+class cuda:
+    init = lambda: None
+    device_count = lambda: 2
+    get_device_properties = lambda number: types.SimpleNamespace(name=f"H100-{number}", total_memory=80)
+    is_bf16_supported = lambda including_emulation: True
+"""
+NO_CUDA = """
+def fail():
+    raise AssertionError("Torch not compiled with CUDA enabled")
+cuda.init = fail
+"""
+
+
+@pytest.mark.parametrize(
+    ("torch", "expected"),
+    [
+        (TORCH, Gpus((GpuCard("H100-0", 80), GpuCard("H100-1", 80)), 2, None)),
+        (
+            TORCH + NO_CUDA,
+            Gpus((), 2, "torch 2.7.1 sees 0: Torch not compiled with CUDA enabled", has_bf16=False),
+        ),
+        ("import os; os.abort()", Gpus((), 2, "torch cannot say how many it sees: it ended with exit code -6")),
+    ],
+)
+def test_gpus_are_those_that_torch_uses(
+    torch: str, expected: Gpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "bin", "nvidia-smi", "echo 'A, 81920'; echo 'B, 24576'")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    install_alone(monkeypatch, tmp_path, torch=torch)
+    assert probe_gpus({}) == expected
+
+
+def test_without_torch_gpus_are_those_of_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin", "nvidia-smi", "echo 'A, 81920'")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    install_alone(monkeypatch, tmp_path)
+    assert probe_gpus({}) == Gpus((GpuCard("A", 81920 << 20),), 1)
 
 
 def test_a_folder_that_is_a_file_cannot_be_written(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Whether a run may start, or continue, in its folder: told before its data is read, which may take long."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from millrace.engine.dataset.problems import Problem
+from millrace.engine.layout import META
+from millrace.train.checkpoint_files import weights_digest
+from millrace.train.errors import OtherRun, SettingsError
+from millrace.train.preflight.run_checks import make_run_problem
+from millrace.train.preflight.trained_robot import TrainedConfig
+from millrace.train.run_folder import check_identity, read_identity
+from millrace.train.run_identity import RunIdentity, describe_optimizer, identify_run
+from millrace.train.settings import FinetuneSettings
+
+
+def earlier_run_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[Problem]:
+    """Whether the folder holds another run, as far as this one is known: its datasets may still have to be made."""
+    if settings.overwrite:
+        return
+    try:
+        earlier = read_identity(settings.run_folder)
+        if earlier is not None:
+            check_identity(settings.run_folder, _known_identity(settings, config, earlier))
+    except OtherRun as error:
+        message, _, remedy = str(error).partition(". ")
+        yield make_run_problem("other-run", message, remedy=remedy)
+
+
+def _known_identity(settings: FinetuneSettings, config: TrainedConfig, earlier: RunIdentity) -> RunIdentity:
+    """This run's identity; what is not known of it yet is taken for that of the earlier run."""
+    if config.config is not None and all(_is_dataset(path) for path in settings.datasets):
+        try:
+            return identify_run(settings, config.config)
+        except SettingsError:  # a damaged manifest, which its own check tells
+            pass
+    base = settings.base_model_path
+    known = {"base_model": base, "base_digest": weights_digest(base), "embodiment_tag": settings.embodiment_tag}
+    return earlier.model_copy(update={**known, "optimizer": describe_optimizer(settings)})
+
+
+def _is_dataset(path: Path) -> bool:
+    return (path / META / "info.json").is_file()

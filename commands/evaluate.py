@@ -130,14 +130,21 @@ def print_evaluation(evaluation: "Evaluation", console: Console) -> None:
     best = next(one for one in evaluation.checkpoints if one.checkpoint == evaluation.best)
     num_steps = sum(episode.num_steps for episode in best.episodes)
     if len(evaluation.checkpoints) > 1:
-        names = ("/".join(Path(one.checkpoint).parts[-2:]) for one in evaluation.checkpoints)
+        names = (_short(one.checkpoint) for one in evaluation.checkpoints)
         console.print(_table("checkpoint", zip(names, (one.total for one in evaluation.checkpoints), strict=True)))
         print_line(f"best: {best.checkpoint}", console)
+        if evaluation.no_difference:
+            alike = ", ".join(map(_short, evaluation.no_difference))
+            episodes = format_count(len(best.episodes), "episode")
+            print_line(f"no significant difference over {episodes}: {alike}", console)
     else:
         print_line(best.checkpoint, console)
     console.print(_table("action", [*best.groups.items(), ("all", best.total)]))
     of = f"{format_count(len(best.episodes), 'episode')}, {num_steps} steps, {evaluation.horizon} of each chunk"
     print_line(f"{of}; units of the data, squared for MSE", console)
+    if evaluation.ranges_of is not None:
+        told = "error: root mean square, as a share of each joint's range in the statistics of"
+        print_line(f"{told} {_short(evaluation.ranges_of)}; joints that never move left out", console)
     share = best.total.against_hold
     if share is not None and share >= 1:
         print_line("warning: no better than holding still", console)
@@ -146,11 +153,17 @@ def print_evaluation(evaluation: "Evaluation", console: Console) -> None:
 def _table(title: str, rows: "Iterable[tuple[str, Score]]") -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column(title, no_wrap=True, overflow="fold")
-    for name in ("MSE", "MAE", "MSE holding still", "MAE holding still"):
+    for name in ("error", "MSE", "MAE", "MSE holding still", "MAE holding still"):
         table.add_column(name, justify="right")
     for name, score in rows:
-        table.add_row(safe(name), *map(_number, (score.mse, score.mae, score.hold_mse, score.hold_mae)))
+        numbers = map(_number, (score.mse, score.mae, score.hold_mse, score.hold_mae))
+        table.add_row(safe(name), "" if score.range_error is None else f"{score.range_error:.2%}", *numbers)
     return table
+
+
+def _short(checkpoint: str) -> str:
+    """The run's folder and the checkpoint's."""
+    return "/".join(Path(checkpoint).parts[-2:])
 
 
 def _number(value: float | None) -> str:

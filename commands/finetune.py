@@ -11,6 +11,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
+from millrace.commands.tables import print_line
 from millrace.train.flag_types import Flag
 from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
@@ -58,11 +59,14 @@ class Finetune(FinetuneFlags):
         require_groot()
         from millrace.train.finetune import finetune
         from millrace.train.groot import train
+        from millrace.train.groot.missing_statistics import complete_statistics
         from millrace.train.groot.modality_configs import make_identity
 
         # Training sends what libraries print to a file; progress goes where standard error went before.
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
-            last = finetune(settings, make_identity(settings), train, Console(file=terminal))
+            identity, console = make_identity(settings), Console(file=terminal)
+            complete_statistics(settings, lambda line: print_line(line, console))
+            last = finetune(settings, identity, train, console)
         print(f"trained: {last}")
         return 0
 

@@ -1,5 +1,6 @@
 """`millrace pipeline`."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,22 +9,21 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
+from millrace.commands.flags import show
 from millrace.commands.pipeline_file import PipelineFile
 from millrace.commands.pipeline_steps import read_steps
 from millrace.commands.tables import print_line
-from millrace.engine.hub.calls import HubName
-from millrace.engine.output.upload import check_token
 from millrace.train.flag_types import Flag
-from millrace.train.groot import require_groot
-from millrace.train.pipeline import review_steps, run_steps
+from millrace.train.pipeline import judge_steps, review_steps, run_steps
 
 
 @dataclass(frozen=True)
 class Pipeline:
     """Convert, finetune, evaluate and upload as one file describes; finished steps are skipped.
 
-    The whole file is checked first. The same command again skips finished steps and continues a stopped one; a step
-    runs again if the file or its inputs have changed. examples/pipeline.yaml shows all sections. Examples:
+    The whole file is checked first, and what later steps need: base model, GPUs, packages, disk, logins. The same
+    command again skips finished steps and continues a stopped one; a step runs again if the file or its inputs have
+    changed. examples/pipeline.yaml shows all sections. Examples:
 
     millrace pipeline aloha.yaml --dry-run
 
@@ -34,7 +34,7 @@ class Pipeline:
     """Any of the sections convert (recipe, out, holdout, workers, executor, address, local, gpu_share, skip_bad,
     verify), finetune, evaluate and upload (keys: the flags of these commands); paths are relative to the file."""
     dry_run: Flag = False
-    """Only check the file, and list the steps."""
+    """Only check, and list the steps."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -48,22 +48,12 @@ class Pipeline:
         if self.dry_run:
             for step, is_done in review_steps(steps, record):
                 _tell(f"{step.name}: {'done' if is_done else 'to do'}: {step.summary}")
-            return 0
-        self._check_means(file)
-        return run_steps(steps, record, tell=_tell)
-
-    def _check_means(self, file: PipelineFile) -> None:
-        """Check now for what a step would lack only hours later.
-
-        Raises:
-            GrootMissing: GR00T is not installed.
-            HubError: nobody is logged in to the Hub.
-        """
-        sections = file.content
-        if {"finetune", "evaluate"} & set(sections):
-            require_groot()
-        if "upload" in sections:
-            check_token(HubName("model", str(sections["upload"]["repo"])))
+        wrong = list(judge_steps(steps, record))
+        for line in wrong:
+            print(show(line), file=sys.stderr)
+        if wrong:
+            return 1
+        return 0 if self.dry_run else run_steps(steps, record, tell=_tell)
 
 
 def _tell(line: str) -> None:

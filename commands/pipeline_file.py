@@ -1,11 +1,13 @@
 """A pipeline file: each section is a command, and its keys are the command's flags."""
 
+import hashlib
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,6 +16,8 @@ from millrace.engine.errors import RecipeError, RecipeProblems
 from millrace.engine.planning.recipe_problems import cite_problems
 
 SECTIONS = ("convert", "finetune", "evaluate", "upload")
+
+Value = TypeVar("Value")
 
 
 class PipelineFile:
@@ -92,6 +96,14 @@ class PipelineFile:
         lines = {key[size:]: line for key, line in self.file.lines.items() if key[:size] == prefix}
         return YamlFile(self.file.path, content, lines, self.file.error)
 
+    def attempt(self, name: str, work: Callable[[], Value]) -> Value | None:
+        """What some work returns; where it fails, None, and the error is a problem of a section."""
+        try:
+            return work()
+        except MillraceError as error:
+            self.add((name,), error)
+            return None
+
     def add_cited(self, problems: Iterable[MillraceError]) -> None:
         """Add problems that already cite their file and line."""
         self._cited += problems
@@ -151,3 +163,13 @@ def _resolve_paths(value: object, folder: Path) -> Any:
     if isinstance(value, tuple):
         return tuple(_resolve_paths(item, folder) for item in value)
     return folder / value if isinstance(value, Path) else value
+
+
+def dump_settings(values: Mapping[str, Any], files: Iterable[Path | None] = ()) -> str:
+    """Settings as text, with digests of files that they name: a map, the user's own model type."""
+    return json.dumps([values, [file_digest(file) for file in files if file]], default=str, sort_keys=True)
+
+
+def file_digest(file: Path) -> str | None:
+    """The SHA-256 of a file; None where there is none."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None

@@ -1,18 +1,16 @@
 """Steps of a pipeline file: each section is a command that takes its inputs from the sections before it."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from millrace.commands.convert import convert_with_progress
-from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
-from millrace.commands.pipeline_file import PipelineFile, StepKind
-from millrace.commands.upload import Upload
+from millrace.commands.pipeline_file import PipelineFile, StepKind, dump_settings
+from millrace.commands.pipeline_results import evaluate_step, upload_step
 from millrace.embodiments import MillraceError, is_path
+from millrace.engine.dataset.problems import Judgement
 from millrace.engine.errors import SeveralProblems
 from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.layout import META
@@ -25,11 +23,6 @@ from millrace.train.pipeline import Step
 from millrace.train.run_folder import COMPLETE, checkpoint_step, newest_checkpoint
 from millrace.train.run_identity import dataset_digest
 from millrace.train.settings import FinetuneSettings
-
-EVALUATION = "evaluation.json"  # in the run's folder, unless the file says otherwise
-UPLOADED = "uploaded"
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -51,12 +44,6 @@ class ConvertKeys:
 CONVERT = StepKind(ConvertKeys, excluded=())
 # A stopped step continues with the pipeline: it must not begin by deleting what it has made.
 FINETUNE = StepKind(Finetune, excluded=("dry_run", "overwrite"))
-EVALUATE = StepKind(
-    Evaluate,
-    excluded=("paths", "server", "timeout", "use_sim_policy_wrapper"),
-    extra={"checkpoints": tuple[Path, ...], "dataset": Path},
-)
-UPLOAD = StepKind(Upload, excluded=("folder",), extra={"folder": Path})
 
 
 @dataclass(frozen=True)
@@ -81,12 +68,15 @@ def read_steps(file: PipelineFile) -> list[Step]:
         RecipeProblems: everything that is wrong with the file.
     """
     converted = _read_convert(file)
-    settings = _finetune_settings(file, converted)
+    trained = _finetune_settings(file, converted)
+    settings = None if trained is None else trained[1]
+    heldout = None if converted is None else converted.heldout
+    evaluated = evaluate_step(file, settings, heldout, is_converted=converted is not None)
     steps = [
         None if converted is None else _convert_step(converted),
-        None if settings is None else _finetune_step(*settings),
-        _evaluate_step(file, converted, None if settings is None else settings[1]),
-        _upload_step(file, None if settings is None else settings[1]),
+        None if trained is None else _finetune_step(*trained),
+        None if evaluated is None else evaluated[0],
+        upload_step(file, settings, None if evaluated is None else evaluated[1]),
     ]
     file.check()
     return [step for step in steps if step is not None]
@@ -125,7 +115,7 @@ def _convert_step(converted: ConvertSection) -> Step:
     return Step(
         "convert",
         f"{sources} into {', '.join(map(str, folders))}",
-        _dump({"recipe": recipe.model_dump_json(), "out": keys.out}, files),
+        dump_settings({"recipe": recipe.model_dump_json(), "out": keys.out}, files),
         run,
         lambda: _join(_made_dataset(folder) for folder in folders),
         checks_itself=True,  # only convert sees that a source has changed
@@ -143,7 +133,7 @@ def _finetune_settings(
     values.setdefault("output_dir", file.folder / Finetune.output_dir)
     base = file.folder / values["base_model_path"]
     command = Finetune(**values | ({"base_model_path": str(base)} if base.is_dir() else {}))
-    settings = _attempt(file, "finetune", command.settings)
+    settings = file.attempt("finetune", command.settings)
     return None if settings is None else (command, settings)
 
 
@@ -157,74 +147,19 @@ def _finetune_step(command: Finetune, settings: FinetuneSettings) -> Step:
             return None
         return f"{newest} {(newest / COMPLETE).stat().st_mtime_ns}"
 
+    def judge() -> Iterator[str]:
+        from millrace.train.preflight import preflight_without_data
+
+        yield from Judgement(preflight_without_data(settings).errors).lines()
+
     files = (*settings.import_module, settings.modality_config_path)
-    return Step("finetune", summary, _dump(asdict(settings), files), command.run, made)
-
-
-def _evaluate_step(file: PipelineFile, converted: ConvertSection | None, run: FinetuneSettings | None) -> Step | None:
-    values = file.section("evaluate", EVALUATE)
-    if values is None:
-        return None
-    folder = None if run is None else run.run_folder
-    # Every checkpoint that the run has kept, so that the best is named.
-    checkpoints = values.pop("checkpoints", None) or (() if folder is None else (folder,))
-    dataset = values.pop("dataset", None) or (None if converted is None else converted.heldout)
-    report = values.pop("json", None) or (None if folder is None else folder / EVALUATION)
-    # What follows from a section that is wrong is not known.
-    can_tell = folder is not None or "finetune" not in file.content
-    if can_tell and not checkpoints:
-        file.add(("evaluate",), "checkpoints is missing: there is no section finetune that makes some")
-    if can_tell and report is None:
-        file.add(("evaluate",), "json is missing: the file by which it is known that this is done")
-    if dataset is None and (converted is not None or "convert" not in file.content):
-        file.add(("evaluate",), "dataset is missing: convert holds no episodes out (holdout: 0.05)")
-    if not checkpoints or report is None or dataset is None:
-        return None
-    command = Evaluate(paths=tuple(map(str, (*checkpoints, dataset))), json=report, **values)
-    if _attempt(file, "evaluate", command.settings) is None:
-        return None
-    summary = f"{', '.join(map(str, checkpoints))} on {dataset} into {report}"
-    return Step(
-        "evaluate", summary, _dump(asdict(command), command.import_module), command.run, lambda: _digest(report)
-    )
-
-
-def _upload_step(file: PipelineFile, run: FinetuneSettings | None) -> Step | None:
-    values = file.section("upload", UPLOAD)
-    if values is None:
-        return None
-    if "folder" not in values and run is not None:
-        values = {"kind": "model", **values, "folder": run.run_folder / f"checkpoint-{run.max_steps}"}
-    if "folder" not in values:
-        if "finetune" not in file.content:
-            file.add(("upload",), "folder is missing: there is no section finetune that makes one")
-        return None
-    command = Upload(**values)
-    summary = f"{command.kind} {command.folder} to {command.repo}"
-    return Step("upload", summary, _dump(asdict(command)), command.run, lambda: UPLOADED)
-
-
-def _attempt(file: PipelineFile, name: str, work: Callable[[], Value]) -> Value | None:
-    try:
-        return work()
-    except MillraceError as error:
-        file.add((name,), error)
-        return None
+    return Step("finetune", summary, dump_settings(asdict(settings), files), command.run, made, judge=judge)
 
 
 def _made_dataset(folder: Path) -> str | None:
     return dataset_digest(folder) if (folder / META / "info.json").is_file() else None
 
 
-def _digest(file: Path) -> str | None:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-
-
 def _join(parts: Iterable[str | None]) -> str | None:
     told = list(parts)
     return None if None in told else " ".join(str(part) for part in told)
-
-
-def _dump(values: Mapping[str, Any], files: Iterable[Path | None] = ()) -> str:
-    """Settings as text, with digests of files that they name: a map, the user's own model type."""
-    return json.dumps([values, [_digest(file) for file in files if file]], default=str, sort_keys=True)

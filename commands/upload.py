@@ -33,6 +33,8 @@ class Upload:
     """Make the repository private."""
     kind: Literal["dataset", "model"] = "dataset"
     """What the folder holds."""
+    with_optimizer: Flag = False
+    """Also upload what only resuming a run needs of a checkpoint: optimizer, random numbers, most of its bytes."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -40,10 +42,20 @@ class Upload:
 
     def run(self) -> int:
         """Upload, and print the address of the page."""
-        print(upload_folder(self.folder, self.repo, kind=self.kind, private=self.private, on_start=self._print_size))
+        print(
+            upload_folder(
+                self.folder,
+                self.repo,
+                kind=self.kind,
+                private=self.private,
+                with_optimizer=self.with_optimizer,
+                on_start=self._print_size,
+            )
+        )
         return 0
 
-    def _print_size(self, num_files: int, num_bytes: int) -> None:
+    def _print_size(self, num_files: int, num_bytes: int, num_left: int) -> None:
         """Print the upload's size first: without a terminal huggingface_hub shows no progress for a long time."""
         sizes = f"{format_count(num_files, 'file')}, {decimal(num_bytes)}"
-        print(f"uploading {self.folder} to {self.repo}: {sizes}", file=sys.stderr)
+        left = f"; {decimal(num_left)} of the optimizer stay here, --with-optimizer sends them" if num_left else ""
+        print(f"uploading {self.folder} to {self.repo}: {sizes}{left}", file=sys.stderr)

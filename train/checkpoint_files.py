@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from millrace.embodiments import FrozenModel
@@ -211,6 +213,25 @@ def read_widths(checkpoint: str) -> Widths:
         }
         for tag, parts in read_checkpoint_file(checkpoint, STATISTICS, _StatisticsFile).root.items()
     }
+
+
+def read_limits(checkpoint: str, tag: str, part: str) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Smallest and largest value of each joint, two arrays (D,) by joint group, in a checkpoint's statistics.
+
+    Args:
+        part: "state" or "action".
+
+    Raises:
+        ConfigError: they are missing or malformed.
+    """
+    groups = read_checkpoint_file(checkpoint, STATISTICS, _StatisticsFile).root.get(tag, {}).get(part, {})
+    try:
+        return {
+            group: (np.asarray(values["min"], dtype=np.float64), np.asarray(values["max"], dtype=np.float64))
+            for group, values in groups.items()
+        }
+    except (KeyError, ValueError, TypeError) as error:
+        raise ConfigError(f"{checkpoint}: {STATISTICS}: {tag}.{part} has no min and max that are numbers") from error
 
 
 def read_header(file: Path) -> Iterator[Weight]:

@@ -13,9 +13,10 @@ from millrace.train.checkpoint import Checkpoint, read_training_digests
 from millrace.train.episodes import EpisodeReader, check_agreement
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate_settings import Contender, EvaluateSettings
+from millrace.train.joint_ranges import read_joint_ranges
 from millrace.train.open_loop import Policy, Trace, trace_episode
 from millrace.train.run_identity import dataset_digest
-from millrace.train.scores import EpisodeScore, Evaluation, best_score, pool_episodes
+from millrace.train.scores import EpisodeScore, Evaluation, best_score, find_equals, pool_episodes
 from millrace.train.training_dataset import TrainingDataset
 from millrace.train.worker_session import worker_session
 
@@ -75,20 +76,25 @@ def evaluate(
         EvaluationError: a policy or a worker fails.
         TrainingDataError: an episode is damaged.
     """
-    ordered = list(found)
-    tasks = list(product(ordered, settings.select_episodes(TrainingDataset.open(settings.dataset).lengths)))
+    ordered, dataset = list(found), TrainingDataset.open(settings.dataset)
+    tasks = list(product(ordered, settings.select_episodes(dataset.lengths)))
+    measure = ordered[0]
+    ranges = read_joint_ranges(dataset, measure.name, measure.tag)
     scores: dict[Contender, list[EpisodeScore]] = {contender: [] for contender in ordered}
     run = _run_here if settings.in_process else _run_on_ray
     horizons = set()
     for num_done, (contender, trace) in enumerate(run(settings, tasks, open_policy), start=1):
-        scores[contender].append(trace.score())
+        scores[contender].append(trace.score(ranges))
         horizons.add(trace.horizon)
         on_trace(contender, trace, num_done, len(tasks))
     pooled = [pool_episodes(contender.name, contender.tag, episodes) for contender, episodes in scores.items()]
+    best = best_score(pooled)
     return Evaluation(
         dataset=str(settings.dataset),
         horizon=horizons.pop(),  # `read_contenders` has seen to it that there is one
-        best=best_score(pooled).checkpoint,
+        best=best.checkpoint,
+        no_difference=find_equals(best, pooled),
+        ranges_of=(str(settings.dataset) if measure.tag is None else measure.name) if ranges else None,
         checkpoints=tuple(pooled),
     )
 

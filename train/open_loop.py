@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.episodes import EpisodeReader, Observations, Recording
 from millrace.train.errors import EvaluationError
+from millrace.train.joint_ranges import JointRanges
 from millrace.train.scores import EpisodeScore, score_episode, score_group
 
 
@@ -57,9 +59,12 @@ class Trace:
     rows: NDArray[np.int64]
     groups: Mapping[str, GroupTrace]
 
-    def score(self) -> EpisodeScore:
-        """The errors of predicted against recorded actions."""
-        groups = {name: score_group(group.recorded, group.predicted, group.held) for name, group in self.groups.items()}
+    def score(self, ranges: JointRanges = MappingProxyType({})) -> EpisodeScore:
+        """The errors of predicted against recorded actions; for groups with ranges in these units, too."""
+        groups = {
+            name: score_group(group.recorded, group.predicted, group.held, ranges.get(name))
+            for name, group in self.groups.items()
+        }
         return score_episode(self.episode, len(self.rows), groups)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ class Step:
         run: Runs it, continuing where it was stopped; returns an exit code.
         made: Returns text that identifies what it has made; None while that is not there.
         checks_itself: Run it even where it was done before: it sees changed inputs itself, and else does nothing.
+        judge: A line for each thing that is wrong with it, as far as it is known before the steps before it are done.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Step:
     run: Callable[[], int]
     made: Callable[[], str | None]
     checks_itself: bool = False
+    judge: Callable[[], Iterable[str]] = lambda: ()
 
 
 class Done(BaseModel):
@@ -91,6 +93,17 @@ def review_steps(steps: Sequence[Step], record: Path) -> list[tuple[Step, bool]]
         inputs += made or ""
         told.append((step, not is_open))
     return told
+
+
+def judge_steps(steps: Sequence[Step], record: Path) -> Iterator[str]:
+    """A line for each thing that is wrong with the steps that are not done: known now, not hours later.
+
+    Raises:
+        SettingsError: the record is damaged.
+    """
+    yield from (
+        f"{step.name}: {line}" for step, is_done in review_steps(steps, record) if not is_done for line in step.judge()
+    )
 
 
 def _key(step: Step, inputs: str) -> str:

@@ -104,8 +104,8 @@ def _try_flushing(folder: Path) -> tuple[str, ...]:
     except OSError as error:
         raise SettingsError(f"{folder} cannot keep checkpoints: flushing a file fails with {error.strerror}") from error
     return (
-        f"the storage of {folder} cannot flush files to disk: a checkpoint that is marked complete may be damaged if the "
-        "storage itself fails soon after",
+        f"the storage of {folder} cannot flush files to disk: a checkpoint that is marked complete may be damaged if "
+        "the storage itself fails soon after",
     )
 
 

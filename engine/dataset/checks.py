@@ -24,7 +24,10 @@ class Check:
 AGAIN = "Convert its source again: millrace convert SOURCE OUT --overwrite"
 INFO = "Fix meta/info.json, or convert the source again"
 MODALITY = "Fix meta/modality.json so that it names what meta/info.json has"
-CONFIG = "Fix the modality config; the one that `millrace convert` writes fits its dataset"
+CONFIG = (
+    "Fix the modality config, or a copy of it for millrace finetune --modality-config-path COPY.py; the one that "
+    "`millrace convert` writes fits its dataset"
+)
 STATISTICS = "Delete the file: GR00T computes it again before training; `millrace convert` writes exact ones"
 VIDEO = "Re-encode it as H.264 with yuv420p at the dataset's rate, a frame for each row: millrace convert does"
 BACKEND = "Keep GR00T's default decoder; for others re-encode it: `millrace convert` writes H.264 with yuv420p"
@@ -170,6 +173,13 @@ CHECKS: dict[str, Check] = {
         "Train by millrace finetune --shard-size {size}, or --episode-sampling-rate {rate}",
     ),
     # millrace.json
-    "digests": error("Every file that millrace.json lists has its size and SHA-256.", FILES),
+    "digests": error(
+        "Every file that millrace.json lists has its size and SHA-256.",
+        f"{FILES}; if the file was changed on purpose, delete millrace.json, which describes another dataset then",
+    ),
+    "digests-text": warning(
+        "So does every text file: those of meta/, modality_config.py and the card.",
+        "If it was changed on purpose, training goes on with it: all other checks judge it as it is",
+    ),
     "files-unlisted": warning("millrace.json lists every file in data/ and videos/.", HARMLESS),
 }

@@ -1,7 +1,7 @@
 """Upload a finished dataset, or a checkpoint, to the Hub; a stopped upload is continued."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate import validate
 
 CHECKPOINT = "config.json"
+# What only a run that goes on needs of a checkpoint, most of its bytes: transformers' files and DeepSpeed's.
+TRAINING_STATE = ("optimizer.*", "scheduler.pt", "scaler.pt", "rng_state*", "global_step*", "latest", "zero_to_fp32.py")
 
 
 def upload_folder(
@@ -22,7 +24,8 @@ def upload_folder(
     *,
     kind: RepoKind = "dataset",
     private: bool = False,
-    on_start: Callable[[int, int], None] = lambda num_files, num_bytes: None,
+    with_optimizer: bool = False,
+    on_start: Callable[[int, int, int], None] = lambda num_files, num_bytes, num_left: None,
 ) -> str:
     """Upload a folder, check that all of it arrived, and tag a dataset with its format's version for LeRobot.
 
@@ -31,7 +34,8 @@ def upload_folder(
         repo: org/name; made if there is none.
         kind: Whether the folder is a dataset or a model.
         private: Whether a repository that is made is private.
-        on_start: Called with the number of files and bytes of the folder, before they are sent.
+        with_optimizer: Whether a checkpoint's optimizer and the rest of the state of its run are uploaded, too.
+        on_start: Called before anything is sent with the number of files, their bytes, and the bytes that stay here.
 
     Returns:
         The repository's page.
@@ -45,10 +49,11 @@ def upload_folder(
     check_uploadable(root, kind)
     check_token(name)
     _make_repository(name, private=private)
-    sizes = file_sizes(root)
-    on_start(len(sizes), sum(sizes.values()))
-    commit_folder(root, name, last=META if kind == "dataset" else CHECKPOINT)
-    _check_arrived(root, name)
+    without = TRAINING_STATE if kind == "model" and not with_optimizer else ()
+    sizes = file_sizes(root, without)
+    on_start(len(sizes), sum(sizes.values()), sum(file_sizes(root).values()) - sum(sizes.values()))
+    commit_folder(root, name, last=META if kind == "dataset" else CHECKPOINT, without=without)
+    _check_arrived(sizes, name)
     if kind == "dataset":
         _tag_version(root, name)
     return name.url
@@ -56,11 +61,21 @@ def upload_folder(
 
 def _parse_repo(root: Path, repo: str, kind: RepoKind) -> HubName:
     """The repository; hints where folder and name were exchanged."""
+    name = parse_repository(repo, kind)
+    if not root.is_dir() and Path(repo).is_dir():
+        raise NotUploadable(f"there is no folder {root}. Did you mean `millrace upload {repo} {root}`?")
+    return name
+
+
+def parse_repository(repo: str, kind: RepoKind) -> HubName:
+    """A repository's name.
+
+    Raises:
+        RecipeError: no repository can have it.
+    """
     hub_id = parse_hub_id(repo)
     if hub_id is None or hub_id.revision is not None:
         raise RecipeError(f"datasets and models on the Hub are named org/name, not {repo!r}")
-    if not root.is_dir() and Path(repo).is_dir():
-        raise NotUploadable(f"there is no folder {root}. Did you mean `millrace upload {repo} {root}`?")
     return HubName(kind, hub_id.repo)
 
 
@@ -110,10 +125,10 @@ def _make_repository(name: HubName, *, private: bool) -> None:
         call_hub(lambda: create_repo(name.repo, repo_type=name.kind, private=private, exist_ok=True), name)
 
 
-def _check_arrived(root: Path, name: HubName) -> None:
+def _check_arrived(sizes: Mapping[str, int], name: HubName) -> None:
     with silence_hub():
         there = call_hub(lambda: list_files(name), name)
-    missing = [path for path, size in file_sizes(root).items() if there.get(path) != size]
+    missing = [path for path, size in sizes.items() if there.get(path) != size]
     if missing:
         raise HubError(f"{len(missing)} files are not in {name.url}, such as {missing[0]}; run the same command again")
 

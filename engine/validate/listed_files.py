@@ -8,7 +8,7 @@ from millrace.engine.dataset.json_files import Unreadable, is_file
 from millrace.engine.dataset.manifest import Lineage, parse_episode, read_manifest_episodes, read_manifest_head
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.record import FileRecord, hash_file
-from millrace.engine.layout import MANIFEST
+from millrace.engine.layout import CARD, MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.sources import why_foreign
 from millrace.engine.sources.parquet import is_hidden
 
@@ -60,16 +60,22 @@ def _digest_problems(root: Path, record: FileRecord) -> Iterator[Problem]:
     if reason := why_foreign(root / path, root):
         yield Problem.of("digests", path, f"is listed in millrace.json, but {reason}")
         return
+    code = "digests-text" if _is_text(path) else "digests"
     try:
         num_bytes = (root / path).stat().st_size if is_file(root / path) else None
         if num_bytes is None:
-            yield Problem.of("digests", path, "is listed in millrace.json, but missing")
+            yield Problem.of(code, path, "is listed in millrace.json, but missing")
         elif num_bytes != record.num_bytes:
-            yield Problem.of("digests", path, f"{num_bytes} bytes, but millrace.json says {record.num_bytes}")
+            yield Problem.of(code, path, f"{num_bytes} bytes, but millrace.json says {record.num_bytes}")
         elif hash_file(root / path) != record.sha256:
-            yield Problem.of("digests", path, "is not the file that millrace.json describes: its SHA-256 differs")
+            yield Problem.of(code, path, "is not the file that millrace.json describes: its SHA-256 differs")
     except OSError as error:
         yield Problem.of("digests", path, f"is listed in millrace.json, but cannot be read ({error.strerror})")
+
+
+def _is_text(path: Path) -> bool:
+    """Whether users may edit a file, as remedies ask of them, since other checks judge all that it says."""
+    return path.as_posix() in (MODALITY_CONFIG, CARD) or (path.parts[0] == META and path.suffix in (".json", ".jsonl"))
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

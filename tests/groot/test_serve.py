@@ -158,4 +158,7 @@ def test_a_gpu_that_is_not_there_is_an_error(run: TinyRun) -> None:
         pytest.skip("needs a machine without GPUs")
     done = run_python("-m", "millrace", "serve", run.checkpoint, "--port", free_port())
     assert done.returncode == 2
-    assert "sees no GPU here, for cuda. For a small model: evaluate --cpu, or serve --device cpu" in done.stderr.splitlines()[-1]
+    assert (
+        "sees no GPU here, for cuda. For a small model: evaluate --cpu, or serve --device cpu"
+        in done.stderr.splitlines()[-1]
+    )

@@ -13,8 +13,10 @@ from rich.console import Console
 
 from conftest import convert_here
 from millrace.commands.preflight_text import print_plan
+from millrace.engine.dataset.modality_config import read_config
 from millrace.train.preflight import Machine, Preflight
 from millrace.train.preflight.gpus import GpuCard, Gpus
+from millrace.train.run_identity import identify_run
 from millrace.train.settings import FinetuneSettings
 from support.synthetic import write_dataset
 
@@ -52,7 +54,6 @@ PROCESSOR = {
     "image_target_size": None,
 }
 CONFIG = {"model_type": "Gr00tN1d6", "max_state_dim": 128, "max_action_dim": 128, "tune_top_llm_layers": 4}
-
 
 
 def gpus_of(name: str, memory_bytes: int, *, count: int = 1) -> Gpus:
@@ -129,6 +130,13 @@ def settings_of(dataset: Path, base: Path, **flags: Any) -> FinetuneSettings:
         save_steps=50,
     )
     return replace(settings, **flags)
+
+
+def write_earlier_run(settings: FinetuneSettings, **other: Any) -> None:
+    """What an earlier run of the same settings has left, but for what is given of its identity."""
+    identity = identify_run(settings, read_config(settings.datasets[0])).model_copy(update=other)
+    settings.run_folder.mkdir(exist_ok=True)
+    (settings.run_folder / "millrace_run.json").write_text(identity.model_dump_json())
 
 
 def codes(checked: Preflight) -> set[str]:

@@ -15,7 +15,7 @@ import millrace
 from conftest import REPOSITORY, read_meta
 from millrace import cli
 from millrace.commands.evaluate import print_evaluation
-from millrace.train.episodes import EpisodeReader
+from millrace.train.episodes import EpisodeReader, joint_names
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate import evaluate, read_contenders
 from millrace.train.evaluate_settings import EvaluateSettings
@@ -167,12 +167,17 @@ def test_a_picture_shows_every_joint_of_every_group(aloha_gr1: Path, tmp_path: P
 
 def test_json_holds_all_that_is_printed(aloha_gr1: Path, tmp_path: Path) -> None:
     named = [write_checkpoint(tmp_path / f"run/checkpoint-{number}") for number in (9, 1)]
-    found = run(settings(aloha_gr1, *named))
+    found, dataset = run(settings(aloha_gr1, *named)), TrainingDataset.open(aloha_gr1)
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
     shown = io.StringIO()
     print_evaluation(found, Console(file=shown, width=100))
     assert f"best: {named[1]}" in shown.getvalue().splitlines()
-    assert "run/checkpoint-9   0.81   0.9" in " ".join(shown.getvalue().split(" ")).replace("     ", "   ")
+    assert "run/checkpoint-9 90.00% 0.81 0.9" in " ".join(shown.getvalue().split())
+    assert (
+        "share of each joint's range in the statistics of run/checkpoint-9; joints that never move" in shown.getvalue()
+    )
+    assert "no significant difference" not in shown.getvalue()
+    assert tuple(found.checkpoints[0].groups["left_arm"].joints) == joint_names(dataset, "left_arm")
     assert "3 episodes, 37 steps, 4 of each chunk; units of the data, squared for MSE" in shown.getvalue()
 
 

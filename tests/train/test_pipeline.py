@@ -74,7 +74,7 @@ def test_each_section_gets_from_the_others_what_it_does_not_say(write: Any, tmp_
         "convert": f"{tmp_path}/data/aloha into {data}, {data}_heldout",
         "finetune": f"nvidia/GR00T-N1.6-3B on {data}, 500 steps into {run}",
         "evaluate": f"{run} on {data}_heldout into {run}/evaluation.json",
-        "upload": f"model {run}/checkpoint-500 to my-org/aloha",
+        "upload": f"model the best checkpoint of {run} to my-org/aloha",
     }
 
 
@@ -120,6 +120,10 @@ upload:
         ("evaluate: {dataset: d, checkpoints: c}", "1: json is missing"),
         ("evaluate: {checkpoints: c, json: j}", "1: dataset is missing: convert holds no episodes out"),
         ("evaluate: {dataset: d, checkpoints: c, json: j, horizon: 0}", "1: horizon: 0: at least one step"),
+        ("upload: {folder: f, repo: nobody}", "1: datasets and models on the Hub are named org/name, not 'nobody'"),
+        ("upload: {folder: f, repo: a/b, checkpoint: last}", "1: checkpoint chooses one of finetune's; folder names"),
+        ("finetune: {base_model_path: b, datasets: d}\nupload: {repo: a/b, checkpoint: best}", "2: best is known only"),
+        ("upload: {repo: a/b, folder: f, checkpoint: second}", "1: checkpoint: Input should be 'best' or 'last'"),
         ("upload: {repo: a/b}", "1: folder is missing: there is no section finetune that makes one"),
         ("convert: {recipe: no.yaml, out: o}", "no.yaml: No such file or directory"),
         ("finetune: {max_steps: 1}\nfinetune: {}", "'finetune' is named twice (first on line 1)"),
@@ -151,6 +155,32 @@ def told_by(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[in
     code = cli.main(["pipeline", *arguments])
     lines = capfd.readouterr().out.splitlines()
     return code, [line for line in lines if line.startswith(("convert:", "finetune:", "evaluate:", "upload:"))]
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_later_steps_are_judged_before_the_first(
+    write: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], flags: tuple[str, ...]
+) -> None:
+    """A conversion may take a day."""
+    text = FULL.replace("nvidia/GR00T-N1.6-3B", "/no/such/model").partition("upload:")[0]
+    text = text.replace("  horizon: 8", "  horizon: 8\n  cpu: true\n  import_module: mine.py\n  plots: plots")
+    path = write(text.replace("  mix: 1", "  mix: 1\n  global_batch_size: 7\n  num_gpus: 2\n  cpu: true"))
+    assert cli.main(["pipeline", str(path), *flags]) == 1
+    told = capfd.readouterr().err
+    assert "finetune: error    base-model  there is no folder /no/such/model" in told
+    assert "finetune: error    batch  --global-batch-size 7 is not a multiple of 2 workers" in told
+    assert f"evaluate: --import-module {tmp_path}/mine.py: there is no such file" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pipeline_may_name_what_is_there_already(
+    write: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(f"{CONVERT}evaluate: {{checkpoints: mine, dataset: theirs, json: scores.json, cpu: true}}\n")
+    assert cli.main(["pipeline", str(path), "--dry-run"]) == 1
+    told = capfd.readouterr().err.splitlines()
+    assert [line for line in told if "mine" in line]
+    assert [line for line in told if "theirs" in line]
 
 
 def test_what_is_done_is_skipped_and_what_has_changed_is_not(

@@ -1,11 +1,16 @@
 """A pipeline's last step: what it has made arrives on the Hub, once, and a refused upload repeats nothing before it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conftest import IMAGE_SIZE, LENGTHS, files_of
+from millrace.commands.pipeline_file import PipelineFile
+from millrace.commands.pipeline_steps import read_steps
+from millrace.train.pipeline import run_steps
+from millrace.train.scores import Evaluation
 from support.hub_client import HubUser, Result
 from support.hub_server import HubServer
 from support.synthetic import write_dataset
@@ -87,7 +92,54 @@ def test_a_dataset_that_has_changed_is_uploaded_again(hub: HubServer, user: HubU
 
 
 def test_who_is_not_logged_in_is_told_before_anything_is_done(hub: HubServer, user: HubUser) -> None:
-    refused = HubUser(hub, user.home, token=None).run("pipeline", "aloha.yaml")
-    assert refused.exit_code == 1
-    assert refused.err.startswith("cannot upload to org/aloha-gr1: log in, as there is no token")
-    assert not (user.home / "out").exists()
+    for flags in ((), ("--dry-run",)):
+        refused = HubUser(hub, user.home, token=None).run("pipeline", "aloha.yaml", *flags)
+        assert refused.exit_code == 1
+        assert refused.err.startswith("upload: cannot upload to org/aloha-gr1: log in, as there is no token")
+        assert not (user.home / "out").exists()
+
+
+TRAINED = """
+finetune:
+  datasets: out/gr1
+  base_model_path: base
+  output_dir: run
+  max_steps: 20
+evaluate:
+  dataset: out/gr1_heldout
+upload:
+  repo: org/policy
+"""
+
+
+def evaluated(folder: Path, text: str) -> Path:
+    """A pipeline whose run is trained and evaluated, the first of two checkpoints being the better one."""
+    path = folder / "trained.yaml"
+    path.write_text(text)
+    for step in (10, 20):
+        checkpoint = folder / f"run/checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        for name in ("COMPLETE", "config.json", "optimizer.pt"):
+            (checkpoint / name).write_text(f"{name} of {step}")
+    best = str(folder / "run/checkpoint-10")
+    found = Evaluation(dataset="out/gr1_heldout", horizon=16, best=best, checkpoints=())
+    (folder / "run/evaluation.json").write_text(found.model_dump_json())
+    finished = [replace(step, run=lambda: 0) for step in read_steps(PipelineFile(path))[:-1]]
+    assert run_steps(finished, path.with_suffix(".done.json"), tell=print) == 0
+    return path
+
+
+@pytest.mark.parametrize(("key", "step"), [("", 10), ("  checkpoint: best\n", 10), ("  checkpoint: last\n", 20)])
+def test_the_best_checkpoint_is_uploaded_without_its_optimizer(
+    hub: HubServer, user: HubUser, key: str, step: int
+) -> None:
+    path = evaluated(user.home, TRAINED + key)
+    done = user.run("pipeline", path.name)
+    assert done.exit_code == 0, done.err
+    assert (
+        f"upload: model the {'best' if step == 10 else 'last'} checkpoint of {user.home / 'run'} to org/policy"
+        in done.out
+    )
+    files = hub.repositories["model", "org/policy"].files
+    assert files["config.json"] == f"config.json of {step}".encode()
+    assert "optimizer.pt" not in files

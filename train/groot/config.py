@@ -79,7 +79,9 @@ def check_gpu(settings: FinetuneSettings) -> None:
         GpuMissing: torch sees none.
     """
     if not settings.cpu and not torch.cuda.is_available():
-        raise GpuMissing(f"torch {torch.__version__} sees no GPU on {socket.gethostname()}. To train on a CPU pass --cpu")
+        raise GpuMissing(
+            f"torch {torch.__version__} sees no GPU on {socket.gethostname()}. To train on a CPU pass --cpu"
+        )
 
 
 class WorkerArguments(TrainingArguments):

@@ -81,12 +81,13 @@ def data_problems(
     report = validate(path, config=config.config, video_backend=video_backend, on_progress=on_progress)
     for found in (*report.errors, *report.warnings):
         is_elsewhere = found.code in JUDGED_HERE or (config.config is None and found.code.startswith("config-"))
-        is_rewritten = found.code == "digests" and found.path in REWRITTEN
+        is_rewritten = found.code == "digests-text" and found.path in REWRITTEN
         if not is_elsewhere and not is_rewritten:
             by_code[found.code].append(found)
     for first, *others in by_code.values():
         more = f" (and {len(others)} more; `millrace validate {path}`)" if others else ""
-        place = Path(config.source) if first.path == Path(MODALITY_CONFIG) else path / (first.path or "")
+        is_of_config = first.path == Path(MODALITY_CONFIG) and not first.code.startswith("digests")
+        place = Path(config.source) if is_of_config else path / (first.path or "")
         yield replace(first, path=place, message=first.message + more)
 
 

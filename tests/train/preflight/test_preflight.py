@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from conftest import video_path
+from conftest import data_path, video_path
 from millrace.engine.dataset.modality_config import read_config
 from millrace.engine.validate import validate
 from millrace.train.preflight import CHECKS, Machine, preflight, preflight_without_data
 from millrace.train.preflight.gpus import Gpus
-from millrace.train.run_identity import identify_run
-from support.synthetic import edit_jsonl
+from support.synthetic import edit_jsonl, rewrite_parquet
 from support.training_setups import (
     CONFIG,
     EVERYTHING,
@@ -28,6 +27,7 @@ from support.training_setups import (
     replace_text,
     settings_of,
     write_base,
+    write_earlier_run,
     write_statistics,
 )
 
@@ -82,13 +82,7 @@ def lacks(package: str) -> Mapping[str, Any]:
 def earlier_run(**other: Any) -> Files:
     """A run of the same dataset that left its identity, but for what is given."""
 
-    def write(dataset: Path, base: Path) -> None:
-        settings = settings_of(dataset, base)
-        identity = identify_run(settings, read_config(dataset)).model_copy(update=other)
-        settings.run_folder.mkdir()
-        (settings.run_folder / "millrace_run.json").write_text(identity.model_dump_json())
-
-    return write
+    return lambda dataset, base: write_earlier_run(settings_of(dataset, base), **other)
 
 
 # What is broken: files, then flags, then the machine; and a part of what is said about it.
@@ -126,7 +120,12 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "shards-per-epoch": (untouched, {"num_shards_per_epoch": 3, "dataloader_num_workers": 4}, {}, "of 4 loaders"),
     "learning-rate": (untouched, {"learning_rate": 1e-7}, {}, "1e-07 is more than 100 times off"),
     "groot": (untouched, {}, {"why_no_groot": "no gr00t"}, "no gr00t"),
-    "flash-attn": (untouched, {}, lacks("flash_attn"), "flash-attn, which cannot be imported: ImportError: flash_attn.so"),
+    "flash-attn": (
+        untouched,
+        {},
+        lacks("flash_attn"),
+        "flash-attn, which cannot be imported: ImportError: flash_attn.so",
+    ),
     "flash-attn-gpu": (untouched, {"cpu": True}, {}, "needs a GPU"),
     "video-backend": (
         untouched,
@@ -153,7 +152,12 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "memory": (untouched, {}, {"memory_bytes": GB}, "1.0 GB of memory are available"),
     "disk": (untouched, {"save_total_limit": 5, "max_steps": 10**6}, {"disk_bytes": 30_000}, "6 checkpoints"),
     "output-dir": (untouched, {}, {"why_not_writable": "/ is read-only"}, "/ is read-only"),
-    "deepspeed": (untouched, {"num_gpus": 2}, lacks("deepspeed"), "--num-gpus 2 trains with DeepSpeed, which cannot be"),
+    "deepspeed": (
+        untouched,
+        {"num_gpus": 2},
+        lacks("deepspeed"),
+        "--num-gpus 2 trains with DeepSpeed, which cannot be",
+    ),
     "tensorboard": (untouched, {"tensorboard": True}, lacks("tensorboard"), "--tensorboard, but it cannot be imported"),
     "wandb": (untouched, {"use_wandb": True}, {"has_wandb_login": False}, "nobody is logged in"),
     "cluster": (untouched, {"address": "auto"}, {}, "behind --address auto"),
@@ -295,11 +299,79 @@ def test_a_model_type_of_ones_own_needs_neither_flash_attn_nor_a_gpu(whole: Path
     assert codes(preflight(settings, machine=replace(EVERYTHING, gpus=Gpus()))) == set()
 
 
+def follow_config(dataset: Path) -> None:
+    """Name fewer delta_indices; delete statistics of others."""
+    replace_text(dataset / "modality_config.py", "range(16)", "range(8)")
+    (dataset / "meta/relative_stats.json").unlink()
+
+
+def follow_tasks(dataset: Path) -> None:
+    """Fix meta/tasks.jsonl, and write the tasks into meta/episodes.jsonl."""
+    edit_jsonl(dataset / "meta/tasks.jsonl", lambda lines: lines[0].update(task="Open the drawer."))
+    edit_jsonl(
+        dataset / "meta/episodes.jsonl",
+        lambda lines: [line.update(tasks=["Open the drawer."]) for line in lines] and None,
+    )
+
+
+def follow_blank_lines(dataset: Path) -> None:
+    """Remove the blank lines of a file that had some when it was listed."""
+    file = dataset / "meta/episodes_stats.jsonl"
+    file.write_text(file.read_text().rstrip("\n"))
+
+
+def follow_statistics(dataset: Path) -> None:
+    """Delete the file: GR00T computes it again."""
+    (dataset / "meta/stats.json").unlink()
+
+
+def follow_digests(dataset: Path) -> None:
+    """Rows that were changed on purpose."""
+    rewrite_parquet(data_path(dataset, 1), lambda table: table.replace_schema_metadata({"fixed": "by hand"}))
+    (dataset / "millrace.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("follow", "warned"),
+    [
+        (follow_config, {"digests-text", "stats-missing"}),
+        (follow_tasks, {"digests-text"}),
+        (follow_blank_lines, {"digests-text"}),
+        (follow_statistics, {"stats-missing"}),
+        (follow_digests, set()),
+    ],
+)
+def test_whoever_follows_a_remedy_may_train(
+    follow: Callable[[Path], None], warned: set[str], whole: Path, base: Path, tmp_path: Path
+) -> None:
+    listed = Path(shutil.copytree(whole, tmp_path / "listed"))
+    follow(listed)
+    checked = preflight(settings_of(listed, base), machine=EVERYTHING)
+    assert checked.is_valid
+    assert codes(checked) == warned
+
+
+def test_rows_that_were_changed_need_a_word_of_it(whole: Path, base: Path, tmp_path: Path) -> None:
+    listed = Path(shutil.copytree(whole, tmp_path / "listed"))
+    rewrite_parquet(data_path(listed, 1), lambda table: table.replace_schema_metadata({"fixed": "by hand"}))
+    (found,) = preflight(settings_of(listed, base), machine=EVERYTHING).errors
+    assert found.code == "digests"
+    assert "if the file was changed on purpose, delete millrace.json" in found.remedy
+
+
+def test_a_file_that_is_missing_is_named_and_not_what_takes_its_place(whole: Path, base: Path, tmp_path: Path) -> None:
+    listed = Path(shutil.copytree(whole, tmp_path / "listed"))
+    (listed / "modality_config.py").unlink()
+    checked = preflight(settings_of(listed, base, import_module=(Path("mine.py"),)), machine=EVERYTHING)
+    (found,) = (found for found in checked.problems if found.code == "digests-text")
+    assert found.path == listed / "modality_config.py"
+
+
 def test_statistics_that_gr00t_laid_out_anew_are_no_problem(whole: Path, base: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(whole, tmp_path / "trained_before"))
     file = copy / "meta/relative_stats.json"
     file.write_text(json.dumps(json.loads(file.read_text())))
-    assert "digests" in {found.code for found in validate(copy).problems}
+    assert "digests-text" in {found.code for found in validate(copy).problems}
     assert codes(preflight(settings_of(copy, base), machine=EVERYTHING)) == set()
 
 

@@ -17,6 +17,7 @@ from support.training_setups import (
     replace_text,
     settings_of,
     write_base,
+    write_earlier_run,
 )
 
 pytest_plugins = ["support.training_fixtures"]
@@ -35,6 +36,7 @@ def test_checkpoints_of_an_earlier_run_already_lie_on_the_disk(whole: Path, base
     one = 550 * 2 + 810 * 12
     machine = replace(EVERYTHING, disk_bytes=4 * one)
     assert codes(preflight(settings, machine=machine)) == {"disk"}
+    write_earlier_run(settings)
     for step in (50, 100):
         (settings.run_folder / f"checkpoint-{step}").mkdir(parents=True)
         (settings.run_folder / f"checkpoint-{step}/COMPLETE").touch()

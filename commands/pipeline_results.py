@@ -1,0 +1,119 @@
+"""The last steps of a pipeline file: score the checkpoints that were trained, upload the best."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from millrace.commands.evaluate import Evaluate
+from millrace.commands.pipeline_file import PipelineFile, StepKind, dump_settings, file_digest
+from millrace.commands.upload import Upload
+from millrace.embodiments import MillraceError
+from millrace.engine.output.upload import check_token, parse_repository
+from millrace.train.pipeline import Step
+from millrace.train.run_folder import newest_checkpoint
+from millrace.train.scores import read_best
+from millrace.train.settings import FinetuneSettings
+
+EVALUATION = "evaluation.json"  # in the run's folder, unless the file says otherwise
+UPLOADED = "uploaded"
+
+EVALUATE = StepKind(
+    Evaluate,
+    excluded=("paths", "server", "timeout", "use_sim_policy_wrapper"),
+    extra={"checkpoints": tuple[Path, ...], "dataset": Path},
+)
+UPLOAD = StepKind(Upload, excluded=("folder",), extra={"folder": Path, "checkpoint": Literal["best", "last"]})
+
+
+def evaluate_step(
+    file: PipelineFile, run: FinetuneSettings | None, heldout: Path | None, *, is_converted: bool
+) -> tuple[Step, Path] | None:
+    """The step of the section `evaluate`, and the file with its scores; None without such a section, or a sound one.
+
+    Args:
+        run: That of the section `finetune`, if there is a sound one.
+        heldout: The folder of the episodes that the section `convert` holds out.
+        is_converted: Whether there is a sound section `convert`.
+    """
+    values = file.section("evaluate", EVALUATE)
+    if values is None:
+        return None
+    folder = None if run is None else run.run_folder
+    # Every checkpoint that the run has kept, so that the best is named.
+    given, named = values.pop("checkpoints", None), values.pop("dataset", None)
+    checkpoints = given or (() if folder is None else (folder,))
+    dataset = named or heldout
+    report = values.pop("json", None) or (None if folder is None else folder / EVALUATION)
+    # What follows from a section that is wrong is not known.
+    can_tell = folder is not None or "finetune" not in file.content
+    if can_tell and not checkpoints:
+        file.add(("evaluate",), "checkpoints is missing: there is no section finetune that makes some")
+    if can_tell and report is None:
+        file.add(("evaluate",), "json is missing: the file by which it is known that this is done")
+    if dataset is None and (is_converted or "convert" not in file.content):
+        file.add(("evaluate",), "dataset is missing: convert holds no episodes out (holdout: 0.05)")
+    if not checkpoints or report is None or dataset is None:
+        return None
+    command = Evaluate(paths=tuple(map(str, (*checkpoints, dataset))), json=report, **values)
+    settings = file.attempt("evaluate", command.settings)
+    if settings is None:
+        return None
+
+    def judge() -> Iterator[str]:
+        from millrace.train.preflight.evaluation import evaluation_problems
+
+        there = tuple(str(path) for path in given or ())
+        yield from evaluation_problems(settings, there, named, draws=command.plots is not None)
+
+    summary = f"{', '.join(map(str, checkpoints))} on {dataset} into {report}"
+    told = dump_settings(asdict(command), command.import_module)
+    return Step("evaluate", summary, told, command.run, lambda: file_digest(report), judge=judge), report
+
+
+def upload_step(file: PipelineFile, run: FinetuneSettings | None, report: Path | None) -> Step | None:
+    """The step of the section `upload`; None without such a section, or a sound one.
+
+    Args:
+        run: That of the section `finetune`, if there is a sound one.
+        report: The file with the scores of the section `evaluate`, if there is a sound one.
+    """
+    values = file.section("upload", UPLOAD)
+    if values is None:
+        return None
+    folder, choice = values.pop("folder", None), values.pop("checkpoint", None)
+    if folder is not None and choice is not None:
+        file.add(
+            ("upload", "checkpoint"), "checkpoint chooses one of finetune's; folder names another: give one of them"
+        )
+    if folder is None and "finetune" not in file.content:
+        file.add(("upload",), "folder is missing: there is no section finetune that makes one")
+    if choice == "best" and "evaluate" not in file.content:
+        file.add(("upload", "checkpoint"), "best is known only where a section evaluate scores the checkpoints")
+    values = values if folder is not None else {"kind": "model", **values}
+    name = file.attempt("upload", lambda: parse_repository(values["repo"], values.get("kind", "dataset")))
+    is_best = choice != "last" and report is not None
+    if name is None or (folder is None and run is None):
+        return None
+
+    def find_folder() -> Path:
+        if folder is not None or run is None:
+            return Path(folder)
+        best = read_best(report) if is_best and report is not None else newest_checkpoint(run.run_folder)
+        return best or run.run_folder
+
+    def judge() -> Iterator[str]:
+        try:
+            check_token(name)
+        except MillraceError as error:
+            yield str(error)
+
+    what = folder or f"the {'best' if is_best else 'last'} checkpoint of {'' if run is None else run.run_folder}"
+    return Step(
+        "upload",
+        f"{values.get('kind', 'dataset')} {what} to {name.repo}",
+        dump_settings({**values, "what": str(what)}),
+        lambda: Upload(folder=find_folder(), **values).run(),
+        lambda: UPLOADED,
+        judge=judge,
+    )

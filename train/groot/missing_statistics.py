@@ -1,0 +1,52 @@
+"""Statistics that datasets lack, computed before any worker starts."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
+from gr00t.data.embodiment_tags import EmbodimentTag
+from gr00t.data.stats import check_stats_validity, generate_rel_stats, generate_stats
+from gr00t.data.types import ActionRepresentation
+
+from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS
+from millrace.engine.layout import META
+from millrace.train.groot.modality_configs import register_run_config
+from millrace.train.settings import FinetuneSettings
+from millrace.train.worker import LOGS, redirect_output
+
+
+def complete_statistics(settings: FinetuneSettings, tell: Callable[[str], None]) -> None:
+    """Let GR00T compute the statistics that a run's datasets lack, and write them into meta/, as training does.
+
+    There only rank 0 computes, for hours where a dataset is large, and the other workers give up waiting for it after
+    the 30 minutes of a barrier.
+
+    Args:
+        settings: Of the run.
+        tell: Takes a line about each dataset that lacks some.
+
+    Raises:
+        ConfigError: there is no modality config.
+        OSError: meta/ cannot be written.
+    """
+    register_run_config(settings)
+    for dataset in settings.datasets:
+        if lacking := _lacking(dataset, settings.tag):
+            tell(f"computing {' and '.join(lacking)} of {dataset}, which may take long; millrace convert writes them")
+            with redirect_output(settings.run_folder / LOGS / "statistics.log"):
+                generate_stats(dataset)
+                generate_rel_stats(dataset, EmbodimentTag(settings.tag))
+
+
+def _lacking(dataset: Path, tag: str) -> list[str]:
+    """The files of statistics that GR00T would write or complete."""
+    features = json.loads((dataset / META / "info.json").read_bytes())["features"]
+    floats = [name for name, feature in features.items() if "float" in feature["dtype"]]
+    action = MODALITY_CONFIGS[tag]["action"]
+    reps = zip(action.modality_keys, action.action_configs or (), strict=False)
+    relative = {name for name, config in reps if config.rep == ActionRepresentation.RELATIVE}
+    file = dataset / RELATIVE_STATS
+    stored = json.loads(file.read_bytes()) if file.is_file() else {}
+    is_whole = {STATS: check_stats_validity(dataset, floats), RELATIVE_STATS: relative <= set(stored)}
+    return [name for name, is_there in is_whole.items() if not is_there]

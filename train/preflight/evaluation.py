@@ -1,0 +1,60 @@
+"""What an evaluation needs, as far as it is known before the checkpoints and the dataset are made."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from millrace.embodiments import MillraceError
+from millrace.train.checkpoint import Checkpoint
+from millrace.train.errors import ConfigError, GpuMissing, SettingsError
+from millrace.train.evaluate_settings import EvaluateSettings
+from millrace.train.groot import require_groot
+from millrace.train.preflight.gpus import probe_gpus
+from millrace.train.training_dataset import TrainingDataset
+
+
+def evaluation_problems(
+    settings: EvaluateSettings, checkpoints: Sequence[str], dataset: Path | None, *, draws: bool
+) -> Iterator[str]:
+    """What an evaluation lacks, a line for each.
+
+    Args:
+        settings: Its settings.
+        checkpoints: Those of it that must be there already.
+        dataset: Its dataset, where that must be there already.
+        draws: Whether it draws plots.
+    """
+    checks: list[Callable[[], object]] = [require_groot, partial(_check_gpus, settings)]
+    checks += [partial(_check_file, path) for path in settings.import_module]
+    checks += [partial(Checkpoint.open, name) for name in checkpoints]
+    checks += [] if dataset is None else [partial(TrainingDataset.open, dataset)]
+    checks += [_check_plots] if draws else []
+    for check in checks:
+        try:
+            check()
+        except MillraceError as error:
+            yield str(error)
+
+
+def _check_gpus(settings: EvaluateSettings) -> None:
+    if settings.cpu or settings.address or settings.server is not None:
+        return
+    gpus = probe_gpus(os.environ)
+    if len(gpus.cards) < max(settings.num_gpus, 1):
+        why = f" ({gpus.why_fewer})" if gpus.why_fewer else ""
+        raise GpuMissing(
+            f"--num-gpus {settings.num_gpus}: this machine has {len(gpus.cards) or 'no GPU'}{why}. To evaluate on CPUs "
+            "pass --cpu"
+        )
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise ConfigError(f"--import-module {path}: there is no such file")
+
+
+def _check_plots() -> None:
+    if find_spec("matplotlib") is None:
+        raise SettingsError("--plots needs matplotlib: pip install matplotlib")

@@ -6,6 +6,9 @@ JOBS ?= 2
 # What the tests of training need; one release, as any other may bring gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 
+# The tests start hundreds of Python processes; without bytecode each compiles Millrace again, half a second.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-gpu test-newest test-pins fuzz schema lint format judge clean
 
 demo: .venv/installed

@@ -11,7 +11,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, episode_frame_indices
-from millrace.engine.sources import Clip, RowRange, SourceEpisode
+from millrace.engine.sources import Clip, FileState, RowRange, SourceEpisode
 from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.video.decode import open_video
 
@@ -25,7 +25,8 @@ def lengthened(plan: ConversionPlan, num_frames: int, folder: Path) -> Conversio
     episode = _repeat(planned.episode, num_frames, folder)
     binding = plan.job.bindings[planned.binding]
     frames = episode_frame_indices(episode, binding.fps, plan.job.video.fps, plan.job.resample)
-    long: EpisodePlan = replace(planned, index=0, first_index=0, episode=episode, num_frames=len(frames))
+    states = tuple(map(FileState.read, episode.paths))
+    long: EpisodePlan = replace(planned, index=0, first_index=0, episode=episode, num_frames=len(frames), states=states)
     return replace(plan, episodes=(long,))
 
 

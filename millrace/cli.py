@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 import millrace
+from millrace.__main__ import STOPPED
 from millrace.commands.convert import Convert
 from millrace.commands.doctor import Doctor
 from millrace.commands.evaluate import Evaluate
@@ -31,7 +32,6 @@ from millrace.commands.validate import Validate
 from millrace.embodiments import MillraceError, unknown_name
 from millrace.engine.about import VERSION
 
-STOPPED = 130  # as shells report a Ctrl-C
 VERSION_WORDS = ("version", "--version", "-V")
 
 COMMANDS = {

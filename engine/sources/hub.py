@@ -6,12 +6,13 @@ what was interrupted.
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +25,8 @@ from millrace.engine.sources.footer import read_num_rows
 from millrace.engine.sources.frame_folder import EPISODE, ROWS, SETTINGS
 from millrace.engine.sources.location import HubId
 from millrace.engine.sources.parquet import count_rows, is_hidden, sort_by_number
+
+Found = TypeVar("Found")
 
 # Without handlers of an application's own, a warning is a bare line on standard error.
 LOGGER = logging.getLogger("millrace")
@@ -75,12 +78,9 @@ class HubRepo:
         Raises:
             HubError: one cannot be had.
         """
-        from huggingface_hub import snapshot_download
-
-        pattern = f"{folder.relative_to(self.root).as_posix()}/*.parquet"
-        settings = {"repo_type": self.name.kind, "revision": self.commit, "cache_dir": self.cache}
-        with silence_hub():
-            call_hub(lambda: snapshot_download(self.name.repo, allow_patterns=[pattern], **settings), self.name)
+        below = f"{self._inside(folder)}/"
+        names = [name for name in _known_sizes(self.name) if name.startswith(below) and name.endswith(".parquet")]
+        self._download([path for path in map(self.root.joinpath, names) if not path.is_file()])
 
     def fetch_first(self, candidates: Iterable[Sequence[Path]]) -> None:
         """For each group of paths, fetch the first that the commit has, if any, unless the cache holds it.
@@ -94,14 +94,9 @@ class HubRepo:
         self._download(missing)
 
     def _download(self, paths: Sequence[Path]) -> None:
-        if not paths:
-            return
-        with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
-            list(
-                pool.map(
-                    lambda path: download_file(self.name, path.relative_to(self.root).as_posix(), self.cache), paths
-                )
-            )
+        if paths:
+            with silence_hub():
+                _map_at_once(lambda path: download_file(self.name, self._inside(path), self.cache), paths)
 
     def has_suffix(self, suffixes: tuple[str, ...]) -> bool:
         """Whether any file of the commit has such a suffix."""
@@ -138,9 +133,8 @@ class HubFiles:
         paths = sort_by_number(root / name for name in names if len(name.parts) == depth and name.match(pattern))
         if not paths:
             raise DatasetError(f"{self.repo.name.repo} on the Hub has no parquet file below data/")
-        with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
-            counts = pool.map(self._count_rows, paths)
-            return dict(zip(paths, counts, strict=True))
+        with silence_hub():
+            return dict(zip(paths, _map_at_once(self._count_rows, paths), strict=True))
 
     def _count_rows(self, path: Path) -> int | DatasetError:
         from huggingface_hub import HfFileSystem
@@ -221,6 +215,21 @@ def _listed(name: HubName, folder: Path) -> dict[str, int]:
         unfinished.write_bytes(SIZES.dump_json(sizes))
         unfinished.replace(kept)
     return sizes
+
+
+def _map_at_once(call: Callable[[Path], Found], paths: Iterable[Path]) -> list[Found]:
+    """Call for each path, many at a time; Ctrl-C does not wait for the calls under way, which may wait for the Hub."""
+    pool = ThreadPoolExecutor(NUM_CONNECTIONS)
+    try:
+        found = list(pool.map(call, paths))
+    except Exception:
+        pool.shutdown()
+        raise
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return found
 
 
 def download_file(name: HubName, path: str, cache: Path) -> Path:

@@ -11,9 +11,10 @@ import pytest
 
 from benchmarks.convert import num_distinct
 from benchmarks.floor import episode_floor
+from benchmarks.lengthen import lengthened
 from benchmarks.measure import Cost, typical
 from benchmarks.runs import less, repeated, run_local, steady_rate
-from conftest import LOCAL, REPOSITORY, recipe_for
+from conftest import LOCAL, REPOSITORY, read_table, recipe_for
 from millrace.engine.convert import plan_conversion
 from millrace.engine.run import run_plan
 from millrace.engine.sources import Clip
@@ -28,7 +29,7 @@ SETTINGS = VideoSettings(Fraction(20), 256)
 
 @pytest.mark.parametrize("method", ["convert_as_guide", "convert_with_ffmpeg"])
 def test_every_baseline_makes_the_same_clip(method: str, tmp_path: Path) -> None:
-    baselines = pytest.importorskip("baselines", reason="needs the extra `bench`")
+    baselines = pytest.importorskip("benchmarks.baselines", reason="needs the extra `bench`")
     getattr(baselines, method)(CLIP, tmp_path / "out.mp4", SETTINGS)
     facts = probe_video(tmp_path / "out.mp4")
     assert (facts.codec, facts.pix_fmt, facts.width, facts.height) == ("h264", "yuv420p", 256, 256)
@@ -52,6 +53,14 @@ def test_the_floor_is_measured_between_episodes(aloha: Path) -> None:
 def test_what_is_measured_between_episodes_is_not_of_their_cost() -> None:
     beside = [Cost(3.0, 6.0), Cost(1.0, 2.0)]
     assert less(Cost(1.0, 2.0), beside, num_episodes=8) == Cost(0.5, 1.0)
+
+
+def test_a_lengthened_episode_is_a_dataset(aloha: Path, tmp_path: Path) -> None:
+    plan = lengthened(plan_conversion(recipe_for(aloha, image_size=48)), 150, tmp_path)
+    run_plan(repeated(plan, 2), tmp_path / "out", workers=LOCAL, started=0.0)
+    report = validate(tmp_path / "out")
+    assert (report.is_valid, report.num_episodes) == (True, 2), report.problems
+    assert {len(read_table(tmp_path / "out", episode)) for episode in range(2)} == {60}
 
 
 def test_what_is_repeated_is_a_dataset_of_so_many_episodes(aloha: Path, tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 import io
 import json
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +124,40 @@ def test_every_worker_tells_how_long_it_waited_for_data(killed: tuple[Path, str]
     assert "waiting for data" in shown
 
 
-def test_the_same_command_resumes_and_then_has_nothing_to_do(killed: tuple[Path, str]) -> None:
+@dataclass(frozen=True)
+class LaterRuns:
+    """What more runs showed or failed with, all in one session of Ray."""
+
+    continued: str
+    done: str
+    apart: TrainingFailed
+    without_gpus: GpuMissing | None
+
+
+@pytest.fixture(scope="module")
+def later(killed: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> LaterRuns:
     folder, _ = killed
+    apart = tmp_path_factory.mktemp("runs") / "apart"
     # Cut short while it was written: newer than all others, and not to be used.
     (folder / "checkpoint-7").mkdir()
     settings = settings_for(folder, max_steps=8, save_total_limit=2)
-    assert "resuming at step 6 of 8 with 2 worker(s)" in run(settings)
+    with ray_session(2, None):
+        continued, done = run(settings), run(settings)
+        with pytest.raises(TrainingFailed) as failed:
+            run(settings_for(apart), train_apart)
+        assert not complete_checkpoints(apart)
+        if torch.cuda.is_available():
+            return LaterRuns(continued, done, failed.value, None)
+        with pytest.raises(GpuMissing) as missing:
+            run(replace(settings_for(apart), cpu=False))
+    return LaterRuns(continued, done, failed.value, missing.value)
+
+
+def test_the_same_command_resumes_and_then_has_nothing_to_do(killed: tuple[Path, str], later: LaterRuns) -> None:
+    folder, _ = killed
+    assert "resuming at step 6 of 8 with 2 worker(s)" in later.continued
     assert [path.name for path in complete_checkpoints(folder)] == ["checkpoint-6", "checkpoint-8"]
-    assert run(settings) == ""
+    assert later.done == ""
 
 
 def test_another_horizon_in_the_same_folder_is_an_error(killed: tuple[Path, str]) -> None:
@@ -142,11 +169,9 @@ def test_another_horizon_in_the_same_folder_is_an_error(killed: tuple[Path, str]
         run(settings_for(folder, max_steps=100), identity=other)
 
 
-def test_workers_that_train_apart_are_an_error(tmp_path: Path) -> None:
+def test_workers_that_train_apart_are_an_error(later: LaterRuns) -> None:
     """And a failure without restarts left tells which workers said what."""
-    with pytest.raises(TrainingFailed, match=r"worker 0, 1: the weights of worker\(s\) 1 are not those of worker 0"):
-        run(settings_for(tmp_path / "apart"), train_apart)
-    assert not complete_checkpoints(tmp_path / "apart")
+    assert "worker 0, 1: the weights of worker(s) 1 are not those of worker 0" in str(later.apart)
 
 
 def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path: Path) -> None:
@@ -184,9 +209,8 @@ def test_workers_have_time_to_start(killed: tuple[Path, str]) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
-def test_gpus_that_are_not_there_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(GpuMissing, match=r"--num-gpus 2: Ray sees 0 GPUs.*--cpu"):
-        run(replace(settings_for(tmp_path), cpu=False))
+def test_gpus_that_are_not_there_are_an_error(later: LaterRuns) -> None:
+    assert re.search(r"--num-gpus 2: Ray sees 0 GPUs.*--cpu", str(later.without_gpus))
 
 
 def test_a_cluster_that_does_not_answer_is_an_error_in_one_line(

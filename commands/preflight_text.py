@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from millrace.train.preflight.needs import Needs
 from millrace.train.preflight.resources import (
     ACTIVATION_BYTES,
     GPU_SAMPLES_PER_SECOND,
@@ -100,9 +101,20 @@ def _run(plan: Plan) -> Table:
     )
     table.add_row(
         "disk for checkpoints",
-        f"{needs.disk / GB:,.1f} GB = {needs.num_checkpoints} x {needs.checkpoint / GB:,.2f} GB, one being written",
+        _disk(needs),
     )
     return table
+
+
+def _disk(needs: Needs) -> str:
+    if needs.older_checkpoint == needs.checkpoint:
+        parts = f"{needs.num_checkpoints} x {needs.checkpoint / GB:,.2f} GB"
+    else:
+        num_whole = needs.num_checkpoints - needs.num_older
+        parts = (
+            f"{num_whole} x {needs.checkpoint / GB:,.2f} GB + {needs.num_older} x {needs.older_checkpoint / GB:,.2f} GB"
+        )
+    return f"{needs.disk / GB:,.1f} GB = {parts}, one being written"
 
 
 def _guides(plan: Plan) -> Table:

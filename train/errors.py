@@ -49,5 +49,11 @@ class TrainingFailed(TrainError):
     """A worker failed, and no restart was left."""
 
 
+class TrainingStopped(TrainError):
+    """A user or a scheduler stopped the run, which has saved a checkpoint; the exit code is that of Ctrl-C."""
+
+    exit_code = 130
+
+
 class EvaluationError(TrainError):
     """A policy cannot be evaluated: it, or the server that it runs in, does not act as it should."""

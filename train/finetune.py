@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,21 @@ from rich.console import Console
 from rich.markup import escape
 
 from millrace.embodiments import MillraceError
-from millrace.train.errors import TrainError, TrainingFailed
-from millrace.train.run_folder import checkpoint_step, claim_run_folder, newest_checkpoint
+from millrace.engine.execution.capacity import usable_cores
+from millrace.train.errors import SettingsError, TrainError, TrainingFailed, TrainingStopped
+from millrace.train.loss_plot import draw_losses
+from millrace.train.run_folder import (
+    checkpoint_step,
+    claim_run_folder,
+    is_weights_only,
+    keep_weights_only,
+    newest_checkpoint,
+)
 from millrace.train.run_identity import RunIdentity
+from millrace.train.run_summary import Loaders, summarize_run
 from millrace.train.settings import FinetuneSettings
-from millrace.train.train_progress import show_events
+from millrace.train.stopping import is_stop_requested, stop_on_signals
+from millrace.train.train_progress import show_events, show_line
 from millrace.train.worker import LOGS, Worker, redirect_output
 from millrace.train.worker_session import worker_session
 
@@ -47,8 +58,10 @@ def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Traini
 
     Raises:
         OtherRun: the folder was created with another identity.
+        SettingsError: its newest checkpoint has weights alone, and steps are left.
         GpuMissing: there are fewer GPUs than --num-gpus.
         TrainingFailed: a worker failed once more than --max-failures.
+        TrainingStopped: SIGINT or SIGTERM came; the checkpoint that was then saved is complete.
     """
     folder = settings.run_folder
     with claim_run_folder(folder, identity, overwrite=settings.overwrite) as notes:
@@ -56,13 +69,42 @@ def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Traini
             console.print(escape(f"warning: {note}"), soft_wrap=True, highlight=False)
         newest = newest_checkpoint(folder)
         if newest is None or checkpoint_step(newest) < settings.max_steps:
-            with show_events(folder, console):
+            _check_resumable(newest)
+            with show_events(folder, console), stop_on_signals(folder, partial(show_line, console)):
                 train = _train_here if settings.in_process else _train_on_ray
                 train(settings, training)
-    last = newest_checkpoint(folder)
+            _tell_summary(settings, console)
+        last = newest_checkpoint(folder)
+        if settings.save_only_model and last is not None and checkpoint_step(last) >= settings.max_steps:
+            keep_weights_only(last)
+    _check_stopped(folder, last, settings.max_steps)
     if last is None:
         raise TrainingFailed(f"training ended without a complete checkpoint; see {folder / LOGS}")
     return last
+
+
+def _check_resumable(newest: Path | None) -> None:
+    if newest is not None and is_weights_only(newest):
+        raise SettingsError(
+            f"{newest} has weights alone (--save-only-model), so no run can resume from it. To train on from these "
+            f"weights pass --base-model-path {newest} and another --output-dir"
+        )
+
+
+def _tell_summary(settings: FinetuneSettings, console: Console) -> None:
+    folder, cores = settings.run_folder, usable_cores() // settings.num_workers
+    loaders = Loaders(settings.dataloader_num_workers, None if settings.address else max(cores, 1))
+    for line in summarize_run(folder, loaders):
+        show_line(console, line)
+    if (plot := draw_losses(folder)) is not None:
+        show_line(console, f"losses: {plot}")
+
+
+def _check_stopped(folder: Path, last: Path | None, max_steps: int) -> None:
+    if last is None or checkpoint_step(last) >= max_steps or not is_stop_requested(folder):
+        return
+    step = f"stopped at step {checkpoint_step(last)} of {max_steps}"
+    raise TrainingStopped(f"{step}: {last} is complete, and the same command resumes from it")
 
 
 def _train_here(settings: FinetuneSettings, training: Training) -> None:

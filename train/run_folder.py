@@ -11,15 +11,23 @@ from pydantic import ValidationError
 
 from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.train.errors import OtherRun, SettingsError
+from millrace.train.heldout import best_checkpoint
 from millrace.train.run_identity import RunIdentity
 
 IDENTITY = "millrace_run.json"
 LOCK = ".millrace_lock"
+REQUEST = ".millrace_stop"  # see millrace.train.stopping
 COMPLETE = "COMPLETE"
 CHECKPOINTS = "checkpoint-*"
 # What a run leaves in its folder; ray.train keeps the snapshot there.
 RAY_SNAPSHOT = "checkpoint_manager_snapshot.json"
-OURS = ("experiment_cfg", "processor", "logs", "runs", "train_log.jsonl", "wandb_config.json", RAY_SNAPSHOT, IDENTITY)
+OURS = (
+    *("experiment_cfg", "processor", "logs", "runs", "train_log.jsonl", "losses.png", "wandb_config.json"),
+    *(RAY_SNAPSHOT, IDENTITY, REQUEST),
+)
+# Of a checkpoint without the files that only resuming needs: those of transformers' Trainer and of DeepSpeed.
+WEIGHTS_ONLY = "WEIGHTS_ONLY"
+RESUMING_FILES = ("optimizer.*", "scheduler.*", "scaler.*", "rng_state*", "global_step*", "latest", "zero_to_fp32.py")
 
 # With these some storage refuses to flush files or folders; Linux's own ENOTSUPP has no name in Python.
 NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, 524)
@@ -48,14 +56,43 @@ def flush_checkpoint(checkpoint: Path) -> None:
         _sync(path)
 
 
-def mark_complete(checkpoint: Path, *, keep: int) -> None:
-    """Mark that all of a checkpoint is on the disk; only then delete all but the newest `keep`."""
+def mark_complete(checkpoint: Path, *, keep: int, weights_only: bool = False) -> None:
+    """Mark that all of a checkpoint is on the disk; only then delete all but the newest `keep`, and the best.
+
+    weights_only: keep no more than the weights of the older ones.
+    """
     (checkpoint / COMPLETE).touch()
     _sync(checkpoint)
-    for old in complete_checkpoints(checkpoint.parent)[:-keep]:
+    complete = complete_checkpoints(checkpoint.parent)
+    best = best_checkpoint(complete)
+    for old in (old for old in complete[:-keep] if old != best):
         (old / COMPLETE).unlink()
         _sync(old)  # else a machine that dies now may be left with the mark alone
         shutil.rmtree(old)
+    if weights_only:
+        for old in complete_checkpoints(checkpoint.parent)[:-1]:
+            keep_weights_only(old)
+
+
+def keep_weights_only(checkpoint: Path) -> None:
+    """Delete what only resuming needs: the states of optimizer, schedule and random numbers.
+
+    Nothing is deleted where the weights have no file of their own, as ZeRO-3 may leave them.
+    """
+    if not any(checkpoint.glob("*.safetensors")):
+        return
+    (checkpoint / WEIGHTS_ONLY).touch()
+    _sync(checkpoint)  # else a machine that dies now may be left with half a state that seems whole
+    for path in [path for pattern in RESUMING_FILES for path in checkpoint.glob(pattern)]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def is_weights_only(checkpoint: Path) -> bool:
+    """Whether no run can resume from a checkpoint."""
+    return (checkpoint / WEIGHTS_ONLY).is_file()
 
 
 def _sync(path: Path) -> bool:

@@ -26,6 +26,8 @@ LEAST = {
     "num_shards_per_epoch": 1,
     "num_gpus": 0,
     "max_failures": 0,
+    "eval_samples": 1,
+    "eval_episodes": 0,
 }
 
 
@@ -77,7 +79,9 @@ class FinetuneFlags:
     save_steps: int = 1000
     """Steps from checkpoint to checkpoint."""
     save_total_limit: int = 5
-    """Complete checkpoints to keep, the newest."""
+    """Complete checkpoints to keep, the newest; beside them that with the lowest held-out loss."""
+    save_only_model: bool = False
+    """Keep the weights alone of all checkpoints but the newest, and in the end of that too: a third of the disk."""
     num_gpus: int = 1
     """Workers, a GPU each, over all nodes; 0 trains in this process."""
     use_wandb: bool = False
@@ -94,6 +98,15 @@ class FinetuneFlags:
     """Share of an episode that goes into one shard; lower mixes better and decodes more."""
     num_shards_per_epoch: int = int(1e5)
     """Shards drawn before the order is drawn again."""
+
+    eval_dataset: Path | None = None
+    """Held-out episodes, such as OUT_heldout: loss and open-loop error are logged, the best checkpoint is kept."""
+    eval_steps: int | None = None
+    """Steps from evaluation to evaluation; each checkpoint is evaluated in any case."""
+    eval_samples: int = 128
+    """Samples of the held-out loss, spread evenly over all steps."""
+    eval_episodes: int = 4
+    """Episodes of the open-loop error, spread evenly over all; 0: none."""
 
     use_ddp: bool = False
     """Several workers share gradients by DDP instead of DeepSpeed."""
@@ -147,6 +160,7 @@ class FinetuneSettings(FinetuneFlags):
         self._check_mix()
         self._check_ranges()
         self._check_augmentation()
+        self._check_evaluation()
         if self.address and self.in_process:
             needed = Setting("num_gpus", 1)
             raise SettingsError(
@@ -165,6 +179,7 @@ class FinetuneSettings(FinetuneFlags):
             base_model_path=str(base.absolute()) if base.is_dir() else self.base_model_path,
             modality_config_path=config.absolute() if config else None,
             output_dir=self.output_dir.absolute(),
+            eval_dataset=self.eval_dataset.absolute() if self.eval_dataset else None,
             import_module=tuple(path.absolute() for path in self.import_module),
         )
 
@@ -172,6 +187,11 @@ class FinetuneSettings(FinetuneFlags):
     def run_folder(self) -> Path:
         """Where checkpoints and logs go (N1.6, gr00t/experiment/experiment.py)."""
         return self.output_dir / self.experiment_name if self.experiment_name else self.output_dir
+
+    @property
+    def all_datasets(self) -> tuple[Path, ...]:
+        """Those that are trained on, and the held-out one."""
+        return self.datasets if self.eval_dataset is None else (*self.datasets, self.eval_dataset)
 
     @property
     def num_workers(self) -> int:
@@ -207,6 +227,17 @@ class FinetuneSettings(FinetuneFlags):
         if not 0 < self.episode_sampling_rate <= 1:
             rate = Setting("episode_sampling_rate", self.episode_sampling_rate)
             raise SettingsError(Message(rate, ": must be above 0 and at most 1"))
+
+    def _check_evaluation(self) -> None:
+        if self.eval_steps is not None and self.eval_steps < 1:
+            raise SettingsError(Message(Setting("eval_steps", self.eval_steps), ": must be at least 1"))
+        if self.eval_steps is not None and self.eval_dataset is None:
+            raise SettingsError(Message(Setting("eval_steps", self.eval_steps), " needs ", Setting("eval_dataset")))
+        if self.eval_dataset is not None and self.eval_dataset.absolute() in {
+            path.absolute() for path in self.datasets
+        }:
+            trained = Setting("eval_dataset", self.eval_dataset)
+            raise SettingsError(Message(trained, " is trained on: hold episodes out by `millrace convert --holdout`"))
 
     def _check_augmentation(self) -> None:
         if self.extra_augmentation_config is None:

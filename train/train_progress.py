@@ -3,18 +3,19 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from millrace.embodiments import FrozenModel
+from millrace.train.heldout import HeldOut
 
 LOG = "train_log.jsonl"
 SECONDS_BETWEEN_LINES = 10.0
@@ -87,6 +88,13 @@ class MeterReading(Event):
         return "  ".join(parts)
 
 
+class Evaluated(Event):
+    """The model was measured on held-out episodes."""
+
+    event: Literal["evaluated"] = "evaluated"
+    heldout: HeldOut
+
+
 class Saved(Event):
     """A checkpoint is complete."""
 
@@ -94,9 +102,8 @@ class Saved(Event):
     checkpoint: str
 
 
-EVENT: TypeAdapter[Started | MeterReading | Saved] = TypeAdapter(
-    Annotated[Started | MeterReading | Saved, Field(discriminator="event")]
-)
+AnyEvent: TypeAlias = Started | MeterReading | Evaluated | Saved
+EVENT: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="event")])
 
 
 class Meter:
@@ -115,12 +122,32 @@ class Meter:
         finally:
             self.waited += self.clock() - began
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave the block's time out."""
+        began = self.clock()
+        try:
+            yield
+        finally:
+            self.since += self.clock() - began
+
     def read(self, step: int) -> tuple[float, float]:
         """Steps a second, and the share of time that was waited, since the last call."""
         elapsed = max(self.clock() - self.since, 1e-9)
         rates = (step - self.step) / elapsed, min(self.waited / elapsed, 1.0)
         self.step, self.since, self.waited = step, self.clock(), 0.0
         return rates
+
+
+def read_events(folder: Path) -> list[AnyEvent]:
+    """All that a run has logged, in order; lines that were cut short are left out."""
+    path = folder / LOG
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    events = []
+    for line in lines:
+        with suppress(ValidationError):
+            events.append(EVENT.validate_json(line))
+    return events
 
 
 def append_event(folder: Path, event: Event) -> None:
@@ -143,6 +170,11 @@ def show_events(folder: Path, console: Console) -> Iterator[None]:
         thread.join()
 
 
+def show_line(console: Console, line: str) -> None:
+    """Print a line above the bar as it is: unwrapped, without markup."""
+    console.print(escape(line), soft_wrap=True, highlight=False)
+
+
 class _Display:
     """A bar on a terminal; elsewhere a line now and then."""
 
@@ -152,7 +184,7 @@ class _Display:
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self.task = self.bar.add_task("", total=None)
 
-    def show(self, event: Started | MeterReading | Saved) -> None:
+    def show(self, event: AnyEvent) -> None:
         """Show one event."""
         if isinstance(event, Started):
             begun = "resuming" if event.step else "starting"
@@ -160,6 +192,8 @@ class _Display:
             self.bar.update(self.task, completed=event.step, total=event.max_steps)
         elif isinstance(event, Saved):
             self._print(f"saved {event.checkpoint}")
+        elif isinstance(event, Evaluated):
+            self._print(f"step {event.step}  {event.heldout.line}")
         else:
             self._show_reading(event)
 
@@ -172,7 +206,7 @@ class _Display:
             self._print(reading.line)
 
     def _print(self, line: str) -> None:
-        self.console.print(escape(line), soft_wrap=True, highlight=False)
+        show_line(self.console, line)
 
 
 def _follow(log: Path, position: int, display: _Display, ended: threading.Event) -> None:

@@ -16,9 +16,20 @@ import torch.distributed as dist
 from torch.linalg import vector_norm
 
 from millrace.train.errors import WeightsDiverged, WorldMismatch
+from millrace.train.heldout import HeldOut
 from millrace.train.run_folder import checkpoint_step, flush_checkpoint, mark_complete, newest_checkpoint
 from millrace.train.settings import FinetuneSettings
-from millrace.train.train_progress import Event, Meter, MeterReading, Saved, Share, Started, WorkerProcess, append_event
+from millrace.train.train_progress import (
+    Evaluated,
+    Event,
+    Meter,
+    MeterReading,
+    Saved,
+    Share,
+    Started,
+    WorkerProcess,
+    append_event,
+)
 
 LOGS = "logs"  # what the libraries printed, a file for each worker
 ROUNDING = 1e-9  # GPUs of different kinds add up the same weights in a different order
@@ -83,6 +94,10 @@ class Worker:
                 "each worker would train a model of its own"
             )
 
+    def gather(self, value: T) -> list[T]:
+        """Everyone's value, by rank; every worker calls it."""
+        return _gather(value)
+
     def log(
         self, meter: Meter, *, step: int, loss: float, learning_rate: float, grad_norm: float | None = None
     ) -> MeterReading:
@@ -95,7 +110,7 @@ class Worker:
             WeightsDiverged: loss or gradients are not finite, and so are no weights from here on.
         """
         if not math.isfinite(loss) or not math.isfinite(grad_norm or 0.0):
-            raise WeightsDiverged(_diverged(step, loss=loss, grad_norm=grad_norm))
+            raise WeightsDiverged(describe_divergence(step, loss=loss, grad_norm=grad_norm))
         steps_per_second, waited = meter.read(step)
         ranks = _gather(Share(data_wait_share=waited, gpu_memory_bytes=_gpu_memory()))
         reading = MeterReading(
@@ -110,6 +125,10 @@ class Worker:
         )
         self._append(reading)
         return reading
+
+    def log_heldout(self, step: int, found: HeldOut) -> None:
+        """Log the errors on held-out episodes at a step."""
+        self._append(Evaluated(step=step, heldout=found))
 
     def save(self, checkpoint: Path, parameters: Iterable[torch.Tensor], last: MeterReading | None) -> None:
         """Report that this worker has written its share of a checkpoint; every worker calls it.
@@ -126,7 +145,8 @@ class Worker:
         flush_checkpoint(checkpoint)  # by each worker: a machine of its own may hold back what it has written
         _gather(None)
         if self.rank == 0:
-            mark_complete(checkpoint, keep=self.settings.save_total_limit)
+            only = self.settings.save_only_model
+            mark_complete(checkpoint, keep=self.settings.save_total_limit, weights_only=only)
         step = checkpoint_step(checkpoint)
         self._append(Saved(step=step, checkpoint=str(checkpoint)))
         # Only here: Ray takes reports every two seconds, and would hold up quick steps at each line of the log.
@@ -178,7 +198,8 @@ def absolute_sum(weight: torch.Tensor) -> float:
     return float(sum(vector_norm(part, 1, dtype=torch.float64) for part in parts))
 
 
-def _diverged(step: int, *, loss: float, grad_norm: float | None) -> str:
+def describe_divergence(step: int, *, loss: float, grad_norm: float | None = None) -> str:
+    """What to tell the user of a loss or gradients that are not finite."""
     norm = "" if grad_norm is None else f" and the gradients' norm {grad_norm:g}"
     return (
         f"step {step}: the loss is {loss:g}{norm}: training has diverged. The same command resumes from the newest "

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from millrace.train.stopping import StopListener
 from millrace.train.train_progress import Meter
 from millrace.train.worker import Worker
 
@@ -29,7 +30,7 @@ def train_with(worker: Worker, wrap: Callable[[torch.nn.Module], torch.nn.Module
     model = torch.nn.Linear(4, 1)
     if worker.checkpoint:
         model.load_state_dict(torch.load(worker.checkpoint / "model.pt"))
-    shared, meter = wrap(model), Meter(worker.first_step)
+    shared, meter, listener = wrap(model), Meter(worker.first_step), StopListener(worker.folder)
     for step in range(worker.first_step + 1, worker.settings.max_steps + 1):
         with meter.measure_wait():
             time.sleep(SECONDS_A_STEP)
@@ -41,8 +42,11 @@ def train_with(worker: Worker, wrap: Callable[[torch.nn.Module], torch.nn.Module
             for parameter in model.parameters():
                 parameter -= worker.settings.learning_rate * parameter.grad
         last = worker.log(meter, step=step, loss=loss.item(), learning_rate=worker.settings.learning_rate)
-        if step % worker.settings.save_steps == 0:
+        must_stop = listener.must_stop()
+        if must_stop or step % worker.settings.save_steps == 0:
             worker.save(saved(worker, step, model), model.parameters(), last)
+        if must_stop:
+            return
 
 
 def saved(worker: Worker, step: int, model: torch.nn.Module) -> Path:

@@ -21,8 +21,8 @@ from rich.console import Console
 from conftest import REPOSITORY
 from millrace.engine.errors import ClusterFailed
 from millrace.engine.execution.ray_session import ray_session
-from millrace.train.errors import GpuMissing, OtherRun, TrainingFailed, WeightsDiverged, WorldMismatch
-from millrace.train.run_folder import complete_checkpoints
+from millrace.train.errors import GpuMissing, OtherRun, TrainingFailed, TrainingStopped, WeightsDiverged, WorldMismatch
+from millrace.train.run_folder import checkpoint_step, complete_checkpoints
 from millrace.train.run_identity import RunIdentity
 from millrace.train.settings import FinetuneSettings
 from millrace.train.train_progress import MeterReading, Saved, Started
@@ -80,6 +80,12 @@ def kill_rank_1_after(folder: Path, step: int) -> None:
     os.kill(events(folder, Started)[0].workers[1].pid, signal.SIGKILL)
 
 
+def terminate_after(folder: Path, step: int) -> None:
+    """Send SIGTERM to this process as soon as the checkpoint of a step is complete."""
+    wait_for_checkpoint(folder, step)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a run of which a worker was killed once, and what the terminal showed."""
@@ -128,6 +134,8 @@ def test_every_worker_tells_how_long_it_waited_for_data(killed: tuple[Path, str]
 class LaterRuns:
     """What more runs showed or failed with, all in one session of Ray."""
 
+    stopped: TrainingStopped
+    stopped_step: int
     continued: str
     done: str
     apart: TrainingFailed
@@ -140,23 +148,37 @@ def later(killed: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) ->
     apart = tmp_path_factory.mktemp("runs") / "apart"
     # Cut short while it was written: newer than all others, and not to be used.
     (folder / "checkpoint-7").mkdir()
-    settings = settings_for(folder, max_steps=8, save_total_limit=2)
+    killer = threading.Thread(target=terminate_after, args=(folder, 8), daemon=True)
+    killer.start()
     with ray_session(2, None):
+        with pytest.raises(TrainingStopped) as stopped:
+            run(settings_for(folder, max_steps=60, save_total_limit=2))
+        last = checkpoint_step(complete_checkpoints(folder)[-1])
+        settings = settings_for(folder, max_steps=last + 2, save_steps=last + 2, save_total_limit=2)
         continued, done = run(settings), run(settings)
         with pytest.raises(TrainingFailed) as failed:
             run(settings_for(apart), train_apart)
         assert not complete_checkpoints(apart)
         if torch.cuda.is_available():
-            return LaterRuns(continued, done, failed.value, None)
+            return LaterRuns(stopped.value, last, continued, done, failed.value, None)
         with pytest.raises(GpuMissing) as missing:
             run(replace(settings_for(apart), cpu=False))
-    return LaterRuns(continued, done, failed.value, missing.value)
+    return LaterRuns(stopped.value, last, continued, done, failed.value, missing.value)
+
+
+def test_sigterm_saves_a_checkpoint_of_all_workers(killed: tuple[Path, str], later: LaterRuns) -> None:
+    folder, _ = killed
+    assert [event.step for event in events(folder, Started)][2] == 6
+    assert 8 < later.stopped_step < 60
+    where = f"{folder / f'checkpoint-{later.stopped_step}'} is complete, and the same command resumes from it"
+    assert str(later.stopped) == f"stopped at step {later.stopped_step} of 60: {where}"
 
 
 def test_the_same_command_resumes_and_then_has_nothing_to_do(killed: tuple[Path, str], later: LaterRuns) -> None:
     folder, _ = killed
-    assert "resuming at step 6 of 8 with 2 worker(s)" in later.continued
-    assert [path.name for path in complete_checkpoints(folder)] == ["checkpoint-6", "checkpoint-8"]
+    first, last = later.stopped_step, later.stopped_step + 2
+    assert f"resuming at step {first} of {last} with 2 worker(s)" in later.continued
+    assert complete_checkpoints(folder) == [folder / f"checkpoint-{first}", folder / f"checkpoint-{last}"]
     assert later.done == ""
 
 

@@ -19,6 +19,8 @@ from millrace.train.run_folder import (
     claim_run_folder,
     complete_checkpoints,
     flush_checkpoint,
+    is_weights_only,
+    keep_weights_only,
     mark_complete,
     newest_checkpoint,
 )
@@ -67,6 +69,36 @@ def test_old_checkpoints_go_once_the_new_one_is_complete(tmp_path: Path) -> None
     assert [path.name for path in complete_checkpoints(tmp_path)] == ["checkpoint-10", "checkpoint-12"]
     assert not (tmp_path / "checkpoint-2").exists()
     assert half.exists()
+
+
+RESUMING = ("optimizer.pt", "scheduler.pt", "rng_state_0.pth", "global_step6/mp_rank_00.pt", "latest")
+KEPT = ("model.safetensors", "config.json", "trainer_state.json", "experiment_cfg/conf.yaml")
+
+
+def whole_checkpoint(folder: Path, step: int, *, kept: tuple[str, ...] = KEPT) -> Path:
+    """An incomplete checkpoint with files of all kinds."""
+    path = checkpoint(folder, step, complete=False)
+    for name in (*RESUMING, *kept):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).touch()
+    return path
+
+
+def test_only_the_newest_checkpoint_keeps_what_resuming_needs(tmp_path: Path) -> None:
+    for step in (2, 4, 6):
+        mark_complete(whole_checkpoint(tmp_path, step), keep=5, weights_only=True)
+    for step in (2, 4, 6):
+        path = tmp_path / f"checkpoint-{step}"
+        assert is_weights_only(path) == (step < 6)
+        assert [name for name in RESUMING if (path / name).exists()] == ([] if step < 6 else list(RESUMING))
+        assert all((path / name).exists() for name in (*KEPT, COMPLETE))
+
+
+def test_weights_that_only_the_optimizers_files_hold_are_not_deleted(tmp_path: Path) -> None:
+    path = whole_checkpoint(tmp_path, 2, kept=())
+    keep_weights_only(path)
+    assert not is_weights_only(path)
+    assert all((path / name).exists() for name in RESUMING)
 
 
 def test_a_checkpoint_is_on_the_disk_before_its_mark_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

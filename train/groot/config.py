@@ -114,7 +114,7 @@ def training_arguments(settings: FinetuneSettings, config: Config) -> WorkerArgu
         ddp_find_unused_parameters=settings.tune_visual or settings.tune_llm,
         # Else transformers puts the average in the place of a loss that is NaN.
         logging_nan_inf_filter=False,
-        eval_strategy="no",
+        eval_strategy="no",  # millrace.train.groot.heldout_measure evaluates
         ignore_data_skip=True,
         disable_tqdm=True,
         # Else accelerate overlooks a gloo process group, and every worker trains a model of its own.

@@ -88,6 +88,19 @@ class SparseShardedDataset(ShardedSingleStepDataset):
             return shard
         return [point for visit in group_visits(self.sharded_episodes[idx]) for point in self._points(visit)]
 
+    @property
+    def num_episodes(self) -> int:
+        """Episodes, those too short for a step included."""
+        return len(self.episode_loader.episode_lengths)
+
+    def read_steps(self, visit: Visit) -> list[dict[str, Any]]:
+        """Some steps of an episode, processed, in their order.
+
+        Raises:
+            TrainingDataError: as of `get_shard`.
+        """
+        return list(self._points(visit))
+
     def _points(self, visit: Visit) -> Iterator[dict[str, Any]]:
         meta = self.episode_loader.episodes_metadata[visit.episode]
         index = meta["episode_index"]

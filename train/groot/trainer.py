@@ -2,30 +2,28 @@
 
 import json
 import tempfile
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from gr00t.configs.base_config import Config
 from gr00t.data.dataset.sharded_mixture_dataset import ShardedMixtureDataset
-from gr00t.experiment.trainer import Gr00tTrainer
 from gr00t.experiment.utils import CheckpointFormatCallback
 from gr00t.model import MODEL_REGISTRY
 from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6DataCollator
 from gr00t.utils.initial_actions import INITIAL_ACTIONS_FILENAME, save_initial_actions
 from omegaconf import OmegaConf
-from transformers import TrainerCallback, set_seed
+from transformers import set_seed
 
 from millrace.train.framings import write_framings
 from millrace.train.groot.base_processor import strip_statistics
 from millrace.train.groot.config import check_gpu, groot_config, take_values, training_arguments
+from millrace.train.groot.heldout_measure import HeldOutMeasure
 from millrace.train.groot.loader import SparseShardedDataset
+from millrace.train.groot.metered_trainer import MeteredTrainer, WorkerCallback
 from millrace.train.groot.modality_configs import register_run_config
 from millrace.train.groot.processor import CachingCollator
 from millrace.train.settings import FinetuneSettings
-from millrace.train.train_progress import Meter, MeterReading
 from millrace.train.worker import Worker
 
 SHARDING_SETTINGS = ("video_backend", "shard_size", "episode_sampling_rate", "seed", "allow_padding")
@@ -60,53 +58,6 @@ def train_groot(worker: Worker) -> None:
             _write_processor(pipeline, notes, worker.folder / "processor")
         checkpoint = str(worker.checkpoint) if worker.checkpoint else False
         trainer.train(resume_from_checkpoint=checkpoint)
-
-
-class MeteredTrainer(Gr00tTrainer):
-    """GR00T's trainer, which also measures how long it waits for samples."""
-
-    meter: Meter | None = None
-
-    def get_train_dataloader(self) -> Any:
-        """Batches of the size that this run asks for, where transformers resumes with that of the checkpoint."""
-        self._train_batch_size = self.args.train_batch_size
-        return super().get_train_dataloader()
-
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """The next step's batches, as transformers' Trainer asks for them."""
-        if self.meter is None:
-            first = super().get_batch_samples(*args, **kwargs)
-            # From here on: loader processes take a minute to start, which says nothing of the steps to come.
-            self.meter = Meter(self.state.global_step)
-            return first
-        with self.meter.measure_wait():
-            return super().get_batch_samples(*args, **kwargs)
-
-
-class WorkerCallback(TrainerCallback):
-    """Reports to the worker what the trainer logs and saves; added last, as a checkpoint then has all its files."""
-
-    def __init__(self, worker: Worker, trainer: MeteredTrainer) -> None:
-        self.worker, self.trainer = worker, trainer
-        self.last: MeterReading | None = None
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Report a step's loss; the last log has none."""
-        meter, step = self.trainer.meter, state.global_step
-        if meter is not None and logs and "loss" in logs:
-            rate, norm = logs.get("learning_rate", 0.0), logs.get("grad_norm")
-            self.last = self.worker.log(meter, step=step, loss=logs["loss"], learning_rate=rate, grad_norm=norm)
-
-    def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Report that this rank has saved."""
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        self.worker.save(checkpoint, self._whole_parameters(model), self.last)
-
-    def _whole_parameters(self, model: Any) -> Iterable[torch.Tensor]:
-        """Those that every rank has all of: with ZeRO-3 none."""
-        settings = self.worker.settings
-        is_sharded = settings.uses_deepspeed and settings.deepspeed_stage == 3
-        return () if is_sharded else model.parameters()
 
 
 def _pipeline(config: Config, settings: FinetuneSettings, notes: Path) -> Any:
@@ -167,6 +118,9 @@ def _trainer(pipeline: Any, config: Config, worker: Worker) -> MeteredTrainer:
         data_collator=pipeline.return_collator(),
         multiprocessing_context=config.data.multiprocessing_context,
     )
+    trainer.worker = worker
+    if worker.settings.eval_dataset is not None:
+        trainer.measure = HeldOutMeasure(worker, config, pipeline.return_processor())
     trainer.add_callback(
         CheckpointFormatCallback(
             run_name=worker.folder.name,

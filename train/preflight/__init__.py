@@ -62,7 +62,7 @@ def preflight(
     found = [*start.problems, *agreement_problems(settings, config)]
     datasets = [dataset for path in settings.datasets if (dataset := open_dataset(path, config)) is not None]
     decoder = settings.video_backend if settings.stock_loader else None
-    for path in dict.fromkeys(settings.datasets):
+    for path in dict.fromkeys(settings.all_datasets):
         found += data_problems(path, config, video_backend=decoder, on_progress=on_progress)
     for dataset in datasets:
         found += _fit_problems(settings, dataset, config=config, base=base)

@@ -19,6 +19,7 @@ from millrace.train.preflight.resources import (
     image_bytes,
     loader_bytes,
     padded_bytes,
+    saved_weight_bytes,
     weight_bytes,
 )
 from millrace.train.preflight.run_checks import make_run_problem
@@ -38,6 +39,7 @@ class Needs:
         per_worker: Memory of one worker while it loads the model, and while it trains.
         num_workers: Training processes.
         checkpoint: One checkpoint on disk.
+        older_checkpoint: One that is neither the newest nor being written.
         num_checkpoints: Kept at a time, the one being written included.
         per_gpu: GPU memory without activations, and with those of the batch.
     """
@@ -47,6 +49,7 @@ class Needs:
     per_worker: tuple[float, float]
     num_workers: int
     checkpoint: float
+    older_checkpoint: float
     num_checkpoints: int
     per_gpu: tuple[float, float] | None
 
@@ -68,7 +71,12 @@ class Needs:
     @property
     def disk(self) -> float:
         """The disk space of all checkpoints that are kept at the same time."""
-        return self.checkpoint * self.num_checkpoints
+        return self.checkpoint * (self.num_checkpoints - self.num_older) + self.older_checkpoint * self.num_older
+
+    @property
+    def num_older(self) -> int:
+        """Checkpoints beside the newest and the one being written."""
+        return max(self.num_checkpoints - 2, 0)
 
 
 def estimate_needs(
@@ -92,7 +100,9 @@ def estimate_needs(
         per_worker=_worker_bytes(settings, model),
         num_workers=settings.num_workers,
         checkpoint=checkpoint_bytes(model, sharing),
-        num_checkpoints=min(settings.save_total_limit + 1, num_saves),
+        older_checkpoint=(saved_weight_bytes if settings.save_only_model else checkpoint_bytes)(model, sharing),
+        # The one with the lowest held-out loss is kept beside the newest.
+        num_checkpoints=min(settings.save_total_limit + 1 + (settings.eval_dataset is not None), num_saves),
         per_gpu=per_gpu,
     )
 
@@ -133,7 +143,7 @@ def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) ->
 
 def _disk_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
     there = 0 if settings.overwrite else len(complete_checkpoints(settings.run_folder))
-    missing = needs.checkpoint * max(needs.num_checkpoints - there, 1)
+    missing = max(needs.disk - there * needs.older_checkpoint, needs.checkpoint)
     if missing <= machine.disk_bytes:
         return
     message = (

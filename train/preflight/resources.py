@@ -79,6 +79,15 @@ def checkpoint_bytes(model: ModelSize | None, sharing: Sharing) -> float:
     return 2 * model.num_values * BF16 + model.num_trained * (FP32 + ADAM)
 
 
+def saved_weight_bytes(model: ModelSize | None, sharing: Sharing) -> float:
+    """The weights of a checkpoint; where the model is unknown, the whole checkpoint."""
+    if model is None:
+        return CURRENT.checkpoint_bytes
+    if sharing.zero_stage == 0:
+        return model.frozen_bytes + model.num_trained * FP32
+    return model.num_values * BF16
+
+
 def image_bytes(side: int) -> int:
     """Bytes of one image of a processed sample, (side, side, 3) uint8."""
     return side**2 * 3

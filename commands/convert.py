@@ -12,6 +12,7 @@ from tyro.conf import arg
 from millrace.commands.flags import name_flag
 from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
+from millrace.embodiments import Remedy
 from millrace.engine.convert import convert, estimate
 from millrace.engine.errors import EpisodesFailed, RecipeError
 from millrace.engine.execution.capacity import usable_cores
@@ -163,9 +164,8 @@ class Convert:
         if out is None or (self.recipe is None and self.out is None):
             raise RecipeError("convert takes SOURCE and OUT, or --recipe FILE and OUT")
         if self.recipe is not None and self.out is not None:
-            raise RecipeError(
-                f"convert --recipe takes OUT alone: name {self.source} among the sources of {self.recipe}"
-            )
+            advice = Remedy(f"name {self.source} among the sources of {self.recipe}")
+            raise RecipeError("convert --recipe takes OUT alone: ", advice, got=str(self.source))
         return out
 
     def _recipe(self) -> Recipe:
@@ -173,7 +173,8 @@ class Convert:
             return self._from_file(self.recipe)
         assert self.source is not None, "OUT is named, and no recipe"
         if self.task_all and self.task is None:
-            raise RecipeError('--task-all puts the text of --task in place of every task: add --task "WHAT IT DOES"')
+            advice = Remedy('add --task "WHAT IT DOES"')
+            raise RecipeError("--task-all puts the text of --task in place of every task: ", advice)
         settings = self._given((*SETTINGS, *SOURCE_FLAGS, *OUTPUT_FLAGS))
         if self.image_size is not None:
             settings["image_size"] = _side(self.image_size)
@@ -195,9 +196,11 @@ class Convert:
         # None, () or False; a 0 or an empty text is given.
         unset = {field.name: field.default for field in fields(self) if field.name in RECIPE_FLAGS}
         if given := [name for name in RECIPE_FLAGS if getattr(self, name) is not unset[name]]:
-            raise RecipeError(f"{', '.join(map(name_flag, given))}: with --recipe, say it in {path}")
+            advice = Remedy(f"with --recipe, say it in {path}")
+            raise RecipeError(f"{', '.join(map(name_flag, given))}: ", advice, got=given)
         if self.holdout is not None and not is_share(self.holdout):
-            raise RecipeError(f"--holdout {self.holdout}: list episodes under `holdout:` of a source in {path}")
+            advice = Remedy(f"list episodes under `holdout:` of a source in {path}")
+            raise RecipeError(f"--holdout {self.holdout}: ", advice, got=self.holdout)
         return read_recipe(path, **self._given(OUTPUT_FLAGS))
 
     def _given(self, names: Iterable[str]) -> dict[str, Any]:
@@ -207,7 +210,8 @@ class Convert:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise RecipeError(f"--cameras takes names such as ego_view,wrist, not {text!r}")
+        message = f"--cameras takes names such as ego_view,wrist, not {text!r}"
+        raise RecipeError(message, got=text, expected="NAME,NAME")
     return names
 
 
@@ -220,17 +224,20 @@ def _side(text: str) -> int:
     """The side of square images: 224, or 224x224."""
     width, separator, height = text.lower().partition("x")
     if not width.isdecimal() or (separator and not height.isdecimal()):
-        raise RecipeError(f"--image-size takes the side of the output images in pixels, such as 256, not {text!r}")
+        message = f"--image-size takes the side of the output images in pixels, such as 256, not {text!r}"
+        raise RecipeError(message, got=text, expected="PIXELS")
     if separator and int(width) != int(height):
         one = min(width, height, key=int)
-        raise RecipeError(f"--image-size {text}: output images are square, so give one side, such as {one}")
+        advice = Remedy(f"so give one side, such as {one}")
+        raise RecipeError(f"--image-size {text}: output images are square, ", advice, got=text, expected=one)
     return int(width)
 
 
 def _assignment(text: str) -> tuple[str, str]:
     target, separator, source = text.partition("=")
     if not (target and separator and source):
-        raise RecipeError(f"--camera takes TARGET=SOURCE, for example ego_view=cam_high, or -NAME, not {text!r}")
+        message = f"--camera takes TARGET=SOURCE, for example ego_view=cam_high, or -NAME, not {text!r}"
+        raise RecipeError(message, got=text, expected="TARGET=SOURCE or -NAME")
     return target, source
 
 
@@ -257,7 +264,8 @@ def convert_with_progress(
         if not as_json:
             print_quarantine(error.quarantined, Console())
         advice = progress.advise(out, skips_bad=rerun.skip_bad or rerun.retry_skipped)
-        raise EpisodesFailed([*error.problems, advice], error.quarantined) from error
+        advised = (*error.advice, advice)
+        raise EpisodesFailed(error.problems, advised, quarantined=error.quarantined) from error
     if as_json:
         print(to_json_text(summary))
     else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from millrace.embodiments.messages import Setting, quote_words, render
+from millrace.embodiments.messages import FileSetting, Setting, quote_words, render
 from millrace.engine.text import printable
 
 # Arguments of Python by other names than their flags.
@@ -14,7 +14,12 @@ FLAGS = {
 
 
 def write_flag(setting: Setting) -> str:
-    """A setting as the command line has it: --fps 20, --overwrite, --camera top=NAME, --camera -top."""
+    """A setting as the command line has it, --fps 20, --overwrite, --camera -top, or as the file that sets it."""
+    return setting.written if isinstance(setting, FileSetting) else make_flag(setting)
+
+
+def make_flag(setting: Setting) -> str:
+    """A setting as the command line has it, whoever sets it."""
     value = setting.value
     if isinstance(value, Mapping):
         return " ".join(f"--camera {name}={part}" for name, part in value.items())

@@ -11,6 +11,7 @@ from tyro.conf import arg
 
 from millrace.commands.inspection_text import print_inspection
 from millrace.commands.progress import show_stages
+from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
 from millrace.engine.text import printable
@@ -54,7 +55,8 @@ class Inspect:
         """Inspect and print; with --sheet, draw the contact sheet."""
         if self.sheet is not None and self.sheet.suffix.lower() != ".png":
             png = self.sheet.with_suffix(".png")
-            raise RecipeError(f"--sheet {self.sheet}: a contact sheet is a PNG; name it {png}")
+            advice = Remedy(f"name it {png}")
+            raise RecipeError(f"--sheet {self.sheet}: a contact sheet is a PNG; ", advice, got=str(self.sheet))
         with show_stages(Console(stderr=True)) as on_progress:
             inspection = inspect_dataset(
                 self.dataset, episodes=self.episodes, follow_links=self.follow_links, on_progress=on_progress

@@ -11,9 +11,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from millrace.embodiments import Key, MillraceError, YamlFile, read_yaml, unknown_name
+from millrace.embodiments import Key, Message, MillraceError, YamlFile, read_yaml, unknown_name
 from millrace.engine.errors import RecipeError, RecipeProblems
-from millrace.engine.planning.recipe_problems import cite_problems
+from millrace.engine.planning.recipe_problems import KEYS, cite_problems
 
 SECTIONS = ("convert", "finetune", "evaluate", "upload")
 
@@ -48,8 +48,17 @@ class PipelineFile:
         return self.file.path.parent
 
     def add(self, key: Key, problem: str | MillraceError) -> None:
-        """Add a problem at a key."""
-        self._found.append((key, RecipeError(problem) if isinstance(problem, str) else problem))
+        """Add a problem at a key; of a section as a whole, it is cited at the key that it names."""
+        error = RecipeError(problem) if isinstance(problem, str) else problem
+        self._found.append((self._named_key(key, error) if len(key) == 1 else key, error))
+
+    def _named_key(self, key: Key, error: MillraceError) -> Key:
+        """The key of the first setting that an error names, where the section has it."""
+        section = self.file.content[str(key[0])]
+        written = {str(name).replace("-", "_"): name for name in section} if isinstance(section, Mapping) else {}
+        settings = error.message.what.settings if isinstance(error.message, Message) else ()
+        named = (written.get(KEYS.get(setting.name, setting.name)) for setting in settings)
+        return (*key, *[name for name in named if name is not None][:1])
 
     def check(self) -> None:
         """Raise the collected problems, if there are any.
@@ -88,13 +97,15 @@ class PipelineFile:
         return values if len(self._found) == num_before else None
 
     def subsection(self, *prefix: str) -> YamlFile:
-        """A mapping within the file, as a file of its own that cites the same lines."""
+        """A mapping within the file, as a file of its own that cites the same lines, of keys beside it too."""
         content: Any = self.file.content
         for name in prefix:
             content = content[name]
         size = len(prefix)
-        lines = {key[size:]: line for key, line in self.file.lines.items() if key[:size] == prefix}
-        return YamlFile(self.file.path, content, lines, self.file.error)
+        lines = self.file.lines.items()
+        beside = {key[size - 1 :]: line for key, line in lines if key[: size - 1] == prefix[:-1]}
+        own = {key[size:]: line for key, line in lines if key[:size] == prefix}
+        return YamlFile(self.file.path, content, beside | own, self.file.error)
 
     def attempt(self, name: str, work: Callable[[], Value]) -> Value | None:
         """What some work returns; where it fails, None, and the error is a problem of a section."""

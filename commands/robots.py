@@ -72,7 +72,7 @@ class Robots:
             with self.out.open("x", encoding="utf-8") as file:
                 file.write(draft.text)
         except OSError as error:
-            raise RecipeError(f"{self.out} {why_unwritable(self.out, error)}") from error
+            raise RecipeError(f"{self.out} ", why_unwritable(self.out, error), file=self.out) from error
         for text in draft.skipped:
             yield f"left out: {text}"
         guess = guess_robot(dataset, source)

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 from tyro.conf import Positional
 
+from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 
 # The parser's own.
@@ -50,7 +51,8 @@ def check_flags(words: Sequence[str], command: type, *, name: str) -> None:
         else:
             near = get_close_matches(flag, known, n=1)
             hint = f"Did you mean --{near[0]}?" if near else f"`millrace {name} --help` lists its flags"
-        raise RecipeError(f"--{flag} is not a flag of `millrace {name}`. {hint}")
+        flags = tuple(f"--{one}" for one in known)
+        raise RecipeError(f"--{flag} is not a flag of `millrace {name}`. ", Remedy(hint), got=f"--{flag}", known=flags)
 
 
 def _flags(command: type) -> Iterator[str]:

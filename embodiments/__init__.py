@@ -13,7 +13,7 @@ from millrace.embodiments.errors import (
 from millrace.embodiments.joint_map import CompiledMap, JointMap
 from millrace.embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names
 from millrace.embodiments.matching import Match, match_joints
-from millrace.embodiments.messages import Message, Setting
+from millrace.embodiments.messages import Message, Remedy, Setting
 from millrace.embodiments.modality import (
     ModalityConfig,
     modality_config,
@@ -40,6 +40,7 @@ __all__ = [
     "Message",
     "MillraceError",
     "ModalityConfig",
+    "Remedy",
     "Robot",
     "RobotError",
     "Rule",

@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
+
+from millrace.embodiments.messages import Message
 
 Error = TypeVar("Error", bound="MillraceError")
 
@@ -31,26 +34,51 @@ class Facts:
         return {name: fact for name, fact in vars(self).items() if fact is not None and fact != ()}
 
 
+def list_facts(facts: Facts) -> dict[str, Any]:
+    """Facts as JSON can hold them; numbers that are not finite, and whatever JSON lacks, become texts."""
+    return {name: _plain(fact) for name, fact in facts.given.items()}
+
+
+def _plain(fact: object) -> object:
+    if isinstance(fact, list | tuple):
+        return [_plain(part) for part in fact]
+    is_plain = isinstance(fact, bool | int | str) or (isinstance(fact, float) and isfinite(fact))
+    return fact if is_plain else str(fact)
+
+
 class MillraceError(Exception):
     """A failure that the user can fix; one line of text, and the command's exit code.
 
-    facts: what it is about. str() of it names settings as Python's arguments; `message` is for other ways to write
-    them (see `render`).
+    message: the text, which names settings as Python's arguments; see `render` for other ways to write them.
+    facts: what it is about.
+
+    Args:
+        parts: Texts, settings and remedies that make the message, and errors, whose message and facts it takes over.
+        facts: See `Facts`.
     """
 
     exit_code = 1  # the user's data
-    facts = Facts()
 
-    @property
-    def message(self) -> str:
-        """The text, a Message where it names settings."""
-        text = next(iter(self.args), "")
-        return text if isinstance(text, str) else str(text)
+    def __init__(self, *parts: object, **facts: Any) -> None:
+        self.message: str = Message(*parts)
+        super().__init__(self.message)
+        self.facts = Facts(**facts)
+        for part in parts:
+            if isinstance(part, MillraceError):
+                self.about(part.facts)
+
+    def __str__(self) -> str:
+        return str(self.message)
 
     @property
     def lines(self) -> list[str]:
         """The message of each problem."""
         return [self.message]
+
+    @property
+    def remedy(self) -> str:
+        """What to do; empty where the message does not say that."""
+        return self.message.remedy if isinstance(self.message, Message) else ""
 
     def about(self: Error, others: Facts = Facts(), **facts: Any) -> Error:
         """The error itself with facts, and with those of another error; what it has already stays."""
@@ -73,8 +101,8 @@ class MapError(MillraceError):
 class RuleError(MapError):
     """A rule that replaces one of a map's is wrong; key is its path in the map, as groups, left_arm, copy."""
 
-    def __init__(self, key: tuple[str | int, ...], message: str) -> None:
-        super().__init__(message)
+    def __init__(self, key: tuple[str | int, ...], *parts: object, **facts: Any) -> None:
+        super().__init__(*parts, **facts)
         self.key = key
 
 
@@ -88,19 +116,19 @@ class JointMismatch(MillraceError):
     """The dataset's joint names do not fit the robot."""
 
 
-class WrongField(ValueError):
+class WrongField(MillraceError, ValueError):
     """One field of a file is wrong; key is its path within the part that the validator checks.
 
     Validators raise it; `parse_yaml` turns it into an error that cites file and line.
     """
 
-    def __init__(self, key: tuple[str | int, ...], message: str) -> None:
-        super().__init__(message)
+    def __init__(self, key: tuple[str | int, ...], *parts: object, **facts: Any) -> None:
+        super().__init__(*parts, **facts)
         self.key = key
 
     def prefix_key(self, *prefix: str | int) -> "WrongField":
         """The same error, its key below a prefix."""
-        return WrongField((*prefix, *self.key), str(self))
+        return WrongField((*prefix, *self.key), self)
 
 
 def unknown_name(name: str, kind: str, known: Iterable[str]) -> UnknownName:
@@ -111,12 +139,12 @@ def unknown_name(name: str, kind: str, known: Iterable[str]) -> UnknownName:
     """
     names = list(known)
     hint = "".join(f" Did you mean {near!r}?" for near in get_close_matches(name, names, n=1))
-    error = UnknownName(f"{name!r} is not a {kind}.{hint} Known: {', '.join(names) or 'none'}")
-    return error.about(got=name, known=tuple(names))
+    text = f"{name!r} is not a {kind}.{hint} Known: {', '.join(names) or 'none'}"
+    return UnknownName(text, got=name, known=tuple(names))
 
 
 def check_name(name: str, kind: str, known: Iterable[str], *, key: tuple[str | int, ...]) -> None:
     """Raise WrongField at key unless the name is known."""
     names = list(known)
     if name not in names:
-        raise WrongField(key, str(unknown_name(name, kind, names)))
+        raise WrongField(key, unknown_name(name, kind, names))

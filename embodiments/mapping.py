@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from millrace.embodiments.errors import MapError, RuleError, UnknownName, WrongField, check_name
+from millrace.embodiments.errors import MapError, MillraceError, RuleError, UnknownName, WrongField, check_name
 from millrace.embodiments.joint_map import CompiledMap, JointMap
+from millrace.embodiments.messages import Remedy
 from millrace.embodiments.robot import (
     NO_LIMITS,
     VECTORS,
@@ -75,9 +76,9 @@ class EmbodimentMap(FileModel):
         try:
             return EmbodimentMap.model_validate({**dict(self), **own, "groups": {**self.groups, **rules}})
         except ValidationError as problem:
-            key, message = first_problem(problem)
+            key, error = first_problem(problem)
             where = ".".join(str(part) for part in key if not str(part).startswith("<"))
-            raise RuleError(key, f"rules for map {self.name!r}, {where}: {message}") from None
+            raise RuleError(key, f"rules for map {self.name!r}, {where}: ", error) from None
 
     def _own(self, vector: Vector) -> dict[str, Rule]:
         return self.state if vector == "state" else self.action
@@ -88,7 +89,9 @@ class EmbodimentMap(FileModel):
         if missing := [group for group in self.target.groups if group not in self.groups]:
             raise WrongField(
                 ("groups",),
-                f"{', '.join(missing)} of {self.target.name!r} has no rule; `rest` says that nothing drives a group.",
+                f"{', '.join(missing)} of {self.target.name!r} has no rule; ",
+                Remedy("`rest` says that nothing drives a group."),
+                expected=missing,
             )
         _compile(self)
         return self
@@ -150,8 +153,12 @@ def compile_map(embodiment_map: EmbodimentMap) -> CompiledMap:
         reasons = "; ".join(f"{group} ({reason})" for group, reason in undefined.items())
         raise MapError(
             f"map {embodiment_map.name!r} leaves undefined what these groups of {embodiment_map.target.name!r} become: "
-            f"{reasons}. Give each a rule under `rules:` of the source in the recipe: rest, or a joint and its range, "
-            f"{next(iter(undefined))}: {{broadcast: JOINT, rescale: {{source: [LOW, HIGH], target: [LOW, HIGH]}}}}"
+            f"{reasons}. ",
+            Remedy(
+                "Give each a rule under `rules:` of the source in the recipe: rest, or a joint and its range, "
+                f"{next(iter(undefined))}: {{broadcast: JOINT, rescale: {{source: [LOW, HIGH], target: [LOW, HIGH]}}}}"
+            ),
+            expected=tuple(undefined),
         )
     return _compile(embodiment_map)
 
@@ -208,20 +215,25 @@ def _check_kinds(embodiment_map: EmbodimentMap, action: Wiring) -> None:
             if not wire.scale or (theirs == ours and (ours == "target" or abs(wire.offset) < 1e-9)):
                 continue
             _, key = embodiment_map.rule(group, "action")
-            raise WrongField(key, _describe_kind_misfit(embodiment_map, group, wire, theirs))
+            raise WrongField(
+                key, *_describe_kind_misfit(embodiment_map, group, wire, theirs), got=theirs, expected=ours
+            )
 
 
-def _describe_kind_misfit(embodiment_map: EmbodimentMap, group: str, wire: Wire, theirs: str) -> str:
+def _describe_kind_misfit(embodiment_map: EmbodimentMap, group: str, wire: Wire, theirs: str) -> tuple[str, Remedy]:
     ours = embodiment_map.target.groups[group].action_kind
     if theirs == ours:
         return (
-            f"rescale moves the zero of {wire.target!r}, a {ours}, to {wire.offset:g}; "
-            "take ranges that are symmetric about 0."
+            f"rescale moves the zero of {wire.target!r}, a {ours}, to {wire.offset:g}; ",
+            Remedy("take ranges that are symmetric about 0."),
         )
     source = f"the observed state of {wire.source!r}" if wire.held else repr(wire.source)
     return (
-        f"the action of {source} is a {theirs}, that of {wire.target!r} in {group!r} a {ours}; under `action:` give "
-        f"this group a rule without it, such as rest, or set the same `action_kind` in both robots' files."
+        f"the action of {source} is a {theirs}, that of {wire.target!r} in {group!r} a {ours}; ",
+        Remedy(
+            "under `action:` give this group a rule without it, such as rest, or set the same `action_kind` in both "
+            "robots' files."
+        ),
     )
 
 
@@ -248,8 +260,8 @@ def _check_trained(embodiment_map: EmbodimentMap, trained: Mapping[str, tuple[st
             _, key = embodiment_map.rule(group, "action")
             raise WrongField(
                 key,
-                f"the action of {group!r} is relative to its state, which nothing drives; "
-                "drive the state too, or name the group under `also_train`.",
+                f"the action of {group!r} is relative to its state, which nothing drives; ",
+                Remedy("drive the state too, or name the group under `also_train`."),
             )
 
 
@@ -281,8 +293,9 @@ def _make_joint_map(wiring: Wiring, source: Layout, target: Layout, observed: La
 def _load_named_robot(file: YamlFile, role: str) -> Robot:
     name_or_path = file.content[role]
     if not isinstance(name_or_path, str):
-        raise file.error_at((role,), f"{role} must be a robot's name or file, got {name_or_path!r}.")
+        problem = f"{role} must be a robot's name or file, got {name_or_path!r}."
+        raise file.error_at((role,), MillraceError(problem, got=name_or_path, expected="a name or a file"))
     try:
         return load_robot(file.path.parent / name_or_path if is_path(name_or_path) else name_or_path)
     except UnknownName as problem:
-        raise file.error_at((role,), str(problem)) from None
+        raise file.error_at((role,), problem) from None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.embodiments.errors import JointMismatch
+from millrace.embodiments.messages import Remedy
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,8 @@ def match_joints(
 
 def _match_by_position(names: Sequence[str] | None, joints: Sequence[str], width: int, *, is_allowed: bool) -> Match:
     if width != len(joints):
-        raise _make_mismatch(f"by position, {width} columns cannot be {len(joints)} joints", names, joints)
+        problem = f"by position, {width} columns cannot be {len(joints)} joints"
+        raise _make_mismatch(problem, names, joints).about(got=width, expected=len(joints))
     if not is_allowed:
         raise _make_mismatch("it names no joints, and this robot's datasets come in more than one order", names, joints)
     return Match(np.arange(width, dtype=np.int64), "position")
@@ -139,6 +141,9 @@ def _are_anonymous(names: Sequence[str]) -> bool:
 def _make_mismatch(what: str, names: Sequence[str] | None, joints: Iterable[str]) -> JointMismatch:
     return JointMismatch(
         f"the source vector does not fit the robot: {what}. "
-        f"Source: {', '.join(names) if names else 'no names'}. Robot: {', '.join(joints)}. "
-        "Name the right robot, or give a robot file whose aliases hold these names; `millrace robots new` drafts one."
+        f"Source: {', '.join(names) if names else 'no names'}. Robot: {', '.join(joints)}. ",
+        Remedy(
+            "Name the right robot, or give a robot file whose aliases hold these names; `millrace robots new` drafts "
+            "one."
+        ),
     )

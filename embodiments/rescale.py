@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 from pydantic import Field, model_validator
 
 from millrace.embodiments.errors import WrongField
+from millrace.embodiments.messages import Remedy
 from millrace.embodiments.yaml_file import FileModel, Range, Ranges, one_or_more
 
 Polarity = Literal["same", "inverted"]
@@ -41,13 +42,17 @@ class Rescale(FileModel):
             if not low < high:
                 raise WrongField(
                     ("source",),
-                    f"source range [{low:g}, {high:g}] must rise; `polarity` turns it round.",
+                    f"source range [{low:g}, {high:g}] must rise; ",
+                    Remedy("`polarity` turns it round."),
+                    got=[low, high],
                 )
         for low, high in self.target:
             if low > high:
                 raise WrongField(
                     ("target",),
-                    f"target range [{low:g}, {high:g}] falls; `polarity` turns it round.",
+                    f"target range [{low:g}, {high:g}] falls; ",
+                    Remedy("`polarity` turns it round."),
+                    got=[low, high],
                 )
         return self
 
@@ -65,6 +70,8 @@ class Rescale(FileModel):
             raise WrongField(
                 ("rescale", field),
                 f"rescale has {len(values)} {kind} for {len(joints)} joints: {', '.join(joints)}.",
+                got=len(values),
+                expected=len(joints),
             )
         return values if len(values) > 1 else values * len(joints)
 

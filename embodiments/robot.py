@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from millrace.embodiments.errors import RobotError, UnknownName, WrongField, check_name, unknown_name
 from millrace.embodiments.matching import normalize_name
+from millrace.embodiments.messages import Remedy
 from millrace.embodiments.slices import ColumnSlices
 from millrace.embodiments.yaml_file import FileModel, Name, Number, Range, Ranges, one_or_more, parse_yaml, read_yaml
 
@@ -69,14 +70,19 @@ class JointGroup(FileModel):
     @model_validator(mode="after")
     def _is_sound(self) -> "JointGroup":
         if double := _first_duplicate(self.joints):
-            raise WrongField(("joints",), f"joint {double!r} stands twice in one group.")
+            raise WrongField(("joints",), f"joint {double!r} stands twice in one group.", got=double)
         if len(self.rest) not in (1, len(self.joints)):
-            raise WrongField(("rest",), f"rest has {len(self.rest)} values for {len(self.joints)} joints.")
+            message = f"rest has {len(self.rest)} values for {len(self.joints)} joints."
+            raise WrongField(("rest",), message, got=len(self.rest), expected=len(self.joints))
         if self.action_joints is not None:
             self._check_action_joints(self.action_joints)
         if self.action == "relative" and self.action_kind != "target":
             raise WrongField(
-                ("action",), f"GR00T makes an action relative from a target, not from a {self.action_kind}; drop one."
+                ("action",),
+                f"GR00T makes an action relative from a target, not from a {self.action_kind}; ",
+                Remedy("drop one."),
+                got=self.action_kind,
+                expected="target",
             )
         self._check_limits()
         return self
@@ -84,15 +90,19 @@ class JointGroup(FileModel):
     def _check_limits(self) -> None:
         limits = self.limits or ()
         if len(limits) not in (0, 1, len(self.joints)):
-            raise WrongField(("limits",), f"limits has {len(limits)} ranges for {len(self.joints)} joints.")
+            message = f"limits has {len(limits)} ranges for {len(self.joints)} joints."
+            raise WrongField(("limits",), message, got=len(limits), expected=len(self.joints))
         for low, high in limits:
             if not low < high:
-                raise WrongField(("limits",), f"limits [{low:g}, {high:g}] must rise.")
+                raise WrongField(("limits",), f"limits [{low:g}, {high:g}] must rise.", got=[low, high])
 
     def _check_action_joints(self, order: tuple[str, ...]) -> None:
         if sorted(order) != sorted(self.joints):
             raise WrongField(
-                ("action_joints",), f"action_joints must be the joints in another order, got {', '.join(order)}."
+                ("action_joints",),
+                f"action_joints must be the joints in another order, got {', '.join(order)}.",
+                got=order,
+                expected=self.joints,
             )
         if self.action == "relative":
             raise WrongField(("action_joints",), "an action relative to the state has the state's order.")
@@ -329,7 +339,7 @@ def find_file(name_or_path: str | Path, folder: Path, *, kind: str) -> Path:
     names = file_names(folder)
     if name_or_path not in names:
         unknown = unknown_name(str(name_or_path), kind, names)
-        raise UnknownName(f"{unknown}. Or give the path of a .yaml file.").about(unknown.facts)
+        raise UnknownName(unknown, ". ", Remedy("Or give the path of a .yaml file."))
     return folder / f"{name_or_path}.yaml"
 
 

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from millrace.embodiments.errors import WrongField, check_name
 from millrace.embodiments.matching import normalize_names
+from millrace.embodiments.messages import Remedy
 from millrace.embodiments.rescale import Rescale
 from millrace.embodiments.robot import Robot
 from millrace.embodiments.wiring import Others, Source, Target, Wire
@@ -26,8 +27,10 @@ class Copy(FileModel):
             raise WrongField(
                 ("copy",),
                 f"{self.group!r} of {source.robot.name!r} has {len(theirs)} joints, {target.group!r} of "
-                f"{target.robot.name!r} only {len(joints)}: {', '.join(theirs)} into "
-                f"{', '.join(joints)}. Take `reorder` to choose by name.",
+                f"{target.robot.name!r} only {len(joints)}: {', '.join(theirs)} into {', '.join(joints)}. ",
+                Remedy("Take `reorder` to choose by name."),
+                got=len(theirs),
+                expected=len(joints),
             )
         return _make_wires(zip(joints, theirs, strict=False), self.rescale, joints)
 
@@ -65,8 +68,10 @@ class Reorder(FileModel):
         problem = f"{joint!r} could be any of {', '.join(fits)}" if fits else f"no joint is called {joint!r}"
         raise WrongField(
             ("reorder",),
-            f"{problem} in {', '.join(self.groups)} of {source.name!r}: [{', '.join(theirs)}]. "
-            "Give it an alias in a robot file, or take `copy` to go by position.",
+            f"{problem} in {', '.join(self.groups)} of {source.name!r}: [{', '.join(theirs)}]. ",
+            Remedy("Give it an alias in a robot file, or take `copy` to go by position."),
+            got=joint,
+            known=tuple(theirs),
         )
 
 
@@ -92,8 +97,11 @@ class Broadcast(FileModel):
         if len(joints) > 1:
             raise WrongField(
                 ("broadcast",),
-                f"{self.joint!r} of {source.robot.name!r} has {len(joints)} joints; "
-                f"name the one to broadcast: {', '.join(joints)}.",
+                f"{self.joint!r} of {source.robot.name!r} has {len(joints)} joints; ",
+                Remedy(f"name the one to broadcast: {', '.join(joints)}."),
+                got=len(joints),
+                expected=1,
+                known=joints,
             )
         return next(iter(joints))
 
@@ -128,7 +136,8 @@ class Constant(FileModel):
     def wires(self, target: Target, source: Source) -> list[Wire]:
         """Wires of constants, one for each joint."""
         if len(self.rest) not in (1, len(target.joints)):
-            raise WrongField(("rest",), f"rest has {len(self.rest)} values for {len(target.joints)} joints.")
+            message = f"rest has {len(self.rest)} values for {len(target.joints)} joints."
+            raise WrongField(("rest",), message, got=len(self.rest), expected=len(target.joints))
         values = self.rest if len(self.rest) > 1 else self.rest * len(target.joints)
         return [Wire(joint, "", 0.0, value) for joint, value in zip(target.joints, values, strict=True)]
 

@@ -49,6 +49,8 @@ class ColumnSlices(FileModel):
                 raise WrongField(
                     (*key, "groups", name),
                     f"[{start}, {end}) does not hold the {widths[name]} joints of {name!r} in {self.width} values.",
+                    got=end - start,
+                    expected=widths[name],
                 )
         self._check_overlaps(key)
 

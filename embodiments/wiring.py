@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from millrace.embodiments.errors import WrongField, check_name
+from millrace.embodiments.messages import Remedy
 from millrace.embodiments.robot import Robot, Vector
 from millrace.embodiments.yaml_file import Range
 
@@ -38,8 +39,10 @@ class Source:
         if group not in self.robot.groups_of(self.vector):
             raise WrongField(
                 (key,),
-                f"the {self.vector} of {self.robot.name!r} lacks {group!r}; "
-                f"under `{self.vector}:`, give this group a rule without it, such as rest.",
+                f"the {self.vector} of {self.robot.name!r} lacks {group!r}; ",
+                Remedy(f"under `{self.vector}:`, give this group a rule without it, such as rest."),
+                got=group,
+                known=tuple(self.robot.groups_of(self.vector)),
             )
         return self.robot.groups[group].order(self.vector)
 
@@ -60,13 +63,13 @@ class Target:
     def hold(self, joints: Iterable[str]) -> list[Wire]:
         """Wires by which the action repeats the observed state of these joints."""
         if self.vector == "state":
-            raise WrongField((), f"`hold` is for actions; move the rule of {self.group!r} to `action:`.")
+            advice = Remedy(f"move the rule of {self.group!r} to `action:`.")
+            raise WrongField((), "`hold` is for actions; ", advice, got=self.vector, expected="action")
         observed = self.robot.layout("state").joints
         for joint in joints:
             if joint not in observed:
-                raise WrongField(
-                    (), f"`hold` needs {joint!r} in the state of {self.robot.name!r}: {', '.join(observed)}."
-                )
+                message = f"`hold` needs {joint!r} in the state of {self.robot.name!r}: {', '.join(observed)}."
+                raise WrongField((), message, expected=joint, known=tuple(observed))
         return [Wire(joint, joint, held=True) for joint in joints]
 
     def wire_others(self, driven: Iterable[str], others: Others) -> list[Wire]:

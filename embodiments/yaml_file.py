@@ -62,6 +62,7 @@ class FileModel(BaseModel):
         return data
 
 
+BOUND = "Input should be "  # begins pydantic's messages that say what is expected
 _MEMBER = "<"  # begins the tag of a union's member, so that it is no key of a file
 Model = TypeVar("Model", bound=FileModel)
 
@@ -75,9 +76,10 @@ class YamlFile:
     lines: Mapping[Key, int]
     error: type[MillraceError]
 
-    def error_at(self, key: Key, message: str) -> MillraceError:
+    def error_at(self, key: Key, problem: str | MillraceError) -> MillraceError:
         """An error that cites the line of a key; a key that the file lacks is cited by its parent."""
-        return self.error(f"{self.path}:{self.line(key)}: {message}")
+        line = self.line(key)
+        return self.error(f"{self.path}:{line}: ", problem, file=self.path, line=line)
 
     def line(self, key: Key) -> int:
         """The line of a key, or of its parent where the file lacks it."""
@@ -109,11 +111,11 @@ def read_yaml(path: Path, *, error: type[MillraceError], text: str | None = None
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
         line = mark.line + 1 if mark else 1
-        raise error(f"{path}:{line}: {problem.problem or problem.context}.") from None
+        raise error(f"{path}:{line}: {problem.problem or problem.context}.", file=path, line=line) from None
     except (yaml.YAMLError, ValueError) as problem:
-        raise error(f"{path}: not YAML: {' '.join(str(problem).split())}") from None
+        raise error(f"{path}: not YAML: {' '.join(str(problem).split())}", file=path) from None
     except RecursionError:
-        raise error(f"{path}: nested too deeply.") from None
+        raise error(f"{path}: nested too deeply.", file=path) from None
 
 
 def parse_yaml(model: type[Model], file: YamlFile, content: Mapping[str, object]) -> Model:
@@ -128,11 +130,11 @@ def parse_yaml(model: type[Model], file: YamlFile, content: Mapping[str, object]
         raise file.error_at(*first_problem(problem)) from None
 
 
-def first_problem(problem: ValidationError) -> tuple[Key, str]:
-    """Key and message of the first of a model's problems; the message counts the others."""
+def first_problem(problem: ValidationError) -> tuple[Key, MillraceError]:
+    """Key and error of the first of a model's problems; the message counts the others."""
     first, *others = problem.errors(include_url=False)
     more = f" (and {len(others)} more)" if others else ""
-    return _key(first), _message(first) + more
+    return _key(first), MillraceError(_error(first), more)
 
 
 def _key(problem: ErrorDetails) -> Key:
@@ -140,37 +142,39 @@ def _key(problem: ErrorDetails) -> Key:
     return (*problem["loc"], *(cause.key if isinstance(cause, WrongField) else ()))
 
 
-def _message(problem: ErrorDetails) -> str:
+def _error(problem: ErrorDetails) -> MillraceError:
     if cause := problem.get("ctx", {}).get("error"):
-        return str(cause)
+        return cause if isinstance(cause, MillraceError) else MillraceError(cause, got=problem["input"])
     where = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(_MEMBER))
     if problem["type"] == "missing":
-        return f"{where} is missing."
-    return f"{where}: {problem['msg']}, got {reprlib.repr(problem['input'])}."
+        return MillraceError(f"{where} is missing.", expected=where)
+    got, expected = problem["input"], problem["msg"].removeprefix(BOUND)
+    return MillraceError(f"{where}: {problem['msg']}, got {reprlib.repr(got)}.", got=got, expected=expected)
 
 
 def _encode(text: str, path: Path, error: type[MillraceError]) -> bytes:
     try:
         data = text.encode()
     except UnicodeEncodeError as problem:
-        raise error(f"{path}: {problem}.") from None
+        raise error(f"{path}: {problem}.", file=path) from None
     return _check_size(data, path, error)
 
 
 def _check_size(data: bytes, path: Path, error: type[MillraceError]) -> bytes:
     if len(data) > MAX_BYTES:
-        raise error(f"{path}: over {MAX_BYTES} bytes; a robot or a map is far smaller.")
+        message = f"{path}: over {MAX_BYTES} bytes; a robot or a map is far smaller."
+        raise error(message, file=path, got=len(data), expected=MAX_BYTES)
     return data
 
 
 def _read_bytes(path: Path, error: type[MillraceError]) -> bytes:
     try:
         if path.exists() and not path.is_file():
-            raise error(f"{path}: no file, but a folder, a device or a pipe.")
+            raise error(f"{path}: no file, but a folder, a device or a pipe.", file=path)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as problem:  # ValueError: no path at all, by its characters
-        raise error(f"{path}: {getattr(problem, 'strerror', problem)}.") from None
+        raise error(f"{path}: {getattr(problem, 'strerror', problem)}.", file=path) from None
     return _check_size(data, path, error)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from millrace.embodiments import Message, MillraceError
+from millrace.embodiments import Message, MillraceError, Remedy
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.convert_episode import convert_episode
@@ -72,7 +72,8 @@ def convert(
         MillraceError: the recipe, a source or the output folder is wrong in another way.
     """
     if not isinstance(recipe, Recipe):
-        raise RecipeError(f"convert takes a recipe, such as Recipe.single({str(recipe)!r}, map=...), not {recipe!r}")
+        advice = Remedy(f"such as Recipe.single({str(recipe)!r}, map=...)")
+        raise RecipeError("convert takes a recipe, ", advice, f", not {recipe!r}", got=str(recipe), expected="a Recipe")
     rerun = Rerun(overwrite, verify, skip_bad or retry_skipped, retry_skipped)
     return _convert(recipe, Path(out), workers, rerun, Watch(on_plan, on_result, on_retry))
 
@@ -130,6 +131,7 @@ def _run_all(
 ) -> dict[Path, Summary]:
     """Convert the train and held-out datasets; failed episodes of either are raised after both."""
     problems: list[MillraceError] = []
+    advice: list[str] = []
     found: list[Quarantined] = []
     summaries: dict[Path, Summary] = {}
     for plan, folder in todo:
@@ -137,9 +139,10 @@ def _run_all(
             summaries[folder] = run(plan, folder)
         except EpisodesFailed as error:
             problems += error.problems
+            advice += error.advice
             found += error.quarantined
     if problems:
-        raise EpisodesFailed(problems, found)
+        raise EpisodesFailed(problems, advice, quarantined=found)
     return summaries
 
 
@@ -188,7 +191,7 @@ def _known_failures(plans: Sequence[ConversionPlan]) -> Iterator[str]:
     for plan in plans:
         for episode in plan.episodes:
             if fault := first_fault(episode, plan.job):
-                failed.append(EpisodeError(episode.episode.index, None, fault.reason))
+                failed.append(EpisodeError(episode.episode.index, None, fault.reason).about(fault.facts))
     if failed:
         yield Message(f"{len(failed)} selected episodes cannot be converted; the first, ", failed[0])
 

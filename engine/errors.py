@@ -5,12 +5,12 @@ import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
-from millrace.embodiments import FrozenModel, MillraceError
-from millrace.embodiments.messages import Message, Setting, read_message
+from millrace.embodiments import Facts, FrozenModel, MillraceError
+from millrace.embodiments.messages import Message, Remedy, Setting, read_message
 
 SPARE_BYTES = 64 << 20
 # No healthy episode needs as much, whatever its pictures.
@@ -27,7 +27,7 @@ _OF_SYSTEM = (
 OF_SYSTEM = frozenset(number for name in _OF_SYSTEM if (number := getattr(errno, name, None)) is not None)
 
 
-RUN_ELSEWHERE = Message(
+RUN_ELSEWHERE = Remedy(
     "Run the same command where the GPU works, or pass ", Setting("overwrite", True), " ", Setting("device", "cpu")
 )
 
@@ -85,17 +85,22 @@ NOT_OF_DATA = (
 )
 
 
+Text = Annotated[str, PlainValidator(read_message)]  # keeps the settings that a Message names
+
+
 class Quarantined(FrozenModel):
     """A failed episode, a line of quarantine.jsonl.
 
     source: the dataset as the recipe names it. episode: its number there. camera None: all of it is concerned.
+    reason: what is wrong, and what to do; remedy: the latter alone, empty where nothing is advised.
     """
 
     code: FaultCode
     source: Path
     episode: int
     camera: str | None
-    reason: Annotated[str, PlainValidator(read_message)]  # keeps the settings that a Message names
+    reason: Text
+    remedy: Text = ""
 
 
 class RecipeError(MillraceError):
@@ -161,8 +166,8 @@ class EpisodeDataError(MillraceError):
 
     code = FaultCode.CORRUPT
 
-    def __init__(self, message: str, code: FaultCode | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *parts: object, code: FaultCode | None = None, **facts: Any) -> None:
+        super().__init__(*parts, **facts)
         self.code = code or self.code
 
 
@@ -180,9 +185,9 @@ def length_advice(num_rows: int, num_frames: int) -> str:
     """Advice for an episode whose rows and frames, or two counts of either, differ."""
     gap = abs(num_rows - num_frames)
     if gap > MAX_ADVISED_TRIM:
-        return "they must be equal"
+        return Remedy("they must be equal")
     trim = Setting("trim_mismatch", gap)
-    return Message("they must be equal, unless ", trim, " drops what is too much at the end")
+    return Remedy("they must be equal, unless ", trim, " drops what is too much at the end")
 
 
 class RowsError(EpisodeDataError):
@@ -190,25 +195,19 @@ class RowsError(EpisodeDataError):
 
 
 class SeveralProblems(MillraceError):
-    """Several problems, a line each; problems: the same as errors."""
+    """Several problems, a line each, then advice for all of them; problems: the same as errors."""
 
-    def __init__(self, problems: Iterable[str | MillraceError]) -> None:
+    def __init__(self, problems: Iterable[str | MillraceError], advice: Iterable[str] = ()) -> None:
         own = (one if isinstance(one, MillraceError) else MillraceError(one) for one in problems)
         self.problems: tuple[MillraceError, ...] = tuple(own)
-        super().__init__(self.problems)
+        self.advice = tuple(advice)
+        super().__init__("\n".join(self.lines))
+        self.args = (self.problems, self.advice)
 
     @property
     def lines(self) -> list[str]:
-        """The message of each problem."""
-        return [problem.message for problem in self.problems]
-
-    @property
-    def message(self) -> str:
-        """All lines."""
-        return str(self)
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines)
+        """The message of each problem, and the advice."""
+        return [*(problem.message for problem in self.problems), *self.advice]
 
 
 class NodesDiffer(SeveralProblems):
@@ -218,16 +217,24 @@ class NodesDiffer(SeveralProblems):
 class EpisodesFailed(SeveralProblems):
     """Episodes that could not be converted; quarantined: the same as quarantine.jsonl has them."""
 
-    def __init__(self, problems: Iterable[str | MillraceError], quarantined: Sequence[Quarantined] = ()) -> None:
-        super().__init__(problems)
+    def __init__(
+        self,
+        problems: Iterable[str | MillraceError],
+        advice: Iterable[str] = (),
+        *,
+        quarantined: Sequence[Quarantined] = (),
+    ) -> None:
+        super().__init__(problems, advice)
         self.quarantined = tuple(quarantined)
 
 
 class RecipeProblems(SeveralProblems):
     """Everything that is wrong with a recipe and its sources."""
 
-    def __init__(self, problems: Iterable[str | MillraceError], exit_code: int = 2) -> None:
-        super().__init__(problems)
+    def __init__(
+        self, problems: Iterable[str | MillraceError], advice: Iterable[str] = (), *, exit_code: int = 2
+    ) -> None:
+        super().__init__(problems, advice)
         self.exit_code = exit_code
 
 
@@ -238,19 +245,11 @@ class CannotSkip(MillraceError):
 class EpisodeError(MillraceError):
     """An error of one episode, and perhaps of one of its cameras; the message names both."""
 
-    def __init__(self, episode: int, camera: str | None, reason: str) -> None:
-        super().__init__(episode, camera, reason)
-        self.episode, self.camera, self.reason = episode, camera, reason
-        self.about(episode=episode, camera=camera)
-
-    @property
-    def message(self) -> str:
-        """The reason, with episode and camera."""
-        camera = f", camera {self.camera}" if self.camera else ""
-        return Message(f"episode {self.episode}{camera}: ", self.reason)
-
-    def __str__(self) -> str:
-        return str(self.message)
+    def __init__(self, episode: int, camera: str | None, reason: object, **facts: Any) -> None:
+        where = f"episode {episode}, camera {camera}: " if camera else f"episode {episode}: "
+        super().__init__(where, reason, episode=episode, camera=camera, **facts)
+        self.episode, self.camera, self.reason = episode, camera, Message(reason)
+        self.args = (episode, camera, self.reason)
 
 
 def error_chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -258,6 +257,15 @@ def error_chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
+
+
+def collect_facts(error: BaseException) -> Facts:
+    """What is known of an error and its causes; what the outer say holds."""
+    collected = MillraceError()
+    for one in error_chain(error):
+        if isinstance(one, MillraceError):
+            collected.about(one.facts)
+    return collected.facts
 
 
 def fault_code(error: BaseException) -> FaultCode:

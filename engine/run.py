@@ -139,7 +139,7 @@ class _Run:
         """Record a converted episode; a failed one is returned instead, as it may be tried again."""
         if isinstance(result, EpisodeFailure):
             if result.code is FaultCode.OUTPUT:
-                raise OutputFailed(result.reason)
+                raise OutputFailed(result.reason).about(result.facts)
             return result
         ledger.append(result)
         self.watch.on_result(result)
@@ -178,7 +178,8 @@ class _Run:
             return skip_failed_episodes(plan, failures)
         except MillraceError as why:
             failed = write_quarantine(told, plan, self.out, self.scratch)
-            raise EpisodesFailed([*failed.problems, Message("nothing was skipped: ", why)], failed.quarantined) from why
+            advice = (*failed.advice, Message("nothing was skipped: ", why))
+            raise EpisodesFailed(failed.problems, advice, quarantined=failed.quarantined) from why
 
     def _commit(self, plan: ConversionPlan, ledger: Ledger) -> Summary:
         remove_strays(self.out, plan)

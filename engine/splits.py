@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import OutputExists
 from millrace.engine.layout import MANIFEST
@@ -38,10 +38,10 @@ def states_of_splits(prepared: PreparedRecipe, train: OutputState, held_out: Out
     if OutputState.read(held_out.folder).split == "held out":
         problem = (
             f"{held_out.folder} holds episodes that an earlier run held out of {train.folder}; this one holds none "
-            "out, and would train on them too. Pass the same "
+            "out, and would train on them too. "
         )
-        choices = (Setting("holdout"), f", choose another folder, or move {held_out.folder} away")
-        raise OutputExists(Message(problem, *choices)).about(file=held_out.folder)
+        others = f", choose another folder, or move {held_out.folder} away"
+        raise OutputExists(problem, Remedy("Pass the same ", Setting("holdout"), others), file=held_out.folder)
     return (train,)
 
 
@@ -62,8 +62,8 @@ def finished_summary(plan: ConversionPlan, state: OutputState, rerun: Rerun) -> 
         if num_skipped and not rerun.skip_bad:
             problem = f"{state.folder} is finished, but for {num_skipped} episodes that could not be converted"
             leave, again = (SKIP_BAD, " to leave it so, "), (Setting("retry_skipped", True), " to try these again, or ")
-            advice = (f" ({MANIFEST} says why). Pass ", *leave, *again, Setting("overwrite", True), " to make it again")
-            raise OutputExists(Message(problem, *advice)).about(file=state.folder)
+            advice = Remedy("Pass ", *leave, *again, Setting("overwrite", True), " to make it again")
+            raise OutputExists(problem, f" ({MANIFEST} says why). ", advice, file=state.folder)
         had_skipped = num_skipped > len(plan.rejected)
         plan = skip_again(plan, ledger) if rerun.skip_bad else plan
         plan = remove_unused_tasks(plan, ledger.task_texts())
@@ -83,11 +83,12 @@ def _check_episodes(plan: ConversionPlan, ledger: Ledger, folder: Path, rerun: R
         index, why = changed[0]
         problem = (
             f"{folder} holds a finished dataset, but {len(changed)} of its {len(plan.episodes)} episodes were changed "
-            f"since, such as {index}: {why}. Keep the dataset if that does no harm, choose another folder, or pass "
+            f"since, such as {index}: {why}. "
         )
-        raise OutputExists(Message(problem, Setting("overwrite", True))).about(file=folder, episode=index)
+        keep = "Keep the dataset if that does no harm, choose another folder, or pass "
+        raise OutputExists(problem, Remedy(keep, Setting("overwrite", True)), file=folder, episode=index)
     if missing and not rerun.skip_bad:
         first = f"{lacking[0].episode.index} of {plan.recipe.sources[lacking[0].binding].path}"
         problem = f"{folder} is finished, but lacks {len(lacking)} episodes that can be read by now, such as {first}"
-        raise OutputExists(Message(problem, ". Pass ", SKIP_BAD, " to add them")).about(file=folder)
+        raise OutputExists(problem, ". ", Remedy("Pass ", SKIP_BAD, " to add them"), file=folder)
     return not missing

@@ -4,8 +4,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from functools import reduce
+from io import StringIO
 from operator import or_
 from typing import Annotated, Any
 
@@ -31,8 +32,11 @@ from millrace.commands.upload import Upload
 from millrace.commands.validate import Validate
 from millrace.embodiments import MillraceError, unknown_name
 from millrace.engine.about import VERSION
+from millrace.engine.errors import RecipeError
 
 VERSION_WORDS = ("version", "--version", "-V")
+# What the parser draws around its messages.
+BOX, BOX_TITLE = " ─│╭╮╰╯", "╭"
 
 COMMANDS = {
     "inspect": Inspect,
@@ -61,7 +65,7 @@ def _run(words: list[str]) -> int:
         return 0
     as_json = "--json" in words and getattr(COMMANDS.get(words[0]), "json", None) is False
     try:
-        command = _parse(_rewrite_help(words))
+        command = (_parse_silently if as_json else _parse)(_rewrite_help(words))
     except MillraceError as error:
         return _report(error, as_json=as_json)
     as_json = as_json and command.json
@@ -98,6 +102,23 @@ def _parse(arguments: list[str]) -> Any:
     choices: list[Any] = [Annotated[command, overview[name]] for name, command in COMMANDS.items()]
     description = (millrace.__doc__ or "").splitlines()[0]
     return tyro.cli(reduce(or_, choices), prog="millrace", description=description, args=arguments)
+
+
+def _parse_silently(arguments: list[str]) -> Any:
+    """Parse; what the parser would print about a wrong value is raised.
+
+    Raises:
+        RecipeError: the parser refuses a value.
+    """
+    printed = StringIO()
+    try:
+        with redirect_stderr(printed):
+            return _parse(arguments)
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        lines = (line.strip(BOX) for line in printed.getvalue().splitlines() if not line.startswith(BOX_TITLE))
+        raise RecipeError(" ".join(filter(None, lines))) from None
 
 
 def _title(command: type) -> str:

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.fps import format_fps
 
 # Rates that differ by more are other rates; below it clocks merely drift.
@@ -37,11 +37,11 @@ class SourceRate:
         """What to do about another rate that was found."""
         said = format_fps(self.fps)
         if found_fps is None:
-            return Message("Pass ", Setting("source_fps", said), " if that is the rate")
+            return Remedy("Pass ", Setting("source_fps", said), " if that is the rate")
         found = f"{found_fps:.4g}"
         in_recipe = f", or `fps: {found}` under the source in a recipe; if {said} Hz is, "
         pass_found = (f"If {found} Hz is right, pass ", Setting("source_fps", found))
-        return Message(*pass_found, in_recipe, Setting("source_fps", said))
+        return Remedy(*pass_found, in_recipe, Setting("source_fps", said))
 
 
 def is_same_rate(found_fps: float | Fraction, fps: float | Fraction) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
+from millrace.embodiments import Remedy
 from millrace.engine.errors import OutputBusy
 
 BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
@@ -53,8 +54,8 @@ def _lock(file: IO[str], folder: Path) -> bool:
         if error.errno in NO_LOCKS:
             return False
         if error.errno in BUSY:
-            busy = f"{folder} is being written by another run; wait for it, or choose another folder"
-            raise OutputBusy(busy) from None
+            advice = Remedy("wait for it, or choose another folder")
+            raise OutputBusy(f"{folder} is being written by another run; ", advice, file=folder) from None
         raise OSError(error.errno, os.strerror(error.errno or 0), file.name) from error
     return True
 
@@ -123,8 +124,9 @@ def _take(path: Path, mine: str, folder: Path) -> None:
     if holder is not None and not holder.is_gone:
         raise OutputBusy(
             f"{folder} is being written by another run: process {holder.pid} on {holder.host}, seen "
-            f"{holder.seen_seconds:.0f} s ago. Its file system has no locks; wait for it, choose another folder, or "
-            f"delete {path} if that process is gone"
+            f"{holder.seen_seconds:.0f} s ago. Its file system has no locks; ",
+            Remedy(f"wait for it, choose another folder, or delete {path} if that process is gone"),
+            file=folder,
         )
     if holder is not None:
         _claim(path, holder, folder)
@@ -132,7 +134,7 @@ def _take(path: Path, mine: str, folder: Path) -> None:
         with path.open("x") as file:
             file.write(mine)
     except FileExistsError:
-        raise OutputBusy(f"{folder} is being written by another run, which began at this moment") from None
+        raise OutputBusy(f"{folder} is being written by another run, which began at this moment", file=folder) from None
 
 
 def _claim(path: Path, gone: _Holder, folder: Path) -> None:
@@ -145,8 +147,9 @@ def _claim(path: Path, gone: _Holder, folder: Path) -> None:
         earlier = _holder(claim)
         if earlier is None or earlier.seen_seconds < STALE_SECONDS:
             raise OutputBusy(
-                f"{folder} is being written by another run, which took over from one that is gone; wait for it, choose "
-                f"another folder, or delete {claim} if no run is left"
+                f"{folder} is being written by another run, which took over from one that is gone; ",
+                Remedy(f"wait for it, choose another folder, or delete {claim} if no run is left"),
+                file=folder,
             )
         claim = claim.with_name(f"{claim.name}-{earlier.mtime_ns}")  # whoever made it ended before it took over
     if (now := _holder(path)) is not None and now.token == gone.token:

@@ -12,7 +12,7 @@ from millrace.engine.dataset.problems import Problem
 from millrace.engine.errors import DatasetError
 from millrace.engine.sources import why_foreign, why_unreadable
 from millrace.engine.sources.json_text import Model, explain_refusals, parse_json, read_text, validate_as
-from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
+from millrace.engine.sources.lfs import REASON, is_lfs_pointer
 
 # Far above what real files hold, so that a bad one does not fill the memory.
 MAX_LINE = 64 << 20
@@ -76,7 +76,7 @@ def read_lines(root: Path, name: str) -> Iterator[tuple[int, str]]:
     """
     with report_unreadable(root, name), (root / name).open(encoding="utf-8") as file:
         if is_lfs_pointer(root / name):
-            raise Unreadable(Problem.of("meta-parse", name, ADVICE))
+            raise Unreadable(Problem.of("meta-parse", name, REASON))
         yield from ((number, line) for number, _, line in number_lines(file, name))
 
 

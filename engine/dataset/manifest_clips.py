@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from millrace.embodiments import FrozenModel
+from millrace.embodiments import FrozenModel, Remedy
 from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, number_lines, report_unreadable
 from millrace.engine.dataset.manifest import (
     Lineage,
@@ -76,7 +76,9 @@ def read_manifest_origins(root: Path) -> dict[int, Origin]:
         if not isinstance(cause, OSError) or system_errno(cause) is None:
             return {}
         raise DatasetError(
-            f"{root / MANIFEST} cannot be read ({cause.strerror}); once it can, run this again"
+            f"{root / MANIFEST} cannot be read ({cause.strerror}); ",
+            Remedy("once it can, run this again"),
+            file=root / MANIFEST,
         ) from cause
 
 

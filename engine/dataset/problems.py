@@ -111,7 +111,9 @@ def to_json(report: Report) -> str:
     """All of it as JSON, ASCII only."""
     sizes = {name: getattr(report, name) for name in ("num_episodes", "num_frames", "num_checks")}
     problems = [asdict(problem) for problem in report.problems]
-    return json.dumps({"is_valid": report.is_valid, **sizes, "problems": problems}, default=str, indent=2)
+    return json.dumps(
+        {"is_valid": report.is_valid, **sizes, "problems": problems}, default=str, indent=2, allow_nan=False
+    )
 
 
 def format_report(report: Report) -> str:

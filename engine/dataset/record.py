@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter
 
-from millrace.embodiments import FrozenModel
+from millrace.embodiments import Facts, FrozenModel
+from millrace.embodiments.errors import list_facts
 from millrace.embodiments.messages import list_parts, read_message
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import EpisodeError, FaultCode
@@ -114,6 +115,7 @@ class EpisodeFailure(FrozenModel):
     camera: str | None
     code: FaultCode
     reason: Annotated[str, PlainValidator(read_message), PlainSerializer(list_parts, when_used="json")]
+    facts: Annotated[Facts, PlainSerializer(list_facts, when_used="json")] = Facts()
 
     @property
     def key(self) -> tuple[int, int]:
@@ -123,7 +125,7 @@ class EpisodeFailure(FrozenModel):
     @property
     def error(self) -> EpisodeError:
         """The failure as an error."""
-        return EpisodeError(self.source_episode, self.camera, self.reason)
+        return EpisodeError(self.source_episode, self.camera, self.reason).about(self.facts)
 
     def __str__(self) -> str:
         return str(self.error)

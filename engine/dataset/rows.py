@@ -53,7 +53,9 @@ def read_vectors(
         raise RowsError(
             f"column '{column}' has {len(bad)} values that are NaN or infinite in {where}, "
             f"the first in row {row}, value {joint}",
-            FaultCode.NOT_FINITE,
+            code=FaultCode.NOT_FINITE,
+            got=str(values[row, joint]),
+            expected="a finite number",
         )
     return values
 
@@ -62,7 +64,8 @@ def read_integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray
     """Read a column of one whole number a row as (T,) int64."""
     values = _read_column(table, column, where)
     if values.shape[1] != 1 or np.any(values != np.round(values)):
-        raise RowsError(f"column '{column}' in {where} does not hold one whole number a row", FaultCode.NOT_NUMBERS)
+        message = f"column '{column}' in {where} does not hold one whole number a row"
+        raise RowsError(message, code=FaultCode.NOT_NUMBERS, expected="one whole number a row")
     return values[:, 0].astype(np.int64)
 
 
@@ -74,7 +77,8 @@ def read_scalars(table: pa.Table, column: str, *, where: Path | str) -> NDArray[
     """
     values = _read_column(table, column, where)
     if values.shape[1] != 1:
-        raise RowsError(f"column '{column}' holds {values.shape[1]} values a row in {where}, not one", FaultCode.WIDTH)
+        message = f"column '{column}' holds {values.shape[1]} values a row in {where}, not one"
+        raise RowsError(message, code=FaultCode.WIDTH, got=values.shape[1], expected=1)
     return values[:, 0].astype(np.float64)
 
 
@@ -83,7 +87,7 @@ def _read_column(table: pa.Table, column: str, where: Path | str) -> NDArray[Any
     try:
         values = to_numbers(table.column(column), where=f" in {where}")
     except RowsError as error:
-        raise RowsError(f"column '{column}' {error}", error.code) from None
+        raise RowsError(f"column '{column}' ", error, code=error.code) from None
     return values if values.ndim == 2 else values[:, None]
 
 
@@ -102,15 +106,18 @@ def to_numbers(column: pa.Array | pa.ChunkedArray, *, where: str = "", fill_nan:
     """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if array.null_count and (_is_list(array.type) or not fill_nan):
-        raise RowsError(f"has {array.null_count} null rows{where}", FaultCode.NOT_NUMBERS)
+        message = f"has {array.null_count} null rows{where}"
+        raise RowsError(message, code=FaultCode.NOT_NUMBERS, got=array.null_count, expected=0)
     shape: tuple[int, ...] = (len(array),)
     while _is_list(array.type):
         width = _list_width(array, where)
         shape, array = (shape[0], prod(shape[1:]) * width), array.flatten()
     if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type) or pa.types.is_boolean(array.type)):
-        raise RowsError(f"holds {array.type}{where}, not numbers", FaultCode.NOT_NUMBERS)
+        message = f"holds {array.type}{where}, not numbers"
+        raise RowsError(message, code=FaultCode.NOT_NUMBERS, got=str(array.type), expected="numbers")
     if array.null_count and not fill_nan:
-        raise RowsError(f"has {array.null_count} null values{where}", FaultCode.NOT_NUMBERS)
+        message = f"has {array.null_count} null values{where}"
+        raise RowsError(message, code=FaultCode.NOT_NUMBERS, got=array.null_count, expected=0)
     return _to_flat(array).reshape(shape)
 
 
@@ -118,10 +125,10 @@ def _list_width(array: pa.Array, where: str) -> int:
     """Values in each list; 0 without lists."""
     lengths = pc.unique(pc.list_value_length(array)).to_pylist()
     if None in lengths:
-        raise RowsError(f"has null rows within its lists{where}", FaultCode.NOT_NUMBERS)
+        raise RowsError(f"has null rows within its lists{where}", code=FaultCode.NOT_NUMBERS)
     if len(lengths) > 1:
         named = join_names([str(length) for length in sorted(lengths)])
-        raise RowsError(f"has rows of [{named}] values{where}", FaultCode.WIDTH)
+        raise RowsError(f"has rows of [{named}] values{where}", code=FaultCode.WIDTH, got=sorted(lengths))
     return lengths[0] if lengths else 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from millrace.embodiments import Message, Remedy
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.errors import OutputFailed
 from millrace.engine.sources import name_file_in_errors
@@ -59,7 +60,7 @@ def explain_write_errors(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in WRITE_ERRORS or _lies_below(error.filename, out):
-            raise OutputFailed(_explain(error, out)) from error
+            raise OutputFailed(_explain(error, out), file=out) from error
         raise
 
 
@@ -70,5 +71,6 @@ def _lies_below(filename: object, out: Path) -> bool:
 def _explain(error: OSError, out: Path) -> str:
     again = "the same command goes on where this one stopped"
     if error.errno in FULL:
-        return f"no space is left for {out} ({system_reason(error)}); make some, then {again}"
-    return f"{out} cannot be written to ({system_reason(error)}: {error.filename}); once it can, {again}"
+        return Message(f"no space is left for {out} ({system_reason(error)}); ", Remedy(f"make some, then {again}"))
+    reason = f"{out} cannot be written to ({system_reason(error)}: {error.filename}); "
+    return Message(reason, Remedy(f"once it can, {again}"))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import Message
 from millrace.engine.dataset import ColumnSummary, EpisodeWarning
 from millrace.engine.dataset.data_checks import SourceRate, is_same_rate, median_rate
 from millrace.engine.dataset.manifest_clips import read_manifest_clips
@@ -106,7 +105,14 @@ def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Episo
         return
     message = f"{clip.path} plays at {found:.4g} fps, not {format_fps(fps)}"
     if not source.rate.is_sure:
-        raise VideoError(Message(f"{message} as info.json says. ", source.rate.advice(found)), FaultCode.RATE)
+        raise VideoError(
+            f"{message} as info.json says. ",
+            source.rate.advice(found),
+            code=FaultCode.RATE,
+            file=clip.path,
+            got=found,
+            expected=fps,
+        )
     yield EpisodeWarning(code="video-fps", message=message)
 
 

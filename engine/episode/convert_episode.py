@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from millrace.embodiments import VECTORS, Message, MillraceError, Setting
+from millrace.embodiments import VECTORS, Message, MillraceError, Remedy, Setting
 from millrace.engine.dataset import (
     ColumnSummary,
     EpisodeFailure,
@@ -33,6 +33,7 @@ from millrace.engine.errors import (
     FaultCode,
     RowsError,
     VideoError,
+    collect_facts,
     fault_code,
     length_advice,
 )
@@ -70,6 +71,7 @@ def convert_episode(
             camera=error.camera,
             code=fault_code(error.__cause__ or error),
             reason=error.reason,
+            facts=collect_facts(error),
         )
 
 
@@ -84,6 +86,7 @@ class _Conversion:
         self.paths = EpisodePaths(plan.index, job.chunks_size)
         self.frames = episode_frame_indices(plan.episode, self.binding.fps, job.video.fps, job.resample)
         self.clock = StageClock()
+        self.rows: RowRange | None = None
         self.files: list[FileRecord] = []
         self.copied: list[str] = []
         self.redone: dict[str, str] = {}
@@ -129,14 +132,14 @@ class _Conversion:
     def _check_faults(self) -> None:
         """Fail before reading anything if metadata alone shows that the episode is wrong."""
         if fault := first_fault(self.plan, self.job):
-            cause = EpisodeDataError(fault.reason, fault.code)
+            cause = EpisodeDataError(fault.reason, code=fault.code).about(fault.facts)
             raise EpisodeError(self.plan.episode.index, fault.camera, fault.reason) from cause
 
     def _check_states(self) -> None:
         """Check that this node sees the files that the driver planned with."""
         if reason := why_changed(zip(self.plan.episode.paths, self.plan.states, strict=False)):
-            message = f"{socket.gethostname()} {reason}; the same command plans it again"
-            raise EpisodeDataError(message, FaultCode.CHANGED)
+            advice = Remedy("the same command plans it again")
+            raise EpisodeDataError(f"{socket.gethostname()} {reason}; ", advice, code=FaultCode.CHANGED)
 
     @contextmanager
     def _attribute_errors(self, camera: str | None) -> Iterator[None]:
@@ -146,8 +149,11 @@ class _Conversion:
         except Exception as error:  # a bug of ours or of a codec must not stop the other episodes
             reason = _describe_error(error)
             if camera is not None and fault_code(error) is FaultCode.MISSING:
-                reason = Message(reason, "; to do without this camera, pass ", Setting("without_cameras", [camera]))
-            raise EpisodeError(self.plan.episode.index, camera, reason) from error
+                advice = Remedy("to do without this camera, pass ", Setting("without_cameras", [camera]))
+                reason = Message(reason, "; ", advice)
+            rows = None if camera is not None or self.rows is None else self.rows.path
+            failed = EpisodeError(self.plan.episode.index, camera, reason)
+            raise failed.about(collect_facts(error)).about(file=rows) from error
 
     def _fetch(self) -> None:
         """Download what this episode needs of a source on the Hub, while other workers convert other episodes."""
@@ -170,11 +176,18 @@ class _Conversion:
         with self.clock.stage("read rows"):
             columns = [*binding.state.columns, *binding.action.columns, *task]
             ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX, TIMESTAMP])
+        self.rows = ranges[0]
         where = ", ".join(map(str, ranges))
         if not episode.num_frames <= len(table) <= episode.num_frames + episode.max_spare:
             advice = length_advice(len(table), episode.num_frames)
-            message = Message(f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}; ", advice)
-            raise RowsError(message, FaultCode.ROW_COUNT)
+            message = f"{len(table)} rows in {where}, but the metadata says {episode.num_frames}; "
+            raise RowsError(
+                message,
+                advice,
+                code=FaultCode.ROW_COUNT,
+                got=len(table),
+                expected=episode.num_frames,
+            )
         trimmed = episode.trimmed
         if len(table) > episode.num_frames:
             trimmed = trimmed or f"cut to {episode.num_frames} frames: the rows are {len(table)}"
@@ -279,7 +292,9 @@ def _check_order(table: pa.Table, where: str) -> None:
         before, after = numbers[row - 1 : row + 1].tolist()
         raise RowsError(
             f"frame_index goes from {before} to {after} in row {row} of {where}: the rows are not in order",
-            FaultCode.ROW_ORDER,
+            code=FaultCode.ROW_ORDER,
+            got=after,
+            expected=f"more than {before}",
         )
 
 
@@ -292,7 +307,9 @@ def _gather_joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64
         if values.shape[1] != width:
             raise RowsError(
                 f"column '{column}' holds {values.shape[1]} values a row in {where}, but the metadata says {width}",
-                FaultCode.WIDTH,
+                code=FaultCode.WIDTH,
+                got=values.shape[1],
+                expected=width,
             )
         columns.append(values)
         start += width
@@ -312,7 +329,8 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
     if unknown:
         raise RowsError(
             f"{binding.task_column} {unknown} in {where} names no task of the dataset's metadata, or an empty one",
-            FaultCode.TASK,
+            code=FaultCode.TASK,
+            got=unknown,
         )
     ours = np.array([binding.tasks[index] for index in theirs.tolist()], dtype=np.int64)
     return ours[inverse]
@@ -321,5 +339,6 @@ def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str
 def _find_clip(episode: SourceEpisode, camera: str, ranges: tuple[RowRange, ...]) -> Camera:
     """One camera's clip; images inside parquet files are where the rows were found."""
     if camera not in episode.clips:
-        raise VideoError("this episode has no video of this camera", FaultCode.MISSING)
+        message = "this episode has no video of this camera"
+        raise VideoError(message, code=FaultCode.MISSING, got=camera, known=tuple(episode.clips))
     return episode.clips[camera].with_rows(ranges)

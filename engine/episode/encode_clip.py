@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import Message, MillraceError
+from millrace.embodiments import MillraceError
 from millrace.engine.dataset import ColumnSummary, EpisodeWarning
 from millrace.engine.dataset.writing import WRITE_ERRORS
 from millrace.engine.episode.frame_warnings import FrameWatch, is_upright_square
@@ -75,7 +75,7 @@ def _nvenc_error(error: Exception) -> VideoError:
     problem = (
         f"{NVENC} failed ({getattr(error, 'strerror', None) or error}), and no other encoder may continue its work. "
     )
-    return VideoError(Message(problem, RUN_ELSEWHERE), FaultCode.GPU)
+    return VideoError(problem, RUN_ELSEWHERE, code=FaultCode.GPU)
 
 
 def _encode(clip: Camera | None, frames: NDArray[np.int64], path: Path, job: Job, clock: StageClock) -> EncodedClip:
@@ -141,7 +141,7 @@ def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: S
         with clock.stage("probe"):
             facts = probe_video(path)
     except VideoError as error:
-        raise VideoError(f"what was written cannot be read back: {error}", FaultCode.INTERNAL) from error
+        raise VideoError(f"what was written cannot be read back: {error}", code=FaultCode.INTERNAL) from error
     size = settings.image_size
     expected = ("h264", "yuv420p", size, size, num_frames, 0, True, False)
     found = (
@@ -156,4 +156,4 @@ def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: S
     )
     if found != expected or facts.fps not in (settings.fps, None):
         message = f"wrote {facts.describe()}, expected {num_frames} frames at {settings.fps} fps"
-        raise VideoError(message, FaultCode.INTERNAL)
+        raise VideoError(message, code=FaultCode.INTERNAL)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeWarning
 from millrace.engine.dataset.data_checks import (
     WRONG_RATE,
@@ -40,8 +39,10 @@ def _clock(table: pa.Table, rate: SourceRate, where: str) -> Iterator[Found]:
         return
     for code, message in check_timestamps(seconds, rate.fps):
         if code == WRONG_RATE and not rate.is_sure:
-            advice = rate.advice(median_rate(seconds))
-            raise RowsError(Message(f"{message} as info.json says. ", advice), FaultCode.RATE)
+            found = median_rate(seconds)
+            raise RowsError(
+                f"{message} as info.json says. ", rate.advice(found), code=FaultCode.RATE, got=found, expected=rate.fps
+            )
         yield code, message
 
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayError
 
-from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import RUN_ELSEWHERE, GpuLost
 from millrace.engine.execution.cluster import alive_nodes, check_nodes, has
@@ -228,12 +227,10 @@ class _Crew:
             if self.death_at_start is not None:
                 why += f", or workers end as they begin ({str(self.death_at_start).splitlines()[0]})"
             raise GpuLost(
-                Message(
-                    f"{len(self.waiting)} episodes are left, and no worker could have a GPU, with a core and memory "
-                    f"beside it: {why}. This dataset was created with {self.stages}, and no other encoder may continue "
-                    "it. ",
-                    RUN_ELSEWHERE,
-                )
+                f"{len(self.waiting)} episodes are left, and no worker could have a GPU, with a core and memory "
+                f"beside it: {why}. This dataset was created with {self.stages}, and no other encoder may continue "
+                "it. ",
+                RUN_ELSEWHERE,
             ) from self.death_at_start
         for worker in self.at_work.values():
             ray.kill(worker.actor)

@@ -46,7 +46,7 @@ def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds:
         for problem in ([answer.why] if isinstance(answer, _NoAnswer) else answer)
     ]
     if lines:
-        raise NodesDiffer([*lines, "nothing was converted: fix these nodes, or remove them from the cluster"])
+        raise NodesDiffer(lines, ["nothing was converted: fix these nodes, or remove them from the cluster"])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from millrace.embodiments import Message, MillraceError, Setting
+from millrace.embodiments import MillraceError, Remedy, Setting
 from millrace.engine.errors import HubError, OtherRecipe
 from millrace.engine.execution.workers import Workers
 from millrace.engine.hub.calls import silence_hub
@@ -37,9 +37,11 @@ def created_backends(states: Iterable[OutputState], device: Device) -> Backends 
         return None
     if device not in ("auto", _device_of(state.backends)):
         created = (f"{state.folder} was created with {state.backends}, which ", Setting("device", device))
-        auto = (" would not give. Continue it with ", Setting("device", "auto"))
-        advice = (", choose another folder, or pass ", Setting("overwrite", True))
-        raise OtherRecipe(Message(*created, *auto, *advice)).about(got=device, file=state.folder)
+        auto = ("Continue it with ", Setting("device", "auto"))
+        advice = Remedy(*auto, ", choose another folder, or pass ", Setting("overwrite", True))
+        raise OtherRecipe(
+            *created, " would not give. ", advice, file=state.folder, got=device, expected=_device_of(state.backends)
+        )
     return state.backends
 
 
@@ -70,7 +72,8 @@ def choose(
         return choose_for_new(reports, device, codecs, workers)
     gpu = choose_gpu(created, reports, codecs)
     if problem := cores_torch_problem(created, gpu, workers):
-        raise NoGpuStage(f"this dataset was created with {created}, which without a GPU needs torch, too: {problem}")
+        message = f"this dataset was created with {created}, which without a GPU needs torch, too: {problem}"
+        raise NoGpuStage(message, expected=str(created))
     return BackendChoice(created, gpu, _why_cpu(reports, codecs) if gpu is None else None)
 
 

@@ -18,7 +18,7 @@ import ray
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Message, Remedy, Setting
 from millrace.engine.errors import ClusterFailed
 
 # Plans, records, settings and metrics are all that Ray stores; frames never go through it.
@@ -38,10 +38,13 @@ ENVIRONMENT = {
 # What Ray says where its processes do not come up within its half minute, on a busy machine.
 STARTED_LATE = "timed out during startup"
 TOO_SLOW = Message(
-    "Ray did not start within its 30 s on this busy machine; run the same command again, or without Ray: convert with ",
-    Setting("local", True, call="Workers"),
-    ", finetune or evaluate with ",
-    Setting("num_gpus", 0),
+    "Ray did not start within its 30 s on this busy machine; ",
+    Remedy(
+        "run the same command again, or without Ray: convert with ",
+        Setting("local", True, call="Workers"),
+        ", finetune or evaluate with ",
+        Setting("num_gpus", 0),
+    ),
 )
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 LACKS = re.compile(r"No module named '([^']+)'")
@@ -82,10 +85,12 @@ def explain(error: BaseException) -> str:
     text = ESCAPES.sub("", str(error))
     if lacks := LACKS.search(text):
         package = lacks[1].partition(".")[0]
-        return f"a node of the cluster lacks the Python module {package}: install the same Millrace on every node"
+        advice = Remedy("install the same Millrace on every node")
+        return Message(f"a node of the cluster lacks the Python module {package}: ", advice)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     cause = lines[-1] if lines else type(error).__name__
-    return f"Ray stopped with {type(error).__name__.partition('(')[0]}: {cause[:300]}; run the same command again"
+    stopped = f"Ray stopped with {type(error).__name__.partition('(')[0]}: {cause[:300]}; "
+    return Message(stopped, Remedy("run the same command again"))
 
 
 def _connect(num_cpus: int | None, address: str | None) -> None:
@@ -129,7 +134,7 @@ def _unreachable(address: str, error: Exception) -> str:
     advice = f"check that Ray {ray.__version__} runs there, and RAY_AUTH_MODE=token where it wants one"
     if not _has_token():
         advice += f"; there is no token here: copy {_token_path()} from the cluster's head, or set RAY_AUTH_TOKEN"
-    return f"no Ray cluster can be used at {address} ({reason}); {advice}"
+    return Message(f"no Ray cluster can be used at {address} ({reason}); ", Remedy(advice))
 
 
 @contextmanager

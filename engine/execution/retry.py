@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from millrace.embodiments import Facts, Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
 from millrace.engine.dataset.record import RESULT
 from millrace.engine.episode.convert_episode import convert_episode
@@ -78,8 +79,9 @@ def _convert(plan: EpisodePlan, job: Job, folders: Folders, readable: set[Path])
     if refused is None:
         readable.update(files)
         return result
-    reason = f"{refused.filename} {why_unreadable(Path(refused.filename), refused)}"
-    return result.model_copy(update={"code": FaultCode.UNREADABLE, "reason": reason})
+    reason = Message(f"{refused.filename} ", why_unreadable(Path(refused.filename), refused))
+    facts = Facts(file=Path(refused.filename))
+    return result.model_copy(update={"code": FaultCode.UNREADABLE, "reason": reason, "facts": facts})
 
 
 def _in_children(

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import RecipeError
 from millrace.engine.execution.executor import Executor
 from millrace.engine.execution.local import InlineExecutor, LocalExecutor, default_num_workers
@@ -39,18 +39,22 @@ class Workers:
 
     def __post_init__(self) -> None:
         if self.executor not in (names := get_args(ExecutorName)):
-            raise RecipeError(Message(_argument("executor"), f" is {' or '.join(names)}, not {self.executor!r}"))
+            problem = f" is {' or '.join(names)}, not {self.executor!r}"
+            raise RecipeError(_argument("executor"), problem, got=self.executor, known=names)
         if self.num is not None and self.num < 1:
-            raise RecipeError(Message(_argument("num"), f" takes at least 1 core, not {self.num}")).about(got=self.num)
+            raise RecipeError(
+                _argument("num"), f" takes at least 1 core, not {self.num}", got=self.num, expected="at least 1"
+            )
         if self.local and (self.num, self.address, self.executor) != (None, None, "auto"):
             others = (_argument("num"), ", ", _argument("address"), " and ", _argument("executor"))
-            raise RecipeError(Message(_argument("local", True), " works in this process alone: leave out ", *others))
+            raise RecipeError(_argument("local", True), " works in this process alone: ", Remedy("leave out ", *others))
         if self.executor == "local" and self.address is not None:
             local = _argument("executor", "local")
-            raise RecipeError(Message(local, " works on this machine alone: leave out ", _argument("address")))
+            advice = Remedy("leave out ", _argument("address"))
+            raise RecipeError(local, " works on this machine alone: ", advice, got=self.address)
         if not 0 < self.gpu_share <= 1:
             problem = f" takes a part of a GPU, above 0 and at most 1, not {self.gpu_share:g}"
-            raise RecipeError(Message(_argument("gpu_share"), problem)).about(got=self.gpu_share)
+            raise RecipeError(_argument("gpu_share"), problem, got=self.gpu_share, expected="above 0 and at most 1")
 
     @property
     def is_inline(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from logging import CRITICAL
 from typing import Literal, TypeVar
 
+from millrace.embodiments import Message, Remedy
 from millrace.engine.errors import HubError
 
 RepoKind = Literal["dataset", "model"]
@@ -85,11 +86,13 @@ def explain_hub_error(error: BaseException, about: HubName) -> str:
     if any(map(_is_full, causes)):
         return _explain_full_disk()
     if has(OfflineModeIsEnabled):
-        return f"{about.repo} is on the Hub, and HF_HUB_OFFLINE forbids to ask it; unset that, or name a local folder"
+        problem = f"{about.repo} is on the Hub, and HF_HUB_OFFLINE forbids to ask it; "
+        return Message(problem, Remedy("unset that, or name a local folder"))
     if has(GatedRepoError):
-        return f"{about.repo} is gated: ask for access at {about.url}, then {login_advice()}"
+        return Message(f"{about.repo} is gated: ", Remedy(f"ask for access at {about.url}, then ", login_advice()))
     if has(RevisionNotFoundError):
-        return f"{about.repo} on the Hub has no revision '{about.revision}'; see {about.url}/tree/main for what it has"
+        problem = f"{about.repo} on the Hub has no revision '{about.revision}'; "
+        return Message(problem, Remedy(f"see {about.url}/tree/main for what it has"))
     if has(EntryNotFoundError, but=(LocalEntryNotFoundError,)):
         return f"{about.repo}@{about.revision} on the Hub lacks {_requested_file(error)}, which its metadata names"
     return _explain_status(error, about)
@@ -100,44 +103,41 @@ def _explain_status(error: BaseException, about: HubName) -> str:
 
     status = _status(error)
     if status == 401 and get_token() is not None:
-        return f"the Hub refuses the token (401, {about.repo}); {login_advice()}"
+        return Message(f"the Hub refuses the token (401, {about.repo}); ", login_advice())
     if status in (401, 404):
-        return f"the Hub has no {about.kind} {about.repo}, or it is private: check the name, and {login_advice()}"
+        problem = f"the Hub has no {about.kind} {about.repo}, or it is private: "
+        return Message(problem, Remedy("check the name, and ", login_advice()))
     if status == 403:
-        return (
-            f"the Hub does not allow this with {about.repo} (403): your token lacks the right to it; {login_advice()}"
-        )
+        problem = f"the Hub does not allow this with {about.repo} (403): your token lacks the right to it; "
+        return Message(problem, login_advice())
     if status == 429:
         wait = _retry_after_seconds(error)
         when = f"in {wait:.0f} s" if wait else "in a few minutes"
-        return f"the Hub limits how much it is asked (429, {about.repo}); the same command goes on {when}"
+        problem = f"the Hub limits how much it is asked (429, {about.repo}); "
+        return Message(problem, Remedy(f"the same command goes on {when}"))
     if status is not None:
         later = "the same command goes on later" if status in TRANSIENT else f"see {about.url}"
-        return f"the Hub answered {status} for {about.repo} ({_first_line(error)}); {later}"
+        return Message(f"the Hub answered {status} for {about.repo} ({_first_line(error)}); ", Remedy(later))
     if any(map(_is_network, _chain(error))):
-        return (
-            f"the Hub could not be reached for {about.repo} ({_first_line(error)}); "
-            "with a connection the same command goes on"
-        )
+        problem = f"the Hub could not be reached for {about.repo} ({_first_line(error)}); "
+        return Message(problem, Remedy("with a connection the same command goes on"))
     return f"{about.repo} on the Hub: {type(error).__name__}: {_first_line(error)}"
 
 
 def _explain_full_disk() -> str:
     from huggingface_hub import constants
 
-    return (
-        f"no space is left on the disk of {constants.HF_HUB_CACHE}; make some, or let HF_HOME name a folder "
-        "elsewhere, then the same command goes on"
-    )
+    advice = "make some, or let HF_HOME name a folder elsewhere, then the same command goes on"
+    return Message(f"no space is left on the disk of {constants.HF_HUB_CACHE}; ", Remedy(advice))
 
 
-def login_advice() -> str:
+def login_advice() -> Remedy:
     """Advice where access is refused."""
     from huggingface_hub import get_token
 
     if get_token() is None:
-        return "log in, as there is no token: `hf auth login`, or set HF_TOKEN"
-    return "log in with a token that may: `hf auth login`, or set HF_TOKEN"
+        return Remedy("log in, as there is no token: `hf auth login`, or set HF_TOKEN")
+    return Remedy("log in with a token that may: `hf auth login`, or set HF_TOKEN")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

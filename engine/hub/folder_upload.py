@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from millrace.embodiments import Remedy
 from millrace.engine.about import child_command
 from millrace.engine.errors import HubError
 from millrace.engine.hub.calls import HubName, call_hub, silence_hub
@@ -55,7 +56,8 @@ def commit_folder(folder: Path, name: HubName, *, last: str, without: Sequence[s
         finally:
             process.kill()
     if process.returncode != 0:
-        raise HubError(told or f"the upload to {name.repo} ended with {process.returncode}; run the same command again")
+        ended = (f"the upload to {name.repo} ended with {process.returncode}; ", Remedy("run the same command again"))
+        raise HubError(*([told] if told else ended))
 
 
 def run_commit(folder: str, kind: str, repo: str, last: str, *without: str) -> None:

@@ -220,7 +220,7 @@ def make_contact_sheet(
     try:
         write_contact_sheet(Path(out_png), rows, num_images=num_images)
     except OSError as error:
-        raise RecipeError(f"{out_png} {why_unwritable(Path(out_png), error)}") from error
+        raise RecipeError(f"{out_png} ", why_unwritable(Path(out_png), error), file=Path(out_png)) from error
     return ContactSheet(tuple(episode.index for episode in shown), dataset.cameras)
 
 

@@ -116,7 +116,7 @@ def _try_header(clip: Clip) -> VideoHeader | MillraceError:
     except MillraceError as error:
         return error
     except OSError as error:
-        return VideoError(f"{clip.path} {why_unreadable(clip.path, error)}")
+        return VideoError(f"{clip.path} ", why_unreadable(clip.path, error))
 
 
 def _header(shot: Shot, headers: Mapping[Path, VideoHeader | MillraceError]) -> VideoHeader | None:

@@ -78,8 +78,8 @@ WARNINGS = """\
 
 """
 FRAMING = {
-    "center": "the centre square of each (`--crop center`): crop live frames likewise, as GR00T would pad them",
-    "pad": "all of each, with black bars where it is not square (`--crop pad`), as GR00T makes live ones",
+    "center": "the centre square of each (`crop: center`): crop live frames likewise, as GR00T would pad them",
+    "pad": "all of each, with black bars where it is not square (`crop: pad`), as GR00T makes live ones",
 }
 MAX_TASKS = 20
 

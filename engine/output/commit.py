@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from millrace.embodiments import VECTORS, is_path, modality_config, modality_config_source, modality_json
+from millrace.embodiments import VECTORS, Remedy, is_path, modality_config, modality_config_source, modality_json
 from millrace.engine.about import VERSION, installed_version
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics
 from millrace.engine.dataset.manifest import Lineage, manifest_text
@@ -136,7 +136,9 @@ def _translate_read_errors() -> Iterator[None]:
     except RowsError as error:
         if error.code is not FaultCode.UNREADABLE:
             raise
-        raise OutputFailed(f"{error}; once it can, the same command goes on where this one stopped") from error
+        raise OutputFailed(
+            error, "; ", Remedy("once it can, the same command goes on where this one stopped")
+        ) from error
 
 
 def _info(plan: ConversionPlan) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import OutputExists
@@ -25,6 +25,7 @@ from millrace.engine.planning import ConversionPlan
 from millrace.engine.sources import name_file_in_errors, why_unwritable
 
 STRAY = "stray-"
+CHOOSE = Remedy("Choose another folder")
 EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")
 # What a conversion writes, in the order of its deletion: without meta/ a dataset is visibly unfinished.
 OF_META = (f"{META}/*.json", f"{META}/*.jsonl")
@@ -61,7 +62,7 @@ def claim_output(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen:
     try:
         (out / WORK).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise OutputExists(f"{out} {why_unwritable(out / WORK, error)}") from error
+        raise OutputExists(f"{out} ", why_unwritable(out / WORK, error), file=out) from error
     with explain_write_errors(out), lock_folder(out, out / WORK / "lock"):
         with name_file_in_errors(ignored := out / WORK / ".gitignore"):
             ignored.write_text("*\n")  # the ledger names folders of this machine
@@ -80,23 +81,24 @@ def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None
     """
     for source in sources:
         if source.exists() and source.resolve().is_relative_to(out.resolve()):  # else it is on the Hub
-            raise OutputExists(f"{out} is, or holds, the source {source}. Choose another folder")
+            raise OutputExists(f"{out} is, or holds, the source {source}. ", CHOOSE, dataset=str(source), file=out)
         if source.exists() and out.resolve().is_relative_to(source.resolve()):
-            raise OutputExists(
-                f"{out} lies within the source {source}, which must stay as it is. Choose another folder"
-            )
+            problem = f"{out} lies within the source {source}, which must stay as it is. "
+            raise OutputExists(problem, CHOOSE, dataset=str(source), file=out)
     if out.exists() and not out.is_dir():
-        raise OutputExists(f"{out} is a file, not a folder")
+        raise OutputExists(f"{out} is a file, not a folder", file=out, got="a file", expected="a folder")
     found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
     is_ours = (out / MANIFEST).is_file() or (out / LEDGER).is_file() or found == [WORK]
     if found and not is_ours:
-        raise OutputExists(f"{out} holds {', '.join(found[:5])}, which Millrace did not make. Choose another folder")
+        problem = f"{out} holds {', '.join(found[:5])}, which Millrace did not make. "
+        raise OutputExists(problem, CHOOSE, file=out, got=found[:5])
     if META in found and not overwrite:
-        advice = ("Choose another folder, or pass ", Setting("overwrite", True), " to replace it")
-        raise OutputExists(Message(f"{out} holds a finished dataset. ", *advice)).about(file=out)
+        advice = Remedy(CHOOSE, ", or pass ", Setting("overwrite", True), " to replace it")
+        raise OutputExists(f"{out} holds a finished dataset. ", advice, file=out)
     theirs = [path.name for path in sorted((out / META).glob("*")) if path.suffix not in (".json", ".jsonl")]
     if theirs:
-        raise OutputExists(f"{out}/{META} holds {', '.join(theirs[:5])}, which Millrace did not make; move it away")
+        problem = f"{out}/{META} holds {', '.join(theirs[:5])}, which Millrace did not make; "
+        raise OutputExists(problem, Remedy("move it away"), file=out / META, got=theirs[:5])
 
 
 def remove_strays(out: Path, plan: ConversionPlan) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from millrace.embodiments import Message, Setting, is_path
+from millrace.embodiments import Remedy, Setting, is_path
 from millrace.engine.errors import OtherRecipe
 from millrace.engine.layout import LEDGER, OUTPUT_VERSION
 from millrace.engine.output.versions import byte_versions
@@ -20,7 +20,7 @@ NAME, PLACE = "name", "digest of its path"
 BACKENDS = "stages"
 SPLIT = "part of the episodes"
 MAPS = "content of the map's and its robots' files"
-ADVICE = Message("choose another folder, or pass ", Setting("overwrite", True), " to replace what is there")
+ADVICE = Remedy("choose another folder, or pass ", Setting("overwrite", True), " to replace what is there")
 
 
 def make_header(plan: ConversionPlan) -> dict[str, Any]:
@@ -63,17 +63,16 @@ def check_header(line: bytes, header: Mapping[str, Any], out: Path) -> None:
     except ValueError:
         before = None
     if not isinstance(before, dict) or not isinstance(before.get(SOURCES), list):
-        raise OtherRecipe(Message(f"{out}/{LEDGER} is damaged, so it cannot be continued: ", ADVICE)).about(
-            file=out / LEDGER
-        )
+        raise OtherRecipe(f"{out}/{LEDGER} is damaged, so it cannot be continued: ", ADVICE, file=out / LEDGER)
     if before.get(OUTPUT) != header[OUTPUT]:
         which = "of another version" if OUTPUT in before else "0.1.0"
-        problem = f"{out} was created by Millrace {which}, which may write other bytes: use that version, "
-        raise OtherRecipe(Message(problem, ADVICE)).about(file=out)
+        problem = f"{out} was created by Millrace {which}, which may write other bytes: "
+        advice = Remedy("use that version, ", ADVICE)
+        raise OtherRecipe(problem, advice, file=out, got=header[OUTPUT], expected=before.get(OUTPUT))
     changed = list(_differences(before, header))
     if changed:
         problem = f"{out} was created with other settings: "
-        raise OtherRecipe(Message(problem, ADVICE, f". Changed: {'; '.join(changed)}")).about(file=out)
+        raise OtherRecipe(problem, ADVICE, f". Changed: {'; '.join(changed)}", file=out, got=changed)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from millrace.embodiments import Facts
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult, EpisodeWarning
 from millrace.engine.dataset.record import LEDGER_LINE, LedgerLine, Skipped, Vacated, hash_file
 from millrace.engine.layout import LEDGER
@@ -287,7 +288,7 @@ class Ledger:
 
 def _public_failure(failure: EpisodeFailure, plan: ConversionPlan) -> EpisodeFailure:
     """The failure without the paths of sources, as the ledger is published when OUT is copied as a whole."""
-    return failure.model_copy(update={"reason": remove_roots(failure.reason, plan)})
+    return failure.model_copy(update={"reason": remove_roots(failure.reason, plan), "facts": Facts()})
 
 
 def _public_record(record: EpisodeRecord, plan: ConversionPlan) -> EpisodeRecord:

@@ -5,15 +5,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from millrace.embodiments import Message, MillraceError, Setting
+from millrace.embodiments import Message, MillraceError, Remedy, Setting
 from millrace.engine.dataset import EpisodeFailure
 from millrace.engine.dataset.writing import move_file
-from millrace.engine.errors import CannotSkip, EpisodesFailed, FaultCode, Quarantined
+from millrace.engine.errors import CannotSkip, EpisodeError, EpisodesFailed, FaultCode, Quarantined
 from millrace.engine.layout import QUARANTINE
 from millrace.engine.output.warning_sums import remove_roots
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.numbering import remove_episodes
 from millrace.engine.planning.planner import check_horizon
+from millrace.engine.planning.recipe_problems import write_recipe_keys
 from millrace.engine.sources import name_file_in_errors, public_name
 
 
@@ -26,6 +27,7 @@ def describe_failures(failures: Iterable[EpisodeFailure], plan: ConversionPlan) 
             episode=failure.source_episode,
             camera=failure.camera,
             reason=failure.reason,
+            remedy=failure.error.remedy,
         )
         for failure in failures
     )
@@ -36,7 +38,8 @@ def public_quarantine(failures: Sequence[EpisodeFailure], plan: ConversionPlan) 
     for failure, told in zip(failures, describe_failures(failures, plan), strict=True):
         binding = plan.job.bindings[failure.binding]
         name = Path(public_name(binding.source.path, binding.revision))
-        yield told.model_copy(update={"source": name, "reason": remove_roots(told.reason, plan)})
+        texts = {"reason": remove_roots(told.reason, plan), "remedy": remove_roots(told.remedy, plan)}
+        yield told.model_copy(update={"source": name, **texts})
 
 
 def write_quarantine(
@@ -50,7 +53,8 @@ def write_quarantine(
         file.flush()
         os.fsync(file.fileno())
     move_file(unfinished, out / QUARANTINE)
-    return EpisodesFailed([*(failure_error(failure, plan) for failure in failures), *_advice(failures)], found)
+    advice = (write_recipe_keys(text, plan.recipe) for text in _advice(failures))
+    return EpisodesFailed((failure_error(failure, plan) for failure in failures), advice, quarantined=found)
 
 
 def _advice(failures: Sequence[EpisodeFailure]) -> Iterator[str]:
@@ -69,10 +73,10 @@ def _advice(failures: Sequence[EpisodeFailure]) -> Iterator[str]:
 
 def failure_error(failure: EpisodeFailure, plan: ConversionPlan) -> MillraceError:
     """The error of a failure, which names its source where there are several."""
-    sources, error = plan.recipe.sources, failure.error
-    path = str(sources[failure.binding].path)
-    named = error if len(sources) == 1 else MillraceError(Message(f"{path}, ", error))
-    return named.about(error.facts, dataset=path)
+    path = str(plan.recipe.sources[failure.binding].path)
+    reason = write_recipe_keys(failure.reason, plan.recipe, failure.binding)
+    error = EpisodeError(failure.source_episode, failure.camera, reason).about(failure.facts, dataset=path)
+    return error if len(plan.recipe.sources) == 1 else MillraceError(f"{path}, ", error)
 
 
 def skip_failed_episodes(plan: ConversionPlan, failures: Sequence[EpisodeFailure]) -> ConversionPlan:
@@ -82,14 +86,16 @@ def skip_failed_episodes(plan: ConversionPlan, failures: Sequence[EpisodeFailure
         MillraceError: they cannot be skipped; says why.
     """
     if passing := next((failure for failure in failures if not failure.code.is_of_episode), None):
-        raise CannotSkip(f"episode {passing.source_episode} failed, but not for its data ({passing.code.value})")
+        message = f"episode {passing.source_episode} failed, but not for its data ({passing.code.value})"
+        raise CannotSkip(message, episode=passing.source_episode, got=passing.code.value)
     roots = {plan.job.bindings[failure.binding].root for failure in failures}
     if gone := next((root for root in roots if not root.is_dir()), None):
-        raise CannotSkip(f"{gone} itself is gone")
+        raise CannotSkip(f"{gone} itself is gone", file=gone)
     rest = remove_episodes(plan, {failure.key for failure in failures})
     lost = {episode.binding for episode in plan.episodes} - {episode.binding for episode in rest.episodes}
     if lost:
         path = plan.recipe.sources[min(lost)].path
-        raise CannotSkip(f"no episode of {path} can be converted; leave that source out of the recipe")
+        advice = Remedy("leave that source out of the recipe")
+        raise CannotSkip(f"no episode of {path} can be converted; ", advice, dataset=str(path))
     check_horizon(rest)
     return rest

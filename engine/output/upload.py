@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import HubError, NotUploadable, RecipeError
 from millrace.engine.hub.calls import HubName, RepoKind, call_hub, list_files, login_advice, silence_hub
 from millrace.engine.hub.folder_upload import commit_folder, file_sizes
@@ -63,7 +63,8 @@ def _parse_repo(root: Path, repo: str, kind: RepoKind) -> HubName:
     """The repository; hints where folder and name were exchanged."""
     name = parse_repository(repo, kind)
     if not root.is_dir() and Path(repo).is_dir():
-        raise NotUploadable(f"there is no folder {root}. Did you mean `millrace upload {repo} {root}`?")
+        advice = Remedy(f"Did you mean `millrace upload {repo} {root}`?")
+        raise NotUploadable(f"there is no folder {root}. ", advice, file=root)
     return name
 
 
@@ -75,7 +76,9 @@ def parse_repository(repo: str, kind: RepoKind) -> HubName:
     """
     hub_id = parse_hub_id(repo)
     if hub_id is None or hub_id.revision is not None:
-        raise RecipeError(f"datasets and models on the Hub are named org/name, not {repo!r}")
+        raise RecipeError(
+            f"datasets and models on the Hub are named org/name, not {repo!r}", got=repo, expected="org/name"
+        )
     return HubName(kind, hub_id.repo)
 
 
@@ -86,20 +89,23 @@ def check_uploadable(root: Path, kind: RepoKind) -> None:
         NotPublishable: says why not.
     """
     if not root.is_dir():
-        raise NotUploadable(f"there is no folder {root}")
+        raise NotUploadable(f"there is no folder {root}", file=root)
     if kind == "model" and not (root / CHECKPOINT).is_file():
-        raise NotUploadable(f"{root} is no checkpoint: it has no {CHECKPOINT}. Found: {_entries(root)}")
+        problem = f"{root} is no checkpoint: it has no {CHECKPOINT}. Found: {_entries(root)}"
+        raise NotUploadable(problem, file=root, expected=CHECKPOINT)
     if kind == "dataset" and not (root / META).is_dir():
-        kind_of_checkpoint = (" For a checkpoint say ", Setting("kind", "model"))
-        advice = kind_of_checkpoint if (root / CHECKPOINT).is_file() else (" Finish it first",)
-        problem = f"{root} is no finished dataset: it has no {META}/."
-        raise NotUploadable(Message(problem, *advice, f". Found: {_entries(root)}")).about(file=root)
+        kind_of_checkpoint = Remedy("For a checkpoint say ", Setting("kind", "model"))
+        advice = kind_of_checkpoint if (root / CHECKPOINT).is_file() else Remedy("Finish it first")
+        problem = f"{root} is no finished dataset: it has no {META}/. "
+        raise NotUploadable(problem, advice, f". Found: {_entries(root)}", file=root, expected=META)
     for path in root.rglob("*"):
         if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-            raise NotUploadable(f"{path} is a link out of the folder, to {path.resolve()}; replace it by a copy")
+            problem = f"{path} is a link out of the folder, to {path.resolve()}; "
+            raise NotUploadable(problem, Remedy("replace it by a copy"), file=path)
     report = validate(root) if kind == "dataset" else None
     if report is not None and not report.is_valid:
-        raise NotUploadable(f"{root} is not valid, as `millrace validate {root}` shows: {report.errors[0]}")
+        problem = f"{root} is not valid, as `millrace validate {root}` shows: {report.errors[0]}"
+        raise NotUploadable(problem, file=root)
 
 
 def _entries(root: Path) -> str:
@@ -115,7 +121,7 @@ def check_token(name: HubName) -> None:
     from huggingface_hub import get_token
 
     if get_token() is None:
-        raise HubError(f"cannot upload to {name.repo}: {login_advice()}")
+        raise HubError(f"cannot upload to {name.repo}: ", login_advice())
 
 
 def _make_repository(name: HubName, *, private: bool) -> None:
@@ -130,7 +136,8 @@ def _check_arrived(sizes: Mapping[str, int], name: HubName) -> None:
         there = call_hub(lambda: list_files(name), name)
     missing = [path for path, size in sizes.items() if there.get(path) != size]
     if missing:
-        raise HubError(f"{len(missing)} files are not in {name.url}, such as {missing[0]}; run the same command again")
+        problem = f"{len(missing)} files are not in {name.url}, such as {missing[0]}; "
+        raise HubError(problem, Remedy("run the same command again"), file=missing[0])
 
 
 def _tag_version(root: Path, name: HubName) -> None:

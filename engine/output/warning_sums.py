@@ -82,7 +82,7 @@ def public_warnings(found: Sequence[WarningSum], plan: ConversionPlan) -> Iterat
 def remove_roots(text: str, plan: ConversionPlan) -> str:
     """Replace the folders of sources on this machine in a text, beside its settings, by their public names."""
     if isinstance(text, Message):
-        return Message(*(part if isinstance(part, Setting) else remove_roots(part, plan) for part in text.parts))
+        return type(text)(*(part if isinstance(part, Setting) else remove_roots(part, plan) for part in text.parts))
     for binding in plan.job.bindings:
         name = public_name(binding.source.path, binding.revision)
         for folder in sorted({str(binding.root), str(binding.source.path)}, key=len, reverse=True):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from millrace.embodiments import CompiledMap, Message, Robot, Setting, unknown_name
+from millrace.embodiments import CompiledMap, Remedy, Robot, Setting, unknown_name
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.planning.recipe import SourceSpec
 from millrace.engine.sources import SourceDataset, camera_name
@@ -47,8 +47,8 @@ def bind_cameras(
         for target, camera in cameras.items()
         if (wanted is None or target in wanted) and not {target, camera} & set(skipped)
     }
-    listed = f". Robot file '{compiled.target.name}' lists it under `cameras:`; delete it there to do without"
-    _check_bound(source, cameras, advice=listed if as_listed else "")
+    listed = Remedy(f"Robot file '{compiled.target.name}' lists it under `cameras:`; delete it there to do without")
+    _check_bound(source, cameras, advice=listed if as_listed else None)
     return cameras
 
 
@@ -60,15 +60,16 @@ def _renamed(spec: SourceSpec, compiled: CompiledMap) -> dict[str, str]:
     return {target: camera_name(camera) for target, camera in spec.cameras.items()}
 
 
-def _check_bound(source: SourceDataset, cameras: Mapping[str, str], *, advice: str) -> None:
+def _check_bound(source: SourceDataset, cameras: Mapping[str, str], *, advice: Remedy | None) -> None:
     """Check that each target camera can name a folder, and that the source has its source camera."""
     for target, camera in cameras.items():
         if not SAFE_NAME.fullmatch(target):
-            raise DatasetError(f"{source.address}: {target!r} cannot name a camera: it becomes a folder")
+            message = f"{source.address}: {target!r} cannot name a camera: it becomes a folder"
+            raise DatasetError(message, camera=target, got=target)
         try:
             _check_exists(source, camera, target)
         except DatasetError as error:
-            raise DatasetError(Message(error, advice)).about(error.facts) from error
+            raise DatasetError(error, *([". ", advice] if advice else [])) from error
 
 
 def _own_name(source: SourceDataset, robot: Robot, camera: str) -> str:
@@ -91,11 +92,10 @@ def _check_exists(source: SourceDataset, camera: str, target: str) -> None:
     if camera not in source.camera_features:
         problem = unknown_name(camera, f"camera of {source.address}", source.cameras)
         named, skipped = Setting("cameras", {target: "NAME"}), Setting("without_cameras", [target])
-        raise DatasetError(
-            Message(problem, f". Say which one becomes '{target}': ", named, ", or leave it out: ", skipped)
-        ).about(problem.facts, camera=camera)
+        advice = Remedy(f"Say which one becomes '{target}': ", named, ", or leave it out: ", skipped)
+        raise DatasetError(problem, ". ", advice, camera=camera)
     if reason := source.why_ambiguous(camera):
-        raise DatasetError(f"{source.address}: {reason}")
+        raise DatasetError(f"{source.address}: ", reason, camera=camera)
 
 
 def check_skipped_cameras(skipped: Collection[str], sources: Sequence[tuple[SourceDataset, CompiledMap]]) -> None:
@@ -119,7 +119,9 @@ def output_cameras(wanted: Sequence[str] | None, given: Sequence[Mapping[str, st
     known = dict.fromkeys(name for cameras in given for name in cameras)
     for name in wanted or ():
         if name not in known:
-            raise RecipeError(f"no source gives the camera {name!r}; name it under `cameras:` of one, {name}: CAMERA")
+            advice = Remedy(f"name it under `cameras:` of one, {name}: CAMERA")
+            message = f"no source gives the camera {name!r}; "
+            raise RecipeError(message, advice, camera=name, got=name, known=tuple(known))
     return tuple(known if wanted is None else wanted)
 
 
@@ -134,11 +136,18 @@ def check_cameras(spec: SourceSpec, given: Mapping[str, str], cameras: Sequence[
         if camera not in cameras:
             raise unknown_name(camera, "camera of the output", cameras)
         if camera in given:
-            raise RecipeError(f"{spec.path}: {camera!r} is to be black, and to come from {given[camera]!r}: which?")
+            message = f"{spec.path}: {camera!r} is to be black, and to come from {given[camera]!r}: which?"
+            raise RecipeError(message, camera=camera)
     missing = [camera for camera in cameras if camera not in given and camera not in spec.black_cameras]
     if missing:
         raise RecipeError(
-            f"{spec.path} gives no camera {', '.join(map(repr, missing))}, as other sources do. Name one of its own "
-            f"under `cameras:`, or fill it with black frames, `black_cameras: [{', '.join(missing)}]`, or skip it by "
-            "listing the others under `cameras:` of the recipe"
+            f"{spec.path} gives no camera {', '.join(map(repr, missing))}, as other sources do. ",
+            Remedy(
+                "Name one of its own under `cameras:`, or fill it with black frames, "
+                f"`black_cameras: [{', '.join(missing)}]`, or skip it by listing the others under `cameras:` of the "
+                "recipe"
+            ),
+            camera=missing[0],
+            got=tuple(given),
+            expected=tuple(cameras),
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from millrace.embodiments import Remedy
 from millrace.engine.dataset import Origin
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.prepare import PreparedSource
@@ -45,10 +46,9 @@ def split_episodes(
         for part, wanted in zip(parts, (False, True), strict=True):
             part.append(tuple(e for e, flag in zip(source.episodes, is_held, strict=True) if flag is wanted))
         if not parts[0][-1]:
-            few = f"all {len(source.episodes)} episodes of {source.spec.path} would be held out, none trained on"
-            problems.add(
-                (*source.key, "holdout"), RecipeError(f"{few}; list fewer under `holdout:`, or say `holdout: none`")
-            )
+            few = f"all {len(source.episodes)} episodes of {source.spec.path} would be held out, none trained on; "
+            advice = Remedy("list fewer under `holdout:`, or say `holdout: none`")
+            problems.add((*source.key, "holdout"), RecipeError(few, advice))
     return parts
 
 
@@ -74,12 +74,14 @@ def _select_held_out(source: PreparedSource, share: Fraction | None) -> list[Sou
         listed, rejected = resolve_selection(source.dataset, source.spec.holdout, setting="holdout")
         if rejected and not listed:  # beside others, it is a failed episode like any
             raise RecipeError(
-                f"{source.spec.path}: episode {rejected[0].index} cannot be held out, for it cannot be read: "
-                f"{rejected[0].fault.reason}"
+                f"{source.spec.path}: episode {rejected[0].index} cannot be held out, for it cannot be read: ",
+                rejected[0].fault.reason,
+                episode=rejected[0].index,
             )
         for episode in listed:
             if episode.index not in selected:
-                raise RecipeError(f"{source.spec.path}: episode {episode.index} cannot be held out: it is not selected")
+                message = f"{source.spec.path}: episode {episode.index} cannot be held out: it is not selected"
+                raise RecipeError(message, episode=episode.index)
         return listed
     if share is None:
         return []

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import JointMismatch, Match, Robot, Vector, match_joints
+from millrace.embodiments import JointMismatch, Match, Remedy, Robot, Vector, match_joints
 from millrace.engine.errors import DatasetError
 from millrace.engine.sources import Feature, SourceDataset
 
-DRAFT = "`millrace robots new` drafts a robot file for this dataset"
+DRAFT = Remedy("`millrace robots new` drafts a robot file for this dataset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +30,9 @@ class JointColumns:
 class ColumnMisfit(DatasetError):
     """A column is missing, or its joints are others than the robot's; short: that in a few words."""
 
-    def __init__(self, message: str, short: str) -> None:
-        super().__init__(message, short)
+    def __init__(self, *parts: object, short: str = "", **facts: Any) -> None:
+        super().__init__(*parts, **facts)
         self.short = short
-
-    def __str__(self) -> str:
-        return str(self.message)
 
 
 def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointColumns:
@@ -54,10 +52,10 @@ def match_columns(source: SourceDataset, robot: Robot, vector: Vector) -> JointC
         try:
             match = _match(feature, wanted, robot, vector)
         except JointMismatch as error:
-            message = f"{source.address}, column '{column}' against robot '{robot.name}': {error}"
+            where = f"{source.address}, column '{column}' against robot '{robot.name}': "
             slices = robot.column_slices.get(wanted)
             expected = len(joints) if slices is None else slices.width
-            raise ColumnMisfit(message, _misfit(column, feature, expected)) from error
+            raise ColumnMisfit(where, error, short=_misfit(column, feature, expected)) from error
         gather.append(match.gather + sum(widths))
         columns.append(column)
         widths.append(width)
@@ -69,7 +67,9 @@ def _match(feature: Feature, column: str, robot: Robot, vector: Vector) -> Match
     """Match by name; by position if the column has no names, or exactly names that the robot file lists for it."""
     width, stated, joints = feature.num_values, feature.stated_names, robot.layout(vector).columns[column]
     if width == 0:
-        raise JointMismatch("its shape in meta/info.json does not tell how many values it holds; write it there")
+        raise JointMismatch(
+            "its shape in meta/info.json does not tell how many values it holds; ", Remedy("write it there")
+        )
     if not stated and column in robot.column_slices:
         return _match_slices(robot, column, vector, width)
     if stated and stated in robot.column_names.get(column, ()) and width == len(joints):
@@ -77,7 +77,10 @@ def _match(feature: Feature, column: str, robot: Robot, vector: Vector) -> Match
     if feature.unread_names is not None:
         raise JointMismatch(
             f"its names are not understood: {feature.unread_names}. Expected a list of {width} joint names in the "
-            f"order of the values, or their places, {{joint: 0, ...}}. Correct them in meta/info.json; {DRAFT}"
+            "order of the values, or their places, {joint: 0, ...}. ",
+            Remedy("Correct them in meta/info.json; ", DRAFT),
+            got=feature.unread_names,
+            expected=f"{width} joint names",
         )
     return match_joints(feature.names, joints, width=width, aliases=robot.aliases, by_position=robot.by_position)
 
@@ -86,7 +89,8 @@ def _match_slices(robot: Robot, column: str, vector: Vector, width: int) -> Matc
     """Where the robot file says that the groups lie."""
     slices = robot.column_slices[column]
     if width != slices.width:
-        raise JointMismatch(f"it names nothing and is {width} wide, expected {slices.width}; {DRAFT}")
+        message = f"it names nothing and is {width} wide, expected {slices.width}; "
+        raise JointMismatch(message, DRAFT, got=width, expected=slices.width)
     groups = robot.state if vector == "state" else robot.action
     return Match(slices.gather(groups[column]), "position")
 
@@ -100,8 +104,11 @@ def _find(source: SourceDataset, robot: Robot, wanted: str, vector: Vector) -> s
     # A camera of that name is no column of joints, and is not listed as one.
     raise ColumnMisfit(
         f"{source.address} has no column '{wanted}' of joints, which robot '{robot.name}' reads its {vector} from."
-        f"{near} Known: {', '.join(known) or 'none'}. A robot file can name others under `column_aliases:`; {DRAFT}",
-        f"no column '{wanted}' of joints",
+        f"{near} Known: {', '.join(known) or 'none'}. ",
+        Remedy("A robot file can name others under `column_aliases:`; ", DRAFT),
+        short=f"no column '{wanted}' of joints",
+        expected=wanted,
+        known=tuple(known),
     )
 
 

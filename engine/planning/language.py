@@ -38,7 +38,7 @@ def read_instructions(
             episode.fetch(())
             texts = dict.fromkeys(row_instructions(reader.read(episode, [column])[1], column))
         except MillraceError as error:
-            faults = (*episode.faults, SourceFault(fault_code(error), error.message))
+            faults = (*episode.faults, SourceFault(fault_code(error), error.message, facts=error.facts))
             found.append(replace(episode, tasks=("unknown",), faults=faults))
             continue
         for text in texts:
@@ -56,5 +56,6 @@ def row_instructions(table: pa.Table, column: str) -> list[str]:
     texts: list[str] = table.column(column).to_pylist()
     for row, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
-            raise RowsError(f"column '{column}' holds no instruction in row {row}, but {text!r}", FaultCode.TASK)
+            message = f"column '{column}' holds no instruction in row {row}, but {text!r}"
+            raise RowsError(message, code=FaultCode.TASK, got=text, expected="a text")
     return texts

@@ -66,7 +66,8 @@ class RecipeMaps:
             found = identity_map(self.target)
         compiled = compile_map(found.with_rules(spec.rules) if spec.rules else found)
         if self.target is not None and compiled.target != self.target:
-            raise RecipeError(f"map '{spec.map}' leads to '{compiled.target.name}', not to '{self.robot}'")
+            message = f"map '{spec.map}' leads to '{compiled.target.name}', not to '{self.robot}'"
+            raise RecipeError(message, got=compiled.target.name, expected=self.robot)
         return compiled
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from millrace.embodiments import CompiledMap, Key, Message, MillraceError, Setting
+from millrace.embodiments import CompiledMap, Key, MillraceError, Remedy, Setting
 from millrace.engine.dataset import EpisodeFailure
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.binding import Binding, dropped_features
@@ -127,7 +127,9 @@ def _target_fps(recipe: Recipe, sources: Sequence[PreparedSource]) -> Fraction |
     rates = {source.fps for source in sources}
     if len(rates) > 1:
         listed = ", ".join(f"{source.spec.path}: {source.fps}" for source in sources)
-        raise RecipeError(Message(Setting("fps", SOURCE_RATE), f" needs sources of one rate, got {listed}"))
+        raise RecipeError(
+            Setting("fps", SOURCE_RATE), f" needs sources of one rate, got {listed}", got=sorted(map(str, rates))
+        )
     return next(iter(rates), None)
 
 
@@ -135,7 +137,8 @@ def _check_target(first: PreparedSource, other: PreparedSource) -> None:
     """All sources of one output lead to its robot."""
     if other.map.target != first.map.target:
         robots = f"'{first.map.target.name}' and '{other.map.target.name}'"
-        raise RecipeError(f"the maps of {first.spec.path} and {other.spec.path} lead to {robots}")
+        message = f"the maps of {first.spec.path} and {other.spec.path} lead to {robots}"
+        raise RecipeError(message, got=other.map.target.name, expected=first.map.target.name)
 
 
 def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendChoice) -> ConversionPlan:
@@ -189,6 +192,7 @@ def _rejected(sources: Sequence[PreparedSource]) -> Iterable[EpisodeFailure]:
                 camera=bad.fault.camera,
                 code=bad.fault.code,
                 reason=bad.fault.reason,
+                facts=bad.fault.facts,
             )
 
 
@@ -235,10 +239,9 @@ def check_horizon(plan: ConversionPlan) -> None:
     if longest < plan.horizon:
         which = "longest held-out episode" if plan.split == "held out" else "longest episode"
         raise RecipeError(
-            Message(
-                f"an action chunk has {plan.horizon} steps, but the {which} {longest} frames: "
-                "GR00T could not draw a sample. Choose ",
-                Setting("horizon", longest),
-                " or less",
-            )
-        ).about(got=plan.horizon, expected=longest)
+            f"an action chunk has {plan.horizon} steps, but the {which} {longest} frames: "
+            "GR00T could not draw a sample. ",
+            Remedy("Choose ", Setting("horizon", longest), " or less"),
+            got=plan.horizon,
+            expected=longest,
+        )

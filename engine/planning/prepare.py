@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from millrace.embodiments import CompiledMap, Key, Message, MillraceError, Robot, RuleError, Setting, is_path
+from millrace.embodiments import CompiledMap, Key, MillraceError, Remedy, Robot, RuleError, Setting, is_path
 from millrace.engine.dataset import Origin
 from millrace.engine.errors import DatasetError
 from millrace.engine.planning.cameras import bind_cameras, check_named_cameras
@@ -152,13 +152,12 @@ def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisod
         first = rejected[0]
         which = "selected episodes" if spec.episodes is not None else "episodes"
         raise DatasetError(
-            Message(
-                f"none of the {len(rejected)} {which} of {spec.path} can be read; episode {first.index}: ",
-                first.fault.reason,
-                ". Fix the dataset's metadata, or select others with ",
-                Setting("episodes"),
-            )
-        ).about(episode=first.index)
+            f"none of the {len(rejected)} {which} of {spec.path} can be read; episode {first.index}: ",
+            first.fault.reason,
+            ". ",
+            Remedy("Fix the dataset's metadata, or select others with ", Setting("episodes")),
+            episode=first.index,
+        )
     return episodes, rejected
 
 
@@ -188,9 +187,8 @@ def _count_frames(
             problem = (
                 f"episode {episode.index} of {spec.path} has {episode.num_frames} frames, none left at {target_fps}"
             )
-            raise DatasetError(Message(problem, " Hz; leave it out with ", Setting("episodes"))).about(
-                episode=episode.index
-            )
+            advice = Remedy("leave it out with ", Setting("episodes"))
+            raise DatasetError(problem, " Hz; ", advice, episode=episode.index, got=episode.num_frames)
     return counts
 
 
@@ -228,4 +226,12 @@ def _match(dataset: SourceDataset, compiled: CompiledMap, spec: SourceSpec) -> t
         )
         maps = (f"Maps from there: {', '.join(guess.maps)}",) if guess.maps else ("Take ", Setting("robot", guess.name))
         problem = f"{dataset.address}: {which}, which does not fit: {misfit.short}. The dataset is of '{guess.name}': "
-        raise ColumnMisfit(Message(problem, f"{guess.reason}. ", *maps), misfit.short) from misfit
+        raise ColumnMisfit(
+            problem,
+            f"{guess.reason}. ",
+            Remedy(*maps),
+            short=misfit.short,
+            got=guess.name,
+            expected=compiled.source.name,
+            known=guess.maps,
+        ) from misfit

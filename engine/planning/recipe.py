@@ -19,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from millrace.embodiments import Key, Message, Rule, Setting, YamlFile, unknown_name
+from millrace.embodiments import Key, MillraceError, Remedy, Rule, Setting, YamlFile, unknown_name
 from millrace.embodiments.errors import WrongField
+from millrace.embodiments.yaml_file import BOUND
 from millrace.engine.errors import RecipeError
 from millrace.engine.fps import parse_fps
 from millrace.engine.planning.resample import Resampler
@@ -60,7 +61,8 @@ def _check_selection(value: object) -> object:
 
 def _check_held_out(value: object) -> object:
     if str(value) == "0":
-        raise ValueError("0 is ambiguous: give no holdout to hold out nothing, or 0:1 to hold out episode 0 alone")
+        advice = Remedy("give no holdout to hold out nothing, or 0:1 to hold out episode 0 alone")
+        raise WrongField((), "0 is ambiguous: ", advice)
     return value if value == NONE else _check_selection(value)
 
 
@@ -253,16 +255,13 @@ def check_recipe(values: dict[str, Any], places: Places = Places()) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         first, *others = (problem for _, problem in field_problems(error))
-        raise RecipeError(Message(first, *(part for other in others for part in ("; ", other)))).about(
-            first.facts
-        ) from None
+        raise RecipeError(first, *(part for other in others for part in ("; ", other))) from None
     recipe._places = places
     return recipe
 
 
 def _no_field(name: str, kind: str, known: Iterable[str]) -> RecipeError:
-    error = unknown_name(name, kind, known)
-    return RecipeError(error.message).about(error.facts)
+    return RecipeError(unknown_name(name, kind, known))
 
 
 def field_problems(error: ValidationError) -> list[tuple[Key, RecipeError]]:
@@ -283,11 +282,13 @@ def _problem(problem: dict[str, Any]) -> tuple[Key, RecipeError]:
         "tuple_type": "must be a list",
     }
     told = str(problem["msg"]).removeprefix("Value error, ")
-    got = "" if cause is not None else f", got {problem.get('input')!r}"
-    message = messages.get(problem["type"], told + got)
+    ending = "" if cause is not None else f", got {problem.get('input')!r}"
+    said = cause if isinstance(cause, MillraceError) else messages.get(problem["type"], told + ending)
     # Flags do not say which source, and files cite the line.
     own = key[2:] if len(key) > 1 else key
     name, *rest = [str(part) for part in own if not str(part).startswith("<")] or [""]  # members of unions
     field = Setting(f"source_{name}" if is_source and name == "fps" else name)
-    error = RecipeError(Message(field, "".join(f".{part}" for part in rest), f": {message}") if name else message)
-    return key, error.about(got=problem.get("input"))
+    where = (field, *(f".{part}" for part in rest), ": ") if name else ()
+    error = RecipeError(*where, said)
+    got = None if problem["type"] == "missing" else problem.get("input")
+    return key, error.about(got=got, expected=told.removeprefix(BOUND) if told.startswith(BOUND) else None)

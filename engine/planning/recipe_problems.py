@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar
 
 from millrace.embodiments import Key, MillraceError, YamlFile
-from millrace.embodiments.messages import Setting, quote_words, render
+from millrace.embodiments.messages import FileSetting, Setting, quote_words, write_settings
 from millrace.engine.errors import RecipeError, RecipeProblems
-from millrace.engine.planning.recipe import Recipe
+from millrace.engine.planning.recipe import Recipe, SourceSpec
 
 # Keys of a source or of a pipeline that Python calls otherwise.
 KEYS = {"source_fps": "fps", "num": "workers"}
+# What a recipe's file may set; settings of a run, such as overwrite, are flags.
+FIELDS = {*Recipe.model_fields, *SourceSpec.model_fields, *KEYS} - {"num", "device"}
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -53,23 +55,40 @@ class Problems:
             raise cite_problems(self.found, places.file)
         if len(self.found) == 1:
             raise errors[0]
-        raise RecipeProblems(errors, max(error.exit_code for error in errors))
+        raise RecipeProblems(errors, exit_code=max(error.exit_code for error in errors))
 
 
 def cite_problems(found: Iterable[tuple[Key, MillraceError]], file: YamlFile) -> RecipeProblems:
     """One error for all that is wrong with a recipe's file, in the order of its lines, with settings as keys."""
-    texts = ((file.line(key), render(error.message, write_key), error) for key, error in found)
-    cited = {(line, text): error for line, text, error in texts}
+    problems = [(file.line(key), write_keys(error.message, file, key), error) for key, error in found]
+    cited = {(line, str(text)): (text, error) for line, text, error in problems}
     return RecipeProblems(
-        RecipeError(f"{file.path}:{line}: {text}").about(error.facts, file=file.path, line=line)
-        for (line, text), error in sorted(cited.items(), key=lambda item: item[0])
+        RecipeError(f"{file.path}:{line}: ", text, file=file.path, line=line).about(error.facts)
+        for (line, _), (text, error) in sorted(cited.items(), key=lambda item: item[0])
     )
 
 
-def write_key(setting: Setting) -> str:
+def write_keys(text: str, file: YamlFile, key: Key = ()) -> str:
+    """A text with settings as keys of a file; key: of the part of the file that they are of, or a key of that part."""
+    return write_settings(text, lambda setting: _write_key(setting, file, key))
+
+
+def write_recipe_keys(text: str, recipe: Recipe, source: int | None = None) -> str:
+    """A text with the recipe's settings as keys of its file, where it has one; source: the number of the source."""
+    file, key = recipe.places.file, () if source is None else ("sources", source)
+    if file is None:
+        return text
+    return write_settings(text, lambda setting: _write_key(setting, file, key) if setting.name in FIELDS else setting)
+
+
+def _write_key(setting: Setting, file: YamlFile, key: Key) -> FileSetting:
     """A setting as a recipe's file writes it: fps: 20, cameras: {top: NAME}."""
     name = KEYS.get(setting.name, setting.name)
-    return name if setting.value is None else f"{name}: {_value(setting.value)}"
+    written = name if setting.value is None else f"{name}: {_value(setting.value)}"
+    parents = (key[:size] for size in range(len(key), -1, -1))
+    line = next((file.lines[own] for parent in parents if (own := (*parent, name)) in file.lines), None)
+    place = "" if line is None else f"{file.path}:{line}"
+    return FileSetting(setting.name, setting.value, setting.call, written, place)
 
 
 def _value(value: object) -> str:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from millrace.embodiments import Remedy
 from millrace.engine.errors import DatasetError, HubError
 from millrace.engine.planning.recipe import Places, Recipe, SourceSpec
 from millrace.engine.sources import SourceDataset, open_source
@@ -25,7 +26,7 @@ def open_recipe_source(recipe: Recipe, number: int) -> SourceDataset:
     except (DatasetError, HubError) as error:
         if written is None or os.path.isdir(spec.path):
             raise
-        raise type(error)(f"{error}. {_explain_folder(recipe.places)}") from error
+        raise type(error)(error, f". {_explain_folder(recipe.places)}") from error
     max_trim = trim_limit(recipe, spec)
     return check_places(dataset, spec.fps, max_trim=max_trim) if spec.fps is not None or max_trim else dataset
 
@@ -49,8 +50,9 @@ def _check_folder(written: str, spec: SourceSpec, places: Places) -> None:
         assert places.file is not None, "it was written there"
         there = os.path.relpath(written, places.file.path.parent)
         raise DatasetError(
-            f"{written} is a folder of the working folder only. {_explain_folder(places)}: "
-            f"write {there}, or for the Hub {HUB}{written}"
+            f"{written} is a folder of the working folder only. {_explain_folder(places)}: ",
+            Remedy(f"write {there}, or for the Hub {HUB}{written}"),
+            got=written,
         )
 
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Remedy, Setting
 from millrace.embodiments.robot import ActionKind
 from millrace.engine.errors import CannotUpsample, RecipeError
 from millrace.engine.fps import format_fps
@@ -30,13 +30,13 @@ def frame_indices(
     """
     if target_fps > source_fps:
         rates = f"{format_fps(target_fps)} Hz from {format_fps(source_fps)} Hz"
-        choice = (Setting("fps"), " at or below the source's rate, or ", Setting("fps", "source"))
-        raise CannotUpsample(Message(f"cannot make {rates}: frames would be shown twice. Choose ", *choice)).about(
-            got=target_fps, expected=source_fps
-        )
+        choice = Remedy("Choose ", Setting("fps"), " at or below the source's rate, or ", Setting("fps", "source"))
+        problem = f"cannot make {rates}: frames would be shown twice. "
+        raise CannotUpsample(problem, choice, got=target_fps, expected=source_fps)
     rules = {"nearest": nearest_indices, "linspace": linspace_indices}
     if resampler not in rules:
-        raise RecipeError(f"'{resampler}' is not a resampler. Known: {', '.join(RESAMPLERS)}")
+        message = f"'{resampler}' is not a resampler. Known: {', '.join(RESAMPLERS)}"
+        raise RecipeError(message, got=resampler, known=RESAMPLERS)
     return rules[resampler](num_frames, source_fps=source_fps, target_fps=target_fps)
 
 

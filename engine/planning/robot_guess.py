@@ -9,6 +9,7 @@ from millrace.embodiments import (
     VECTORS,
     EmbodimentMap,
     Message,
+    Remedy,
     Robot,
     Setting,
     load_map,
@@ -27,6 +28,7 @@ MAX_LISTED = 4
 MAX_NEAR = 2
 
 Confidence = Literal["certain", "likely", "weak", "none"]
+NAME_A_MAP = Remedy("name a map, ", Setting("map", "NAME"))
 
 
 @dataclass(frozen=True)
@@ -141,26 +143,24 @@ def guess_map(dataset: SourceDataset, robot: str | None = None, source: str | No
     guess = guess_robot(dataset, source)
     if guess.name is None:
         steps = " and then ".join(f"`{command}`" for command in guess.commands)
-        remedy = f", so that no map leads from it. Draft a robot file: {steps}" if steps else ""
-        raise RecipeError(f"{dataset.address}: {guess.reason}{remedy}")
+        advice = (", so that no map leads from it. ", Remedy(f"Draft a robot file: {steps}")) if steps else ()
+        raise RecipeError(f"{dataset.address}: {guess.reason}", *advice)
     if guess.confidence != "certain":
         choice = ", ".join(guess.maps) or Message("none; take ", Setting("robot", guess.name))
         uncertain = f", for its robot is not certain ({guess.reason}). Maps from '{guess.name}': "
-        raise RecipeError(Message(f"{dataset.address}: name a map, ", Setting("map", "NAME"), uncertain, choice))
+        raise RecipeError(f"{dataset.address}: ", NAME_A_MAP, uncertain, choice, got=guess.name, known=guess.maps)
     _, maps = load_shipped()
     found = [known.name for known in maps if known.name in guess.maps and target in (None, known.target)]
     if not found and not guess.maps:
         problem = f"{dataset.address}: no map leads from '{guess.name}', its robot ({guess.reason}): "
-        raise RecipeError(Message(problem, Setting("robot", guess.name), " keeps its joints"))
+        raise RecipeError(problem, Remedy(Setting("robot", guess.name), " keeps its joints"), got=guess.name)
     there = "" if target is None else f" to '{target.name}'"
     if len(found) == 1:
         return MapGuess(found.pop(), f"{guess.reason}; no other map leads from '{guess.name}'{there}")
     problem = f"several maps lead from '{guess.name}'{there}" if found else f"no map leads from '{guess.name}'{there}"
     known = found or guess.maps
     problem = f", for {problem}: {', '.join(known) or 'none'}"
-    raise RecipeError(Message(f"{dataset.address}: name a map, ", Setting("map", "NAME"), problem)).about(
-        known=tuple(known)
-    )
+    raise RecipeError(f"{dataset.address}: ", NAME_A_MAP, problem, got=guess.name, known=tuple(known))
 
 
 @cache

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from millrace.embodiments import Message, Setting, unknown_name
+from millrace.embodiments import Message, Remedy, Setting, unknown_name
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.recipe import SourceSpec
 from millrace.engine.sources import SourceDataset, SourceEpisode
 from millrace.engine.text import join_names
 from millrace.engine.validate.info import is_placeholder
 
-ADVICE = Message("; say what the robot does there: ", Setting("task", "Pick up the cube."))
+ADVICE = Remedy("say what the robot does there: ", Setting("task", "Pick up the cube."))
 
 
 def rewrite_task(text: str, spec: SourceSpec) -> str:
@@ -39,9 +39,9 @@ def episode_tasks(source: SourceDataset, episode: SourceEpisode, spec: SourceSpe
     if len(several) > 1 and not by_rows:
         problem = f"lists {len(several)} tasks for episode {episode.index}, {join_names(several)}, "
         unclear = f"{source.address} {problem}and no column task_index says which row has which"
-        raise RecipeError(Message(unclear, ADVICE)).about(episode=episode.index)
+        raise RecipeError(unclear, "; ", ADVICE, episode=episode.index, got=several)
     unnamed = f"{source.address} names no task for episode {episode.index}"
-    raise RecipeError(Message(unnamed, ADVICE)).about(episode=episode.index)
+    raise RecipeError(unnamed, "; ", ADVICE, episode=episode.index)
 
 
 def tasks_by_list(
@@ -103,8 +103,8 @@ def check_tasks(source: SourceDataset, episodes: Sequence[SourceEpisode], spec: 
     if isinstance(spec.task, str) and not spec.task_all and episodes and not needs_task(source, episodes, spec):
         example = _instructions(_listed_texts(source, episodes[0]))[0]
         problem = f"every episode of {source.address} has a task already, such as {example!r}, and task {spec.task!r} "
-        advice = "would only fill in what is missing. Leave it out, or replace all of them by it: "
-        raise RecipeError(Message(problem, advice, Setting("task_all", True)))
+        advice = Remedy("Leave it out, or replace all of them by it: ", Setting("task_all", True))
+        raise RecipeError(problem, "would only fill in what is missing. ", advice, got=spec.task)
 
 
 def needs_task(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: SourceSpec | None = None) -> bool:

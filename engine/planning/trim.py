@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from millrace.embodiments import Message, MillraceError, Setting
+from millrace.embodiments import MillraceError, Remedy, Setting
 from millrace.engine.errors import RecipeError
 from millrace.engine.sources import Camera, SourceEpisode
 from millrace.engine.sources.parquet import count_rows
@@ -34,9 +34,9 @@ def trim_episodes(
         return tuple(episodes)
     if any(episode.repository is not None for episode in episodes):
         raise RecipeError(
-            Message(
-                Setting("trim_mismatch"), " looks into every video: download the dataset first, and name its folder"
-            )
+            Setting("trim_mismatch"),
+            " looks into every video: ",
+            Remedy("download the dataset first, and name its folder"),
         )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return tuple(pool.map(partial(_trim, cameras=frozenset(cameras), max_trim=max_trim), episodes))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from millrace.embodiments import VECTORS, Vector
+from millrace.embodiments import VECTORS, Remedy, Vector
 from millrace.embodiments.robot import COMMON_ALIASES
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CAMERA_PREFIX
@@ -62,8 +62,13 @@ def find_vectors(dataset: SourceDataset) -> dict[Vector, tuple[PartColumn, ...]]
             )
             known = printable(join_names(list(numbers), 20)) or "none"
             raise DatasetError(
-                f"{dataset.address} has {missing}, in which a robot's {vector} is looked for. Known: {known}. "
-                f"Write a robot file by hand that names the columns under `{vector}:`, or rename them in meta/info.json"
+                f"{dataset.address} has {missing}, in which a robot's {vector} is looked for. Known: {known}. ",
+                Remedy(
+                    f"Write a robot file by hand that names the columns under `{vector}:`, or rename them in "
+                    "meta/info.json"
+                ),
+                expected=WHOLE[vector],
+                known=tuple(numbers),
             )
     return found
 

@@ -47,6 +47,10 @@ __all__ = [
 ]
 
 
+EXPECTED = (
+    "meta/info.json with meta/episodes/ (v3.0) or meta/episodes.jsonl (v2), "
+    "or data/*.parquet with meta_data/info.json or meta/info.json (v1), or frames.yaml (frames beside rows)"
+)
 LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1), (frame_folder, frame_folder.open_frame_folder))
 
 
@@ -79,11 +83,11 @@ def _open(path: str | Path, *, follow_links: bool) -> SourceDataset:
         hub_id = require_hub_id(path)
     except PermissionError as error:  # pathlib raises it where it only asks for a file
         closed = Path(error.filename or root)
-        raise DatasetError(f"{closed} {why_unreadable(closed, error)}") from error
+        raise DatasetError(f"{closed} ", why_unreadable(closed, error), dataset=str(path), file=closed) from error
     try:
         return _open_on_hub(hub_id)
     except HubError as error:
-        raise HubError(f"no dataset at {hub_id}: there is no such folder, and {error}") from error
+        raise HubError(f"no dataset at {hub_id}: there is no such folder, and ", error) from error
 
 
 def _open_on_hub(hub_id: HubId) -> SourceDataset:
@@ -97,9 +101,10 @@ def _open_folder(root: Path, files: SourceFiles) -> SourceDataset:
     for layout, open_layout in LAYOUTS:
         if layout.fits(root):
             return open_layout(root, files)
-    found = ", ".join(sorted(entry.name for entry in root.iterdir())) or "nothing"
+    found = sorted(entry.name for entry in root.iterdir())
     raise UnknownLayout(
-        f"{root} is no LeRobot dataset of a known layout: found {found}. "
-        "Expected meta/info.json with meta/episodes/ (v3.0) or meta/episodes.jsonl (v2), "
-        "or data/*.parquet with meta_data/info.json or meta/info.json (v1), or frames.yaml (frames beside rows)"
+        f"{root} is no LeRobot dataset of a known layout: found {', '.join(found) or 'nothing'}. Expected {EXPECTED}",
+        file=root,
+        got=found,
+        expected=EXPECTED,
     )

@@ -5,6 +5,8 @@ import os
 import shlex
 from pathlib import Path
 
+from millrace.embodiments import Message, Remedy
+
 UNREADABLE = "cannot be read"
 REFUSED = (errno.EACCES, errno.EPERM)
 # With the user that a process works as, where the system can tell.
@@ -13,19 +15,19 @@ EFFECTIVE = os.access in os.supports_effective_ids
 
 def why_unreadable(path: Path, error: OSError) -> str:
     """What to say after a path: "cannot be read (Permission denied; run `chmod u+rX data/meta`)"."""
-    advice = ""
+    reason = f"{UNREADABLE} ({system_reason(error)}"
     if error.errno in REFUSED and (closed := _closed(path)) is not None:
-        advice = f"; {_change(closed, 'rX')}"
-    return f"{UNREADABLE} ({system_reason(error)}{advice})"
+        return Message(reason, "; ", Remedy(_change(closed, "rX")), ")")
+    return f"{reason})"
 
 
 def why_unwritable(path: Path, error: OSError) -> str:
     """What to say after a path to write: "cannot be written (Permission denied); name another place, or run ..."."""
     there = next(parent for parent in (path.absolute(), *path.absolute().parents) if os.path.lexists(parent))
-    advice = "; name another place"
+    advice = "name another place"
     if error.errno in REFUSED and not _may(there, os.W_OK | os.X_OK if there.is_dir() else os.W_OK):
         advice += f", or {_change(there, 'rwX')}"
-    return f"cannot be written ({system_reason(error)}){advice}"
+    return Message(f"cannot be written ({system_reason(error)}); ", Remedy(advice))
 
 
 def system_reason(error: OSError) -> str:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from millrace.embodiments import Remedy
 from millrace.engine.sources.damage import TooLarge
 from millrace.engine.sources.footer import BYTE_ARRAY, Chunk, Footer, Leaf, read_footer
 from millrace.engine.sources.pages import DELTAS, check_pages, decoded_bytes, read_pages
@@ -121,7 +122,12 @@ class CheckedParquet:
         num_values = sum(chunk.num_values for chunk in self._chunks(self.all_groups, columns))
         if num_values > MAX_LISTED_VALUES:
             limit = f"at most {MAX_LISTED_VALUES} are read from one file of metadata"
-            raise TooLarge(f"it lists {num_values} values, {limit}: split the dataset")
+            raise TooLarge(
+                f"it lists {num_values} values, {limit}: ",
+                Remedy("split the dataset"),
+                got=num_values,
+                expected=MAX_LISTED_VALUES,
+            )
         table = self._read_encoded(self.all_groups, columns)
         return {
             name: list(_shared(value for chunk in column.chunks for value in _values(chunk)))
@@ -225,7 +231,8 @@ def check_size(columns: Sequence[str], num_bytes: int, *, num_stored: int = 0) -
     named = ", ".join(map(repr, columns))
     is_packed = num_bytes <= MAX_LARGE_BYTES and num_stored
     remedy = f"write the file again with {REWRITE}" if is_packed else "split what it holds into several files"
-    raise TooLarge(f"{named} take {num_bytes} bytes in memory, at most {limit} are read at a time: {remedy}")
+    problem = f"{named} take {num_bytes} bytes in memory, at most {limit} are read at a time: "
+    raise TooLarge(problem, Remedy(remedy), got=num_bytes, expected=limit)
 
 
 def _text_bytes(array: pa.Array) -> int:

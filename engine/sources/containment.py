@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Message, Remedy, Setting
 from millrace.engine.errors import DatasetError, FaultCode, system_errno
 from millrace.engine.sources.access import UNREADABLE, why_unreadable
 
@@ -92,7 +92,8 @@ def why_refused(path: Path, root: Path) -> Refusal | None:
         return _refused_by_system(path, error)
     if is_own:
         return why_foreign(path, ANYWHERE)
-    return replace(refusal, reason=Message(str(refusal), "; if you trust its links: ", Setting("follow_links", True)))
+    advice = Remedy("if you trust its links: ", Setting("follow_links", True))
+    return replace(refusal, reason=Message(str(refusal), "; ", advice))
 
 
 def _is_users_own(path: Path, root: Path) -> bool:
@@ -122,7 +123,7 @@ def check_own_path(path: Path, root: Path) -> Path:
         DatasetError: it leads out of the dataset and its links are not followed, or it is no file.
     """
     if refusal := why_refused(path, root):
-        raise DatasetError(Message(f"{path} ", refusal.reason)).about(file=path)
+        raise DatasetError(f"{path} ", refusal.reason, file=path)
     return path
 
 

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from millrace.embodiments import Message, MillraceError
 from millrace.engine.errors import OF_SYSTEM, FaultCode, system_errno
 from millrace.engine.sources.access import why_unreadable
-from millrace.engine.sources.lfs import ADVICE, is_lfs_pointer
+from millrace.engine.sources.lfs import REASON, is_lfs_pointer
 
 PARQUET = b"PAR1"  # begins and ends a parquet file
 # Real mp4 files have a handful of boxes; a hostile one could have a billion.
@@ -19,7 +20,7 @@ BLOCK_BYTES = 1 << 20
 MAX_BYTES = 4 << 30
 
 
-class TooLarge(ValueError):
+class TooLarge(MillraceError, ValueError):
     """A read takes more memory than it may, though the file may be sound. Says the limit and what to do."""
 
 
@@ -32,14 +33,14 @@ def diagnose_file(path: Path, error: BaseException, *, certain: Container[int] =
         certain: Error numbers that the library only passes on from the system, and never uses for damage.
     """
     if isinstance(error, TooLarge):
-        return FaultCode.TOO_LARGE, f"is too large: {error}"
+        return FaultCode.TOO_LARGE, Message("is too large: ", error)
     number = system_errno(error)
     if number is not None:
         refused = error if number in certain else find_unreadable([path])
         if isinstance(refused, OSError):
             return FaultCode.UNREADABLE, why_unreadable(path, refused)
     if is_lfs_pointer(path):
-        return FaultCode.MISSING, ADVICE
+        return FaultCode.MISSING, REASON
     reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
     return classify_damage(path), f"is truncated or corrupt ({reason})"
 

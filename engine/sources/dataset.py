@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import prod
 from pathlib import Path
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Message, Remedy, Setting
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CAMERA_PREFIX
 from millrace.engine.sources.episode import BadEpisode, SourceEpisode
@@ -39,7 +39,8 @@ class Feature:
 
     def __post_init__(self) -> None:
         if not all(0 <= size <= MAX_SIZE for size in self.shape):
-            raise DatasetError(f"a feature has the shape {list(self.shape)}, expected sizes of 0 to {MAX_SIZE}")
+            message = f"a feature has the shape {list(self.shape)}, expected sizes of 0 to {MAX_SIZE}"
+            raise DatasetError(message, got=list(self.shape), expected=f"sizes of 0 to {MAX_SIZE}")
 
     @property
     def is_camera(self) -> bool:
@@ -112,8 +113,10 @@ class SourceDataset:
             return None
         return Message(
             f"the features {' and '.join(map(repr, keys))} are both camera {camera!r}, and their videos cannot be "
-            "told apart. Rename one in meta/info.json and videos/, or leave both out: ",
-            Setting("without_cameras", [camera]),
+            "told apart. ",
+            Remedy(
+                "Rename one in meta/info.json and videos/, or leave both out: ", Setting("without_cameras", [camera])
+            ),
         )
 
 

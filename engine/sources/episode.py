@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from millrace.embodiments import Facts
 from millrace.engine.errors import DatasetError, FaultCode
 from millrace.engine.sources.parquet_rows import ParquetRows
 
@@ -153,11 +154,12 @@ class Repository(Protocol):
 
 @dataclass(frozen=True)
 class SourceFault:
-    """A fault of an episode that metadata alone shows; camera None: it concerns all of it."""
+    """A fault of an episode that metadata alone shows; camera None: it concerns all of it. facts: see `Facts`."""
 
     code: FaultCode
     reason: str
     camera: str | None = None
+    facts: Facts = field(default=Facts(), compare=False, repr=False)  # an episode's digest holds the others
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,8 @@ class SourceEpisode:
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= MAX_FRAMES:
-            raise DatasetError(f"episode {self.index}: {self.num_frames} frames, expected 1 to {MAX_FRAMES}")
+            message = f"episode {self.index}: {self.num_frames} frames, expected 1 to {MAX_FRAMES}"
+            raise DatasetError(message, episode=self.index, got=self.num_frames, expected=f"1 to {MAX_FRAMES}")
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from millrace.embodiments import MillraceError
 from millrace.embodiments.yaml_file import FileModel, Name, YamlFile, parse_yaml, read_yaml
 from millrace.engine.errors import DatasetError, FaultCode, FrameCountMismatch, RowsError, VideoError
 from millrace.engine.fps import parse_fps
@@ -130,12 +131,13 @@ class ImageFolder:
         """
         for path in self.paths:  # those between the wanted ones, too: nothing else would tell that frames were lost
             if not os.path.lexists(path):
-                raise VideoError(f"{path} is missing", FaultCode.MISSING)
+                raise VideoError(f"{path} is missing", code=FaultCode.MISSING, file=path)
         for path in map(self._image, indices.tolist()):
             yield StoredImage(read_image(path, self.root, str(path)), str(path))
         following = self._image(self.num_frames + self.max_spare)
         if os.path.lexists(following):
-            raise FrameCountMismatch(f"{self.num_frames} rows, but there is an image {following}")
+            message = f"{self.num_frames} rows, but there is an image {following}"
+            raise FrameCountMismatch(message, file=following, expected=self.num_frames)
 
     def _image(self, index: int) -> Path:
         return self.path / self.template.format(camera=self.camera, frame=self.first_frame + index)
@@ -162,7 +164,7 @@ def open_frame_folder(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         try:
             episodes.append(_episode(settings, index, folder, bounds, tasks[number]))
         except RowsError as error:
-            bad.append(BadEpisode(index, SourceFault(error.code, str(error))))
+            bad.append(BadEpisode(index, SourceFault(error.code, error.message, facts=error.facts)))
     return SourceDataset(
         root=root,
         layout="frames beside rows",
@@ -185,7 +187,7 @@ def _episode_folders(root: Path) -> Iterator[tuple[int, Path]]:
     for path in sorted(root.iterdir()):
         if (found := EPISODE.fullmatch(path.name)) and path.is_dir():
             if (index := int(found[1])) in seen:
-                raise DatasetError(f"{seen[index]} and {path} are both episode {index}")
+                raise DatasetError(f"{seen[index]} and {path} are both episode {index}", episode=index, file=path)
             seen[index] = path
             yield index, path
 
@@ -196,7 +198,8 @@ def _tasks(settings: FrameSettings, file: YamlFile, num_episodes: int) -> list[t
     if isinstance(texts, str):
         return [(texts,)] * num_episodes
     if texts and len(texts) != num_episodes:
-        raise file.error_at(("tasks",), f"{len(texts)} tasks for {num_episodes} episodes, expected one for each or one")
+        problem = f"{len(texts)} tasks for {num_episodes} episodes, expected one for each or one"
+        raise file.error_at(("tasks",), MillraceError(problem, got=len(texts), expected=num_episodes))
     return [(text,) for text in texts] or [()] * num_episodes
 
 
@@ -205,7 +208,7 @@ def _episode(settings: FrameSettings, index: int, folder: Path, bounds: Path, ta
     rows = RowRange(path, root=bounds, open=settings.rows)
     num_frames = RowReader().count_rows(rows)
     if reason := why_no_length(num_frames):
-        raise RowsError(f"{path}: {reason}", FaultCode.ROW_COUNT)
+        raise RowsError(f"{path}: {reason}", code=FaultCode.ROW_COUNT, file=path, got=num_frames)
     place = settings.image_path, settings.first_frame
     clips = {camera: ImageFolder(folder, place[0], camera, place[1], num_frames, bounds) for camera in settings.cameras}
     return SourceEpisode(index, num_frames, (rows,), clips, tasks)

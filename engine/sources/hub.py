@@ -171,8 +171,14 @@ def open_repo(hub_id: HubId) -> HubFiles:
         sizes = _known_sizes(name)
         wanted = [path for path in sizes if _is_metadata(PurePosixPath(path))]
         if not wanted:
-            found = ", ".join(sorted({path.partition("/")[0] for path in sizes})) or "nothing"
-            raise DatasetError(f"{hub_id} on the Hub is no LeRobot dataset: found {found}, no meta/ and no meta_data/")
+            found = sorted({path.partition("/")[0] for path in sizes})
+            listed = ", ".join(found) or "nothing"
+            raise DatasetError(
+                f"{hub_id} on the Hub is no LeRobot dataset: found {listed}, no meta/ and no meta_data/",
+                dataset=str(hub_id),
+                got=found,
+                expected=["meta", "meta_data"],
+            )
         cache = Path(constants.HF_HUB_CACHE).absolute()
         found_at = [download_file(name, path, cache) for path in wanted]
     root = found_at[0].parents[len(PurePosixPath(wanted[0]).parts) - 1]

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from millrace.embodiments import Message
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from millrace.engine.sources.containment import why_refused
 from millrace.engine.sources.damage import diagnose_file
 from millrace.engine.sources.episode import RowRange
 from millrace.engine.sources.file_state import FileState
-from millrace.engine.sources.lfs import ADVICE, POINTER
+from millrace.engine.sources.lfs import POINTER, REASON
 
 IMAGES = "images"
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -59,7 +58,8 @@ def read_image_file(name: str, rows: RowRange, where: str) -> bytes:
     candidates = list(image_candidates(name, rows.path))
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
-        raise VideoError(f"{where} holds no image, and {name!r}, which it names, is not there", FaultCode.MISSING)
+        message = f"{where} holds no image, and {name!r}, which it names, is not there"
+        raise VideoError(message, code=FaultCode.MISSING, file=rows.path, got=name)
     return read_image(path, rows.root or rows.path.parents[NUM_FOLDERS - 1], f"{where} names {path}, which")
 
 
@@ -75,18 +75,18 @@ def read_image(path: Path, root: Path, named: str) -> bytes:
         VideoError: there is no such file, or it must not be opened or cannot be read.
     """
     if refusal := why_refused(path, root):
-        raise VideoError(Message(f"{named} ", refusal.reason), refusal.code)
+        raise VideoError(f"{named} ", refusal.reason, code=refusal.code, file=path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise VideoError(f"{named} is larger than {MAX_BYTES} bytes")
+        if (num_bytes := path.stat().st_size) > MAX_BYTES:
+            raise VideoError(f"{named} is larger than {MAX_BYTES} bytes", file=path, got=num_bytes, expected=MAX_BYTES)
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise VideoError(f"{named} is missing", FaultCode.MISSING) from error
+        raise VideoError(f"{named} is missing", code=FaultCode.MISSING, file=path) from error
     except OSError as error:
         code, what = diagnose_file(path, error)
-        raise VideoError(f"{path} {what}", code) from error
+        raise VideoError(f"{path} ", what, code=code, file=path) from error
     if content.startswith(POINTER):
-        raise VideoError(f"{named} {ADVICE}", FaultCode.MISSING)
+        raise VideoError(f"{named} ", REASON, code=FaultCode.MISSING, file=path)
     return content
 
 

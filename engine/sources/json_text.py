@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from millrace.engine.errors import DatasetError
 from millrace.engine.sources.access import why_unreadable
-from millrace.engine.sources.lfs import ADVICE, POINTER
+from millrace.engine.sources.lfs import POINTER, REASON
 
 # Far above what real files hold, so that a bad one does not fill the memory; a line of episodes.jsonl takes 150 bytes.
 MAX_BYTES = 256 << 20
@@ -29,10 +29,11 @@ def read_text(path: Path, where: str, *, encoding: str = "utf-8", errors: str = 
     """
     with explain_refusals(path, where):
         if (num_bytes := path.stat().st_size) > MAX_BYTES:
-            raise DatasetError(f"{where} is {num_bytes} bytes, too large to be metadata".lstrip())
+            message = f"{where} is {num_bytes} bytes, too large to be metadata".lstrip()
+            raise DatasetError(message, file=path, got=num_bytes, expected=MAX_BYTES)
         text = path.read_text(encoding=encoding, errors=errors)
     if text.startswith(POINTER.decode()):
-        raise DatasetError(f"{where} {ADVICE}".lstrip())
+        raise DatasetError(f"{where} ".lstrip(), REASON, file=path)
     return text
 
 
@@ -46,11 +47,11 @@ def explain_refusals(path: Path, where: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise DatasetError(f"{where} is missing".lstrip()) from error
+        raise DatasetError(f"{where} is missing".lstrip(), file=path) from error
     except OSError as error:
-        raise DatasetError(f"{where} {why_unreadable(path, error)}".lstrip()) from error
+        raise DatasetError(f"{where} ".lstrip(), why_unreadable(path, error), file=path) from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{where} cannot be read ({error})".lstrip()) from error
+        raise DatasetError(f"{where} cannot be read ({error})".lstrip(), file=path) from error
 
 
 def parse_json(text: str, where: str, *, on_constant: Callable[[str], object] | None = None) -> object:
@@ -77,4 +78,4 @@ def validate_as(values: object, model: type[Model], where: str) -> Model:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the value"
         message = first["msg"].removeprefix("Value error, ")
-        raise DatasetError(f"{where}: {field}: {message}".removeprefix(": ")) from error
+        raise DatasetError(f"{where}: {field}: {message}".removeprefix(": "), got=first["input"]) from error

@@ -181,7 +181,7 @@ def read_source_json(path: Path, model: type[Model]) -> Model:
     """
     text = read_text(path, str(path), encoding=ENCODING)
     if not text.strip():
-        raise DatasetError(f"{path} is empty")
+        raise DatasetError(f"{path} is empty", file=path)
     return validate_as(parse_json(text, str(path)), model, str(path))
 
 
@@ -266,10 +266,10 @@ def fill_template(root: Path, template: str, where: str, fields: Mapping[str, ob
         DatasetError: the template is malformed, absolute or leads out of the dataset.
     """
     if reason := _why_not_fillable(template, tuple(fields)):
-        raise DatasetError(f"{where}: path template {template!r} {reason}")
+        raise DatasetError(f"{where}: path template {template!r} {reason}", got=template, known=tuple(fields))
     relative = template.format_map(fields)
     if relative.startswith("/") or ".." in relative.split("/"):
-        raise DatasetError(f"{where}: path template {template!r} leads out of the dataset")
+        raise DatasetError(f"{where}: path template {template!r} leads out of the dataset", got=template)
     folder, _, name = relative.rpartition("/")
     return _folder(root, folder) / name
 

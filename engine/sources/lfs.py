@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from millrace.embodiments import Message, Remedy
+
 POINTER = b"version https://git-lfs"
-ADVICE = "is a Git LFS pointer, not the file itself; run `git lfs pull` where it came from"
+REASON = Message("is a Git LFS pointer, not the file itself; ", Remedy("run `git lfs pull` where it came from"))
 
 
 def is_lfs_pointer(path: Path) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from millrace.embodiments import Remedy
 from millrace.engine.errors import DatasetError
 from millrace.engine.text import join_names
 
@@ -53,14 +54,16 @@ def require_hub_id(path: str | Path) -> HubId:
     """
     hub_id = parse_hub_id(path)
     if Path(path).is_file():
-        raise DatasetError(f"no dataset at {path}: it is a file; name the dataset's folder, which holds meta/")
+        advice = Remedy("name the dataset's folder, which holds meta/")
+        raise DatasetError(f"no dataset at {path}: it is a file; ", advice, file=Path(path))
+    near, known = _nearest(Path(path)), tuple(_folders_beside(Path(path)))
     if hub_id is None:
         neither = "there is no such folder, and it is no Hub id (org/name[@revision])"
-        raise DatasetError(f"no dataset at {path}: {neither}{_nearest(Path(path))}")
+        raise DatasetError(f"no dataset at {path}: {neither}{near}", got=str(path), known=known)
     if not is_hub_address(path) and Path(hub_id.repo).parent.is_dir():
-        why = f"there is no such folder{_nearest(Path(path))}"
-        stop = "" if why.endswith("?") else "."
-        raise DatasetError(f"no dataset at {path}: {why}{stop} For a dataset on the Hub write {HUB}{hub_id}")
+        why = f"there is no such folder{near}{'' if near.endswith('?') else '.'} "
+        advice = Remedy(f"For a dataset on the Hub write {HUB}{hub_id}")
+        raise DatasetError(f"no dataset at {path}: {why}", advice, got=str(path), known=known)
     return hub_id
 
 
@@ -84,10 +87,12 @@ def is_hub_address(name: str | Path) -> bool:
 
 def _nearest(path: Path) -> str:
     """Folders beside a missing one: the one whose name is nearest, or all."""
-    parent = path.parent
-    if not parent.is_dir():
-        return ""
-    names = sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    parent, names = path.parent, _folders_beside(path)
     if close := get_close_matches(path.name, names, n=1):
         return f". Did you mean {parent / close[0]}?"
     return f". Folders in {parent}: {join_names(names)}" if names else ""
+
+
+def _folders_beside(path: Path) -> list[str]:
+    entries = path.parent.iterdir() if path.parent.is_dir() else ()
+    return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))

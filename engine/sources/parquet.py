@@ -130,7 +130,8 @@ def read_columns(path: Path, needed: Sequence[str], *, optional: Sequence[str] =
         known = file.names
         missing = [name for name in needed if known.count(name) != 1]
         if missing:
-            raise DatasetError(f"{path} has no column {', '.join(missing)}. Known: {', '.join(known)}")
+            message = f"{path} has no column {', '.join(missing)}. Known: {', '.join(known)}"
+            raise DatasetError(message, file=path, got=missing, known=tuple(known))
         return file.read_lists([*needed, *(name for name in optional if known.count(name) == 1)])
 
 
@@ -160,7 +161,8 @@ def _episode_indices(path: Path) -> Iterator[tuple[int, NDArray[np.int64]]]:
     with _naming_damage(path), CheckedParquet(path) as file:
         known = file.names
         if known.count(EPISODE_INDEX) != 1:
-            raise DatasetError(f"{path} has no one column {EPISODE_INDEX}. Known: {', '.join(known)}")
+            message = f"{path} has no one column {EPISODE_INDEX}. Known: {', '.join(known)}"
+            raise DatasetError(message, file=path, got=EPISODE_INDEX, known=tuple(known))
         first = 0
         for group in file.all_groups:
             for batch in file.batches(group, [EPISODE_INDEX], BATCH_ROWS):
@@ -179,4 +181,4 @@ def _naming_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise DatasetError(f"{path} {diagnose_file(path, error)[1]}") from error
+        raise DatasetError(f"{path} ", diagnose_file(path, error)[1], file=path) from error

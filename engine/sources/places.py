@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Facts, Message, Remedy, Setting
 from millrace.engine.errors import FaultCode
 from millrace.engine.fps import format_fps, parse_fps
 from millrace.engine.sources.dataset import SourceDataset
@@ -62,8 +62,7 @@ def check_places(dataset: SourceDataset, fps: Fraction | None = None, *, max_tri
     episodes = [_without_place_faults(episode) for episode in dataset.episodes]
     for places in _shared_places(episodes):
         wrong = _check_camera(episodes, places, rates, max_trim=max_trim)
-        for number, reason in wrong.items():
-            fault = SourceFault(FaultCode.PLACE, reason, places.camera)
+        for number, fault in wrong.items():
             episodes[number] = replace(episodes[number], faults=(*episodes[number].faults, fault))
     return replace(dataset, episodes=episodes)
 
@@ -123,7 +122,7 @@ def _sorted_places(camera: str, clips: Sequence[tuple[int, Clip]]) -> _Places:
 
 def _check_camera(
     episodes: list[SourceEpisode], places: _Places, rates: Sequence[Fraction], *, max_trim: int
-) -> dict[int, str]:
+) -> dict[int, SourceFault]:
     """Sets the rate of each clip in `episodes`; returns why places are wrong, by place in the list."""
     fps = next((rate for rate in rates if not _is_too_long_or_short(places, rate).any()), rates[0])
     for number in places.episodes.tolist():
@@ -134,11 +133,11 @@ def _check_camera(
     is_wrong = np.abs(places.errors(fps)) >= TOLERANCE + max_trim
     shorter = np.minimum(np.round(places.errors(fps)), 0).astype(np.int64) if max_trim else 0
     advice = _advice(places, is_wrong)
-    reasons = {int(places.episodes[k]): _length_reason(places, int(k), fps, advice) for k in np.flatnonzero(is_wrong)}
+    faults = {int(places.episodes[k]): _length_fault(places, int(k), fps, advice) for k in np.flatnonzero(is_wrong)}
     for one, other in _overlaps(replace(places, num_frames=places.num_frames + shorter), ~is_wrong, fps):
         with_index = episodes[int(places.episodes[other])].index
-        reasons[int(places.episodes[one])] = _overlap_reason(places, one, other, with_index, fps)
-    return reasons
+        faults[int(places.episodes[one])] = _overlap_fault(places, one, other, with_index, fps)
+    return faults
 
 
 def _is_too_long_or_short(places: _Places, fps: Fraction) -> NDArray[np.bool_]:
@@ -181,24 +180,28 @@ def _advice(places: _Places, is_wrong: NDArray[np.bool_]) -> str:
     if fps is None or _is_too_long_or_short(places, fps)[is_wrong].any():
         return ""
     rate = format_fps(fps)
-    return Message(f"; all such clips agree with {rate} Hz: if that is the rate, pass ", Setting("source_fps", rate))
+    advice = Remedy("if that is the rate, pass ", Setting("source_fps", rate))
+    return Message(f"; all such clips agree with {rate} Hz: ", advice)
 
 
-def _length_reason(places: _Places, k: int, fps: Fraction, advice: str) -> str:
-    start, stop = places.start[k], places.stop[k]
+def _length_fault(places: _Places, k: int, fps: Fraction, advice: str) -> SourceFault:
+    start, stop, path = places.start[k], places.stop[k], places.paths[places.file[k]]
     num_frames = (stop - start) * float(fps)
-    return Message(
-        f"meta/episodes places its clip from {start:.3f} to {stop:.3f} s of {places.paths[places.file[k]]}, which is "
-        f"{num_frames:.1f} frames at {format_fps(fps)} Hz, but it has {places.num_frames[k]} rows",
-        advice,
+    reason = (
+        f"meta/episodes places its clip from {start:.3f} to {stop:.3f} s of {path}, which is "
+        f"{num_frames:.1f} frames at {format_fps(fps)} Hz, but it has {places.num_frames[k]} rows"
     )
+    facts = Facts(file=path, got=round(float(num_frames), 1), expected=int(places.num_frames[k]))
+    return SourceFault(FaultCode.PLACE, Message(reason, advice), places.camera, facts)
 
 
-def _overlap_reason(places: _Places, one: int, other: int, index: int, fps: Fraction) -> str:
+def _overlap_fault(places: _Places, one: int, other: int, index: int, fps: Fraction) -> SourceFault:
     def seconds(k: int) -> str:
         return f"[{places.start[k]:.3f}, {places.start[k] + places.num_frames[k] / float(fps):.3f}) s"
 
-    return (
-        f"meta/episodes places its clip at {seconds(one)} of {places.paths[places.file[one]]}, but that of episode "
-        f"{index} at {seconds(other)}: they claim the same frames, and nothing says whose these are"
+    path = places.paths[places.file[one]]
+    reason = (
+        f"meta/episodes places its clip at {seconds(one)} of {path}, but that of episode {index} at {seconds(other)}: "
+        "they claim the same frames, and nothing says whose these are"
     )
+    return SourceFault(FaultCode.PLACE, reason, places.camera, Facts(file=path))

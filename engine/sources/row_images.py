@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from millrace.embodiments import Message
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.containment import why_refused
@@ -71,7 +70,8 @@ class ImageColumn:
                     yield _read_image(value, rows, f"'{self.column}' in row {number} of {rows}")
                 number += 1
         if not self.num_frames <= number <= self.num_frames + self.max_spare:
-            raise FrameCountMismatch(f"{number} rows of '{self.column}', expected {self.num_frames}")
+            message = f"{number} rows of '{self.column}', expected {self.num_frames}"
+            raise FrameCountMismatch(message, got=number, expected=self.num_frames)
 
 
 def images_digest(episode: SourceEpisode, root: Path) -> str | None:
@@ -130,7 +130,7 @@ def _whole(rows: RowRange) -> RowRange:
 def _image_values(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
     """The column's values of a range of rows, a batch in memory at a time; rows beyond are not read."""
     if rows.root is not None and (refusal := why_refused(rows.path, rows.root)):
-        raise VideoError(Message(f"{rows.path} ", refusal.reason), refusal.code)
+        raise VideoError(f"{rows.path} ", refusal.reason, code=refusal.code, file=rows.path)
     try:
         with open_image_stream(rows.path, column) as stream:
             stop = stream.num_rows if rows.stop is None else min(rows.stop, stream.num_rows)
@@ -138,17 +138,17 @@ def _image_values(rows: RowRange, column: str) -> Iterator[pa.Scalar]:
                 yield from batch.column(0)
     except (*DAMAGE, LookupError) as error:
         code, what = diagnose_file(rows.path, error)
-        raise VideoError(f"'{column}' of {rows} {what}", code) from error
+        raise VideoError(f"'{column}' of {rows} ", what, code=code, file=rows.path) from error
 
 
 def _read_image(image: pa.Scalar, rows: RowRange, where: str) -> StoredImage:
     try:
         value = image.as_py()
     except ValueError as error:  # the path beside it is no UTF-8
-        raise VideoError(f"{where} is corrupt ({error})") from error
+        raise VideoError(f"{where} is corrupt ({error})", file=rows.path) from error
     content = value.get("bytes") if isinstance(value, dict) else value
     if content is None and isinstance(value, dict) and isinstance(value.get("path"), str):
         content = read_image_file(value["path"], rows, where)
     if not isinstance(content, bytes):
-        raise VideoError(f"{where} holds no image", FaultCode.MISSING)
+        raise VideoError(f"{where} holds no image", code=FaultCode.MISSING, file=rows.path)
     return StoredImage(content, where)

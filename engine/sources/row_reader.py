@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from millrace.embodiments import Message
 from millrace.engine.errors import DatasetError, FaultCode, RowsError
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.containment import why_refused
@@ -63,10 +62,11 @@ class RowReader:
         if broken is not None and sum(rows.num_rows for rows in found) != episode.num_frames:
             error = self._broken[broken]
             elsewhere = sum(rows.num_rows for rows in found)
-            reason = f"{error}; other files hold {elsewhere} of the episode's {episode.num_frames} rows"
-            raise RowsError(reason, diagnose_file(broken, error.__cause__ or error)[0])
+            reason = f"; other files hold {elsewhere} of the episode's {episode.num_frames} rows"
+            code = diagnose_file(broken, error.__cause__ or error)[0]
+            raise RowsError(error, reason, code=code, file=broken, got=elsewhere, expected=episode.num_frames)
         if not found:
-            raise RowsError(f"no rows of episode {episode.index} below {folder}", FaultCode.MISSING)
+            raise RowsError(f"no rows of episode {episode.index} below {folder}", code=FaultCode.MISSING, file=folder)
         return tuple(found)
 
     def _search(self, paths: Iterable[Path], root: Path | None, episode: int) -> list[RowRange]:
@@ -103,7 +103,9 @@ class RowReader:
             return pa.concat_tables([table.select(common) for table in tables])
         except pa.ArrowException as error:
             where = ", ".join(str(rows) for rows in ranges)
-            raise RowsError(f"columns hold other types of values in each of {where}", FaultCode.NOT_NUMBERS) from error
+            raise RowsError(
+                f"columns hold other types of values in each of {where}", code=FaultCode.NOT_NUMBERS
+            ) from error
 
     def read_names(self, rows: RowRange) -> list[str]:
         """The columns of a file of rows.
@@ -130,7 +132,11 @@ class RowReader:
             stop = file.num_rows if rows.stop is None else rows.stop
             if stop > file.num_rows:
                 raise RowsError(
-                    f"{rows.path} has {file.num_rows} rows, expected rows [{rows.start}, {stop})", FaultCode.ROW_COUNT
+                    f"{rows.path} has {file.num_rows} rows, expected rows [{rows.start}, {stop})",
+                    code=FaultCode.ROW_COUNT,
+                    file=rows.path,
+                    got=file.num_rows,
+                    expected=stop,
                 )
             return file.read(rows.start, stop, columns)
 
@@ -140,11 +146,11 @@ class RowReader:
         _check_own(rows.path, rows.root)
         try:
             if not rows.path.is_file():
-                raise RowsError(f"no rows at {rows.path}", FaultCode.MISSING)
+                raise RowsError(f"no rows at {rows.path}", code=FaultCode.MISSING, file=rows.path)
             yield self._open(rows)
         except DAMAGE as error:
             code, what = diagnose_file(rows.path, error)
-            raise RowsError(f"{rows.path} {what}", code) from error
+            raise RowsError(f"{rows.path} ", what, code=code, file=rows.path) from error
 
     def _open(self, rows: RowRange) -> Rows:
         if self._file is None or self._opened != (rows.path, rows.open):
@@ -157,7 +163,7 @@ class RowReader:
 
 def _check_own(path: Path, root: Path | None) -> None:
     if root is not None and (refusal := why_refused(path, root)):
-        raise RowsError(Message(f"{path} ", refusal.reason), refusal.code)
+        raise RowsError(f"{path} ", refusal.reason, code=refusal.code, file=path)
 
 
 def _check_columns(file: Rows, path: Path, columns: Sequence[str]) -> None:
@@ -165,4 +171,5 @@ def _check_columns(file: Rows, path: Path, columns: Sequence[str]) -> None:
     missing = [name for name in columns if known.count(name) != 1]
     if missing:
         named = ", ".join(map(repr, missing))
-        raise RowsError(f"{path} has no column {named}. Known: {', '.join(known)}", FaultCode.MISSING)
+        message = f"{path} has no column {named}. Known: {', '.join(known)}"
+        raise RowsError(message, code=FaultCode.MISSING, file=path, got=missing, known=tuple(known))

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.sources.dataset import SourceDataset
 from millrace.engine.sources.episode import BadEpisode, SourceEpisode
@@ -63,15 +63,15 @@ def _chosen(dataset: SourceDataset, selection: str, setting: str) -> list[int]:
     try:
         parts = parse_selection(selection)
     except ValueError as error:
-        raise RecipeError(Message(Setting(setting), f": {error}")) from None
+        raise RecipeError(
+            Setting(setting), f": {error}", got=selection, expected="A:B, or a list such as 0,3,10:20"
+        ) from None
     known = {episode.index for episode in dataset.episodes} | {bad.index for bad in dataset.bad}
     chosen: dict[int, None] = {}
     for text, part in zip(selection.split(","), parts, strict=True):
         for index in _indices(part, dataset.root, known, where=Setting(setting, text.strip())):
             if index in chosen:
-                raise RecipeError(Message(Setting(setting, selection), f" names episode {index} twice")).about(
-                    episode=index
-                )
+                raise RecipeError(Setting(setting, selection), f" names episode {index} twice", episode=index)
             chosen[index] = None
     return list(chosen)
 
@@ -84,12 +84,11 @@ def _indices(part: slice | int, root: Path, known: Collection[int], *, where: Se
     furthest = part if isinstance(part, int) else max(part.start or 0, (part.stop or 1) - 1)
     if isinstance(part, int) or furthest > last:
         extent = f"it has {len(known)}, the last is {last}"
-        advice = "" if isinstance(part, int) else ". A range without an end, A:, takes all that are there"
-        raise RecipeError(Message(where, f": {root} has no episode {furthest}; {extent}{advice}")).about(
-            episode=furthest
-        )
+        problem = f": {root} has no episode {furthest}; {extent}"
+        advice = () if isinstance(part, int) else (". ", Remedy("A range without an end, A:, takes all that are there"))
+        raise RecipeError(where, problem, *advice, got=furthest, expected=f"at most {last}", episode=furthest)
     wanted = range(*part.indices(last + 1))
     chosen = [index for index in sorted(known) if index in wanted]  # numbers may have gaps of any size
     if not chosen:
-        raise RecipeError(Message(where, f" selects none of the {len(known)} episodes of {root}"))
+        raise RecipeError(where, f" selects none of the {len(known)} episodes of {root}", got=where.value)
     return chosen

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from millrace.embodiments import Remedy
 from millrace.engine.errors import FaultCode, RowsError
 from millrace.engine.sources.damage import TooLarge
 from millrace.engine.sources.episode import Rows
@@ -44,12 +45,14 @@ class CsvRows:
 
     def __init__(self, path: Path, numbers: list[str]) -> None:
         if (num_bytes := path.stat().st_size) > MAX_CSV_BYTES:
-            raise TooLarge(f"it has {num_bytes} bytes, at most {MAX_CSV_BYTES} are read: write it as rows.parquet")
+            problem = f"it has {num_bytes} bytes, at most {MAX_CSV_BYTES} are read: "
+            raise TooLarge(problem, Remedy("write it as rows.parquet"), got=num_bytes, expected=MAX_CSV_BYTES)
         with path.open("rb") as file:
             lines = iter(partial(file.readline, MAX_HEADER_BYTES), b"")
             header = next((line for line in lines if line.strip()), b"")  # empty lines are skipped by Arrow, too
             if header.count(b",") >= MAX_COLUMNS:
-                raise TooLarge(f"it has more than {MAX_COLUMNS} columns: write those of numbers as rows.parquet")
+                advice = Remedy("write those of numbers as rows.parquet")
+                raise TooLarge(f"it has more than {MAX_COLUMNS} columns: ", advice, expected=MAX_COLUMNS)
         self._table = pa.csv.read_csv(
             path,
             read_options=pa.csv.ReadOptions(use_threads=False),
@@ -84,8 +87,9 @@ class _JoinedRows:
         needed = tuple(dict.fromkeys(part for names in parts.values() for part in names))
         missing = [name for name in needed if self._rows.names.count(name) != 1]
         if missing:
-            named, known = ", ".join(map(repr, missing)), ", ".join(self._rows.names)
-            raise RowsError(f"{self._path} has no column {named}. Known: {known}", FaultCode.MISSING)
+            named, known = ", ".join(map(repr, missing)), self._rows.names
+            message = f"{self._path} has no column {named}. Known: {', '.join(known)}"
+            raise RowsError(message, code=FaultCode.MISSING, file=self._path, got=missing, known=tuple(known))
         table = self._rows.read(start, stop, needed)
         arrays = [self._join(table, parts[name]) if name in self._vectors else table[name] for name in columns]
         return pa.table(arrays, names=list(columns))
@@ -95,7 +99,8 @@ class _JoinedRows:
         for name in names:
             kind = table.schema.field(name).type
             if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-                raise RowsError(f"column '{name}' of {self._path} holds {kind}, not numbers", FaultCode.NOT_NUMBERS)
+                message = f"column '{name}' of {self._path} holds {kind}, not numbers"
+                raise RowsError(message, code=FaultCode.NOT_NUMBERS, file=self._path, got=str(kind), expected="numbers")
         chunks = [chunk.cast(pa.float64()) for name in names for chunk in table[name].chunks]
         flat = pa.concat_arrays(chunks) if chunks else pa.array([], pa.float64())
         order = np.arange(len(flat)).reshape(len(names), -1).T.ravel()

@@ -74,9 +74,9 @@ def _pairs(path: Path) -> Iterable[tuple[Any, Any]]:
     schema = read_schema(path)
     text = _column(schema, ("task", UNNAMED_INDEX), _is_text)
     if text is None:
-        raise DatasetError(
-            f"{path} names no tasks: expected text in column 'task' or in its index. Known: {', '.join(schema.names)}"
-        )
+        known = ", ".join(schema.names)
+        message = f"{path} names no tasks: expected text in column 'task' or in its index. Known: {known}"
+        raise DatasetError(message, file=path, expected="task", known=tuple(schema.names))
     is_named = schema.names.count(TASK_INDEX) == 1
     index = TASK_INDEX if is_named else _column(schema, (UNNAMED_INDEX,), pa.types.is_integer)
     columns = read_columns(path, [name for name in (index, text) if name is not None])

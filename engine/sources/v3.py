@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from millrace.embodiments import FrozenModel
+from millrace.embodiments import Facts, FrozenModel
 from millrace.engine.errors import DatasetError, FaultCode
 from millrace.engine.sources.containment import check_own_path, check_own_paths
 from millrace.engine.sources.dataset import SourceDataset, camera_name
@@ -193,7 +193,7 @@ def _episode(root: Path, info: Info, index: int, row: _EpisodeRow, shared: Share
 def _row_faults(rows: tuple[RowRange, ...], broken: Mapping[Path, DatasetError]) -> Iterator[SourceFault]:
     """Files that cannot be read in which an episode's rows should lie."""
     for path in (part.path for part in rows if part.path in broken) if broken else ():
-        yield SourceFault(parquet_damage(path, broken[path]), str(broken[path]))
+        yield SourceFault(parquet_damage(path, broken[path]), broken[path].message, facts=Facts(file=path))
 
 
 # Hundreds of episodes share a file, and then its path in memory as well.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.filesize import decimal
 
-from millrace.embodiments import VECTORS, Message, MillraceError, Setting, load_robot, robot_names
+from millrace.embodiments import VECTORS, MillraceError, Remedy, Setting, load_robot, robot_names
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics, float32_moments
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, RELATIVE_STATS, STATS, JointSlice, Metadata
@@ -26,7 +26,7 @@ MOMENTS = ("mean", "std")
 TINY_RANGE = 1e-3
 # Position and rot6d (gr00t/data/stats.py): the difference of poses is not that of their numbers.
 POSE_WIDTH = 9
-OTHER = Message("name another folder with ", Setting("scratch", "DIR"), ", or in the environment as TMPDIR")
+OTHER = Remedy("name another folder with ", Setting("scratch", "DIR"), ", or in the environment as TMPDIR")
 
 
 def value_problems(
@@ -59,7 +59,7 @@ def value_problems(
         return
     except OSError as error:  # reading the rows raises MillraceError
         raise NoScratchSpace(
-            Message(f"statistics cannot be computed in {scratch} ({error.strerror or error}); ", OTHER)
+            f"statistics cannot be computed in {scratch} ({error.strerror or error}); ", OTHER
         ) from error
     for name, right in relative_found.items():
         yield from _difference(relative[name], right, RELATIVE_STATS, name)
@@ -73,11 +73,11 @@ def _check_scratch(metadata: Metadata, columns: Collection[str], scratch: Path) 
         free = shutil.disk_usage(scratch).free
     except OSError as error:
         problem = f"the temporary folder {scratch} cannot be used ({error.strerror}); "
-        raise NoScratchSpace(Message(problem, OTHER)) from error
+        raise NoScratchSpace(problem, OTHER) from error
     if needed > free:
         problem = f"the temporary folder {scratch} has {decimal(free)} free, but comparing statistics of "
         rows = f"{metadata.num_frames:,} rows of {num_values} values needs {decimal(needed)}; "
-        raise NoScratchSpace(Message(problem, rows, OTHER))
+        raise NoScratchSpace(problem, rows, OTHER)
 
 
 def _report_progress(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[Path]:

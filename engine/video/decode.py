@@ -13,7 +13,6 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from millrace.embodiments import Message
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError, length_advice
 from millrace.engine.sources import Camera, Clip, diagnose_file, why_refused
 from millrace.engine.sources.damage import classify_damage
@@ -108,13 +107,13 @@ def open_video(path: Path, root: Path | None = None) -> Iterator[tuple[InputCont
         root: The dataset that it must lie in; None: not checked.
     """
     if root is not None and (refusal := why_refused(path, root)):
-        raise VideoError(Message(f"{path} ", refusal.reason), refusal.code)
+        raise VideoError(f"{path} ", refusal.reason, code=refusal.code, file=path)
     if not path.is_file():
-        raise VideoError(f"no video at {path}", FaultCode.MISSING)
+        raise VideoError(f"no video at {path}", code=FaultCode.MISSING, file=path)
     with translate_errors(path), av.open(str(path), options=OPEN_OPTIONS, **METADATA) as container:
         stream = next(iter(container.streams.video), None)
         if stream is None or stream.codec_context is None:
-            raise VideoError(f"{path} holds no video stream that can be decoded")
+            raise VideoError(f"{path} holds no video stream that can be decoded", file=path)
         stream.codec_context.thread_count = 1
         stream.codec_context.options = CODEC_OPTIONS
         check_frame_size(stream.codec_context, path)
@@ -134,7 +133,7 @@ def translate_errors(path: Path) -> Iterator[None]:
         code, what = diagnose_file(path, error, certain=CERTAIN)
         if code is FaultCode.TRUNCATED and path.stat().st_size == 0:
             what = "is empty"
-        raise VideoError(f"{path} {what}", code) from error
+        raise VideoError(f"{path} ", what, code=code, file=path) from error
 
 
 def _scan_packets(
@@ -147,7 +146,9 @@ def _scan_packets(
     for packet in clip_packets(container, stream, clip):
         if packet.is_corrupt:
             raise VideoError(
-                f"{clip.path} is truncated or corrupt at packet {len(packets)}", classify_damage(clip.path)
+                f"{clip.path} is truncated or corrupt at packet {len(packets)}",
+                code=classify_damage(clip.path),
+                file=clip.path,
             )
         packets.append(PacketInfo(packet.pts, packet.is_keyframe, packet.is_discard))
         num_bytes += packet.size
@@ -242,11 +243,15 @@ def _count_and_select(
         where = "" if clip.start_seconds is None else f" from {clip.start_seconds:.3f} s on"
         advice = length_advice(clip.num_frames, number)
         raise FrameCountMismatch(
-            Message(f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; ", advice)
+            f"{clip.num_frames} rows, but {number} frames in {clip.path}{where}; ",
+            advice,
+            file=clip.path,
+            got=number,
+            expected=clip.num_frames,
         )
 
 
 def _check_whole(frame: av.VideoFrame, clip: Clip) -> None:
     if frame.is_corrupt:
         when = "" if frame.time is None else f" at {frame.time:.3f} s"
-        raise VideoError(f"{clip.path} is corrupt: the frame{when} is damaged")
+        raise VideoError(f"{clip.path} is corrupt: the frame{when} is damaged", file=clip.path)

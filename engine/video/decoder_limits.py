@@ -21,5 +21,8 @@ def check_frame_size(codec: VideoCodecContext, path: Path) -> None:
     if codec.width * codec.height > MAX_PIXELS:
         raise VideoError(
             f"{path} has frames of {codec.width}x{codec.height}, expected at most {MAX_PIXELS} pixels",
-            FaultCode.PICTURE_SIZE,
+            code=FaultCode.PICTURE_SIZE,
+            file=path,
+            got=codec.width * codec.height,
+            expected=MAX_PIXELS,
         )

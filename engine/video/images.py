@@ -32,7 +32,7 @@ def _decode_image(image: StoredImage) -> av.VideoFrame:
     if decoder is None:
         raise VideoError(f"{where} is neither PNG nor JPEG")
     if decoder == "mjpeg" and not content.rstrip(b"\0").endswith(JPEG_END):  # its decoder fills up what is missing
-        raise VideoError(f"{where} is truncated", FaultCode.TRUNCATED)
+        raise VideoError(f"{where} is truncated", code=FaultCode.TRUNCATED)
     try:
         context = CodecContext.create(decoder, "r")
         context.thread_count = 1

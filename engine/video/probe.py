@@ -53,10 +53,10 @@ def probe_video(path: Path) -> VideoFacts:
             if packet.size
         ]
         if not packets or any(is_corrupt or pts is None for pts, _, _, is_corrupt, _ in packets):
-            raise VideoError(f"{path} is truncated or corrupt", classify_damage(path))
+            raise VideoError(f"{path} is truncated or corrupt", code=classify_damage(path), file=path)
         shown = np.sort(np.array([pts for pts, *_, is_discard in packets if not is_discard], dtype=np.int64))
         if not len(shown):
-            raise VideoError(f"{path} shows no frame: its edit list cuts off all of them")
+            raise VideoError(f"{path} shows no frame: its edit list cuts off all of them", file=path)
         codec = stream.codec_context
         steps = np.diff(shown)
         keys = np.flatnonzero([is_keyframe for _, _, is_keyframe, *_ in packets])

@@ -74,7 +74,8 @@ def display_turn(frame: av.VideoFrame) -> tuple[int, ...]:
     matrix = np.frombuffer(memoryview(data), "<i4")
     found = tuple(int(np.sign(matrix[place])) for place in (0, 1, 3, 4))
     if found not in TURNS:
-        raise VideoError(f"the frames are to be turned by {frame.rotation} degrees, expected quarter turns")
+        message = f"the frames are to be turned by {frame.rotation} degrees, expected quarter turns"
+        raise VideoError(message, got=frame.rotation, expected="quarter turns")
     return found
 
 
@@ -103,7 +104,10 @@ class Reframer:
             self._graph, self._input = self._build(frame), described
         if described != self._input:
             raise VideoError(
-                f"the frames change from {self._input} to {described} within the clip", FaultCode.PICTURE_SIZE
+                f"the frames change from {self._input} to {described} within the clip",
+                code=FaultCode.PICTURE_SIZE,
+                got=list(described),
+                expected=list(self._input or ()),
             )
         self._graph.vpush(frame)
         reframed = self._graph.vpull()

@@ -4,12 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
-from conftest import LENGTHS
-from millrace import cli
+from conftest import LENGTHS, REPOSITORY
+from millrace import MillraceError, cli
+from millrace.cli import BOX
+from millrace.commands.json_output import error_to_json, to_json_text
 from support.synthetic import write_dataset
 
+SCHEMA = json.loads((REPOSITORY / "docs" / "errors.schema.json").read_text(encoding="utf-8"))
 FLAGS = ["--robot", "aloha", "--image-size", "32", "--local", "--json"]
 
 
@@ -23,7 +27,15 @@ def run(capsys: Any, *words: object) -> tuple[int, dict[str, Any], str]:
     """Exit code, the JSON on standard output, and standard error."""
     code = cli.main([str(word) for word in words])
     shown = capsys.readouterr()
-    return code, json.loads(shown.out), shown.err
+    found = json.loads(shown.out, parse_constant=pytest.fail)
+    if "error" in found:
+        jsonschema.validate(found, SCHEMA)
+    return code, found, shown.err
+
+
+def setting(name: str, value: Any, flag: str) -> dict[str, Any]:
+    """A setting that no file sets."""
+    return {"name": name, "value": value, "flag": flag, "key": None, "place": None}
 
 
 def test_convert_prints_its_summary(source: Path, tmp_path: Path, capsys: Any) -> None:
@@ -46,8 +58,14 @@ def test_failed_episodes_are_listed(source: Path, tmp_path: Path, capsys: Any) -
     code, found, _ = run(capsys, "convert", source, tmp_path / "out", *FLAGS)
     error, (failed,) = found["error"], found["quarantined"]
     assert (code, error["type"]) == (1, "EpisodesFailed")
-    where = {"dataset": str(source), "episode": 1, "camera": "top", "file": None, "line": None}
-    assert error["problems"][0]["where"] == where
+    where = {"dataset": str(source), "episode": 1, "camera": "top", "file": str(path), "line": None}
+    (problem,) = error["problems"]
+    assert (problem["where"], problem["what"]) == (where, f"episode 1, camera top: no video at {path}")
+    assert problem["remedy"] == failed["remedy"] == "to do without this camera, pass --camera -top"
+    assert problem["settings"] == [setting("without_cameras", ["top"], "--camera -top")]
+    (advice,) = error["advice"]
+    assert advice.startswith(f"{len(LENGTHS) - 1} of {len(LENGTHS)} episodes are converted and kept")
+    assert error["message"] == f"{problem['message']}\n{advice}"
     assert (failed["code"], failed["episode"], failed["camera"]) == ("missing", 1, "top")
     assert failed["reason"] == f"no video at {path}; to do without this camera, pass --camera -top"
     assert failed["reason"] in error["message"]
@@ -60,17 +78,25 @@ def test_failed_episodes_are_listed(source: Path, tmp_path: Path, capsys: Any) -
 @pytest.mark.parametrize(
     ("flags", "kind", "message", "settings"),
     [
-        (["--fps", "60"], "CannotUpsample", "or --fps source", {"fps": "source"}),
-        (["--gop", "0"], "RecipeError", "--gop: Input", {"gop": None}),
-        (["--nonsense"], "RecipeError", "--nonsense", {}),
+        (
+            ["--fps", "60"],
+            "CannotUpsample",
+            "or --fps source",
+            [("fps", None, "--fps"), ("fps", "source", "--fps source")],
+        ),
+        (["--gop", "0"], "RecipeError", "--gop: Input", [("gop", None, "--gop")]),
+        (["--nonsense"], "RecipeError", "--nonsense", []),
+        (["--workers", "x"], "RecipeError", "--workers", []),
+        (["--workers", "0"], "RecipeError", "at least 1", [("num", None, "--workers")]),
     ],
 )
 def test_a_wrong_command_is_json_too(
-    source: Path, capsys: Any, flags: list[str], kind: str, message: str, settings: dict[str, Any]
+    source: Path, capsys: Any, flags: list[str], kind: str, message: str, settings: list[tuple[str, Any, str]]
 ) -> None:
     code, found, err = run(capsys, "convert", source, source.parent / "out", *FLAGS, *flags)
     error = found["error"]
-    assert (code, error["type"], error["settings"], found["quarantined"], err) == (2, kind, settings, [], "")
+    assert (code, error["type"], found["quarantined"], err) == (2, kind, [], "")
+    assert error["settings"] == [setting(*one) for one in settings]
     assert message in error["message"]
 
 
@@ -87,7 +113,24 @@ def test_a_recipes_problems_each_have_file_and_line(source: Path, tmp_path: Path
     code, found, _ = run(capsys, "convert", "--recipe", recipe, tmp_path / "out", "--json")
     places = [(problem["where"]["file"], problem["where"]["line"]) for problem in found["error"]["problems"]]
     assert (code, places) == (2, [(str(recipe), 1), (str(recipe), 4)])
-    assert "aloha" in found["error"]["problems"][0]["known"]
+    robot, episodes = found["error"]["problems"]
+    assert "aloha" in robot["known"]
+    assert robot["remedy"] == "Or give the path of a .yaml file."
+    assert (episodes["got"], episodes["expected"]) == (99, f"at most {len(LENGTHS) - 1}")
+    (named,) = episodes["settings"]
+    assert (named["name"], named["key"], named["place"]) == ("episodes", "episodes: 99", f"{recipe}:4")
+
+
+def test_a_failed_episode_of_a_recipe_names_keys_of_its_file(source: Path, tmp_path: Path, capsys: Any) -> None:
+    next(source.rglob("*episode_000001.mp4")).unlink()
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"robot: aloha\nimage_size: 32\nsources:\n  - path: {source}\n")
+    code, found, _ = run(capsys, "convert", "--recipe", recipe, tmp_path / "out", "--local", "--json")
+    (problem,) = found["error"]["problems"]
+    assert (code, problem["remedy"]) == (1, "to do without this camera, pass without_cameras: [top]")
+    assert problem["settings"][0]["place"] is None
+    line = json.loads((tmp_path / "out/quarantine.jsonl").read_text())
+    assert line["remedy"] == "to do without this camera, pass without_cameras=['top']"
 
 
 def test_inspect_and_validate_print_errors_as_json(source: Path, capsys: Any) -> None:
@@ -97,4 +140,20 @@ def test_inspect_and_validate_print_errors_as_json(source: Path, capsys: Any) ->
     code, report, _ = run(capsys, "validate", source / "nowhere", "--json")
     assert (code, report["is_valid"]) == (1, False)
     code, found, _ = run(capsys, "inspect", source, "--json", "--sheet", source / "sheet.jpg")
-    assert (code, found["error"]["type"]) == (2, "RecipeError")
+    assert (code, found["error"]["remedy"]) == (2, f"name it {source / 'sheet.png'}")
+    for command in ("inspect", "validate"):
+        code, found, err = run(capsys, command, source, "--json", "--stric")
+        error = found["error"]
+        assert (code, error["got"], error["remedy"], err) == (2, "--stric", "Did you mean --strict?", "")
+    code, found, err = run(capsys, "validate", source, "--json", "--video-backend", "none")
+    assert (code, err) == (2, "")
+    assert "--video-backend" in found["error"]["message"]
+    assert not set(BOX) - {" "} & set(found["error"]["message"])
+
+
+def test_numbers_that_are_not_finite_are_null() -> None:
+    numbers = {"a": float("nan"), "b": [float("-inf"), 1.5]}
+    assert json.loads(to_json_text(numbers), parse_constant=pytest.fail) == {"a": None, "b": [None, 1.5]}
+    error = MillraceError("a wrong number", got=float("nan"), expected=[float("inf")])
+    found = json.loads(error_to_json(error), parse_constant=pytest.fail)["error"]
+    assert (found["got"], found["expected"]) == ("nan", ["inf"])

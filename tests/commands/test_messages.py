@@ -1,6 +1,7 @@
 """An error names its setting as whoever reads it writes it: a flag, a key of the recipe, an argument of Python."""
 
 import ast
+import json
 import pickle
 import re
 from collections.abc import Callable
@@ -11,19 +12,30 @@ import pytest
 
 import millrace
 from conftest import REPOSITORY, convert_here
-from millrace import MillraceError, Recipe, Workers, cli
+from millrace import MillraceError, Recipe, Workers, cli, embodiments
 from millrace.commands.flags import show, write_flag
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Facts, Message, Remedy, Setting
 from millrace.embodiments.messages import list_parts, read_message
+from millrace.engine import errors
 from millrace.engine.convert import plan_conversion
 from millrace.engine.errors import EpisodesFailed, Quarantined, RecipeProblems
 from millrace.engine.planning.recipe_file import read_recipe
 from support.synthetic import write_dataset
 
-# Texts that hold whole commands, ready to run, or become files for whoever runs NVIDIA's launcher.
-WITH_COMMANDS = ("next_step.py", "card.py", "hardware.py", "modality.py", "sharding.py", "robot_text.py")
-COMMAND = re.compile(r"millrace \w+|hf download|--local-dir DIR|--repo-type dataset|--revision")
+# Both list the words of whole commands: what the user may run next, and nvidia-smi.
+WITH_COMMANDS = ("next_step.py", "hardware.py")
+# Commands ready to run, and flags of others: of `hf`, and of NVIDIA's launcher.
+COMMAND = re.compile(
+    r"millrace \w+|launch_finetune|hf download|--local-dir DIR|--repo-type dataset|--revision|--embodiment-tag"
+)
+
+
+def is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, MillraceError)
+
+
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
+ERRORS = {name for module in (errors, embodiments.errors) for name, value in vars(module).items() if is_error(value)}
 # What these change is no message about a setting: names, texts of tasks, tokens, paths of a machine.
 SUBSTITUTES = {
     *("embodiments/matching.py", "engine/drafting/draft_cameras.py", "engine/drafting/robot_text.py"),
@@ -48,6 +60,25 @@ def test_no_text_of_the_engine_names_a_flag() -> None:
     files = [path for path in product_files() if path.name not in WITH_COMMANDS]
     named = {path: [text for text in strings(path) if FLAG.search(text) and not COMMAND.search(text)] for path in files}
     assert not {path: found for path, found in named.items() if found}
+
+
+def test_errors_are_given_facts_and_codes_by_name() -> None:
+    """mypy does not check the keywords of facts, nor that a code is no part of the message."""
+    names = {*Facts.__dataclass_fields__, "code", "short", "advice", "quarantined", "exit_code"}
+    raised = [
+        (path.name, call.lineno, call)
+        for path in product_files()
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS
+    ]
+    assert len(raised) > 200
+    wrong = [
+        (file, line)
+        for file, line, call in raised
+        if not {word.arg for word in call.keywords} <= names
+        or any("FaultCode" in ast.unparse(part) for part in call.args)
+    ]
+    assert not wrong
 
 
 def test_no_message_is_rewritten() -> None:
@@ -198,10 +229,17 @@ def test_a_message_survives_processes_and_files() -> None:
     for copy in (pickle.loads(pickle.dumps(message)), read_message(list_parts(message))):
         assert (str(copy), copy.parts) == ("unless trim_mismatch=2 drops it", message.parts)
         assert show(copy) == "unless --trim-mismatch 2 drops it"
+    advised = Message("out exists (a; ", Remedy("pass ", Setting("overwrite", True)), ")", ". Changed: gop")
+    for copy in (pickle.loads(pickle.dumps(advised)), read_message(json.loads(json.dumps(list_parts(advised))))):
+        assert str(copy) == "out exists (a; pass overwrite=True). Changed: gop"
+        assert (copy.what, show(copy.remedy)) == ("out exists (a). Changed: gop", "pass --overwrite")
+        assert copy.settings == (Setting("overwrite", True),)
     assert read_message("plain") == "plain"
-    failed = EpisodesFailed([message], [Quarantined.model_validate(QUARANTINED | {"reason": message})])
+    found = [Quarantined.model_validate(QUARANTINED | {"reason": message})]
+    failed = EpisodesFailed([message], ["Fix them."], quarantined=found)
     again = pickle.loads(pickle.dumps(failed))
     assert (again.lines, again.quarantined) == (failed.lines, failed.quarantined)
+    assert again.lines == ["unless trim_mismatch=2 drops it", "Fix them."]
     assert show(again.quarantined[0].reason) == "unless --trim-mismatch 2 drops it"
     assert again.quarantined[0].model_dump(mode="json")["reason"] == str(message)
 

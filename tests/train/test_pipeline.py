@@ -106,6 +106,36 @@ upload:
     assert len(told) == 6
 
 
+def test_what_a_section_as_a_whole_reports_is_cited_at_the_key_that_it_names(write: Any) -> None:
+    workers = problems(
+        write("""
+convert:
+  out: out/gr1
+  gpu-share: 0.5
+  workers: 0
+  recipe: {sources: [{path: data/aloha, map: aloha_to_gr1}]}
+finetune:
+  base_model_path: b
+  datasets: d
+  mix: [1, 2]
+""")
+    )
+    assert [line.partition(", not ")[0] for line in workers] == [
+        "4: workers takes at least 1 core",
+        "9: mix: [1.0, 2.0]: 2 shares for 1 datasets",
+    ]
+    (holdout,) = problems(
+        write("""
+convert:
+  recipe:
+    sources: [{path: data/aloha, map: aloha_to_gr1}]
+  out: out/gr1
+  holdout: 5
+""")
+    )
+    assert holdout.startswith("5: holdout: a share of the episodes lies between 0 and 1")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

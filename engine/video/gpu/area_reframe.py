@@ -135,7 +135,7 @@ def copy_to_host(frame: av.VideoFrame) -> av.VideoFrame:
 def _check_alike(frames: Iterable[av.VideoFrame], kind: _Kind) -> Iterator[av.VideoFrame]:
     for frame in frames:
         if (other := _Kind.read(frame)) != kind:
-            raise VideoError(f"the frames change from {kind} to {other} within the clip", FaultCode.PICTURE_SIZE)
+            raise VideoError(f"the frames change from {kind} to {other} within the clip", code=FaultCode.PICTURE_SIZE)
         yield frame
 
 

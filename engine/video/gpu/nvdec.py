@@ -74,9 +74,9 @@ class Nvdec:
                     DECODERS[codec], "r", hwaccel=self._hwaccel(context)
                 )
         except av.FFmpegError as error:
-            raise VideoError(f"libav cannot use the GPU ({error.strerror})", FaultCode.GPU) from error
+            raise VideoError(f"libav cannot use the GPU ({error.strerror})", code=FaultCode.GPU) from error
         if not decoder.is_hwaccel:
-            raise VideoError(f"libav's {DECODERS[codec]} decoder has no NVDEC below it", FaultCode.GPU)
+            raise VideoError(f"libav's {DECODERS[codec]} decoder has no NVDEC below it", code=FaultCode.GPU)
         decoder.extradata = software.extradata
         decoder.thread_count = 1
         decoder.options = CODEC_OPTIONS

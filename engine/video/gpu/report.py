@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from pydantic import Field
 
-from millrace.embodiments import FrozenModel, Message, Setting
+from millrace.embodiments import FrozenModel, Remedy, Setting
 from millrace.engine.errors import RecipeError
 from millrace.engine.video.backends import CPU_BACKENDS, NVENC, X264, Backends, Device, Encoder, Gpu
 
@@ -105,8 +105,9 @@ def choose_gpu(backends: Backends, reports: Sequence[GpuReport], codecs: Collect
         if not _is_working(reports, ENCODE) or here != {(backends.card, backends.driver)}:
             found = ", ".join(sorted({_describe_card(report) for report in reports})) or "no GPU"
             problem = f"this dataset was created with {backends}, whose bytes no other card or driver gives"
-            advice = (f"; here is {found}. Continue where it was created, or pass ", Setting("overwrite", True))
-            raise NoGpuStage(Message(problem, *advice))
+            advice = Remedy("Continue where it was created, or pass ", Setting("overwrite", True))
+            created = f"{backends.card} with driver {backends.driver}"
+            raise NoGpuStage(problem, f"; here is {found}. ", advice, got=found, expected=created)
     if backends.resize != "area" or not _is_working(reports, RESIZE):
         return None
     decoded = tuple(codec for codec in codecs if _is_working(reports, decode_stage(codec)))
@@ -140,20 +141,20 @@ def _is_working(reports: Sequence[GpuReport], stage: str) -> bool:
 def _require(reports: Sequence[GpuReport], codecs: Collection[str], *, has_nvenc: bool, nearest: str) -> None:
     """Raises NoGpuStage for the first stage that cannot be done, by card and reason."""
     if not reports:
-        raise NoGpuStage(Message(CUDA, ": no GPU was found, `millrace doctor` says what is missing. ", nearest))
+        raise NoGpuStage(CUDA, ": no GPU was found, ", Remedy("`millrace doctor` says what is missing. ", nearest))
     for stage in (*map(decode_stage, codecs), RESIZE, ENCODE):
         for report in reports:
             if (problem := report.problem(stage)) is not None:
                 card = report.card or "no GPU"
-                raise NoGpuStage(Message(CUDA, f": {stage}: {card} of {report.node} cannot: {problem}. ", nearest))
+                raise NoGpuStage(CUDA, f": {stage}: {card} of {report.node} cannot: {problem}. ", nearest)
     if not has_nvenc:
         cards = ", ".join(sorted({f"{report.card} with driver {report.driver}" for report in reports}))
-        raise NoGpuStage(Message(CUDA, f": {ENCODE}: {cards} would give a dataset of different bytes. ", nearest))
+        raise NoGpuStage(CUDA, f": {ENCODE}: {cards} would give a dataset of different bytes. ", nearest)
 
 
 def _suggest_device(decoded: Sequence[str], *, is_used: bool, has_nvenc: bool) -> str:
     if not is_used:
-        return Message("Nearest: ", Setting("device", "cpu"), ", all on the CPU")
+        return Remedy("Nearest: ", Setting("device", "cpu"), ", all on the CPU")
     decoder = f"decodes {', '.join(decoded)}" if decoded else "does not decode"
     rest = f", where the GPU {decoder}, resizes, and {NVENC if has_nvenc else X264} encodes"
-    return Message("Nearest: ", Setting("device", "auto"), rest)
+    return Remedy("Nearest: ", Setting("device", "auto"), rest)

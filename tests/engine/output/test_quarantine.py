@@ -90,6 +90,23 @@ FAULTS = {
     **{f"video {name}": (video_path, "top", *fault) for name, fault in VIDEO_FAULTS.items()},
 }
 
+EQUAL = "they must be equal, unless trim_mismatch=1 drops what is too much at the end"
+# What programs read of a fault: got, expected, and what to do.
+FACTS: dict[str, tuple[object, object, str]] = {
+    "rows pointer": (None, None, "run `git lfs pull` where it came from"),
+    "rows no column": (["action"], None, ""),
+    "rows short": (30, 33, EQUAL.replace("=1", "=3")),
+    "rows nan": ("nan", "a finite number", ""),
+    "rows infinite": ("-inf", "a finite number", ""),
+    "rows wide": (15, 14, ""),
+    "rows text": ("string", "numbers", ""),
+    "rows order": (0, "more than 1", ""),
+    "rows twice": (0, "more than 0", ""),
+    "rows task": ([7], None, ""),
+    "video missing": (None, None, "to do without this camera, pass without_cameras=['top']"),
+    "video short": (32, 33, EQUAL),
+}
+
 
 def failed(source: Path, out: Path, **settings: Any) -> EpisodesFailed:
     with pytest.raises(EpisodesFailed) as caught:
@@ -118,6 +135,11 @@ def test_every_fault_has_its_code_and_says_what_is_wrong(tmp_path: Path, fault: 
     assert told in line["reason"]
     assert str(path) in line["reason"]
     assert [one.model_dump(mode="json") for one in error.quarantined] == [line]
+    (problem,) = error.problems
+    facts = problem.facts
+    assert (facts.dataset, facts.episode, facts.camera, facts.file) == (str(tmp_path / "source"), 1, camera, path)
+    assert (facts.got, facts.expected, problem.remedy) == FACTS.get(fault, (None, None, ""))
+    assert line["remedy"] == problem.remedy
     assert not (tmp_path / "out/meta").exists()
 
 

@@ -94,6 +94,7 @@ def test_the_manifest_says_what_is_missing_and_why(source: Path, tmp_path: Path)
         "camera": "wrist",
         "reason": f"no video at {video_path(source, 1, 'wrist').relative_to(source)}; "
         "to do without this camera, pass without_cameras=['wrist']",
+        "remedy": "to do without this camera, pass without_cameras=['wrist']",
     }
 
 

@@ -49,7 +49,7 @@ def test_libavs_errors_are_said_in_a_line_that_claims_no_more() -> None:
     told = "this card, driver and libav do not decode AV1 (libav: Invalid argument)"
     assert explain_stage(refused, "decode av1") == told
     assert explain_stage(refused, "encode") == "libav says: Invalid argument"
-    closed = VideoError("libav cannot use the GPU (Operation not permitted)", FaultCode.GPU)
+    closed = VideoError("libav cannot use the GPU (Operation not permitted)", code=FaultCode.GPU)
     closed.__cause__ = av.FFmpegError(errno.EPERM, "Operation not permitted")
     assert explain_stage(closed, "decode h264") == "libav cannot use the GPU (Operation not permitted)"
 

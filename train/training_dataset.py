@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from millrace.embodiments import unknown_name
@@ -38,7 +39,7 @@ class TrainingDataset:
                 return cls(folder, metadata, metadata.modality)
         raise TrainingDataError(f"{folder}: {problems[0]}")
 
-    @property
+    @cached_property
     def lengths(self) -> Mapping[int, int]:
         """Rows of each episode, as episodes.jsonl promises them."""
         return dict(zip(self.metadata.indices.tolist(), self.metadata.lengths.tolist(), strict=True))

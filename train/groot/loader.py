@@ -28,7 +28,11 @@ from gr00t.utils.video_utils import get_frames_by_indices
 from numpy.typing import NDArray
 
 from millrace.embodiments import MillraceError
+from millrace.engine.dataset.metadata import EPISODES
+from millrace.engine.dataset.sharding import count_splits, count_trainable_steps
 from millrace.train.groot.processor import BatchProcessor
+from millrace.train.json_lines import JsonLines
+from millrace.train.shard_index import ShardIndex
 from millrace.train.shards import FrameReader, FrameStock, Visit, group_visits, read_step_columns, step_rows
 from millrace.train.training_dataset import TrainingDataError, TrainingDataset
 
@@ -63,7 +67,7 @@ class SparseShardedDataset(ShardedSingleStepDataset):
         """As ShardedSingleStepDataset's.
 
         Raises:
-            TrainingDataError: metadata is missing or malformed.
+            TrainingDataError: metadata is missing or malformed, or makes no shards.
         """
         self.files = TrainingDataset.open(dataset_path)
         super().__init__(dataset_path, embodiment_tag, modality_configs, **settings)
@@ -71,6 +75,21 @@ class SparseShardedDataset(ShardedSingleStepDataset):
             partial(_read_as_groot, backend=self.video_backend, settings=self.video_backend_kwargs or {})
         )
         self.in_batches: BatchProcessor | None = None
+
+    def shard_dataset(self) -> None:
+        """Deal the steps into GR00T's shards, and make of its metadata what loader processes receive in no time."""
+        loader = self.episode_loader
+        loader.episode_lengths = np.array(loader.episode_lengths, dtype=np.int64)
+        lines = JsonLines(self.files.root / EPISODES)
+        if len(lines) == len(loader.episodes_metadata):  # else they end with carriage returns alone
+            loader.episodes_metadata = lines
+        num_steps = count_trainable_steps(loader.episode_lengths, self.action_horizon)
+        splits = count_splits(self.episode_sampling_rate)
+        try:
+            index = ShardIndex.draw(num_steps, shard_size=self.shard_size, num_splits=splits, rng=self.rng)
+        except TrainingDataError as error:
+            raise TrainingDataError(f"{self.files.root}: {error}") from error
+        self.sharded_episodes, self.shard_lengths = index, index.shard_lengths
 
     def set_processor(self, processor: BaseProcessor) -> None:
         """Take GR00T's processor from the mixture; one of the user's own type works step by step."""

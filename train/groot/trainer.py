@@ -2,12 +2,13 @@
 
 import json
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from gr00t.configs.base_config import Config
-from gr00t.data.dataset.sharded_mixture_dataset import ShardedMixtureDataset
+from gr00t.data.dataset import factory
 from gr00t.experiment.utils import CheckpointFormatCallback
 from gr00t.model import MODEL_REGISTRY
 from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6DataCollator
@@ -17,7 +18,7 @@ from transformers import set_seed
 
 from millrace.train.framings import write_framings
 from millrace.train.groot.base_processor import strip_statistics
-from millrace.train.groot.config import check_gpu, groot_config, take_values, training_arguments
+from millrace.train.groot.config import check_gpu, groot_config, training_arguments
 from millrace.train.groot.heldout_measure import HeldOutMeasure
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.metered_trainer import MeteredTrainer, WorkerCallback
@@ -25,12 +26,6 @@ from millrace.train.groot.modality_configs import register_run_config
 from millrace.train.groot.processor import CachingCollator
 from millrace.train.settings import FinetuneSettings
 from millrace.train.worker import Worker
-
-SHARDING_SETTINGS = ("video_backend", "shard_size", "episode_sampling_rate", "seed", "allow_padding")
-MIXTURE_SETTINGS = (
-    *("weights", "processor", "seed", "training"),
-    *("num_shards_per_epoch", "override_pretraining_statistics"),
-)
 
 
 def train_groot(worker: Worker) -> None:
@@ -72,11 +67,11 @@ def _with_our_data(kind: Any, settings: FinetuneSettings) -> Any:
 
     class Pipeline(kind):
         def _create_dataset(self, save_cfg_dir: Path) -> Any:
-            with _base_for_processor(settings) as base:
+            with _base_for_processor(settings) as base, _datasets_of(settings):
                 self.config.training.start_from_checkpoint = base
-                mixture, evaluation = super()._create_dataset(save_cfg_dir)
+                created = super()._create_dataset(save_cfg_dir)
             self.config.training.start_from_checkpoint = settings.base_model_path
-            return mixture if settings.stock_loader else _sparse(mixture, self.config, settings), evaluation
+            return created
 
         def _create_collator(self) -> Any:
             collator = super()._create_collator()
@@ -92,20 +87,18 @@ def _base_for_processor(settings: FinetuneSettings) -> AbstractContextManager[st
     return nullcontext(settings.base_model_path)
 
 
-def _sparse(stock: Any, config: Config, settings: FinetuneSettings) -> Any:
-    """The same mixture of the same datasets, read by our loader."""
-    if type(stock) is not ShardedMixtureDataset:
-        return stock  # a pipeline of the user's, with data of its own
-    datasets = [
-        SparseShardedDataset(
-            dataset_path=dataset.dataset_path,
-            embodiment_tag=dataset.embodiment_tag,
-            modality_configs=config.data.modality_configs[dataset.embodiment_tag.value],
-            **take_values(config.data, SHARDING_SETTINGS),
-        )
-        for dataset in stock.datasets
-    ]
-    return ShardedMixtureDataset(datasets=datasets, **take_values(stock, MIXTURE_SETTINGS))
+@contextmanager
+def _datasets_of(settings: FinetuneSettings) -> Iterator[None]:
+    """Let GR00T's factory make our datasets, unless its own are asked for: it takes no class to make.
+
+    Replacing its datasets afterwards would deal all steps into shards twice.
+    """
+    stock = factory.ShardedSingleStepDataset
+    factory.ShardedSingleStepDataset = stock if settings.stock_loader else SparseShardedDataset
+    try:
+        yield
+    finally:
+        factory.ShardedSingleStepDataset = stock
 
 
 def _trainer(pipeline: Any, config: Config, worker: Worker) -> MeteredTrainer:

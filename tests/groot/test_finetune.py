@@ -105,6 +105,12 @@ def test_the_terminal_shows_progress_and_none_of_the_libraries_chatter(trained_h
     assert "Creating custom train dataloader" in (out / "logs/rank-0.log").read_text()
 
 
+def test_steps_are_dealt_into_shards_once(trained_here: Any) -> None:
+    """GR00T's own datasets, which print this, are not made beside ours."""
+    out, _ = trained_here
+    assert "Generated" not in (out / "logs/rank-0.log").read_text()
+
+
 def test_gr1_is_normalised_by_the_datasets_statistics_not_the_base_models(trained_here: Any, dataset: Path) -> None:
     out, _ = trained_here
     saved = json.loads((out / "checkpoint-2/statistics.json").read_text())["gr1"]["state"]["left_arm"]

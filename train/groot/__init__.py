@@ -38,10 +38,12 @@ def require_groot() -> None:
 def train(worker: "Worker") -> None:
     """Finetune GR00T as one of the workers."""
     _stay_offline()
+    from millrace.train.groot.loader_processes import prepare_loader_processes
     from millrace.train.groot.modality_configs import import_user_modules
 
     # Before all else: a user's module may set what transformers reads when it is imported.
     import_user_modules(worker.settings.import_module)
+    prepare_loader_processes(worker.settings)
     from millrace.train.groot.trainer import train_groot
 
     train_groot(worker)

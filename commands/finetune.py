@@ -33,6 +33,8 @@ class Finetune(FinetuneFlags):
     """The same, as NVIDIA's launcher takes it."""
     dry_run: Flag = False
     """Only check, and say what would be trained."""
+    verify: Flag = False
+    """Check all files of the datasets, also where none has changed since an earlier start of this run did so."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -42,10 +44,12 @@ class Finetune(FinetuneFlags):
         """Check everything, then train; 1 if anything is wrong."""
         settings = self.settings()
         from millrace.commands.preflight_text import print_plan
-        from millrace.train.preflight import preflight
+        from millrace.train.preflight import keep_full_checks, preflight
 
         with show_stages(Console(stderr=True)) as on_progress:
-            checked = preflight(settings, on_progress=on_progress)
+            checked = preflight(settings, verify=self.verify, on_progress=on_progress)
+        if checked.is_valid and (settings.run_folder.is_dir() or not self.dry_run):
+            keep_full_checks(settings.run_folder, checked.full_checks)
         if self.dry_run:
             print_plan(checked, Console())
             return 0 if checked.is_valid else 1

@@ -134,7 +134,7 @@ class NoScratchSpace(MillraceError):
 
 
 class WorkersFailed(MillraceError):
-    """Worker processes end before they can work."""
+    """Worker processes end before their work is done."""
 
 
 class ClusterFailed(MillraceError):

@@ -7,18 +7,22 @@ episodes need no more memory than a few columns.
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.engine.dataset.column_store import ColumnStore
+from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.rows import read_table, read_vectors
 from millrace.engine.dataset.stats import Statistics, column_statistics
 from millrace.engine.layout import ACTION, STATE
 
-# Values held back before they are written to the file.
-BUFFERED_VALUES = 1 << 21
+# Episodes that a process reads at a time.
+EPISODES_AT_ONCE = 32
+# Memory for columns in processes, each of which holds five numbers a row at most.
+COLUMNS_BYTES, ROW_BYTES = 4 << 30, 20
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class RelativeGroup:
         """Both columns."""
         return self.state_column, self.action_column
 
+    @property
+    def num_joints(self) -> int:
+        """Joints of the group."""
+        return len(range(self.state.start, self.state.stop))
+
 
 def compute_statistics(
     parquets: Iterable[Path],
@@ -43,6 +52,7 @@ def compute_statistics(
     *,
     horizon: int,
     scratch: Path | None = None,
+    num_processes: int = 1,
 ) -> tuple[dict[str, Statistics], dict[str, Statistics]]:
     """Exact statistics of all rows of all episodes.
 
@@ -52,6 +62,7 @@ def compute_statistics(
         relative: By joint group, where the RELATIVE ones lie.
         horizon: Steps in an action chunk, H.
         scratch: A folder with room for the columns, 4 bytes a value; by default the system's.
+        num_processes: Processes that read and compute, at most.
 
     Returns:
         Statistics by feature, arrays (D,); statistics by relative group, arrays (H, D); groups without
@@ -60,18 +71,74 @@ def compute_statistics(
     Raises:
         RowsError: a file is unreadable, or holds values that are not finite.
     """
-    columns = [column for group in relative.values() for column in group.columns]
+    wanted = list(dict.fromkeys([*features, *(column for group in relative.values() for column in group.columns)]))
+    read = partial(_read_episodes, wanted)
     with tempfile.TemporaryFile(dir=scratch) as file:
-        store = _ColumnStore(file)
-        for path in parquets:
-            table = read_table(path, wanted := list(dict.fromkeys([*features, *columns])))
-            store.append({name: read_vectors(table, name, where=path) for name in wanted})
+        store = ColumnStore(file)
+        for episodes in map_in_processes(read, chunks(parquets, EPISODES_AT_ONCE), num_processes=num_processes):
+            for rows in episodes:
+                store.append(rows)
         store.flush()
-        starts = store.chunk_starts(horizon)
-        return (
-            {name: Statistics.stack([column_statistics(c) for c in store.columns(name)]) for name in features},
-            {name: _relative(store, group, starts, horizon) for name, group in relative.items() if starts.any()},
-        )
+        fitting = COLUMNS_BYTES // (ROW_BYTES * max(store.num_rows, 1))
+        fitting = min(num_processes, max(1, fitting)) if store.is_shared else 1
+        return _compute_columns(store, features, relative, horizon=horizon, num_processes=fitting)
+
+
+def _read_episodes(columns: Sequence[str], paths: Sequence[Path]) -> list[dict[str, NDArray[np.float32]]]:
+    """Columns of each episode, (T, D)."""
+    tables = ((path, read_table(path, columns)) for path in paths)
+    return [{name: read_vectors(table, name, where=path) for name in columns} for path, table in tables]
+
+
+def _compute_columns(
+    store: ColumnStore,
+    features: Sequence[str],
+    relative: Mapping[str, RelativeGroup],
+    *,
+    horizon: int,
+    num_processes: int,
+) -> tuple[dict[str, Statistics], dict[str, Statistics]]:
+    starts = store.chunk_starts(horizon)
+    groups = relative if starts.any() else {}
+    columns = [_Column(name, number) for name in features for number in range(store.width(name))]
+    joints = [_Column(name, number, is_joint=True) for name in groups for number in range(groups[name].num_joints)]
+    compute = partial(_compute, store, groups, starts, horizon)
+    found = zip(
+        [*columns, *joints], map_in_processes(compute, [*columns, *joints], num_processes=num_processes), strict=True
+    )
+    by_owner: dict[tuple[bool, str], list[Statistics]] = {}
+    for column, statistics in found:
+        by_owner.setdefault((column.is_joint, column.owner), []).append(statistics)
+    return (
+        {name: Statistics.stack(by_owner[False, name]) for name in features},
+        {name: _transpose(Statistics.stack(by_owner[True, name])) for name in groups},
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of a feature, or a joint of a relative group."""
+
+    owner: str
+    number: int
+    is_joint: bool = False
+
+
+def _compute(
+    store: ColumnStore, groups: Mapping[str, RelativeGroup], starts: NDArray[np.bool_], horizon: int, column: _Column
+) -> Statistics:
+    """Statistics of a column; of a joint by step, (H,): of every action chunk relative to the state at its start."""
+    if not column.is_joint:
+        return column_statistics(store.column(column.owner, column.number))
+    group = groups[column.owner]
+    state = store.column(group.state_column, group.state.start + column.number)[: len(starts)][starts]
+    action = store.column(group.action_column, group.action.start + column.number)
+    steps = (action[step : step + len(starts)][starts] - state for step in range(horizon))
+    return Statistics.stack([column_statistics(step) for step in steps])
+
+
+def _transpose(statistics: Statistics) -> Statistics:
+    return Statistics(**{name: values.swapaxes(0, 1) for name, values in vars(statistics).items()})
 
 
 def float32_moments(parquets: Sequence[Path], feature: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -101,71 +168,3 @@ def _float32_sum(
 def column_store_bytes(num_rows: int, num_values: int) -> int:
     """Bytes that `compute_statistics` needs in its scratch folder: num_values of float32 a row."""
     return num_rows * num_values * np.dtype(np.float32).itemsize
-
-
-def _relative(store: "_ColumnStore", group: RelativeGroup, starts: NDArray[np.bool_], horizon: int) -> Statistics:
-    """Every action chunk relative to the state at its start, as GR00T sees a RELATIVE action."""
-    by_joint = []
-    for joint in range(group.state.stop - group.state.start):
-        state = store.column(group.state_column, group.state.start + joint)[: len(starts)][starts]
-        action = store.column(group.action_column, group.action.start + joint)
-        steps = (action[step : step + len(starts)][starts] - state for step in range(horizon))
-        by_joint.append(Statistics.stack([column_statistics(step) for step in steps]))
-    stacked = Statistics.stack(by_joint)
-    return Statistics(**{name: values.swapaxes(0, 1) for name, values in vars(stacked).items()})
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Rows of a feature in the store's file, transposed: (D, n) float32."""
-
-    offset: int
-    width: int
-    num_rows: int
-
-
-class _ColumnStore:
-    """Episodes' features, transposed block by block in one file of float32, however many columns there are."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._blocks: dict[str, list[_Block]] = {}
-        self._held: list[Mapping[str, NDArray[np.float32]]] = []
-        self._num_held = 0
-        self._lengths: list[int] = []
-
-    def append(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
-        """Add one episode's features, each (T, D)."""
-        self._held.append(rows)
-        self._num_held += sum(values.size for values in rows.values())
-        self._lengths.append(len(next(iter(rows.values()))))
-        if self._num_held >= BUFFERED_VALUES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is still buffered, before anything is read."""
-        for name in self._held[0] if self._held else ():
-            block = np.concatenate([rows[name] for rows in self._held]).T
-            self._blocks.setdefault(name, []).append(_Block(self._file.tell(), *block.shape))
-            np.ascontiguousarray(block).tofile(self._file)
-        self._held, self._num_held = [], 0
-
-    def column(self, name: str, number: int) -> NDArray[np.float32]:
-        """One column of a feature over all episodes, (N,)."""
-        values = np.empty(sum(block.num_rows for block in self._blocks[name]), dtype=np.float32)
-        start = 0
-        for block in self._blocks[name]:
-            self._file.seek(block.offset + number * block.num_rows * values.itemsize)
-            values[start : start + block.num_rows] = np.fromfile(self._file, np.float32, block.num_rows)
-            start += block.num_rows
-        return values
-
-    def columns(self, name: str) -> Iterable[NDArray[np.float32]]:
-        """Each column of a feature, one in memory at a time."""
-        return (self.column(name, number) for number in range(self._blocks[name][0].width))
-
-    def chunk_starts(self, horizon: int) -> NDArray[np.bool_]:
-        """Whether an action chunk of H steps beginning at each frame ends within its episode, (N - H + 1,)."""
-        lengths = np.array(self._lengths)
-        left = np.repeat(np.cumsum(lengths), lengths) - np.arange(lengths.sum())
-        return left[: max(len(left) - horizon + 1, 0)] >= horizon

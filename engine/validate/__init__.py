@@ -5,15 +5,17 @@ facts/gr00t.md: a checkpoint's own tags and limits, batch and memory) is left to
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from millrace.engine.dataset.checks import CHECKS, Check, Severity
 from millrace.engine.dataset.json_files import is_file, why_no_folder
-from millrace.engine.dataset.metadata import Metadata
+from millrace.engine.dataset.metadata import Episode, Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem, Report, format_report, to_json
+from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.dataset.releases import VideoBackend
 from millrace.engine.sources.location import parse_hub_id
@@ -30,6 +32,10 @@ from millrace.engine.validate.video_checks import orphan_video_problems, video_p
 __all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "format_report", "to_json", "validate"]
 
 Progress = Callable[[str, int, int | None], None]
+# For fewer another process is not worth the second that it takes to start.
+EPISODES_A_PROCESS = 256
+# Episodes that a process judges at a time: few of them when Ctrl-C comes, many against what handing them over costs.
+EPISODES_AT_ONCE = 16
 
 
 def validate(
@@ -39,6 +45,7 @@ def validate(
     config: GrootConfig | None = None,
     video_backend: VideoBackend | None = None,
     scratch: str | Path | None = None,
+    num_processes: int = 1,
     on_progress: Progress = lambda stage, num_done, num_all: None,
 ) -> Report:
     """Validate a dataset; whatever is wrong with it becomes a Problem.
@@ -49,11 +56,14 @@ def validate(
         config: The modality config to judge it by; None for its own modality_config.py.
         video_backend: The decoder of GR00T's that must read the videos; None: a warning where one of them cannot.
         scratch: A folder for temporary files, 4 bytes for each float of the rows; None for the system's.
+        num_processes: Processes that read the files, at most; small datasets take fewer. A script that asks for more
+            than one needs `if __name__ == "__main__":`, as with multiprocessing.
         on_progress: Told the stage ("files", "episodes", "statistics"), how much of it is done, and of how much, where
             that is known.
 
     Raises:
         NoScratchSpace: that folder has too little room. It says nothing about the dataset.
+        WorkersFailed: one of several processes ended.
     """
     root = Path(dataset)
     asked = {None, *(["deep"] if deep else []), *(["video_backend"] if video_backend else [])}
@@ -61,10 +71,13 @@ def validate(
     if reason := why_no_folder(root):
         return Report((Problem.of("dataset-missing", None, _explain_not_found(root, reason)),), 0, 0, num_checks)
     metadata, problems = read_metadata(root, config)
-    problems += manifest_problems(root, lambda num_done: on_progress("files", num_done, None))
+    num_processes = 1 if metadata is None else min(num_processes, 1 + metadata.num_episodes // EPISODES_A_PROCESS)
+    problems += manifest_problems(
+        root, lambda num_done: on_progress("files", num_done, None), num_processes=num_processes
+    )
     if metadata is None:
         return Report(tuple(problems), 0, 0, num_checks)
-    job = _Job(deep, video_backend, Path(scratch or tempfile.gettempdir()), on_progress)
+    job = _Job(deep, video_backend, Path(scratch or tempfile.gettempdir()), num_processes, on_progress)
     problems += _judge(metadata, job)
     return Report(tuple(problems), metadata.num_episodes, metadata.num_frames, num_checks)
 
@@ -90,6 +103,7 @@ class _Job:
     deep: bool
     video_backend: VideoBackend | None
     scratch: Path
+    num_processes: int
     on_progress: Progress
 
 
@@ -116,6 +130,7 @@ def _judge(metadata: Metadata, job: _Job) -> Iterator[Problem]:
             stats.entries,
             relative.entries,
             scratch=job.scratch,
+            num_processes=job.num_processes,
             on_episode=lambda num_done: job.on_progress("statistics", num_done, metadata.num_episodes),
         )
 
@@ -124,7 +139,25 @@ def _file_problems(metadata: Metadata, job: _Job) -> Iterator[Problem]:
     """Every episode's files, and those that are no episode's."""
     yield from orphan_row_problems(metadata)
     yield from orphan_video_problems(metadata)
-    for num_done, episode in enumerate(metadata.episodes(), start=1):
-        yield from row_problems(metadata, episode)
-        yield from video_problems(metadata, episode, deep=job.deep, video_backend=job.video_backend)
+    judge = partial(_judge_episodes, metadata, job.deep, job.video_backend)
+    num_done = 0
+    for episodes in map_in_processes(
+        judge, chunks(metadata.episodes(), EPISODES_AT_ONCE), num_processes=job.num_processes
+    ):
+        for problems in episodes:
+            yield from problems
+        num_done += len(episodes)
         job.on_progress("episodes", num_done, metadata.num_episodes)
+
+
+def _judge_episodes(
+    metadata: Metadata, deep: bool, video_backend: VideoBackend | None, episodes: Sequence[Episode]
+) -> list[list[Problem]]:
+    """What is wrong with each episode's rows and videos."""
+    return [
+        [
+            *row_problems(metadata, episode),
+            *video_problems(metadata, episode, deep=deep, video_backend=video_backend),
+        ]
+        for episode in episodes
+    ]

@@ -1,30 +1,42 @@
 """Check the files that millrace.json lists: sizes and digests."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from millrace.engine.dataset.json_files import Unreadable, is_file
 from millrace.engine.dataset.manifest import Lineage, parse_episode, read_manifest_episodes, read_manifest_head
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.record import FileRecord, hash_file
 from millrace.engine.layout import CARD, MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.sources import why_foreign
 from millrace.engine.sources.parquet import is_hidden
 
+# Files that a process reads at a time: few of them when Ctrl-C comes, many against what handing them over costs.
+FILES_AT_ONCE = 32
 
-def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Problem]:
-    """Sizes and digests of all listed files, and files in data/ and videos/ that are not listed."""
+
+def manifest_problems(root: Path, on_files: Callable[[int], None], *, num_processes: int = 1) -> Iterator[Problem]:
+    """Sizes and digests of all listed files, and files in data/ and videos/ that are not listed.
+
+    on_files: told how many are done.
+    """
     if not is_file(root / MANIFEST):
         return
     listed: set[str] = set()
-    try:
-        for num_done, record in enumerate(_listed_files(root), start=1):
-            listed.add(record.path.as_posix())
-            yield from _digest_problems(root, record)
-            on_file(num_done)
-    except Unreadable as error:
-        yield error.problem
+    unreadable: list[Problem] = []
+    records = _until_unreadable(_listed_files(root), unreadable)
+    num_done = 0
+    judge = partial(_judge_files, root)
+    for names, problems in map_in_processes(judge, chunks(records, FILES_AT_ONCE), num_processes=num_processes):
+        listed.update(names)
+        num_done += len(names)
+        yield from problems
+        on_files(num_done)
+    yield from unreadable
+    if unreadable:
         return
     for folder in (name for name in ("data", "videos") if not why_foreign(root / name, root)):
         for path in _files_below(root / folder):
@@ -33,6 +45,20 @@ def manifest_problems(root: Path, on_file: Callable[[int], None]) -> Iterator[Pr
                 yield Problem.of(
                     "files-unlisted", relative, "is not listed in millrace.json; Millrace did not write it"
                 )
+
+
+def _until_unreadable(records: Iterable[FileRecord], problems: list[Problem]) -> Iterator[FileRecord]:
+    """The records as far as they can be read; what ends them goes to `problems`."""
+    try:
+        yield from records
+    except Unreadable as error:
+        problems.append(error.problem)
+
+
+def _judge_files(root: Path, records: Sequence[FileRecord]) -> tuple[list[str], list[Problem]]:
+    """The names of listed files, and what is wrong with them."""
+    problems = [problem for record in records for problem in _digest_problems(root, record)]
+    return [record.path.as_posix() for record in records], problems
 
 
 def read_resting_joints(root: Path) -> Mapping[str, tuple[str, ...]]:

@@ -35,6 +35,7 @@ def value_problems(
     relative: Mapping[str, Statistics],
     *,
     scratch: Path,
+    num_processes: int,
     on_episode: Callable[[int], None],
 ) -> Iterator[Problem]:
     """The statistics computed again, by the code that the converter uses; all rows must be sound.
@@ -50,7 +51,12 @@ def value_problems(
     horizon = next((len(relative[name].mean) for name in groups), 1)
     try:
         found, relative_found = compute_statistics(
-            _report_progress(paths, on_episode), list(stats), groups, horizon=horizon, scratch=scratch
+            _report_progress(paths, on_episode),
+            list(stats),
+            groups,
+            horizon=horizon,
+            scratch=scratch,
+            num_processes=num_processes,
         )
         for name, entry in stats.items():
             yield from _difference(entry, found[name], STATS, name, paths)

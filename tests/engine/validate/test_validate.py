@@ -195,6 +195,24 @@ def test_a_cut_manifest_is_noticed(whole: Path, tmp_path: Path) -> None:
     assert codes(validate(root)) == {"meta-parse"}
 
 
+def test_several_processes_find_the_same_in_the_same_order(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millrace.engine.validate.EPISODES_A_PROCESS", 1)
+    root = copy(whole, tmp_path / "dataset", keep_manifest=True)
+    assert validate(root, num_processes=2) == validate(root)
+    for number in range(3):
+        truncate_file(video_path(root, number), 0.5)
+    data_path(root, 1).unlink()
+    edit_json(root / "meta/info.json", lambda info: {**info, "total_frames": 7})
+    (root / "data/chunk-000/stray.parquet").write_bytes(b"x")
+    one, two = validate(root), validate(root, num_processes=2)
+    assert len(codes(one)) > 5
+    assert two.problems == one.problems
+    truncate_file(root / "millrace.json", 0.9)
+    assert validate(root, num_processes=2).problems == validate(root).problems
+
+
 def test_progress_is_told_of_every_stage(whole: Path) -> None:
     told: list[tuple[str, int, int | None]] = []
     validate(whole, on_progress=lambda *step: told.append(step))

@@ -3,7 +3,7 @@
 The data is judged by millrace.engine.validate, the rest by the checks of millrace.train.preflight.run_checks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from millrace.engine.dataset.problems import Judgement, Problem
@@ -12,8 +12,9 @@ from millrace.engine.validate.training import model_limit_problems, sharding_pro
 from millrace.train.errors import BatchError, ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint, read_base
 from millrace.train.groot.components import list_components
-from millrace.train.preflight.data import TrainedDataset, data_problems, kept_statistics_problems, open_dataset
+from millrace.train.preflight.data import TrainedDataset, judge_data, kept_statistics_problems, open_dataset
 from millrace.train.preflight.earlier_run import earlier_run_problems
+from millrace.train.preflight.full_check import FullCheck, keep_full_checks, read_full_checks
 from millrace.train.preflight.machine import Machine, probe_machine
 from millrace.train.preflight.needs import Needs, estimate_needs, need_problems
 from millrace.train.preflight.resources import ModelSize
@@ -29,23 +30,34 @@ from millrace.train.preflight.surroundings import (
 from millrace.train.preflight.trained_robot import TrainedConfig, agreement_problems, read_trained_config, tag_problems
 from millrace.train.settings import FinetuneSettings
 
-__all__ = ["CHECKS", "Machine", "Plan", "Preflight", "preflight", "preflight_without_data", "probe_machine"]
+__all__ = [
+    "CHECKS",
+    "Machine",
+    "Plan",
+    "Preflight",
+    "keep_full_checks",
+    "preflight",
+    "preflight_without_data",
+    "probe_machine",
+]
 
 
 @dataclass(frozen=True)
 class Preflight(Judgement):
     """All that is wrong with a run; with errors it must not begin.
 
-    plan: None where the problems leave nothing to plan with.
+    plan: None where the problems leave nothing to plan with. full_checks: of the datasets without errors, to be kept.
     """
 
     plan: Plan | None
+    full_checks: Mapping[str, FullCheck]
 
 
 def preflight(
     settings: FinetuneSettings,
     *,
     machine: Machine | None = None,
+    verify: bool = False,
     on_progress: Progress = lambda stage, num_done, num_all: None,
 ) -> Preflight:
     """Check a run; what is wrong becomes a Problem, nothing is raised, and nothing is written.
@@ -53,22 +65,30 @@ def preflight(
     Args:
         settings: Of the run.
         machine: What it runs on; None looks at this machine.
+        verify: Check all of the datasets, also those that have not changed since a start of this run did so.
         on_progress: As millrace.engine.validate's: told how far the datasets are read.
     """
     start = _check_start(settings, machine)
     if any(found.code == "other-run" for found in start.problems):
-        return Preflight(start.problems, None)  # before hours of reading
+        return Preflight(start.problems, None, {})  # before hours of reading
     base, config = start.base, start.config
     found = [*start.problems, *agreement_problems(settings, config)]
     datasets = [dataset for path in settings.datasets if (dataset := open_dataset(path, config)) is not None]
     decoder = settings.video_backend if settings.stock_loader else None
-    for path in dict.fromkeys(settings.all_datasets):
-        found += data_problems(path, config, video_backend=decoder, on_progress=on_progress)
+    earlier = {} if verify else read_full_checks(settings.run_folder)
+    judged = {
+        str(path): judge_data(
+            path, config, video_backend=decoder, earlier=earlier.get(str(path)), on_progress=on_progress
+        )
+        for path in dict.fromkeys(settings.all_datasets)
+    }
+    found += [problem for data in judged.values() for problem in data.problems]
     for dataset in datasets:
         found += _fit_problems(settings, dataset, config=config, base=base)
     needs = start.needs(settings, datasets)
     found += need_problems(settings, needs, start.machine)
-    return Preflight(tuple(found), _plan(settings, datasets, base=base, needs=needs))
+    full_checks = {path: data.check for path, data in judged.items() if data.check is not None}
+    return Preflight(tuple(found), _plan(settings, datasets, base=base, needs=needs), full_checks)
 
 
 def preflight_without_data(settings: FinetuneSettings, *, machine: Machine | None = None) -> Judgement:
@@ -121,7 +141,7 @@ def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[Problem]]:
 def _fit_problems(
     settings: FinetuneSettings, dataset: TrainedDataset, *, config: TrainedConfig, base: BaseCheckpoint | None
 ) -> Iterator[Problem]:
-    """Whether the dataset fits the base model and makes shards; if no episode is long enough, data_problems tells."""
+    """Whether the dataset fits the base model and makes shards; if no episode is long enough, judge_data tells."""
     if base is not None:
         if dataset.config is not None:
             yield from model_limit_problems(

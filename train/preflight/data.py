@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, Metadata
+from millrace.engine.dataset.metadata import Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.dataset.releases import CURRENT, VideoBackend
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
-from millrace.engine.layout import MODALITY_CONFIG
+from millrace.engine.execution.capacity import usable_cores
+from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.validate import Progress, validate
 from millrace.train.checkpoint_files import STATISTICS, open_checkpoint_files, read_widths
 from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint
+from millrace.train.preflight.full_check import REWRITTEN, Fingerprint, FullCheck, pass_check, take_fingerprint
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.preflight.trained_robot import TrainedConfig
 from millrace.train.settings import FinetuneSettings
@@ -27,8 +29,6 @@ from millrace.train.settings import FinetuneSettings
 JUDGED_HERE = frozenset(
     ("model-dims", "model-dims-all", "model-horizon", "shards", "config-tag", "config-syntax", "config-dynamic")
 )
-# GR00T writes them again when it trains (gr00t/data/stats.py), the same values in its own layout.
-REWRITTEN = frozenset((Path(STATS), Path(RELATIVE_STATS)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,23 +65,75 @@ class TrainedDataset:
 
 
 def open_dataset(path: Path, config: TrainedConfig) -> TrainedDataset | None:
-    """The dataset's metadata; None where it cannot be read, which data_problems tells."""
+    """The dataset's metadata; None where it cannot be read, which judge_data tells."""
     metadata, _ = read_metadata(path, config.config) if path.is_dir() else (None, [])
     return None if metadata is None else TrainedDataset(path, metadata, config.config)
 
 
-def data_problems(
+@dataclass(frozen=True)
+class JudgedData:
+    """What is wrong with a dataset's files; check: to keep for the next start, None with errors."""
+
+    problems: tuple[Problem, ...]
+    check: FullCheck | None
+
+
+def judge_data(
+    path: Path,
+    config: TrainedConfig,
+    *,
+    video_backend: VideoBackend | None,
+    earlier: FullCheck | None,
+    on_progress: Progress,
+) -> JudgedData:
+    """Judge a dataset's files: by an earlier full check where no file has changed since, else by all of them.
+
+    Args:
+        path: The dataset.
+        config: The run's modality config.
+        video_backend: The decoder of GR00T's own loader, where that is asked for.
+        earlier: The full check that a start of this run made last; None to check all.
+        on_progress: As millrace.engine.validate's.
+    """
+    found = fingerprint_data(path, config, video_backend=video_backend, on_progress=on_progress)
+    if earlier is not None and earlier.fingerprint == found.digest:
+        return JudgedData((*earlier.problems, _unchanged(path, earlier)), earlier)
+    problems = tuple(_file_problems(path, config, video_backend=video_backend, on_progress=on_progress))
+    return JudgedData(problems, pass_check(found, problems))
+
+
+def fingerprint_data(
+    path: Path, config: TrainedConfig, *, video_backend: VideoBackend | None, on_progress: Progress
+) -> Fingerprint:
+    """The dataset as it is now, and what `judge_data` judges it for."""
+    judged_by = f"{config.source} {config.config!r} {video_backend}"
+    return take_fingerprint(path, judged_by, lambda num_done: on_progress("files", num_done, None))
+
+
+def _unchanged(path: Path, check: FullCheck) -> Problem:
+    message = (
+        f"rows, videos and statistics were checked in full at {check.when:%Y-%m-%d %H:%M} UTC, and are not read "
+        f"again: all {check.num_files:,} files have the same sizes and times, those of {META}/ and {MANIFEST} the same "
+        "content. --verify checks all of them"
+    )
+    return make_run_problem("data-unchanged", message, path)
+
+
+def _file_problems(
     path: Path, config: TrainedConfig, *, video_backend: VideoBackend | None, on_progress: Progress
 ) -> Iterator[Problem]:
-    """All that `validate` finds, except notes, one problem for each check.
-
-    video_backend: the decoder of GR00T's own loader, where that is asked for.
-    """
+    """All that `validate` finds, except notes, one problem for each check."""
     by_code: dict[str, list[Problem]] = defaultdict(list)
-    report = validate(path, config=config.config, video_backend=video_backend, on_progress=on_progress)
+    report = validate(
+        path,
+        config=config.config,
+        video_backend=video_backend,
+        num_processes=usable_cores(),
+        on_progress=on_progress,
+    )
     for found in (*report.errors, *report.warnings):
         is_elsewhere = found.code in JUDGED_HERE or (config.config is None and found.code.startswith("config-"))
-        is_rewritten = found.code == "digests-text" and found.path in REWRITTEN
+        is_rewritten = found.code == "digests-text" and str(found.path) in REWRITTEN
         if not is_elsewhere and not is_rewritten:
             by_code[found.code].append(found)
     for first, *others in by_code.values():

@@ -3,12 +3,13 @@
 The data's checks are those of engine/validate; "model-dims", "model-horizon" and "shards" are judged here as well, by
 the base model's own limits and the run's own settings.
 
-An error: the run stops, or trains something else than was asked. A warning: it runs, but probably not as meant.
+An error: the run stops, or trains something else than was asked. A warning: it runs, but probably not as meant. A note:
+what was not checked this time, and why.
 """
 
 from pathlib import Path
 
-from millrace.engine.dataset.checks import Check, error, warning
+from millrace.engine.dataset.checks import Check, error, note, warning
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
 from millrace.train.groot import HOW_TO_GET
@@ -34,6 +35,8 @@ CHECKS: dict[str, Check] = {
         "Make it run here: it needs gr00t and whatever it imports. A file of constants, as `millrace convert` writes "
         f"it for {DEFAULT_TAG}, needs neither",
     ),
+    # data
+    "data-unchanged": note("The dataset's files are checked in full.", "Pass --verify to check all of them again"),
     # base model
     "base-model": error(
         "The base model's config.json and processor_config.json can be read.",

@@ -1,6 +1,7 @@
 """Every check of preflight notices what breaks it, all of them at once, and says what to do; nothing is raised."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from conftest import data_path, video_path
 from millrace.engine.dataset.modality_config import read_config
 from millrace.engine.validate import validate
-from millrace.train.preflight import CHECKS, Machine, preflight, preflight_without_data
+from millrace.train.preflight import CHECKS, Machine, keep_full_checks, preflight, preflight_without_data
 from millrace.train.preflight.gpus import Gpus
 from support.synthetic import edit_jsonl, rewrite_parquet
 from support.training_setups import (
@@ -85,6 +86,13 @@ def earlier_run(**other: Any) -> Files:
     return lambda dataset, base: write_earlier_run(settings_of(dataset, base), **other)
 
 
+def checked_before(dataset: Path, base: Path) -> None:
+    for path in dataset.rglob("*"):
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    settings = settings_of(dataset, base)
+    keep_full_checks(settings.run_folder, preflight(settings, machine=EVERYTHING).full_checks)
+
+
 # What is broken: files, then flags, then the machine; and a part of what is said about it.
 BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "other-run": (earlier_run(action_horizon=30), {}, {}, "run was created with action horizon 30, not 16"),
@@ -104,6 +112,7 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "tag-projector": (other_base(max_num_embodiments=12), {"embodiment_tag": "GR1"}, {}, "projector 20"),
     "configs-differ": (second_dataset_of_another_config, {"datasets": ("dataset", "second")}, {}, "something else"),
     "config-unread": (dynamic_config, {}, {}, "only by running it, which failed ("),
+    "data-unchanged": (checked_before, {}, {}, "were checked in full at 20"),
     "base-model": (drop("base/processor_config.json"), {}, {}, "base has no processor_config.json"),
     "base-model-type": (other_base(model_type="mine"), {}, {}, "'mine'"),
     "base-model-weights": (drop("base/model.safetensors"), {}, {}, "neither model.safetensors nor"),

@@ -84,6 +84,26 @@ def test_relative_statistics_are_those_of_every_whole_chunk(
         assert_equal(found["arm"], np.stack(chunks))
 
 
+def test_several_processes_find_the_same(tmp_path: Path) -> None:
+    """A feature and a group may have one name."""
+    rng = np.random.default_rng(0)
+    widths = {"observation.state": 3, "action": 2}
+    episodes = [
+        {name: rng.normal(size=(length, width)).astype(np.float32) for name, width in widths.items()}
+        for length in (9, 2, 30, 17)
+    ]
+    paths = write_episodes(tmp_path, episodes)
+    groups = {"action": RelativeGroup(state=slice(1, 3), action=slice(0, 2))}
+    one, two = (compute_statistics(paths, list(widths), groups, horizon=5, num_processes=num) for num in (1, 2))
+    for expected_part, found in zip(one, two, strict=True):
+        assert expected_part.keys() == found.keys()
+        for name, statistics in found.items():
+            assert all(
+                np.array_equal(values, vars(expected_part[name])[stat]) for stat, values in vars(statistics).items()
+            )
+    assert_equal(two[0]["action"], np.concatenate([episode["action"] for episode in episodes]))
+
+
 def test_numbers_count_as_vectors_of_one(tmp_path: Path) -> None:
     timestamp = (np.arange(100) / 20).astype(np.float32)
     found, _ = compute_statistics(write_episodes(tmp_path, [{"timestamp": timestamp}]), ["timestamp"], {}, horizon=1)

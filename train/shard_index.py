@@ -61,7 +61,7 @@ class ShardIndex:
         """
         num_shards = math.ceil(int(num_steps.sum()) / shard_size)
         if not num_shards:
-            raise TrainingDataError("no episode has the frames of an action chunk")
+            raise TrainingDataError("no episode is as long as an action chunk")
         order = rng.permutation(len(num_steps))
         dealt = num_steps[order]
         shards = np.fromiter(_deal(dealt, num_splits, num_shards), np.int32, count=len(order) * num_splits)

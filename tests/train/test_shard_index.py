@@ -83,7 +83,7 @@ def test_an_index_takes_a_fraction_of_the_arrays_that_it_stands_for() -> None:
 
 @pytest.mark.parametrize(
     ("num_steps", "shard_size", "message"),
-    [([0, 0], 4, "no episode has the frames of an action chunk"), ([3, 2], 1, "All shards must have length")],
+    [([0, 0], 4, "no episode is as long as an action chunk"), ([3, 2], 1, "All shards must have length")],
 )
 def test_data_that_makes_no_shards_is_an_error(num_steps: list[int], shard_size: int, message: str) -> None:
     with pytest.raises(TrainingDataError, match=message):

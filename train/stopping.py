@@ -86,16 +86,15 @@ class StopListener:
         return bool(answer.item())
 
 
-def ignore_stop_signals(loader: int = 0) -> None:
-    """Keep a loader process alive while its run saves, though a terminal or scheduler signals all processes.
+def ignore_interrupts(loader: int = 0) -> None:
+    """Keep a loader process alive while its run saves: a terminal sends Ctrl-C to all processes.
 
-    The first SIGTERM is ignored, as torch sends one itself to a loader that does not end.
+    Not so for SIGTERM, by which torch and Python themselves end loaders.
 
     Args:
         loader: Its number, which torch passes.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
 
 
 def _read(folder: Path) -> bytes:

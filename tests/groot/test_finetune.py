@@ -138,6 +138,21 @@ def test_another_tag_dataset_and_horizon_in_its_folder_are_named(trained_here: A
     assert "embodiment tag GR1, not NEW_EMBODIMENT; action horizon 16, not 8. Choose another --output-dir" in told
 
 
+def test_a_sigterm_to_all_processes_of_a_run_saves_a_checkpoint(dataset: Path, base: Path) -> None:
+    """As Slurm sends it: the loader and the server of loaders end at once."""
+    out = dataset.parent / "terminated"
+    flags = ("--num-gpus", 0, "--embodiment-tag", "GR1", "--max-steps", 5000, "--save-steps", 5)
+    begun = command(*finetune(dataset, base, out, *flags, *BATCH))
+    with subprocess.Popen(begun, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        wait_until(lambda: newest_checkpoint(out) is not None, process)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    step = newest_step(out)
+    where = f"{out / f'checkpoint-{step}'} is complete, and the same command resumes from it"
+    assert told.splitlines()[-1] == f"stopped at step {step} of 5000: {where}"
+
+
 RAY = ("--num-gpus", 2, "--global-batch-size", 8, "--dataloader-num-workers", 1, "--max-failures", 1)
 RAY = (*RAY, "--max-steps", 60, "--save-steps", 20)
 

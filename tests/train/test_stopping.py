@@ -22,7 +22,7 @@ from millrace.train.settings import FinetuneSettings  # noqa: E402
 from millrace.train.stopping import (  # noqa: E402
     NOTICE,
     StopListener,
-    ignore_stop_signals,
+    ignore_interrupts,
     is_stop_requested,
     request_stop,
     stop_on_signals,
@@ -124,15 +124,14 @@ def test_a_stopped_run_does_not_stop_the_next_one(tmp_path: Path) -> None:
     assert [signal.getsignal(by) for by in SIGNALS] == before
 
 
-def test_loader_processes_outlive_the_signals_that_all_processes_get(tmp_path: Path) -> None:
+def test_loader_processes_outlive_the_ctrl_c_that_all_processes_get(tmp_path: Path) -> None:
     samples = torch.arange(64)
     loader = torch.utils.data.DataLoader(
-        samples, num_workers=1, worker_init_fn=ignore_stop_signals, multiprocessing_context="forkserver"
+        samples, num_workers=1, worker_init_fn=ignore_interrupts, multiprocessing_context="forkserver"
     )
     batches = iter(loader)
     found = [next(batches).item()]
     (process,) = batches._workers
-    for by in SIGNALS:
-        os.kill(process.pid, by)
+    os.kill(process.pid, signal.SIGINT)
     found += [batch.item() for batch in batches]
     assert found == samples.tolist()

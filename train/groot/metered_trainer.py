@@ -12,7 +12,8 @@ from transformers import TrainerCallback
 from millrace.train.errors import WeightsDiverged
 from millrace.train.groot.heldout_measure import HeldOutMeasure
 from millrace.train.heldout import HeldOut, write_heldout
-from millrace.train.stopping import StopListener, ignore_stop_signals
+from millrace.train.run_folder import checkpoint_step, newest_checkpoint
+from millrace.train.stopping import StopListener, ignore_interrupts, is_stop_requested
 from millrace.train.train_progress import Meter, MeterReading
 from millrace.train.worker import Worker, describe_divergence
 
@@ -55,11 +56,25 @@ class MeteredTrainer(Gr00tTrainer):
         """Batches of the size that this run asks for, where transformers resumes with that of the checkpoint."""
         self._train_batch_size = self.args.train_batch_size
         loader = super().get_train_dataloader()
-        loader.worker_init_fn = ignore_stop_signals
+        loader.worker_init_fn = ignore_interrupts
         return loader
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """The next step's batches, as transformers' Trainer asks for them."""
+        """The next step's batches; none, and an end with a checkpoint, where loaders were stopped with the run.
+
+        A scheduler may send SIGTERM to all processes. Where there are several workers, Ray's own end as well.
+        """
+        try:
+            return self._measured_batches(*args, **kwargs)
+        except RuntimeError:
+            if self.args.world_size > 1 or not is_stop_requested(self.worker.folder):
+                raise
+            newest = newest_checkpoint(self.worker.folder)
+            saved = self.worker.first_step if newest is None else checkpoint_step(newest)
+            self.control.should_training_stop, self.control.should_save = True, self.state.global_step > saved
+            return [], None
+
+    def _measured_batches(self, *args: Any, **kwargs: Any) -> Any:
         if self.meter is None:
             first = super().get_batch_samples(*args, **kwargs)
             # From here on: loader processes take a minute to start, which says nothing of the steps to come.

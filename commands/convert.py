@@ -1,7 +1,7 @@
 """`millrace convert`."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from millrace.engine.execution.capacity import usable_cores
 from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.planning.recipe import Recipe, is_share
 from millrace.engine.planning.recipe_file import read_recipe
+from millrace.engine.planning.recipe_problems import write_recipe_keys
 from millrace.engine.run import Rerun
 from millrace.engine.video.backends import GPU_SHARE, Device
 from millrace.train.flag_types import Flag, option
@@ -147,6 +148,7 @@ class Convert:
             if workers.cluster is None:
                 num_workers = min(num_workers, usable_cores())
             found = estimate(recipe, out, workers=workers, overwrite=self.overwrite)
+            found = replace(found, notes=tuple(write_recipe_keys(note, recipe) for note in found.notes))
             if self.json:
                 print(to_json_text(found))
             else:

@@ -97,15 +97,13 @@ class PipelineFile:
         return values if len(self._found) == num_before else None
 
     def subsection(self, *prefix: str) -> YamlFile:
-        """A mapping within the file, as a file of its own that cites the same lines, of keys beside it too."""
+        """A mapping within the file, as a file of its own that cites the same lines."""
         content: Any = self.file.content
         for name in prefix:
             content = content[name]
         size = len(prefix)
-        lines = self.file.lines.items()
-        beside = {key[size - 1 :]: line for key, line in lines if key[: size - 1] == prefix[:-1]}
-        own = {key[size:]: line for key, line in lines if key[:size] == prefix}
-        return YamlFile(self.file.path, content, beside | own, self.file.error)
+        lines = {key[size:]: line for key, line in self.file.lines.items() if key[:size] == prefix}
+        return YamlFile(self.file.path, content, lines, self.file.error)
 
     def attempt(self, name: str, work: Callable[[], Value]) -> Value | None:
         """What some work returns; where it fails, None, and the error is a problem of a section."""
@@ -115,9 +113,13 @@ class PipelineFile:
             self.add((name,), error)
             return None
 
-    def add_cited(self, problems: Iterable[MillraceError]) -> None:
-        """Add problems that already cite their file and line."""
-        self._cited += problems
+    def add_cited(self, section: str, problems: Iterable[MillraceError]) -> None:
+        """Add problems that cite their file and line; one that cites none is of a key of the section."""
+        for problem in problems:
+            if problem.facts.line is None:
+                self.add((section,), problem)
+            else:
+                self._cited.append(problem)
 
     def _place(self, problem: MillraceError) -> float:
         """The line of an error in the file, by which errors are sorted; errors in a separate recipe file come last."""

@@ -94,7 +94,7 @@ def _read_convert(file: PipelineFile) -> ConvertSection | None:
             return ConvertSection(read_recipe(keys.recipe, **settings), keys, workers)
         return ConvertSection(parse_recipe(file.subsection("convert", "recipe"), **settings), keys, workers)
     except SeveralProblems as error:
-        file.add_cited(error.problems)
+        file.add_cited("convert", error.problems)
     except MillraceError as error:
         file.add(("convert",), error)
     return None

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from millrace.embodiments import Key, MillraceError, YamlFile, is_path, read_yaml
-from millrace.engine.errors import RecipeError
+from millrace.engine.errors import RecipeError, RecipeProblems
 from millrace.engine.planning.planner import source_problems
 from millrace.engine.planning.recipe import Places, Recipe, check_recipe, field_problems
 from millrace.engine.planning.recipe_problems import cite_problems
@@ -30,7 +30,8 @@ def read_recipe(path: str | Path, **settings: object) -> Recipe:
         settings: Fields that replace the file's.
 
     Raises:
-        RecipeProblems: fields are wrong; lists them all, and what is wrong with the sources whose fields are not.
+        RecipeProblems: fields are wrong; lists them all, and what is wrong with the sources whose fields are not. Of
+            those in `settings` no place is cited.
         RecipeError: the file cannot be read, or is no YAML.
     """
     return parse_recipe(read_yaml(Path(path), error=RecipeError), **settings)
@@ -47,7 +48,10 @@ def parse_recipe(file: YamlFile, **settings: object) -> Recipe:
         Recipe.model_validate(content)
     except ValidationError as error:
         found = field_problems(error)
-        raise cite_problems([*found, *_problems_beside(content, found)], file) from None
+        given = [problem for key, problem in found if key[0] in settings]
+        in_file = [(key, problem) for key, problem in found if key[0] not in settings]
+        cited = cite_problems([*in_file, *_problems_beside(content, found)], file)
+        raise RecipeProblems([*given, *cited.problems]) from None
     return check_recipe(content, Places(file))
 
 

@@ -129,6 +129,10 @@ def test_a_failed_episode_of_a_recipe_names_keys_of_its_file(source: Path, tmp_p
     (problem,) = found["error"]["problems"]
     assert (code, problem["remedy"]) == (1, "to do without this camera, pass without_cameras: [top]")
     assert problem["settings"][0]["place"] is None
+    code, found, _ = run(capsys, "convert", "--recipe", recipe, tmp_path / "out", "--json", "--holdout", "1.5")
+    (wrong,) = found["error"]["problems"]  # the flag is wrong, not the file
+    assert (code, wrong["where"]["file"], wrong["settings"]) == (2, None, [setting("holdout", None, "--holdout")])
+    assert wrong["message"].startswith("--holdout: a share of the episodes lies between 0 and 1")
     line = json.loads((tmp_path / "out/quarantine.jsonl").read_text())
     assert line["remedy"] == "to do without this camera, pass without_cameras=['top']"
 

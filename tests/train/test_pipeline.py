@@ -134,6 +134,9 @@ convert:
 """)
     )
     assert holdout.startswith("5: holdout: a share of the episodes lies between 0 and 1")
+    path = write("convert:\n  recipe: mine.yaml\n  out: out/gr1\n  holdout: 5\n")
+    (path.parent / "mine.yaml").write_text("sources: [{path: data/aloha, map: aloha_to_gr1}]\n")
+    assert problems(path) == [holdout.replace("5:", "4:", 1)]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_all_of_a_picture_is_kept_unless_recipe_or_map_crop(aloha: Path, setting
     said = [note for note in plan.notes if "center crop drops" in note]
     dropped = f"{aloha}, camera 'top': center crop drops 16 px left and right of 96x64; GR00T pads live frames"
     assert [note[: len(dropped)] for note in said] == ([dropped] if crop == "center" else [])
-    assert f"(`--crop {crop}`)" in dataset_card(plan)
+    assert f"(`crop: {crop}`)" in dataset_card(plan)
 
 
 def test_maps_that_disagree_leave_all_of_a_picture(aloha: Path) -> None:

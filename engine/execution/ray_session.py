@@ -8,13 +8,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import ray
+
+import psutil  # isort: skip  # of Ray, which must be imported first
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
@@ -35,6 +37,8 @@ ENVIRONMENT = {
     # At Ray's 15 workers wait for its other processes, a seventh of the startup; `nice millrace` still holds for all.
     "RAY_worker_niceness": "0",
 }
+# For processes of Ray to end that should have ended with it.
+ENDING_SECONDS = 2.0
 # What Ray says where its processes do not come up within its half minute, on a busy machine.
 STARTED_LATE = "timed out during startup"
 TOO_SLOW = Message(
@@ -77,7 +81,17 @@ def ray_session(
         raise ClusterFailed(explain(error)) from error
     finally:
         if is_own:
-            ray.shutdown()
+            _shut_down()
+
+
+def _shut_down() -> None:
+    """End Ray, and those of its processes that outlive it, as a controller of Ray Train does now and then."""
+    own = [child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::")]
+    ray.shutdown()
+    _, alive = psutil.wait_procs(own, timeout=ENDING_SECONDS)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def explain(error: BaseException) -> str:

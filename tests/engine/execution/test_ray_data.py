@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.data import DataContext
@@ -137,9 +138,13 @@ def test_a_result_that_cannot_be_kept_is_given_all_the_same(
 
 @pytest.fixture(scope="module")
 def one_ray() -> Iterator[None]:
-    """A Ray for several conversions, as it takes seconds to start."""
+    """A Ray for several conversions, as it takes seconds to start; no process of it outlives it."""
+
     with ray_session(2, None):
         yield
+        pid = ray.get(ray.remote(num_cpus=0)(lambda: os.getpid()).remote())
+        os.kill(pid, signal.SIGSTOP)  # it hears nothing any more
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_this_ray_has_every_setting_of_ray_data_that_conversion_needs() -> None:

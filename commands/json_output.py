@@ -22,15 +22,17 @@ def to_json_text(value: object) -> str:
 
 
 def describe_error(error: Exception) -> dict[str, object]:
-    """An error as data: its type and message, the settings that it names, and what is known of its cause."""
-    facts = list_facts(collect_facts(error))
-    lines = list(map(Message, error.lines if isinstance(error, MillraceError) else [error]))
+    """An error as data: its type and message, the settings that it names, and what is known of its only problem."""
+    problems = error.problems if isinstance(error, SeveralProblems) else (error,)
+    only, *others = problems or (error,)
+    facts = {} if others else list_facts(collect_facts(only))
+    messages = [Message(problem) for problem in problems]
     found: dict[str, object] = {
         "type": type(error).__name__,
-        "message": _join(lines),
-        "what": _join(line.what for line in lines),
-        "remedy": _join(line.remedy for line in lines) or None,
-        "settings": [_describe_setting(setting) for line in lines for setting in line.settings],
+        "message": _join(error.lines if isinstance(error, MillraceError) else messages),
+        "what": _join(message.what for message in messages),
+        "remedy": _join(message.remedy for message in messages) or None,
+        "settings": [_describe_setting(setting) for message in messages for setting in message.settings],
         "where": {name: facts.get(name) for name in WHERE},
         "got": facts.get("got"),
         "expected": facts.get("expected"),

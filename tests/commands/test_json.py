@@ -63,6 +63,7 @@ def test_failed_episodes_are_listed(source: Path, tmp_path: Path, capsys: Any) -
     assert (problem["where"], problem["what"]) == (where, f"episode 1, camera top: no video at {path}")
     assert problem["remedy"] == failed["remedy"] == "to do without this camera, pass --camera -top"
     assert problem["settings"] == [setting("without_cameras", ["top"], "--camera -top")]
+    assert (error["where"], error["what"], error["remedy"]) == (where, problem["what"], problem["remedy"])
     (advice,) = error["advice"]
     assert advice.startswith(f"{len(LENGTHS) - 1} of {len(LENGTHS)} episodes are converted and kept")
     assert error["message"] == f"{problem['message']}\n{advice}"
@@ -153,6 +154,11 @@ def test_inspect_and_validate_print_errors_as_json(source: Path, capsys: Any) ->
     assert (code, err) == (2, "")
     assert "--video-backend" in found["error"]["message"]
     assert not set(BOX) - {" "} & set(found["error"]["message"])
+
+
+def test_the_example_of_the_docs_has_this_form() -> None:
+    page = (REPOSITORY / "docs" / "what-can-go-wrong.md").read_text(encoding="utf-8")
+    jsonschema.validate(json.loads(page.split("```json\n")[1].split("```")[0]), SCHEMA)
 
 
 def test_numbers_that_are_not_finite_are_null() -> None:

@@ -146,4 +146,5 @@ def _make_mismatch(what: str, names: Sequence[str] | None, joints: Iterable[str]
             "Name the right robot, or give a robot file whose aliases hold these names; `millrace robots new` drafts "
             "one."
         ),
+        known=tuple(names or ()),
     )

@@ -269,7 +269,7 @@ class Robot(FileModel):
                     self.column_slices[column].check(widths, key=("column_slices", column))
         self._check_keys("camera_aliases", f"camera of {self.name!r}", self.cameras)
         if double := _first_duplicate(self.cameras):
-            raise WrongField(("cameras",), f"camera {double!r} stands twice.")
+            raise WrongField(("cameras",), f"camera {double!r} stands twice.", got=double)
         return self
 
     def _check_keys(self, field: str, kind: str, known: Iterable[str]) -> None:
@@ -282,10 +282,10 @@ class Robot(FileModel):
             for i, name in enumerate(names):
                 check_name(name, kind, self.groups, key=(vector, column, i))
         if double := _first_duplicate(self.groups_of(vector)):
-            raise WrongField((vector,), f"group {double!r} stands twice in the {vector}.")
+            raise WrongField((vector,), f"group {double!r} stands twice in the {vector}.", got=double)
         layout = self.layout(vector)
         if double := _first_duplicate(layout.joints):
-            raise WrongField((vector,), f"joint {double!r} stands twice in the {vector}.")
+            raise WrongField((vector,), f"joint {double!r} stands twice in the {vector}.", got=double)
         for column, joints in layout.columns.items():
             self._check_spellings(vector, column, joints)
 

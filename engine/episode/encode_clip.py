@@ -156,4 +156,4 @@ def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: S
     )
     if found != expected or facts.fps not in (settings.fps, None):
         message = f"wrote {facts.describe()}, expected {num_frames} frames at {settings.fps} fps"
-        raise VideoError(message, code=FaultCode.INTERNAL)
+        raise VideoError(message, code=FaultCode.INTERNAL, got=facts.describe())

@@ -157,7 +157,7 @@ def _select(dataset: SourceDataset, spec: SourceSpec) -> tuple[list[SourceEpisod
             ". ",
             Remedy("Fix the dataset's metadata, or select others with ", Setting("episodes")),
             episode=first.index,
-        )
+        ).about(first.fault.facts)
     return episodes, rejected
 
 

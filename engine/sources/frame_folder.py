@@ -33,7 +33,7 @@ from millrace.engine.sources.episode import (
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.image_paths import read_image
 from millrace.engine.sources.lerobot_metadata import MAX_CAMERAS, Text
-from millrace.engine.sources.listing import why_no_length
+from millrace.engine.sources.listing import check_length
 from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.sources.table_rows import VectorRows
 from millrace.engine.sources.templates import template_problem
@@ -207,8 +207,7 @@ def _episode(settings: FrameSettings, index: int, folder: Path, bounds: Path, ta
     path = next((folder / name for name in ROWS if (folder / name).is_file()), folder / ROWS[0])
     rows = RowRange(path, root=bounds, open=settings.rows)
     num_frames = RowReader().count_rows(rows)
-    if reason := why_no_length(num_frames):
-        raise RowsError(f"{path}: {reason}", code=FaultCode.ROW_COUNT, file=path, got=num_frames)
+    check_length(num_frames, where=path)
     place = settings.image_path, settings.first_frame
     clips = {camera: ImageFolder(folder, place[0], camera, place[1], num_frames, bounds) for camera in settings.cameras}
     return SourceEpisode(index, num_frames, (rows,), clips, tasks)

@@ -182,7 +182,10 @@ def read_source_json(path: Path, model: type[Model]) -> Model:
     text = read_text(path, str(path), encoding=ENCODING)
     if not text.strip():
         raise DatasetError(f"{path} is empty", file=path)
-    return validate_as(parse_json(text, str(path)), model, str(path))
+    try:
+        return validate_as(parse_json(text, str(path)), model, str(path))
+    except DatasetError as error:
+        raise error.about(file=path) from error.__cause__
 
 
 def read_source_lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,13 @@
 """The episodes that a dataset's metadata lists. A wrong line affects its own episode only."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Generic, TypeVar
 
-from millrace.engine.errors import FaultCode
+from millrace.embodiments import Message, MillraceError, Remedy
+from millrace.engine.errors import FaultCode, RowsError
 from millrace.engine.sources.episode import MAX_FRAMES, BadEpisode, SourceFault
 
 Line = TypeVar("Line")
@@ -46,9 +49,9 @@ class EpisodeList(Generic[Line]):
         elif index not in self._lines:
             self._lines[index], self._places[index] = line, place
 
-    def reject(self, index: int | None, reason: str, *, camera: str | None = None) -> None:
+    def reject(self, index: int | None, error: MillraceError) -> None:
         """Add a line that describes no episode; index None: its number is unknown, too."""
-        fault = SourceFault(FaultCode.METADATA, reason, camera)
+        fault = SourceFault(FaultCode.METADATA, error.message, facts=error.facts)
         if index is None:
             self._unnumbered.append((self._last + 1, fault))
             self._last += 1
@@ -73,13 +76,14 @@ class EpisodeList(Generic[Line]):
         """
         found = dict(self._bad)
         for index, places in self._twice.items():
-            reason = f"{' and '.join(places)} list the episode with different values; remove the wrong ones"
+            reason = f"{' and '.join(places)} list the episode with different values; "
+            reason = Message(reason, Remedy("remove the wrong ones"))
             found[index] = SourceFault(FaultCode.METADATA, reason)
         free = self._free(found)
         for guess, fault in self._unnumbered:
             index = guess if self._is_free(guess, found) else next(free)
-            reason = f"{fault.reason}; by its place in the list it is episode {index}"
-            found[index] = SourceFault(fault.code, reason)
+            reason = Message(fault.reason, f"; by its place in the list it is episode {index}")
+            found[index] = replace(fault, reason=reason)
         if self._lost:
             found.update(self._listed_in_lost_files(found, num_claimed))
         return tuple(BadEpisode(index, found[index]) for index in sorted(found))
@@ -111,8 +115,13 @@ def read_number(line: object) -> int | None:
     return number if isinstance(number, int) and 0 <= number <= MAX_INDEX else None
 
 
-def why_no_length(length: object) -> str | None:
-    """What is wrong with an episode's number of frames."""
-    if isinstance(length, int) and 0 < length <= MAX_FRAMES:
-        return None
-    return f"length is {length!r}, expected 1 to {MAX_FRAMES} frames"
+def check_length(length: object, *, where: Path | str) -> None:
+    """Check an episode's number of frames.
+
+    Raises:
+        RowsError: no episode can have it.
+    """
+    if not (isinstance(length, int) and 0 < length <= MAX_FRAMES):
+        message = f"{where}: length is {length!r}, expected 1 to {MAX_FRAMES} frames"
+        file = where if isinstance(where, Path) else None
+        raise RowsError(message, code=FaultCode.ROW_COUNT, file=file, got=length, expected=f"1 to {MAX_FRAMES}")

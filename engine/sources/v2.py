@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from millrace.engine.errors import DatasetError
+from millrace.engine.errors import DatasetError, RowsError
 from millrace.engine.layout import DATA_PATH, VIDEO_PATH
 from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.dataset import SourceDataset, camera_name
@@ -17,7 +17,7 @@ from millrace.engine.sources.lerobot_metadata import (
     read_source_json,
     read_source_lines,
 )
-from millrace.engine.sources.listing import EpisodeList, read_number, why_no_length
+from millrace.engine.sources.listing import EpisodeList, check_length, read_number
 from millrace.engine.sources.row_images import ImageColumn
 from millrace.engine.sources.task_list import read_task_lines
 
@@ -61,11 +61,9 @@ def _sound_lines(path: Path, listed: EpisodeList[SourceEpisode]) -> Iterator[tup
             values = parse_json(text, place)
             index = read_number(values)
             line = validate_as(values, EpisodeLine, place)
-        except DatasetError as error:
-            listed.reject(index, str(error))
-            continue
-        if reason := why_no_length(line.length):
-            listed.reject(line.episode_index, f"{place}: {reason}")
+            check_length(line.length, where=place)
+        except (DatasetError, RowsError) as error:
+            listed.reject(index, error.about(file=path))
         else:
             yield place, line
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from millrace.embodiments import Facts, FrozenModel
-from millrace.engine.errors import DatasetError, FaultCode
+from millrace.engine.errors import DatasetError, FaultCode, RowsError
 from millrace.engine.sources.containment import check_own_path, check_own_paths
 from millrace.engine.sources.dataset import SourceDataset, camera_name
 from millrace.engine.sources.episode import Camera, Clip, RowRange, SourceEpisode, SourceFault
@@ -28,7 +28,7 @@ from millrace.engine.sources.lerobot_metadata import (
     read_source_json,
     unwrap_single,
 )
-from millrace.engine.sources.listing import EpisodeList, read_number, why_no_length
+from millrace.engine.sources.listing import EpisodeList, check_length, read_number
 from millrace.engine.sources.parquet import SharedRows, list_parquet_files, parquet_damage, read_columns
 from millrace.engine.sources.places import check_places
 from millrace.engine.sources.row_images import ImageColumn
@@ -161,14 +161,12 @@ def _take(
             places[key] = validate_as({name: values.get(column) for name, column in names.items()}, _Place, where)
         except DatasetError as error:
             reason = str(error).replace(f"{where}: ", f"{where}: videos/{key}/", 1)
-            faults.append(SourceFault(FaultCode.METADATA, reason, camera_name(key)))
+            faults.append(SourceFault(FaultCode.METADATA, reason, camera_name(key), error.facts))
     try:
         row = validate_as(values, _Values, where)
-    except DatasetError as error:
-        listed.reject(read_number(values), str(error))
-        return
-    if why := why_no_length(row.length):
-        listed.reject(row.episode_index, f"{where}: {why}")
+        check_length(row.length, where=where)
+    except (DatasetError, RowsError) as error:
+        listed.reject(read_number(values), error)
         return
     clips = {camera_name(key): clip_of(key, row.length, place) for key, place in places.items()}
     listed.add(row.episode_index, _EpisodeRow(row.length, row.tasks, clips, tuple(faults)), place=where)

@@ -79,11 +79,11 @@ def _check_scratch(metadata: Metadata, columns: Collection[str], scratch: Path) 
         free = shutil.disk_usage(scratch).free
     except OSError as error:
         problem = f"the temporary folder {scratch} cannot be used ({error.strerror}); "
-        raise NoScratchSpace(problem, OTHER) from error
+        raise NoScratchSpace(problem, OTHER, file=scratch) from error
     if needed > free:
         problem = f"the temporary folder {scratch} has {decimal(free)} free, but comparing statistics of "
         rows = f"{metadata.num_frames:,} rows of {num_values} values needs {decimal(needed)}; "
-        raise NoScratchSpace(problem, rows, OTHER)
+        raise NoScratchSpace(problem, rows, OTHER, file=scratch, got=free, expected=needed)
 
 
 def _report_progress(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[Path]:

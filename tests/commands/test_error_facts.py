@@ -66,6 +66,7 @@ def empty(root: Path) -> Path:
     return root.parent / "empty"
 
 
+MATCH = "Name the right robot, or give a robot file whose aliases hold these names; `millrace robots new` drafts one."
 Expected = dict[str, Any]
 # What is done with a dataset of two episodes of 50 Hz, and what the error knows; {root} is the dataset's folder.
 SAMPLES: dict[str, tuple[Callable[[Path], object], Expected]] = {
@@ -126,7 +127,7 @@ SAMPLES: dict[str, tuple[Callable[[Path], object], Expected]] = {
     ),
     "width": (
         lambda root: plan(narrow(root)),
-        {"got": 13, "expected": 14},
+        {"got": 13, "expected": 14, "remedy": MATCH},
     ),
     "map of another robot": (
         lambda root: plan(root, map="aloha_to_gr1"),
@@ -150,11 +151,16 @@ SAMPLES: dict[str, tuple[Callable[[Path], object], Expected]] = {
     ),
     "metadata": (
         lambda root: millrace.open_source(edit_info(root, fps="fast")),
-        {"dataset": "{root}", "got": "fast"},
+        {"dataset": "{root}", "file": "{root}/meta/info.json", "got": "fast"},
     ),
     "lengths": (
         lambda root: plan(shorten(root)),
-        {"episode": 0, "remedy": "Fix the dataset's metadata, or select others with episodes"},
+        {
+            "file": "{root}/meta/episodes.jsonl",
+            "episode": 0,
+            "got": 0,
+            "remedy": "Fix the dataset's metadata, or select others with episodes",
+        },
     ),
     "size of a feature": (
         lambda root: Feature("float32", (-1,), None),

@@ -135,7 +135,8 @@ def copy_to_host(frame: av.VideoFrame) -> av.VideoFrame:
 def _check_alike(frames: Iterable[av.VideoFrame], kind: _Kind) -> Iterator[av.VideoFrame]:
     for frame in frames:
         if (other := _Kind.read(frame)) != kind:
-            raise VideoError(f"the frames change from {kind} to {other} within the clip", code=FaultCode.PICTURE_SIZE)
+            message = f"the frames change from {kind} to {other} within the clip"
+            raise VideoError(message, code=FaultCode.PICTURE_SIZE, got=str(other), expected=str(kind))
         yield frame
 
 

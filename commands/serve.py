@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from millrace.engine.text import printable
 from millrace.train.flag_types import Flag
 from millrace.train.serve import ServeSettings
+from millrace.train.server_access import join_address, read_token
 
 
 @dataclass(frozen=True, kw_only=True)
 class Serve(ServeSettings):
     """Serve a checkpoint with GR00T's own inference server, under the tag and config that it was finetuned with.
 
-    Only this machine can reach it unless --host says otherwise: anyone who reaches it can use and stop it. Examples:
+    Only this machine can reach it unless --host says otherwise. Anyone who reaches it can use and stop it, unless
+    --api-token-env names a token; requests are not encrypted. Examples:
 
     millrace serve checkpoints/aloha/checkpoint-5000
 
     millrace serve checkpoints/aloha/checkpoint-5000 --use-sim-policy-wrapper --port 5556
+
+    POLICY_TOKEN=secret millrace serve checkpoints/aloha/checkpoint-5000 --host 0.0.0.0 --api-token-env POLICY_TOKEN
     """
 
     debug: Flag = False
@@ -29,12 +33,18 @@ class Serve(ServeSettings):
         from millrace.train.groot import require_groot, serve
 
         self.check_address()
+        read_token(self.api_token_env)
         tag, notes = self.tag()
         require_groot()
+        if self.is_open:
+            notes = (*notes, f"anyone who reaches {self.host} can use and stop the server: pass --api-token-env")
         for note in notes:
             print(printable(f"warning: {note}"), file=sys.stderr)
         for line in self.frame_lines():
             print(printable(line))
-        print(printable(f"loading {self.checkpoint} as {tag.upper()}, for {self.host}:{self.port}"), flush=True)
+        print(
+            printable(f"loading {self.checkpoint} as {tag.upper()}, for {join_address(self.host, self.port)}"),
+            flush=True,
+        )
         serve(self, tag)
         return 0

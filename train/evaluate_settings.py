@@ -10,7 +10,8 @@ from tyro.conf import UseAppendAction, arg
 from millrace.embodiments import Message, Setting
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.errors import SettingsError
-from millrace.train.flag_types import Flag
+from millrace.train.flag_types import Flag, option
+from millrace.train.server_access import join_address
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,25 @@ class ServerAddress:
 
     @classmethod
     def parse(cls, text: str) -> "ServerAddress":
-        """ "host:port".
+        """ "host:port", an IPv6 address in brackets.
 
         Raises:
             SettingsError: it is anything else.
         """
         host, _, port = text.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            problem = f" takes HOST:PORT, for example 127.0.0.1:5555, not {text!r}"
+        is_bracketed = host.startswith("[") and host.endswith("]")
+        if not host or (":" in host and not is_bracketed) or not port.isdecimal() or not 0 < int(port) < 65536:
+            problem = f" takes HOST:PORT, for example 127.0.0.1:5555 or [::1]:5555, not {text!r}"
             raise SettingsError(Message(Setting("server"), problem))
-        return cls(host, int(port))
+        return cls(host[1:-1] if is_bracketed else host, int(port))
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the host is an IPv6 address."""
+        return ":" in self.host
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return join_address(self.host, self.port)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,8 @@ class EvaluateFlags:
     """Longest wait for a server's answer."""
     use_sim_policy_wrapper: Flag = False
     """That server was started with this flag."""
+    api_token_env: Annotated[str | None, option("NAME")] = None
+    """Environment variable with the token that the server wants."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +97,9 @@ class EvaluateSettings(EvaluateFlags):
         if self.server is None and self.use_sim_policy_wrapper:
             problem = " tells how a server was started: it goes with "
             raise SettingsError(Message(Setting("use_sim_policy_wrapper", True), problem, Setting("server")))
+        if self.server is None and self.api_token_env is not None:
+            token = Setting("api_token_env", self.api_token_env)
+            raise SettingsError(Message(token, " is for a server: it goes with ", Setting("server")))
         if self.horizon is not None and self.horizon < 1:
             horizon = Setting("horizon", self.horizon)
             raise SettingsError(Message(horizon, ": at least one step of each chunk is compared"))

@@ -2,8 +2,9 @@
 
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import UseAppendAction, arg
@@ -11,8 +12,9 @@ from tyro.conf import UseAppendAction, arg
 from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import SettingsError
-from millrace.train.flag_types import Flag
+from millrace.train.flag_types import Flag, option
 from millrace.train.framings import read_framings
+from millrace.train.server_access import join_address
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
 
@@ -28,9 +30,13 @@ class ServeSettings:
     embodiment_tag: EmbodimentTag | None = None
     """The robot, as GR00T calls it; by default as the checkpoint was finetuned."""
     host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 lets every machine of the network in."""
+    """Address to listen on; 0.0.0.0, or :: for IPv6 too, lets every machine of the network in."""
     port: Annotated[int, arg(metavar="PORT")] = DEFAULT_PORT
     """Port to listen on."""
+    api_token_env: Annotated[str | None, option("NAME")] = None
+    """Environment variable with a token that every request must carry; by default none need one."""
+    strict: bool = True
+    """Check observations and actions against the modality config."""
     device: Annotated[str, arg(metavar="DEVICE")] = "cuda"
     """Where the model runs: cuda, cuda:1, or cpu."""
     import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
@@ -60,11 +66,26 @@ class ServeSettings:
         if not 0 < self.port < 65536:
             raise SettingsError(f"--port {self.port}: ports lie between 1 and 65535")
         try:
-            family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            family, kind, protocol, _, address = self._resolve()
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ has it
                 probe.bind(address)
         except OSError as error:
+            where = join_address(self.host, self.port)
             raise SettingsError(
-                f"cannot listen on {self.host}:{self.port}: {error.strerror}. Choose another --port or --host"
+                f"cannot listen on {where}: {error.strerror}. Choose another --port or --host"
             ) from error
+
+    @property
+    def ipv6_host(self) -> str | None:
+        """The host as an IPv6 address; None if it is an IPv4 one."""
+        family, *_, address = self._resolve()
+        return str(address[0]) if family == socket.AF_INET6 else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines may reach the server, and need no token."""
+        return self.api_token_env is None and not ip_address(self._resolve()[4][0]).is_loopback
+
+    def _resolve(self) -> tuple[Any, ...]:
+        return socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]

@@ -35,19 +35,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+TOKEN = {"POLICY_TOKEN": "7f3c9a5e1b"}
+
+
 @contextmanager
-def served(run: TinyRun, *flags: str) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
+def served(run: TinyRun, *flags: str, where: str = "127.0.0.1") -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
     """A server on a free port, once it listens; it is killed if it still runs afterwards."""
     port = free_port()
     arguments = ("-m", "millrace", "serve", run.checkpoint, "--device", "cpu", "--port", port)
     line = command(*arguments, "--import-module", TINY_MODEL, *flags)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | TOKEN
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None
             for said in process.stdout:
                 if said.startswith("Server is ready"):
-                    assert said.strip().endswith(f"tcp://127.0.0.1:{port}")
+                    assert said.strip().endswith(f"tcp://{where}:{port}")
                     break
             else:
                 raise AssertionError(process.communicate())
@@ -68,8 +71,8 @@ def wrapped(run: TinyRun) -> Iterator[int]:
         yield port
 
 
-def evaluate(run: TinyRun, port: int, *flags: object) -> Any:
-    return run_python("-m", "millrace", "evaluate", run.heldout, "--server", f"127.0.0.1:{port}", *flags)
+def evaluate(run: TinyRun, port: int, *flags: object, where: str = "127.0.0.1", **options: Any) -> Any:
+    return run_python("-m", "millrace", "evaluate", run.heldout, "--server", f"{where}:{port}", *flags, **options)
 
 
 def observation(side: int = 64) -> dict[str, Any]:
@@ -131,6 +134,49 @@ def test_a_server_that_stops_answering_is_told_in_time(run: TinyRun) -> None:
         del policy  # closing waits for nothing either
         assert time.monotonic() - began < 20
         process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def guarded(run: TinyRun) -> Iterator[int]:
+    """A server on IPv6 that wants a token and checks nothing of what it is sent."""
+    with served(run, "--host", "::1", "--api-token-env", "POLICY_TOKEN", "--no-strict", where="[::1]") as (port, _):
+        yield port
+
+
+def test_a_server_with_a_token_on_ipv6_is_scored(run: TinyRun, guarded: int) -> None:
+    token = ("--api-token-env", "POLICY_TOKEN")
+    done = evaluate(run, guarded, *token, where="[::1]", env=os.environ | TOKEN)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == f"[::1]:{guarded}"
+    assert "1 episode, 60 steps" in done.stdout
+
+
+@pytest.mark.parametrize("sent", [None, "wrong"])
+def test_without_the_token_nobody_gets_actions_or_stops_the_server(
+    run: TinyRun, guarded: int, sent: str | None
+) -> None:
+    from millrace.train.groot.client import ServerPolicy, TimedClient
+
+    with pytest.raises(EvaluationError, match=r"wants another token: .* --api-token-env"):
+        ServerPolicy(ServerAddress("::1", guarded), timeout_seconds=5, wrapped=False, token=sent)
+    client = TimedClient("[::1]", guarded, timeout_ms=5000, api_token=sent)
+    for ask in (client.kill_server, lambda: client.get_action(observation())):
+        with pytest.raises(RuntimeError, match="Unauthorized"):
+            ask()
+    assert TimedClient("[::1]", guarded, timeout_ms=5000, api_token=TOKEN["POLICY_TOKEN"]).ping()
+
+
+def test_a_strict_server_checks_what_it_is_sent_and_another_does_not(server: int, guarded: int) -> None:
+    from millrace.train.groot.client import TimedClient
+
+    wrong = observation()
+    wrong["state"]["waist"] = wrong["state"]["waist"].astype(np.float64)
+    strict = TimedClient("127.0.0.1", server, timeout_ms=60_000)
+    with pytest.raises(RuntimeError, match="float32"):
+        strict.get_action(wrong)
+    other = TimedClient("[::1]", guarded, timeout_ms=60_000, api_token=TOKEN["POLICY_TOKEN"])
+    actions, _ = other.get_action(wrong)
+    assert {name: values.shape for name, values in actions.items()} == {n: (1, 16, w) for n, w in WIDTHS.items()}
 
 
 def test_whoever_listens_there_may_be_no_gr00t_server() -> None:

@@ -57,10 +57,15 @@ def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy
     import_user_modules(settings.import_module)
     if settings.server is not None or contender.tag is None:
         from millrace.train.groot.client import ServerPolicy
+        from millrace.train.server_access import read_token
 
         assert settings.server is not None, "a checkpoint is evaluated under a tag"
-        wrapped = settings.use_sim_policy_wrapper
-        return ServerPolicy(settings.server, timeout_seconds=settings.timeout, wrapped=wrapped)
+        return ServerPolicy(
+            settings.server,
+            timeout_seconds=settings.timeout,
+            wrapped=settings.use_sim_policy_wrapper,
+            token=read_token(settings.api_token_env),
+        )
     from millrace.train.groot.policy import CheckpointPolicy
 
     return CheckpointPolicy(contender.name, contender.tag, cpu=settings.cpu)

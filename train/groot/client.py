@@ -13,6 +13,9 @@ from millrace.train.errors import EvaluationError
 from millrace.train.evaluate_settings import ServerAddress
 from millrace.train.groot.policy import nest_observations, policy_config, read_frames
 
+# As gr00t/policy/server_client.py answers a request without its token.
+UNAUTHORIZED = "Invalid API token"
+TOKEN_ADVICE = "the server wants another token: name the variable that holds it by --api-token-env"
 WRAPPER_ADVICE = "Was it started with --use-sim-policy-wrapper? Then pass that here too, else do not"
 
 
@@ -23,6 +26,7 @@ class TimedClient(PolicyClient):
         # Of the context, so that they hold before the socket connects.
         self.context.setsockopt(zmq.RCVTIMEO, self.timeout_ms)
         self.context.setsockopt(zmq.SNDTIMEO, self.timeout_ms)
+        self.context.setsockopt(zmq.IPV6, ":" in self.host)
         # Else closing waits until a request that nobody takes is sent.
         self.context.setsockopt(zmq.LINGER, 0)
         super()._init_socket()
@@ -38,9 +42,13 @@ class ServerPolicy:
     batch_size = 1
     read_frames = staticmethod(read_frames)
 
-    def __init__(self, address: ServerAddress, *, timeout_seconds: float, wrapped: bool) -> None:
+    def __init__(
+        self, address: ServerAddress, *, timeout_seconds: float, wrapped: bool, token: str | None = None
+    ) -> None:
         self.name, self._wrapped, self._seconds = str(address), wrapped, timeout_seconds
-        self._client = TimedClient(address.host, address.port, timeout_ms=max(1, round(1000 * timeout_seconds)))
+        host = f"[{address.host}]" if address.is_ipv6 else address.host
+        timeout_ms = max(1, round(1000 * timeout_seconds))
+        self._client = TimedClient(host, address.port, timeout_ms=timeout_ms, api_token=token)
         config = self._ask("get_modality_config", requires_input=False)
         if not config:
             raise EvaluationError(f"{self.name}: the server does not tell its modality config")
@@ -70,4 +78,6 @@ class ServerPolicy:
         except zmq.ZMQError as error:
             raise EvaluationError(f"{self.name}: {error}") from error
         except RuntimeError as error:  # what the server raised, passed on by GR00T's client
+            if UNAUTHORIZED in str(error):
+                raise EvaluationError(f"{self.name}: {TOKEN_ADVICE}") from error
             raise EvaluationError(f"{self.name}: {str(error).splitlines()[0]}. {WRAPPER_ADVICE}") from error

@@ -50,13 +50,14 @@ class CheckpointPolicy:
         return dict(actions)
 
 
-def load_policy(name: str, tag: str, *, device: str) -> Gr00tPolicy:
+def load_policy(name: str, tag: str, *, device: str, strict: bool = True) -> Gr00tPolicy:
     """GR00T's policy of a checkpoint, in bfloat16 as GR00T has it.
 
     Args:
         name: A folder, or a name on the Hugging Face Hub.
         tag: The value of an EmbodimentTag.
         device: Such as "cuda", "cuda:1" or "cpu".
+        strict: Check observations and actions.
 
     Raises:
         ConfigError: the model is of an unknown type, or something that it needs is missing.
@@ -68,7 +69,7 @@ def load_policy(name: str, tag: str, *, device: str) -> Gr00tPolicy:
             "--device cpu"
         )
     try:
-        return Gr00tPolicy(EmbodimentTag(tag), name, device=device)
+        return Gr00tPolicy(EmbodimentTag(tag), name, device=device, strict=strict)
     except (AssertionError, ImportError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(

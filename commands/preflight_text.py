@@ -100,6 +100,10 @@ def _run(plan: Plan) -> Table:
         f"{needs.loading / GB:.1f} GB = {needs.num_workers} x {needs.per_worker[0] / GB:.2f} GB, to load the model",
     )
     table.add_row(
+        "shared memory",
+        f"{needs.shared_memory / GB:.2f} GB = {needs.num_batches} batches x {needs.per_batch / GB:.3f} GB",
+    )
+    table.add_row(
         "disk for checkpoints",
         _disk(needs),
     )

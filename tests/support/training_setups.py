@@ -69,6 +69,7 @@ EVERYTHING = Machine(
     broken={},
     has_wandb_login=True,
     why_not_writable=None,
+    shared_bytes=64 * GB,
 )
 
 

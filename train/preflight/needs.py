@@ -5,15 +5,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.releases import CURRENT
+from millrace.engine.dataset.releases import CURRENT, ModelLimits
 from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
-from millrace.train.preflight.machine import Machine
+from millrace.train.preflight.machine import SHARED_MEMORY, Machine
 from millrace.train.preflight.resources import (
     LOADER_BYTES,
+    PREFETCHED_BATCHES,
     USABLE,
     ModelSize,
     Sharing,
+    batch_image_bytes,
     checkpoint_bytes,
     gpu_bytes,
     image_bytes,
@@ -42,6 +44,8 @@ class Needs:
         older_checkpoint: One that is neither the newest nor being written.
         num_checkpoints: Kept at a time, the one being written included.
         per_gpu: GPU memory without activations, and with those of the batch.
+        per_batch: A worker's batch, as its loader processes hand it over.
+        num_batches: Batches of all workers that are handed over or wait at a time.
     """
 
     per_loader: float
@@ -52,6 +56,8 @@ class Needs:
     older_checkpoint: float
     num_checkpoints: int
     per_gpu: tuple[float, float] | None
+    per_batch: float = 0.0
+    num_batches: int = 0
 
     @property
     def loaders(self) -> float:
@@ -67,6 +73,11 @@ class Needs:
     def memory(self) -> float:
         """The most memory that all processes take at a time."""
         return max(self.loading, self.per_worker[1] * self.num_workers + self.loaders)
+
+    @property
+    def shared_memory(self) -> float:
+        """The shared memory of all batches that loader processes have made in advance."""
+        return self.per_batch * self.num_batches
 
     @property
     def disk(self) -> float:
@@ -104,6 +115,8 @@ def estimate_needs(
         # The one with the lowest held-out loss is kept beside the newest.
         num_checkpoints=min(settings.save_total_limit + 1 + (settings.eval_dataset is not None), num_saves),
         per_gpu=per_gpu,
+        per_batch=per_device * max((_batched_bytes(dataset, base) for dataset in datasets), default=0),
+        num_batches=settings.num_workers * settings.dataloader_num_workers * PREFETCHED_BATCHES,
     )
 
 
@@ -120,8 +133,19 @@ def _worker_bytes(settings: FinetuneSettings, model: ModelSize | None) -> tuple[
     return loading, process + gpu_bytes(model, choose_sharing(settings)) if settings.cpu else process
 
 
+def _limits_and_side(base: BaseCheckpoint | None) -> tuple[ModelLimits, int]:
+    """The limits and image side of the base model's processor, or of the released one where that is unknown."""
+    return (CURRENT.limits, CURRENT.image_side) if base is None else (base.limits, base.image_side)
+
+
+def _batched_bytes(dataset: TrainedDataset, base: BaseCheckpoint | None) -> int:
+    """One sample of a batch."""
+    limits, side = _limits_and_side(base)
+    return padded_bytes(limits) + dataset.num_images * batch_image_bytes(side)
+
+
 def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:
-    limits, side = (CURRENT.limits, CURRENT.image_side) if base is None else (base.limits, base.image_side)
+    limits, side = _limits_and_side(base)
     sample = padded_bytes(limits) + dataset.num_images * image_bytes(side)
     # GR00T's own loader decodes whole episodes.
     decoded = dataset.episode_bytes if settings.stock_loader else 0
@@ -137,6 +161,7 @@ def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) ->
     if settings.address:
         return
     yield from _memory_problems(settings, needs, machine)
+    yield from _shared_memory_problems(settings, needs, machine)
     if needs.per_gpu is not None:
         yield from gpu_memory_problems(settings, needs.per_gpu, [gpu.memory_bytes for gpu in machine.gpus.cards])
 
@@ -173,6 +198,21 @@ def _memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine)
     fitting = int(left // needs.per_loader) // settings.num_workers if needs.per_loader else 0
     fewer = f"--dataloader-num-workers {fitting}, or a smaller --shard-size" if fitting else ""
     yield make_run_problem("memory", message, fewer=fewer or f"a --shard-size smaller than {settings.shard_size}")
+
+
+def _shared_memory_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:
+    """Whether batches fit: a loader process that finds no room ends with a bus error."""
+    if machine.shared_bytes is None or needs.shared_memory <= machine.shared_bytes:
+        return
+    workers, loaders = settings.num_workers, settings.dataloader_num_workers
+    message = (
+        f"{SHARED_MEMORY} has {machine.shared_bytes / GB:.2f} GB free, {needs.num_batches} batches of "
+        f"{needs.per_batch / GB:.2f} GB need {needs.shared_memory / GB:.2f} GB ({workers} workers x {loaders} loader "
+        f"processes x {PREFETCHED_BATCHES} prefetched)"
+    )
+    wanted = 2 ** math.ceil(math.log2(max(needs.shared_memory / GB, 1.0)) + 1)
+    fitting = int(machine.shared_bytes // (needs.per_batch * PREFETCHED_BATCHES * workers))
+    yield make_run_problem("shared-memory", message, size=f"{wanted}g", fitting=fitting)
 
 
 def gpu_memory_problems(

@@ -19,6 +19,10 @@ ACTIVATION_BYTES = 0.35e9
 GPU_SAMPLES_PER_SECOND = 5000 * 32 / 7200
 # A loader process with torch, GR00T's processor and its tokenizer, before any data. Measured, Python 3.10, Linux.
 LOADER_BYTES = 0.65e9
+# Batches that torch's DataLoader has each of its processes make in advance; they lie in shared memory.
+PREFETCHED_BATCHES = 2
+# Eagle's processor resizes images to the nearest whole number of four merged patches, of this side, pixels.
+PATCH_SIDE = 28
 # The part of the available memory that a run may take, since formulas and other processes err.
 USABLE = 0.9
 
@@ -96,6 +100,11 @@ def image_bytes(side: int) -> int:
 def padded_bytes(limits: ModelLimits) -> int:
     """A processed sample's padded state (fp32), and its padded action (fp32) with a mask (float64)."""
     return limits.max_dims["state"] * FP32 + limits.max_horizon * limits.max_dims["action"] * (FP32 + FLOAT64)
+
+
+def batch_image_bytes(side: int) -> int:
+    """Bytes of one image in a batch, as the model takes it: fp32, a whole number of patches."""
+    return image_bytes(round(side / PATCH_SIDE) * PATCH_SIDE) * FP32
 
 
 def loader_bytes(sample_bytes: int, *, shard_steps: float) -> float:

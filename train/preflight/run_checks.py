@@ -100,6 +100,10 @@ CHECKS: dict[str, Check] = {
         "Pass a smaller --global-batch-size, or a larger --gradient-accumulation-steps, which keeps the batch",
     ),
     "memory": error("Workers and their loader processes fit the memory.", "Pass {fewer}"),
+    "shared-memory": error(
+        "The batches of loader processes fit the shared memory.",
+        "In Docker run the container with --shm-size={size} or --ipc=host; or pass --dataloader-num-workers {fitting}",
+    ),
     "disk": error("The checkpoints fit the disk.", "{fewer}, or an --output-dir on a larger disk"),
     "output-dir": error("The output folder can be written.", "Pass --output-dir with a folder of yours"),
     "deepspeed": error(

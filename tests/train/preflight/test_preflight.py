@@ -159,6 +159,12 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "gpu-memory": (untouched, {"global_batch_size": 1}, gpu_of(10_000), "CUDA out of memory"),
     "gpu-memory-batch": (untouched, {}, gpu_of(8e9), "11 GB (by a formula, unmeasured) of 8 GB"),
     "memory": (untouched, {}, {"memory_bytes": GB}, "1.0 GB of memory are available"),
+    "shared-memory": (
+        untouched,
+        {"dataloader_num_workers": 4},
+        {"shared_bytes": 64 << 20},
+        "/dev/shm has 0.07 GB free, 8 batches of ",
+    ),
     "disk": (untouched, {"save_total_limit": 5, "max_steps": 10**6}, {"disk_bytes": 30_000}, "6 checkpoints"),
     "output-dir": (untouched, {}, {"why_not_writable": "/ is read-only"}, "/ is read-only"),
     "deepspeed": (
@@ -203,13 +209,14 @@ def test_all_problems_are_told_at_once(dataset: Path, base: Path) -> None:
         broken={},
         has_wandb_login=False,
         why_not_writable="/ is read-only",
+        shared_bytes=0,
     )
     settings = settings_of(
         dataset, base, use_wandb=True, global_batch_size=7, num_gpus=4, shard_size=1, num_shards_per_epoch=1
     )
     checked = preflight(settings, machine=machine)
     expected = {"jsonl-blank", "video-missing", "rows-length", "base-model", "batch", "shards", "shards-per-epoch"}
-    assert expected | {"groot", "wandb", "gpus", "memory", "disk", "output-dir"} <= codes(checked)
+    assert expected | {"groot", "wandb", "gpus", "memory", "shared-memory", "disk", "output-dir"} <= codes(checked)
 
 
 def test_data_is_judged_by_the_modality_config_that_is_trained(dataset: Path, base: Path) -> None:

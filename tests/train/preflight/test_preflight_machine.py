@@ -8,7 +8,7 @@ import pytest
 
 from millrace.train.preflight import probe_machine
 from millrace.train.preflight.gpus import GpuCard, Gpus, probe_gpus, visible_gpus
-from millrace.train.preflight.machine import has_wandb_login, why_not_writable
+from millrace.train.preflight.machine import free_shared_memory, has_wandb_login, why_not_writable
 from millrace.train.preflight.packages import why_not_importable
 
 
@@ -151,6 +151,15 @@ def test_a_folder_that_is_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert why_not_writable(tmp_path / "file") == f"{tmp_path / 'file'} is a file"
     assert why_not_writable(tmp_path) is None
+
+
+def test_shared_memory_is_what_is_free_of_it(small_disk: Path, tmp_path: Path) -> None:
+    before = free_shared_memory(small_disk)
+    assert before is not None
+    assert 100_000 < before <= 200 << 10
+    (small_disk / "batch").write_bytes(b"x" * 50_000)
+    assert before - 60_000 < (free_shared_memory(small_disk) or 0) <= before - 50_000
+    assert free_shared_memory(tmp_path / "none") is None
 
 
 def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ class WorldMismatch(TrainError):
     """The trainer, the process group and the command line count different numbers of workers."""
 
 
+class StorageNotShared(TrainError):
+    """Workers see different files where all must see the same."""
+
+
 class WeightsDiverged(TrainError):
     """The workers hold different weights, each a model of its own, or weights that are not finite."""
 

@@ -1,7 +1,9 @@
 """Open-loop evaluation: episodes on a pool of Ray actors with a policy each, or in this process."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
+from pathlib import Path
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -10,6 +12,7 @@ from ray.util import ActorPool
 from millrace.embodiments import MillraceError
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.checkpoint import Checkpoint, read_training_digests
+from millrace.train.environment import WorkerEnvironment
 from millrace.train.episodes import EpisodeReader, check_agreement
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate_settings import Contender, EvaluateSettings
@@ -118,7 +121,8 @@ Done = tuple[Contender, Trace]
 class Evaluator:
     """Holds one policy at a time, and lets it predict episodes."""
 
-    def __init__(self, settings: EvaluateSettings, open_policy: OpenPolicy) -> None:
+    def __init__(self, settings: EvaluateSettings, open_policy: OpenPolicy, environment: WorkerEnvironment) -> None:
+        environment.set_secrets()
         self._settings, self._open_policy = settings, open_policy
         self._dataset = TrainingDataset.open(settings.dataset)
         self._held: tuple[Contender, Policy, EpisodeReader] | None = None
@@ -136,15 +140,17 @@ class Evaluator:
 
 
 def _run_here(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy) -> Iterator[Done]:
-    evaluator = Evaluator(settings, open_policy)
+    evaluator = Evaluator(settings, open_policy, WorkerEnvironment())
     yield from map(evaluator.run, tasks)
 
 
 def _run_on_ray(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy) -> Iterator[Done]:
     with worker_session(settings.num_gpus, address=settings.address, use_gpu=not settings.cpu):
         num_actors = min(settings.num_gpus, len(tasks))
-        actor = ray.remote(Evaluator).options(num_cpus=1, num_gpus=0 if settings.cpu else 1)
-        pool = ActorPool([actor.remote(settings, open_policy) for _ in range(num_actors)])
+        environment = WorkerEnvironment.take(os.environ, Path.home(), address=settings.address)
+        shown = {"env_vars": dict(environment.shown)}
+        actor = ray.remote(Evaluator).options(num_cpus=1, num_gpus=0 if settings.cpu else 1, runtime_env=shown)
+        pool = ActorPool([actor.remote(settings, open_policy, environment) for _ in range(num_actors)])
         try:
             yield from pool.map_unordered(lambda worker, task: worker.run.remote(task), tasks)
         except RayTaskError as error:

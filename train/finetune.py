@@ -1,7 +1,9 @@
 """Train through Ray Train, which starts, watches and restarts workers; or in this process."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,17 @@ from typing import Any
 import ray.train
 from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from ray.train.v2.api.report_config import CheckpointUploadMode
 from rich.console import Console
 from rich.markup import escape
 
-from millrace.embodiments import MillraceError
 from millrace.engine.execution.capacity import usable_cores
+from millrace.engine.execution.waiting import report_waiting
+from millrace.train.environment import WorkerEnvironment
 from millrace.train.errors import SettingsError, TrainError, TrainingFailed, TrainingStopped
+from millrace.train.failures import describe_failure, explain_failures, join_failures
 from millrace.train.loss_plot import draw_losses
 from millrace.train.run_folder import (
     checkpoint_step,
@@ -29,7 +34,15 @@ from millrace.train.run_identity import RunIdentity
 from millrace.train.run_summary import Loaders, summarize_run
 from millrace.train.settings import FinetuneSettings
 from millrace.train.stopping import is_stop_requested, stop_on_signals
-from millrace.train.train_progress import show_events, show_line
+from millrace.train.train_progress import (
+    Failed,
+    Waiting,
+    WorkerFailure,
+    append_event,
+    last_start,
+    show_events,
+    show_line,
+)
 from millrace.train.worker import LOGS, Worker, redirect_output
 from millrace.train.worker_session import worker_session
 
@@ -109,38 +122,78 @@ def _check_stopped(folder: Path, last: Path | None, max_steps: int) -> None:
 
 def _train_here(settings: FinetuneSettings, training: Training) -> None:
     folder = settings.run_folder
-    with redirect_output(folder / LOGS / "rank-0.log"):
-        training(Worker.join(settings, folder, lambda metrics, checkpoint: None))
+    log = folder / LOGS / "rank-0.log"
+    try:
+        with redirect_output(log), explain_failures():
+            training(Worker.join(settings, folder, lambda metrics, checkpoint: None))
+    except TrainingFailed as error:
+        raise TrainingFailed(f"{error} (all of it in {log}). The same command resumes") from error
 
 
 def _train_on_ray(settings: FinetuneSettings, training: Training) -> None:
     session = worker_session(
         settings.num_gpus, address=settings.address, use_gpu=not settings.cpu, environment=ENVIRONMENT
     )
+    environment = WorkerEnvironment.take(os.environ, Path.home(), address=settings.address)
     # Ray's own notices too would break into the progress bar. The pool ends after the session, which ends fit().
     with redirect_output(settings.run_folder / LOGS / "ray.log"), ThreadPoolExecutor(1) as pool, session:
         trainer = TorchTrainer(
             _train_in_worker,
-            train_loop_config={"settings": settings, "training": training},
+            train_loop_config={"settings": settings, "training": training, "environment": environment},
             torch_config=TorchConfig(backend="gloo" if settings.cpu else None),
             scaling_config=ScalingConfig(num_workers=settings.num_gpus, use_gpu=not settings.cpu),
             run_config=RunConfig(
                 name=settings.run_folder.name,
                 storage_path=str(settings.run_folder.parent),
                 failure_config=FailureConfig(settings.max_failures, controller_failure_limit=settings.max_failures),
+                callbacks=[FailureLog(settings.run_folder, settings.max_failures)],
+                worker_runtime_env={"env_vars": dict(environment.shown)},
             ),
         )
+
+        def say_waiting(what: str) -> None:
+            append_event(settings.run_folder, Waiting(step=0, what=what))
+
         try:
-            pool.submit(trainer.fit).result()  # in the main thread Ray takes Ctrl-C for itself and ends the process
+            with report_waiting(say_waiting):
+                pool.submit(trainer.fit).result()  # in the main thread Ray takes Ctrl-C for itself and ends the process
         except TrainingFailedError as error:
             raise _told(error, settings.run_folder) from error
 
 
 def _train_in_worker(config: dict[str, Any]) -> None:
     settings: FinetuneSettings = config["settings"]
+    config["environment"].set_secrets()
     rank = ray.train.get_context().get_world_rank()
-    with redirect_output(settings.run_folder / LOGS / f"rank-{rank}.log"):
+    with redirect_output(settings.run_folder / LOGS / f"rank-{rank}.log"), explain_failures():
         config["training"](Worker.join(settings, settings.run_folder, _report))
+
+
+class FailureLog(UserCallback):  # type: ignore[misc]  # Ray is untyped
+    """Appends to the run's log why workers failed; called by Ray Train's controller, in a process of its own."""
+
+    def __init__(self, folder: Path, max_restarts: int) -> None:
+        self._folder, self._max_restarts, self._num_failures = folder, max_restarts, 0
+
+    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
+        """Log the errors of workers, by rank."""
+        self._num_failures += 1
+        newest, start = newest_checkpoint(self._folder), last_start(self._folder)
+        hosts = {} if start is None else {worker.rank: worker.host for worker in start.workers}
+        failures = tuple(
+            WorkerFailure(rank=rank, host=hosts.get(rank), message=describe_failure(error))
+            for rank, error in sorted(worker_exceptions.items())
+        )
+        with suppress(OSError):  # what the controller raises would hide the failure
+            append_event(
+                self._folder,
+                Failed(
+                    step=checkpoint_step(newest) if newest else 0,
+                    failures=failures,
+                    restart=self._num_failures,
+                    max_restarts=self._max_restarts,
+                ),
+            )
 
 
 def _report(metrics: dict[str, Any], checkpoint: Path | None) -> None:
@@ -156,10 +209,6 @@ def _told(error: TrainingFailedError, folder: Path) -> TrainError:
     """Ray's account of a failure: what the workers said, each thing once."""
     if not isinstance(error, WorkerGroupError):
         return TrainingFailed(f"Ray Train failed: {str(error).strip().splitlines()[-1]}")
-    said: dict[str, list[str]] = {}
-    for rank, failure in sorted(error.worker_failures.items()):
-        first = (str(failure).strip() or "no message").splitlines()[0]
-        text = first if isinstance(failure, MillraceError) else f"{type(failure).__name__}: {first}"
-        said.setdefault(text, []).append(str(rank))
-    lines = "; ".join(f"worker {', '.join(ranks)}: {text}" for text, ranks in said.items())
+    failures = sorted(error.worker_failures.items())
+    lines = join_failures({str(rank): describe_failure(failure) for rank, failure in failures})
     return TrainingFailed(f"{lines} (all of it in {folder / LOGS}). The same command resumes")

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from millrace.embodiments import FrozenModel
+from millrace.train.failures import join_failures
 from millrace.train.heldout import HeldOut
 
 LOG = "train_log.jsonl"
@@ -102,7 +103,39 @@ class Saved(Event):
     checkpoint: str
 
 
-AnyEvent: TypeAlias = Started | MeterReading | Evaluated | Saved
+class WorkerFailure(BaseModel):
+    """Why a worker failed, in a line; host: None where it never began."""
+
+    rank: int
+    host: str | None
+    message: str
+
+
+class Failed(Event):
+    """Workers failed; step is that of the newest complete checkpoint. restart: which one this is, of how many."""
+
+    event: Literal["failed"] = "failed"
+    failures: tuple[WorkerFailure, ...]
+    restart: int
+    max_restarts: int
+
+    @property
+    def line(self) -> str:
+        """The failures in words; hosts are named where there are several."""
+        several = len({failure.host for failure in self.failures}) > 1
+        return join_failures(
+            {f"{one.rank} on {one.host}" if several else str(one.rank): one.message for one in self.failures}
+        )
+
+
+class Waiting(Event):
+    """The run stands still until something is there; what: in words."""
+
+    event: Literal["waiting"] = "waiting"
+    what: str
+
+
+AnyEvent: TypeAlias = Started | MeterReading | Evaluated | Saved | Failed | Waiting
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="event")])
 
 
@@ -156,6 +189,13 @@ def append_event(folder: Path, event: Event) -> None:
         file.write(event.model_dump_json() + "\n")
 
 
+def last_start(folder: Path) -> Started | None:
+    """The newest `Started` in the run's log."""
+    lines = _whole_lines(folder / LOG, 0).splitlines()
+    events = (EVENT.validate_json(line) for line in reversed(lines) if b'"started"' in line)
+    return next((event for event in events if isinstance(event, Started)), None)
+
+
 @contextmanager
 def show_events(folder: Path, console: Console) -> Iterator[None]:
     """Show events as they are logged: the log lies where all nodes write, so this works from any of them."""
@@ -194,6 +234,11 @@ class _Display:
             self._print(f"saved {event.checkpoint}")
         elif isinstance(event, Evaluated):
             self._print(f"step {event.step}  {event.heldout.line}")
+        elif isinstance(event, Failed):
+            if event.restart <= event.max_restarts:  # else the error that ends the run says it
+                self._print(f"failed: {event.line}; restart {event.restart} of {event.max_restarts}")
+        elif isinstance(event, Waiting):
+            self._print(f"waiting for {event.what}")
         else:
             self._show_reading(event)
 

@@ -19,6 +19,16 @@ from millrace.train.errors import WeightsDiverged, WorldMismatch
 from millrace.train.heldout import HeldOut
 from millrace.train.run_folder import checkpoint_step, flush_checkpoint, mark_complete, newest_checkpoint
 from millrace.train.settings import FinetuneSettings
+from millrace.train.shared_storage import (
+    View,
+    check_checkpoint,
+    check_views,
+    create_token,
+    find_lacking,
+    find_shared,
+    measure_files,
+    remove_tokens,
+)
 from millrace.train.train_progress import (
     Evaluated,
     Event,
@@ -65,10 +75,12 @@ class Worker:
 
         Raises:
             WorldMismatch: the group has another size than --num-gpus says.
+            StorageNotShared: a worker sees other files than worker 0 in the folder, a dataset or the base model.
         """
         rank, num_workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         if num_workers != settings.num_workers:
             raise WorldMismatch(f"the process group has {num_workers} workers, not {settings.num_workers}")
+        _check_storage(settings, folder, rank)
         # Rank 0 decides: on shared storage two nodes may see the same folder at different ages.
         checkpoint = _gather(newest_checkpoint(folder))[0]
         worker = cls(rank, num_workers, folder, checkpoint, settings, report)
@@ -140,10 +152,13 @@ class Worker:
 
         Raises:
             WeightsDiverged: they are not, or not finite; the checkpoint stays incomplete.
+            StorageNotShared: worker 0 does not see what others wrote; the checkpoint stays incomplete.
         """
         self._check_equal(parameters)
         flush_checkpoint(checkpoint)  # by each worker: a machine of its own may hold back what it has written
-        _gather(None)
+        listings = _gather(measure_files(checkpoint))
+        lacking = find_lacking(checkpoint, listings) if self.rank == 0 else []
+        check_checkpoint(checkpoint, _gather(lacking)[0])
         if self.rank == 0:
             only = self.settings.save_only_model
             mark_complete(checkpoint, keep=self.settings.save_total_limit, weights_only=only)
@@ -172,6 +187,16 @@ class Worker:
     def _append(self, event: Event) -> None:
         if self.rank == 0:
             append_event(self.folder, event)
+
+
+def _check_storage(settings: FinetuneSettings, folder: Path, rank: int) -> None:
+    """Check that all workers see the same files; each raises the same error."""
+    folder.mkdir(parents=True, exist_ok=True)
+    token = _gather(create_token(folder) if rank == 0 else "")[0]
+    views = _gather(View(rank, socket.gethostname(), find_shared(settings, folder, token)))
+    if rank == 0:
+        remove_tokens(folder)
+    check_views(views)
 
 
 @contextmanager

@@ -1,14 +1,18 @@
 """A small torch model trained through the product's own workers; Ray's processes import it by name."""
 
+import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch.utils.data import DataLoader, IterableDataset
 
 from millrace.train.stopping import StopListener
 from millrace.train.train_progress import Meter
+from millrace.train.training_dataset import TrainingDataError
 from millrace.train.worker import Worker
 
 SECONDS_A_STEP = 0.2  # long enough that a test can end a process between two checkpoints
@@ -23,6 +27,36 @@ def train_small(worker: Worker) -> None:
 def train_apart(worker: Worker) -> None:
     """Each worker trains a model of its own, as GR00T's do where accelerate overlooks the process group."""
     train_with(worker, torch.nn.Sequential)
+
+
+def train_noting_environment(worker: Worker) -> None:
+    """As `train_small`; each rank first writes its environment into the run's folder."""
+    (worker.folder / f"environment-{worker.rank}.json").write_text(json.dumps(dict(os.environ)))
+    train_small(worker)
+
+
+class Frames(IterableDataset):  # type: ignore[type-arg]
+    """Frames of a video, of which the third is missing."""
+
+    def __init__(self, video: Path) -> None:
+        self.video = video
+
+    def __iter__(self) -> Iterator[int]:
+        yield from (0, 1)
+        try:
+            self.video.read_bytes()
+        except OSError as error:
+            raise TrainingDataError(f"{self.video.parent}, episode 3: camera top: {self.video} is gone") from error
+
+
+def train_from_loader(worker: Worker) -> None:
+    """Rank 0 is fed by a loader process of its own, which fails; rank 1 waits for it."""
+    if worker.rank == 0:
+        for _ in DataLoader(
+            Frames(worker.folder / "episode_000003.mp4"), num_workers=1, multiprocessing_context="forkserver"
+        ):
+            pass
+    dist.barrier()
 
 
 def train_with(worker: Worker, wrap: Callable[[torch.nn.Module], torch.nn.Module]) -> None:

@@ -1,77 +1,40 @@
-"""Ray Train's part of a run: two gloo workers, reports, a killed worker, resuming. GR00T is not needed, torch is."""
+"""Ray Train's part of a run: two gloo workers, reports, a killed worker, resuming. GR00T is not needed, torch is.
 
-import io
+All runs share one Ray.
+"""
+
 import json
 import os
 import re
 import signal
 import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import ray
-from ray.cluster_utils import Cluster
-from rich.console import Console
 
 from conftest import REPOSITORY
-from millrace.engine.errors import ClusterFailed
 from millrace.engine.execution.ray_session import ray_session
 from millrace.train.errors import GpuMissing, OtherRun, TrainingFailed, TrainingStopped, WeightsDiverged, WorldMismatch
 from millrace.train.run_folder import checkpoint_step, complete_checkpoints
-from millrace.train.run_identity import RunIdentity
-from millrace.train.settings import FinetuneSettings
-from millrace.train.train_progress import MeterReading, Saved, Started
+from millrace.train.train_progress import Failed, MeterReading, Saved, Started
 
 torch = pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: pip install '.[train]'")
 
-from millrace.train.finetune import finetune  # noqa: E402
+from millrace.train.finetune import ENVIRONMENT  # noqa: E402
 from millrace.train.worker import Worker  # noqa: E402
-from support.small_training import train_apart, train_small  # noqa: E402
-from support.train_log import read_events  # noqa: E402
-
-IDENTITY = RunIdentity(
-    base_model="base",
-    datasets=("out/a",),
-    digests=("0" * 64,),
-    embodiment_tag="NEW_EMBODIMENT",
-    robot="gr1",
-    action_horizon=16,
-    modality_keys=("state.left_arm",),
-)
+from support.ray_runs import IDENTITY, events, run, settings_for, wait_for_checkpoint  # noqa: E402
+from support.small_training import train_apart, train_from_loader  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _importable_by_workers() -> Any:
-    """Workers inherit the environment, not this process's sys.path."""
+def _ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
+        # Workers inherit the environment, not this process's sys.path.
         patch.setenv("PYTHONPATH", str(REPOSITORY / "tests"), prepend=os.pathsep)
-        yield
-
-
-def settings_for(folder: Path, **flags: Any) -> FinetuneSettings:
-    defaults: dict[str, Any] = {"cpu": True, "num_gpus": 2, "max_steps": 6, "save_steps": 2, "learning_rate": 0.05}
-    return FinetuneSettings(datasets=(folder,), base_model_path="base", output_dir=folder, **{**defaults, **flags})
-
-
-def run(settings: FinetuneSettings, training: Any = train_small, identity: RunIdentity = IDENTITY) -> str:
-    """Train; returns what the terminal showed."""
-    shown = io.StringIO()
-    finetune(settings, identity, training, Console(file=shown, width=40))
-    return shown.getvalue()
-
-
-def events(folder: Path, kind: type) -> list[Any]:
-    return [event for event in read_events(folder) if isinstance(event, kind)]
-
-
-def wait_for_checkpoint(folder: Path, step: int) -> None:
-    while not (folder / f"checkpoint-{step}" / "COMPLETE").exists():
-        time.sleep(0.02)
+        with ray_session(2, None, environment=ENVIRONMENT):
+            yield
 
 
 def kill_rank_1_after(folder: Path, step: int) -> None:
@@ -106,6 +69,33 @@ def test_a_killed_worker_resumes_from_the_newest_complete_checkpoint(killed: tup
     after = [event.step for event in events(folder, MeterReading) if event.time > second.time]
     assert after == [3, 4, 5, 6]
     assert "resuming at step 2 of 6 with 2 worker(s)" in shown
+
+
+def test_a_restart_says_why(killed: tuple[Path, str]) -> None:
+    folder, shown = killed
+    (failed,) = events(folder, Failed)
+    assert failed.step == 2
+    assert "its process died: A worker health check failed" not in failed.line
+    assert "worker 1: its process died: " in failed.line
+    lines = shown.splitlines()
+    told = [line for line in lines if line.startswith("failed: ")]
+    assert told == [f"failed: {failed.line}; restart 1 of 1"]
+    assert lines.index(told[0]) < lines.index("resuming at step 2 of 6 with 2 worker(s)")
+
+
+def test_an_error_of_a_loader_process_is_told_by_its_last_line_and_logged_in_full(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    video = folder / "episode_000003.mp4"
+    with pytest.raises(TrainingFailed) as caught:
+        run(settings_for(folder), train_from_loader)
+    told = f"{folder}, episode 3: camera top: {video} is gone"
+    assert str(caught.value).startswith(f"worker 0: loader process 0: {told} (all of it in {folder / 'logs'})")
+    (failed,) = events(folder, Failed)
+    assert failed.line == f"worker 0: loader process 0: {told}"
+    log = (folder / "logs/rank-0.log").read_text()
+    assert "FileNotFoundError: [Errno 2] No such file or directory: " in log
+    assert "in train_from_loader" in log
+    assert "small_training.py" in log
 
 
 def test_checkpoints_are_reported_in_place_once_they_are_complete(killed: tuple[Path, str]) -> None:
@@ -234,53 +224,3 @@ def test_workers_have_time_to_start(killed: tuple[Path, str]) -> None:
 def test_gpus_that_are_not_there_are_an_error(later: LaterRuns) -> None:
     assert re.search(r"--num-gpus 2: Ray sees 0 GPUs.*--cpu", str(later.without_gpus))
 
-
-def test_a_cluster_that_does_not_answer_is_an_error_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def init(*args: object, **settings: object) -> None:
-        raise ConnectionError("Timed out.\nmore")
-
-    monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(ClusterFailed, match=r"^no Ray cluster can be used at host:1 \(Timed out\); check that Ray .*$"):
-        run(settings_for(tmp_path / "run", address="host:1"))
-
-
-@pytest.fixture(scope="module")
-def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, Cluster]]:
-    """As `killed`, on a cluster of which a machine with a worker was lost for another; the cluster still runs."""
-    folder = tmp_path_factory.mktemp("runs") / "lost"
-    # By default Ray waits 15 seconds before it gives a machine up.
-    noticing = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": noticing})
-
-    leaving = cluster.add_node(num_cpus=1)
-    settings = settings_for(folder, max_steps=40, save_steps=10, max_failures=1, address=cluster.address)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            training = pool.submit(run, settings)
-            wait_for_checkpoint(folder, 10)
-            cluster.remove_node(leaving, allow_graceful=False)
-            cluster.add_node(num_cpus=1)
-            yield folder, training.result(timeout=300), cluster
-    finally:
-        cluster.shutdown()
-
-
-def test_a_lost_machine_is_replaced_and_training_resumes(lost: tuple[Path, str, Cluster]) -> None:
-    folder, shown, _ = lost
-    first, second = events(folder, Started)
-    assert first.step == 0
-    assert second.step >= 10
-    after = [event.step for event in events(folder, MeterReading) if event.time > second.time]
-    assert after == list(range(second.step + 1, 41))
-    assert f"resuming at step {second.step} of 40 with 2 worker(s)" in shown
-    assert [path.name for path in complete_checkpoints(folder)][-1] == "checkpoint-40"
-
-
-def test_a_running_cluster_is_left_as_it_was(lost: tuple[Path, str, Cluster]) -> None:
-    cluster = lost[2]
-    assert not ray.is_initialized()
-    with ray_session(None, cluster.address):
-        assert sum(node["Alive"] for node in ray.nodes()) == 2
-        assert ray.available_resources()["CPU"] == 2

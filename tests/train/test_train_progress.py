@@ -10,13 +10,17 @@ from rich.console import Console
 from millrace.train.train_progress import (
     LOG,
     SECONDS_BETWEEN_LOOKS,
+    Failed,
     Meter,
     MeterReading,
     Saved,
     Share,
     Started,
+    Waiting,
+    WorkerFailure,
     WorkerProcess,
     append_event,
+    last_start,
     show_events,
 )
 from support.train_log import read_events
@@ -90,3 +94,33 @@ def test_a_line_that_is_still_written_is_waited_for(tmp_path: Path, is_terminal:
         time.sleep(2 * SECONDS_BETWEEN_LOOKS)
         file.write(line[20:])
     assert terminal.getvalue().count("saved out/checkpoint-5") == 1
+
+
+def failed(restart: int, *hosts: str) -> Failed:
+    failures = [WorkerFailure(rank=rank, host=host, message="gone") for rank, host in enumerate(hosts)]
+    return Failed(step=10, failures=tuple(failures), restart=restart, max_restarts=2)
+
+
+def test_a_restart_says_why_and_the_last_failure_is_left_to_the_error_that_follows(tmp_path: Path) -> None:
+    terminal = io.StringIO()
+    with show_events(tmp_path, Console(file=terminal, width=40)):
+        for event in (
+            failed(1, "a", "a"),
+            Waiting(step=10, what="8 GPUs: 3 of the cluster's 16 are free"),
+            failed(2, "a", "[b]"),
+            failed(3, "a"),
+        ):
+            append_event(tmp_path, event)
+    assert terminal.getvalue().splitlines() == [
+        "failed: worker 0, 1: gone; restart 1 of 2",
+        "waiting for 8 GPUs: 3 of the cluster's 16 are free",
+        "failed: worker 0 on a, 1 on [b]: gone; restart 2 of 2",
+    ]
+
+
+def test_the_newest_start_is_found(tmp_path: Path) -> None:
+    assert last_start(tmp_path) is None
+    newer = STARTED.model_copy(update={"step": 7})
+    for event in (STARTED, newer, reading(10)):
+        append_event(tmp_path, event)
+    assert last_start(tmp_path) == newer

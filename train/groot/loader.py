@@ -27,9 +27,9 @@ from gr00t.data.types import MessageType, ModalityConfig, VLAStepData
 from gr00t.utils.video_utils import get_frames_by_indices
 from numpy.typing import NDArray
 
-from millrace.embodiments import MillraceError
 from millrace.engine.dataset.metadata import EPISODES
 from millrace.engine.dataset.sharding import count_splits, count_trainable_steps
+from millrace.train.failures import describe_failure
 from millrace.train.groot.processor import BatchProcessor
 from millrace.train.json_lines import JsonLines
 from millrace.train.shard_index import ShardIndex
@@ -130,8 +130,8 @@ class SparseShardedDataset(ShardedSingleStepDataset):
                 text_of = self._language(meta, rows)
                 for start in range(0, len(steps), BATCH_STEPS):
                     yield from self._process(self._steps(rows, stocks, steps[start : start + BATCH_STEPS], text_of))
-        except MillraceError as error:
-            raise TrainingDataError(f"{self.files.root}, episode {index}: {error}") from error
+        except Exception as error:  # whatever library it comes from
+            raise TrainingDataError(f"{self.files.root}, episode {index}: {describe_failure(error)}") from error
 
     def _keys(self, modality: str) -> list[str]:
         config = self.modality_configs.get(modality)
@@ -152,11 +152,13 @@ class SparseShardedDataset(ShardedSingleStepDataset):
 
     def _read_frames(self, rows: StepRows, visit: Visit, camera: str) -> FrameStock:
         wanted = self._rows(rows, "video", visit.steps)
+        path = self.files.video_path(rows.index, camera)
         try:
-            path = self.files.video_path(rows.index, camera)
             frames = self.frames.read(path, np.unique(wanted), num_frames=rows.num_rows)
-        except MillraceError as error:
-            raise TrainingDataError(f"camera {camera}: {error}") from error
+        except Exception as error:  # of our decoder, or of the reference's
+            told = describe_failure(error)
+            where = "" if str(path) in told else f", {path}"
+            raise TrainingDataError(f"camera {camera}{where}: {told}") from error
         return FrameStock(frames, wanted)
 
     def _language(self, meta: dict[str, Any], rows: StepRows) -> Callable[[int], str]:

@@ -1,6 +1,5 @@
 """GR00T's model, processor, datasets and trainer, put together as its run() does, for one worker."""
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,6 +23,7 @@ from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.metered_trainer import MeteredTrainer, WorkerCallback
 from millrace.train.groot.modality_configs import register_run_config
 from millrace.train.groot.processor import CachingCollator
+from millrace.train.groot.wandb_run import wandb_run
 from millrace.train.settings import FinetuneSettings
 from millrace.train.worker import Worker
 
@@ -52,7 +52,8 @@ def train_groot(worker: Worker) -> None:
             _write_notes(notes, config, worker)
             _write_processor(pipeline, notes, worker.folder / "processor")
         checkpoint = str(worker.checkpoint) if worker.checkpoint else False
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with wandb_run(config, worker):
+            trainer.train(resume_from_checkpoint=checkpoint)
 
 
 def _pipeline(config: Config, settings: FinetuneSettings, notes: Path) -> Any:
@@ -132,13 +133,6 @@ def _write_notes(notes: Path, config: Config, worker: Worker) -> None:
     values = OmegaConf.create(config.__dict__)
     values["max_steps"], values["save_steps"] = config.training.max_steps, config.training.save_steps
     OmegaConf.save(values, notes / "conf.yaml", resolve=True)
-    project = {"project": config.training.wandb_project, "run_id": worker.folder.name}
-    (worker.folder / "wandb_config.json").write_text(json.dumps(project), encoding="utf-8")
-    if config.training.use_wandb:
-        import wandb
-
-        run = {"project": config.training.wandb_project, "name": worker.folder.name, "tags": [config.data.mode]}
-        wandb.init(**run, dir=str(worker.folder))
 
 
 def _write_processor(pipeline: Any, notes: Path, folder: Path) -> None:

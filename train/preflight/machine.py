@@ -5,15 +5,16 @@ import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from netrc import NetrcParseError, netrc
 from pathlib import Path
-from urllib.parse import urlparse
 
 from millrace.engine.execution.capacity import available_memory
+from millrace.train.environment import find_wandb_key
 from millrace.train.errors import GrootMissing
 from millrace.train.groot import require_groot
 from millrace.train.preflight.gpus import Gpus, probe_gpus
 from millrace.train.preflight.packages import why_not_importable
+
+SHARED_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Machine:
         broken: Why a package cannot be imported, by its name; only of those that are asked for.
         has_wandb_login: Whether wandb finds a key, or needs none.
         why_not_writable: Why the output folder cannot be written; None where it can.
+        shared_bytes: Free shared memory, through which loader processes hand over batches; None where unknown.
     """
 
     memory_bytes: int
@@ -37,6 +39,7 @@ class Machine:
     broken: Mapping[str, str]
     has_wandb_login: bool
     why_not_writable: str | None
+    shared_bytes: int | None = None
 
 
 def probe_machine(output: Path, *, packages: Iterable[str] = (), with_gpus: bool = True) -> Machine:
@@ -61,6 +64,7 @@ def probe_machine(output: Path, *, packages: Iterable[str] = (), with_gpus: bool
         broken=broken,
         has_wandb_login=has_wandb_login(os.environ, Path.home()),
         why_not_writable=why_not_writable(existing),
+        shared_bytes=free_shared_memory(),
     )
 
 
@@ -74,18 +78,17 @@ def _why_no_groot() -> str | None:
 
 def has_wandb_login(environ: Mapping[str, str], home: Path) -> bool:
     """Whether wandb would find a key (WANDB_API_KEY, netrc) or is told to stay offline (WANDB_MODE)."""
-    if environ.get("WANDB_API_KEY") or environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
-        return True
-    host = urlparse(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    files = [Path(environ["NETRC"])] if "NETRC" in environ else [home / ".netrc", home / "_netrc"]
-    return any(_has_key(file, host) for file in files)
+    is_offline = environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun")
+    return is_offline or find_wandb_key(environ, home) is not None
 
 
-def _has_key(file: Path, host: str) -> bool:
+def free_shared_memory(folder: Path = SHARED_MEMORY) -> int | None:
+    """Bytes that processes can still share there, where Linux has its shared memory; None where it has none."""
     try:
-        return host in netrc(str(file)).hosts
-    except (OSError, NetrcParseError):
-        return False
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
 
 
 def why_not_writable(folder: Path) -> str | None:

@@ -1,11 +1,14 @@
 """Packages, logins and hardware: what a run needs of the machine that it starts on."""
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import CURRENT
 from millrace.train.batch import BatchPlan
+from millrace.train.environment import WorkerEnvironment
 from millrace.train.errors import BatchError
 from millrace.train.groot import HOW_TO_GET
 from millrace.train.groot.base_model import BaseCheckpoint
@@ -94,6 +97,8 @@ def gpu_problems(settings: FinetuneSettings, machine: Machine) -> Iterator[Probl
     gpus = machine.gpus
     if settings.address:
         message = f"of the machines behind --address {settings.address} nothing is known: GPUs, memory, packages"
+        if passed := WorkerEnvironment.take(os.environ, Path.home(), address=settings.address).names:
+            message += f"; workers get of this environment {', '.join(passed)}"
         yield make_run_problem("cluster", message)
         return
     if settings.cpu:

@@ -223,4 +223,3 @@ def test_workers_have_time_to_start(killed: tuple[Path, str]) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
 def test_gpus_that_are_not_there_are_an_error(later: LaterRuns) -> None:
     assert re.search(r"--num-gpus 2: Ray sees 0 GPUs.*--cpu", str(later.without_gpus))
-

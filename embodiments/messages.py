@@ -1,6 +1,6 @@
 """Messages that name settings, which the command line, a recipe and Python write in different ways."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -90,12 +90,17 @@ class Message(str):
     @property
     def remedy(self) -> "Message":
         """What to do; empty where it does not say that."""
-        first, *others = [Message(*part.parts) for part in self.parts if isinstance(part, Remedy)] or [Message()]
-        return Message(first, *(part for other in others for part in ("; ", other)))
+        return join_texts(Message(*part.parts) for part in self.parts if isinstance(part, Remedy))
 
 
 class Remedy(Message):
     """What to do about a problem, as a part of the message that names the problem."""
+
+
+def join_texts(texts: Iterable[object], separator: str = "; ") -> Message:
+    """Texts, messages or errors as one message."""
+    first, *others = [*texts] or [""]
+    return Message(first, *(part for other in others for part in (separator, other)))
 
 
 def write_settings(text: str, write: Callable[[Setting], Setting]) -> str:

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from millrace.embodiments import Remedy, Setting, is_path
+from millrace.embodiments import Message, Remedy, Setting, is_path
+from millrace.embodiments.messages import join_texts
 from millrace.engine.errors import OtherRecipe
 from millrace.engine.layout import LEDGER, OUTPUT_VERSION
 from millrace.engine.output.versions import byte_versions
 from millrace.engine.planning import ConversionPlan
+from millrace.engine.planning.recipe import Recipe
+from millrace.engine.planning.recipe_problems import write_recipe_keys
 
 OUTPUT = "output version"
 LIBRARIES = "libraries"
@@ -20,6 +23,8 @@ NAME, PLACE = "name", "digest of its path"
 BACKENDS = "stages"
 SPLIT = "part of the episodes"
 MAPS = "content of the map's and its robots' files"
+# Keys of a source that are no settings of these names.
+OF_SOURCES = {"path": "source", "cameras": "cameras", "fps": Setting("source_fps")}
 ADVICE = Remedy("choose another folder, or pass ", Setting("overwrite", True), " to replace what is there")
 
 
@@ -52,8 +57,8 @@ def _identity(path: Path) -> dict[str, str]:
     return {NAME: place.name, PLACE: hashlib.sha256(os.fsencode(place)).hexdigest()}
 
 
-def check_header(line: bytes, header: Mapping[str, Any], out: Path) -> None:
-    """Check that a ledger's first line has the same settings.
+def check_header(line: bytes, header: Mapping[str, Any], out: Path, *, recipe: Recipe) -> None:
+    """Check that a ledger's first line has the same settings; recipe: whose they are.
 
     Raises:
         OtherRecipe: it has others, or is damaged; says what differs and what to do.
@@ -72,22 +77,25 @@ def check_header(line: bytes, header: Mapping[str, Any], out: Path) -> None:
     changed = list(_differences(before, header))
     if changed:
         problem = f"{out} was created with other settings: "
-        raise OtherRecipe(problem, ADVICE, f". Changed: {'; '.join(changed)}", file=out, got=changed)
+        message = Message(problem, ADVICE, ". Changed: ", join_texts(changed))
+        raise OtherRecipe(write_recipe_keys(message, recipe), file=out, got=changed)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Fields that differ, as the command line names them, each with both values."""
+    """Settings and other facts that differ, each with both values."""
     keys = [key for key in now if before.get(key) != now[key]]
     for key in keys:
         if key == SOURCES:
             yield from _source_differences(before[key], now[key])
         elif key == LIBRARIES and isinstance(before.get(key), dict):
-            yield from _field_differences(before[key], now[key])
+            for name in (name for name in now[key] if before[key].get(name) != now[key][name]):
+                yield f"{name}: {_change(before[key].get(name), now[key][name])}"
         elif key == MAPS:  # a map of another name is told as such
             if SOURCES not in keys and "robot" not in keys:
                 yield "the map's or its robots' files were edited"
         else:
-            yield f"{key.replace('_', '-')}: {_change(before.get(key), now[key])}"
+            name = Setting(key) if key in Recipe.model_fields else key
+            yield Message(name, f": {_change(before.get(key), now[key])}")
 
 
 def _source_differences(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -97,14 +105,8 @@ def _source_differences(before: Sequence[dict[str, Any]], now: Sequence[dict[str
         return
     for source, other in zip(before, now, strict=True):
         where = f" of {_brief(other['path'])}" if len(now) > 1 else ""
-        yield from (f"{difference}{where}" for difference in _field_differences(source, other))
-
-
-def _field_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for name in now:
-        if before.get(name) != now[name]:
-            field = "source" if name == "path" else name.replace("_", "-")
-            yield f"{field}: {_change(before.get(name), now[name])}"
+        for name in (name for name in other if source.get(name) != other[name]):
+            yield Message(OF_SOURCES.get(name, Setting(name)), f": {_change(source.get(name), other[name])}{where}")
 
 
 def _change(before: object, now: object) -> str:

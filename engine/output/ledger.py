@@ -100,7 +100,7 @@ class Ledger:
         self._file.seek(0)
         first_line = self._file.readline()
         if first_line.endswith(b"\n") or self.is_read_only:
-            check_header(first_line, header, self.out)
+            check_header(first_line, header, self.out, recipe=self._plan.recipe)
             self._read_lines()
         else:
             self._file.truncate(0)

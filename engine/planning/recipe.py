@@ -21,6 +21,7 @@ from pydantic import (
 
 from millrace.embodiments import Key, MillraceError, Remedy, Rule, Setting, YamlFile, unknown_name
 from millrace.embodiments.errors import WrongField
+from millrace.embodiments.messages import join_texts
 from millrace.embodiments.yaml_file import BOUND
 from millrace.engine.errors import RecipeError
 from millrace.engine.fps import parse_fps
@@ -254,8 +255,8 @@ def check_recipe(values: dict[str, Any], places: Places = Places()) -> Recipe:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        first, *others = (problem for _, problem in field_problems(error))
-        raise RecipeError(first, *(part for other in others for part in ("; ", other))) from None
+        problems = [problem for _, problem in field_problems(error)]
+        raise RecipeError(join_texts(problems)).about(problems[0].facts) from None
     recipe._places = places
     return recipe
 

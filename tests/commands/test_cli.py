@@ -141,7 +141,7 @@ def test_a_plan_made_again_within_a_run_is_not_shown_again(aloha: Path) -> None:
 def test_overwrite_replaces_a_finished_dataset(aloha: Path, tmp_path: Path, capsys: Any) -> None:
     assert convert(aloha, tmp_path / "out") == 0
     assert convert(aloha, tmp_path / "out", "--fps", "10", "--horizon", "4") == 2
-    assert "Changed: fps: 20 -> 10; horizon: none -> 4" in capsys.readouterr().err
+    assert "Changed: --fps: 20 -> 10; --horizon: none -> 4" in capsys.readouterr().err
     assert convert(aloha, tmp_path / "out", "--fps", "10", "--horizon", "4", "--overwrite") == 0
     assert read_meta(tmp_path / "out", "info.json")["fps"] == 10
 
@@ -455,7 +455,7 @@ def test_another_recipe_is_exit_code_2(tmp_path: Path, capsys: Any) -> None:
     assert convert(tmp_path / "source", tmp_path / "out") == 1
     capsys.readouterr()
     assert convert(tmp_path / "source", tmp_path / "out", "--crop", "pad") == 2
-    assert "Changed: crop: center -> pad" in capsys.readouterr().err
+    assert "Changed: --crop: center -> pad" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(aloha: Path, tmp_path: Path) -> None:
@@ -522,7 +522,8 @@ def test_a_command_stopped_while_it_is_imported_prints_no_traceback(tmp_path: Pa
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert [line for line in err.splitlines() if not line.startswith("import time:")] == ["stopped"]
+    assert err.splitlines().pop() == "stopped"
+    assert "Traceback" not in err
 
 
 def test_a_failing_command_is_quiet_in_a_real_process(tmp_path: Path) -> None:

@@ -181,9 +181,9 @@ def test_failed_episodes_are_tried_again(aloha_gr1: Path, tmp_path: Path) -> Non
     ("settings", "told"),
     [
         ({"fps": 25}, "fps: 20 -> 25"),
-        ({"image_size": 32}, "image-size: 64 -> 32"),
+        ({"image_size": 32}, "image_size: 64 -> 32"),
         ({"crop": "pad", "gop": 5}, "crop: center -> pad; gop: 10 -> 5"),
-        ({"task": "Fold.", "task_all": True}, "task: none -> Fold.; task-all: False -> True"),
+        ({"task": "Fold.", "task_all": True}, "task: none -> Fold.; task_all: False -> True"),
         ({"map": "aloha_to_gr1_rescaled"}, "map: aloha_to_gr1 -> aloha_to_gr1_rescaled"),
     ],
 )

@@ -13,7 +13,7 @@ from millrace.engine.convert import Workers, convert
 from millrace.engine.dataset.manifest import BEGIN, END
 from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.layout import MANIFEST, EpisodePaths
-from millrace.engine.planning.recipe import Recipe
+from millrace.engine.planning.recipe import Recipe, check_recipe
 
 MEAN_FRAMES = 250
 CHUNK = 1000
@@ -27,6 +27,14 @@ def write_example(folder: Path) -> Path:
         Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark.", task_all=True), folder, workers=Workers(local=True)
     )
     return folder
+
+
+def merge_copies(example: Path, out: Path, num_episodes: int) -> Path:
+    """A sound dataset of at least so many episodes: the example's over and over, their clips copied."""
+    info = json.loads((example / "meta/info.json").read_text())
+    sources = [{"path": example}] * -(-num_episodes // info["total_episodes"])
+    convert(check_recipe({"robot": info["robot_type"], "sources": sources}), out, workers=Workers(executor="local"))
+    return out
 
 
 def simulate_dataset(example: Path, out: Path, num_episodes: int) -> Path:
@@ -53,9 +61,13 @@ def simulate_dataset(example: Path, out: Path, num_episodes: int) -> Path:
 def _repeat_lines(file: Path, changes: list[dict[str, object]]) -> None:
     """The lines over and over, numbered, with a change each."""
     values = [json.loads(line) for line in file.read_text().splitlines()]
+    changed = {"episode_index", *changes[0]}
+    # What stays the same is made into text once; of statistics that is nearly all.
+    rests = [json.dumps({name: part for name, part in value.items() if name not in changed}) for value in values]
     with file.open("w") as lines:
         for index, change in enumerate(changes):
-            lines.write(json.dumps({**values[index % len(values)], "episode_index": index, **change}) + "\n")
+            start = json.dumps({"episode_index": index, **change}).removesuffix("}")
+            lines.write(f"{start}, {rests[index % len(rests)].removeprefix('{')}\n")
 
 
 def _repeat_manifest(manifest: Path, out: Path, num_episodes: int) -> None:

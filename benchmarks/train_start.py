@@ -19,7 +19,6 @@ import tempfile
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from time import perf_counter
 
 import matplotlib.pyplot as plt
 import tyro
@@ -27,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.input_runs import LoaderName
-from benchmarks.runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated
-from benchmarks.simulated import simulate_dataset, write_base_model, write_example
+from benchmarks.runs import in_fresh_process
+from benchmarks.simulated import merge_copies, simulate_dataset, write_base_model, write_example
 from benchmarks.start_runs import (
     NUM_LOADERS,
     CheckCost,
@@ -41,9 +40,7 @@ from benchmarks.start_runs import (
     receive_index,
     start_loaders,
 )
-from millrace.engine.convert import Workers, plan_conversion, run_plan
 from millrace.engine.execution.capacity import usable_cores
-from millrace.engine.planning.recipe import Recipe
 
 WAYS: tuple[LoaderName, ...] = ("gr00t", "millrace")
 PLOT = Path(__file__).resolve().parent.parent / "docs/train_start.png"
@@ -55,7 +52,7 @@ class Options:
 
     episodes: str = "1000,10000,100000"
     """Sizes of simulated datasets, a comma between."""
-    checked: int = 1024
+    checked: int = 2048
     """Real episodes of which the full check is measured."""
     plot: Path = PLOT
     """Where the picture goes."""
@@ -65,7 +62,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Found:
-    """Costs by number of episodes; full_checks: of one episode, by number of processes."""
+    """Costs by number of episodes; full_checks: for each episode, by number of processes."""
 
     indexes: dict[int, dict[LoaderName, IndexCost]]
     loaders: dict[LoaderName, LoadersCost]
@@ -107,10 +104,9 @@ def _measure(options: Options, folder: Path) -> Found:
         found.unchanged[num_episodes] = in_fresh_process(check_unchanged, dataset, base)
     for way in WAYS:
         found.loaders[way] = in_fresh_process(start_loaders, way, folder)
-    real = in_fresh_process(_convert_examples, folder / "real", options.checked)
+    real = in_fresh_process(merge_copies, example, folder / "real", options.checked)
     for num_processes in sorted({1, usable_cores()}):
-        cost = in_fresh_process(check_all, real, num_processes)
-        found.full_checks[num_processes] = CheckCost(cost.cpu / options.checked, cost.wall / options.checked)
+        found.full_checks[num_processes] = in_fresh_process(check_all, real, num_processes)
     return found
 
 
@@ -119,14 +115,6 @@ def _index_cost(way: LoaderName, dataset: Path, base: Path) -> IndexCost:
     rank_cpu, rank_mb, hand_cpu = in_fresh_process(build_index, way, dataset, base, handed)
     loader_cpu, loader_mb = in_fresh_process(receive_index, handed)
     return IndexCost(rank_cpu, rank_mb, hand_cpu, handed.stat().st_size / 1e6, loader_cpu, loader_mb)
-
-
-def _convert_examples(out: Path, num_episodes: int) -> Path:
-    """The examples' episodes over and over."""
-    recipe = Recipe.single(EXAMPLE, map=EXAMPLE_MAP, task="Benchmark.", task_all=True)
-    plan = repeated(plan_conversion(recipe), num_episodes)
-    run_plan(plan, out, workers=Workers(executor="local"), started=perf_counter())
-    return out
 
 
 def _print(found: Found) -> None:

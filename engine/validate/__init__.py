@@ -32,8 +32,8 @@ from millrace.engine.validate.video_checks import orphan_video_problems, video_p
 __all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "format_report", "to_json", "validate"]
 
 Progress = Callable[[str, int, int | None], None]
-# For fewer another process is not worth the second that it takes to start.
-EPISODES_A_PROCESS = 256
+# Fifteen seconds of work; a process takes a second to start, three times.
+EPISODES_A_PROCESS = 1024
 # Episodes that a process judges at a time: few of them when Ctrl-C comes, many against what handing them over costs.
 EPISODES_AT_ONCE = 16
 

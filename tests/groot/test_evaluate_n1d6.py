@@ -111,6 +111,17 @@ def test_its_own_training_episodes_and_its_base_models_tag_are_remarked_on(run: 
     assert "right_arm" not in done.stdout  # the base model's GR1 has one arm
 
 
+def test_nobody_evaluates_on_a_cpu_unasked(run: TinyRun) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without GPUs")
+    own = ("--num-gpus", 0, "--import-module", TINY_MODEL)
+    done = run_python("-m", "millrace", "evaluate", run.checkpoint, run.heldout, *own)
+    assert done.returncode == 2
+    assert "sees no GPU here, for cuda. For a small model: evaluate --cpu" in done.stderr.splitlines()[-1]
+
+
 def test_a_model_type_that_nobody_has_imported_is_an_error(run: TinyRun) -> None:
     done = run_python("-m", "millrace", "evaluate", run.checkpoint, run.heldout, "--cpu", "--num-gpus", 0)
     assert done.returncode == 2

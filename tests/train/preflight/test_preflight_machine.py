@@ -87,6 +87,7 @@ def install_alone(monkeypatch: pytest.MonkeyPatch, folder: Path, **packages: str
         (folder / name / "__init__.py").write_text(body)
     monkeypatch.setattr(sys, "path", [str(folder), *(path for path in sys.path if "site-packages" not in path)])
     monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
 
 
 def test_an_installed_package_that_is_broken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

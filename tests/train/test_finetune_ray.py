@@ -129,13 +129,14 @@ class LaterRuns:
     continued: str
     done: str
     apart: TrainingFailed
+    diverged: TrainingFailed
     without_gpus: GpuMissing | None
 
 
 @pytest.fixture(scope="module")
 def later(killed: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> LaterRuns:
     folder, _ = killed
-    apart = tmp_path_factory.mktemp("runs") / "apart"
+    apart, diverged = tmp_path_factory.mktemp("runs") / "apart", tmp_path_factory.mktemp("runs") / "diverged"
     # Cut short while it was written: newer than all others, and not to be used.
     (folder / "checkpoint-7").mkdir()
     killer = threading.Thread(target=terminate_after, args=(folder, 8), daemon=True)
@@ -149,11 +150,14 @@ def later(killed: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) ->
         with pytest.raises(TrainingFailed) as failed:
             run(settings_for(apart), train_apart)
         assert not complete_checkpoints(apart)
+        with pytest.raises(TrainingFailed) as lost:
+            run(settings_for(diverged, learning_rate=1e30))
+        assert not complete_checkpoints(diverged)
         if torch.cuda.is_available():
-            return LaterRuns(stopped.value, last, continued, done, failed.value, None)
+            return LaterRuns(stopped.value, last, continued, done, failed.value, lost.value, None)
         with pytest.raises(GpuMissing) as missing:
             run(replace(settings_for(apart), cpu=False))
-    return LaterRuns(stopped.value, last, continued, done, failed.value, missing.value)
+    return LaterRuns(stopped.value, last, continued, done, failed.value, lost.value, missing.value)
 
 
 def test_sigterm_saves_a_checkpoint_of_all_workers(killed: tuple[Path, str], later: LaterRuns) -> None:
@@ -184,6 +188,11 @@ def test_another_horizon_in_the_same_folder_is_an_error(killed: tuple[Path, str]
 def test_workers_that_train_apart_are_an_error(later: LaterRuns) -> None:
     """And a failure without restarts left tells which workers said what."""
     assert "worker 0, 1: the weights of worker(s) 1 are not those of worker 0" in str(later.apart)
+
+
+def test_a_run_that_diverges_ends_at_its_next_line_of_the_log(later: LaterRuns) -> None:
+    """Not only at its next checkpoint, which it would not write."""
+    assert "step 2: the loss is inf: training has diverged. The same command resumes" in str(later.diverged)
 
 
 def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
-from millrace.engine.execution.capacity import usable_cores
+from millrace.engine.execution.capacity import reader_processes
 from millrace.engine.validate import VideoBackend, format_report, to_json, validate
 from millrace.train.flag_types import Flag
 
@@ -52,7 +52,7 @@ class Validate:
                 deep=self.deep,
                 video_backend=self.video_backend,
                 scratch=self.temp,
-                num_processes=usable_cores(),
+                num_processes=reader_processes(),
                 on_progress=on_progress,
             )
         print(to_json(report) if self.json else format_report(report))

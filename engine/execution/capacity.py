@@ -5,6 +5,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# Python with numpy, pyarrow and PyAV, the rows of some episodes, and a part of what is shared.
+READER_BYTES = 512 << 20
+
+
+def reader_processes(root: Path = Path("/")) -> int:
+    """Processes that may read a dataset at once: one a core, fewer where memory is short; root: see `usable_cores`."""
+    return max(1, min(usable_cores(root), available_memory(root) // READER_BYTES))
+
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Cores that this process may use, at least 1; root: where /proc and /sys are, "/" but in tests."""

@@ -14,7 +14,7 @@ from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.dataset.releases import CURRENT, VideoBackend
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
-from millrace.engine.execution.capacity import usable_cores
+from millrace.engine.execution.capacity import reader_processes
 from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.validate import Progress, validate
 from millrace.train.checkpoint_files import STATISTICS, open_checkpoint_files, read_widths
@@ -128,7 +128,7 @@ def _file_problems(
         path,
         config=config.config,
         video_backend=video_backend,
-        num_processes=usable_cores(),
+        num_processes=reader_processes(),
         on_progress=on_progress,
     )
     for found in (*report.errors, *report.warnings):

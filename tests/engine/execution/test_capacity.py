@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.engine.execution.capacity import available_memory, usable_cores
+from millrace.engine.execution.capacity import READER_BYTES, available_memory, reader_processes, usable_cores
 
 GB = 1 << 30
 MEMINFO = "MemTotal:       65536000 kB\nMemAvailable:   50000000 kB\n"
@@ -94,3 +94,10 @@ def test_cores_are_what_control_groups_and_affinity_leave(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)))
     assert usable_cores(write(tmp_path, files)) == expected
+
+
+@pytest.mark.parametrize(("num_fitting", "expected"), [(0, 1), (1, 1), (10_000, None)])
+def test_processes_that_read_fit_the_memory(num_fitting: int, expected: int | None, tmp_path: Path) -> None:
+    """As many as cores where memory allows."""
+    root = write(tmp_path, {"proc/meminfo": f"MemAvailable: {(num_fitting * READER_BYTES >> 10) + 1} kB\n"})
+    assert reader_processes(root) == (expected or usable_cores(root))

@@ -24,7 +24,13 @@ from support.training_setups import settings_of
 
 pytest_plugins = ["support.training_fixtures"]
 HORIZON = 16
-IMPORTED = "import json, sys; json.dump(sorted(sys.modules), open({!r}, 'w'))"
+# Run by a loader process: what it has imported, itself, and all processes that its server has started.
+REPORT = """
+import json, os, sys
+server = os.getppid()
+children = open(f"/proc/{{server}}/task/{{server}}/children").read().split()
+json.dump([sorted(sys.modules), os.getpid(), children], open({!r}, "w"))
+"""
 
 
 def write_episodes(whole: Path, folder: Path, lengths: list[int]) -> Path:
@@ -90,12 +96,12 @@ def test_loader_processes_begin_with_what_their_server_has_imported(
     prepare_loader_processes(settings_of(whole, tmp_path, dataloader_num_workers=1))
     try:
         child = multiprocessing.get_context("forkserver").Process(
-            target=exec, args=(IMPORTED.format(str(tmp_path / "imported.json")),)
+            target=exec, args=(REPORT.format(str(tmp_path / "report.json")),)
         )
         child.start()
         child.join(120)
     finally:
         multiprocessing.forkserver._forkserver._stop()
-    assert {"torch", "transformers", IMPORTS, "millrace.train.groot.loader"} <= set(
-        json.loads((tmp_path / "imported.json").read_text())
-    )
+    imported, process, children = json.loads((tmp_path / "report.json").read_text())
+    assert {"torch", "transformers", IMPORTS, "millrace.train.groot.loader"} <= set(imported)
+    assert children == [str(process)], "the server has started no compilers"

@@ -4,9 +4,12 @@
 a library must not take its place. What fails here fails again in the loader that needs it, which then says so.
 """
 
+import os
 import sys
 from contextlib import suppress
 
+# Else torch, as it is imported, starts compilers and a thread, which must not be there when loaders are forked.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 sys.path[:] = [folder for folder in sys.path if folder]
 with suppress(Exception):
     import millrace.train.groot.loader

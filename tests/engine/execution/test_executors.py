@@ -130,6 +130,9 @@ def test_a_full_disk_is_the_failure_of_the_output(kind: str, plan: ConversionPla
     failed = [result for result in results if isinstance(result, EpisodeFailure)]
     assert {failure.code for failure in failed} == {FaultCode.OUTPUT}
     assert "no space is left for" in failed[0].reason
+    # A failure crosses processes with what it is about, and its remedy apart.
+    assert failed[0].facts.file == small_disk / "out"
+    assert failed[0].error.remedy == "make some, then the same command goes on where this one stopped"
 
 
 def test_an_abandoned_run_ends_its_workers(plan: ConversionPlan, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ PARTS = (
     "augmentation",
     "chat template",
     "patch size",
-    "tokens, pixels",
+    "batches",
+    "finish",
     "other",
 )
 
@@ -61,7 +62,10 @@ def run_parts(feed: Feed, num_samples: int) -> dict[str, float]:
     """CPU ms a sample by part, over whole shards, after a first one that is not counted."""
     import torch
 
+    from millrace.train.image_batch import Finisher, ImageBatch
+
     shards, _, collator = build(feed)
+    finisher = Finisher(torch.device("cpu"))
     torch.set_num_threads(1)  # as in a worker of the DataLoader
     watch = Stopwatch()
     (_watch_ours if feed.loader == "millrace" else _watch_gr00ts)(watch, type(collator.processor))
@@ -72,8 +76,11 @@ def run_parts(feed: Feed, num_samples: int) -> dict[str, float]:
         with quietly():
             samples = shards.get_shard(number)
             for start in range(0, len(samples), BATCH_SIZE):
-                with watch.part("tokens, pixels"):
-                    collator(samples[start : start + BATCH_SIZE])
+                with watch.part("batches"):
+                    images = collator(samples[start : start + BATCH_SIZE])["inputs"]["pixel_values"]
+                with watch.part("finish"):
+                    if isinstance(images, ImageBatch):
+                        finisher(images)
         if num_taken < 0:
             num_taken = 0
             watch.seconds = dict.fromkeys(PARTS, 0.0)
@@ -98,13 +105,14 @@ def _watch_gr00ts(watch: Stopwatch, eagle: type) -> None:
 
 def _watch_ours(watch: Stopwatch, eagle: type) -> None:
     from millrace.train.groot import loader, processor
+    from millrace.train.groot.augmentation import Augmentation
     from millrace.train.shards import FrameReader
 
     watch.watch(FrameReader, "read", "decode")
-    watch.watch(loader, "read_columns", "rows")
+    watch.watch(loader, "read_step_columns", "rows")
     watch.watch(loader.SparseShardedDataset, "_steps", "rows")
     watch.watch(processor.BatchProcessor, "_states", "state and action")
     watch.watch(processor.BatchProcessor, "_actions", "state and action")
-    watch.watch(processor, "apply_with_replay", "augmentation")
+    watch.watch(Augmentation, "__call__", "augmentation")
     watch.watch(processor.BatchProcessor, "_content", "chat template")
     watch.watch(eagle, "process_vision_info", "patch size")

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import active_children
 from pathlib import Path
@@ -41,22 +42,33 @@ class Feed:
 
 @dataclass(frozen=True)
 class InputCost:
-    """What a sample costs end to end; CPU is that of the worker and of the process that takes its batches.
+    """What a sample costs end to end.
 
-    frames_decoded: for each one used. peak_mb: resident memory of the worker.
+    worker_ms, taker_ms: CPU of the loader's process, and of the process that takes its batches as its model would.
+    batch_mb: handed over with a batch. frames_decoded: for each one used. peak_mb: resident memory of the worker.
     """
 
     samples_per_second: float
-    cpu_ms: float
+    worker_ms: float
+    taker_ms: float
+    batch_mb: float
     frames_decoded: float
     peak_mb: float
+
+    @property
+    def cpu_ms(self) -> float:
+        """CPU of both processes."""
+        return self.worker_ms + self.taker_ms
 
 
 def run_loader(feed: Feed, num_samples: int) -> InputCost:
     """At least `num_samples` samples, after the first shard, in batches out of one worker."""
+    import torch
     from torch.utils.data import DataLoader
 
+    torch.set_num_threads(1)  # a second thread would wait for the first, and count as CPU
     shards, mixture, collator = build(feed)
+    take = _taker()
     # From the start of one shard to the start of another, so that what is prepared ahead evens out.
     length = int(np.mean(shards.shard_lengths))
     num_batches = -(-num_samples // length) * length // BATCH_SIZE
@@ -66,16 +78,49 @@ def run_loader(feed: Feed, num_samples: int) -> InputCost:
         )
         batches = iter(loader)
         for _ in range(1 + length // BATCH_SIZE):
-            next(batches)
+            take(next(batches))
         (worker,) = (child.pid for child in active_children() if child.pid is not None)
-        cpu, wall = process_time() + process_cpu_seconds(worker), perf_counter()
+        workers, takers, wall = process_cpu_seconds(worker), process_time(), perf_counter()
         for _ in range(num_batches):
-            next(batches)
-        cpu, wall = process_time() + process_cpu_seconds(worker) - cpu, perf_counter() - wall
-        peak_mb = process_peak_mb(worker)
+            batch = next(batches)
+            take(batch)
+        workers, takers = process_cpu_seconds(worker) - workers, process_time() - takers
+        wall, peak_mb = perf_counter() - wall, process_peak_mb(worker)
+        batch_mb = _num_bytes(batch["inputs"]) / 1e6
         del batches
     taken = num_batches * BATCH_SIZE
-    return InputCost(taken / wall, cpu / taken * 1000, frames_decoded(feed.loader, shards), peak_mb)
+    costs = (seconds / taken * 1000 for seconds in (workers, takers))
+    return InputCost(taken / wall, *costs, batch_mb, frames_decoded(feed.loader, shards), peak_mb)
+
+
+def _taker() -> Callable[[Any], None]:
+    """What the process that trains does with a batch: images are finished, on a GPU where it has one."""
+    import torch
+
+    from millrace.train.image_batch import Finisher, ImageBatch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    finisher = Finisher(device)
+
+    def take(batch: Any) -> None:
+        images = batch["inputs"]["pixel_values"]
+        finished = finisher(images) if isinstance(images, ImageBatch) else [image.to(device) for image in images]
+        assert all(image.dtype == torch.float32 for image in finished)
+
+    return take
+
+
+def _num_bytes(value: Any) -> int:
+    """Of the tensors in a batch."""
+    from torch import Tensor
+
+    from millrace.train.image_batch import ImageBatch
+
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, ImageBatch):
+        return value.pixels.nbytes
+    return sum(map(_num_bytes, value.values() if isinstance(value, dict) else value))
 
 
 def build(feed: Feed) -> tuple[Any, Any, Any]:
@@ -86,8 +131,8 @@ def build(feed: Feed) -> tuple[Any, Any, Any]:
         from gr00t.data.embodiment_tags import EmbodimentTag
         from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6Processor
 
+        from millrace.train.groot.collator import CachingCollator
         from millrace.train.groot.loader import SparseShardedDataset
-        from millrace.train.groot.processor import CachingCollator
 
         tag = EmbodimentTag.NEW_EMBODIMENT
         config = _modality_config(feed.dataset, tag.value)

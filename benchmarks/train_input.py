@@ -5,9 +5,10 @@
     python -m benchmarks.train_input --rounds 5 --json out/input.json
 
 Both feed the real DataLoader (one worker, batches of 32, fork) with the real processor and collator, in training
-mode, each in a process of its own. CPU is that of the worker and of the process that takes the batches. Shards:
-N1.6's 1024 steps at a sampling rate of 0.1, and so few steps that a shard holds about one split of each episode,
-as on a large dataset. Parts are measured in one process without a DataLoader.
+mode, each in a process of its own. CPU is that of the worker and of the taker, the process that takes the batches as
+one that trains does: ours resizes and normalises the images there, on a GPU where there is one. Shards: N1.6's 1024
+steps at a sampling rate of 0.1, and so few steps that a shard holds about one split of each episode, as on a large
+dataset. Parts are measured in one process without a DataLoader, on the CPU.
 
 Needs Millrace, GR00T N1.6 (gr00t) with torchcodec, and Linux.
 """
@@ -120,7 +121,7 @@ def _feeds(dataset: Path) -> list[Feed]:
 
 
 def _print(measured: dict[Feed, Measured]) -> None:
-    headings = "samples/s", "CPU ms", "x", "frames", "decode ms", "RSS MB"
+    headings = "samples/s", "worker ms", "taker ms", "CPU ms", "x", "MB a batch", "frames", "RSS MB"
     costs = _table("A sample through the DataLoader (one worker)", headings)
     parts = _table("CPU ms of a sample by part (one process, no DataLoader)", (*PARTS, "all"))
     for feed, found in measured.items():
@@ -128,10 +129,12 @@ def _print(measured: dict[Feed, Measured]) -> None:
         costs.add_row(
             *_name(feed),
             f"{found.cost('samples_per_second'):.0f}",
+            f"{found.cost('worker_ms'):.2f}",
+            f"{found.cost('taker_ms'):.2f}",
             f"{found.cost('cpu_ms'):.2f}",
             f"{stock.cost('cpu_ms') / found.cost('cpu_ms'):.2f}",
+            f"{found.cost('batch_mb'):.1f}",
             f"{found.cost('frames_decoded'):.2f}",
-            f"{found.part('decode'):.2f}",
             f"{found.cost('peak_mb'):.0f}",
         )
         each = [found.part(part) for part in PARTS]
@@ -159,7 +162,7 @@ def _figures(measured: dict[Feed, Measured]) -> dict[str, object]:
             "dataset": feed.dataset.name,
             "shard_size": feed.shard_size,
             "loader": feed.loader,
-            **{name: found.cost(name) for name in asdict(found.costs[0])},
+            **{name: found.cost(name) for name in (*asdict(found.costs[0]), "cpu_ms")},
             "part_ms": {part: found.part(part) for part in PARTS},
         }
         for feed, found in measured.items()

@@ -43,6 +43,7 @@ class Flavour:
     language: str = "annotation.human.task"
     video_deltas: tuple[int, ...] = (0,)
     state_deltas: tuple[int, ...] = (0,)
+    action_deltas: tuple[int, ...] = tuple(range(HORIZON))
 
 
 FLAVOURS = {
@@ -65,22 +66,25 @@ def modality_configs(flavour: Flavour) -> dict[str, ModalityConfig]:
             list(flavour.state_deltas), list(GROUPS), sin_cos_embedding_keys=["arm"], mean_std_embedding_keys=["hand"]
         ),
         "action": ModalityConfig(
-            list(range(HORIZON)), list(GROUPS), mean_std_embedding_keys=["hand"], action_configs=list(ACTIONS.values())
+            list(flavour.action_deltas),
+            list(GROUPS),
+            mean_std_embedding_keys=["hand"],
+            action_configs=list(ACTIONS.values()),
         ),
         "language": ModalityConfig([0], [flavour.language]),
     }
 
 
-def write_foreign(root: Path, flavour: Flavour) -> None:
+def write_foreign(root: Path, flavour: Flavour, lengths: tuple[int, ...] = LENGTHS) -> None:
     """Two episodes a chunk, cameras and groups under other names than their columns, statistics by GR00T."""
     heights = ExtraColumn(lambda episode, frames: np.sin(episode + frames / 9))
     write_dataset(
         root,
-        lengths=LENGTHS,
+        lengths=lengths,
         fps=20,
         cameras=("cam_high", "cam_wrist"),
         video=flavour.video,
-        tasks=TASKS,
+        tasks=TASKS[: len(lengths)],
         chunks_size=2,
         extra_columns={"base.height": heights, "action.base": heights},
     )

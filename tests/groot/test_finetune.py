@@ -127,6 +127,19 @@ def test_the_global_batch_is_divided_by_accumulation_too(trained_here: Any) -> N
     assert state["train_batch_size"] * 2 == 4
 
 
+def test_losses_are_those_with_gr00ts_own_loader(trained_here: Any, dataset: Path, base: Path) -> None:
+    """To the last digit; the tiny model sees the mean colour of every image."""
+    out = dataset.parent / "by_stock"
+    done = run_python(*finetune(dataset, base, out, *HERE, *BATCH, "--stock-loader"))
+    assert done.returncode == 0, done.stderr
+    of_stock, of_ours = (
+        [event.loss for event in read_events(folder) if isinstance(event, MeterReading)]
+        for folder in (out, trained_here[0])
+    )
+    assert len(of_stock) == 2
+    assert of_stock == of_ours
+
+
 def test_another_tag_dataset_and_horizon_in_its_folder_are_named(trained_here: Any, source: Path, base: Path) -> None:
     out, _ = trained_here
     other = source.parent / "other"

@@ -32,8 +32,9 @@ from loader_samples import (
 from torch.utils.data import DataLoader
 
 from conftest import data_path, video_path
+from millrace.train.groot.collator import CachingCollator
 from millrace.train.groot.loader import SparseShardedDataset
-from millrace.train.groot.processor import BatchProcessor, CachingCollator
+from millrace.train.groot.processor import BatchProcessor
 from millrace.train.training_dataset import TrainingDataError
 
 BATCH = 7
@@ -108,7 +109,9 @@ def test_every_setting_of_the_processor_gives_the_same(plain: Written, settings:
 def test_a_processor_of_the_users_own_is_asked_step_by_step(plain: Written) -> None:
     own = make_processor(plain.flavour, OwnProcessor)
     assert BatchProcessor.of(own) is None
-    (expected, drawn), (found, drawn_by_us) = map(shards_and_draws, both(plain, own))
+    with pytest.warns(UserWarning, match="OwnProcessor is not GR00T's processor and takes steps alone"):
+        datasets = both(plain, own)
+    (expected, drawn), (found, drawn_by_us) = map(shards_and_draws, datasets)
     collator = CachingCollator(own.collator)
     for shard, other in zip(expected, found, strict=True):
         for sample, ours_of_it in zip(shard, other, strict=True):
@@ -129,6 +132,16 @@ def test_cached_text_and_pictures_of_several_sizes_collate_alike(plain: Written)
             samples += dataset.get_shard(0)
     for part in (slice(0, 9), slice(0, 9), slice(None)):
         assert_same_batch(small.collator(expected[part]), collator(found[part]))
+
+
+def test_samples_of_gr00ts_loader_and_ours_share_a_batch(plain: Written) -> None:
+    """As of two datasets of which one has masks."""
+    processor = make_processor(plain.flavour)
+    processor.eval()
+    stock, ours = both(plain, processor)
+    expected, found = stock.get_shard(0), ours.get_shard(0)
+    mixed = [sample for pair in zip(expected[:6:2], found[1:6:2], strict=True) for sample in pair]
+    assert_same_batch(processor.collator(expected[:6]), CachingCollator(processor.collator)(mixed))
 
 
 def batches(mixture: ShardedMixtureDataset, collator: Any, start: str, count: int) -> Iterator[Any]:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.episodes import EpisodeReader, Observations
+from millrace.train.groot.collator import CachingCollator
 from millrace.train.groot.config import take_values
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.policy import BATCH_SIZE, policy_config, read_frames
-from millrace.train.groot.processor import CachingCollator
 from millrace.train.heldout import HeldOut, spread_evenly
 from millrace.train.open_loop import trace_episode
 from millrace.train.run_identity import dataset_digest

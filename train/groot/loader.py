@@ -5,13 +5,14 @@
         shard_size=1024, episode_sampling_rate=0.1, seed=42, allow_padding=False,
     )
     mixture = ShardedMixtureDataset([dataset], [1.0], processor, ...)   # GR00T's, unchanged
-    collator = CachingCollator(processor.collator)                     # see millrace.train.groot.processor
+    collator = CachingCollator(processor.collator)                     # see millrace.train.groot.collator
 
 It takes the place of gr00t.data.dataset.sharded_single_step_dataset.ShardedSingleStepDataset, whose
 constructor, sharding, statistics and attributes it inherits. The processor stays GR00T's own object, so that
 what a run saves is what GR00T saves: `set_processor`, which the mixture calls, wraps it.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -95,6 +96,11 @@ class SparseShardedDataset(ShardedSingleStepDataset):
         """Take GR00T's processor from the mixture; one of the user's own type works step by step."""
         super().set_processor(processor)
         self.in_batches = BatchProcessor.of(processor)
+        if "mask" in self.modality_configs:
+            warnings.warn(f"{self.files.root} has masks: GR00T's loader reads it, whole episodes", stacklevel=2)
+        elif self.in_batches is None:
+            kind = type(processor).__name__
+            warnings.warn(f"{self.files.root}: {kind} is not GR00T's processor and takes steps alone", stacklevel=2)
 
     def get_shard(self, idx: int) -> list[dict[str, Any]]:
         """All steps of a shard, processed.

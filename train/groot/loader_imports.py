@@ -12,5 +12,5 @@ from contextlib import suppress
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 sys.path[:] = [folder for folder in sys.path if folder]
 with suppress(Exception):
-    import millrace.train.groot.loader
-    import millrace.train.groot.processor  # noqa: F401
+    import millrace.train.groot.collator
+    import millrace.train.groot.loader  # noqa: F401

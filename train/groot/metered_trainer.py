@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import TrainerCallback
 from millrace.train.errors import WeightsDiverged
 from millrace.train.groot.heldout_measure import HeldOutMeasure
 from millrace.train.heldout import HeldOut, write_heldout
+from millrace.train.image_batch import Finisher, ImageBatch
 from millrace.train.run_folder import checkpoint_step, newest_checkpoint
 from millrace.train.stopping import StopListener, ignore_interrupts, is_stop_requested
 from millrace.train.train_progress import Meter, MeterReading
@@ -19,7 +21,7 @@ from millrace.train.worker import Worker, describe_divergence
 
 
 class MeteredTrainer(Gr00tTrainer):
-    """GR00T's trainer, which also measures how long it waits for samples."""
+    """GR00T's trainer, which also finishes images where the model is, and measures how long it waits for samples."""
 
     meter: Meter | None = None
     measure: HeldOutMeasure | None = None
@@ -27,6 +29,15 @@ class MeteredTrainer(Gr00tTrainer):
     """The step of the last evaluation, and what it found."""
     worker: Worker
     control: Any
+
+    @cached_property
+    def finisher(self) -> Finisher:
+        """Makes of our collator's images what GR00T's gives."""
+        return Finisher(self.args.device)
+
+    def _prepare_input(self, data: Any) -> Any:
+        """A batch, or a part of it, as the model takes it; so in training and in evaluation."""
+        return super()._prepare_input(self.finisher(data) if isinstance(data, ImageBatch) else data)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The held-out errors, where transformers' Trainer would evaluate; loggers get them as eval_..."""

@@ -17,12 +17,12 @@ from transformers import set_seed
 
 from millrace.train.framings import write_framings
 from millrace.train.groot.base_processor import strip_statistics
+from millrace.train.groot.collator import CachingCollator
 from millrace.train.groot.config import check_gpu, groot_config, training_arguments
 from millrace.train.groot.heldout_measure import HeldOutMeasure
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.metered_trainer import MeteredTrainer, WorkerCallback
 from millrace.train.groot.modality_configs import register_run_config
-from millrace.train.groot.processor import CachingCollator
 from millrace.train.groot.wandb_run import wandb_run
 from millrace.train.settings import FinetuneSettings
 from millrace.train.worker import Worker

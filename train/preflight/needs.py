@@ -115,7 +115,7 @@ def estimate_needs(
         # The one with the lowest held-out loss is kept beside the newest.
         num_checkpoints=min(settings.save_total_limit + 1 + (settings.eval_dataset is not None), num_saves),
         per_gpu=per_gpu,
-        per_batch=per_device * max((_batched_bytes(dataset, base) for dataset in datasets), default=0),
+        per_batch=per_device * max((_batched_bytes(settings, dataset, base) for dataset in datasets), default=0),
         num_batches=settings.num_workers * settings.dataloader_num_workers * PREFETCHED_BATCHES,
     )
 
@@ -138,10 +138,11 @@ def _limits_and_side(base: BaseCheckpoint | None) -> tuple[ModelLimits, int]:
     return (CURRENT.limits, CURRENT.image_side) if base is None else (base.limits, base.image_side)
 
 
-def _batched_bytes(dataset: TrainedDataset, base: BaseCheckpoint | None) -> int:
-    """One sample of a batch."""
+def _batched_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> int:
+    """One sample of a batch; our loader hands over images as bytes, GR00T's as the model takes them."""
     limits, side = _limits_and_side(base)
-    return padded_bytes(limits) + dataset.num_images * batch_image_bytes(side)
+    per_image = batch_image_bytes(side) if settings.stock_loader else image_bytes(side)
+    return padded_bytes(limits) + dataset.num_images * per_image
 
 
 def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:

@@ -50,22 +50,27 @@ def test_groots_own_loader_also_holds_a_whole_episode(whole: Path, base: Path) -
     assert stock - ours == 55 * IMAGE_SIZE**2 * 3
 
 
-# A float32 image of 252 x 252, padded state and action of 128 values, 50 steps of them with a mask of 8 bytes each.
-SAMPLE_BYTES = 252**2 * 3 * 4 + 128 * 4 + 50 * 128 * (4 + 8)
+# An image of 256 x 256 bytes, or 252 x 252 in float32; padded state and action of 128 values, 50 steps of them with a
+# mask of 8 bytes each.
+IMAGE_BYTES = {"ours": 256**2 * 3, "GR00T's": 252**2 * 3 * 4}
+JOINT_BYTES = 128 * 4 + 50 * 128 * (4 + 8)
 
 
-def test_prefetched_batches_of_all_loader_processes_need_shared_memory(whole: Path, base: Path) -> None:
-    settings = settings_of(whole, base, num_gpus=4, dataloader_num_workers=3, gradient_accumulation_steps=2)
+@pytest.mark.parametrize("loader", IMAGE_BYTES)
+def test_prefetched_batches_of_all_loader_processes_need_shared_memory(loader: str, whole: Path, base: Path) -> None:
+    flags = {"num_gpus": 4, "dataloader_num_workers": 3, "gradient_accumulation_steps": 2}
+    settings = settings_of(whole, base, **flags, stock_loader=loader == "GR00T's")
     plan = preflight(settings, machine=EVERYTHING).plan
     assert plan is not None
-    assert (plan.needs.per_batch, plan.needs.num_batches) == (4 * SAMPLE_BYTES, 4 * 3 * 2)
-    assert f"= 24 batches x {4 * SAMPLE_BYTES / 1e9:.3f} GB" in printed(preflight(settings, machine=EVERYTHING))
+    batch = 4 * (IMAGE_BYTES[loader] + JOINT_BYTES)
+    assert (plan.needs.per_batch, plan.needs.num_batches) == (batch, 4 * 3 * 2)
+    assert f"= 24 batches x {batch / 1e9:.3f} GB" in printed(preflight(settings, machine=EVERYTHING))
 
 
 def test_too_little_shared_memory_is_an_error_that_says_how_to_have_more(whole: Path, base: Path) -> None:
     """Docker gives a container 64 MB."""
     settings = settings_of(whole, base, dataloader_num_workers=2)
-    need = 2 * 2 * 32 * SAMPLE_BYTES
+    need = 2 * 2 * 32 * (IMAGE_BYTES["ours"] + JOINT_BYTES)
     enough, short = (replace(EVERYTHING, shared_bytes=size) for size in (need, need - 1))
     assert codes(preflight(settings, machine=enough)) == set()
     assert codes(preflight(settings, machine=replace(short, shared_bytes=None))) == set()

@@ -1,0 +1,112 @@
+"""A batch's images on their way to the model: bytes from the loader, resized and normalised where the model is.
+
+A loader's process hands over an ImageBatch, a quarter of what it becomes in the process that trains:
+
+    finisher = Finisher(device)
+    pixel_values = finisher(batch)          # (1, 3, H', W') float32 each, as GR00T's collator gives them
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from millrace.train.bicubic import resize_bicubic
+
+CPU = torch.device("cpu")
+# Images finished together: on a GPU enough to keep it busy, on a CPU as many as its cache holds.
+GPU_IMAGES, CPU_IMAGES = 32, 1
+
+
+@dataclass(frozen=True)
+class ImageTarget:
+    """What the model takes: height and width; each channel's mean and deviation, for pixels in [0, 255].
+
+    columns_first: How Pillow goes about this size, see `resize_bicubic`.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    columns_first: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBatch:
+    """Images of one size that are still to be finished.
+
+    Args:
+        pixels: (N, H, W, 3) uint8.
+        target: What they shall become.
+    """
+
+    pixels: Tensor
+    target: ImageTarget
+
+    @classmethod
+    def stack(cls, images: Sequence[NDArray[np.uint8]], target: ImageTarget) -> "ImageBatch":
+        """Images of one size, in a loader's process where another can read them."""
+        pixels = torch.empty(len(images), *images[0].shape, dtype=torch.uint8)
+        if get_worker_info() is not None:
+            pixels.share_memory_()  # where they must go anyway, before it is filled
+        np.stack(images, out=pixels.numpy())
+        return cls(pixels, target)
+
+    def pin_memory(self) -> "ImageBatch":
+        """As torch's DataLoader asks for it."""
+        return replace(self, pixels=self.pixels.pin_memory())
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "ImageBatch":
+        """The same on a device."""
+        return replace(self, pixels=self.pixels.to(device, non_blocking=non_blocking))
+
+    def finish(self) -> Tensor:
+        """Resized and normalised, on the device where they are: (N, 3, H', W') float32."""
+        pixels, target = self.pixels, self.target
+        # Tensors, not numbers: by a number CUDA would multiply with its reciprocal, which rounds differently.
+        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (target.mean, target.std))
+        finished = torch.empty(len(pixels), 3, *target.size, device=pixels.device, dtype=torch.float32)
+        num_together = CPU_IMAGES if pixels.device == CPU else GPU_IMAGES
+        for part, out in zip(pixels.split(num_together), finished.split(num_together), strict=True):
+            resized = resize_bicubic(part, target.size, columns_first=target.columns_first)
+            out.copy_(resized).sub_(mean).div_(std)
+        return finished
+
+
+class Finisher:
+    """Finishes batches on a device, once it gave the CPU's values there; on the CPU otherwise."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._devices: dict[tuple[torch.Size, ImageTarget], torch.device] = {}
+
+    def __call__(self, batch: ImageBatch) -> list[Tensor]:
+        """(1, 3, H', W') float32 for each image."""
+        key = batch.pixels.shape[1:], batch.target
+        if key not in self._devices:
+            self._devices[key] = self.device if self._is_exact(*key) else CPU
+        finished = batch.to(self._devices[key], non_blocking=True).finish()
+        return list(finished.split(1))
+
+    def _is_exact(self, shape: torch.Size, target: ImageTarget) -> bool:
+        noise = ImageBatch(torch.from_numpy(noise_image(*shape))[None], target)
+        try:
+            is_exact: bool = self.device == CPU or torch.equal(noise.to(self.device).finish().cpu(), noise.finish())
+        except NotImplementedError:  # some devices lack operations on integers
+            is_exact = False
+        if not is_exact:
+            warnings.warn(f"{self.device} does not resize images exactly; the CPU does it", stacklevel=2)
+        return is_exact
+
+
+def noise_image(height: int, width: int, num_channels: int = 3) -> NDArray[np.uint8]:
+    """Noise of all values above, of black and white below: what tells one resize from another."""
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (height, width, num_channels), dtype=np.uint8)
+    image[height // 2 :] = np.where(image[height // 2 :] < 128, 0, 255)
+    return image

@@ -108,5 +108,5 @@ def noise_image(height: int, width: int, num_channels: int = 3) -> NDArray[np.ui
     """Noise of all values above, of black and white below: what tells one resize from another."""
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (height, width, num_channels), dtype=np.uint8)
-    image[height // 2 :] = np.where(image[height // 2 :] < 128, 0, 255)
+    image[height // 2 :] = np.where(image[height // 2 :] <= 127, 0, 255)
     return image

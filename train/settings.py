@@ -103,7 +103,7 @@ class FinetuneFlags:
     """Held-out episodes, such as OUT_heldout: loss and open-loop error are logged, the best checkpoint is kept."""
     eval_steps: int | None = None
     """Steps from evaluation to evaluation; each checkpoint is evaluated in any case."""
-    eval_samples: int = 128
+    eval_samples: int = 144
     """Samples of the held-out loss, spread evenly over all steps."""
     eval_episodes: int = 4
     """Episodes of the open-loop error, spread evenly over all; 0: none."""

@@ -76,7 +76,7 @@ def check_views(views: Sequence[View]) -> None:
                 raise StorageNotShared(f"{view} {lacks} {place}, unlike {first}; {MUST_SHARE}")
 
 
-def measure_files(folder: Path) -> dict[str, int]:
+def list_sizes(folder: Path) -> dict[str, int]:
     """Size of each file in a folder, by relative path."""
     return {str(path.relative_to(folder)): size for path in folder.rglob("*") if (size := _size(path)) is not None}
 
@@ -86,14 +86,14 @@ def find_lacking(checkpoint: Path, listings: Sequence[Mapping[str, int]]) -> lis
 
     Args:
         checkpoint: Its folder.
-        listings: By rank, what `measure_files` returned there once all had written.
+        listings: By rank, what `list_sizes` returned there once all had written.
 
     Returns:
         (rank, relative path) of each; an empty list as soon as all are seen.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        own = measure_files(checkpoint)
+        own = list_sizes(checkpoint)
         lacking = [
             (rank, name)
             for rank, listing in enumerate(listings)

@@ -26,7 +26,7 @@ from millrace.train.shared_storage import (
     create_token,
     find_lacking,
     find_shared,
-    measure_files,
+    list_sizes,
     remove_tokens,
 )
 from millrace.train.train_progress import (
@@ -156,7 +156,7 @@ class Worker:
         """
         self._check_equal(parameters)
         flush_checkpoint(checkpoint)  # by each worker: a machine of its own may hold back what it has written
-        listings = _gather(measure_files(checkpoint))
+        listings = _gather(list_sizes(checkpoint))
         lacking = find_lacking(checkpoint, listings) if self.rank == 0 else []
         check_checkpoint(checkpoint, _gather(lacking)[0])
         if self.rank == 0:

@@ -33,7 +33,7 @@ __all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "
 
 Progress = Callable[[str, int, int | None], None]
 # Fifteen seconds of work; a process takes a second to start, three times.
-EPISODES_A_PROCESS = 1024
+EPISODES_A_PROCESS = 1000
 # Episodes that a process judges at a time: few of them when Ctrl-C comes, many against what handing them over costs.
 EPISODES_AT_ONCE = 16
 

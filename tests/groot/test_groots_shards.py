@@ -103,5 +103,6 @@ def test_loader_processes_begin_with_what_their_server_has_imported(
     finally:
         multiprocessing.forkserver._forkserver._stop()
     imported, process, children = json.loads((tmp_path / "report.json").read_text())
-    assert {"torch", "transformers", IMPORTS, "millrace.train.groot.loader"} <= set(imported)
+    ours = {IMPORTS, "millrace.train.groot.loader", "millrace.train.groot.collator"}
+    assert {"torch", "transformers", "gr00t.data.dataset.sharded_mixture_dataset", *ours} <= set(imported)
     assert children == [str(process)], "the server has started no compilers"

@@ -7,10 +7,15 @@ a library must not take its place. What fails here fails again in the loader tha
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
 
 # Else torch, as it is imported, starts compilers and a thread, which must not be there when loaders are forked.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 sys.path[:] = [folder for folder in sys.path if folder]
-with suppress(Exception):
-    import millrace.train.groot.collator
-    import millrace.train.groot.loader  # noqa: F401
+for name in (
+    "gr00t.data.dataset.sharded_mixture_dataset",
+    "millrace.train.groot.collator",
+    "millrace.train.groot.loader",
+):
+    with suppress(Exception):
+        import_module(name)

@@ -23,6 +23,7 @@ from millrace.train.environment import WorkerEnvironment
 from millrace.train.errors import SettingsError, TrainError, TrainingFailed, TrainingStopped
 from millrace.train.failures import describe_failure, explain_failures, join_failures
 from millrace.train.loss_plot import draw_losses
+from millrace.train.progress_display import show_events, show_line
 from millrace.train.run_folder import (
     checkpoint_step,
     claim_run_folder,
@@ -40,8 +41,6 @@ from millrace.train.train_progress import (
     WorkerFailure,
     append_event,
     last_start,
-    show_events,
-    show_line,
 )
 from millrace.train.worker import LOGS, Worker, redirect_output
 from millrace.train.worker_session import worker_session

@@ -1,6 +1,5 @@
-"""The progress of a run: a line of JSON for each event, shown as a line or a bar on the terminal."""
+"""The progress of a run: a line of JSON for each event."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -9,18 +8,13 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
-from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from millrace.embodiments import FrozenModel
 from millrace.train.failures import join_failures
 from millrace.train.heldout import HeldOut
 
 LOG = "train_log.jsonl"
-SECONDS_BETWEEN_LINES = 10.0
-SECONDS_BETWEEN_LOOKS = 0.5
 
 
 class Event(FrozenModel):
@@ -191,84 +185,10 @@ def append_event(folder: Path, event: Event) -> None:
 
 def last_start(folder: Path) -> Started | None:
     """The newest `Started` in the run's log."""
-    lines = _whole_lines(folder / LOG, 0).splitlines()
-    events = (EVENT.validate_json(line) for line in reversed(lines) if b'"started"' in line)
-    return next((event for event in events if isinstance(event, Started)), None)
+    return next((event for event in reversed(read_events(folder)) if isinstance(event, Started)), None)
 
 
-@contextmanager
-def show_events(folder: Path, console: Console) -> Iterator[None]:
-    """Show events as they are logged: the log lies where all nodes write, so this works from any of them."""
-    log, ended = folder / LOG, threading.Event()
-    earlier = log.stat().st_size if log.exists() else 0
-    thread = threading.Thread(target=_follow, args=(log, earlier, _Display(console), ended), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def show_line(console: Console, line: str) -> None:
-    """Print a line above the bar as it is: unwrapped, without markup."""
-    console.print(escape(line), soft_wrap=True, highlight=False)
-
-
-class _Display:
-    """A bar on a terminal; elsewhere a line now and then."""
-
-    def __init__(self, console: Console) -> None:
-        self.console, self.last_line = console, float("-inf")
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-        self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-        self.task = self.bar.add_task("", total=None)
-
-    def show(self, event: AnyEvent) -> None:
-        """Show one event."""
-        if isinstance(event, Started):
-            begun = "resuming" if event.step else "starting"
-            self._print(f"{begun} at step {event.step} of {event.max_steps} with {len(event.workers)} worker(s)")
-            self.bar.update(self.task, completed=event.step, total=event.max_steps)
-        elif isinstance(event, Saved):
-            self._print(f"saved {event.checkpoint}")
-        elif isinstance(event, Evaluated):
-            self._print(f"step {event.step}  {event.heldout.line}")
-        elif isinstance(event, Failed):
-            if event.restart <= event.max_restarts:  # else the error that ends the run says it
-                self._print(f"failed: {event.line}; restart {event.restart} of {event.max_restarts}")
-        elif isinstance(event, Waiting):
-            self._print(f"waiting for {event.what}")
-        else:
-            self._show_reading(event)
-
-    def _show_reading(self, reading: MeterReading) -> None:
-        said = reading.line.split("  ", 1)[1]
-        self.bar.update(self.task, completed=reading.step, total=reading.max_steps, description=said)
-        is_due = time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or reading.step == reading.max_steps
-        if not self.console.is_terminal and is_due:
-            self.last_line = time.monotonic()
-            self._print(reading.line)
-
-    def _print(self, line: str) -> None:
-        show_line(self.console, line)
-
-
-def _follow(log: Path, position: int, display: _Display, ended: threading.Event) -> None:
-    """Show the log's lines after a position as they come, until all of an ended run are shown."""
-    with display.bar:
-        while True:
-            is_last = ended.is_set()
-            lines = _whole_lines(log, position)
-            for line in lines.splitlines():
-                display.show(EVENT.validate_json(line))
-            position += len(lines)
-            if is_last:
-                return
-            ended.wait(SECONDS_BETWEEN_LOOKS)
-
-
-def _whole_lines(log: Path, position: int) -> bytes:
+def whole_lines(log: Path, position: int) -> bytes:
     """What follows a position; a line that is still being written is left for the next look."""
     if not log.exists():
         return b""

@@ -81,12 +81,13 @@ def ray_session(
         raise ClusterFailed(explain(error)) from error
     finally:
         if is_own:
-            _shut_down()
+            _shut_down(is_private=address is None)
 
 
-def _shut_down() -> None:
-    """End Ray, and those of its processes that outlive it, as a controller of Ray Train does now and then."""
-    own = [child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::")]
+def _shut_down(*, is_private: bool) -> None:
+    """Disconnect; end a private Ray with those of its processes that outlive it, as a controller of Ray Train may."""
+    children = psutil.Process().children(recursive=True) if is_private else []
+    own = [child for child in children if child.name().startswith("ray::")]
     ray.shutdown()
     _, alive = psutil.wait_procs(own, timeout=ENDING_SECONDS)
     for process in alive:
@@ -119,6 +120,8 @@ def _connect(num_cpus: int | None, address: str | None) -> None:
                 if not (address or STARTED_LATE in str(error)):
                     raise
                 ray.shutdown()
+                if is_last and address:
+                    del os.environ["RAY_AUTH_MODE"]  # of _use_token: else a Ray that is embedded later wants a token
                 if is_last or (address and not _use_token()):
                     raise ClusterFailed(_unreachable(address, error) if address else TOO_SLOW) from error
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from time import monotonic
 
 import ray
-from ray._private.state import actors
 from ray.util import placement_group_table
 
 LOOK_SECONDS = 2.0
@@ -51,7 +50,7 @@ def _watch(say: Callable[[str], None], look_seconds: float, ended: threading.Eve
 def _describe_waiting() -> str:
     """What this command waits for; empty if for nothing."""
     job = ray.get_runtime_context().get_job_id()
-    wanted = _wanted_by_groups(job) or _wanted_by_actors(job)
+    wanted = _wanted_by_groups(job)
     return describe_wanted(wanted, ray.available_resources(), ray.cluster_resources()) if wanted else ""
 
 
@@ -71,9 +70,3 @@ def _wanted_by_groups(job: str) -> dict[str, float]:
     for bundle in (bundle for group in pending for bundle in group["bundles"].values()):
         wanted |= {name: wanted.get(name, 0) + amount for name, amount in bundle.items()}
     return wanted
-
-
-def _wanted_by_actors(job: str) -> dict[str, float]:
-    """A core for each actor of this command, if none of them has a place."""
-    states = [actor["State"] for actor in actors(job_id=ray.JobID.from_hex(job)).values()]
-    return {"CPU": len(states)} if states and set(states) <= {"PENDING_CREATION", "DEPENDENCIES_UNREADY"} else {}

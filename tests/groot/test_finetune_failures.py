@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tiny_run import tiny_run
 from millrace.train.run_folder import checkpoint_step, newest_checkpoint
 from millrace.train.train_progress import Failed, MeterReading
 from support.train_log import read_events
+from support.wandb_files import config, exit_codes, read_starts, rows, run_ids
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="NOT TESTED: wandb is not importable")
@@ -85,52 +85,15 @@ def test_the_logs_have_the_whole_traceback(broken: tuple[Path, Path, int, str]) 
         assert message in log
 
 
-def records(file: Path) -> Iterator[Any]:
-    """What wandb wrote, by its own reader."""
-    from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
-
-    store = DataStore()
-    store.open_for_scan(str(file))
-    while (data := store.scan_data()) is not None:
-        record = Record()
-        record.ParseFromString(data)
-        yield record
-
-
-def runs(out: Path) -> list[list[Any]]:
-    """The records of each start of the run, in order."""
-    return [list(records(file)) for file in sorted(out.glob("wandb/offline-run-*/*.wandb"), key=os.path.getmtime)]
-
-
-def rows(found: list[Any]) -> list[dict[str, Any]]:
-    return [
-        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-        for record in found
-        if record.WhichOneof("record_type") == "history"
-    ]
-
-
-def config(found: list[Any]) -> dict[str, Any]:
-    """The config that the last of its records leaves."""
-    values: dict[str, Any] = {}
-    for record in found:
-        kind = record.WhichOneof("record_type")
-        update = record.run.config.update if kind == "run" else record.config.update if kind == "config" else ()
-        values |= {item.key or item.nested_key[0]: json.loads(item.value_json) for item in update}
-    return values
-
-
 @needs_wandb
 def test_wandb_has_every_row_the_config_and_the_end(trained: tuple[Path, Path, Path]) -> None:
     dataset, _, out = trained
-    first = runs(out)[0]
+    first = read_starts(out)[0]
     steps = [row["train/global_step"] for row in rows(first) if "train/loss" in row]
     assert steps == [1, 2, 3, 4]
     readings = [event for event in read_events(out) if isinstance(event, MeterReading)]
     assert [row["train/loss"] for row in rows(first) if "train/loss" in row] == [one.loss for one in readings[:4]]
-    (end,) = (record.exit for record in first if record.WhichOneof("record_type") == "exit")
-    assert end.exit_code == 0
+    assert exit_codes(first) == [0]
     found = config(first)
     assert found["data"]["shard_size"] == 8
     assert found["training"]["max_steps"] == 4
@@ -142,6 +105,6 @@ def test_wandb_has_every_row_the_config_and_the_end(trained: tuple[Path, Path, P
 @needs_wandb
 def test_a_resumed_run_is_the_same_run_of_wandb(trained: tuple[Path, Path, Path], broken: Any) -> None:
     out = trained[2]
-    ids = {record.run.run_id for found in runs(out) for record in found if record.WhichOneof("record_type") == "run"}
-    assert len(runs(out)) == 2
-    assert ids == {json.loads((out / "wandb_config.json").read_text())["id"]}
+    starts = read_starts(out)
+    assert len(starts) == 2
+    assert run_ids(starts) == {json.loads((out / "wandb_config.json").read_text())["id"]}

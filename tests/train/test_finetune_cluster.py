@@ -43,6 +43,7 @@ def test_a_cluster_that_does_not_answer_is_an_error_in_one_line(
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(ClusterFailed, match=r"^no Ray cluster can be used at host:1 \(Timed out\); check that Ray .*$"):
         run(settings_for(tmp_path / "run", address="host:1"))
+    assert "RAY_AUTH_MODE" not in os.environ  # a Ray that this process embeds later would want a token
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, 
     """As `killed`, on a cluster of which a machine with a worker was lost for another; the cluster still runs."""
     folder = tmp_path_factory.mktemp("runs") / "lost"
     # By default Ray waits 15 seconds before it gives a machine up.
-    noticing = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    noticing = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": noticing})
 
     leaving = cluster.add_node(num_cpus=1)
@@ -88,8 +89,7 @@ def test_a_lost_machine_and_the_wait_for_another_are_told(lost: tuple[Path, str,
     lines = shown.splitlines()
     (failed,) = (line for line in lines if line.startswith("failed: "))
     assert "its process died: " in failed
-    assert "node" in failed
-    waiting = [line for line in lines if line.startswith("waiting for ")]
+    waiting = [line for line in lines if line.startswith("waiting for ") and "CPUs" in line]
     assert waiting == ["waiting for 2 CPUs: 1 of the cluster's 1 are free"]
     (resumed,) = (line for line in lines if line.startswith("resuming at step "))
     assert lines.index(failed) < lines.index(waiting[0]) < lines.index(resumed)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from millrace.train.progress_display import SECONDS_BETWEEN_LOOKS, show_events
 from millrace.train.train_progress import (
     LOG,
-    SECONDS_BETWEEN_LOOKS,
     Failed,
     Meter,
     MeterReading,
@@ -21,7 +21,6 @@ from millrace.train.train_progress import (
     WorkerProcess,
     append_event,
     last_start,
-    show_events,
 )
 from support.train_log import read_events
 

@@ -1,5 +1,6 @@
 """GR00T's model, processor, datasets and trainer, put together as its run() does, for one worker."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,8 +24,8 @@ from millrace.train.groot.heldout_measure import HeldOutMeasure
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.metered_trainer import MeteredTrainer, WorkerCallback
 from millrace.train.groot.modality_configs import register_run_config
-from millrace.train.groot.wandb_run import wandb_run
 from millrace.train.settings import FinetuneSettings
+from millrace.train.wandb_run import wandb_run
 from millrace.train.worker import Worker
 
 
@@ -52,7 +53,7 @@ def train_groot(worker: Worker) -> None:
             _write_notes(notes, config, worker)
             _write_processor(pipeline, notes, worker.folder / "processor")
         checkpoint = str(worker.checkpoint) if worker.checkpoint else False
-        with wandb_run(config, worker):
+        with wandb_run(worker, _launcher_config(config), tags=(config.data.mode,)):
             trainer.train(resume_from_checkpoint=checkpoint)
 
 
@@ -133,6 +134,11 @@ def _write_notes(notes: Path, config: Config, worker: Worker) -> None:
     values = OmegaConf.create(config.__dict__)
     values["max_steps"], values["save_steps"] = config.training.max_steps, config.training.save_steps
     OmegaConf.save(values, notes / "conf.yaml", resolve=True)
+
+
+def _launcher_config(config: Config) -> dict[str, Any]:
+    """What GR00T's launcher gives its W&B run as config."""
+    return {**config.__dict__, "git_commit_hash": os.environ.get("GROOT_COMMIT_HASH", "unknown")}
 
 
 def _write_processor(pipeline: Any, notes: Path, folder: Path) -> None:

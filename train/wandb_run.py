@@ -1,15 +1,12 @@
 """A run in Weights & Biases, one for all starts of a training run."""
 
 import json
-import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from gr00t.configs.base_config import Config
 
 from millrace.train.worker import Worker
 
@@ -17,29 +14,35 @@ NOTES = "wandb_config.json"  # where GR00T notes project and name of a run
 
 
 @contextmanager
-def wandb_run(config: Config, worker: Worker) -> Iterator[None]:
+def wandb_run(worker: Worker, config: Mapping[str, Any], *, tags: tuple[str, ...] = ()) -> Iterator[None]:
     """Log the block's training to the run's own W&B run, where --use-wandb asks for it, and send all of it.
 
     The training run is known by an id in its folder: a resumed one goes on in the same W&B run. Ray ends its workers
     by a signal, so that wandb would not finish by itself.
+
+    Args:
+        worker: Rank 0 logs, others do nothing.
+        config: What the W&B run shows as its config, beside "millrace" with all settings of the training run.
+        tags: For the W&B run.
     """
     if worker.rank != 0:
         yield
         return
-    run_id = _note_run(worker.folder / NOTES, project=config.training.wandb_project, name=worker.folder.name)
-    if not config.training.use_wandb:
+    settings = worker.settings
+    run_id = _note_run(worker.folder / NOTES, project=settings.wandb_project, name=worker.folder.name)
+    if not settings.use_wandb:
         yield
         return
     import wandb
 
     wandb.init(
-        project=config.training.wandb_project,
+        project=settings.wandb_project,
         name=worker.folder.name,
-        tags=[config.data.mode],
+        tags=list(tags),
         dir=str(worker.folder),
         id=run_id,
         resume="allow",
-        config=wandb_config(config, worker),
+        config={**config, "millrace": json.loads(json.dumps(asdict(settings), default=str))},
     )
     exit_code = 1
     try:
@@ -47,13 +50,6 @@ def wandb_run(config: Config, worker: Worker) -> Iterator[None]:
         exit_code = 0
     finally:
         wandb.finish(exit_code=exit_code)
-
-
-def wandb_config(config: Config, worker: Worker) -> dict[str, Any]:
-    """What GR00T's launcher gives its W&B run, and under "millrace" all settings of the training run."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(worker.settings), default=str))
-    commit = os.environ.get("GROOT_COMMIT_HASH", "unknown")
-    return {**config.__dict__, "git_commit_hash": commit, "millrace": settings}
 
 
 def _note_run(file: Path, *, project: str, name: str) -> str:

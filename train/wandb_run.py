@@ -50,6 +50,7 @@ def wandb_run(worker: Worker, config: Mapping[str, Any], *, tags: tuple[str, ...
         exit_code = 0
     finally:
         wandb.finish(exit_code=exit_code)
+        wandb.teardown()  # waits for wandb's own process, which writes and sends; Ray would end it with the worker
 
 
 def _note_run(file: Path, *, project: str, name: str) -> str:

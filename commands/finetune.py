@@ -25,6 +25,8 @@ class Finetune(FinetuneFlags):
     millrace finetune out/aloha_gr1 --base-model-path nvidia/GR00T-N1.6-3B --output-dir checkpoints/aloha --num-gpus 4
 
     millrace finetune out/a out/b --mix 0.7 0.3 --base-model-path nvidia/GR00T-N1.6-3B --output-dir checkpoints/ab
+
+    millrace finetune out/a out/g1 --tags a GR1 g1 UNITREE_G1 --weights a 0.7 g1 0.3 --base-model-path MODEL
     """
 
     datasets: Annotated[tuple[Path, ...], tyro.conf.Positional, arg(metavar="DATASET ...")] = ()

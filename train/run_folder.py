@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from millrace.engine.dataset.folder_lock import lock_folder
+from millrace.engine.layout import TRAINING_STATE
 from millrace.train.errors import OtherRun, SettingsError
 from millrace.train.heldout import best_checkpoint
 from millrace.train.run_identity import RunIdentity
@@ -25,9 +26,7 @@ OURS = (
     *("experiment_cfg", "processor", "logs", "runs", "train_log.jsonl", "losses.png", "wandb_config.json"),
     *(RAY_SNAPSHOT, IDENTITY, REQUEST),
 )
-# Of a checkpoint without the files that only resuming needs: those of transformers' Trainer and of DeepSpeed.
-WEIGHTS_ONLY = "WEIGHTS_ONLY"
-RESUMING_FILES = ("optimizer.*", "scheduler.*", "scaler.*", "rng_state*", "global_step*", "latest", "zero_to_fp32.py")
+WEIGHTS_ONLY = "WEIGHTS_ONLY"  # in a checkpoint without TRAINING_STATE
 
 # With these some storage refuses to flush files or folders; Linux's own ENOTSUPP has no name in Python.
 NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, 524)
@@ -83,7 +82,7 @@ def keep_weights_only(checkpoint: Path) -> None:
         return
     (checkpoint / WEIGHTS_ONLY).touch()
     _sync(checkpoint)  # else a machine that dies now may be left with half a state that seems whole
-    for path in [path for pattern in RESUMING_FILES for path in checkpoint.glob(pattern)]:
+    for path in [path for pattern in TRAINING_STATE for path in checkpoint.glob(pattern)]:
         if path.is_dir():
             shutil.rmtree(path)
         else:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -58,23 +59,33 @@ class RunIdentity(BaseModel):
         return self.base_digest != earlier.base_digest
 
 
-def identify_run(settings: FinetuneSettings, config: GrootConfig) -> RunIdentity:
-    """The identity of a run that trains with a modality config.
+def identify_run(settings: FinetuneSettings, configs: Sequence[GrootConfig]) -> RunIdentity:
+    """The identity of a run that trains with a modality config for each of its parts.
 
     Raises:
         SettingsError: there is no dataset, or its manifest cannot be read.
     """
-    modalities = config.modalities.items()
     return RunIdentity(
         base_model=settings.base_model_path,
         base_digest=weights_digest(settings.base_model_path),
         datasets=tuple(map(str, settings.datasets)),
         digests=tuple(map(dataset_digest, settings.datasets)),
-        embodiment_tag=settings.embodiment_tag,
+        embodiment_tag=", ".join(part.embodiment_tag for part in settings.parts),
         robot=", ".join(sorted({read_robot_name(dataset) for dataset in settings.datasets})),
-        action_horizon=config.horizon or 0,
-        modality_keys=tuple(f"{name}.{key}" for name, modality in modalities for key in modality.modality_keys),
+        action_horizon=max(config.horizon or 0 for config in configs),
+        modality_keys=_modality_keys(settings, configs),
         optimizer=describe_optimizer(settings),
+    )
+
+
+def _modality_keys(settings: FinetuneSettings, configs: Sequence[GrootConfig]) -> tuple[str, ...]:
+    """Such as "state.left_arm"; behind its tag where there are several."""
+    parts = settings.parts
+    return tuple(
+        f"{name}.{key}" if len(parts) == 1 else f"{part.tag} {name}.{key}"
+        for part, config in zip(parts, configs, strict=True)
+        for name, modality in config.modalities.items()
+        for key in modality.modality_keys
     )
 
 

@@ -10,6 +10,7 @@ from tyro.conf import UseAppendAction
 from millrace.embodiments import Message, Setting
 from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG, EmbodimentTag, VideoBackend
 from millrace.train.errors import SettingsError
+from millrace.train.mixture import check_tags, check_weights, tags_by_dataset, values_by_dataset
 
 Precision = Literal["bf16", "tf32", "fp32"]
 
@@ -43,6 +44,11 @@ class FinetuneFlags:
     """A modality config file; by default the dataset's own modality_config.py, where GR00T has none for the tag."""
     mix: tuple[float, ...] = ()
     """Share of the samples from each dataset, in their order; by default each by its length."""
+    weights: dict[str, float] | None = None
+    """The same by the names of the datasets' folders, for example: aloha_gr1 0.7 g1_box 0.3."""
+    tags: dict[str, EmbodimentTag] | None = None
+    """Embodiment tags by folder names, for several robots in one run: aloha_gr1 GR1 g1_box UNITREE_G1. Each trains with
+    GR00T's config for its tag, or else its dataset's own modality_config.py; other datasets have --embodiment-tag."""
 
     tune_llm: bool = False
     """Train the language model. Its top four layers are trained either way."""
@@ -204,6 +210,35 @@ class FinetuneSettings(FinetuneFlags):
         return self.num_gpus == 0
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of each dataset, by --mix or --weights; empty: each by its length."""
+        if self.weights is None:
+            return self.mix
+        by_path = values_by_dataset("weights", self.weights, self.datasets)
+        return tuple(by_path[path] for path in self.datasets)
+
+    @property
+    def parts(self) -> tuple["FinetuneSettings", ...]:
+        """The run for each of its embodiment tags, as if it were trained alone; this run where there is only one."""
+        if not self.tags:
+            return (self,)
+        tags = tags_by_dataset(self.tags, self.datasets, self.eval_dataset, self.embodiment_tag)
+        held_out = None if self.eval_dataset is None else tags[self.eval_dataset]
+        return tuple(
+            replace(
+                self,
+                embodiment_tag=tag,
+                datasets=tuple(path for path in self.datasets if tags[path] == tag),
+                eval_dataset=self.eval_dataset if held_out == tag else None,
+                eval_steps=self.eval_steps if held_out == tag else None,
+                mix=(),
+                weights=None,
+                tags=None,
+            )
+            for tag in dict.fromkeys(tags[path] for path in self.datasets)
+        )
+
+    @property
     def tag(self) -> str:
         """The embodiment tag as it stands in files: EmbodimentTag's value."""
         return CURRENT.tag_value(self.embodiment_tag)
@@ -219,6 +254,10 @@ class FinetuneSettings(FinetuneFlags):
             raise SettingsError(Message(shares, f": {len(self.mix)} shares for {len(self.datasets)} datasets"))
         if any(not share > 0 for share in self.mix):
             raise SettingsError(Message(shares, ": each share must be above 0"))
+        if self.weights is not None:
+            check_weights(self.weights, self.mix, self.datasets)
+        if self.tags and len(self.parts) > 1:
+            check_tags(self.tags, has_shares=bool(self.shares), config=self.modality_config_path)
 
     def _check_ranges(self) -> None:
         for name, least in LEAST.items():

@@ -51,7 +51,7 @@ def find_shared(settings: FinetuneSettings, folder: Path, token: str) -> dict[st
     """What this worker finds at the places that all workers read or write."""
     base, config = Path(settings.base_model_path), settings.modality_config_path
     found = {f"--output-dir {folder}": token if _appears(folder / token) else MISSING}
-    for dataset in settings.datasets:
+    for dataset in settings.all_datasets:
         found[f"dataset {dataset}"] = _digest(dataset / META / name for name in DESCRIBING_FILES)
     if base.is_dir():
         weights = [f"{path.name} {path.stat().st_size}" for path in sorted(base.glob("*.safetensors"))]

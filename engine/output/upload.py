@@ -9,13 +9,11 @@ from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import HubError, NotUploadable, RecipeError
 from millrace.engine.hub.calls import HubName, RepoKind, call_hub, list_files, login_advice, silence_hub
 from millrace.engine.hub.folder_upload import commit_folder, file_sizes
-from millrace.engine.layout import META
+from millrace.engine.layout import META, TRAINING_STATE
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate import validate
 
 CHECKPOINT = "config.json"
-# What only a run that goes on needs of a checkpoint, most of its bytes: transformers' files and DeepSpeed's.
-TRAINING_STATE = ("optimizer.*", "scheduler.pt", "scaler.pt", "rng_state*", "global_step*", "latest", "zero_to_fp32.py")
 
 
 def upload_folder(

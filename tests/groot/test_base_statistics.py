@@ -68,8 +68,8 @@ def test_statistics_of_the_runs_tag_alone_are_left_out_of_the_base(tmp_path: Pat
 
     (tmp_path / "statistics.json").write_text('{"gr1": {"state": {}}, "unitree_g1": {"state": {}}}')
     (tmp_path / "processor_config.json").write_text("{}")
-    with strip_statistics(str(tmp_path), "gr1") as folder:
+    with strip_statistics(str(tmp_path), ["gr1", "panda"]) as folder:
         assert (Path(folder) / "statistics.json").read_text() == '{"unitree_g1": {"state": {}}}'
         assert (Path(folder) / "processor_config.json").is_file()
-    with strip_statistics(str(tmp_path), "new_embodiment") as folder:
+    with strip_statistics(str(tmp_path), ["new_embodiment"]) as folder:
         assert folder == str(tmp_path)

@@ -33,7 +33,7 @@ def _fresh_process() -> Iterator[None]:
     MODALITY_CONFIGS.clear()
     MODALITY_CONFIGS.update(before)
     sys.path[:] = path
-    modality._register_file.cache_clear()
+    modality._run_file.cache_clear()
 
 
 def settings(*datasets: Path, **flags: Any) -> FinetuneSettings:

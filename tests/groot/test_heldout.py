@@ -1,6 +1,7 @@
 """Held-out loss and open-loop error while GR00T's own processor, head and trainer train, with a tiny backbone."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def events(run: Path, kind: type) -> list[Any]:
 @pytest.fixture(scope="module")
 def measured(folder: Path) -> "subprocess.CompletedProcess[str]":
     """A run that evaluates at each step, with dropout and augmentation, and keeps the weights alone."""
-    every = ("--eval-dataset", folder / "heldout", "--eval-steps", 1, "--save-only-model")
+    every = ("--eval-dataset", folder / "heldout", "--eval-steps", 1, "--save-only-model", "--tensorboard")
     return train(folder, "measured", *BATCH, *RANDOM, *STEPS, *SAMPLES, *every)
 
 
@@ -67,6 +68,13 @@ def test_it_is_logged_and_shown_as_training_goes(folder: Path, measured: Any) ->
     assert set(found[0].heldout.group_mae) == {"left_arm", "right_arm", "waist", "left_hand", "right_hand"}
     for event in found:
         assert f"step {event.step}  {event.heldout.line}" in measured.stderr.splitlines()
+
+
+def test_tensorboard_gets_it_too(folder: Path, measured: Any) -> None:
+    (log,) = (folder / "measured/runs").rglob("events.out.tfevents.*")
+    content = log.read_bytes()
+    for name in (b"eval/loss", b"eval/open_loop_mse", b"train/loss", b"train/grad_norm"):
+        assert name in content
 
 
 def test_training_is_the_same_without_it(folder: Path, measured: Any) -> None:
@@ -117,3 +125,24 @@ def test_two_workers_with_loaders_measure_what_one_does(folder: Path) -> None:
     two = measure(folder, "two", *workers, *STILL)
     assert two.key == one.key
     np.testing.assert_allclose((two.loss, two.mse, two.mae), (one.loss, one.mse, one.mae), rtol=1e-5)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_at_its_step(folder: Path) -> None:
+    """Not only at the next line of the log, and without a checkpoint."""
+    wild = (
+        "--learning-rate",
+        1e18,
+        "--warmup-ratio",
+        0.0,
+        "--max-steps",
+        50,
+        "--save-steps",
+        50,
+        "--logging-steps",
+        50,
+    )
+    command = finetune(folder / "trained", folder / "base", folder / "diverged", *BATCH, *wild)
+    done = run_python(*command, cwd=folder)
+    assert done.returncode == 1
+    assert re.search(r"step \d+: the loss is (nan|inf): training has diverged", done.stderr)
+    assert complete_checkpoints(folder / "diverged") == []

@@ -26,7 +26,7 @@ def _fresh_process() -> Iterator[None]:
     yield
     MODALITY_CONFIGS.clear()
     MODALITY_CONFIGS.update(before)
-    modality._register_file.cache_clear()
+    modality._run_file.cache_clear()
 
 
 def test_what_a_dataset_lacks_is_computed_once_and_said(aloha_gr1: Path, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def settings_of(dataset: Path, base: Path, **flags: Any) -> FinetuneSettings:
 
 def write_earlier_run(settings: FinetuneSettings, **other: Any) -> None:
     """What an earlier run of the same settings has left, but for what is given of its identity."""
-    identity = identify_run(settings, read_config(settings.datasets[0])).model_copy(update=other)
+    identity = identify_run(settings, [read_config(settings.datasets[0])]).model_copy(update=other)
     settings.run_folder.mkdir(exist_ok=True)
     (settings.run_folder / "millrace_run.json").write_text(identity.model_dump_json())
 

@@ -124,12 +124,13 @@ def training_arguments(settings: FinetuneSettings, config: Config) -> WorkerArgu
 
 def _datasets(settings: FinetuneSettings) -> list[dict[str, Any]]:
     """Datasets of one entry share it by their lengths; with --mix each has an entry."""
-    paths = [str(dataset) for dataset in settings.datasets]
-    if not settings.mix:
-        return [{"dataset_paths": paths, "mix_ratio": 1.0, "embodiment_tag": settings.tag}]
+    paths, shares = [str(dataset) for dataset in settings.datasets], settings.shares
+    if not shares:
+        return [{"dataset_paths": paths, "mix_ratio": 1.0, "embodiment_tag": settings.parts[0].tag}]
+    tags = {path: part.tag for part in settings.parts for path in part.datasets}
     return [
-        {"dataset_paths": [path], "mix_ratio": share, "embodiment_tag": settings.tag}
-        for path, share in zip(paths, settings.mix, strict=True)
+        {"dataset_paths": [str(path)], "mix_ratio": share, "embodiment_tag": tags[path]}
+        for path, share in zip(settings.datasets, shares, strict=True)
     ]
 
 

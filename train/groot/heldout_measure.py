@@ -55,8 +55,8 @@ class HeldOutMeasure:
     """
 
     def __init__(self, worker: Worker, config: Config, processor: Any) -> None:
-        settings = worker.settings
-        assert settings.eval_dataset is not None, "without --eval-dataset nothing is measured"
+        settings = next(part for part in worker.settings.parts if part.eval_dataset is not None)
+        assert settings.eval_dataset is not None
         self._worker, self._path, self._tag = worker, settings.eval_dataset, EmbodimentTag(settings.tag)
         self._processor = _for_evaluation(processor)
         modalities = config.data.modality_configs[settings.tag]

@@ -11,7 +11,7 @@ from gr00t.data.types import ActionRepresentation
 
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS
 from millrace.engine.layout import META
-from millrace.train.groot.modality_configs import register_run_config
+from millrace.train.groot.modality_configs import register_run_configs
 from millrace.train.settings import FinetuneSettings
 from millrace.train.worker import LOGS, redirect_output
 
@@ -30,13 +30,13 @@ def complete_statistics(settings: FinetuneSettings, tell: Callable[[str], None])
         ConfigError: there is no modality config.
         OSError: meta/ cannot be written.
     """
-    register_run_config(settings)
-    for dataset in settings.datasets:
-        if lacking := _lacking(dataset, settings.tag):
+    register_run_configs(settings)
+    for dataset, tag in ((path, part.tag) for part in settings.parts for path in part.all_datasets):
+        if lacking := _lacking(dataset, tag):
             tell(f"computing {' and '.join(lacking)} of {dataset}, which may take long; millrace convert writes them")
             with redirect_output(settings.run_folder / LOGS / "statistics.log"):
                 generate_stats(dataset)
-                generate_rel_stats(dataset, EmbodimentTag(settings.tag))
+                generate_rel_stats(dataset, EmbodimentTag(tag))
 
 
 def _lacking(dataset: Path, tag: str) -> list[str]:

@@ -25,12 +25,13 @@ BUILT_IN = frozenset(MODALITY_CONFIGS)
 
 def make_identity(settings: FinetuneSettings) -> RunIdentity:
     """The identity of a run: what it trains, on what."""
-    registered = register_run_config(settings)
-    modalities = {
-        name: GrootModality(tuple(entry.modality_keys), tuple(entry.delta_indices))
-        for name, entry in registered.items()
-    }
-    return identify_run(settings, GrootConfig(modalities, settings.tag))
+    return identify_run(settings, [_groot_config(part) for part in settings.parts])
+
+
+def register_run_configs(settings: FinetuneSettings) -> None:
+    """Register the config of each of a run's tags; see `register_run_config`."""
+    for part in settings.parts:
+        register_run_config(part)
 
 
 def register_run_config(settings: FinetuneSettings) -> Mapping[str, ModalityConfig]:
@@ -50,8 +51,10 @@ def register_run_config(settings: FinetuneSettings) -> Mapping[str, ModalityConf
     path = path or _shared_config(settings.datasets)
     if path is None:
         import_user_modules(settings.import_module)
-    elif (registered := _register_file(path)) != tag and tag not in MODALITY_CONFIGS:
-        register_modality_config(MODALITY_CONFIGS[registered], EmbodimentTag(tag))
+    elif (config := _run_file(path)) != MODALITY_CONFIGS.get(tag):
+        if tag in MODALITY_CONFIGS:
+            raise ConfigError(f"{tag.upper()} has another modality config in this process than that of {path}")
+        register_modality_config(config, EmbodimentTag(tag))
     if tag not in MODALITY_CONFIGS:
         raise ConfigError(
             f"GR00T has no modality config for {tag.upper()}, and {settings.datasets[0]} has no {MODALITY_CONFIG}. "
@@ -78,6 +81,14 @@ def import_user_modules(paths: Iterable[Path]) -> None:
             raise ConfigError(f"{path}: a module {path.stem!r} is imported from {module.__file__}; rename the file")
 
 
+def _groot_config(part: FinetuneSettings) -> GrootConfig:
+    modalities = {
+        name: GrootModality(tuple(entry.modality_keys), tuple(entry.delta_indices))
+        for name, entry in register_run_config(part).items()
+    }
+    return GrootConfig(modalities, part.tag)
+
+
 def _found(tag: str) -> Mapping[str, ModalityConfig]:
     config: Mapping[str, ModalityConfig] = MODALITY_CONFIGS[tag]
     return config
@@ -101,27 +112,31 @@ def _code(path: Path) -> str:
 
 
 @cache
-def _register_file(path: Path) -> str:
-    """Run a modality config file; returns the tag that it registers.
+def _run_file(path: Path) -> Mapping[str, ModalityConfig]:
+    """Run a modality config file; returns the config that it registers, for whichever tag, and does not leave it there.
 
     GR00T imports such files by their stem, so that of two of one name the first is used twice.
     """
     _check_file(path)
-    before = set(MODALITY_CONFIGS)
     name = f"millrace_modality_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is not a Python file")
+    # The files of several datasets may register the same tag, of which GR00T takes one.
+    others = {tag: MODALITY_CONFIGS.pop(tag) for tag in set(MODALITY_CONFIGS) - BUILT_IN}
     try:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
     except Exception as error:
         raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    registered: list[str] = sorted(set(MODALITY_CONFIGS) - before)
+    finally:
+        registered = [MODALITY_CONFIGS.pop(tag) for tag in set(MODALITY_CONFIGS) - BUILT_IN]
+        MODALITY_CONFIGS.update(others)
     if len(registered) != 1:
         raise ConfigError(
             f"{path} registers {len(registered)} modality configs; it must call register_modality_config once"
         )
-    return registered[0]
+    config: Mapping[str, ModalityConfig] = registered[0]
+    return config
 
 
 def _check_file(path: Path) -> None:

@@ -23,7 +23,7 @@ from millrace.train.groot.config import check_gpu, groot_config, training_argume
 from millrace.train.groot.heldout_measure import HeldOutMeasure
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.metered_trainer import MeteredTrainer, WorkerCallback
-from millrace.train.groot.modality_configs import register_run_config
+from millrace.train.groot.modality_configs import register_run_configs
 from millrace.train.settings import FinetuneSettings
 from millrace.train.wandb_run import wandb_run
 from millrace.train.worker import Worker
@@ -39,7 +39,7 @@ def train_groot(worker: Worker) -> None:
     """
     settings = worker.settings
     check_gpu(settings)
-    register_run_config(settings)
+    register_run_configs(settings)
     config = groot_config(settings)
     set_seed(config.data.seed)
     config.validate()
@@ -85,7 +85,7 @@ def _with_our_data(kind: Any, settings: FinetuneSettings) -> Any:
 
 def _base_for_processor(settings: FinetuneSettings) -> AbstractContextManager[str]:
     if settings.override_pretraining_statistics:
-        return strip_statistics(settings.base_model_path, settings.tag)
+        return strip_statistics(settings.base_model_path, [part.tag for part in settings.parts])
     return nullcontext(settings.base_model_path)
 
 

@@ -71,20 +71,21 @@ def preflight(
     start = _check_start(settings, machine)
     if any(found.code == "other-run" for found in start.problems):
         return Preflight(start.problems, None, {})  # before hours of reading
-    base, config = start.base, start.config
-    found = [*start.problems, *agreement_problems(settings, config)]
-    datasets = [dataset for path in settings.datasets if (dataset := open_dataset(path, config)) is not None]
+    base, found, datasets = start.base, list(start.problems), []
     decoder = settings.video_backend if settings.stock_loader else None
     earlier = {} if verify else read_full_checks(settings.run_folder)
-    judged = {
-        str(path): judge_data(
-            path, config, video_backend=decoder, earlier=earlier.get(str(path)), on_progress=on_progress
-        )
-        for path in dict.fromkeys(settings.all_datasets)
-    }
-    found += [problem for data in judged.values() for problem in data.problems]
-    for dataset in datasets:
-        found += _fit_problems(settings, dataset, config=config, base=base)
+    judged = {}
+    for part, config in zip(settings.parts, start.configs, strict=True):
+        found += agreement_problems(part, config)
+        opened = [dataset for path in part.datasets if (dataset := open_dataset(path, config)) is not None]
+        for path in dict.fromkeys(part.all_datasets):
+            before = earlier.get(str(path))
+            data = judge_data(path, config, video_backend=decoder, earlier=before, on_progress=on_progress)
+            judged[str(path)] = data
+            found += data.problems
+        for dataset in opened:
+            found += _fit_problems(part, dataset, config=config, base=base)
+        datasets += opened
     needs = start.needs(settings, datasets)
     found += need_problems(settings, needs, start.machine)
     full_checks = {path: data.check for path, data in judged.items() if data.check is not None}
@@ -104,10 +105,13 @@ def preflight_without_data(settings: FinetuneSettings, *, machine: Machine | Non
 
 @dataclass(frozen=True)
 class _Start:
-    """What is known of a run without its datasets, but for their modality config, and what is wrong with it."""
+    """What is known of a run without its datasets, but for their modality configs, and what is wrong with it.
+
+    configs: one for each of its parts.
+    """
 
     base: BaseCheckpoint | None
-    config: TrainedConfig
+    configs: tuple[TrainedConfig, ...]
     machine: Machine
     problems: tuple[Problem, ...]
 
@@ -119,8 +123,12 @@ class _Start:
 
 def _check_start(settings: FinetuneSettings, machine: Machine | None) -> _Start:
     base, found = _read_base(settings.base_model_path)
-    config, unread = read_trained_config(settings)
-    found += [*earlier_run_problems(settings, config), *tag_problems(settings, base), *unread]
+    configs = []
+    for part in settings.parts:
+        config, unread = read_trained_config(part)
+        found += [*tag_problems(part, base), *unread]
+        configs.append(config)
+    found += earlier_run_problems(settings, configs)
     here = machine or probe_machine(
         settings.run_folder,
         packages=list_packages(settings, base),
@@ -128,7 +136,7 @@ def _check_start(settings: FinetuneSettings, machine: Machine | None) -> _Start:
     )
     found += [*setting_problems(settings), *package_problems(settings, here), *gpu_problems(settings, here)]
     found += model_problems(settings, base, here)
-    return _Start(base, config, here, tuple(found))
+    return _Start(base, tuple(configs), here, tuple(found))
 
 
 def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[Problem]]:

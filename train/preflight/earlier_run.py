@@ -1,6 +1,6 @@
 """Whether a run may start, or continue, in its folder: told before its data is read, which may take long."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from millrace.engine.dataset.problems import Problem
@@ -14,28 +14,30 @@ from millrace.train.run_identity import RunIdentity, describe_optimizer, identif
 from millrace.train.settings import FinetuneSettings
 
 
-def earlier_run_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[Problem]:
+def earlier_run_problems(settings: FinetuneSettings, configs: Sequence[TrainedConfig]) -> Iterator[Problem]:
     """Whether the folder holds another run, as far as this one is known: its datasets may still have to be made."""
     if settings.overwrite:
         return
     try:
         earlier = read_identity(settings.run_folder)
         if earlier is not None:
-            check_identity(settings.run_folder, _known_identity(settings, config, earlier))
+            check_identity(settings.run_folder, _known_identity(settings, configs, earlier))
     except OtherRun as error:
         message, _, remedy = str(error).partition(". ")
         yield make_run_problem("other-run", message, remedy=remedy)
 
 
-def _known_identity(settings: FinetuneSettings, config: TrainedConfig, earlier: RunIdentity) -> RunIdentity:
+def _known_identity(settings: FinetuneSettings, configs: Sequence[TrainedConfig], earlier: RunIdentity) -> RunIdentity:
     """This run's identity; what is not known of it yet is taken for that of the earlier run."""
-    if config.config is not None and all(_is_dataset(path) for path in settings.datasets):
+    known_configs = [config.config for config in configs if config.config is not None]
+    if len(known_configs) == len(configs) and all(_is_dataset(path) for path in settings.datasets):
         try:
-            return identify_run(settings, config.config)
+            return identify_run(settings, known_configs)
         except SettingsError:  # a damaged manifest, which its own check tells
             pass
     base = settings.base_model_path
-    known = {"base_model": base, "base_digest": weights_digest(base), "embodiment_tag": settings.embodiment_tag}
+    tags = ", ".join(part.embodiment_tag for part in settings.parts)
+    known = {"base_model": base, "base_digest": weights_digest(base), "embodiment_tag": tags}
     return earlier.model_copy(update={**known, "optimizer": describe_optimizer(settings)})
 
 

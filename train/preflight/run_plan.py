@@ -92,9 +92,9 @@ def plan_run(
 
 
 def _dataset_plans(settings: FinetuneSettings, datasets: Sequence[TrainedDataset]) -> tuple[DatasetPlan, ...]:
-    """Shares by --mix; without it by the datasets' numbers of shards (gr00t/data/dataset/factory.py)."""
+    """Shares by --mix or --weights; without it by the datasets' numbers of shards (gr00t/data/dataset/factory.py)."""
     shardings = [dataset.cut(settings) for dataset in datasets]
-    given = dict(zip(settings.datasets, settings.mix, strict=False))
+    given = dict(zip(settings.datasets, settings.shares, strict=False))
     weights = [
         given.get(dataset.path, float(sharding.num_shards))
         for dataset, sharding in zip(datasets, shardings, strict=True)

@@ -19,8 +19,8 @@ from millrace.cli import main
 CPU_SECONDS = 10
 # Without CPU time, so many waits of a second: of a machine that stands still, a wait ends late but counts once.
 MAX_WAITS = 300
-# On top of what the interpreter and its libraries map.
-MEMORY_BYTES = 1 << 30
+# Of addresses, on top of what the interpreter and its libraries map; glibc may give each of a few threads 64 MB.
+MEMORY_BYTES = 2 << 30
 # What no dataset may lead to, as Python's own audit hooks name it.
 FORBIDDEN = (
     "subprocess.Popen",
@@ -149,7 +149,8 @@ def _confine(reading: list[Path], writing: list[Path]) -> None:
     """End the process at once, should it open or start what it must not."""
     allowed_out = [os.path.realpath(folder) for folder in writing]
     libraries = [REPOSITORY, sys.prefix, sys.base_prefix]
-    allowed_in = [*allowed_out, *(os.path.realpath(folder) for folder in (*reading, *libraries))]
+    machine = [f"/proc/{os.getpid()}/cgroup", "/proc/meminfo", "/sys/fs/cgroup"]  # how much memory may be used
+    allowed_in = [*allowed_out, *(os.path.realpath(folder) for folder in (*reading, *libraries, *machine))]
 
     def watch(event: str, details: tuple[object, ...]) -> None:
         if event == "subprocess.Popen" and details[0] == sys.executable:

@@ -21,7 +21,7 @@ def asking(*episodes: slice | int) -> EvaluateSettings:
         ((), {}, "evaluate takes CHECKPOINT ... DATASET, or --server HOST:PORT and DATASET"),
         (("out",), {}, "evaluate takes CHECKPOINT ... DATASET, or server=HOST:PORT and DATASET"),
         (("checkpoint-1", "out"), {"server": "h:1"}, "server evaluates what the server holds: name the dataset"),
-        (("out",), {"server": "5555"}, "server takes HOST:PORT, for example 127.0.0.1:5555, not '5555'"),
+        (("out",), {"server": "5555"}, "server takes HOST:PORT, for example 127.0.0.1:5555 or [::1]:5555, not '5555'"),
         (("out",), {"server": "h:99999"}, "server takes HOST:PORT"),
         (("out",), {"server": "h:1", "timeout": 0.0}, "timeout=0.0: must be above 0 seconds"),
         (("c", "out"), {"use_sim_policy_wrapper": True}, "tells how a server was started"),

@@ -23,6 +23,7 @@ pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: pip inst
 from support.ray_runs import events, run, settings_for, wait_for_checkpoint
 from support.small_training import train_noting_environment
 
+pytestmark = pytest.mark.xdist_group("a cluster that trains")  # whose module's fixtures are made once
 VARIABLES = {"HF_TOKEN": "hf_7f3c9a5e1b", "NCCL_SOCKET_IFNAME": "lo,eth-7f3c", "WANDB_MODE": "offline"}
 
 
@@ -40,6 +41,7 @@ def test_a_cluster_that_does_not_answer_is_an_error_in_one_line(
     def init(*args: object, **settings: object) -> None:
         raise ConnectionError("Timed out.\nmore")
 
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(ClusterFailed, match=r"^no Ray cluster can be used at host:1 \(Timed out\); check that Ray .*$"):
         run(settings_for(tmp_path / "run", address="host:1"))

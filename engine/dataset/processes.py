@@ -43,8 +43,14 @@ def map_in_processes(
             result = waiting.popleft().result()
             waiting.extend(pool.submit(_apply, item) for item in islice(values, 1))
             yield result
-    except BrokenProcessPool as error:
-        raise WorkersFailed("a process that reads the dataset ended: a codec crashed, or memory is short") from error
+    except BaseException as error:  # also where the caller asks for no more
+        # A pool that is shut down before its processes have started asks all the time whether they live.
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            what = "a process that reads the dataset ended: a codec crashed, or memory is short"
+            raise WorkersFailed(what) from error
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

@@ -20,14 +20,14 @@ demo: .venv/installed
 	@printf '  all flags:      .venv/bin/millrace convert --help\n'
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS)
 
 # Every supported Python, each with the PyAV that fits it; `millrace doctor` and the README name the same.
 TESTED := 3.10-av15.0.0 3.10-av16.1.0 3.11-av18.1.0 3.12-av19.0.2 3.13-av19.0.2
 test-pins: $(TESTED:%=test-py%)
 
 test-py%: .venv-py%/installed
-	.venv-py$*/bin/python -m pytest -n $(JOBS) --dist loadgroup
+	.venv-py$*/bin/python -m pytest -n $(JOBS)
 
 # What GR00T N1.6 pins, so that one environment serves both; it needs Python 3.10.
 PINS_3.10 := numpy==1.26.4 pandas==2.2.3 tyro==0.9.17 huggingface_hub==0.36.2

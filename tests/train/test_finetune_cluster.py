@@ -23,7 +23,6 @@ pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: pip inst
 from support.ray_runs import events, run, settings_for, wait_for_checkpoint
 from support.small_training import train_noting_environment
 
-pytestmark = pytest.mark.xdist_group("a cluster that trains")  # whose module's fixtures are made once
 VARIABLES = {"HF_TOKEN": "hf_7f3c9a5e1b", "NCCL_SOCKET_IFNAME": "lo,eth-7f3c", "WANDB_MODE": "offline"}
 
 

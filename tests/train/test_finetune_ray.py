@@ -37,9 +37,6 @@ def _ray() -> Iterator[None]:
             yield
 
 
-pytestmark = pytest.mark.xdist_group("training with Ray")  # whose module's fixtures are made once
-
-
 def kill_rank_1_after(folder: Path, step: int) -> None:
     """Send SIGKILL to the process of rank 1 as soon as the checkpoint of a step is complete."""
     wait_for_checkpoint(folder, step)

@@ -38,7 +38,6 @@ from support.synthetic import write_dataset
 from support.waylaid import Deed, doing, kill, refuse_memory, taken, write_large
 
 NUM_EPISODES = 6
-pytestmark = pytest.mark.xdist_group("executors")  # whose module's fixtures are made once
 SETTINGS: dict[str, Any] = {"robot": "aloha", "horizon": 4}
 EXECUTORS = {
     "local": LocalExecutor,

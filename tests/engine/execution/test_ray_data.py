@@ -31,7 +31,6 @@ from support.processes import CONTEXT, serve_forks
 from support.synthetic import write_dataset
 from support.waylaid import doing, kill, taken, wait_for
 
-pytestmark = pytest.mark.xdist_group("Ray Data")  # whose module's fixtures are made once
 SETTINGS: dict[str, Any] = {"robot": "aloha", "horizon": 4}
 # The longest come first: one worker's first part is episode 1, then 0.
 LENGTHS = (21, 22, *(20,) * 10)

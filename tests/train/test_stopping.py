@@ -17,7 +17,6 @@ torch = pytest.importorskip("torch", reason="NOT TESTED: training needs torch: p
 from millrace.train.errors import SettingsError, TrainingStopped  # noqa: E402
 from millrace.train.finetune import finetune  # noqa: E402
 from millrace.train.run_folder import checkpoint_step, newest_checkpoint  # noqa: E402
-from millrace.train.run_identity import RunIdentity  # noqa: E402
 from millrace.train.settings import FinetuneSettings  # noqa: E402
 from millrace.train.stopping import (  # noqa: E402
     NOTICE,
@@ -27,17 +26,9 @@ from millrace.train.stopping import (  # noqa: E402
     request_stop,
     stop_on_signals,
 )
+from support.ray_runs import IDENTITY  # noqa: E402
 from support.small_training import train_small  # noqa: E402
 
-IDENTITY = RunIdentity(
-    base_model="base",
-    datasets=("out/a",),
-    digests=("0" * 64,),
-    embodiment_tag="NEW_EMBODIMENT",
-    robot="gr1",
-    action_horizon=16,
-    modality_keys=("state.left_arm",),
-)
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 

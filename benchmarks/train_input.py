@@ -19,7 +19,6 @@ import platform
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -29,6 +28,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.groot_installed import require_groot
 from benchmarks.input_parts import PARTS, run_parts
 from benchmarks.input_runs import SAMPLING_RATE, Feed, InputCost, LoaderName, run_loader
 from benchmarks.runs import EXAMPLE, EXAMPLE_MAP, in_fresh_process, repeated
@@ -77,15 +77,7 @@ class Measured:
 def main() -> None:
     """Measure, print the tables, write the JSON."""
     options = tyro.cli(Options, description=__doc__)
-    if find_spec("gr00t") is None:
-        print(
-            "benchmarks/train_input.py: gr00t cannot be imported. Put the source of NVIDIA Isaac-GR00T, tag "
-            "n1.6-release, on PYTHONPATH, in an environment with what it pins",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    # Else torch starts compilers as it is imported, which are at work while others are measured.
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    require_groot("benchmarks/train_input.py")
     with tempfile.TemporaryDirectory() as folder:
         datasets = options.datasets or in_fresh_process(_convert_examples, Path(folder))
         measured = {feed: Measured() for dataset in datasets for feed in _feeds(dataset)}

@@ -17,7 +17,6 @@ import platform
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,6 +24,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.groot_installed import require_groot
 from benchmarks.input_runs import LoaderName
 from benchmarks.runs import in_fresh_process
 from benchmarks.simulated import merge_copies, simulate_dataset, write_base_model, write_example
@@ -73,15 +73,7 @@ class Found:
 def main() -> None:
     """Measure, print the tables, plot, write the JSON."""
     options = tyro.cli(Options, description=__doc__)
-    if find_spec("gr00t") is None:
-        print(
-            "benchmarks/train_start.py: gr00t cannot be imported. Put the source of NVIDIA Isaac-GR00T, tag "
-            "n1.6-release, on PYTHONPATH, in an environment with what it pins",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    # Else torch starts compilers as it is imported, which are at work while others are measured.
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    require_groot("benchmarks/train_start.py")
     with tempfile.TemporaryDirectory() as folder:
         found = _measure(options, Path(folder))
     _print(found)

@@ -3,6 +3,8 @@ BIN := .venv/bin
 PACKAGES := millrace commands embodiments engine train benchmarks examples tests
 # More than the two cores of a small machine: some tests wait for servers, clocks or other processes.
 JOBS ?= 3
+# A file's tests share what it prepares, so one process runs them all; tests/conftest.py puts the longest files first.
+PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # What the tests of training need; one release, as any other may bring gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 
@@ -20,14 +22,14 @@ demo: .venv/installed
 	@printf '  all flags:      .venv/bin/millrace convert --help\n'
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python $(PYTEST)
 
 # Every supported Python, each with the PyAV that fits it; `millrace doctor` and the README name the same.
 TESTED := 3.10-av15.0.0 3.10-av16.1.0 3.11-av18.1.0 3.12-av19.0.2 3.13-av19.0.2
 test-pins: $(TESTED:%=test-py%)
 
 test-py%: .venv-py%/installed
-	.venv-py$*/bin/python -m pytest -n $(JOBS)
+	.venv-py$*/bin/python $(PYTEST)
 
 # What GR00T N1.6 pins, so that one environment serves both; it needs Python 3.10.
 PINS_3.10 := numpy==1.26.4 pandas==2.2.3 tyro==0.9.17 huggingface_hub==0.36.2
@@ -45,7 +47,7 @@ NEWEST_TESTS := tests/engine/video tests/engine/validate/test_validate.py tests/
 	tests/engine/inspection/test_inspection.py tests/engine/inspection/test_inspection_facts.py tests/commands/test_positionals.py \
 	tests/engine/drafting/test_new_robot.py
 test-newest: $(if $(NEWEST),.venv-newest/installed)
-	$(if $(NEWEST),.venv-newest/bin/python -m pytest -n $(JOBS) $(NEWEST_TESTS),@echo 'NOT TESTED on Python 3.12 or 3.13: neither runs on this machine')
+	$(if $(NEWEST),.venv-newest/bin/python $(PYTEST) $(NEWEST_TESTS),@echo 'NOT TESTED on Python 3.12 or 3.13: neither runs on this machine')
 
 .venv-newest/installed: pyproject.toml
 	$(NEWEST) -m venv --clear .venv-newest

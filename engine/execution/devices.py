@@ -1,16 +1,15 @@
 """Choose resize backend and encoder of a dataset: once, by a probe; every later run keeps the choice."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from millrace.embodiments import MillraceError, Remedy, Setting
 from millrace.engine.errors import HubError, OtherRecipe
 from millrace.engine.execution.workers import Workers
-from millrace.engine.hub.calls import silence_hub
+from millrace.engine.hub.calls import map_at_once
+from millrace.engine.hub.silence import silence_hub
 from millrace.engine.output.state import OutputState
 from millrace.engine.planning.planner import PreparedRecipe
 from millrace.engine.sources import SourceEpisode
-from millrace.engine.sources.hub import NUM_CONNECTIONS
 from millrace.engine.video.backends import CPU_BACKENDS, NVENC, BackendChoice, Backends, Device, Gpu
 from millrace.engine.video.codecs import read_codecs
 from millrace.engine.video.encode import VideoSettings
@@ -148,8 +147,8 @@ def source_codecs(prepared: PreparedRecipe) -> set[str]:
     """The codecs of each source's first episode; those on the Hub are fetched at the same time."""
     first = [source.episodes[0] for source in prepared.sources]
     cameras = [tuple(source.cameras.values()) for source in prepared.sources]
-    with silence_hub(), ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
-        return set().union(*pool.map(_codecs, first, cameras))
+    with silence_hub():
+        return set().union(*map_at_once(_codecs, first, cameras))
 
 
 def _codecs(episode: SourceEpisode, cameras: Sequence[str]) -> set[str]:

@@ -3,12 +3,10 @@
 import errno
 import re
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from logging import CRITICAL
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from millrace.embodiments import Message, Remedy
 from millrace.engine.errors import HubError
@@ -22,6 +20,8 @@ WAITS = (1.0, 2.0, 4.0)
 MAX_WAIT_SECONDS = 300.0
 TRANSIENT = (408, 429, 500, 502, 503, 504)
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# Most files are small, and asking for one after the other would take its time.
+NUM_CONNECTIONS = 16
 HTTP_LIBRARIES = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")
 
 
@@ -202,25 +202,19 @@ def list_files(name: HubName) -> dict[str, int]:
     return {entry.path: entry.size for entry in entries if isinstance(entry, RepoFile)}
 
 
-@contextmanager
-def silence_hub(*, has_bars: bool = False) -> Iterator[None]:
-    """Silence huggingface_hub's own warnings and bars within this block."""
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-        logging,
-    )
+def map_at_once(call: Callable[..., Result], *items: Iterable[Any]) -> list[Result]:
+    """Call for each item, or for those at the same place of several, many at a time.
 
-    verbosity, had_bars = logging.get_verbosity(), not are_progress_bars_disabled()
-    logging.set_verbosity(CRITICAL)
-    if not has_bars:
-        disable_progress_bars()
+    Ctrl-C does not wait for the calls under way, which may wait for the Hub.
+    """
+    pool = ThreadPoolExecutor(NUM_CONNECTIONS)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="huggingface_hub")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if had_bars:
-            enable_progress_bars()
+        found = list(pool.map(call, *items))
+    except Exception:
+        pool.shutdown()
+        raise
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return found

@@ -11,7 +11,8 @@ from pathlib import Path
 from millrace.embodiments import Remedy
 from millrace.engine.about import child_command
 from millrace.engine.errors import HubError
-from millrace.engine.hub.calls import HubName, call_hub, silence_hub
+from millrace.engine.hub.calls import HubName, call_hub
+from millrace.engine.hub.silence import silence_hub
 from millrace.engine.layout import WORK
 
 # A commit may hold 25,000 files, and a repository takes about a hundred commits an hour.

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import HubError, NotUploadable, RecipeError
-from millrace.engine.hub.calls import HubName, RepoKind, call_hub, list_files, login_advice, silence_hub
+from millrace.engine.hub.calls import HubName, RepoKind, call_hub, list_files, login_advice
 from millrace.engine.hub.folder_upload import commit_folder, file_sizes
+from millrace.engine.hub.silence import silence_hub
 from millrace.engine.layout import META, TRAINING_STATE
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate import validate

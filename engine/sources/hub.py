@@ -6,19 +6,18 @@ what was interrupted.
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
 from millrace.engine.errors import DatasetError
-from millrace.engine.hub.calls import HubName, call_hub, list_files, silence_hub
+from millrace.engine.hub.calls import HubName, call_hub, list_files, map_at_once
+from millrace.engine.hub.silence import silence_hub
 from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.footer import read_num_rows
@@ -26,13 +25,9 @@ from millrace.engine.sources.frame_folder import EPISODE, ROWS, SETTINGS
 from millrace.engine.sources.location import HubId
 from millrace.engine.sources.parquet import count_rows, is_hidden, sort_by_number
 
-Found = TypeVar("Found")
-
 # Without handlers of an application's own, a warning is a bare line on standard error.
 LOGGER = logging.getLogger("millrace")
 
-# Footers are small, and asking for one after the other would take its time.
-NUM_CONNECTIONS = 16
 FOOTER_BYTES = 1 << 16
 # Of as many datasets of a recipe the list of files is kept in memory.
 NUM_LISTINGS = 8
@@ -96,7 +91,7 @@ class HubRepo:
     def _download(self, paths: Sequence[Path]) -> None:
         if paths:
             with silence_hub():
-                _map_at_once(lambda path: download_file(self.name, self._inside(path), self.cache), paths)
+                map_at_once(lambda path: download_file(self.name, self._inside(path), self.cache), paths)
 
     def has_suffix(self, suffixes: tuple[str, ...]) -> bool:
         """Whether any file of the commit has such a suffix."""
@@ -134,7 +129,7 @@ class HubFiles:
         if not paths:
             raise DatasetError(f"{self.repo.name.repo} on the Hub has no parquet file below data/")
         with silence_hub():
-            return dict(zip(paths, _map_at_once(self._count_rows, paths), strict=True))
+            return dict(zip(paths, map_at_once(self._count_rows, paths), strict=True))
 
     def _count_rows(self, path: Path) -> int | DatasetError:
         from huggingface_hub import HfFileSystem
@@ -221,21 +216,6 @@ def _listed(name: HubName, folder: Path) -> dict[str, int]:
         unfinished.write_bytes(SIZES.dump_json(sizes))
         unfinished.replace(kept)
     return sizes
-
-
-def _map_at_once(call: Callable[[Path], Found], paths: Iterable[Path]) -> list[Found]:
-    """Call for each path, many at a time; Ctrl-C does not wait for the calls under way, which may wait for the Hub."""
-    pool = ThreadPoolExecutor(NUM_CONNECTIONS)
-    try:
-        found = list(pool.map(call, paths))
-    except Exception:
-        pool.shutdown()
-        raise
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-    return found
 
 
 def download_file(name: HubName, path: str, cache: Path) -> Path:

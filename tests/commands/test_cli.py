@@ -1,5 +1,6 @@
 """The command line: its flags, its exit codes, and one or two unwrapped lines for whatever is wrong."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -518,6 +519,8 @@ def test_a_command_stopped_while_it_is_imported_prints_no_traceback(tmp_path: Pa
     command = [sys.executable, "-X", "importtime", "-m", "millrace", "convert", "--help"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
+        # A small pipe, so that what imports waits for this process to read.
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
         next(line for line in process.stderr if line.endswith(" millrace.embodiments.errors\n"))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)

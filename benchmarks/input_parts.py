@@ -104,8 +104,9 @@ def _watch_gr00ts(watch: Stopwatch, eagle: type) -> None:
 
 
 def _watch_ours(watch: Stopwatch, eagle: type) -> None:
-    from millrace.train.groot import loader, processor
-    from millrace.train.groot.augmentation import Augmentation
+    from millrace.train.groot import loader
+    from millrace.train.groot.n1d6 import processor
+    from millrace.train.groot.n1d6.augmentation import Augmentation
     from millrace.train.shards import FrameReader
 
     watch.watch(FrameReader, "read", "decode")

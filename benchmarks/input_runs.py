@@ -131,8 +131,8 @@ def build(feed: Feed) -> tuple[Any, Any, Any]:
         from gr00t.data.embodiment_tags import EmbodimentTag
         from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6Processor
 
-        from millrace.train.groot.collator import CachingCollator
         from millrace.train.groot.loader import SparseShardedDataset
+        from millrace.train.groot.n1d6.collator import CachingCollator
 
         tag = EmbodimentTag.NEW_EMBODIMENT
         config = _modality_config(feed.dataset, tag.value)

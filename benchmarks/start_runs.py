@@ -30,9 +30,9 @@ NUM_LOADERS = 2  # N1.6's default
 LOADER_IMPORTS = (
     "gr00t.data.dataset.sharded_mixture_dataset",
     "gr00t.model.gr00t_n1d6.processing_gr00t_n1d6",
-    "millrace.train.groot.collator",
+    "millrace.train.groot.n1d6.collator",
     "millrace.train.groot.loader",
-    "millrace.train.groot.processor",
+    "millrace.train.groot.n1d6.processor",
 )
 LOADER = """
 import importlib, json, time

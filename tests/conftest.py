@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.convert import Summary, Workers, convert
 from millrace.engine.planning.recipe import Recipe
+from support.groot_tests import describe_other_release, other_release
 from support.synthetic import write_dataset
 
 REPOSITORY = Path(__file__).parent.parent
@@ -43,6 +44,13 @@ if TYPE_CHECKING:
 
 # A shell starts its background jobs deaf to Ctrl-C, and their children inherit that; the tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+collect_ignore = [f"groot/{name}" for name in other_release()]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what is left out; a header would not be shown with -q."""
+    for line in describe_other_release():
+        terminalreporter.write_line(line)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

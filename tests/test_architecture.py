@@ -56,8 +56,8 @@ IMPORTERS = {
         "train/evaluate.py",
     ),
     "av": ("engine/video/*", "engine/video/gpu/*"),
-    "gr00t": ("train/groot/*",),
-    "torch": ("train/*", "train/groot/*", "engine/video/gpu/*"),
+    "gr00t": ("train/groot/*", "train/groot/n1d?/*"),
+    "torch": ("train/*", "train/groot/*", "train/groot/n1d?/*", "engine/video/gpu/*"),
     "torchvision": ("engine/video/gpu/*",),
 }
 TRAIN_MAY_USE = (

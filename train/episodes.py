@@ -99,7 +99,7 @@ class EpisodeReader:
 
     @property
     def _language(self) -> str:
-        (key,) = self.config.keys("language")
+        key, *_ = self.config.keys("language")  # a policy acts by the first; N1.7 trains some robots on several
         return key
 
     @cached_property
@@ -145,7 +145,7 @@ def check_agreement(dataset: TrainingDataset, config: GrootConfig) -> None:
     for camera in config.keys("video"):
         dataset.video_path(next(iter(dataset.lengths)), camera)
     keys = config.keys("language")
-    if len(keys) != 1 or not (keys[0] == TASK or keys[0].startswith("annotation.")):
+    if not keys or not (keys[0] == TASK or keys[0].startswith("annotation.")):
         told = ", ".join(keys) or "none"
         raise TrainingDataError(f"the policy's language is {told}; evaluated are {TASK!r} and annotations of rows")
     if keys[0] != TASK:

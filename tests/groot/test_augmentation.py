@@ -12,7 +12,7 @@ import albumentations
 from gr00t.model.gr00t_n1d6.image_augmentations import apply_with_replay, build_image_transformations_albumentations
 from loader_samples import seed_all
 
-from millrace.train.groot.augmentation import Augmentation
+from millrace.train.groot.n1d6.augmentation import Augmentation
 from millrace.train.image_batch import noise_image
 
 ROTATED = {"random_rotation_angle": 12}

@@ -15,8 +15,8 @@ from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepData
 from loader_samples import SHARDING, assert_same_batch, make_processor
 from torch.utils.data import DataLoader
 
-from millrace.train.groot.collator import CachingCollator
 from millrace.train.groot.loader import SparseShardedDataset
+from millrace.train.groot.n1d6.collator import CachingCollator
 from millrace.train.image_batch import ImageBatch
 from support.synthetic import SyntheticVideo
 

@@ -142,9 +142,9 @@ def test_all_that_nvidias_launcher_sets_is_set(aloha_gr1: Path) -> None:
     targets = [node.targets[0] for node in ast.walk(ast.parse(launcher.read_text())) if isinstance(node, ast.Assign)]
     set_there = {ast.unparse(target) for target in targets if isinstance(target, ast.Attribute)}
     ours = {
-        "model": config._model_values(settings(aloha_gr1)),
+        "model": config.model_values(settings(aloha_gr1), base=None),
         "data": config.take_values(settings(aloha_gr1), config.DATA_SETTINGS),
-        "training": config._training_values(settings(aloha_gr1)),
+        "training": config.training_values(settings(aloha_gr1)),
     }
     set_here = {f"config.{part}.{name}" for part, values in ours.items() for name in values}
     assert set_there - set_here == {"config.load_config_path"}
@@ -161,10 +161,10 @@ def test_datasets_share_by_length_or_by_mix(tmp_path: Path) -> None:
 
 
 def test_precision_is_that_of_n16_on_gpus_and_plain_on_a_cpu(tmp_path: Path) -> None:
-    from millrace.train.groot.config import _training_values
+    from millrace.train.groot.config import training_values
 
     def chosen(**flags: Any) -> tuple[bool, bool]:
-        values = _training_values(settings(tmp_path, **flags))
+        values = training_values(settings(tmp_path, **flags))
         return values["bf16"], values["tf32"]
 
     assert chosen() == (True, True)
@@ -250,13 +250,13 @@ def test_a_resumed_run_has_the_batch_that_it_asks_for(tmp_path: Path) -> None:
 
 
 def test_a_base_model_of_unknown_type_is_an_error(tmp_path: Path) -> None:
-    from millrace.train.groot.config import model_config_class
+    from millrace.train.groot.config import read_model_config
 
     (tmp_path / "config.json").write_text('{"model_type": "never_registered"}')
     with pytest.raises(ConfigError, match=r"never_registered.*--import-module FILE\.py"):
-        model_config_class(str(tmp_path))
+        read_model_config(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ConfigError, match=r"GR00T trains no BertConfig\. Known: .*Gr00tN1d6Config"):
-        model_config_class(str(tmp_path))
+        read_model_config(str(tmp_path))
     with pytest.raises(ConfigError, match=r"--base-model-path .*/absent: "):
-        model_config_class(str(tmp_path / "absent"))
+        read_model_config(str(tmp_path / "absent"))

@@ -103,6 +103,6 @@ def test_loader_processes_begin_with_what_their_server_has_imported(
     finally:
         multiprocessing.forkserver._forkserver._stop()
     imported, process, children = json.loads((tmp_path / "report.json").read_text())
-    ours = {IMPORTS, "millrace.train.groot.loader", "millrace.train.groot.collator"}
+    ours = {IMPORTS, "millrace.train.groot.loader", "millrace.train.groot.n1d6.collator"}
     assert {"torch", "transformers", "gr00t.data.dataset.sharded_mixture_dataset", *ours} <= set(imported)
     assert children == [str(process)], "the server has started no compilers"

@@ -32,9 +32,9 @@ from loader_samples import (
 from torch.utils.data import DataLoader
 
 from conftest import data_path, video_path
-from millrace.train.groot.collator import CachingCollator
 from millrace.train.groot.loader import SparseShardedDataset
-from millrace.train.groot.processor import BatchProcessor
+from millrace.train.groot.n1d6.collator import CachingCollator
+from millrace.train.groot.n1d6.processor import BatchProcessor
 from millrace.train.training_dataset import TrainingDataError
 
 BATCH = 7

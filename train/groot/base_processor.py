@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers.utils import cached_file
 
 STATISTICS = "statistics.json"
-# What Gr00tN1d6Processor.from_pretrained reads, and by which AutoProcessor knows it.
+# What from_pretrained of each release's processor reads, and by which AutoProcessor knows it.
 OTHER_FILES = ("config.json", "processor_config.json", "embodiment_id.json")
 
 

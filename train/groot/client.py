@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from millrace.train.episodes import Observations
 from millrace.train.errors import EvaluationError
 from millrace.train.evaluate_settings import ServerAddress
-from millrace.train.groot.policy import nest_observations, policy_config, read_frames
+from millrace.train.groot.policy import nest_observations, policy_config
+from millrace.train.groot.signatures import decode_as_trained
 
 # As gr00t/policy/server_client.py answers a request without its token.
 UNAUTHORIZED = "Invalid API token"
@@ -40,7 +41,7 @@ class ServerPolicy:
     """
 
     batch_size = 1
-    read_frames = staticmethod(read_frames)
+    read_frames = staticmethod(decode_as_trained)
 
     def __init__(
         self, address: ServerAddress, *, timeout_seconds: float, wrapped: bool, token: str | None = None
@@ -62,7 +63,7 @@ class ServerPolicy:
 
     def _flat(self, observations: Observations) -> dict[str, Any]:
         """As Gr00tSimPolicyWrapper takes them."""
-        (language,) = self.config.keys("language")
+        language, *_ = self.config.keys("language")
         images = {f"video.{camera}": frames for camera, frames in observations.images.items()}
         states = {f"state.{group}": values for group, values in observations.states.items()}
         return {**images, **states, language: list(observations.texts)}

@@ -13,6 +13,7 @@ from transformers import AutoConfig, TrainingArguments
 
 from millrace.train.batch import BatchPlan
 from millrace.train.errors import ConfigError, GpuMissing
+from millrace.train.groot.adapter import installed_adapter
 from millrace.train.settings import FinetuneSettings, Precision
 
 RUNS = "runs"  # TensorBoard's files
@@ -46,29 +47,30 @@ def groot_config(settings: FinetuneSettings) -> Config:
     """
     config = get_default_config().load_dict({"data": {"download_cache": False, "datasets": _datasets(settings)}})
     config.load_config_path = None
-    config.model = model_config_class(settings.base_model_path)()
-    _set(config.model, _model_values(settings))
+    base = read_model_config(settings.base_model_path)
+    config.model = type(base)()
+    _set(config.model, model_values(settings, base))
     _set(config.data, take_values(settings, DATA_SETTINGS))
-    _set(config.training, _training_values(settings))
+    _set(config.training, training_values(settings))
     return config
 
 
-def model_config_class(base_model: str) -> Any:
-    """The type of the base checkpoint's config, by which GR00T chooses model and pipeline.
+def read_model_config(base_model: str) -> Any:
+    """The base checkpoint's config, by whose type GR00T chooses model and pipeline.
 
     Raises:
         ConfigError: it is unknown.
     """
     try:
-        found = type(AutoConfig.from_pretrained(base_model))
+        found = AutoConfig.from_pretrained(base_model)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
             f"--base-model-path {base_model}: {reason} (a model type of your own: --import-module FILE.py)"
         ) from error
-    if found not in MODEL_REGISTRY:
+    if type(found) not in MODEL_REGISTRY:
         known = ", ".join(kind.__name__ for kind in MODEL_REGISTRY)
-        raise ConfigError(f"--base-model-path {base_model}: GR00T trains no {found.__name__}. Known: {known}")
+        raise ConfigError(f"--base-model-path {base_model}: GR00T trains no {type(found).__name__}. Known: {known}")
     return found
 
 
@@ -134,21 +136,23 @@ def _datasets(settings: FinetuneSettings) -> list[dict[str, Any]]:
     ]
 
 
-def _model_values(settings: FinetuneSettings) -> dict[str, Any]:
+def model_values(settings: FinetuneSettings, base: Any) -> dict[str, Any]:
+    """Values of the model's config: those of flags, and the launcher's own.
+
+    Args:
+        settings: Of the run.
+        base: The base checkpoint's config.
+    """
     augmentation = settings.extra_augmentation_config
-    return take_values(settings, MODEL_SETTINGS) | {
+    return {
+        **installed_adapter().launcher_values(base),
+        **take_values(settings, MODEL_SETTINGS),
         "extra_augmentation_config": json.loads(augmentation) if augmentation else None,
-        # The rest are launch_finetune.py's own constants.
-        "load_bf16": False,
-        "reproject_vision": False,
-        "eagle_collator": True,
-        "model_name": "nvidia/Eagle-Block2A-2B-v2",
-        "backbone_trainable_params_fp32": True,
-        "use_relative_action": True,
     }
 
 
-def _training_values(settings: FinetuneSettings) -> dict[str, Any]:
+def training_values(settings: FinetuneSettings) -> dict[str, Any]:
+    """Values of the training config."""
     precision = _precision(settings)
     return take_values(settings, TRAINING_SETTINGS) | {
         "start_from_checkpoint": settings.base_model_path,

@@ -1,6 +1,6 @@
 """A modality config as JSON, for processes without gr00t: `python -m millrace.train.groot.describe TAG [FILE.py]`.
 
-Of a tag that N1.6 has one for, or what a file registers, which is run for that: in a process of its own, as a config
+Of a tag that GR00T has one for, or what a file registers, which is run for that: in a process of its own, as a config
 can be registered once only.
 """
 

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from gr00t.configs.base_config import Config
+from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepDataset
 from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.types import MessageType, VLAStepData
 from numpy.typing import NDArray
 
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.episodes import EpisodeReader, Observations
-from millrace.train.groot.collator import CachingCollator
-from millrace.train.groot.config import take_values
+from millrace.train.groot.adapter import installed_adapter
 from millrace.train.groot.loader import SparseShardedDataset
-from millrace.train.groot.policy import BATCH_SIZE, policy_config, read_frames
+from millrace.train.groot.policy import BATCH_SIZE, policy_config
+from millrace.train.groot.signatures import decode_as_trained, keep_accepted
 from millrace.train.heldout import HeldOut, spread_evenly
 from millrace.train.open_loop import trace_episode
 from millrace.train.run_identity import dataset_digest
@@ -62,14 +63,15 @@ class HeldOutMeasure:
         modalities = config.data.modality_configs[settings.tag]
         self._config = policy_config(modalities)
         with _fixed_random_state():
-            reading = take_values(config.data, READING_SETTINGS)
+            known = keep_accepted(ShardedSingleStepDataset, vars(config.data))
+            reading = {name: known[name] for name in READING_SETTINGS if name in known}
             dataset = SparseShardedDataset(self._path, self._tag, modalities, **WHOLE, **reading)
             dataset.set_processor(self._processor)
             self._sizes, self._passes = self._read_passes(dataset)
-        in_batches = dataset.in_batches is not None
-        self._collator = CachingCollator(processor.collator) if in_batches else processor.collator
+        collator, in_batches = processor.collator, dataset.in_batches is not None
+        self._collator = installed_adapter().wrap_collator(collator) if in_batches else collator
         files = TrainingDataset.open(self._path)
-        self._reader = EpisodeReader(files, self._config, read_frames)
+        self._reader = EpisodeReader(files, self._config, decode_as_trained)
         episodes = list(files.lengths)
         self._episodes = [episodes[place] for place in spread_evenly(len(episodes), settings.eval_episodes)]
         chosen = (dataset_digest(self._path), self._sizes, self._episodes, settings.tag, SEED)
@@ -131,7 +133,7 @@ class TrainedPolicy:
 
     name = "the model"
     batch_size = BATCH_SIZE
-    read_frames = staticmethod(read_frames)
+    read_frames = staticmethod(decode_as_trained)
 
     def __init__(self, trainer: Any, processor: Any, tag: EmbodimentTag, config: GrootConfig) -> None:
         self._trainer, self._processor, self._tag, self.config = trainer, processor, tag, config

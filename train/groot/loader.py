@@ -5,7 +5,7 @@
         shard_size=1024, episode_sampling_rate=0.1, seed=42, allow_padding=False,
     )
     mixture = ShardedMixtureDataset([dataset], [1.0], processor, ...)   # GR00T's, unchanged
-    collator = CachingCollator(processor.collator)                     # see millrace.train.groot.collator
+    collator = installed_adapter().wrap_collator(processor.collator)   # see millrace.train.groot.n1d6.collator
 
 It takes the place of gr00t.data.dataset.sharded_single_step_dataset.ShardedSingleStepDataset, whose
 constructor, sharding, statistics and attributes it inherits. The processor stays GR00T's own object, so that
@@ -25,13 +25,13 @@ from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepData
 from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.interfaces import BaseProcessor
 from gr00t.data.types import MessageType, ModalityConfig, VLAStepData
-from gr00t.utils.video_utils import get_frames_by_indices
 from numpy.typing import NDArray
 
 from millrace.engine.dataset.metadata import EPISODES
 from millrace.engine.dataset.sharding import count_splits, count_trainable_steps
 from millrace.train.failures import describe_failure
-from millrace.train.groot.processor import BatchProcessor
+from millrace.train.groot.adapter import BatchSteps, installed_adapter
+from millrace.train.groot.signatures import DECODER, decode_as_trained
 from millrace.train.json_lines import JsonLines
 from millrace.train.shard_index import ShardIndex
 from millrace.train.shards import FrameReader, FrameStock, Visit, group_visits, read_step_columns, step_rows
@@ -72,10 +72,10 @@ class SparseShardedDataset(ShardedSingleStepDataset):
         """
         self.files = TrainingDataset.open(dataset_path)
         super().__init__(dataset_path, embodiment_tag, modality_configs, **settings)
-        self.frames = FrameReader(
-            partial(_read_as_groot, backend=self.video_backend, settings=self.video_backend_kwargs or {})
-        )
-        self.in_batches: BatchProcessor | None = None
+        # Not in every build of GR00T; see `decode_as_trained`.
+        backend, decoding = getattr(self, "video_backend", DECODER), getattr(self, "video_backend_kwargs", None)
+        self.frames = FrameReader(partial(decode_as_trained, backend=backend, settings=decoding))
+        self.in_batches: BatchSteps | None = None
 
     def shard_dataset(self) -> None:
         """Deal the steps into GR00T's shards, and make of its metadata what loader processes receive in no time."""
@@ -95,7 +95,7 @@ class SparseShardedDataset(ShardedSingleStepDataset):
     def set_processor(self, processor: BaseProcessor) -> None:
         """Take GR00T's processor from the mixture; one of the user's own type works step by step."""
         super().set_processor(processor)
-        self.in_batches = BatchProcessor.of(processor)
+        self.in_batches = installed_adapter().batch_steps(processor)
         if "mask" in self.modality_configs:
             warnings.warn(f"{self.files.root} has masks: GR00T's loader reads it, whole episodes", stacklevel=2)
         elif self.in_batches is None:
@@ -141,7 +141,8 @@ class SparseShardedDataset(ShardedSingleStepDataset):
 
     def _keys(self, modality: str) -> list[str]:
         config = self.modality_configs.get(modality)
-        return [] if config is None else list(config.modality_keys)
+        keys = [] if config is None else list(config.modality_keys)
+        return keys[:1] if modality == "language" else keys  # N1.7 reads the first of several texts
 
     def _read_rows(self, episode: int, length: int) -> StepRows:
         names = [
@@ -213,12 +214,3 @@ class SparseShardedDataset(ShardedSingleStepDataset):
             return self.in_batches(steps)
         assert self.processor is not None, "the mixture hands over its processor"
         return [self.processor([{"type": MessageType.EPISODE_STEP.value, "content": step}]) for step in steps]
-
-
-def _read_as_groot(
-    path: Path, indices: NDArray[np.int64], *, backend: str, settings: dict[str, Any]
-) -> NDArray[np.uint8]:
-    frames: NDArray[np.uint8] = get_frames_by_indices(
-        str(path), indices, video_backend=backend, video_backend_kwargs=settings
-    )
-    return frames

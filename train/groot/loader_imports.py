@@ -12,10 +12,9 @@ from importlib import import_module
 # Else torch, as it is imported, starts compilers and a thread, which must not be there when loaders are forked.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 sys.path[:] = [folder for folder in sys.path if folder]
-for name in (
-    "gr00t.data.dataset.sharded_mixture_dataset",
-    "millrace.train.groot.collator",
-    "millrace.train.groot.loader",
-):
+names = ["gr00t.data.dataset.sharded_mixture_dataset", "millrace.train.groot.loader"]
+with suppress(Exception):
+    names += import_module("millrace.train.groot.adapter").installed_adapter().loader_modules
+for name in names:
     with suppress(Exception):
         import_module(name)

@@ -1,7 +1,6 @@
 """GR00T's own policy, from a checkpoint or in a running server, as `Policy`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,23 +8,14 @@ import torch
 from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.types import ModalityConfig
 from gr00t.policy import Gr00tPolicy
-from gr00t.utils.video_utils import get_frames_by_indices
 from numpy.typing import NDArray
 
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
 from millrace.train.episodes import Observations
 from millrace.train.errors import ConfigError, GpuMissing
+from millrace.train.groot.signatures import decode_as_trained
 
-VIDEO_BACKEND = "torchcodec"  # that of GR00T's training, unless it is told otherwise
 BATCH_SIZE = 8
-
-
-def read_frames(path: Path, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Frames as GR00T's loader reads them, (N, H, W, 3) RGB."""
-    frames: NDArray[np.uint8] = get_frames_by_indices(
-        str(path), indices, video_backend=VIDEO_BACKEND, video_backend_kwargs={}
-    )
-    return frames
 
 
 class CheckpointPolicy:
@@ -36,7 +26,7 @@ class CheckpointPolicy:
     """
 
     batch_size = BATCH_SIZE
-    read_frames = staticmethod(read_frames)
+    read_frames = staticmethod(decode_as_trained)
 
     def __init__(self, name: str, tag: str, *, cpu: bool) -> None:
         self.name = name
@@ -86,7 +76,7 @@ def policy_config(config: Mapping[str, ModalityConfig]) -> GrootConfig:
 
 def nest_observations(observations: Observations, config: GrootConfig) -> dict[str, Any]:
     """Observations as Gr00tPolicy takes them; each text is a list, of one step."""
-    (language,) = config.keys("language")
+    language, *_ = config.keys("language")  # N1.7 has several of some robots, for training, and acts by the first
     return {
         "video": dict(observations.images),
         "state": dict(observations.states),

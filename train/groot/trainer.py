@@ -11,14 +11,13 @@ from gr00t.configs.base_config import Config
 from gr00t.data.dataset import factory
 from gr00t.experiment.utils import CheckpointFormatCallback
 from gr00t.model import MODEL_REGISTRY
-from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6DataCollator
 from gr00t.utils.initial_actions import INITIAL_ACTIONS_FILENAME, save_initial_actions
 from omegaconf import OmegaConf
 from transformers import set_seed
 
 from millrace.train.framings import write_framings
+from millrace.train.groot.adapter import installed_adapter
 from millrace.train.groot.base_processor import strip_statistics
-from millrace.train.groot.collator import CachingCollator
 from millrace.train.groot.config import check_gpu, groot_config, training_arguments
 from millrace.train.groot.heldout_measure import HeldOutMeasure
 from millrace.train.groot.loader import SparseShardedDataset
@@ -77,8 +76,7 @@ def _with_our_data(kind: Any, settings: FinetuneSettings) -> Any:
 
         def _create_collator(self) -> Any:
             collator = super()._create_collator()
-            is_groots = type(collator) is Gr00tN1d6DataCollator
-            return CachingCollator(collator) if is_groots and not settings.stock_loader else collator
+            return collator if settings.stock_loader else installed_adapter().wrap_collator(collator)
 
     return Pipeline
 

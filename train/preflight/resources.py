@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from millrace.engine.dataset.releases import CURRENT, ModelLimits
 from millrace.train.groot.components import Component
+from millrace.train.groot.model_parts import BF16_BYTES, FP32_BYTES
 
 # Bytes of one number.
-BF16, FP32, FLOAT64 = 2, 4, 8
+BF16, FP32, FLOAT64 = BF16_BYTES, FP32_BYTES, 8
 # AdamW's two moments, fp32.
 ADAM = 2 * FP32
 # Activations of one sample, so that the formula meets the ALOHA guide's one A100: ~40 GB at a batch of 32. Unmeasured.
@@ -29,7 +30,7 @@ USABLE = 0.9
 
 @dataclass(frozen=True)
 class ModelSize:
-    """A model's numbers. frozen_bytes: of the weights that are not trained, bf16 in the backbone, else fp32."""
+    """A model's numbers. frozen_bytes: of the weights that are not trained."""
 
     num_values: int
     num_trained: int
@@ -43,7 +44,7 @@ class ModelSize:
         return cls(
             num_values=sum(part.num_values for part in parts),
             num_trained=sum(part.num_values for part in parts if part.is_trained),
-            frozen_bytes=sum(part.num_values * (BF16 if part.in_backbone else FP32) for part in frozen),
+            frozen_bytes=sum(part.num_values * part.frozen_bytes for part in frozen),
         )
 
 

@@ -1,4 +1,4 @@
-"""GR00T's collator with tokenised text kept, and images that are finished where the model is; batches are equal.
+"""GR00T N1.6's collator with tokenised text kept, and images that are finished where the model is; batches are equal.
 
 A pipeline returns `CachingCollator(processor.collator)` as its data collator. "pixel_values" of its batches is an
 ImageBatch, which millrace.train.image_batch.Finisher turns into what GR00T's collator gives, where the model is.

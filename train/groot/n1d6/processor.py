@@ -1,4 +1,4 @@
-"""GR00T's processor over a batch of steps at once; outputs are equal.
+"""GR00T N1.6's processor over a batch of steps at once; outputs are equal.
 
 The processor itself is not replaced (train/groot/loader.py wraps it where it is used), so that
 `processor.save_pretrained` writes what GR00T writes. Its samples are for CachingCollator: a step's images travel
@@ -17,7 +17,7 @@ from gr00t.data.types import ActionRepresentation, ActionType, VLAStepData
 from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6DataCollator, Gr00tN1d6Processor
 from numpy.typing import NDArray
 
-from millrace.train.groot.augmentation import Augmentation
+from millrace.train.groot.n1d6.augmentation import Augmentation
 from millrace.train.training_dataset import TrainingDataError
 
 # Texts kept; a dataset whose every step has a text of its own must not fill the memory.

@@ -1,4 +1,4 @@
-"""GR00T's augmentation of a step's images without albumentations' copies: the same pixels, the same random draws.
+"""GR00T N1.6's augmentation of a step's images without albumentations' copies: the same pixels, the same random draws.
 
 Albumentations builds its chain of transforms again for every image that repeats another's augmentation (of a step all
 but the first). Here the transforms themselves are called, by the same parameters.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-# Raised with whatever changes the bytes that equal sources and recipes give.
+# Raised with whatever changes the bytes of episodes that equal sources and recipes give; the rest is written last.
 OUTPUT_VERSION = 2
 CODEBASE_VERSION = "v2.1"
 DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.engine.dataset.stored_statistics import read_stats
 from millrace.engine.validate.statistics import TINY_RANGE
-from millrace.engine.validate.stored_statistics import read_stats
 from millrace.train.checkpoint_files import read_limits
 from millrace.train.episodes import joint_names
 from millrace.train.training_dataset import TrainingDataset

@@ -1,7 +1,8 @@
 """Every check of `validate`: its stable code, how bad it is when broken, what it promises, and what to do then.
 
 An error: GR00T or LeRobot fails on the dataset or reads something else than was recorded, or its files contradict
-each other. A warning: readers get by, but it costs something or was probably not meant. A note: it was meant so.
+each other. A warning: readers get by, but it costs something or was probably not meant. A note: it was meant so, or
+matters to some releases of GR00T only.
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ ROWS = "Fix the episode's parquet file or leave the episode out: millrace conver
 TASKS = "Fix meta/tasks.jsonl, or convert again: millrace convert SOURCE OUT --task 'WHAT THE ROBOT DOES'"
 FILES = "Copy the dataset again, as a whole, or convert its source again"
 HARMLESS = "Training goes on without"
+VIEW = (
+    "`millrace finetune` hands GR00T statistics as its release wants them; for NVIDIA's launcher: "
+    "millrace view DATASET OUT --gr00t {release}"
+)
 
 error, warning, note = partial(Check, "error"), partial(Check, "warning"), partial(Check, "note")
 
@@ -129,6 +134,13 @@ CHECKS: dict[str, Check] = {
     "stats-shape": error("Statistics have a number for each value, relative ones for each step.", STATISTICS),
     "stats-order": error("min <= q01 <= q99 <= max, min <= mean <= max and std >= 0.", STATISTICS),
     "stats-values": error("Statistics are those of the rows, up to float32 rounding.", STATISTICS),
+    "stats-fingerprints": warning(
+        "Fingerprints in stats.json are those of info.json's float features, and of nothing else.",
+        VIEW.format(release="n1.7"),
+    ),
+    "stats-no-fingerprints": note(
+        "stats.json has fingerprints, so that GR00T N1.7 takes it as it is.", VIEW.format(release="n1.7")
+    ),
     "stats-constant": warning(
         "Trained values change; GR00T makes 0 of those that never do.",
         "Leave such groups out of the modality config, unless they are meant to rest",
@@ -144,6 +156,9 @@ CHECKS: dict[str, Check] = {
     ),
     "relative-groups": error("Every group of relative_stats.json has an action and as wide a state.", STATISTICS),
     "relative-horizon": error("relative_stats.json covers the config's steps in all groups.", STATISTICS),
+    "relative-fingerprints": warning(
+        "relative_stats.json has no fingerprints, at which GR00T N1.6 stops.", VIEW.format(release="n1.6")
+    ),
     "episode-stats-missing": warning("A v2.1 dataset has meta/episodes_stats.jsonl, as LeRobot needs.", HARMLESS),
     "episode-stats-lines": error("meta/episodes_stats.jsonl has one line for each episode.", AGAIN),
     "episode-stats-shape": error("Every line of it has LeRobot's statistics in their shapes.", AGAIN),

@@ -25,11 +25,12 @@ CALLS = {
 
 @dataclass(frozen=True)
 class ActionRep:
-    """An ActionConfig: rep is "RELATIVE", "ABSOLUTE" or "DELTA"."""
+    """An ActionConfig, its enums by the names of their members: rep is "RELATIVE", "ABSOLUTE" or "DELTA"."""
 
     rep: str
     type: str = "NON_EEF"
     state_key: str | None = None
+    format: str = "DEFAULT"
 
 
 @dataclass(frozen=True)

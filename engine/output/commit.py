@@ -9,6 +9,7 @@ from typing import Any
 
 from millrace.embodiments import VECTORS, Remedy, is_path, modality_config, modality_config_source, modality_json
 from millrace.engine.about import VERSION, installed_version
+from millrace.engine.dataset.fingerprints import FINGERPRINTS, feature_fingerprints
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics
 from millrace.engine.dataset.manifest import Lineage, manifest_text
 from millrace.engine.dataset.record import FileRecord
@@ -80,6 +81,7 @@ def statistics_bytes(plan: ConversionPlan) -> int:
 
 
 def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> dict[str, Iterable[str]]:
+    info = _info(plan)
     stats, relative_stats = _statistics(plan, out, scratch)
     tasks = ({"task_index": index, "task": task} for index, task in enumerate(plan.tasks))
     episodes = (
@@ -95,9 +97,9 @@ def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) 
         for record in ledger.records()
     )
     return {
-        "info.json": [_pretty(_info(plan))],
+        "info.json": [_pretty(info)],
         "modality.json": [_pretty(modality_json(plan.target, plan.cameras))],
-        "stats.json": [_pretty(stats)],
+        "stats.json": [_pretty({**stats, FINGERPRINTS: feature_fingerprints(info["features"])})],
         "relative_stats.json": [json.dumps(relative_stats, indent=4)],  # as GR00T writes it again in every run
         "tasks.jsonl": _lines(tasks),
         "episodes.jsonl": _lines(episodes),

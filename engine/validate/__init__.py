@@ -18,6 +18,7 @@ from millrace.engine.dataset.problems import Problem, Report, format_report, to_
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.dataset.releases import VideoBackend
+from millrace.engine.dataset.stored_statistics import read_relative_stats, read_stats
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate.episode_statistics import episode_statistics_problems
 from millrace.engine.validate.info import info_problems, template_problems
@@ -25,7 +26,7 @@ from millrace.engine.validate.listed_files import manifest_problems, read_restin
 from millrace.engine.validate.modality_json import modality_problems
 from millrace.engine.validate.row_checks import UNSOUND_ROWS, orphan_row_problems, row_problems
 from millrace.engine.validate.statistics import limit_problems, spread_problems, value_problems
-from millrace.engine.validate.stored_statistics import read_relative_stats, read_stats
+from millrace.engine.validate.stats_fingerprints import fingerprint_problems
 from millrace.engine.validate.training import training_problems
 from millrace.engine.validate.video_checks import orphan_video_problems, video_problems
 
@@ -121,6 +122,7 @@ def _judge(metadata: Metadata, job: _Job) -> Iterator[Problem]:
             yield found
     stats, relative = read_stats(metadata), read_relative_stats(metadata)
     yield from (*stats.problems, *relative.problems)
+    yield from fingerprint_problems(metadata, stats, relative)
     yield from spread_problems(metadata, stats.entries, read_resting_joints(metadata.root))
     yield from limit_problems(metadata, stats.entries)
     yield from training_problems(metadata, stored_horizon=relative.horizon)

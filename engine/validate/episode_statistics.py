@@ -6,8 +6,8 @@ from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, blank_line_problems, is_file, read_jsonl
 from millrace.engine.dataset.metadata import EPISODES_STATS, Count, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.stored_statistics import to_array
 from millrace.engine.text import join_names
-from millrace.engine.validate.stored_statistics import to_array
 
 NAMES = ("min", "max", "mean", "std")
 IMAGE_SHAPE = (3, 1, 1)

@@ -14,9 +14,9 @@ from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, RELATIVE_STATS, ST
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.dataset.stats import Statistics
+from millrace.engine.dataset.stored_statistics import MEAN_DRIFT, lies_in_columns, relative_group
 from millrace.engine.errors import NoScratchSpace
 from millrace.engine.text import join_names
-from millrace.engine.validate.stored_statistics import MEAN_DRIFT, relative_group
 from millrace.engine.validate.training import find_trained_groups
 
 # GR00T adds up float32 in float32: its mean and std of many rows may be off by this part of max - min.
@@ -105,22 +105,13 @@ def _recomputable(metadata: Metadata, relative: Mapping[str, Statistics]) -> dic
         is_short = num_steps <= CURRENT.limits.max_horizon
         if isinstance(group, RelativeGroup) and is_short and not _is_pose(metadata, name, width):
             groups[name] = group
-    return {name: group for name, group in groups.items() if _fits(metadata, group)}
+    return {name: group for name, group in groups.items() if lies_in_columns(metadata, group)}
 
 
 def _is_pose(metadata: Metadata, name: str, width: int) -> bool:
     if metadata.config is not None and name in metadata.config.relative:
         return metadata.config.relative[name].type == "EEF"
     return width == POSE_WIDTH or "eef" in name.lower()
-
-
-def _fits(metadata: Metadata, group: RelativeGroup) -> bool:
-    features = metadata.info.features
-    places = ((group.state_column, group.state), (group.action_column, group.action))
-    return all(
-        column in features and features[column].is_float and 0 <= place.start < place.stop <= features[column].width
-        for column, place in places
-    )
 
 
 def _difference(

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from conftest import IMAGE_SIZE, convert_here, data_path, matrix, read_meta, read_table, video_path
+from millrace.engine.dataset.fingerprints import FINGERPRINTS, feature_fingerprints
 from millrace.engine.dataset.groot_stats import RelativeGroup, compute_statistics
 from millrace.engine.dataset.problems import Report
 from millrace.engine.dataset.record import FileRecord
@@ -122,12 +123,13 @@ def put(table: pa.Table, name: str, rows: Any) -> pa.Table:
 def refresh_statistics(root: Path, *, horizon: int = 16) -> None:
     """stats.json and relative_stats.json of the rows as they are now."""
     features = [
-        name for name, feature in read_meta(root, "info.json")["features"].items() if feature["dtype"] == "float32"
+        name for name, feature in read_meta(root, "info.json")["features"].items() if "float" in feature["dtype"]
     ]
     places = {"left_arm": slice(0, 6), "right_arm": slice(7, 13)}
     groups = {name: RelativeGroup(place, place) for name, place in places.items()}
     found, relative = compute_statistics(sorted(root.glob("data/*/*")), features, groups, horizon=horizon)
-    stats(root, lambda _: {name: values.to_json() for name, values in found.items()})
+    due = feature_fingerprints(read_meta(root, "info.json")["features"])
+    stats(root, lambda _: {**{name: values.to_json() for name, values in found.items()}, FINGERPRINTS: due})
     relative_stats(root, lambda kept: {**kept, **{name: values.to_json() for name, values in relative.items()}})
 
 
@@ -377,12 +379,17 @@ BREAKS: dict[str, Callable[[Path], Any]] = {
     "stats-shape": lambda root: stats(root, lambda content: content["action"]["mean"].append(0.0)),
     "stats-order": lambda root: stats(root, swap_extremes),
     "stats-values": lambda root: set_mean(root, 0.01),
+    "stats-fingerprints": lambda root: stats(
+        root, lambda content: content[FINGERPRINTS].update(action="sha256:" + "0" * 64)
+    ),
+    "stats-no-fingerprints": lambda root: stats(root, lambda content: content.pop(FINGERPRINTS) and None),
     "stats-constant": lambda root: set_gripper(root, lambda num_frames: np.full(num_frames, 0.25)),
     "stats-at-rest": rest_gripper,
     "stats-tiny-range": lambda root: set_gripper(root, lambda num_frames: np.arange(num_frames) * 1e-6),
     "beyond-limits": lambda root: set_gripper(root, lambda num_frames: np.linspace(0, 100, num_frames)),
     "relative-groups": lambda root: relative_stats(root, lambda content: content.update(tail=content["left_arm"])),
     "relative-horizon": cut_horizon,
+    "relative-fingerprints": lambda root: relative_stats(root, lambda content: content.update({FINGERPRINTS: {}})),
     "episode-stats-missing": lambda root: (root / "meta/episodes_stats.jsonl").unlink(),
     "episode-stats-lines": lambda root: edit_jsonl(root / "meta/episodes_stats.jsonl", lambda lines: lines[:-1]),
     "episode-stats-shape": lambda root: edit_jsonl(

@@ -164,7 +164,7 @@ def assert_statistics(found: Mapping[str, Any], values: NDArray[np.float32]) -> 
 
 def test_stats_are_exact_for_every_float_feature(aloha_gr1: Path) -> None:
     rows, stats = all_rows(aloha_gr1), read_meta(aloha_gr1, "stats.json")
-    assert set(stats) == {"observation.state", "action", "timestamp"}
+    assert set(stats) == {"observation.state", "action", "timestamp", "__fingerprints__"}
     assert_statistics(stats["timestamp"], rows["timestamp"].to_numpy()[:, None])
     for name in ("observation.state", "action"):
         assert np.shape(stats[name]["q01"]) == (44,)

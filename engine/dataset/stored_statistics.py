@@ -1,13 +1,14 @@
 """Read stats.json and relative_stats.json as arrays, and check content and shapes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.engine.dataset.fingerprints import FINGERPRINTS
 from millrace.engine.dataset.groot_stats import RelativeGroup
 from millrace.engine.dataset.json_files import JsonObject, Unreadable, is_file, read_json
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS, Metadata, ModalityFile
@@ -25,10 +26,20 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False)
 class StoredFile:
-    """A statistics file's sound entries, and what is wrong with the others."""
+    """A statistics file's sound entries, and what is wrong with the others.
+
+    content: the file as JSON holds it; empty where there is none.
+    """
 
     entries: Mapping[str, Statistics]
     problems: tuple[Problem, ...]
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprints(self) -> Mapping[str, Any] | None:
+        """Those that newer releases of GR00T keep beside the entries; None where the file has none."""
+        stored = self.content.get(FINGERPRINTS)
+        return stored if isinstance(stored, dict) else None
 
     @property
     def horizon(self) -> int | None:
@@ -67,7 +78,7 @@ def _read(root: Path, name: str, shapes: Callable[[dict[str, Any]], tuple[Shapes
             entries[key] = entry
         else:
             problems.append(entry)
-    return StoredFile(entries, tuple(problems))
+    return StoredFile(entries, tuple(problems), content)
 
 
 def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Statistics | Problem:
@@ -123,8 +134,7 @@ def _relative_shapes(
     if missing:
         message = f"lacks the RELATIVE groups {join_names(missing)}; GR00T would compute them at the start of training"
         problems.append(Problem.of("stats-missing", RELATIVE_STATS, message))
-    # Newer releases of GR00T keep fingerprints beside the groups.
-    horizons = {name: _horizon(entry) for name, entry in content.items() if not name.startswith("__")}
+    horizons = {name: _horizon(entry) for name, entry in content.items() if name != FINGERPRINTS}
     known = [horizon for horizon in horizons.values() if horizon is not None]
     due = None if metadata.config is None else metadata.config.horizon
     due = due or max(known, key=known.count, default=1)
@@ -161,4 +171,14 @@ def relative_group(metadata: Metadata, modality: ModalityFile, name: str) -> Rel
         return Problem.of("relative-groups", RELATIVE_STATS, message)
     return RelativeGroup(
         slice(state.start, state.end), slice(action.start, action.end), state.column("state"), action.column("action")
+    )
+
+
+def lies_in_columns(metadata: Metadata, group: RelativeGroup) -> bool:
+    """Whether a group's state and action lie within float columns of the dataset."""
+    features = metadata.info.features
+    places = ((group.state_column, group.state), (group.action_column, group.action))
+    return all(
+        column in features and features[column].is_float and 0 <= place.start < place.stop <= features[column].width
+        for column, place in places
     )

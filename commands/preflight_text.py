@@ -86,7 +86,7 @@ def _run(plan: Plan) -> Table:
     table.add_row(
         "global batch",
         f"{batch.global_size} = {batch.per_device} per worker x {batch.accumulation} accumulated x "
-        f"{batch.num_workers} workers",
+        f"{batch.num_workers} workers" + ("; a trial chooses, see --batch" if plan.is_batch_tried else ""),
     )
     table.add_row(
         "steps", f"{plan.max_steps:,} of {batch.global_size} samples; {plan.steps_per_epoch:,.1f} see all data once"

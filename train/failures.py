@@ -14,6 +14,9 @@ LOADER = re.compile(r"Caught \S+ in DataLoader worker process (\d+)\.\nOriginal 
 # As torch tells that such a process is gone (torch/utils/data/dataloader.py); of the reason it knows nothing.
 LOADER_GONE = re.compile(r"DataLoader worker \(pid\(s\) [\d, ]+\) exited unexpectedly")
 WHY_GONE = "it crashed, or was killed, as the kernel does when memory is short"
+# As torch says it of a GPU.
+OUT_OF_MEMORY = "CUDA out of memory"
+HOW_TO_FIT = "pass --batch auto, or a larger --gradient-accumulation-steps, which keep the global batch"
 OUR_TYPE = re.compile(r"millrace\.[\w.]+: ")
 
 
@@ -31,6 +34,8 @@ def describe_failure(error: BaseException) -> str:
     line = _one_line(text) or "no message"
     if LOADER_GONE.search(text):
         line = f"{line}: {WHY_GONE}"
+    if line.startswith(OUT_OF_MEMORY):
+        line = f"{'. '.join(line.split('. ')[:3])}: {HOW_TO_FIT}"  # what follows is about torch's allocator
     return line if isinstance(error, MillraceError) else f"{type(error).__name__}: {line}"
 
 

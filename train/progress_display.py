@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from millrace.train.run_summary import Loaders, WaitingWatch
 from millrace.train.train_progress import (
     EVENT,
     LOG,
     AnyEvent,
+    BatchChosen,
     Evaluated,
     Failed,
     MeterReading,
@@ -28,11 +30,17 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @contextmanager
-def show_events(folder: Path, console: Console) -> Iterator[None]:
-    """Show events as they are logged: the log lies where all nodes write, so this works from any of them."""
+def show_events(folder: Path, console: Console, loaders: Loaders) -> Iterator[None]:
+    """Show events as they are logged: the log lies where all nodes write, so this works from any of them.
+
+    Args:
+        folder: Of the run.
+        console: Where they are shown.
+        loaders: Of each worker, by which is judged what to do about waiting for data.
+    """
     log, ended = folder / LOG, threading.Event()
     earlier = log.stat().st_size if log.exists() else 0
-    thread = threading.Thread(target=_follow, args=(log, earlier, _Display(console), ended), daemon=True)
+    thread = threading.Thread(target=_follow, args=(log, earlier, _Display(console, loaders), ended), daemon=True)
     thread.start()
     try:
         yield
@@ -49,8 +57,8 @@ def show_line(console: Console, line: str) -> None:
 class _Display:
     """A bar on a terminal; elsewhere a line now and then."""
 
-    def __init__(self, console: Console) -> None:
-        self.console, self.last_line = console, float("-inf")
+    def __init__(self, console: Console, loaders: Loaders) -> None:
+        self.console, self.last_line, self.watch = console, float("-inf"), WaitingWatch(loaders)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self.task = self.bar.add_task("", total=None)
@@ -68,10 +76,14 @@ class _Display:
         elif isinstance(event, Failed):
             if event.restart <= event.max_restarts:  # else the error that ends the run says it
                 self._print(f"failed: {event.line}; restart {event.restart} of {event.max_restarts}")
+        elif isinstance(event, BatchChosen):
+            self._print(event.line)
         elif isinstance(event, Waiting):
             self._print(f"waiting for {event.what}")
         else:
             self._show_reading(event)
+        if (verdict := self.watch.judge(event)) is not None:
+            self._print(verdict)
 
     def _show_reading(self, reading: MeterReading) -> None:
         said = reading.line.split("  ", 1)[1]

@@ -76,6 +76,9 @@ class FinetuneFlags:
     """Highest learning rate."""
     gradient_accumulation_steps: int = 1
     """Passes whose gradients make one step; --global-batch-size counts all of them."""
+    batch: Literal["fixed", "auto"] = "fixed"
+    """auto: try the model before training, and divide --global-batch-size into the largest passes that fit the GPUs'
+    memory; fixed: into --gradient-accumulation-steps of them."""
     output_dir: Path = Path("./outputs")
     """Folder of checkpoints and logs; on a cluster one that all nodes share."""
     experiment_name: str | None = None
@@ -85,7 +88,7 @@ class FinetuneFlags:
     save_steps: int = 1000
     """Steps from checkpoint to checkpoint."""
     save_total_limit: int = 5
-    """Complete checkpoints to keep, the newest; beside them that with the lowest held-out loss."""
+    """Complete checkpoints to keep, the newest; beside them the best on --eval-dataset."""
     save_only_model: bool = False
     """Keep the weights alone of all checkpoints but the newest, and in the end of that too: a third of the disk."""
     num_gpus: int = 1
@@ -106,7 +109,8 @@ class FinetuneFlags:
     """Shards drawn before the order is drawn again."""
 
     eval_dataset: Path | None = None
-    """Held-out episodes, such as OUT_heldout: loss and open-loop error are logged, the best checkpoint is kept."""
+    """Held-out episodes, such as OUT_heldout: loss and open-loop error are logged, and the best checkpoint is kept,
+    by the open-loop error as `millrace evaluate` counts it; without --eval-episodes by the loss."""
     eval_steps: int | None = None
     """Steps from evaluation to evaluation; each checkpoint is evaluated in any case."""
     eval_samples: int = 144
@@ -165,6 +169,7 @@ class FinetuneSettings(FinetuneFlags):
             raise SettingsError("no dataset is named: millrace finetune DATASET ... --base-model-path MODEL")
         self._check_mix()
         self._check_ranges()
+        self._check_batch()
         self._check_augmentation()
         self._check_evaluation()
         if self.address and self.in_process:
@@ -266,6 +271,20 @@ class FinetuneSettings(FinetuneFlags):
         if not 0 < self.episode_sampling_rate <= 1:
             rate = Setting("episode_sampling_rate", self.episode_sampling_rate)
             raise SettingsError(Message(rate, ": must be above 0 and at most 1"))
+
+    def _check_batch(self) -> None:
+        if self.batch == "fixed":
+            return
+        auto, steps = Setting("batch", self.batch), self.gradient_accumulation_steps
+        if steps != 1:
+            raise SettingsError(
+                Message(
+                    auto, " chooses the passes of a step: leave out ", Setting("gradient_accumulation_steps", steps)
+                )
+            )
+        if self.uses_deepspeed and self.deepspeed_stage == 3:
+            stage = Setting("deepspeed_stage", self.deepspeed_stage)
+            raise SettingsError(Message(auto, " tries the whole model on each GPU, and ", stage, " has a share of it"))
 
     def _check_evaluation(self) -> None:
         if self.eval_steps is not None and self.eval_steps < 1:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from rich.filesize import decimal
 
 from millrace.embodiments import FrozenModel
+from millrace.train.batch import BatchPlan
 from millrace.train.failures import join_failures
 from millrace.train.heldout import HeldOut
 
@@ -122,6 +123,37 @@ class Failed(Event):
         )
 
 
+class BatchChosen(Event):
+    """A trial has divided the global batch; refused: the smallest pass that was tried and did not fit."""
+
+    event: Literal["batch"] = "batch"
+    per_device: int
+    accumulation: int
+    num_workers: int
+    refused: int | None
+
+    @classmethod
+    def of(cls, plan: BatchPlan, *, step: int, refused: int | None) -> "BatchChosen":
+        """A plan as an event."""
+        return cls(
+            step=step,
+            per_device=plan.per_device,
+            accumulation=plan.accumulation,
+            num_workers=plan.num_workers,
+            refused=refused,
+        )
+
+    @property
+    def line(self) -> str:
+        """The plan in words."""
+        size = self.per_device * self.accumulation * self.num_workers
+        told = (
+            f"batch of {size} = {self.per_device} samples a pass x {self.accumulation} accumulated x "
+            f"{self.num_workers} worker(s)"
+        )
+        return told if self.refused is None else f"{told}; {self.refused} a pass are out of memory"
+
+
 class Waiting(Event):
     """The run stands still until something is there; what: in words."""
 
@@ -129,7 +161,7 @@ class Waiting(Event):
     what: str
 
 
-AnyEvent: TypeAlias = Started | MeterReading | Evaluated | Saved | Failed | Waiting
+AnyEvent: TypeAlias = Started | MeterReading | Evaluated | Saved | Failed | BatchChosen | Waiting
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="event")])
 
 

@@ -16,7 +16,6 @@ import torch.distributed as dist
 from torch.linalg import vector_norm
 
 from millrace.train.errors import WeightsDiverged, WorldMismatch
-from millrace.train.heldout import HeldOut
 from millrace.train.run_folder import checkpoint_step, flush_checkpoint, mark_complete, newest_checkpoint
 from millrace.train.settings import FinetuneSettings
 from millrace.train.shared_storage import (
@@ -30,7 +29,6 @@ from millrace.train.shared_storage import (
     remove_tokens,
 )
 from millrace.train.train_progress import (
-    Evaluated,
     Event,
     Meter,
     MeterReading,
@@ -135,12 +133,13 @@ class Worker:
             seconds_left=(self.settings.max_steps - step) / max(steps_per_second, 1e-9),
             ranks=tuple(ranks),
         )
-        self._append(reading)
+        self.append(reading)
         return reading
 
-    def log_heldout(self, step: int, found: HeldOut) -> None:
-        """Log the errors on held-out episodes at a step."""
-        self._append(Evaluated(step=step, heldout=found))
+    def append(self, event: Event) -> None:
+        """Add an event to the run's log; of the workers, which all call it, the first one writes."""
+        if self.rank == 0:
+            append_event(self.folder, event)
 
     def save(self, checkpoint: Path, parameters: Iterable[torch.Tensor], last: MeterReading | None) -> None:
         """Report that this worker has written its share of a checkpoint; every worker calls it.
@@ -163,7 +162,7 @@ class Worker:
             only = self.settings.save_only_model
             mark_complete(checkpoint, keep=self.settings.save_total_limit, weights_only=only)
         step = checkpoint_step(checkpoint)
-        self._append(Saved(step=step, checkpoint=str(checkpoint)))
+        self.append(Saved(step=step, checkpoint=str(checkpoint)))
         # Only here: Ray takes reports every two seconds, and would hold up quick steps at each line of the log.
         metrics: dict[str, Any] = {"rank": self.rank, "step": step, "first_step": self.first_step}
         if last is not None:
@@ -182,11 +181,7 @@ class Worker:
 
     def _log_start(self) -> None:
         processes = _gather(WorkerProcess(rank=self.rank, host=socket.gethostname(), pid=os.getpid()))
-        self._append(Started(step=self.first_step, max_steps=self.settings.max_steps, workers=tuple(processes)))
-
-    def _append(self, event: Event) -> None:
-        if self.rank == 0:
-            append_event(self.folder, event)
+        self.append(Started(step=self.first_step, max_steps=self.settings.max_steps, workers=tuple(processes)))
 
 
 def _check_storage(settings: FinetuneSettings, folder: Path, rank: int) -> None:

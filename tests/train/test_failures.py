@@ -112,3 +112,15 @@ def test_our_own_errors_stay_what_they_are(capfd: pytest.CaptureFixture[str]) ->
 
 def test_workers_that_say_the_same_are_named_together() -> None:
     assert join_failures({"0": "a", "1 on b": "c", "2": "a"}) == "worker 0, 2: a; worker 1 on b: c"
+
+
+def test_a_gpu_that_is_full_is_told_with_what_keeps_the_batch() -> None:
+    said = (
+        "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 1.25 GiB is "
+        "free. Including non-PyTorch memory, this process has 77.84 GiB memory in use."
+    )
+    assert describe_failure(torch.OutOfMemoryError(said)) == (
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.10 GiB of "
+        "which 1.25 GiB is free: pass --batch auto, or a larger --gradient-accumulation-steps, which keep the global "
+        "batch"
+    )

@@ -1,6 +1,7 @@
 """Settings to GR00T's Config and transformers' TrainingArguments: the same values that launch_finetune.py sets."""
 
 import json
+import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,6 +85,15 @@ def check_gpu(settings: FinetuneSettings) -> None:
         raise GpuMissing(
             f"torch {torch.__version__} sees no GPU on {socket.gethostname()}. To train on a CPU pass --cpu"
         )
+
+
+def take_device(settings: FinetuneSettings) -> torch.device:
+    """The device of this process, as accelerate will choose it; a GPU is its current one from here on."""
+    if settings.cpu:
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)
+    return device
 
 
 class WorkerArguments(TrainingArguments):

@@ -23,6 +23,7 @@ from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.policy import BATCH_SIZE, policy_config
 from millrace.train.groot.signatures import decode_as_trained, keep_accepted
 from millrace.train.heldout import HeldOut, spread_evenly
+from millrace.train.joint_ranges import Limits, make_joint_ranges
 from millrace.train.open_loop import trace_episode
 from millrace.train.run_identity import dataset_digest
 from millrace.train.scores import EpisodeScore, pool_episodes
@@ -62,7 +63,7 @@ class HeldOutMeasure:
         self._processor = _for_evaluation(processor)
         modalities = config.data.modality_configs[settings.tag]
         self._config = policy_config(modalities)
-        with _fixed_random_state():
+        with fixed_random_state():
             known = keep_accepted(ShardedSingleStepDataset, vars(config.data))
             reading = {name: known[name] for name in READING_SETTINGS if name in known}
             dataset = SparseShardedDataset(self._path, self._tag, modalities, **WHOLE, **reading)
@@ -72,15 +73,17 @@ class HeldOutMeasure:
         self._collator = installed_adapter().wrap_collator(collator) if in_batches else collator
         files = TrainingDataset.open(self._path)
         self._reader = EpisodeReader(files, self._config, decode_as_trained)
+        self._ranges = make_joint_ranges(files, _action_limits(processor, settings.tag))
         episodes = list(files.lengths)
         self._episodes = [episodes[place] for place in spread_evenly(len(episodes), settings.eval_episodes)]
-        chosen = (dataset_digest(self._path), self._sizes, self._episodes, settings.tag, SEED)
+        ranges = {group: known.ranges.tolist() for group, known in self._ranges.items()}
+        chosen = (dataset_digest(self._path), self._sizes, self._episodes, settings.tag, SEED, ranges)
         self._key = hashlib.sha256(repr(chosen).encode()).hexdigest()[:16]
 
     def __call__(self, trainer: Any) -> HeldOut:
         """Measure the model as it is now."""
         began = time.monotonic()
-        with _evaluation_mode(trainer.model), _fixed_random_state(), torch.no_grad():
+        with _evaluation_mode(trainer.model), fixed_random_state(), torch.no_grad():
             parts = self._worker.gather((self._losses(trainer), self._scores(trainer)))
         losses = {number: loss for found, _ in parts for number, loss in found.items()}
         scores = {score.episode: score for _, found in parts for score in found}
@@ -125,7 +128,7 @@ class HeldOutMeasure:
         policy = TrainedPolicy(trainer, self._processor, self._tag, self._config)
         horizon = self._config.horizon or 0
         own = [self._episodes[place] for place in self._own(len(self._episodes))]
-        return [trace_episode(policy, self._reader, episode, horizon=horizon).score() for episode in own]
+        return [trace_episode(policy, self._reader, episode, horizon=horizon).score(self._ranges) for episode in own]
 
 
 class TrainedPolicy:
@@ -187,6 +190,16 @@ def _open_loop(scores: list[EpisodeScore]) -> dict[str, Any]:
         "mae": pooled.total.mae,
         "against_hold": pooled.total.against_hold,
         "group_mae": {name: score.mae for name, score in pooled.groups.items()},
+        "episodes": tuple(episode.total for episode in pooled.episodes),
+    }
+
+
+def _action_limits(processor: Any, tag: str) -> Limits:
+    """Smallest and largest value of each joint in the statistics that the run's checkpoints will hold."""
+    groups = processor.state_action_processor.statistics[tag]["action"]
+    return {
+        name: (np.asarray(found["min"], dtype=np.float64), np.asarray(found["max"], dtype=np.float64))
+        for name, found in groups.items()
     }
 
 
@@ -207,7 +220,7 @@ def _evaluation_mode(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _fixed_random_state() -> Iterator[None]:
+def fixed_random_state() -> Iterator[None]:
     """Draw the same numbers each time, and leave those of training as they were."""
     python, numpy, devices = random.getstate(), np.random.get_state(), []
     if torch.cuda.is_available():

@@ -16,7 +16,7 @@ from millrace.train.heldout import HeldOut, write_heldout
 from millrace.train.image_batch import Finisher, ImageBatch
 from millrace.train.run_folder import checkpoint_step, newest_checkpoint
 from millrace.train.stopping import StopListener, ignore_interrupts, is_stop_requested
-from millrace.train.train_progress import Meter, MeterReading
+from millrace.train.train_progress import Evaluated, Meter, MeterReading
 from millrace.train.worker import Worker, describe_divergence
 
 
@@ -45,8 +45,9 @@ class MeteredTrainer(Gr00tTrainer):
         with nullcontext() if self.meter is None else self.meter.pause():
             found = self.measure(self)
         self.heldout = self.state.global_step, found
-        self.worker.log_heldout(self.state.global_step, found)
+        self.worker.append(Evaluated(step=self.state.global_step, heldout=found))
         values = {"loss": found.loss, "open_loop_mse": found.mse, "open_loop_mae": found.mae}
+        values["open_loop_range_error"] = found.range_error
         metrics = {f"eval_{name}": value for name, value in values.items() if value is not None}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

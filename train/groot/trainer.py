@@ -15,11 +15,12 @@ from gr00t.utils.initial_actions import INITIAL_ACTIONS_FILENAME, save_initial_a
 from omegaconf import OmegaConf
 from transformers import set_seed
 
+from millrace.train.batch_trial import BatchTrial, choose_batch, find_costliest
 from millrace.train.framings import write_framings
 from millrace.train.groot.adapter import installed_adapter
 from millrace.train.groot.base_processor import strip_statistics
-from millrace.train.groot.config import check_gpu, groot_config, training_arguments
-from millrace.train.groot.heldout_measure import HeldOutMeasure
+from millrace.train.groot.config import check_gpu, groot_config, take_device, training_arguments
+from millrace.train.groot.heldout_measure import HeldOutMeasure, fixed_random_state
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.metered_trainer import MeteredTrainer, WorkerCallback
 from millrace.train.groot.modality_configs import register_run_configs
@@ -47,6 +48,8 @@ def train_groot(worker: Worker) -> None:
         notes = worker.folder / "experiment_cfg" if worker.rank == 0 else Path(scratch)
         notes.mkdir(parents=True, exist_ok=True)
         pipeline = _pipeline(config, settings, notes)
+        if settings.batch == "auto":
+            worker = _divide_batch(pipeline, config, worker)
         trainer = _trainer(pipeline, config, worker)
         if worker.rank == 0:
             _write_notes(notes, config, worker)
@@ -61,6 +64,24 @@ def _pipeline(config: Config, settings: FinetuneSettings, notes: Path) -> Any:
     pipeline = _with_our_data(kind, settings)(config, notes)
     pipeline.setup()
     return pipeline
+
+
+def _divide_batch(pipeline: Any, config: Config, worker: Worker) -> Worker:
+    """The worker with the batch divided by a trial, of the costliest sample in each dataset's first shard."""
+    device = take_device(worker.settings)
+    with fixed_random_state():
+        samples = [find_costliest(dataset.get_shard(0)) for dataset in pipeline.return_dataset()[0].datasets]
+        trial = BatchTrial(
+            pipeline.return_model(),
+            find_costliest(samples),
+            pipeline.return_collator(),
+            device=device,
+            settings=worker.settings,
+            has_bf16=config.training.bf16,
+        )
+        chosen = choose_batch(worker, trial.fits)
+    config.training.gradient_accumulation_steps = chosen.settings.gradient_accumulation_steps
+    return chosen
 
 
 def _with_our_data(kind: Any, settings: FinetuneSettings) -> Any:

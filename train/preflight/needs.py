@@ -103,7 +103,8 @@ def estimate_needs(
     num_saves = math.ceil(settings.max_steps / settings.save_steps)
     per_gpu = None
     if model is not None and not settings.cpu:
-        per_gpu = gpu_bytes(model, sharing), gpu_bytes(model, sharing, per_device_batch=per_device)
+        smallest = 1 if settings.batch == "auto" else per_device
+        per_gpu = gpu_bytes(model, sharing), gpu_bytes(model, sharing, per_device_batch=smallest)
     return Needs(
         per_loader=max((_loader_bytes(settings, dataset, base) for dataset in datasets), default=0.0),
         # Without loader processes the worker itself holds the shards.
@@ -112,7 +113,7 @@ def estimate_needs(
         num_workers=settings.num_workers,
         checkpoint=checkpoint_bytes(model, sharing),
         older_checkpoint=(saved_weight_bytes if settings.save_only_model else checkpoint_bytes)(model, sharing),
-        # The one with the lowest held-out loss is kept beside the newest.
+        # The best on held-out episodes is kept beside the newest.
         num_checkpoints=min(settings.save_total_limit + 1 + (settings.eval_dataset is not None), num_saves),
         per_gpu=per_gpu,
         per_batch=per_device * max((_batched_bytes(settings, dataset, base) for dataset in datasets), default=0),

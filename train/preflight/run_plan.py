@@ -36,7 +36,8 @@ class Plan:
     Args:
         base: Name of the base model, and the tag that is trained.
         components: Of the model; None where its sizes are unknown.
-        batch: How the global batch is divided.
+        batch: How the global batch is divided; with --batch auto the fewest passes that a trial may choose.
+        is_batch_tried: Whether it is with --batch auto.
         datasets: In their order.
         needs: Memory and disk.
         max_steps: Optimizer steps.
@@ -50,6 +51,7 @@ class Plan:
     needs: Needs
     max_steps: int
     on_gpus: bool
+    is_batch_tried: bool = False
 
     @property
     def model(self) -> ModelSize | None:
@@ -88,6 +90,7 @@ def plan_run(
         needs=needs,
         max_steps=settings.max_steps,
         on_gpus=not settings.cpu,
+        is_batch_tried=settings.batch == "auto",
     )
 
 

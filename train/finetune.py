@@ -82,7 +82,8 @@ def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Traini
         newest = newest_checkpoint(folder)
         if newest is None or checkpoint_step(newest) < settings.max_steps:
             _check_resumable(newest)
-            with show_events(folder, console), stop_on_signals(folder, partial(show_line, console)):
+            shown = show_events(folder, console, _loaders(settings))
+            with shown, stop_on_signals(folder, partial(show_line, console)):
                 train = _train_here if settings.in_process else _train_on_ray
                 train(settings, training)
             _tell_summary(settings, console)
@@ -103,10 +104,14 @@ def _check_resumable(newest: Path | None) -> None:
         )
 
 
+def _loaders(settings: FinetuneSettings) -> Loaders:
+    cores = max(usable_cores() // settings.num_workers, 1)
+    return Loaders(settings.dataloader_num_workers, None if settings.address else cores)
+
+
 def _tell_summary(settings: FinetuneSettings, console: Console) -> None:
-    folder, cores = settings.run_folder, usable_cores() // settings.num_workers
-    loaders = Loaders(settings.dataloader_num_workers, None if settings.address else max(cores, 1))
-    for line in summarize_run(folder, loaders):
+    folder = settings.run_folder
+    for line in summarize_run(folder, _loaders(settings)):
         show_line(console, line)
     if (plot := draw_losses(folder)) is not None:
         show_line(console, f"losses: {plot}")

@@ -27,17 +27,23 @@ class GroupRange:
 
 
 JointRanges = Mapping[str, GroupRange]
+# Smallest and largest value of each joint, two arrays (D,), by group.
+Limits = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 def read_joint_ranges(dataset: TrainingDataset, checkpoint: str | None, tag: str | None) -> JointRanges:
     """The ranges of a checkpoint's own statistics; of the dataset's where there is none, as with a server.
 
-    Groups without statistics, or with those of another width, are left out.
-
     Raises:
         ConfigError: the checkpoint's statistics are missing or malformed.
     """
-    limits = _dataset_limits(dataset) if checkpoint is None or tag is None else read_limits(checkpoint, tag, "action")
+    if checkpoint is None or tag is None:
+        return make_joint_ranges(dataset, _dataset_limits(dataset))
+    return make_joint_ranges(dataset, read_limits(checkpoint, tag, "action"))
+
+
+def make_joint_ranges(dataset: TrainingDataset, limits: Limits) -> JointRanges:
+    """The ranges of a dataset's action groups; groups without limits, or with those of another width, are left out."""
     found = {}
     for name in dataset.modality.groups.get("action", {}):
         names = joint_names(dataset, name)
@@ -47,7 +53,7 @@ def read_joint_ranges(dataset: TrainingDataset, checkpoint: str | None, tag: str
     return found
 
 
-def _dataset_limits(dataset: TrainingDataset) -> Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _dataset_limits(dataset: TrainingDataset) -> Limits:
     stored = read_stats(dataset.metadata).entries
     found = {}
     for name, group in dataset.modality.groups.get("action", {}).items():

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.layout import TRAINING_STATE
 from millrace.train.errors import OtherRun, SettingsError
-from millrace.train.heldout import best_checkpoint
+from millrace.train.heldout import find_best
 from millrace.train.run_identity import RunIdentity
 
 IDENTITY = "millrace_run.json"
@@ -63,8 +63,8 @@ def mark_complete(checkpoint: Path, *, keep: int, weights_only: bool = False) ->
     (checkpoint / COMPLETE).touch()
     _sync(checkpoint)
     complete = complete_checkpoints(checkpoint.parent)
-    best = best_checkpoint(complete)
-    for old in (old for old in complete[:-keep] if old != best):
+    best = find_best(complete)
+    for old in (old for old in complete[:-keep] if best is None or old != best.checkpoint):
         (old / COMPLETE).unlink()
         _sync(old)  # else a machine that dies now may be left with the mark alone
         shutil.rmtree(old)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from millrace.train.heldout import best_checkpoint, read_heldout
+from millrace.train.heldout import find_best
 from millrace.train.run_folder import complete_checkpoints
 from millrace.train.train_progress import AnyEvent, Evaluated, MeterReading, Started, read_events
 
 # A model that waits less than this for data would hardly be faster with more loaders.
 STARVING = 0.1
 FIRST_READINGS = 2  # of a start: loaders fill up
+SECONDS_BETWEEN_VERDICTS = 300.0  # while a run goes
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,8 @@ def summarize_run(folder: Path, loaders: Loaders) -> list[str]:
         f"{last.step} of {last.max_steps} steps, {timedelta(seconds=round(_seconds(events)))} of training; "
         f"loss {last.loss:.4f} at the end, lowest {lowest.loss:.4f} at step {lowest.step}"
     ]
-    best = best_checkpoint(complete_checkpoints(folder))
-    found = None if best is None else read_heldout(best)
-    if best is not None and found is not None:
-        lines.append(f"best on held-out episodes: {best}  {found.line}")
+    best = find_best(complete_checkpoints(folder))
+    lines += [] if best is None else best.lines
     return [*lines, judge_waiting(this_start(events), loaders)]
 
 
@@ -65,9 +64,33 @@ def this_start(events: Sequence[AnyEvent]) -> list[MeterReading]:
     return readings[FIRST_READINGS:] or readings
 
 
+class WaitingWatch:
+    """Judges a run as it goes, some minutes at a time, by the times in its log."""
+
+    def __init__(self, loaders: Loaders) -> None:
+        self._loaders, self._since, self._num_skipped = loaders, 0.0, 0
+        self._readings: list[MeterReading] = []
+
+    def judge(self, event: AnyEvent) -> str | None:
+        """Take the next event; what to do, where the model has waited for data in the last minutes."""
+        if isinstance(event, Started):
+            self._restart(event.time, num_skipped=FIRST_READINGS)
+        if not isinstance(event, MeterReading) or event.step == event.max_steps:  # the summary judges the end
+            return None
+        self._readings.append(event)
+        if event.time - self._since < SECONDS_BETWEEN_VERDICTS:
+            return None
+        judged = self._readings[self._num_skipped :] or self._readings
+        self._restart(event.time, num_skipped=0)
+        return judge_waiting(judged, self._loaders) if _mean_wait(judged) >= STARVING else None
+
+    def _restart(self, time: float, *, num_skipped: int) -> None:
+        self._readings, self._since, self._num_skipped = [], time, num_skipped
+
+
 def judge_waiting(readings: Sequence[MeterReading], loaders: Loaders) -> str:
     """Whether the model waited for data, and what to do about it."""
-    share = sum(reading.data_wait_share for reading in readings) / max(len(readings), 1)
+    share = _mean_wait(readings)
     told = f"waiting for data {share:.0%}"
     if share < STARVING:
         return f"{told}: the loaders keep up"
@@ -81,6 +104,10 @@ def judge_waiting(readings: Sequence[MeterReading], loaders: Loaders) -> str:
     return (
         f"{told}, and the {now} loaders of a worker use all of its {cores} cores: train on a machine with more of them"
     )
+
+
+def _mean_wait(readings: Sequence[MeterReading]) -> float:
+    return sum(reading.data_wait_share for reading in readings) / max(len(readings), 1)
 
 
 def _seconds(events: Sequence[AnyEvent]) -> float:

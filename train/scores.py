@@ -47,6 +47,11 @@ class Score(FrozenModel):
         """The root of the mean squared error, as a share of the joints' ranges."""
         return None if self.range_mse is None else math.sqrt(self.range_mse)
 
+    @property
+    def deciding_error(self) -> float:
+        """The squared error by which checkpoints are compared: in units of ranges where they are known."""
+        return self.mse if self.range_mse is None else self.range_mse
+
 
 class GroupScore(Score):
     """A joint group's errors, and those of each joint by name; none where no ranges were given."""
@@ -151,37 +156,41 @@ def pool_episodes(checkpoint: str, tag: str | None, episodes: Iterable[EpisodeSc
 
 def best_score(scores: Sequence[CheckpointScore]) -> CheckpointScore:
     """The score with the lowest squared error in units of ranges, or else of the data; of equals the later one."""
-    return min(reversed(scores), key=lambda one: _error(one.total))
+    return min(reversed(scores), key=lambda one: one.total.deciding_error)
 
 
 def find_equals(best: CheckpointScore, scores: Iterable[CheckpointScore]) -> tuple[str, ...]:
-    """The checkpoints of which the episodes do not show that they are worse than the best.
-
-    A bootstrap: of samples of the episodes, drawn with replacement and alike for both, at least one in 40 has the other
-    checkpoint at least as good. One episode shows nothing.
-    """
-    num_episodes = len(best.episodes)
-    drawn = np.random.default_rng(SEED).integers(num_episodes, size=(NUM_SAMPLES, num_episodes))
-    ours = _sample_errors(best, drawn)
+    """The checkpoints of which the episodes do not show that they are worse than the best; see `is_shown_worse`."""
+    least = [episode.total for episode in best.episodes]
     others = (one for one in scores if one.checkpoint != best.checkpoint)
     return tuple(
-        one.checkpoint
-        for one in others
-        if num_episodes < 2 or np.quantile(_sample_errors(one, drawn) - ours, SHARE_BELOW) <= 0
+        one.checkpoint for one in others if not is_shown_worse([episode.total for episode in one.episodes], least)
     )
 
 
-def _sample_errors(score: CheckpointScore, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+def is_shown_worse(totals: Sequence[Score], best: Sequence[Score]) -> bool:
+    """Whether the episodes show that a checkpoint is worse than the best.
+
+    A bootstrap: of samples of the episodes, drawn with replacement and alike for both, fewer than one in 40 has the
+    other checkpoint at least as good. One episode shows nothing.
+
+    Args:
+        totals: The checkpoint's errors in each episode.
+        best: The best one's, in the same episodes.
+    """
+    num_episodes = len(best)
+    if num_episodes < 2:
+        return False
+    drawn = np.random.default_rng(SEED).integers(num_episodes, size=(NUM_SAMPLES, num_episodes))
+    return bool(np.quantile(_sample_errors(totals, drawn) - _sample_errors(best, drawn), SHARE_BELOW) > 0)
+
+
+def _sample_errors(totals: Sequence[Score], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
     """The squared error of each sample of episodes, (num_samples,)."""
-    totals = [episode.total for episode in score.episodes]
     counts = np.array([total.num_moving or total.num_values for total in totals])
-    sums = np.array([_error(total) for total in totals]) * counts
+    sums = np.array([total.deciding_error for total in totals]) * counts
     errors: NDArray[np.float64] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     return errors
-
-
-def _error(score: Score) -> float:
-    return score.mse if score.range_mse is None else score.range_mse
 
 
 def _pool_groups(parts: Sequence[GroupScore]) -> GroupScore:

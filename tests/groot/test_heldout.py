@@ -14,6 +14,7 @@ from conftest import convert_here
 from millrace.train.heldout import HeldOut, read_heldout
 from millrace.train.run_folder import complete_checkpoints, is_weights_only
 from millrace.train.train_progress import Evaluated, MeterReading, read_events
+from support.event_files import read_scalars
 from support.synthetic import write_dataset
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
@@ -70,11 +71,21 @@ def test_it_is_logged_and_shown_as_training_goes(folder: Path, measured: Any) ->
         assert f"step {event.step}  {event.heldout.line}" in measured.stderr.splitlines()
 
 
-def test_tensorboard_gets_it_too(folder: Path, measured: Any) -> None:
+def test_tensorboard_has_each_step_and_each_evaluation(folder: Path, measured: Any) -> None:
     (log,) = (folder / "measured/runs").rglob("events.out.tfevents.*")
-    content = log.read_bytes()
-    for name in (b"eval/loss", b"eval/open_loop_mse", b"train/loss", b"train/grad_norm"):
-        assert name in content
+    read = read_scalars(log)
+    readings, evaluated = (events(folder / "measured", kind) for kind in (MeterReading, Evaluated))
+    expected = {
+        "train/loss": {reading.step: reading.loss for reading in readings},
+        "train/grad_norm": {reading.step: reading.grad_norm for reading in readings},
+        "train/learning_rate": {reading.step: reading.learning_rate for reading in readings},
+        "eval/loss": {event.step: event.heldout.loss for event in evaluated},
+        "eval/open_loop_mse": {event.step: event.heldout.mse for event in evaluated},
+        "eval/open_loop_mae": {event.step: event.heldout.mae for event in evaluated},
+        "eval/open_loop_range_error": {event.step: event.heldout.range_error for event in evaluated},
+    }
+    for name, values in expected.items():
+        assert read[name] == pytest.approx(values, rel=1e-6), name
 
 
 def test_training_is_the_same_without_it(folder: Path, measured: Any) -> None:
@@ -86,14 +97,14 @@ def test_training_is_the_same_without_it(folder: Path, measured: Any) -> None:
 
 def test_the_best_checkpoint_is_kept_and_named(folder: Path, measured: Any) -> None:
     kept = complete_checkpoints(folder / "measured")
-    losses = {event.step: event.heldout.loss for event in events(folder / "measured", Evaluated)}
-    best = min((2, 4), key=losses.__getitem__)
+    found = {event.step: event.heldout for event in events(folder / "measured", Evaluated)}
+    best = min((4, 2), key=lambda step: found[step].deciding_error)
+    assert found[best].range_error is not None
     assert [path.name for path in kept] == [f"checkpoint-{step}" for step in sorted({best, 4})]
     for path in kept:
-        found = read_heldout(path)
-        assert found is not None
-        assert found.loss == losses[int(path.name.removeprefix("checkpoint-"))]
-    assert f"best on held-out episodes: {folder / f'measured/checkpoint-{best}'}" in measured.stderr
+        assert read_heldout(path) == found[int(path.name.removeprefix("checkpoint-"))]
+    told = f"best by open-loop error as a share of each joint's range: {folder / f'measured/checkpoint-{best}'}"
+    assert told in measured.stderr
 
 
 def test_weights_alone_are_left_and_cannot_be_resumed_from(folder: Path, measured: Any) -> None:
@@ -117,6 +128,8 @@ def test_the_open_loop_error_is_that_of_evaluate(folder: Path, measured: Any) ->
     found = read_heldout(last)
     assert found is not None
     np.testing.assert_allclose((found.mse, found.mae), (total["mse"], total["mae"]), rtol=0.02)
+    np.testing.assert_allclose(found.deciding_error, total["range_mse"], rtol=0.02)
+    assert total["num_moving"] == sum(episode.num_moving for episode in found.episodes)
 
 
 def test_two_workers_with_loaders_measure_what_one_does(folder: Path) -> None:

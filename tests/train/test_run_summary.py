@@ -7,7 +7,7 @@ import pytest
 from millrace.train.heldout import HeldOut, write_heldout
 from millrace.train.loss_plot import draw_losses
 from millrace.train.run_folder import mark_complete
-from millrace.train.run_summary import Loaders, judge_waiting, summarize_run
+from millrace.train.run_summary import Loaders, WaitingWatch, judge_waiting, summarize_run
 from millrace.train.train_progress import Evaluated, MeterReading, Share, Started, WorkerProcess, append_event
 
 LOADERS = Loaders(2, 8)
@@ -50,6 +50,28 @@ def test_starvation_is_told_in_words_with_a_remedy(wait: float, loaders: Loaders
     assert judge_waiting([reading(step, 1.0, wait=wait) for step in range(5)], loaders).startswith(told)
 
 
+def test_a_model_that_waits_is_told_of_during_the_run_every_five_minutes() -> None:
+    watch = WaitingWatch(LOADERS)
+    waits = {60: 1.0, 120: 1.0, 180: 0.4, 240: 0.4, 300: 0.4, 360: 0.05, 600: 0.05, 700: 0.5, 960: 0.5, 1600: 1.0}
+    told = {0: watch.judge(started(0, time=0))}
+    for time, wait in waits.items():
+        told[time] = watch.judge(reading(time // 40, 1.0, wait=wait, time=time))
+    # The first two readings are of loaders that fill up; what ends the run is left to the summary.
+    assert {time: line for time, line in told.items() if line is not None} == {
+        300: "waiting for data 40%: raise --dataloader-num-workers to 4",
+        960: "waiting for data 50%: raise --dataloader-num-workers to 4",
+    }
+
+
+def test_after_a_restart_the_minutes_count_from_there() -> None:
+    watch = WaitingWatch(LOADERS)
+    events = (started(0, time=0), reading(1, 1.0, wait=0.5, time=290), started(1, time=1000))
+    assert [watch.judge(event) for event in events] == [None, None, None]
+    assert watch.judge(reading(2, 1.0, wait=0.5, time=1010)) is None
+    assert watch.judge(reading(3, 1.0, wait=0.5, time=1299)) is None
+    assert watch.judge(reading(4, 1.0, wait=0.2, time=1301)) is not None
+
+
 def test_steps_that_were_trained_again_count_once(tmp_path: Path) -> None:
     log(
         tmp_path,
@@ -72,7 +94,7 @@ def test_the_best_checkpoint_is_named(tmp_path: Path) -> None:
         (tmp_path / f"checkpoint-{step}").mkdir()
         write_heldout(tmp_path / f"checkpoint-{step}", found)
         mark_complete(tmp_path / f"checkpoint-{step}", keep=5)
-    best = f"best on held-out episodes: {tmp_path / 'checkpoint-10'}  held-out loss 0.5000"
+    best = f"best by held-out loss: {tmp_path / 'checkpoint-10'}  held-out loss 0.5000"
     assert summarize_run(tmp_path, LOADERS)[1] == best
 
 

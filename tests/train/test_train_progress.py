@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from millrace.train.progress_display import SECONDS_BETWEEN_LOOKS, show_events
+from millrace.train.run_summary import Loaders
 from millrace.train.train_progress import (
     LOG,
     Failed,
@@ -24,6 +25,7 @@ from millrace.train.train_progress import (
 )
 from support.train_log import read_events
 
+LOADERS = Loaders(2, 8)
 STARTED = Started(step=0, max_steps=20, workers=(WorkerProcess(rank=0, host="a", pid=1),))
 
 
@@ -71,7 +73,7 @@ def test_the_log_gives_back_what_was_told(tmp_path: Path) -> None:
 def test_the_terminal_shows_this_run_and_not_the_one_before(tmp_path: Path) -> None:
     append_event(tmp_path, Saved(step=5, checkpoint="out/checkpoint-5"))
     terminal = io.StringIO()
-    with show_events(tmp_path, Console(file=terminal, width=40)):
+    with show_events(tmp_path, Console(file=terminal, width=40), LOADERS):
         for event in (STARTED, reading(10), reading(11), Saved(step=11, checkpoint="out/[checkpoint-11]"), reading(20)):
             append_event(tmp_path, event)
     assert terminal.getvalue().splitlines() == [
@@ -82,12 +84,20 @@ def test_the_terminal_shows_this_run_and_not_the_one_before(tmp_path: Path) -> N
     ]
 
 
+def test_the_terminal_says_what_to_do_about_waiting(tmp_path: Path) -> None:
+    terminal = io.StringIO()
+    with show_events(tmp_path, Console(file=terminal, width=40), LOADERS):
+        for event in (STARTED, reading(10).model_copy(update={"time": STARTED.time + 300}), reading(20)):
+            append_event(tmp_path, event)
+    assert terminal.getvalue().splitlines()[2] == "waiting for data 21%: raise --dataloader-num-workers to 3"
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_line_that_is_still_written_is_waited_for(tmp_path: Path, is_terminal: bool) -> None:
     terminal = io.StringIO()
     line = Saved(step=5, checkpoint="out/checkpoint-5").model_dump_json() + "\n"
     console = Console(file=terminal, force_terminal=is_terminal, width=80)
-    with show_events(tmp_path, console), (tmp_path / LOG).open("a") as file:
+    with show_events(tmp_path, console, LOADERS), (tmp_path / LOG).open("a") as file:
         file.write(line[:20])
         file.flush()
         time.sleep(2 * SECONDS_BETWEEN_LOOKS)
@@ -102,7 +112,7 @@ def failed(restart: int, *hosts: str) -> Failed:
 
 def test_a_restart_says_why_and_the_last_failure_is_left_to_the_error_that_follows(tmp_path: Path) -> None:
     terminal = io.StringIO()
-    with show_events(tmp_path, Console(file=terminal, width=40)):
+    with show_events(tmp_path, Console(file=terminal, width=40), LOADERS):
         for event in (
             failed(1, "a", "a"),
             Waiting(step=10, what="8 GPUs: 3 of the cluster's 16 are free"),

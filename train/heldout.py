@@ -1,11 +1,12 @@
 """What a run's model makes of held-out episodes: kept in each checkpoint, so that the best one is known and kept."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from millrace.embodiments import FrozenModel
 from millrace.train.scores import Score, is_shown_worse, pool_scores
@@ -26,6 +27,8 @@ class HeldOut(FrozenModel):
         episodes: The errors in each episode, over all values.
         seconds: How long measuring took.
     """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")  # else NaN would be read as no record at all
 
     key: str
     loss: float
@@ -108,13 +111,14 @@ class Best:
 def find_best(checkpoints: Iterable[Path]) -> Best | None:
     """The checkpoint with the lowest `deciding_error`, of equals the later one, as `millrace evaluate` chooses.
 
-    Only those are compared that were measured as the last one was.
+    Only those are compared that were measured as the last one was, and whose error is a number.
 
     Args:
         checkpoints: In the order of their steps.
     """
     measured = [(path, found) for path in checkpoints if (found := read_heldout(path)) is not None]
     same = [(path, found) for path, found in measured if found.key == measured[-1][1].key]
+    same = [(path, found) for path, found in same if math.isfinite(found.deciding_error)]
     if not same:
         return None
     best, least = min(reversed(same), key=lambda pair: pair[1].deciding_error)

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from millrace.train.run_summary import Loaders, WaitingWatch
 from millrace.train.train_progress import (
-    EVENT,
     LOG,
     AnyEvent,
     BatchChosen,
@@ -22,6 +21,7 @@ from millrace.train.train_progress import (
     Saved,
     Started,
     Waiting,
+    parse_events,
     whole_lines,
 )
 
@@ -103,8 +103,8 @@ def _follow(log: Path, position: int, display: _Display, ended: threading.Event)
         while True:
             is_last = ended.is_set()
             lines = whole_lines(log, position)
-            for line in lines.splitlines():
-                display.show(EVENT.validate_json(line))
+            for event in parse_events(lines):
+                display.show(event)
             position += len(lines)
             if is_last:
                 return

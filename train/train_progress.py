@@ -1,5 +1,6 @@
 """The progress of a run: a line of JSON for each event."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -7,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from rich.filesize import decimal
 
 from millrace.embodiments import FrozenModel
@@ -20,6 +21,9 @@ LOG = "train_log.jsonl"
 
 class Event(FrozenModel):
     """Something that happened, at a time in seconds since 1970."""
+
+    # Else a number that is not finite becomes null, which is no number to whoever reads the line.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     time: float = Field(default_factory=time.time)
     step: int
@@ -201,18 +205,24 @@ class Meter:
 def read_events(folder: Path) -> list[AnyEvent]:
     """All that a run has logged, in order; lines that were cut short are left out."""
     path = folder / LOG
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    events = []
-    for line in lines:
+    return list(parse_events(path.read_bytes())) if path.exists() else []
+
+
+def parse_events(lines: bytes) -> Iterator[AnyEvent]:
+    """The events of some lines of a log, without those that were cut short."""
+    for line in lines.split(b"\n"):  # JSON escapes no other end of a line
         with suppress(ValidationError):
-            events.append(EVENT.validate_json(line))
-    return events
+            yield EVENT.validate_json(line)
 
 
 def append_event(folder: Path, event: Event) -> None:
-    """Add a line to the run's log."""
-    with (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(event.model_dump_json() + "\n")
+    """Add a line to the run's log, below one that was cut short, as by a full disk."""
+    line = event.model_dump_json().encode() + b"\n"
+    with (folder / LOG).open("a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
 
 
 def last_start(folder: Path) -> Started | None:

@@ -114,6 +114,15 @@ def test_without_episodes_the_loss_decides_and_none_is_called_alike(tmp_path: Pa
     assert best.lines == [f"best by held-out loss: {tmp_path / 'checkpoint-3'}  held-out loss 0.1000"]
 
 
+def test_a_loss_that_is_no_number_is_kept_and_never_the_best(tmp_path: Path) -> None:
+    first, second = save(tmp_path, 1, float("nan"), keep=9), save(tmp_path, 2, 0.3, keep=9)
+    kept = read_heldout(first)
+    assert kept is not None
+    assert kept.line == "held-out loss nan"
+    assert best_checkpoint(tmp_path) == second
+    assert find_best([first]) is None
+
+
 def test_samples_are_spread_evenly() -> None:
     assert spread_evenly(10, 4) == [0, 3, 6, 9]
     assert spread_evenly(3, 8) == [0, 1, 2]

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from millrace.train.heldout import HeldOut
 from millrace.train.progress_display import SECONDS_BETWEEN_LOOKS, show_events
 from millrace.train.run_summary import Loaders
 from millrace.train.train_progress import (
     LOG,
+    Evaluated,
     Failed,
     Meter,
     MeterReading,
@@ -22,8 +24,8 @@ from millrace.train.train_progress import (
     WorkerProcess,
     append_event,
     last_start,
+    read_events,
 )
-from support.train_log import read_events
 
 LOADERS = Loaders(2, 8)
 STARTED = Started(step=0, max_steps=20, workers=(WorkerProcess(rank=0, host="a", pid=1),))
@@ -133,3 +135,30 @@ def test_the_newest_start_is_found(tmp_path: Path) -> None:
     for event in (STARTED, newer, reading(10)):
         append_event(tmp_path, event)
     assert last_start(tmp_path) == newer
+
+
+def test_an_error_that_is_no_number_is_shown_and_so_is_what_follows(tmp_path: Path) -> None:
+    terminal = io.StringIO()
+    with show_events(tmp_path, Console(file=terminal, width=80)):
+        append_event(tmp_path, Evaluated(step=5, heldout=HeldOut(key="a", loss=float("nan"), num_samples=4)))
+        append_event(tmp_path, Saved(step=5, checkpoint="checkpoint-5"))
+    assert terminal.getvalue().splitlines() == ["step 5  held-out loss nan", "saved checkpoint-5"]
+
+
+def test_what_follows_a_line_that_was_cut_short_is_shown_and_read(tmp_path: Path) -> None:
+    """As a disk that was full for a moment leaves it."""
+    terminal = io.StringIO()
+    with show_events(tmp_path, Console(file=terminal, width=80)):
+        append_event(tmp_path, STARTED)
+        with (tmp_path / LOG).open("a") as log:
+            log.write('{"time":1.0,"step":7,"eve')
+        append_event(tmp_path, Saved(step=7, checkpoint="checkpoint-7"))
+    assert terminal.getvalue().splitlines()[1:] == ["saved checkpoint-7"]
+    assert [type(event) for event in read_events(tmp_path)] == [Started, Saved]
+
+
+def test_an_error_with_any_end_of_a_line_in_it_is_read(tmp_path: Path) -> None:
+    why = WorkerFailure(rank=0, host="a", message="a file\u2028named\x85so")
+    told = Failed(step=10, failures=(why,), restart=1, max_restarts=2)
+    append_event(tmp_path, told)
+    assert read_events(tmp_path) == [told]

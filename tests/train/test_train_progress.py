@@ -139,7 +139,7 @@ def test_the_newest_start_is_found(tmp_path: Path) -> None:
 
 def test_an_error_that_is_no_number_is_shown_and_so_is_what_follows(tmp_path: Path) -> None:
     terminal = io.StringIO()
-    with show_events(tmp_path, Console(file=terminal, width=80)):
+    with show_events(tmp_path, Console(file=terminal, width=80), LOADERS):
         append_event(tmp_path, Evaluated(step=5, heldout=HeldOut(key="a", loss=float("nan"), num_samples=4)))
         append_event(tmp_path, Saved(step=5, checkpoint="checkpoint-5"))
     assert terminal.getvalue().splitlines() == ["step 5  held-out loss nan", "saved checkpoint-5"]
@@ -148,7 +148,7 @@ def test_an_error_that_is_no_number_is_shown_and_so_is_what_follows(tmp_path: Pa
 def test_what_follows_a_line_that_was_cut_short_is_shown_and_read(tmp_path: Path) -> None:
     """As a disk that was full for a moment leaves it."""
     terminal = io.StringIO()
-    with show_events(tmp_path, Console(file=terminal, width=80)):
+    with show_events(tmp_path, Console(file=terminal, width=80), LOADERS):
         append_event(tmp_path, STARTED)
         with (tmp_path / LOG).open("a") as log:
             log.write('{"time":1.0,"step":7,"eve')

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.runs import EXAMPLE, EXAMPLE_MAP
 from millrace.engine.convert import Workers, convert
 from millrace.engine.dataset.manifest import BEGIN, END
-from millrace.engine.dataset.releases import CURRENT
+from millrace.engine.dataset.releases import RELEASES
 from millrace.engine.layout import MANIFEST, EpisodePaths
 from millrace.engine.planning.recipe import Recipe, check_recipe
 
@@ -84,7 +84,7 @@ def write_base_model(folder: Path) -> Path:
     """The files of a base model by which a run is planned, without weights."""
     folder.mkdir()
     limits = {"max_state_dim": 128, "max_action_dim": 128}
-    (folder / "config.json").write_text(json.dumps({"model_type": CURRENT.model_type, **limits}))
+    (folder / "config.json").write_text(json.dumps({"model_type": RELEASES[0].model_type, **limits}))
     (folder / "processor_config.json").write_text(
         json.dumps({"processor_kwargs": {**limits, "max_action_horizon": 50}})
     )

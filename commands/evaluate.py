@@ -66,9 +66,10 @@ class Evaluate(EvaluateFlags):
         named = (path for name in settings.checkpoints for path in list_checkpoints(Path(name)))
         settings = replace(settings, checkpoints=tuple(map(str, named)))
         plots = self._plots(settings.dataset)
-        from millrace.train.groot import open_policy, require_groot
+        from millrace.train.groot import open_policy
+        from millrace.train.installed import require_groot
 
-        require_groot()
+        require_groot(settings.gr00t)
         from millrace.train.evaluate import evaluate, read_contenders
 
         found, notes = read_contenders(settings)

@@ -60,9 +60,9 @@ class Finetune(FinetuneFlags):
         return self._train(settings) if checked.is_valid else 1
 
     def _train(self, settings: FinetuneSettings) -> int:
-        from millrace.train.groot import require_groot
+        from millrace.train.installed import require_groot
 
-        require_groot()
+        require_groot(settings.gr00t)
         from millrace.train.finetune import finetune
         from millrace.train.groot import train
         from millrace.train.groot.missing_statistics import complete_statistics

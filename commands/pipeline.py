@@ -13,6 +13,7 @@ from millrace.commands.flags import show
 from millrace.commands.pipeline_file import PipelineFile
 from millrace.commands.pipeline_steps import read_steps
 from millrace.commands.tables import print_line
+from millrace.engine.dataset.releases import GrootChoice
 from millrace.train.flag_types import Flag
 from millrace.train.pipeline import judge_steps, review_steps, run_steps
 
@@ -33,6 +34,8 @@ class Pipeline:
     file: Annotated[Path, tyro.conf.Positional, arg(metavar="FILE.yaml")]
     """Any of the sections convert (recipe, out, holdout, workers, executor, address, local, gpu_share, skip_bad,
     verify), finetune, evaluate and upload (keys: the flags of these commands); paths are relative to the file."""
+    gr00t: GrootChoice = "auto"
+    """The release of GR00T that trains and evaluates, where the file's sections do not name one."""
     dry_run: Flag = False
     """Only check, and list the steps."""
     debug: Flag = False
@@ -43,7 +46,7 @@ class Pipeline:
     def run(self) -> int:
         """Check the file, run the unfinished steps, and return the exit code of the first step that fails."""
         file = PipelineFile(self.file)
-        steps = read_steps(file)
+        steps = read_steps(file, self.gr00t)
         record = file.file.path.with_suffix(".done.json")
         if self.dry_run:
             for step, is_done in review_steps(steps, record):

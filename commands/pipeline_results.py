@@ -9,6 +9,7 @@ from millrace.commands.evaluate import Evaluate
 from millrace.commands.pipeline_file import PipelineFile, StepKind, dump_settings, file_digest
 from millrace.commands.upload import Upload
 from millrace.embodiments import MillraceError
+from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.output.upload import check_token, parse_repository
 from millrace.train.pipeline import Step
 from millrace.train.run_folder import newest_checkpoint
@@ -27,7 +28,12 @@ UPLOAD = StepKind(Upload, excluded=("folder",), extra={"folder": Path, "checkpoi
 
 
 def evaluate_step(
-    file: PipelineFile, run: FinetuneSettings | None, heldout: Path | None, *, is_converted: bool
+    file: PipelineFile,
+    run: FinetuneSettings | None,
+    heldout: Path | None,
+    *,
+    is_converted: bool,
+    gr00t: GrootChoice = "auto",
 ) -> tuple[Step, Path] | None:
     """The step of the section `evaluate`, and the file with its scores; None without such a section, or a sound one.
 
@@ -35,10 +41,12 @@ def evaluate_step(
         run: That of the section `finetune`, if there is a sound one.
         heldout: The folder of the episodes that the section `convert` holds out.
         is_converted: Whether there is a sound section `convert`.
+        gr00t: The release of GR00T, where the section does not name one.
     """
     values = file.section("evaluate", EVALUATE)
     if values is None:
         return None
+    values.setdefault("gr00t", gr00t)
     folder = None if run is None else run.run_folder
     # Every checkpoint that the run has kept, so that the best is named.
     given, named = values.pop("checkpoints", None), values.pop("dataset", None)

@@ -11,6 +11,7 @@ from millrace.commands.pipeline_file import PipelineFile, StepKind, dump_setting
 from millrace.commands.pipeline_results import evaluate_step, upload_step
 from millrace.embodiments import MillraceError, is_path
 from millrace.engine.dataset.problems import Judgement
+from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.errors import SeveralProblems
 from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.layout import META
@@ -61,17 +62,21 @@ class ConvertSection:
         return heldout_folder(self.keys.out) if is_held else None
 
 
-def read_steps(file: PipelineFile) -> list[Step]:
+def read_steps(file: PipelineFile, gr00t: GrootChoice = "auto") -> list[Step]:
     """Read the steps of a file, in the order in which they run.
+
+    Args:
+        file: The file.
+        gr00t: The release of GR00T, for sections that do not name one.
 
     Raises:
         RecipeProblems: everything that is wrong with the file.
     """
     converted = _read_convert(file)
-    trained = _finetune_settings(file, converted)
+    trained = _finetune_settings(file, converted, gr00t)
     settings = None if trained is None else trained[1]
     heldout = None if converted is None else converted.heldout
-    evaluated = evaluate_step(file, settings, heldout, is_converted=converted is not None)
+    evaluated = evaluate_step(file, settings, heldout, is_converted=converted is not None, gr00t=gr00t)
     steps = [
         None if converted is None else _convert_step(converted),
         None if trained is None else _finetune_step(*trained),
@@ -123,13 +128,14 @@ def _convert_step(converted: ConvertSection) -> Step:
 
 
 def _finetune_settings(
-    file: PipelineFile, converted: ConvertSection | None
+    file: PipelineFile, converted: ConvertSection | None, gr00t: GrootChoice
 ) -> tuple[Finetune, FinetuneSettings] | None:
     values = file.section("finetune", FINETUNE)
     if values is None:
         return None
     if converted is not None and not {"datasets", "dataset_path"} & set(values):
         values["datasets"] = (converted.keys.out,)
+    values.setdefault("gr00t", gr00t)
     values.setdefault("output_dir", file.folder / Finetune.output_dir)
     base = file.folder / values["base_model_path"]
     command = Finetune(**values | ({"base_model_path": str(base)} if base.is_dir() else {}))

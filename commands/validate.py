@@ -9,14 +9,16 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
+from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.execution.capacity import reader_processes
 from millrace.engine.validate import VideoBackend, format_report, to_json, validate
 from millrace.train.flag_types import Flag
+from millrace.train.installed import choose_release
 
 
 @dataclass(frozen=True)
 class Validate:
-    """Check that a dataset is what GR00T N1.6 and LeRobot expect; any GR00T dataset, not only Millrace's.
+    """Check that a dataset is what GR00T and LeRobot expect; any GR00T dataset, not only Millrace's.
 
     Exit code 0, or 1 with the list of what is wrong; warnings alone are 0, unless --strict. Examples:
 
@@ -24,13 +26,16 @@ class Validate:
 
     millrace validate out/aloha_gr1 --deep
 
-    millrace validate out/aloha_gr1 --json --strict
+    millrace validate out/aloha_gr1 --gr00t n1.7 --json --strict
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
     """Folder of the dataset."""
     deep: Flag = False
     """Also decode every frame."""
+    gr00t: GrootChoice = "auto"
+    """The release of GR00T that it is for; auto: the one that is installed, or else each, and what only some of them
+    refuse is a warning."""
     video_backend: VideoBackend | None = None
     """The decoder that GR00T is to use: videos that it cannot read are errors."""
     strict: Flag = False
@@ -46,10 +51,12 @@ class Validate:
 
     def run(self) -> int:
         """Validate and print the problems; returns 1 if there are any."""
+        release = choose_release(self.gr00t)
         with show_stages(Console(stderr=True)) as on_progress:
             report = validate(
                 self.dataset,
                 deep=self.deep,
+                gr00t=None if release is None else release.choice,
                 video_backend=self.video_backend,
                 scratch=self.temp,
                 num_processes=reader_processes(),

@@ -9,13 +9,20 @@ from pydantic import AliasPath, Field, ValidationError
 
 from millrace.embodiments import FrozenModel, unknown_name
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
-from millrace.engine.dataset.releases import CURRENT
-from millrace.train.checkpoint_files import STATISTICS, Widths, read_checkpoint_file, read_widths
+from millrace.engine.dataset.releases import RELEASES, Release, release_of_model
+from millrace.train.checkpoint_files import (
+    STATISTICS,
+    Widths,
+    open_checkpoint_files,
+    read_checkpoint_file,
+    read_widths,
+)
 from millrace.train.errors import ConfigError
+from millrace.train.installed import how_to_get
 from millrace.train.run_folder import CHECKPOINTS, COMPLETE, IDENTITY, complete_checkpoints
 from millrace.train.run_identity import RunIdentity
 
-PROCESSOR = "processor_config.json"
+CONFIG, PROCESSOR = "config.json", "processor_config.json"
 # What GR00T's run() leaves of its own config in every checkpoint.
 RUN_CONFIG = "experiment_cfg/conf.yaml"
 
@@ -33,6 +40,12 @@ class _Processor(FrozenModel):
     """processor_config.json."""
 
     processor_kwargs: _Arguments
+
+
+class _Model(FrozenModel):
+    """config.json."""
+
+    model_type: str
 
 
 class _Dataset(FrozenModel):
@@ -54,12 +67,14 @@ class Checkpoint:
         configs: Modality config by tag, of the tags that it has statistics for too.
         widths: Values of a joint group in its statistics, by tag, by part, by group.
         trained_tag: The tag that it was finetuned for; None where it does not say.
+        release: Of its model; None for a type of the user's.
     """
 
     name: str
     configs: Mapping[str, GrootConfig]
     widths: Widths
     trained_tag: str | None
+    release: Release | None = None
 
     @classmethod
     def open(cls, name: str) -> "Checkpoint":
@@ -75,33 +90,49 @@ class Checkpoint:
         known = {tag: config for tag, config in configs.items() if tag in widths}
         if not known:
             raise ConfigError(f"{name}: {PROCESSOR} and {STATISTICS} share no embodiment tag")
-        return cls(name, known, widths, _read_trained_tag(folder))
+        return cls(name, known, widths, _read_trained_tag(folder), _read_release(name))
 
-    def choose_tag(self, asked: str | None) -> str:
+    def choose_tag(self, asked: str | None, gr00t: Release | None = None) -> str:
         """Choose the tag to act under, as files have it: the one asked for, or that of the finetuning.
 
+        Args:
+            asked: Name or value of a tag, in any case; None: not asked for.
+            gr00t: The release that runs it; None: the checkpoint's own.
+
         Raises:
-            ConfigError: there is no telling which.
+            ConfigError: there is no telling which, or the checkpoint is one of another release.
             UnknownName: the checkpoint has learnt nothing under that tag.
         """
-        tag = CURRENT.tag_value(asked) if asked else self.trained_tag
+        release = self._running(gr00t)
+        tag = release.tag_value(asked) if asked else self.trained_tag
         tags = tuple(self.configs)
         if tag is None and len(tags) == 1:
             return tags[0]
         if tag is None:
-            raise ConfigError(f"{self.name} does not say its tag. Pass --embodiment-tag: {', '.join(tags).upper()}")
+            known = ", ".join(map(release.tag_name, tags))
+            raise ConfigError(f"{self.name} does not say its tag. Pass --embodiment-tag: {known}")
         if tag not in tags:
-            raise unknown_name(tag.upper(), f"tag of {self.name}", [known.upper() for known in tags])
+            raise unknown_name(release.tag_name(tag), f"tag of {self.name}", map(release.tag_name, tags))
         return tag
 
-    def notes(self, tag: str) -> tuple[str, ...]:
+    def notes(self, tag: str, gr00t: Release | None = None) -> tuple[str, ...]:
         """Notes for the user of this tag."""
         if self.trained_tag in (None, tag):
             return ()
+        release = self._running(gr00t)
+        trained, name = release.tag_name(self.trained_tag), release.tag_name(tag)
         return (
-            f"{self.name} was finetuned as {self.trained_tag.upper()}: under {tag.upper()} it acts by the config, the "
+            f"{self.name} was finetuned as {trained}: under {name} it acts by the config, the "
             "statistics and the projectors of its base model, which the finetuning left as they were",
         )
+
+    def _running(self, gr00t: Release | None) -> Release:
+        if gr00t is not None and self.release is not None and self.release != gr00t:
+            raise ConfigError(
+                f"{self.name} is a checkpoint of GR00T {self.release.name}, and {gr00t.name} is to run it. "
+                f"{how_to_get(self.release)}"
+            )
+        return gr00t or self.release or RELEASES[0]
 
 
 def list_checkpoints(path: Path) -> tuple[Path, ...]:
@@ -145,6 +176,12 @@ def _read_configs(name: str) -> dict[str, GrootConfig]:
         )
         for tag, config in configs.items()
     }
+
+
+def _read_release(name: str) -> Release | None:
+    if open_checkpoint_files(name).path(CONFIG) is None:
+        return None
+    return release_of_model(read_checkpoint_file(name, CONFIG, _Model).model_type)
 
 
 def _read_trained_tag(folder: Path) -> str | None:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import MillraceError
+from millrace.embodiments import MillraceError, UnknownName
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.train.shards import FrameReader, ReadFrames, read_step_columns, step_rows
 from millrace.train.training_dataset import TrainingDataError, TrainingDataset
@@ -140,16 +140,27 @@ def check_agreement(dataset: TrainingDataset, config: GrootConfig) -> None:
     Raises:
         UnknownName, TrainingDataError: see EpisodeReader.
     """
-    for part, group in _groups(config):
-        dataset.joint_slice(part, group)
-    for camera in config.keys("video"):
-        dataset.video_path(next(iter(dataset.lengths)), camera)
+    for part in ("video", "state", "action"):
+        _check_keys(dataset, part, config.keys(part))
     keys = config.keys("language")
     if not keys or not (keys[0] == TASK or keys[0].startswith("annotation.")):
         told = ", ".join(keys) or "none"
         raise TrainingDataError(f"the policy's language is {told}; evaluated are {TASK!r} and annotations of rows")
     if keys[0] != TASK:
         dataset.annotation_column(keys[0])
+
+
+def _check_keys(dataset: TrainingDataset, part: str, keys: tuple[str, ...]) -> None:
+    """Check that a dataset has a config's keys of a part by name: GR00T may take others by their position."""
+    episode = next(iter(dataset.lengths))
+    try:
+        for key in keys:
+            if part == "video":
+                dataset.video_path(episode, key)
+            else:
+                dataset.joint_slice(part, key)
+    except UnknownName as error:
+        raise UnknownName(f"the policy's {part} keys are {', '.join(keys)}: ", error) from error
 
 
 def joint_names(dataset: TrainingDataset, group: str) -> tuple[str, ...]:

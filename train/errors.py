@@ -18,7 +18,7 @@ class BatchError(SettingsError):
 
 
 class GrootMissing(TrainError):
-    """GR00T N1.6, or something that it needs, cannot be imported."""
+    """GR00T, or something that it needs, cannot be imported, or it is another release."""
 
     exit_code = 2
 

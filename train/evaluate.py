@@ -16,6 +16,7 @@ from millrace.train.environment import WorkerEnvironment
 from millrace.train.episodes import EpisodeReader, check_agreement
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate_settings import Contender, EvaluateSettings
+from millrace.train.installed import choose_release
 from millrace.train.joint_ranges import read_joint_ranges
 from millrace.train.open_loop import Policy, Trace, trace_episode
 from millrace.train.run_identity import dataset_digest
@@ -38,18 +39,19 @@ def read_contenders(settings: EvaluateSettings) -> tuple[list[Contender], list[s
     """
     if settings.server is not None:
         return [Contender(str(settings.server), None)], []
+    release = choose_release(settings.gr00t)
     dataset = TrainingDataset.open(settings.dataset)
     digest = dataset_digest(settings.dataset)
     found: list[Contender] = []
     notes: list[str] = []
     horizons: dict[int, str] = {}
     for checkpoint in map(Checkpoint.open, settings.checkpoints):
-        tag = checkpoint.choose_tag(settings.embodiment_tag)
+        tag = checkpoint.choose_tag(settings.embodiment_tag, release)
         config = checkpoint.configs[tag]
         check_agreement(dataset, config)
         _check_widths(dataset, checkpoint, tag)
         horizons.setdefault(require_horizon(settings, config, checkpoint.name), checkpoint.name)
-        notes += checkpoint.notes(tag)
+        notes += checkpoint.notes(tag, release)
         if digest in read_training_digests(checkpoint.name):
             notes.append(f"{checkpoint.name} was trained on {settings.dataset}: this tells how well it remembers")
         found.append(Contender(checkpoint.name, tag))

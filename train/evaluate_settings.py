@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import UseAppendAction, arg
 
 from millrace.embodiments import Message, Setting
-from millrace.engine.dataset.releases import EmbodimentTag
+from millrace.engine.dataset.releases import GrootChoice
 from millrace.train.errors import SettingsError
 from millrace.train.flag_types import Flag, option
 from millrace.train.server_access import join_address
@@ -50,8 +50,10 @@ class EvaluateFlags:
 
     horizon: Annotated[int | None, arg(metavar="STEPS")] = None
     """Steps used of each predicted chunk before the next is predicted; by default all."""
-    embodiment_tag: EmbodimentTag | None = None
-    """The robot, as GR00T calls it; by default as the checkpoint was finetuned."""
+    gr00t: GrootChoice = "auto"
+    """The release of GR00T that runs the policy; auto: the one that is installed."""
+    embodiment_tag: Annotated[str | None, option("TAG")] = None
+    """The robot, as GR00T calls it, in any case; by default as the checkpoint was finetuned."""
     num_gpus: int = 1
     """Policies at a time, a GPU each; 0 evaluates in this process."""
     address: Annotated[str | None, arg(metavar="ADDRESS")] = None

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from millrace.embodiments import Message, Setting, unknown_name
-from millrace.engine.dataset.releases import EmbodimentTag
 from millrace.train.errors import SettingsError
 
 # What `millrace convert --holdout` adds to the name of the dataset.
@@ -35,8 +34,8 @@ def values_by_dataset(setting: str, values: Mapping[str, T], datasets: Sequence[
 
 
 def tags_by_dataset(
-    tags: Mapping[str, EmbodimentTag], datasets: Sequence[Path], held_out: Path | None, default: EmbodimentTag
-) -> dict[Path, EmbodimentTag]:
+    tags: Mapping[str, str], datasets: Sequence[Path], held_out: Path | None, default: str
+) -> dict[Path, str]:
     """The tag of each dataset; held-out episodes have that of the dataset from which they were held out.
 
     Raises:
@@ -71,7 +70,7 @@ def check_weights(weights: Mapping[str, float], mix: Sequence[float], datasets: 
         raise SettingsError(Message(setting, ": each share must be above 0"))
 
 
-def check_tags(tags: Mapping[str, EmbodimentTag], *, has_shares: bool, config: Path | None) -> None:
+def check_tags(tags: Mapping[str, str], *, has_shares: bool, config: Path | None) -> None:
     """Check the settings of a run with several tags.
 
     Raises:

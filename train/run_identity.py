@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +19,8 @@ from millrace.train.settings import FinetuneSettings
 DESCRIBING_FILES = ("info.json", "episodes.jsonl", "tasks.jsonl", "modality.json")
 # Fields that are compared in another way than by being equal.
 COMPARED_ELSEWHERE = ("base_model", "base_digest", "datasets", "digests", "optimizer")
+# Fields that are compared where both runs have them.
+OPTIONAL = ("gr00t", "scaling", "images")
 
 
 class RunIdentity(BaseModel):
@@ -26,6 +28,7 @@ class RunIdentity(BaseModel):
 
     base_digest: of the base model's weights; None where they are not on this machine, or in files of earlier versions.
     optimizer: how its state is stored, see `describe_optimizer`; None in files of earlier versions.
+    gr00t, scaling, images: the release, how it scales state and action, and images; None in files of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,19 +42,26 @@ class RunIdentity(BaseModel):
     action_horizon: int
     modality_keys: tuple[str, ...]
     optimizer: str | None = None
+    gr00t: str | None = None
+    scaling: str | None = None
+    images: str | None = None
 
     def describe_changes(self, earlier: "RunIdentity") -> list[str]:
         """What differs, in words; a dataset or a base model that only moved does not differ."""
         told = [
             f"{name.replace('_', ' ')} {_text(getattr(earlier, name))}, not {_text(getattr(self, name))}"
             for name in type(self).model_fields
-            if name not in COMPARED_ELSEWHERE and getattr(self, name) != getattr(earlier, name)
+            if name not in COMPARED_ELSEWHERE and self._differs(earlier, name)
         ]
         if self._has_other_base(earlier):
             told.insert(0, f"base model {_base(earlier)}, not {_base(self)}")
         if self.digests != earlier.digests:
             told.insert(0, f"dataset {_dataset(earlier)}, not {_dataset(self)}")
         return told
+
+    def _differs(self, earlier: "RunIdentity", name: str) -> bool:
+        values = (getattr(earlier, name), getattr(self, name))
+        return values[0] != values[1] and not (name in OPTIONAL and None in values)
 
     def _has_other_base(self, earlier: "RunIdentity") -> bool:
         if self.base_digest is None or earlier.base_digest is None:
@@ -75,7 +85,19 @@ def identify_run(settings: FinetuneSettings, configs: Sequence[GrootConfig]) -> 
         action_horizon=max(config.horizon or 0 for config in configs),
         modality_keys=_modality_keys(settings, configs),
         optimizer=describe_optimizer(settings),
+        **describe_release(settings),
     )
+
+
+def describe_release(settings: FinetuneSettings) -> Mapping[str, str]:
+    """The fields of a run's identity that its release and the flags of that decide."""
+    uses_percentiles = "use_percentiles" in settings.release.flags and settings.use_percentiles is not False
+    edge, crop = settings.shortest_image_edge, settings.crop_fraction
+    return {
+        "gr00t": settings.release.name,
+        "scaling": "by q01 and q99" if uses_percentiles else "by min and max",
+        "images": "as the base model" if edge is None else f"of shortest edge {edge}, cropped to {crop:g}",
+    }
 
 
 def _modality_keys(settings: FinetuneSettings, configs: Sequence[GrootConfig]) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import UseAppendAction, arg
 
-from millrace.engine.dataset.releases import EmbodimentTag
+from millrace.engine.dataset.releases import GrootChoice
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import SettingsError
 from millrace.train.flag_types import Flag, option
 from millrace.train.framings import read_framings
+from millrace.train.installed import choose_release
 from millrace.train.server_access import join_address
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
@@ -27,8 +28,10 @@ class ServeSettings:
     """Folder of the checkpoint, or a model's name on the Hugging Face Hub."""
     use_sim_policy_wrapper: Flag = False
     """Take observations and give actions as GR00T's simulators do."""
-    embodiment_tag: EmbodimentTag | None = None
-    """The robot, as GR00T calls it; by default as the checkpoint was finetuned."""
+    gr00t: GrootChoice = "auto"
+    """The release of GR00T that runs the policy; auto: the one that is installed."""
+    embodiment_tag: Annotated[str | None, option("TAG")] = None
+    """The robot, as GR00T calls it, in any case; by default as the checkpoint was finetuned."""
     host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
     """Address to listen on; 0.0.0.0, or :: for IPv6 too, lets every machine of the network in."""
     port: Annotated[int, arg(metavar="PORT")] = DEFAULT_PORT
@@ -50,8 +53,9 @@ class ServeSettings:
             UnknownName: it has learnt nothing under the tag that is asked for.
         """
         checkpoint = Checkpoint.open(self.checkpoint)
-        tag = checkpoint.choose_tag(self.embodiment_tag)
-        return tag, checkpoint.notes(tag)
+        release = choose_release(self.gr00t)
+        tag = checkpoint.choose_tag(self.embodiment_tag, release)
+        return tag, checkpoint.notes(tag, release)
 
     def frame_lines(self) -> tuple[str, ...]:
         """What the frames of a robot must be like, a line for each kind; none where the checkpoint does not say."""

@@ -1,16 +1,18 @@
-"""Settings of a finetune run: N1.6's flags by their names and defaults, then what N1.6 leaves off its command line."""
+"""Settings of a finetune run: GR00T's flags by their names and defaults, then what it leaves off its command line."""
 
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import UseAppendAction
+from tyro.conf import UseAppendAction, arg
 
 from millrace.embodiments import Message, Setting
-from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG, EmbodimentTag, VideoBackend
+from millrace.engine.dataset.releases import DEFAULT_TAG, GrootChoice, Release, VideoBackend, find_release
 from millrace.train.errors import SettingsError
+from millrace.train.flag_types import option
 from millrace.train.mixture import check_tags, check_weights, tags_by_dataset, values_by_dataset
+from millrace.train.release_settings import check_release_settings, guess_release, resolve_defaults
 
 Precision = Literal["bf16", "tf32", "fp32"]
 
@@ -34,19 +36,25 @@ LEAST = {
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneFlags:
-    """All settings of a run beside its datasets; defaults are those of GR00T N1.6's FinetuneConfig."""
+    """All settings of a run beside its datasets; defaults are those of GR00T's FinetuneConfig.
+
+    Where releases of GR00T differ, the default is None, and FinetuneSettings has that of its release instead.
+    """
 
     base_model_path: str
     """The pretrained model: a checkpoint folder, or a name on the Hugging Face Hub."""
-    embodiment_tag: EmbodimentTag = DEFAULT_TAG
-    """The robot, as GR00T calls it. GR1 takes the dataset's own modality config; UNITREE_G1 has GR00T's."""
+    gr00t: GrootChoice = "auto"
+    """The release of GR00T that trains; auto: the one that is installed."""
+    embodiment_tag: Annotated[str, arg(metavar="TAG")] = DEFAULT_TAG
+    """The robot, as GR00T calls it: name or value of a tag of the release, in any case. UNITREE_G1 and others have a
+    modality config in GR00T; NEW_EMBODIMENT, and GR1 of N1.6, take the dataset's own."""
     modality_config_path: Path | None = None
     """A modality config file; by default the dataset's own modality_config.py, where GR00T has none for the tag."""
     mix: tuple[float, ...] = ()
     """Share of the samples from each dataset, in their order; by default each by its length."""
     weights: dict[str, float] | None = None
     """The same by the names of the datasets' folders, for example: aloha_gr1 0.7 g1_box 0.3."""
-    tags: dict[str, EmbodimentTag] | None = None
+    tags: dict[str, str] | None = None
     """Embodiment tags by folder names, for several robots in one run: aloha_gr1 GR1 g1_box UNITREE_G1. Each trains with
     GR00T's config for its tag, or else its dataset's own modality_config.py; other datasets have --embodiment-tag."""
 
@@ -58,8 +66,10 @@ class FinetuneFlags:
     """Train the projectors of state and action."""
     tune_diffusion_model: bool = True
     """Train the diffusion action head."""
-    state_dropout_prob: float = CURRENT.state_dropout
-    """Probability with which a sample's state is dropped."""
+    state_dropout_prob: Annotated[float | None, option("FLOAT")] = None
+    """Probability with which a sample's state is dropped; by default the release's, 0 on N1.6 and 0.2 on N1.7."""
+    skip_weight_loading: bool = False
+    """Begin with random weights instead of the base model's, for tests. Only N1.7."""
 
     random_rotation_angle: int | None = None
     """Rotate images by up to this many degrees."""
@@ -67,12 +77,20 @@ class FinetuneFlags:
     """Colour jitter, for example: brightness 0.4 contrast 0.4 saturation 0.4 hue 0.1; by default the base model's."""
     extra_augmentation_config: str | None = None
     """JSON of further augmentations, as GR00T's FinetuneConfig describes them."""
+    use_percentiles: Annotated[bool | None, option("True|False")] = None
+    """Scale state and action by their quantiles q01 and q99 (True, the default of N1.7) or by min and max (False, as
+    N1.6 always does). Only N1.7 since July 2026."""
+    shortest_image_edge: Annotated[int | None, option("PIXELS")] = None
+    """Resize images to this shortest edge, aspect ratio kept, instead of to a square; with --crop-fraction. Only N1.7
+    since July 2026."""
+    crop_fraction: Annotated[float | None, option("FLOAT")] = None
+    """Share of each side that the crop keeps then; with --shortest-image-edge. Only N1.7 since July 2026."""
 
     global_batch_size: int = 64
     """Samples in an optimizer step, over all workers and accumulation steps."""
     dataloader_num_workers: int = 2
     """Loader processes of each worker."""
-    learning_rate: float = CURRENT.learning_rate
+    learning_rate: float = Release.learning_rate
     """Highest learning rate."""
     gradient_accumulation_steps: int = 1
     """Passes whose gradients make one step; --global-batch-size counts all of them."""
@@ -83,8 +101,8 @@ class FinetuneFlags:
     """Folder of checkpoints and logs; on a cluster one that all nodes share."""
     experiment_name: str | None = None
     """A folder in --output-dir for this run, and its name in wandb."""
-    wandb_project: str = CURRENT.wandb_project
-    """Project in wandb."""
+    wandb_project: Annotated[str | None, option("NAME")] = None
+    """Project in wandb; by default the release's, as finetune-gr00t-n1d6."""
     save_steps: int = 1000
     """Steps from checkpoint to checkpoint."""
     save_total_limit: int = 5
@@ -101,9 +119,12 @@ class FinetuneFlags:
     """Weight decay."""
     warmup_ratio: float = 0.05
     """Share of the steps in which the learning rate rises."""
-    shard_size: int = CURRENT.shard_size
+    shard_size: int = Release.shard_size
     """Samples that a loader process holds at a time."""
-    episode_sampling_rate: float = CURRENT.sampling_rate
+    ds_weights_alpha: Annotated[float | None, option("FLOAT")] = None
+    """Weigh each dataset by its length to this power, instead of by its length; 0: all alike. Only N1.7 since July
+    2026."""
+    episode_sampling_rate: float = Release.sampling_rate
     """Share of an episode that goes into one shard; lower mixes better and decodes more."""
     num_shards_per_epoch: int = int(1e5)
     """Shards drawn before the order is drawn again."""
@@ -123,11 +144,11 @@ class FinetuneFlags:
     deepspeed_stage: Literal[2, 3] = 2
     """DeepSpeed ZeRO stage."""
     precision: Precision | None = None
-    """Arithmetic; by default bf16 (with TF32, as in N1.6) on GPUs, fp32 on a CPU."""
+    """Arithmetic; by default bf16 (with TF32, as GR00T has it) on GPUs, fp32 on a CPU."""
     video_backend: VideoBackend = "torchcodec"
     """Decoder of GR00T's own loader; see --stock-loader."""
     multiprocessing_context: Literal["fork", "forkserver", "spawn"] = "forkserver"
-    """How loader processes start. N1.6 forks, which can deadlock in a process with threads, as Ray's are."""
+    """How loader processes start. GR00T forks, which can deadlock in a process with threads, as Ray's are."""
     override_pretraining_statistics: bool = True
     """Normalise by the datasets' statistics, also where the base model has some for the tag."""
     logging_steps: int = 10
@@ -155,6 +176,8 @@ class FinetuneFlags:
 class FinetuneSettings(FinetuneFlags):
     """A finetune run.
 
+    `gr00t` names its release, embodiment tags are names of that, and defaults that differ by release are filled in.
+
     Args:
         datasets: Folders of GR00T datasets, at least one.
 
@@ -165,11 +188,15 @@ class FinetuneSettings(FinetuneFlags):
     datasets: tuple[Path, ...]
 
     def __post_init__(self) -> None:
+        release = guess_release(self.gr00t, self.base_model_path)
+        for name, value in resolve_defaults(self, release).items():
+            object.__setattr__(self, name, value)
         if not self.datasets:
             raise SettingsError("no dataset is named: millrace finetune DATASET ... --base-model-path MODEL")
         self._check_mix()
         self._check_ranges()
         self._check_batch()
+        check_release_settings(self)
         self._check_augmentation()
         self._check_evaluation()
         if self.address and self.in_process:
@@ -195,8 +222,13 @@ class FinetuneSettings(FinetuneFlags):
         )
 
     @property
+    def release(self) -> Release:
+        """The release of GR00T that trains: `gr00t` names it, also where it was "auto"."""
+        return find_release(self.gr00t)
+
+    @property
     def run_folder(self) -> Path:
-        """Where checkpoints and logs go (N1.6, gr00t/experiment/experiment.py)."""
+        """Where checkpoints and logs go (gr00t/experiment/experiment.py)."""
         return self.output_dir / self.experiment_name if self.experiment_name else self.output_dir
 
     @property
@@ -246,11 +278,11 @@ class FinetuneSettings(FinetuneFlags):
     @property
     def tag(self) -> str:
         """The embodiment tag as it stands in files: EmbodimentTag's value."""
-        return CURRENT.tag_value(self.embodiment_tag)
+        return self.release.tag_value(self.embodiment_tag)
 
     @property
     def uses_deepspeed(self) -> bool:
-        """Whether DeepSpeed shards optimizer and gradients, as N1.6 has it above one GPU."""
+        """Whether DeepSpeed shards optimizer and gradients, as GR00T has it above one GPU."""
         return self.num_workers > 1 and not self.use_ddp and not self.cpu
 
     def _check_mix(self) -> None:

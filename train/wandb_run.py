@@ -29,7 +29,7 @@ def wandb_run(worker: Worker, config: Mapping[str, Any], *, tags: tuple[str, ...
         yield
         return
     settings = worker.settings
-    run_id = _note_run(worker.folder / NOTES, project=settings.wandb_project, name=worker.folder.name)
+    run_id = _note_run(worker.folder / NOTES, project=str(settings.wandb_project), name=worker.folder.name)
     if not settings.use_wandb:
         yield
         return

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
+from millrace.engine.dataset.releases import DEFAULT_TAG, RELEASES, name_releases
 from millrace.engine.fps import format_fps
 from millrace.engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
 from millrace.engine.output.warning_sums import WarningSum
@@ -27,7 +27,7 @@ configs:
 
 # {title}
 
-A LeRobot v2.1 dataset for NVIDIA GR00T {release}, converted by Millrace.
+A LeRobot v2.1 dataset for NVIDIA GR00T {releases}, converted by Millrace.
 
 | | |
 |---|---|
@@ -55,9 +55,11 @@ A LeRobot v2.1 dataset for NVIDIA GR00T {release}, converted by Millrace.
     python -m gr00t.experiment.launch_finetune --base-model-path {base_model} \\
         --dataset-path DATASET --embodiment-tag {default_tag} \\
         --modality-config-path DATASET/{config}
+
+The base models are {base_models}.
 """
 OWN_TAG = """\
-GR00T knows this robot under its own tag, with a modality config of its own, so that none is given:
+GR00T {release} knows this robot under its own tag, with a modality config of its own, so that none is given:
 
     python -m gr00t.experiment.launch_finetune --base-model-path {base_model} \\
         --dataset-path DATASET --embodiment-tag {tag}
@@ -103,12 +105,19 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         sources=SOURCES.format(rows="\n".join(_source_rows(plan))) if len(plan.job.bindings) > 1 else "",
         warnings=WARNINGS.format(lines="\n".join(_warning_lines(warnings))) if warnings else "",
         tasks="\n".join(_task_lines(plan.tasks)),
-        own_tag="" if plan.target.tag is None else OWN_TAG.format(base_model=CURRENT.base_model, tag=plan.target.tag),
+        own_tag=_own_tag(plan.target.tag),
         config=MODALITY_CONFIG,
-        release=CURRENT.name,
-        base_model=CURRENT.base_model,
+        releases=name_releases(),
+        base_model=RELEASES[0].base_model,
+        base_models=" and ".join(f"`{release.base_model}` for {release.name}" for release in RELEASES),
         default_tag=DEFAULT_TAG,
     )
+
+
+def _own_tag(tag: str | None) -> str:
+    """How to train under the robot's own tag, by the first release that has a config for it."""
+    known = next((release for release in RELEASES if tag is not None and release.has_config(tag)), None)
+    return "" if known is None else OWN_TAG.format(release=known.name, base_model=known.base_model, tag=tag)
 
 
 def _group_rows(plan: ConversionPlan) -> list[str]:

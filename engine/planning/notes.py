@@ -7,7 +7,7 @@ import numpy as np
 
 from millrace.embodiments import CompiledMap, Message, MillraceError, Setting
 from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS, find_uneven_step
-from millrace.engine.dataset.releases import CURRENT
+from millrace.engine.dataset.releases import RELEASES
 from millrace.engine.fps import format_fps
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.plan import EpisodePlan
@@ -131,9 +131,10 @@ def width_notes(compiled: CompiledMap) -> Iterator[str]:
     robot = compiled.target
     for vector, groups in (("state", compiled.trained_state), ("action", compiled.trained_action)):
         num_values = sum(len(robot.groups[name].joints) for name in groups)
-        if num_values > (limit := CURRENT.limits.max_dims[vector]):
+        limits = {release.name: release.limits.max_dims[vector] for release in RELEASES}
+        if exceeded := [f"{name} takes {limit}" for name, limit in limits.items() if num_values > limit]:
             yield (
-                f"warning: '{robot.name}' has {num_values} {vector} values and GR00T {CURRENT.name} takes {limit}. "
+                f"warning: '{robot.name}' has {num_values} {vector} values and GR00T {', '.join(exceeded)}. "
                 "Delete the groups that it does not need from its robot file; in a column without names, "
                 "`column_slices:` tells where the others lie (docs/robots.md)"
             )

@@ -17,17 +17,18 @@ from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem, Report, format_report, to_json
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.reading import read_metadata
-from millrace.engine.dataset.releases import VideoBackend
+from millrace.engine.dataset.releases import RELEASES, Release, ReleaseChoice, VideoBackend, find_release
 from millrace.engine.dataset.stored_statistics import read_relative_stats, read_stats
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate.episode_statistics import episode_statistics_problems
 from millrace.engine.validate.info import info_problems, template_problems
 from millrace.engine.validate.listed_files import manifest_problems, read_resting_joints
 from millrace.engine.validate.modality_json import modality_problems
+from millrace.engine.validate.release_checks import release_problems
 from millrace.engine.validate.row_checks import UNSOUND_ROWS, orphan_row_problems, row_problems
 from millrace.engine.validate.statistics import limit_problems, spread_problems, value_problems
 from millrace.engine.validate.stats_fingerprints import fingerprint_problems
-from millrace.engine.validate.training import training_problems
+from millrace.engine.validate.training import length_problems
 from millrace.engine.validate.video_checks import orphan_video_problems, video_problems
 
 __all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "format_report", "to_json", "validate"]
@@ -44,6 +45,7 @@ def validate(
     *,
     deep: bool = False,
     config: GrootConfig | None = None,
+    gr00t: ReleaseChoice | None = None,
     video_backend: VideoBackend | None = None,
     scratch: str | Path | None = None,
     num_processes: int = 1,
@@ -55,6 +57,7 @@ def validate(
         dataset: Its folder; nothing in it is written or run.
         deep: Also decode every frame.
         config: The modality config to judge it by; None for its own modality_config.py.
+        gr00t: The release of GR00T that it is for; None for each: what only some of them refuse is a warning.
         video_backend: The decoder of GR00T's that must read the videos; None: a warning where one of them cannot.
         scratch: A folder for temporary files, 4 bytes for each float of the rows; None for the system's.
         num_processes: Processes that read the files, at most; small datasets take fewer. A script that asks for more
@@ -64,9 +67,10 @@ def validate(
 
     Raises:
         NoScratchSpace: that folder has too little room. It says nothing about the dataset.
+        UnknownName: there is no such release.
         WorkersFailed: one of several processes ended.
     """
-    root = Path(dataset)
+    root, releases = Path(dataset), RELEASES if gr00t is None else (find_release(gr00t),)
     asked = {None, *(["deep"] if deep else []), *(["video_backend"] if video_backend else [])}
     num_checks = sum(check.needs in asked for check in CHECKS.values())
     if reason := why_no_folder(root):
@@ -78,7 +82,7 @@ def validate(
     )
     if metadata is None:
         return Report(tuple(problems), 0, 0, num_checks)
-    job = _Job(deep, video_backend, Path(scratch or tempfile.gettempdir()), num_processes, on_progress)
+    job = _Job(deep, releases, video_backend, Path(scratch or tempfile.gettempdir()), num_processes, on_progress)
     problems += _judge(metadata, job)
     return Report(tuple(problems), metadata.num_episodes, metadata.num_frames, num_checks)
 
@@ -102,6 +106,7 @@ class _Job:
     """How to validate a dataset; see `validate`."""
 
     deep: bool
+    releases: Sequence[Release]
     video_backend: VideoBackend | None
     scratch: Path
     num_processes: int
@@ -125,7 +130,8 @@ def _judge(metadata: Metadata, job: _Job) -> Iterator[Problem]:
     yield from fingerprint_problems(metadata, stats, relative)
     yield from spread_problems(metadata, stats.entries, read_resting_joints(metadata.root))
     yield from limit_problems(metadata, stats.entries)
-    yield from training_problems(metadata, stored_horizon=relative.horizon)
+    yield from release_problems(metadata, job.releases, stored_horizon=relative.horizon)
+    yield from length_problems(metadata, stored_horizon=relative.horizon)
     if has_sound_rows and (stats.entries or relative.entries):
         yield from value_problems(
             metadata,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from millrace.engine.dataset.metadata import MODALITY, GrootFeature, JointSlice, Metadata, ModalityFile
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
+from millrace.engine.dataset.releases import DEFAULT_TAG, Release
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.text import join_names
 
@@ -36,6 +36,18 @@ def modality_problems(metadata: Metadata) -> Iterator[Problem]:
         yield Problem.of("annotation-missing", MODALITY, message)
     if metadata.config is not None:
         yield from _config_problems(metadata.config, modality)
+
+
+def registered_tag_problems(metadata: Metadata, release: Release) -> Iterator[Problem]:
+    """Whether a release lets modality_config.py register its config for the tag that it names."""
+    config = metadata.config
+    if config is None or metadata.modality is None:
+        return
+    has_config = release.has_config(config.tag)
+    if has_config or config.tag not in release.tag_names:
+        reason = f"has a config in {release.name}" if has_config else f"is no tag of {release.name}"
+        message = f"registers for {config.tag}, which {reason}, so GR00T stops: use {DEFAULT_TAG}"
+        yield Problem.of("config-tag", MODALITY_CONFIG, message)
 
 
 def _group_problems(
@@ -89,11 +101,6 @@ def _wrong_column(entry: str, column: str, kind: str, features: Mapping[str, Gro
 
 
 def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Problem]:
-    has_config = CURRENT.has_config(config.tag)
-    if has_config or config.tag not in CURRENT.tag_names:
-        reason = f"has a config in {CURRENT.name}" if has_config else f"is no tag of {CURRENT.name}"
-        message = f"registers for {config.tag}, which {reason}, so GR00T stops: use {DEFAULT_TAG}"
-        yield Problem.of("config-tag", MODALITY_CONFIG, message)
     known = {
         "video": set(modality.video),
         "state": set(modality.state),
@@ -104,7 +111,8 @@ def _config_problems(config: GrootConfig, modality: ModalityFile) -> Iterator[Pr
         unknown = [key for key in config.keys(part) if key not in names]
         if unknown:
             message = (
-                f"{part} names {join_names(unknown)}, which modality.json lacks. Known: {join_names(sorted(names), 12)}"
+                f"{part} names {join_names(unknown)}, which modality.json lacks. The config has "
+                f"{join_names(list(config.keys(part)), 12)}. Known: {join_names(sorted(names), 12)}"
             )
             yield Problem.of("config-keys", MODALITY_CONFIG, message)
         if part != "language" and not config.keys(part):

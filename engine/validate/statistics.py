@@ -12,7 +12,7 @@ from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_byte
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, RELATIVE_STATS, STATS, JointSlice, Metadata
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.releases import CURRENT
+from millrace.engine.dataset.releases import RELEASES
 from millrace.engine.dataset.stats import Statistics
 from millrace.engine.dataset.stored_statistics import MEAN_DRIFT, lies_in_columns, relative_group
 from millrace.engine.errors import NoScratchSpace
@@ -26,6 +26,8 @@ MOMENTS = ("mean", "std")
 TINY_RANGE = 1e-3
 # Position and rot6d (gr00t/data/stats.py): the difference of poses is not that of their numbers.
 POSE_WIDTH = 9
+# Of the released models'.
+LONGEST_HORIZON = max(release.limits.max_horizon for release in RELEASES)
 OTHER = Remedy("name another folder with ", Setting("scratch", "DIR"), ", or in the environment as TMPDIR")
 
 
@@ -102,7 +104,7 @@ def _recomputable(metadata: Metadata, relative: Mapping[str, Statistics]) -> dic
     for name, stored in relative.items():
         group = relative_group(metadata, metadata.modality, name)
         num_steps, width = stored.mean.shape
-        is_short = num_steps <= CURRENT.limits.max_horizon
+        is_short = num_steps <= LONGEST_HORIZON
         if isinstance(group, RelativeGroup) and is_short and not _is_pose(metadata, name, width):
             groups[name] = group
     return {name: group for name, group in groups.items() if lies_in_columns(metadata, group)}

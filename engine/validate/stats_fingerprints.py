@@ -6,16 +6,18 @@ from millrace.engine.dataset.fingerprints import FINGERPRINTS, feature_fingerpri
 from millrace.engine.dataset.json_files import JsonObject, read_json
 from millrace.engine.dataset.metadata import INFO, RELATIVE_STATS, STATS, Metadata
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.releases import RELEASES
 from millrace.engine.dataset.stored_statistics import StoredFile
 from millrace.engine.text import join_names
 
-AGAIN = "GR00T N1.7 computes statistics again at its first run, and rewrites the file"
+OLD, NEW = RELEASES[0].name, RELEASES[-1].name
+AGAIN = f"GR00T {NEW} computes statistics again at its first run, and rewrites the file"
 
 
 def fingerprint_problems(metadata: Metadata, stats: StoredFile, relative: StoredFile) -> Iterator[Problem]:
     """What GR00T N1.7 does not take of stats.json, and fingerprints in relative_stats.json, at which N1.6 stops."""
     if FINGERPRINTS in relative.content:
-        message = f"has {FINGERPRINTS!r}, at which GR00T N1.6 and the first N1.7 stop with KeyError: 'mean'"
+        message = f"has {FINGERPRINTS!r}, at which GR00T {OLD} and the first {NEW} stop with KeyError: 'mean'"
         yield Problem.of("relative-fingerprints", RELATIVE_STATS, message)
     if FINGERPRINTS in stats.content:
         yield from _differences(metadata, stats)

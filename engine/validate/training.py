@@ -7,7 +7,7 @@ from millrace.engine.dataset.checks import CHECKS, Check
 from millrace.engine.dataset.metadata import EPISODES, MODALITY, JointSlice, Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.releases import CURRENT, ModelLimits
+from millrace.engine.dataset.releases import ModelLimits, Release
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.text import join_names
@@ -23,18 +23,22 @@ def find_trained_groups(metadata: Metadata) -> Mapping[str, Mapping[str, JointSl
     }
 
 
-def training_problems(metadata: Metadata, *, stored_horizon: int | None) -> Iterator[Problem]:
-    """Dims, horizon, episode lengths and shards.
+def length_problems(metadata: Metadata, *, stored_horizon: int | None) -> Iterator[Problem]:
+    """Episode lengths and shards, which are judged alike for every release.
 
     Args:
         metadata: Of the dataset.
         stored_horizon: Steps of the relative statistics, which count where there is no config; None without any.
     """
+    span = stored_horizon if metadata.config is None else metadata.config.span
+    yield from _length_problems(metadata, span or Release.default_horizon)
+
+
+def limit_problems_of(metadata: Metadata, release: Release, *, stored_horizon: int | None) -> Iterator[Problem]:
+    """Whether the released model takes the dims and the horizon; stored_horizon: as above."""
     config = metadata.config
-    horizon, span = (stored_horizon, stored_horizon) if config is None else (config.horizon, config.span)
-    path = MODALITY if config is None else MODALITY_CONFIG
-    yield from model_limit_problems(metadata, CURRENT.limits, path, horizon=horizon)
-    yield from _length_problems(metadata, span or CURRENT.default_horizon)
+    horizon, path = (stored_horizon, MODALITY) if config is None else (config.horizon, MODALITY_CONFIG)
+    yield from model_limit_problems(metadata, release.limits, path, horizon=horizon)
 
 
 def model_limit_problems(
@@ -79,7 +83,7 @@ def _length_problems(metadata: Metadata, span: int) -> Iterator[Problem]:
         )
         yield Problem.of("episodes-untrained", EPISODES, message + join_names([str(index) for index in short]))
     yield from sharding_problems(
-        EPISODES, Sharding(count_trainable_steps(metadata.lengths, span), CURRENT.shard_size, CURRENT.sampling_rate)
+        EPISODES, Sharding(count_trainable_steps(metadata.lengths, span), Release.shard_size, Release.sampling_rate)
     )
 
 

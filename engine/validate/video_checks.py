@@ -9,7 +9,7 @@ import numpy as np
 from millrace.engine.dataset.json_files import why_no_file
 from millrace.engine.dataset.metadata import INFO, Episode, GrootFeature, Metadata
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.releases import CURRENT, VideoBackend
+from millrace.engine.dataset.releases import RELEASES, VideoBackend
 from millrace.engine.errors import VideoError
 from millrace.engine.sources import Clip, why_foreign
 from millrace.engine.sources.parquet import is_hidden
@@ -19,6 +19,8 @@ from millrace.engine.video.probe import VideoFacts, probe_video
 from millrace.engine.video.thumbnails import info_image_size
 
 CODEC, PIXELS = "h264", "yuv420p"
+# What decoders cannot read is the same in all releases.
+UNREAD_CODECS = RELEASES[0].unread_codecs
 # Two ticks of the coarsest time base in use, Matroska's.
 SPAN_TOLERANCE_SECONDS = 2e-3
 # PyAV gives an unknown codec no context, and refuses container tags that are no UTF-8.
@@ -61,13 +63,13 @@ def video_problems(
 def _codec_problems(facts: VideoFacts, path: Path, backend: VideoBackend | None) -> Iterator[Problem]:
     """A codec that some decoders cannot read; an error where one of these is asked for, no matter where another is."""
     if backend is not None:
-        if facts.codec in CURRENT.unread_codecs[backend]:
+        if facts.codec in UNREAD_CODECS[backend]:
             yield Problem.of("video-decoder", path, f"is {facts.codec}, which {backend} cannot read")
     elif facts.codec != CODEC:
-        default = next(iter(CURRENT.unread_codecs))
-        unable = [name for name, codecs in CURRENT.unread_codecs.items() if facts.codec in codecs]
+        default = next(iter(UNREAD_CODECS))
+        unable = [name for name, codecs in UNREAD_CODECS.items() if facts.codec in codecs]
         others = f"{', '.join(unable)} cannot" if unable else "not every decoder does"
-        message = f"is {facts.codec}: the default decoder of GR00T {CURRENT.name}, {default}, reads it, {others}"
+        message = f"is {facts.codec}: GR00T's default decoder, {default}, reads it, {others}"
         yield Problem.of("video-codec", path, message)
     if facts.pix_fmt != PIXELS:
         yield Problem.of("video-pixels", path, f"is {facts.pix_fmt}, expected {PIXELS}, which every decoder reads")

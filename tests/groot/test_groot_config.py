@@ -18,8 +18,8 @@ pytest.importorskip("gr00t", reason="NOT TESTED: gr00t is not importable")
 from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
 
 from millrace.train.groot import modality_configs as modality
-from millrace.train.groot import require_groot
 from millrace.train.groot.modality_configs import import_user_modules, make_identity, register_run_config
+from millrace.train.installed import require_groot
 
 OWN = "from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_modality_config\n"
 OWN += "from gr00t.data.embodiment_tags import EmbodimentTag\n"

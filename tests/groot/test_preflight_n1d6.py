@@ -16,14 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from millrace.engine.dataset.releases import find_release
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
-from millrace.train.groot.base_model import PROJECTOR_OF_TAG, ModelConfig, ProcessorKwargs, read_base
+from millrace.train.groot.base_model import read_base
 from millrace.train.groot.components import list_components
 from millrace.train.preflight import preflight
 from millrace.train.preflight.trained_robot import read_trained_config
 from support.training_setups import EVERYTHING, N1D6_SHAPES, replace_text, settings_of
 
 pytestmark = pytest.mark.skipif(find_spec("gr00t") is None, reason="NOT TESTED: gr00t is not importable")
+N1D6 = find_release("n1.6")
 pytest_plugins = ["support.training_fixtures"]
 HORIZON = 16
 
@@ -84,7 +86,7 @@ def test_what_is_trained_is_what_groot_trains(flags: tuple[bool, ...], base: Pat
 
     names = ("tune_llm", "tune_visual", "tune_projector", "tune_diffusion_model")
     chosen = dict(zip(names, flags, strict=True))
-    parts = list_components(settings_of(whole, base, **chosen), read_base(str(base)))
+    parts = list_components(settings_of(whole, base, **chosen), read_base(str(base), N1D6))
     model = n1d6.n1d6(**chosen)
     assert parts is not None
     assert sum(part.num_values for part in parts) == sum(weight.numel() for weight in model.parameters())
@@ -110,12 +112,12 @@ def test_limits_of_a_checkpoint_default_to_groots() -> None:
     from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import EMBODIMENT_TAG_TO_PROJECTOR_INDEX, Gr00tN1d6Processor
 
     processor = inspect.signature(Gr00tN1d6Processor.__init__).parameters
-    for name, field in ProcessorKwargs.model_fields.items():
-        assert field.default == processor[name].default
+    for name, default in N1D6.processor_defaults.items():
+        assert default == processor[name].default
     theirs = Gr00tN1d6Config()
-    for name, field in ModelConfig.model_fields.items():
-        assert name == "model_type" or field.default == getattr(theirs, name)
-    assert PROJECTOR_OF_TAG == EMBODIMENT_TAG_TO_PROJECTOR_INDEX
+    for name, default in N1D6.config_defaults.items():
+        assert default == getattr(theirs, name)
+    assert {tag.value: tag.projector for tag in N1D6.tags} == EMBODIMENT_TAG_TO_PROJECTOR_INDEX
 
 
 @pytest.mark.parametrize("tag", ["UNITREE_G1", "LIBERO_PANDA", "OXE_DROID"])

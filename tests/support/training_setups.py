@@ -4,7 +4,6 @@ import json
 import shutil
 import struct
 from collections.abc import Mapping
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -122,15 +121,9 @@ def write_weights(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 def settings_of(dataset: Path, base: Path, **flags: Any) -> FinetuneSettings:
     """A run of one dataset that nothing is wrong with, unless the flags say otherwise."""
-    settings = FinetuneSettings(
-        datasets=(dataset,),
-        base_model_path=str(base),
-        output_dir=base.parent / "run",
-        global_batch_size=32,
-        max_steps=100,
-        save_steps=50,
-    )
-    return replace(settings, **flags)
+    sound = {"datasets": (dataset,), "base_model_path": str(base), "output_dir": base.parent / "run"}
+    numbers = {"global_batch_size": 32, "max_steps": 100, "save_steps": 50}
+    return FinetuneSettings(**{**sound, **numbers, **flags})
 
 
 def write_earlier_run(settings: FinetuneSettings, **other: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from millrace.embodiments.errors import UnknownName
+from millrace.engine.dataset.releases import RELEASES
 from millrace.train.checkpoint import Checkpoint, list_checkpoints, read_training_digests
 from millrace.train.errors import ConfigError, SettingsError
 from millrace.train.evaluate import read_contenders
@@ -13,6 +14,8 @@ from millrace.train.evaluate_settings import EvaluateSettings
 from millrace.train.run_identity import RunIdentity, dataset_digest
 from millrace.train.serve import ServeSettings
 from support.demonstrator import HORIZON, write_checkpoint
+
+OLD, NEW = RELEASES
 
 
 def write_run(folder: Path, *steps: int, digest: str = "0" * 64) -> Path:
@@ -59,6 +62,30 @@ def test_a_tag_is_asked_for_where_it_cannot_be_told(tmp_path: Path) -> None:
     (folder / "experiment_cfg/conf.yaml").unlink()
     with pytest.raises(ConfigError, match=r"does not say its tag. Pass --embodiment-tag: NEW_EMBODIMENT, GR1"):
         Checkpoint.open(str(folder)).choose_tag(None)
+
+
+def test_a_tag_is_found_by_name_or_value_in_any_case(tmp_path: Path) -> None:
+    value = "unitree_g1_full_body_with_waist_height_nav_cmd"
+    folder = write_checkpoint(tmp_path / "c", tags=("new_embodiment", value))
+    (folder / "config.json").write_text('{"model_type": "Gr00tN1d7"}')
+    checkpoint = Checkpoint.open(str(folder))
+    assert checkpoint.release is NEW
+    for text in ("UNITREE_G1", "unitree_g1", value, value.upper()):
+        assert checkpoint.choose_tag(text) == checkpoint.choose_tag(text, NEW) == value
+    with pytest.raises(UnknownName, match=r"'GR1' is not a tag of .* Known: NEW_EMBODIMENT, UNITREE_G1$"):
+        checkpoint.choose_tag("gr1")
+
+
+def test_a_checkpoint_of_another_release_is_an_error(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "c")
+    (folder / "config.json").write_text('{"model_type": "Gr00tN1d7"}')
+    told = r"c is a checkpoint of GR00T N1\.7, and N1\.6 is to run it\. For N1\.7 in a Python 3\.12 environment"
+    with pytest.raises(ConfigError, match=told):
+        Checkpoint.open(str(folder)).choose_tag(None, OLD)
+    with pytest.raises(ConfigError, match=told):
+        ServeSettings(checkpoint=str(folder), gr00t="n1.6").tag()
+    (folder / "config.json").write_text('{"model_type": "mine"}')
+    assert Checkpoint.open(str(folder)).choose_tag(None, OLD) == "new_embodiment"
 
 
 def test_a_runs_folder_stands_for_its_complete_checkpoints(tmp_path: Path) -> None:

@@ -6,26 +6,25 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import tyro
 
 from millrace.commands.finetune import Finetune
-from millrace.engine.dataset.releases import EmbodimentTag
+from millrace.engine.dataset.releases import RELEASES, find_release
 from millrace.train.batch import BatchPlan
 from millrace.train.errors import BatchError, GrootMissing, SettingsError
-from millrace.train.groot import require_groot
+from millrace.train.installed import require_groot
 from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
-# gr00t/configs/finetune_config.py at n1.6-release, without the dataset and the tag.
-N16_DEFAULTS = {
+# gr00t/configs/finetune_config.py of every release, without the dataset and the tag.
+DEFAULTS = {
     "modality_config_path": None,
     "tune_llm": False,
     "tune_visual": False,
     "tune_projector": True,
     "tune_diffusion_model": True,
-    "state_dropout_prob": 0.0,
     "random_rotation_angle": None,
     "color_jitter_params": None,
     "extra_augmentation_config": None,
@@ -35,7 +34,6 @@ N16_DEFAULTS = {
     "gradient_accumulation_steps": 1,
     "output_dir": "./outputs",
     "experiment_name": None,
-    "wandb_project": "finetune-gr00t-n1d6",
     "save_steps": 1000,
     "save_total_limit": 5,
     "num_gpus": 1,
@@ -49,6 +47,20 @@ N16_DEFAULTS = {
 }
 
 
+# What it has besides, by release.
+RELEASE_DEFAULTS = {
+    "n1.6": {"state_dropout_prob": 0.0, "wandb_project": "finetune-gr00t-n1d6"},
+    "n1.7": {
+        "state_dropout_prob": 0.2,
+        "wandb_project": "finetune-gr00t-n1d7",
+        "save_only_model": False,
+        "skip_weight_loading": False,
+    },
+}
+# What builds of N1.7 have since July 2026; millrace finetune resumes without a flag.
+NEWER_FLAGS = {"use_percentiles", "shortest_image_edge", "crop_fraction", "ds_weights_alpha"}
+
+
 def settings(**flags: Any) -> FinetuneSettings:
     return FinetuneSettings(**{"datasets": (Path("out/a"),), "base_model_path": "base", **flags})
 
@@ -57,18 +69,35 @@ def parsed(*arguments: str) -> FinetuneSettings:
     return tyro.cli(Finetune, args=[*arguments, "--base-model-path", "base"]).settings()
 
 
-def test_flags_have_the_names_and_defaults_of_n16() -> None:
+def test_flags_have_the_names_and_defaults_of_groots() -> None:
     ours = {field.name: field.default for field in dataclasses.fields(FinetuneFlags)}
-    assert {name: ours[name] for name in N16_DEFAULTS} == N16_DEFAULTS | {"output_dir": Path("./outputs")}
+    assert {name: ours[name] for name in DEFAULTS} == DEFAULTS | {"output_dir": Path("./outputs")}
     assert ours["embodiment_tag"] == "NEW_EMBODIMENT"
+    assert set(ours) >= NEWER_FLAGS
 
 
-@pytest.mark.skipif("GR00T_SRC" not in os.environ, reason="NOT TESTED: set GR00T_SRC to the n1.6-release source")
+@pytest.mark.parametrize("choice", RELEASE_DEFAULTS)
+def test_defaults_that_differ_are_those_of_the_release(choice: str) -> None:
+    read = settings(gr00t=choice)
+    assert read.release is find_release(choice)
+    assert {name: getattr(read, name) for name in RELEASE_DEFAULTS[choice]} == RELEASE_DEFAULTS[choice]
+    given = {"state_dropout_prob": 0.5, "wandb_project": "mine"}
+    own = settings(gr00t=choice, **given)
+    assert {name: getattr(own, name) for name in given} == given
+
+
+@pytest.mark.skipif("GR00T_SRC" not in os.environ, reason="NOT TESTED: set GR00T_SRC to GR00T's source")
 def test_the_copied_names_are_those_of_groots_source() -> None:
     source = Path(os.environ["GR00T_SRC"]) / "gr00t"
+    (release,) = [one for one in RELEASES if (source / one.marker).is_file()]
     names = assigned(source / "configs/finetune_config.py", "FinetuneConfig")
-    assert names - {"base_model_path", "dataset_path", "embodiment_tag"} == set(N16_DEFAULTS)
-    assert assigned(source / "data/embodiment_tags.py", "EmbodimentTag") == set(get_args(EmbodimentTag))
+    ours = {*DEFAULTS, *RELEASE_DEFAULTS[release.choice]}
+    newer = NEWER_FLAGS & set(release.flags) | {"resume_from_checkpoint"}
+    assert ours <= names - {"base_model_path", "dataset_path", "embodiment_tag"} <= ours | newer
+    theirs = assigned(source / "data/embodiment_tags.py", "EmbodimentTag")
+    # Early access lacks the last ones.
+    assert theirs <= set(release.tag_names)
+    assert set(release.tag_names) - theirs <= {"UNITREE_G1_SONIC", "ROBOCASA_PANDA_OMRON", "ROBOCASA_GR1_TABLETOP"}
 
 
 def assigned(file: Path, name: str) -> set[str]:
@@ -83,8 +112,11 @@ def assigned(file: Path, name: str) -> set[str]:
 
 @pytest.mark.skipif(find_spec("gr00t") is not None, reason="gr00t is installed here")
 def test_without_groot_the_error_says_how_to_get_it() -> None:
-    with pytest.raises(GrootMissing, match=r"no gr00t.*git clone .*--branch n1\.6-release .*Isaac-GR00T"):
+    with pytest.raises(GrootMissing, match=r"^GR00T cannot be imported: no gr00t.*n1\.6-release .* for N1\.7"):
         require_groot()
+    told = r"^GR00T N1\.7 cannot .*no gr00t.*Python 3\.12 .*--branch main .*Isaac-GR00T"
+    with pytest.raises(GrootMissing, match=told):
+        require_groot("n1.7")
 
 
 def test_datasets_are_named_by_position_or_as_nvidias_launcher_does() -> None:
@@ -138,6 +170,13 @@ def test_deepspeed_is_for_several_gpus_only() -> None:
         ({"extra_augmentation_config": "[]"}, "extra_augmentation_config must be a JSON object"),
         ({"cpu": True, "precision": "bf16"}, "precision='bf16' needs GPUs"),
         ({"address": "auto", "num_gpus": 0}, "address='auto' needs num_gpus=1 or more"),
+        ({"crop_fraction": 0.9}, "crop_fraction=0.9 needs shortest_image_edge: both"),
+        ({"shortest_image_edge": 256}, "shortest_image_edge=256 needs crop_fraction: both"),
+        ({"shortest_image_edge": 0, "crop_fraction": 0.9}, "shortest_image_edge=0: must be at least 1"),
+        ({"shortest_image_edge": 9, "crop_fraction": 1.1}, "crop_fraction=1.1: must be above 0 and at most 1"),
+        ({"state_dropout_prob": 1.2}, "state_dropout_prob=1.2: must be from 0 to 1"),
+        ({"ds_weights_alpha": -1.0}, "ds_weights_alpha=-1.0: must be at least 0"),
+        ({"ds_weights_alpha": 0.5, "mix": (1.0,)}, "ds_weights_alpha=0.5 and mix=[1.0] both decide"),
     ],
 )
 def test_what_cannot_be_is_told(flags: dict[str, Any], told: str) -> None:

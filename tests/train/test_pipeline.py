@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,21 @@ def problems(path: Path) -> list[str]:
         read_steps(PipelineFile(path))
     assert caught.value.exit_code == 2
     return [line.removeprefix(f"{path}:") for line in caught.value.lines]
+
+
+def test_the_release_of_the_command_is_for_sections_that_name_none(write: Any, tmp_path: Path) -> None:
+    """Without an installed GR00T each step says which one it lacks."""
+    named = FULL.replace("  horizon: 8\n", "  horizon: 8\n  gr00t: n1.6\n  embodiment_tag: GR1\n")
+    found = {
+        step.name: " ".join(step.judge())
+        for step in read_steps(PipelineFile(write(named)), "n1.7")
+        if step.name in ("finetune", "evaluate")
+    }
+    if find_spec("gr00t") is None:
+        assert "GR00T N1.7 cannot be imported: no gr00t" in found["finetune"]
+        assert "GR00T N1.6 cannot be imported: no gr00t" in found["evaluate"]
+    (told,) = problems(write(FULL.replace("  horizon: 8\n", "  gr00t: n1.8\n")))
+    assert "n1.8" in told
 
 
 def test_each_section_gets_from_the_others_what_it_does_not_say(write: Any, tmp_path: Path) -> None:

@@ -1,38 +1,13 @@
-"""GR00T N1.6 itself: the only package that imports gr00t."""
+"""GR00T itself: the only package that imports gr00t."""
 
 import os
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from millrace.engine.about import install_command
-from millrace.train.errors import GrootMissing
 
 if TYPE_CHECKING:  # which import torch and ray
     from millrace.train.evaluate_settings import Contender, EvaluateSettings
     from millrace.train.open_loop import Policy
     from millrace.train.serve import ServeSettings
     from millrace.train.worker import Worker
-
-HOW_TO_GET = (
-    "In a Python 3.10 environment: git clone --recurse-submodules --branch n1.6-release "
-    f"https://github.com/NVIDIA/Isaac-GR00T, install it by its README, then Millrace: {install_command('train')}"
-)
-
-
-def require_groot() -> None:
-    """Make sure that GR00T N1.6 and what Millrace trains it with are installed; nothing is imported.
-
-    Raises:
-        GrootMissing: something is not there, or is another GR00T.
-    """
-    missing = [name for name in ("gr00t", "torch", "transformers") if find_spec(name) is None]
-    if missing:
-        raise GrootMissing(f"GR00T N1.6 cannot be imported: no {', '.join(missing)}. {HOW_TO_GET}")
-    spec = find_spec("gr00t")
-    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
-    if not any((folder / "configs/model/gr00t_n1d6.py").is_file() for folder in folders):
-        raise GrootMissing(f"the gr00t in {', '.join(map(str, folders))} is not N1.6. {HOW_TO_GET}")
 
 
 def train(worker: "Worker") -> None:

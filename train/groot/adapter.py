@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
-from millrace.engine.dataset.releases import CURRENT
+from millrace.engine.dataset.releases import Release
 from millrace.train.groot.model_parts import ModelParts
+from millrace.train.installed import require_groot
 
 # Steps of one embodiment to samples, in their order.
 BatchSteps = Callable[[Sequence[Any]], list[dict[str, Any]]]
@@ -32,13 +33,12 @@ class Adapter(Protocol):
         """Our collator around the release's; one of the user as it is."""
 
 
-def load_adapter(release: str) -> Adapter:
-    """The adapter of a release, by its name, such as "N1.6"."""
-    package = release.lower().replace(".", "d")
-    adapter: Adapter = import_module(f"{__package__}.{package}.adapter").ADAPTER
+def load_adapter(release: Release) -> Adapter:
+    """The adapter of a release."""
+    adapter: Adapter = import_module(f"{__package__}.{release.package}.adapter").ADAPTER
     return adapter
 
 
 def installed_adapter() -> Adapter:
     """The adapter of the GR00T that is installed."""
-    return load_adapter(CURRENT.name)
+    return load_adapter(require_groot())

@@ -7,7 +7,6 @@ model are trained whatever the flag says.
 from collections import Counter
 from dataclasses import dataclass
 
-from millrace.engine.dataset.releases import CURRENT
 from millrace.train.groot.adapter import load_adapter
 from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.groot.model_parts import FP32_BYTES, ModelPart, ModelParts
@@ -35,13 +34,13 @@ def list_components(flags: FinetuneFlags, base: BaseCheckpoint) -> tuple[Compone
     """The parts of a base model; None where the sizes of its weights are unknown."""
     if base.weights is None:
         return None
-    parts = load_adapter(CURRENT.name).parts
+    parts = load_adapter(base.release).parts
     num_top = base.config.tune_top_llm_layers
     sizes = _count_values(parts, base, num_top)
     components = []
     for part in parts.parts:
         if part.name == parts.layers_of and sizes[TOP_LAYERS]:
-            why = f"always: {CURRENT.name} trains the top {num_top} layers, also without --tune-llm"
+            why = f"always: {base.release.name} trains the top {num_top} layers, also without --tune-llm"
             components.append(Component(TOP_LAYERS, sizes[TOP_LAYERS], True, why))
         if sizes[part.name]:
             components.append(Component(part.name, sizes[part.name], *_rule(part, flags), part.frozen_bytes))

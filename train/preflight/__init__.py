@@ -17,6 +17,7 @@ from millrace.train.preflight.earlier_run import earlier_run_problems
 from millrace.train.preflight.full_check import FullCheck, keep_full_checks, read_full_checks
 from millrace.train.preflight.machine import Machine, probe_machine
 from millrace.train.preflight.needs import Needs, estimate_needs, need_problems
+from millrace.train.preflight.release_flags import release_flag_problems
 from millrace.train.preflight.resources import ModelSize
 from millrace.train.preflight.run_checks import CHECKS, make_run_problem
 from millrace.train.preflight.run_plan import Plan, plan_run
@@ -122,7 +123,7 @@ class _Start:
 
 
 def _check_start(settings: FinetuneSettings, machine: Machine | None) -> _Start:
-    base, found = _read_base(settings.base_model_path)
+    base, found = _read_base(settings)
     configs = []
     for part in settings.parts:
         config, unread = read_trained_config(part)
@@ -131,19 +132,22 @@ def _check_start(settings: FinetuneSettings, machine: Machine | None) -> _Start:
     found += earlier_run_problems(settings, configs)
     here = machine or probe_machine(
         settings.run_folder,
+        gr00t=settings.gr00t,
+        backbone=None if base is None or settings.address else base.backbone,
         packages=list_packages(settings, base),
         with_gpus=not settings.cpu and not settings.address,
     )
-    found += [*setting_problems(settings), *package_problems(settings, here), *gpu_problems(settings, here)]
+    found += [*setting_problems(settings), *release_flag_problems(settings, here.installed)]
+    found += [*package_problems(settings, here), *gpu_problems(settings, here)]
     found += model_problems(settings, base, here)
     return _Start(base, tuple(configs), here, tuple(found))
 
 
-def _read_base(name: str) -> tuple[BaseCheckpoint | None, list[Problem]]:
+def _read_base(settings: FinetuneSettings) -> tuple[BaseCheckpoint | None, list[Problem]]:
     try:
-        return read_base(name), []
+        return read_base(settings.base_model_path, settings.release), []
     except ConfigError as error:
-        return None, [make_run_problem("base-model", str(error))]
+        return None, [make_run_problem("base-model", str(error), released=settings.release.base_model)]
 
 
 def _fit_problems(

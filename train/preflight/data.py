@@ -12,7 +12,7 @@ from millrace.engine.dataset.metadata import Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.reading import read_metadata
-from millrace.engine.dataset.releases import CURRENT, VideoBackend
+from millrace.engine.dataset.releases import Release, VideoBackend
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.engine.execution.capacity import reader_processes
 from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
@@ -43,7 +43,7 @@ class TrainedDataset:
     def steps(self) -> NDArray[np.int64]:
         """Trainable steps of each episode, shape (num_episodes,)."""
         span = None if self.config is None else self.config.span
-        return count_trainable_steps(self.metadata.lengths, span or CURRENT.default_horizon)
+        return count_trainable_steps(self.metadata.lengths, span or Release.default_horizon)
 
     def cut(self, settings: FinetuneSettings) -> Sharding:
         """Its shards in a run."""

@@ -10,7 +10,7 @@ from millrace.train.errors import OtherRun, SettingsError
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.preflight.trained_robot import TrainedConfig
 from millrace.train.run_folder import check_identity, read_identity
-from millrace.train.run_identity import RunIdentity, describe_optimizer, identify_run
+from millrace.train.run_identity import RunIdentity, describe_optimizer, describe_release, identify_run
 from millrace.train.settings import FinetuneSettings
 
 
@@ -37,8 +37,9 @@ def _known_identity(settings: FinetuneSettings, configs: Sequence[TrainedConfig]
             pass
     base = settings.base_model_path
     tags = ", ".join(part.embodiment_tag for part in settings.parts)
-    known = {"base_model": base, "base_digest": weights_digest(base), "embodiment_tag": tags}
-    return earlier.model_copy(update={**known, "optimizer": describe_optimizer(settings)})
+    known: dict[str, object] = {"base_model": base, "base_digest": weights_digest(base), "embodiment_tag": tags}
+    known |= {"optimizer": describe_optimizer(settings), **describe_release(settings)}
+    return earlier.model_copy(update=known)
 
 
 def _is_dataset(path: Path) -> bool:

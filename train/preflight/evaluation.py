@@ -10,7 +10,7 @@ from millrace.embodiments import MillraceError
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import ConfigError, GpuMissing, SettingsError
 from millrace.train.evaluate_settings import EvaluateSettings
-from millrace.train.groot import require_groot
+from millrace.train.installed import choose_release, require_groot
 from millrace.train.preflight.gpus import probe_gpus
 from millrace.train.training_dataset import TrainingDataset
 
@@ -26,9 +26,10 @@ def evaluation_problems(
         dataset: Its dataset, where that must be there already.
         draws: Whether it draws plots.
     """
-    checks: list[Callable[[], object]] = [require_groot, partial(_check_gpus, settings)]
+    checks: list[Callable[[], object]] = [partial(require_groot, settings.gr00t), partial(_check_gpus, settings)]
     checks += [partial(_check_file, path) for path in settings.import_module]
     checks += [partial(Checkpoint.open, name) for name in checkpoints]
+    checks += [partial(_check_tag, settings)]
     checks += [] if dataset is None else [partial(TrainingDataset.open, dataset)]
     checks += [_check_plots] if draws else []
     for check in checks:
@@ -48,6 +49,13 @@ def _check_gpus(settings: EvaluateSettings) -> None:
             f"--num-gpus {settings.num_gpus}: this machine has {len(gpus.cards) or 'no GPU'}{why}. To evaluate on CPUs "
             "pass --cpu"
         )
+
+
+def _check_tag(settings: EvaluateSettings) -> None:
+    release = choose_release(settings.gr00t)
+    tag = settings.embodiment_tag
+    if release is not None and tag is not None and release.find_tag(tag) is None:
+        raise ConfigError(f"--embodiment-tag {release.describe_unknown_tag(tag)}")
 
 
 def _check_file(path: Path) -> None:

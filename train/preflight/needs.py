@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.releases import CURRENT, ModelLimits
+from millrace.engine.dataset.releases import ModelLimits
 from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.machine import SHARED_MEMORY, Machine
@@ -101,6 +101,7 @@ def estimate_needs(
     sharing = choose_sharing(settings)
     per_device = math.ceil(settings.global_batch_size / settings.gradient_accumulation_steps / settings.num_workers)
     num_saves = math.ceil(settings.max_steps / settings.save_steps)
+    older_bytes = saved_weight_bytes if settings.save_only_model else checkpoint_bytes
     per_gpu = None
     if model is not None and not settings.cpu:
         smallest = 1 if settings.batch == "auto" else per_device
@@ -111,8 +112,8 @@ def estimate_needs(
         num_loaders=settings.num_workers * max(settings.dataloader_num_workers, 1),
         per_worker=_worker_bytes(settings, model),
         num_workers=settings.num_workers,
-        checkpoint=checkpoint_bytes(model, sharing),
-        older_checkpoint=(saved_weight_bytes if settings.save_only_model else checkpoint_bytes)(model, sharing),
+        checkpoint=checkpoint_bytes(model, sharing, settings.release),
+        older_checkpoint=older_bytes(model, sharing, settings.release),
         # The best on held-out episodes is kept beside the newest.
         num_checkpoints=min(settings.save_total_limit + 1 + (settings.eval_dataset is not None), num_saves),
         per_gpu=per_gpu,
@@ -134,20 +135,21 @@ def _worker_bytes(settings: FinetuneSettings, model: ModelSize | None) -> tuple[
     return loading, process + gpu_bytes(model, choose_sharing(settings)) if settings.cpu else process
 
 
-def _limits_and_side(base: BaseCheckpoint | None) -> tuple[ModelLimits, int]:
+def _limits_and_side(settings: FinetuneSettings, base: BaseCheckpoint | None) -> tuple[ModelLimits, int]:
     """The limits and image side of the base model's processor, or of the released one where that is unknown."""
-    return (CURRENT.limits, CURRENT.image_side) if base is None else (base.limits, base.image_side)
+    release = settings.release
+    return (release.limits, release.image_side) if base is None else (base.limits, base.image_side)
 
 
 def _batched_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> int:
     """One sample of a batch; our loader hands over images as bytes, GR00T's as the model takes them."""
-    limits, side = _limits_and_side(base)
+    limits, side = _limits_and_side(settings, base)
     per_image = batch_image_bytes(side) if settings.stock_loader else image_bytes(side)
     return padded_bytes(limits) + dataset.num_images * per_image
 
 
 def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:
-    limits, side = _limits_and_side(base)
+    limits, side = _limits_and_side(settings, base)
     sample = padded_bytes(limits) + dataset.num_images * image_bytes(side)
     # GR00T's own loader decodes whole episodes.
     decoded = dataset.episode_bytes if settings.stock_loader else 0

@@ -6,7 +6,7 @@ Only the constants that say so were measured; the others are the guides' or thos
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from millrace.engine.dataset.releases import CURRENT, ModelLimits
+from millrace.engine.dataset.releases import ModelLimits, Release
 from millrace.train.groot.components import Component
 from millrace.train.groot.model_parts import BF16_BYTES, FP32_BYTES
 
@@ -75,19 +75,19 @@ def weight_bytes(model: ModelSize) -> float:
     return model.frozen_bytes + model.num_trained * FP32
 
 
-def checkpoint_bytes(model: ModelSize | None, sharing: Sharing) -> float:
+def checkpoint_bytes(model: ModelSize | None, sharing: Sharing, release: Release) -> float:
     """One checkpoint: weights and AdamW; DeepSpeed stores the weights a second time, and a copy in fp32."""
     if model is None:
-        return CURRENT.checkpoint_bytes
+        return release.checkpoint_bytes
     if sharing.zero_stage == 0:
         return model.frozen_bytes + model.num_trained * (FP32 + ADAM)
     return 2 * model.num_values * BF16 + model.num_trained * (FP32 + ADAM)
 
 
-def saved_weight_bytes(model: ModelSize | None, sharing: Sharing) -> float:
+def saved_weight_bytes(model: ModelSize | None, sharing: Sharing, release: Release) -> float:
     """The weights of a checkpoint; where the model is unknown, the whole checkpoint."""
     if model is None:
-        return CURRENT.checkpoint_bytes
+        return release.checkpoint_bytes
     if sharing.zero_stage == 0:
         return model.frozen_bytes + model.num_trained * FP32
     return model.num_values * BF16

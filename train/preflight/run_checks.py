@@ -11,14 +11,14 @@ from pathlib import Path
 
 from millrace.engine.dataset.checks import Check, error, note, warning
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.releases import CURRENT, DEFAULT_TAG
-from millrace.train.groot import HOW_TO_GET
+from millrace.engine.dataset.releases import DEFAULT_TAG
 
 CHECKS: dict[str, Check] = {
     # the output folder's earlier run
     "other-run": error("The output folder holds no other run.", "{remedy}"),
     # robot
     "embodiment-tag": error("GR00T has the embodiment tag.", f"For a robot of your own pass {DEFAULT_TAG}"),
+    "release-flag": error("The installed GR00T has the flag.", "{remedy}"),
     "tag-unregistered": error(
         "The embodiment tag has a modality config.",
         "Pass --modality-config-path FILE.py with the robot's config; `millrace convert` writes one",
@@ -40,12 +40,13 @@ CHECKS: dict[str, Check] = {
     # base model
     "base-model": error(
         "The base model's config.json and processor_config.json can be read.",
-        f"Name a checkpoint folder such as checkpoint-5000, or a model on the Hub: {CURRENT.base_model}",
+        "Name a checkpoint folder such as checkpoint-5000, or a model on the Hub: {released}",
     ),
     "base-model-type": error(
         "The base model is a GR00T model, or of a type that --import-module brings.",
-        f"Pass --import-module FILE.py, which registers the type, or name a checkpoint of {CURRENT.name}",
+        "{remedy}",
     ),
+    "backbone": error("The model that GR00T loads beside the base model is within reach.", "{remedy}"),
     "base-model-weights": warning("The base model's sizes are known.", "Download the model, and name its folder"),
     "base-statistics": error(
         "Statistics of the base model, where they are kept, are of the trained joints.",
@@ -70,14 +71,19 @@ CHECKS: dict[str, Check] = {
     ),
     "learning-rate": warning(
         "The learning rate is near GR00T's.",
-        f"The loss will hardly decrease, or diverge; begin with {CURRENT.learning_rate:g}",
+        "The loss will hardly decrease, or diverge; begin with {usual}",
     ),
     # machine
-    "groot": error("The gr00t package is there.", HOW_TO_GET),
+    "groot": error("The gr00t package of the release is there.", "{get}"),
     "flash-attn": error(
         "flash-attn can be imported, where the backbone needs it.",
-        f"pip install {CURRENT.pins['flash-attn']} --no-build-isolation (Python 3.10 or 3.12, with CUDA's compiler)",
+        "pip install {pin} --no-build-isolation (Python 3.10 or 3.12, with CUDA's compiler)",
     ),
+    "flash-attn-slow": warning(
+        "flash-attn can be imported, where the backbone is faster with it.",
+        "pip install {pin} --no-build-isolation (with CUDA's compiler), or train on without",
+    ),
+    "versions": warning("Python and packages are those that the release pins.", "{remedy}"),
     "flash-attn-gpu": error(
         "The backbone has a GPU, where it needs one.",
         "Train on GPUs; for a smoke test on a CPU name a small model of your own with --import-module",
@@ -106,9 +112,7 @@ CHECKS: dict[str, Check] = {
     ),
     "disk": error("The checkpoints fit the disk.", "{fewer}, or an --output-dir on a larger disk"),
     "output-dir": error("The output folder can be written.", "Pass --output-dir with a folder of yours"),
-    "deepspeed": error(
-        "DeepSpeed can be imported where it trains.", f"pip install {CURRENT.pins['deepspeed']}, or pass --use-ddp"
-    ),
+    "deepspeed": error("DeepSpeed can be imported where it trains.", "pip install {pin}, or pass --use-ddp"),
     "tensorboard": error("TensorBoard can be imported, or is not asked for.", "pip install tensorboard"),
     "wandb": error(
         "wandb, where asked for, is there and logged in.",

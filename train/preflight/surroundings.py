@@ -6,13 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.releases import CURRENT
+from millrace.engine.dataset.releases import Release, release_of_model
 from millrace.train.batch import BatchPlan
 from millrace.train.environment import WorkerEnvironment
 from millrace.train.errors import BatchError
-from millrace.train.groot import HOW_TO_GET
 from millrace.train.groot.base_model import BaseCheckpoint
+from millrace.train.installed import how_to_get
 from millrace.train.preflight.machine import Machine
+from millrace.train.preflight.pinned_versions import PYTHON, fitting_build, version_problems
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.settings import FinetuneSettings
 
@@ -30,10 +31,10 @@ def setting_problems(settings: FinetuneSettings) -> Iterator[Problem]:
     if settings.num_shards_per_epoch < num_loaders:
         message = f"--num-shards-per-epoch {settings.num_shards_per_epoch} leaves some of {num_loaders} loaders without"
         yield make_run_problem("shards-per-epoch", message, least=num_loaders)
-    usual = CURRENT.learning_rate
-    if not usual / 100 <= settings.learning_rate <= usual * 100:
-        message = f"--learning-rate {settings.learning_rate:g} is more than 100 times off {CURRENT.name}'s {usual:g}"
-        yield make_run_problem("learning-rate", message)
+    rate, usual = settings.learning_rate, settings.release.learning_rate
+    if not usual / 100 <= rate <= usual * 100:
+        message = f"--learning-rate {rate:g} is more than 100 times off {settings.release.name}'s {usual:g}"
+        yield make_run_problem("learning-rate", message, usual=f"{usual:g}")
 
 
 def model_problems(settings: FinetuneSettings, base: BaseCheckpoint | None, machine: Machine) -> Iterator[Problem]:
@@ -44,25 +45,50 @@ def model_problems(settings: FinetuneSettings, base: BaseCheckpoint | None, mach
         yield make_run_problem(
             "base-model-weights", f"{base.why_no_weights}: trainable parameters and memory are not told"
         )
-    if not base.is_eagle:
-        if not settings.import_module:
-            message = (
-                f"{base.name} is of the type {base.config.model_type!r}, {CURRENT.name}'s is {CURRENT.model_type!r}"
-            )
-            yield make_run_problem("base-model-type", message)
+    release = base.release
+    if not base.is_own_type:
+        yield from _type_problems(settings, base)
+        return
+    if (found := machine.no_backbone) is not None:
+        yield make_run_problem("backbone", f"{release.backbone}: {found.why}", remedy=found.remedy)
+    if not release.needs_flash_attention:
+        if (reason := machine.broken.get("flash_attn")) and not settings.cpu:
+            message = f"{release.backbone} falls back to torch's attention: {reason}"
+            yield make_run_problem("flash-attn-slow", message, pin=_pin(release, machine, "flash-attn"))
         return
     if reason := machine.broken.get("flash_attn"):
-        yield make_run_problem("flash-attn", f"{CURRENT.backbone} needs flash-attn, which cannot be imported: {reason}")
+        message = f"{release.backbone} needs flash-attn, which cannot be imported: {reason}"
+        yield make_run_problem("flash-attn", message, pin=_pin(release, machine, "flash-attn"))
     if settings.cpu or (settings.in_process and not machine.gpus.cards):
-        message = f"{CURRENT.backbone} needs a GPU, since flash-attn has no other code"
+        message = f"{release.backbone} needs a GPU, since flash-attn has no other code"
         yield make_run_problem("flash-attn-gpu", message)
+
+
+def _pin(release: Release, machine: Machine, package: str) -> str:
+    """What pip installs of a package, for this machine's Python where the release has a build for it."""
+    build = fitting_build(release, machine.versions.get(PYTHON)) or release.builds[0]
+    return build.pins[package]
+
+
+def _type_problems(settings: FinetuneSettings, base: BaseCheckpoint) -> Iterator[Problem]:
+    """Whether another release's model, or a type of the user's that nothing registers, is to be trained."""
+    model_type, release = base.config.model_type, base.release
+    message = f"{base.name} is of the type {model_type!r}, {release.name}'s is {release.model_type!r}"
+    if (other := release_of_model(model_type)) is not None:
+        remedy = f"Name a checkpoint of {release.name}, such as {release.base_model}; or train with {other.name}"
+        message += f": it is a model of {other.name}"
+    elif settings.import_module:
+        return
+    else:
+        remedy = f"Pass --import-module FILE.py, which registers the type, or name a checkpoint of {release.name}"
+    yield make_run_problem("base-model-type", message, remedy=remedy)
 
 
 def list_packages(settings: FinetuneSettings, base: BaseCheckpoint | None) -> list[str]:
     """The packages that a run imports late, beside gr00t."""
     board = "tensorboard" if find_spec("tensorboard") or not find_spec("tensorboardX") else "tensorboardX"
     asked = {
-        "flash_attn": base is not None and base.is_eagle,
+        "flash_attn": base is not None and base.is_own_type,
         settings.video_backend: settings.stock_loader,
         "deepspeed": settings.uses_deepspeed,
         "wandb": settings.use_wandb,
@@ -72,17 +98,18 @@ def list_packages(settings: FinetuneSettings, base: BaseCheckpoint | None) -> li
 
 
 def package_problems(settings: FinetuneSettings, machine: Machine) -> Iterator[Problem]:
-    """gr00t, the video decoder of its own loader, DeepSpeed, and loggers."""
+    """gr00t, its versions, the video decoder of its own loader, DeepSpeed, and loggers."""
     broken = machine.broken
+    yield from version_problems(settings.release, machine.versions)
     if machine.why_no_groot is not None:
-        yield make_run_problem("groot", machine.why_no_groot.removesuffix(f". {HOW_TO_GET}"))
+        yield make_run_problem("groot", machine.why_no_groot, get=how_to_get(settings.release))
     if settings.stock_loader and (reason := broken.get(settings.video_backend)):
         install = FFMPEG if settings.video_backend == "torchcodec" else "pip install decord"
         message = f"GR00T's loader decodes with {settings.video_backend}, which cannot be imported: {reason}"
         yield make_run_problem("video-backend", message, install=install)
     if reason := broken.get("deepspeed"):
         message = f"--num-gpus {settings.num_gpus} trains with DeepSpeed, which cannot be imported: {reason}"
-        yield make_run_problem("deepspeed", message)
+        yield make_run_problem("deepspeed", message, pin=_pin(settings.release, machine, "deepspeed"))
     if reason := broken.get("tensorboard") or broken.get("tensorboardX"):
         yield make_run_problem("tensorboard", f"--tensorboard, but it cannot be imported: {reason}")
     if reason := broken.get("wandb"):

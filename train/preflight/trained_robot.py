@@ -11,7 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 from millrace.engine.dataset.json_files import Unreadable
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality, read_config
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.releases import CURRENT
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint
@@ -32,19 +31,18 @@ class TrainedConfig:
 
 def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Iterator[Problem]:
     """Whether GR00T and the base model know the embodiment tag, and whose modality config it has."""
-    tag, file = settings.embodiment_tag, settings.modality_config_path
-    if tag not in CURRENT.tag_names:
-        message = f"--embodiment-tag {tag} is no tag of GR00T {CURRENT.name}. Known: {', '.join(CURRENT.tag_names)}"
-        yield make_run_problem("embodiment-tag", message)
+    tag, file, release = settings.embodiment_tag, settings.modality_config_path, settings.release
+    if release.find_tag(tag) is None:
+        yield make_run_problem("embodiment-tag", f"--embodiment-tag {release.describe_unknown_tag(tag)}")
         return
-    has_config = CURRENT.has_config(tag)
+    has_config = release.has_config(tag)
     if has_config and file is not None:
-        message = f"--modality-config-path {file}: {CURRENT.name} has a config of its own for {tag}"
+        message = f"--modality-config-path {file}: {release.name} has a config of its own for {tag}"
         yield make_run_problem("tag-taken", message)
     # A module of the user may register one as well; only importing it would tell.
     if not has_config and _config_file(settings) is None and not (file is None and settings.import_module):
         nowhere = f"no file {file}" if file else f"no {MODALITY_CONFIG} in {', '.join(map(str, settings.datasets))}"
-        message = f"Embodiment tag not found: {CURRENT.name} has no modality config for {tag}, and there is {nowhere}"
+        message = f"Embodiment tag not found: {release.name} has no modality config for {tag}, and there is {nowhere}"
         yield make_run_problem("tag-unregistered", message)
     projector = 0 if base is None else base.projectors.get(settings.tag, 0)
     if base is not None and projector >= base.config.max_num_embodiments:
@@ -54,8 +52,8 @@ def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Ite
 
 def read_trained_config(settings: FinetuneSettings) -> tuple[TrainedConfig, list[Problem]]:
     """The modality config of a run, and why it could not be read."""
-    if CURRENT.has_config(settings.embodiment_tag):
-        return _run_for(f"{CURRENT.name}'s config of {settings.embodiment_tag}", settings.tag)
+    if settings.release.has_config(settings.embodiment_tag):
+        return _run_for(f"{settings.release.name}'s config of {settings.embodiment_tag}", settings.tag)
     file = _config_file(settings)
     if file is None:
         return _unread("a module of --import-module", "") if settings.import_module else (TrainedConfig("", None), [])
@@ -111,7 +109,7 @@ def _described(tag: str, file: Path | None = None) -> GrootConfig:
 
 def agreement_problems(settings: FinetuneSettings, config: TrainedConfig) -> Iterator[Problem]:
     """Whether the datasets' own files ask for the same: one config, that of the first, is for all of them."""
-    if CURRENT.has_config(settings.embodiment_tag) or settings.modality_config_path or config.config is None:
+    if settings.release.has_config(settings.embodiment_tag) or settings.modality_config_path or config.config is None:
         return
     for file in (dataset / MODALITY_CONFIG for dataset in settings.datasets):
         try:

@@ -1,22 +1,6 @@
 """GR00T N1.6: tag n1.6-release of NVIDIA/Isaac-GR00T, and the model nvidia/GR00T-N1.6-3B."""
 
-from typing import Literal
-
-from millrace.engine.dataset.releases.release import DEFAULT_TAG, ModelLimits, Release, Tag
-
-# For command lines, which need the names as a type; the same as those of TAGS.
-EmbodimentTag = Literal[
-    "NEW_EMBODIMENT",
-    "GR1",
-    "ROBOCASA_PANDA_OMRON",
-    "UNITREE_G1",
-    "LIBERO_PANDA",
-    "OXE_WIDOWX",
-    "OXE_GOOGLE",
-    "BEHAVIOR_R1_PRO",
-    "OXE_DROID",
-]
-VideoBackend = Literal["torchcodec", "decord"]
+from millrace.engine.dataset.releases.release import DEFAULT_TAG, Build, Field, ModelLimits, Release, Tag
 
 # Names and values: gr00t/data/embodiment_tags.py. Projectors: gr00t/model/gr00t_n1d6/processing_gr00t_n1d6.py.
 # Configs: MODALITY_CONFIGS of gr00t/configs/data/embodiment_configs.py, whose register_modality_config stops at those.
@@ -31,26 +15,48 @@ TAGS = (
     Tag("BEHAVIOR_R1_PRO", "behavior_r1_pro", 24, has_config=True),
     Tag("OXE_DROID", "oxe_droid", 16, has_config=True),
 )
+# pyproject.toml
+PINS = {
+    "torch": "torch==2.7.1",
+    "transformers": "transformers==4.51.3",
+    "torchcodec": "torchcodec==0.4.0",
+    "flash-attn": "flash-attn==2.7.4.post1",
+    "deepspeed": "deepspeed==0.17.6",
+}
 
 N1D6 = Release(
     name="N1.6",
+    choice="n1.6",
+    package="n1d6",
+    marker="configs/model/gr00t_n1d6.py",
     tags=TAGS,
     # processor_config.json of the released model: max_state_dim, max_action_dim, max_action_horizon.
     limits=ModelLimits("N1.6", {"state": 128, "action": 128}, 50),
     base_model="nvidia/GR00T-N1.6-3B",
     model_type="Gr00tN1d6",  # its config.json
+    needs_flash_attention=True,  # gr00t/model/modules/eagle_backbone.py asserts it
     backbone="N1.6's Eagle backbone",
     checkpoint_bytes=22e9,
+    # Gr00tN1d6Config and Gr00tN1d6Processor
+    config_defaults={
+        "max_state_dim": 29,
+        "max_action_dim": 29,
+        "action_horizon": 16,
+        "max_num_embodiments": 32,
+        "tune_top_llm_layers": 4,
+    },
+    processor_defaults={
+        "max_state_dim": 29,
+        "max_action_dim": 29,
+        "max_action_horizon": 40,
+        "shortest_image_edge": 512,
+    },
     image_side=256,  # image_target_size of its processor_config.json
-    default_horizon=16,  # the guides' and most of NVIDIA's configs'
     # gr00t/configs/finetune_config.py
-    learning_rate=1e-4,
     state_dropout=0.0,
-    shard_size=2**10,
-    sampling_rate=0.1,
     wandb_project="finetune-gr00t-n1d6",
-    # torchcodec 0.4 reads whatever its FFmpeg does, decord 0.6 no AV1.
-    unread_codecs={"torchcodec": frozenset(), "decord": frozenset({"av1"})},
-    # pyproject.toml
-    pins={"flash-attn": "flash-attn==2.7.4.post1", "deepspeed": "deepspeed==0.17.6"},
+    flags={"video_backend": Field("configs/data/data_config.py", "DataConfig", "video_backend")},
+    source="--branch n1.6-release",
+    # requires-python is >=3.10,<3.13; flash-attn has wheels for 3.10 and 3.12.
+    builds=tuple(Build(python, PINS) for python in ("3.10", "3.12", "3.11")),
 )

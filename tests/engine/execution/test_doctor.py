@@ -2,17 +2,21 @@
 
 import json
 import re
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from millrace import cli
 from millrace.commands.doctor import print_diagnosis
+from millrace.engine.dataset.releases import find_release
 from millrace.engine.execution.devices import choose_for_new
 from millrace.engine.execution.diagnosis import Diagnosis, auto_choices
 from millrace.engine.execution.workers import Workers
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.report import GpuReport, StageCheck
+from support.groot_files import write_groot
 
 STAGES = ("decode av1", "decode h264", "decode hevc", "resize", "encode")
 NO_NVENC = {"encode": "libav says: no device"}
@@ -51,6 +55,28 @@ def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (node["card"], node["checks"]) == (None, [])
     assert {"python", "av", "torch", "torchvision", "ray"} <= node["versions"].keys()
     assert {choice["encoder"] for choice in told["auto"]} == {"libx264"}
+
+
+@pytest.mark.skipif(find_spec("gr00t") is not None, reason="gr00t is installed here")
+def test_the_installed_gr00t_is_told_with_what_its_build_lacks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main(["doctor"]) == 0
+    assert "GR00T: not installed here" in capsys.readouterr().out
+    assert cli.main(["doctor", "--gr00t", "n1.7"]) == 0
+    assert "no GR00T is installed, N1.7 is asked for. For N1.7 in a Python 3.12" in capsys.readouterr().out
+    folder = write_groot(tmp_path, find_release("n1.7"), flags=("skip_weight_loading",))
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    assert cli.main(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["gr00t"]
+    assert (told["release"], told["folder"]) == ("N1.7", str(folder / "gr00t"))
+    assert {"python", "torch", "transformers"} <= told["versions"].keys()
+    assert set(told["lacking_flags"]) >= {"use_percentiles", "ds_weights_alpha"}
+    assert "skip_weight_loading" not in told["lacking_flags"]
+    assert any("flash-attn, which cannot be imported" in problem for problem in told["problems"])
+    assert cli.main(["doctor", "--gr00t", "n1.6"]) == 0
+    assert f"{folder}/gr00t is N1.7, N1.6 is asked for. For N1.6 in a Python 3.10" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(hardware.torch_problem() is None, reason="for environments without torch or torchvision")

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import data_path
 from millrace.engine.validate import validate
-from support.broken_datasets import append, codes, config, relative_stats, shift_relative_mean, widen
+from support.broken_datasets import append, codes, config, relative_stats, set_horizon, shift_relative_mean, widen
 from support.synthetic import (
     rewrite_parquet,
 )
@@ -50,10 +50,45 @@ def test_an_episode_must_hold_the_span_of_a_chunk(dataset: Path) -> None:
     assert "the 61 frames of an action chunk" in report.errors[0].message
 
 
-@pytest.mark.parametrize("tag", ["", ", EmbodimentTag.GR1", ", embodiment_tag=EmbodimentTag.NEW_EMBODIMENT"])
+@pytest.mark.parametrize("tag", ["", ", embodiment_tag=EmbodimentTag.NEW_EMBODIMENT"])
 def test_tags_without_a_config_of_groots_are_free(tag: str, dataset: Path) -> None:
     set_tag(dataset, tag)
     assert validate(dataset).problems == ()
+
+
+def test_a_tag_of_one_release_is_a_warning_unless_another_is_named(dataset: Path) -> None:
+    set_tag(dataset, ", EmbodimentTag.GR1")
+    assert validate(dataset, gr00t="n1.6").problems == ()
+    (found,) = validate(dataset).problems
+    assert (found.code, found.severity) == ("config-tag", "warning")
+    told = "registers for GR1, which is no tag of N1.7, so GR00T stops: use NEW_EMBODIMENT"
+    assert found.message == f"for GR00T N1.7, not N1.6: {told}"
+    (found,) = validate(dataset, gr00t="n1.7").problems
+    assert (found.code, found.severity, found.message) == ("config-tag", "error", told)
+
+
+def test_limits_of_one_release_are_warnings_unless_it_is_named(dataset: Path) -> None:
+    """132 values are too many for N1.6 alone, 45 steps for N1.7 alone, and one dataset may be for either."""
+    widen(dataset, 118)
+    set_horizon(dataset, 45)
+    by_release = {
+        choice: {found.code: found.message for found in validate(dataset, gr00t=choice).errors}
+        for choice in ("n1.6", "n1.7")
+    }
+    assert set(by_release["n1.6"]) == {"model-dims"}
+    assert by_release["n1.6"]["model-dims"].endswith("N1.6 takes 128")
+    assert by_release["n1.7"] == {"model-horizon": "has action chunks of 45 steps, N1.7 takes 40"}
+    report = validate(dataset)
+    assert report.is_valid
+    told = {found.code: found.message for found in report.warnings if found.code.startswith("model-")}
+    assert told["model-horizon"] == "for GR00T N1.7, not N1.6: has action chunks of 45 steps, N1.7 takes 40"
+    assert told["model-dims"].startswith("for GR00T N1.6, not N1.7: trains 132 ")
+
+
+def test_what_no_release_takes_is_an_error_for_each(dataset: Path) -> None:
+    set_horizon(dataset, 51)
+    found = [found.message.rpartition(", ")[2] for found in validate(dataset).errors if found.code == "model-horizon"]
+    assert found == ["N1.6 takes 50", "N1.7 takes 40"]
 
 
 @pytest.mark.parametrize("tag", [", EmbodimentTag.MY_ROBOT", ", embodiment_tag=EmbodimentTag.OXE_DROID"])

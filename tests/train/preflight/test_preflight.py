@@ -14,6 +14,7 @@ from conftest import data_path, video_path
 from millrace.engine.dataset.modality_config import read_config
 from millrace.engine.validate import validate
 from millrace.train.preflight import CHECKS, Machine, keep_full_checks, preflight, preflight_without_data
+from millrace.train.preflight.backbone import Unreachable
 from millrace.train.preflight.gpus import Gpus
 from support.synthetic import edit_jsonl, rewrite_parquet
 from support.training_setups import (
@@ -97,6 +98,12 @@ def checked_before(dataset: Path, base: Path) -> None:
 BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "other-run": (earlier_run(action_horizon=30), {}, {}, "run was created with action horizon 30, not 16"),
     "embodiment-tag": (untouched, {"embodiment_tag": "ALOHA"}, {}, "Known: NEW_EMBODIMENT, GR1"),
+    "release-flag": (
+        untouched,
+        {"skip_weight_loading": True},
+        {},
+        "--skip-weight-loading: GR00T N1.6 has no such flag, N1.7 has",
+    ),
     "tag-unregistered": (
         drop("dataset/modality_config.py"),
         {},
@@ -115,6 +122,12 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "data-unchanged": (checked_before, {}, {}, "were checked in full at 20"),
     "base-model": (drop("base/processor_config.json"), {}, {}, "base has no processor_config.json"),
     "base-model-type": (other_base(model_type="mine"), {}, {}, "'mine'"),
+    "backbone": (
+        other_base(model_type="Gr00tN1d7"),
+        {},
+        {"no_backbone": Unreachable("nvidia/Cosmos-Reason2-2B is gated", "Log in")},
+        "Qwen3-VL backbone: nvidia/Cosmos-Reason2-2B is gated",
+    ),
     "base-model-weights": (drop("base/model.safetensors"), {}, {}, "neither model.safetensors nor"),
     "base-statistics": (
         lambda dataset, base: write_statistics(base, state={"left_arm": 6, "left_gripper": 2}),
@@ -135,6 +148,8 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
         lacks("flash_attn"),
         "flash-attn, which cannot be imported: ImportError: flash_attn.so",
     ),
+    "flash-attn-slow": (other_base(model_type="Gr00tN1d7"), {}, lacks("flash_attn"), "falls back to torch's attention"),
+    "versions": (untouched, {}, {"versions": {"python": "3.13"}}, "N1.6 has no build for Python 3.13"),
     "flash-attn-gpu": (untouched, {"cpu": True}, {}, "needs a GPU"),
     "video-backend": (
         untouched,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from millrace.engine.dataset.releases import RELEASES, Release
 from millrace.train.checkpoint_files import HubCheckpoint, LocalCheckpoint, open_checkpoint_files
 from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import read_base
@@ -44,7 +45,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_model_on_the_hub_is_read_from_the_cache(hub_cache: Path) -> None:
     cached(hub_cache, "nvidia/GR00T-N1.6-3B")
-    base = read_base("nvidia/GR00T-N1.6-3B")
+    base = read_base("nvidia/GR00T-N1.6-3B", RELEASES[0])
     assert base.limits.max_dims == {"state": 128, "action": 128}
     assert base.weights is not None
     assert len(base.weights) == len(SHAPES)
@@ -52,12 +53,12 @@ def test_a_model_on_the_hub_is_read_from_the_cache(hub_cache: Path) -> None:
 
 def test_a_model_that_is_not_cached_says_so_when_the_hub_is_out_of_reach(hub_cache: Path) -> None:
     with pytest.raises(ConfigError, match=r"config.json is not in the Hub's cache, and the Hub is not reached"):
-        read_base("nvidia/GR00T-N1.6-3B")
+        read_base("nvidia/GR00T-N1.6-3B", RELEASES[0])
 
 
 def test_a_cached_model_without_weights_is_read_without_them(hub_cache: Path) -> None:
     (cached(hub_cache, "nvidia/GR00T-N1.6-3B") / "model.safetensors").unlink()
-    base = read_base("nvidia/GR00T-N1.6-3B")
+    base = read_base("nvidia/GR00T-N1.6-3B", RELEASES[0])
     assert base.weights is None
     assert "its weights are not in the Hub's cache" in str(base.why_no_weights)
 
@@ -78,7 +79,7 @@ def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> Non
         write_weights(base / file, {name: SHAPES[name] for name in part})
     index = {name: file for file, part in halves.items() for name in part}
     (base / "model.safetensors.index.json").write_text(str({"weight_map": index}).replace("'", '"'))
-    weights = read_base(str(base)).weights
+    weights = read_base(str(base), RELEASES[0]).weights
     assert weights is not None
     assert {weight.name for weight in weights} == set(SHAPES)
 
@@ -89,7 +90,7 @@ def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> Non
 def test_a_file_that_is_no_safetensors_leaves_the_weights_unknown(content: bytes, tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
     (base / "model.safetensors").write_bytes(content)
-    found = read_base(str(base))
+    found = read_base(str(base), RELEASES[0])
     assert found.weights is None
     assert "model.safetensors is no safetensors file" in str(found.why_no_weights)
 
@@ -111,7 +112,7 @@ def test_a_broken_file_of_a_base_model_is_named(filename: str, text: str, told: 
     base = write_base(tmp_path / "base", config=CONFIG, processor=PROCESSOR)
     (base / filename).write_text(text)
     with pytest.raises(ConfigError) as error:
-        read_base(str(base))
+        read_base(str(base), RELEASES[0])
     assert told in str(error.value)
 
 
@@ -128,3 +129,19 @@ def test_statistics_of_the_base_model_are_kept_where_they_fit(whole: Path, base:
     (base / "statistics.json").write_text("{")
     (found,) = preflight(settings, machine=EVERYTHING).problems
     assert f"{base}: statistics.json: Invalid JSON: EOF while parsing" in found.message
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.choice)
+def test_what_a_base_model_leaves_out_is_as_its_release_has_it(release: Release, tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base", config={"model_type": release.model_type, "max_state_dim": 17}, processor={})
+    found = read_base(str(base), release)
+    assert found.is_own_type
+    assert found.config.model_dump() == {
+        "model_type": release.model_type,
+        "model_name": None,
+        **release.config_defaults,
+        "max_state_dim": 17,
+    }
+    defaults = found.processor.model_dump()
+    assert {name: defaults[name] for name in release.processor_defaults} == release.processor_defaults
+    assert found.projectors["new_embodiment"] == 10

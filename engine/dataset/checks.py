@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from millrace.engine.dataset.releases import RELEASES
+
 Severity = Literal["error", "warning", "note"]
+OLD, NEW = RELEASES[0], RELEASES[-1]
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,10 @@ CHECKS: dict[str, Check] = {
     "stats-values": error("Statistics are those of the rows, up to float32 rounding.", STATISTICS),
     "stats-fingerprints": warning(
         "Fingerprints in stats.json are those of info.json's float features, and of nothing else.",
-        VIEW.format(release="n1.7"),
+        VIEW.format(release=NEW.choice),
     ),
     "stats-no-fingerprints": note(
-        "stats.json has fingerprints, so that GR00T N1.7 takes it as it is.", VIEW.format(release="n1.7")
+        f"stats.json has fingerprints, so that GR00T {NEW.name} takes it as it is.", VIEW.format(release=NEW.choice)
     ),
     "stats-constant": warning(
         "Trained values change; GR00T makes 0 of those that never do.",
@@ -157,7 +160,7 @@ CHECKS: dict[str, Check] = {
     "relative-groups": error("Every group of relative_stats.json has an action and as wide a state.", STATISTICS),
     "relative-horizon": error("relative_stats.json covers the config's steps in all groups.", STATISTICS),
     "relative-fingerprints": warning(
-        "relative_stats.json has no fingerprints, at which GR00T N1.6 stops.", VIEW.format(release="n1.6")
+        f"relative_stats.json has no fingerprints, at which GR00T {OLD.name} stops.", VIEW.format(release=OLD.choice)
     ),
     "episode-stats-missing": warning("A v2.1 dataset has meta/episodes_stats.jsonl, as LeRobot needs.", HARMLESS),
     "episode-stats-lines": error("meta/episodes_stats.jsonl has one line for each episode.", AGAIN),

@@ -14,7 +14,7 @@ from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodeError, EpisodesFailed, Quarantined, RecipeError
 from millrace.engine.execution.devices import choose, created_backends
-from millrace.engine.execution.workers import Workers, cluster_session
+from millrace.engine.execution.workers import Workers, cluster_session, describe_shortage
 from millrace.engine.layout import WORK
 from millrace.engine.output.commit import statistics_bytes
 from millrace.engine.output.folder import check_output
@@ -88,7 +88,8 @@ def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: W
             return _join(found)
     _check_folders(states, recipe, rerun)
     with cluster_session(workers):
-        choice = choose(prepared, recipe.device, workers, created=created)
+        backends = choose(prepared, recipe.device, workers, created=created)
+        choice = replace(backends, shortage=describe_shortage(workers))
         planned = list(zip(plan_splits(prepared, choice), states, strict=True))
         finished = {state.folder: finished_summary(plan, state, rerun) for plan, state in planned}
         todo = [(plan, state.folder) for plan, state in planned if finished[state.folder] is None]

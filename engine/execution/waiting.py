@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 
 import ray
 from ray.util import placement_group_table
@@ -52,6 +52,15 @@ def _describe_waiting() -> str:
     job = ray.get_runtime_context().get_job_id()
     wanted = _wanted_by_groups(job)
     return describe_wanted(wanted, ray.available_resources(), ray.cluster_resources()) if wanted else ""
+
+
+def find_shortage(*, look_seconds: float = LOOK_SECONDS) -> str | None:
+    """Say that no core of the cluster is free for a conversion, as two looks find it; None: one is."""
+    for delay in (0.0, look_seconds):
+        sleep(delay)
+        if ray.available_resources().get("CPU", 0) >= 1:
+            return None
+    return f"waiting for cores: none of the cluster's {int(ray.cluster_resources().get('CPU', 0))} is free"
 
 
 def describe_wanted(wanted: Mapping[str, float], free: Mapping[str, float], total: Mapping[str, float]) -> str:

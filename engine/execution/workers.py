@@ -78,6 +78,15 @@ def cluster_session(workers: Workers) -> AbstractContextManager[object]:
     return ray_session(None, workers.cluster)
 
 
+def describe_shortage(workers: Workers) -> str | None:
+    """What the workers' cluster, to which this process is connected, lacks; None: nothing, or there is no cluster."""
+    if workers.cluster is None:
+        return None
+    from millrace.engine.execution import waiting
+
+    return waiting.find_shortage()
+
+
 def _argument(name: str, value: object = None) -> Setting:
     return Setting(name, value, call="Workers")
 

@@ -53,16 +53,21 @@ class Gpu:
 
 @dataclass(frozen=True)
 class BackendChoice:
-    """The backends of a dataset, and how this run uses GPUs; why_cpu: why it does not use the GPUs that exist."""
+    """The backends of a dataset, and how this run uses GPUs.
+
+    why_cpu: why it does not use the GPUs that exist. shortage: what its cluster lacks at the start, in words.
+    """
 
     backends: Backends = CPU_BACKENDS
     gpu: Gpu | None = None
     why_cpu: str | None = None
+    shortage: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of this machine."""
-        return () if self.why_cpu is None else (f"videos are converted on the CPU: {self.why_cpu}",)
+        why = () if self.why_cpu is None else (f"videos are converted on the CPU: {self.why_cpu}",)
+        return why if self.shortage is None else (*why, self.shortage)
 
 
 CPU_CHOICE = BackendChoice()

@@ -35,6 +35,13 @@ def train_noting_environment(worker: Worker) -> None:
     train_small(worker)
 
 
+class Holder:
+    """An actor of Ray that keeps its core."""
+
+    def hold(self) -> None:
+        """Returns once the actor has it."""
+
+
 class Frames(IterableDataset):  # type: ignore[type-arg]
     """Frames of a video, of which the third is missing."""
 

@@ -12,16 +12,19 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, recipe_for
+from millrace.engine.convert import Workers, convert
 from millrace.engine.errors import ClusterFailed
 from millrace.engine.execution.ray_session import ray_session
+from millrace.engine.planning import ConversionPlan
 from millrace.train.run_folder import complete_checkpoints
 from millrace.train.train_progress import MeterReading, Started, Waiting
 
 pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: pip install '.[train]'")
 
 from support.ray_runs import events, run, settings_for, wait_for_checkpoint
-from support.small_training import train_noting_environment
+from support.small_training import Holder, train_noting_environment
+from support.synthetic import write_dataset
 
 VARIABLES = {"HF_TOKEN": "hf_7f3c9a5e1b", "NCCL_SOCKET_IFNAME": "lo,eth-7f3c", "WANDB_MODE": "offline"}
 
@@ -113,3 +116,23 @@ def test_a_running_cluster_is_left_as_it_was(lost: tuple[Path, str, Cluster]) ->
     with ray_session(None, cluster.address):
         assert sum(node["Alive"] for node in ray.nodes()) == 2
         assert ray.available_resources()["CPU"] == 2
+
+
+def test_a_conversion_says_that_it_waits_for_cores(lost: tuple[Path, str, Cluster], tmp_path: Path) -> None:
+    """Others have all of them until it has said so."""
+    cluster = lost[2]
+    write_dataset(tmp_path / "source", lengths=(6,), fps=20)
+    notes: list[str] = []
+    with ray_session(None, cluster.address):
+        others = [ray.remote(Holder).options(num_cpus=1).remote() for _ in range(2)]
+        ray.get([other.hold.remote() for other in others])
+
+        def on_plan(plan: ConversionPlan, num_done: int) -> None:
+            notes.extend(plan.machine_notes)
+            for other in others:
+                ray.kill(other)
+
+        recipe = recipe_for(tmp_path / "source", robot="aloha", horizon=2)
+        summary = convert(recipe, tmp_path / "out", workers=Workers(address=cluster.address), on_plan=on_plan)
+    assert notes == ["waiting for cores: none of the cluster's 2 is free"]
+    assert summary.num_episodes == 1

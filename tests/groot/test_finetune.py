@@ -145,10 +145,11 @@ def test_another_tag_dataset_and_horizon_in_its_folder_are_named(trained_here: A
     other = source.parent / "other"
     convert_here(source, other, horizon=8)
     done = run_python(*finetune(other, base, out, *BATCH, "--num-gpus", 0))
-    assert done.returncode == 2
-    told = done.stderr.splitlines()[-1]
-    assert told.startswith(f"{out} was created with dataset {source.parent / 'gr1'} (")
-    assert "embodiment tag GR1, not NEW_EMBODIMENT; action horizon 16, not 8. Choose another --output-dir" in told
+    assert done.returncode == 1
+    told, remedy = done.stderr.splitlines()[-2:]
+    assert f"{out} was created with dataset {source.parent / 'gr1'} (" in told
+    assert told.endswith("embodiment tag GR1, not NEW_EMBODIMENT; action horizon 16, not 8")
+    assert remedy.strip().startswith("Choose another --output-dir, or pass --overwrite")
 
 
 def test_a_sigterm_to_all_processes_of_a_run_saves_a_checkpoint(dataset: Path, base: Path) -> None:

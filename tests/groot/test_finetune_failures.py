@@ -65,7 +65,7 @@ def test_the_terminal_names_dataset_episode_camera_and_file(broken: tuple[Path, 
     assert returncode == 1
     last = told.splitlines()[-1]
     found = re.search(
-        rf"worker [01]: loader process [01]: {dataset}, episode (\d): camera ego_view, ?.*"
+        rf"worker [01]: loader process [01]: {dataset}, episode (\d): camera ego_view[,:] .*"
         rf"({dataset}/videos/\S+/episode_00000\1\.mp4)",
         last,
     )

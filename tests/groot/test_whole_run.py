@@ -85,7 +85,7 @@ def test_a_run_loses_nothing_whatever_happens(tmp_path_factory: pytest.TempPathF
         run.wait_for_checkpoint(0, process)
         video.rename(tmp_path / "elsewhere.mp4")
     assert run.returncode == 1
-    told = rf"worker [01](, 1)?: loader process [01]: {dataset}, episode \d: camera ego_view, .*{video}"
+    told = rf"worker [01](, 1)?: loader process [01]: {dataset}, episode \d: camera ego_view[,:] .*{video}"
     assert re.search(rf"^failed: {told}.*; restart 1 of 1$", "\n".join(run.lines), re.MULTILINE)
     assert re.search(told, run.lines[-1])
     assert run.lines[-1].endswith("The same command resumes")

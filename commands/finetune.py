@@ -71,7 +71,7 @@ class Finetune(FinetuneFlags):
         # Training sends what libraries print to a file; progress goes where standard error went before.
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
             identity, console = make_identity(settings), Console(file=terminal)
-            complete_statistics(settings, lambda line: print_line(line, console))
+            settings = complete_statistics(settings, lambda line: print_line(line, console))
             last = finetune(settings, identity, train, console)
         print(f"trained: {last}")
         return 0

@@ -30,6 +30,7 @@ from millrace.commands.serve import Serve
 from millrace.commands.unknown_flags import check_flags
 from millrace.commands.upload import Upload
 from millrace.commands.validate import Validate
+from millrace.commands.view import MakeView
 from millrace.embodiments import MillraceError, unknown_name
 from millrace.engine.about import VERSION
 from millrace.engine.errors import RecipeError
@@ -42,6 +43,7 @@ COMMANDS = {
     "inspect": Inspect,
     "convert": Convert,
     "validate": Validate,
+    "view": MakeView,
     "robots": Robots,
     "maps": Maps,
     "finetune": Finetune,

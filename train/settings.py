@@ -1,7 +1,8 @@
 """Settings of a finetune run: GR00T's flags by their names and defaults, then what it leaves off its command line."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -180,12 +181,14 @@ class FinetuneSettings(FinetuneFlags):
 
     Args:
         datasets: Folders of GR00T datasets, at least one.
+        views: By dataset, the folder of its view, where the installed GR00T needs one; see millrace.train.dataset_view.
 
     Raises:
         SettingsError: a flag contradicts another, or its value means nothing.
     """
 
     datasets: tuple[Path, ...]
+    views: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         release = guess_release(self.gr00t, self.base_model_path)
@@ -235,6 +238,10 @@ class FinetuneSettings(FinetuneFlags):
     def all_datasets(self) -> tuple[Path, ...]:
         """Those that are trained on, and the held-out one."""
         return self.datasets if self.eval_dataset is None else (*self.datasets, self.eval_dataset)
+
+    def groot_path(self, dataset: Path) -> Path:
+        """Where GR00T reads one of the datasets: in its view, where it has one."""
+        return Path(self.views.get(str(dataset), dataset))
 
     @property
     def num_workers(self) -> int:

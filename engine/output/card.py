@@ -57,6 +57,14 @@ A LeRobot v2.1 dataset for NVIDIA GR00T {releases}, converted by Millrace.
         --modality-config-path DATASET/{config}
 
 The base models are {base_models}.
+
+Newer builds of GR00T {newest} compute relative statistics again unless these have fingerprints, and rewrite them so
+that {oldest} stops at them. For their launcher make a view, which leaves this dataset as it is, and pass
+`--dataset-path VIEW`:
+
+    millrace view DATASET VIEW --gr00t {choice} --embodiment-tag {default_tag}
+
+`millrace finetune` needs none of that.
 """
 OWN_TAG = """\
 GR00T {release} knows this robot under its own tag, with a modality config of its own, so that none is given:
@@ -108,6 +116,9 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         own_tag=_own_tag(plan.target.tag),
         config=MODALITY_CONFIG,
         releases=name_releases(),
+        oldest=RELEASES[0].name,
+        newest=RELEASES[-1].name,
+        choice=RELEASES[-1].choice,
         base_model=RELEASES[0].base_model,
         base_models=" and ".join(f"`{release.base_model}` for {release.name}" for release in RELEASES),
         default_tag=DEFAULT_TAG,

@@ -136,12 +136,12 @@ def training_arguments(settings: FinetuneSettings, config: Config) -> WorkerArgu
 
 def _datasets(settings: FinetuneSettings) -> list[dict[str, Any]]:
     """Datasets of one entry share it by their lengths; with --mix each has an entry."""
-    paths, shares = [str(dataset) for dataset in settings.datasets], settings.shares
+    paths, shares = [str(settings.groot_path(dataset)) for dataset in settings.datasets], settings.shares
     if not shares:
         return [{"dataset_paths": paths, "mix_ratio": 1.0, "embodiment_tag": settings.parts[0].tag}]
     tags = {path: part.tag for part in settings.parts for path in part.datasets}
     return [
-        {"dataset_paths": [str(path)], "mix_ratio": share, "embodiment_tag": tags[path]}
+        {"dataset_paths": [str(settings.groot_path(path))], "mix_ratio": share, "embodiment_tag": tags[path]}
         for path, share in zip(settings.datasets, shares, strict=True)
     ]
 

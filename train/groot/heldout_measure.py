@@ -66,7 +66,7 @@ class HeldOutMeasure:
         with fixed_random_state():
             known = keep_accepted(ShardedSingleStepDataset, vars(config.data))
             reading = {name: known[name] for name in READING_SETTINGS if name in known}
-            dataset = SparseShardedDataset(self._path, self._tag, modalities, **WHOLE, **reading)
+            dataset = SparseShardedDataset(settings.groot_path(self._path), self._tag, modalities, **WHOLE, **reading)
             dataset.set_processor(self._processor)
             self._sizes, self._passes = self._read_passes(dataset)
         collator, in_batches = processor.collator, dataset.in_batches is not None

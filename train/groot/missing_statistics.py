@@ -11,32 +11,40 @@ from gr00t.data.types import ActionRepresentation
 
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS
 from millrace.engine.layout import META
-from millrace.train.groot.modality_configs import register_run_configs
+from millrace.train.dataset_view import view_datasets
+from millrace.train.groot.modality_configs import read_run_configs
 from millrace.train.settings import FinetuneSettings
 from millrace.train.worker import LOGS, redirect_output
 
 
-def complete_statistics(settings: FinetuneSettings, tell: Callable[[str], None]) -> None:
-    """Let GR00T compute the statistics that a run's datasets lack, and write them into meta/, as training does.
+def complete_statistics(settings: FinetuneSettings, tell: Callable[[str], None]) -> FinetuneSettings:
+    """Provide the statistics that GR00T wants of a run's datasets, before any worker starts.
 
-    There only rank 0 computes, for hours where a dataset is large, and the other workers give up waiting for it after
-    the 30 minutes of a barrier.
+    Where the installed GR00T would rewrite or not read a dataset's statistics, in a view of it in the run's folder;
+    what is still missing GR00T computes and writes into meta/, as training does: there only rank 0 computes, for hours
+    where a dataset is large, and the other workers give up waiting for it after the 30 minutes of a barrier.
 
     Args:
         settings: Of the run.
         tell: Takes a line about each dataset that lacks some.
 
+    Returns:
+        The settings with the views; see `FinetuneSettings.groot_path`.
+
     Raises:
         ConfigError: there is no modality config.
+        DatasetError, RowsError, OutputFailed: a view cannot be made.
         OSError: meta/ cannot be written.
     """
-    register_run_configs(settings)
+    settings = view_datasets(settings, read_run_configs(settings), tell)
     for dataset, tag in ((path, part.tag) for part in settings.parts for path in part.all_datasets):
-        if lacking := _lacking(dataset, tag):
+        folder = settings.groot_path(dataset)
+        if lacking := _lacking(folder, tag):
             tell(f"computing {' and '.join(lacking)} of {dataset}, which may take long; millrace convert writes them")
             with redirect_output(settings.run_folder / LOGS / "statistics.log"):
-                generate_stats(dataset)
-                generate_rel_stats(dataset, EmbodimentTag(tag))
+                generate_stats(folder)
+                generate_rel_stats(folder, EmbodimentTag(tag))
+    return settings
 
 
 def _lacking(dataset: Path, tag: str) -> list[str]:

@@ -13,7 +13,7 @@ from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_mod
 from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.types import ModalityConfig
 
-from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
+from millrace.engine.dataset.modality_config import ActionRep, GrootConfig, GrootModality
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.train.errors import ConfigError
 from millrace.train.run_identity import RunIdentity, identify_run
@@ -25,7 +25,17 @@ BUILT_IN = frozenset(MODALITY_CONFIGS)
 
 def make_identity(settings: FinetuneSettings) -> RunIdentity:
     """The identity of a run: what it trains, on what."""
-    return identify_run(settings, [_groot_config(part) for part in settings.parts])
+    return identify_run(settings, list(read_run_configs(settings).values()))
+
+
+def read_run_configs(settings: FinetuneSettings) -> dict[str, GrootConfig]:
+    """The config of each of a run's tags, by EmbodimentTag's value; see `register_run_config`."""
+    return {part.tag: _to_config(register_run_config(part), part.tag) for part in settings.parts}
+
+
+def read_own_config(tag: str) -> GrootConfig:
+    """GR00T's own config for a tag that it has one for; tag: EmbodimentTag's value."""
+    return _to_config(_found(tag), tag)
 
 
 def register_run_configs(settings: FinetuneSettings) -> None:
@@ -81,12 +91,21 @@ def import_user_modules(paths: Iterable[Path]) -> None:
             raise ConfigError(f"{path}: a module {path.stem!r} is imported from {module.__file__}; rename the file")
 
 
-def _groot_config(part: FinetuneSettings) -> GrootConfig:
+def _to_config(config: Mapping[str, ModalityConfig], tag: str) -> GrootConfig:
     modalities = {
-        name: GrootModality(tuple(entry.modality_keys), tuple(entry.delta_indices))
-        for name, entry in register_run_config(part).items()
+        name: GrootModality(tuple(entry.modality_keys), tuple(entry.delta_indices), _action_reps(entry))
+        for name, entry in config.items()
     }
-    return GrootConfig(modalities, part.tag)
+    return GrootConfig(modalities, tag)
+
+
+def _action_reps(entry: ModalityConfig) -> tuple[ActionRep, ...] | None:
+    if entry.action_configs is None:
+        return None
+    return tuple(
+        ActionRep(action.rep.name, action.type.name, action.state_key, action.format.name)
+        for action in entry.action_configs
+    )
 
 
 def _found(tag: str) -> Mapping[str, ModalityConfig]:

@@ -25,9 +25,13 @@ from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.preflight.trained_robot import TrainedConfig
 from millrace.train.settings import FinetuneSettings
 
-# Judged by the base model's limits, the run's settings and its tag instead; see limit_problems, shards and robot.
+# Judged by the base model's limits, the run's settings and its tag instead; see limit_problems, shards and robot. And
+# fingerprints, as the run makes a view where they are not as the installed GR00T wants them.
 JUDGED_HERE = frozenset(
-    ("model-dims", "model-dims-all", "model-horizon", "shards", "config-tag", "config-syntax", "config-dynamic")
+    (
+        *("model-dims", "model-dims-all", "model-horizon", "shards", "config-tag", "config-syntax", "config-dynamic"),
+        *("stats-fingerprints", "relative-fingerprints"),
+    )
 )
 
 

@@ -68,6 +68,7 @@ N1D7 = Release(
         "shortest_image_edge": 256,
     },
     pads_to_model_horizon=True,  # gr00t/model/gr00t_n1d7/setup.py passes action_horizon as max_action_horizon
+    has_fingerprints=True,  # gr00t/data/stats.py since July 2026; not in early access
     image_side=256,  # image_target_size of Gr00tN1d7Config
     # gr00t/configs/finetune_config.py
     state_dropout=0.2,

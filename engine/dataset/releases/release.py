@@ -75,6 +75,7 @@ class Release:
         checkpoint_bytes: A checkpoint with its optimizer.
         config_defaults: Of its model's config, by name, where config.json leaves them out.
         processor_defaults: Of its processor's arguments, by name, where processor_config.json leaves them out.
+        has_fingerprints: Whether its newest build looks for fingerprints in relative_stats.json, at which others stop.
         pads_to_model_horizon: Whether its processor pads action chunks to the model's horizon, not to one of its own.
         image_side: Side of the square images that its processor makes, pixels.
         default_horizon: Steps of an action chunk, where nothing tells.
@@ -99,6 +100,7 @@ class Release:
     checkpoint_bytes: float
     config_defaults: Mapping[str, int]
     processor_defaults: Mapping[str, int]
+    has_fingerprints: bool = False
     pads_to_model_horizon: bool = False
     image_side: int
     state_dropout: float

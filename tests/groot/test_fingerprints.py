@@ -1,0 +1,177 @@
+"""A GR00T that keeps fingerprints takes a dataset's statistics, and a view, as they are: nothing is computed again."""
+
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import convert_here, read_meta
+from millrace.engine.dataset.fingerprints import FINGERPRINTS, feature_fingerprints, relative_fingerprints
+from millrace.engine.dataset.groot_view import ViewPlan
+from millrace.engine.dataset.modality_config import read_config
+from millrace.engine.dataset.view_statistics import Purpose
+from millrace.train.dataset_view import wants_fingerprints
+from millrace.train.settings import FinetuneSettings
+from support.synthetic import write_dataset
+
+SPEC = find_spec("gr00t")
+KEEPS_THEM = SPEC is not None and wants_fingerprints(map(Path, SPEC.submodule_search_locations or ()))
+pytestmark = pytest.mark.skipif(not KEEPS_THEM, reason="NOT TESTED: no GR00T that keeps fingerprints is installed")
+TAG = "new_embodiment"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dataset")
+    write_dataset(folder / "source", lengths=(150, 100, 60))
+    convert_here(folder / "source", folder / "gr1")
+    return folder / "gr1"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process() -> Iterator[None]:
+    """Registrations last as long as the process; here as long as a test."""
+    if not KEEPS_THEM:
+        yield
+        return
+    from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
+
+    from millrace.train.groot import modality_configs
+
+    before = dict(MODALITY_CONFIGS)
+    yield
+    MODALITY_CONFIGS.clear()
+    MODALITY_CONFIGS.update(before)
+    modality_configs._run_file.cache_clear()
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Every file of meta/: its number on disk, time of change and content."""
+    files = sorted((folder / "meta").iterdir())
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def generate(folder: Path) -> None:
+    """As its launcher does before training."""
+    from gr00t.data.embodiment_tags import EmbodimentTag
+    from gr00t.data.stats import generate_rel_stats, generate_stats
+
+    generate_stats(folder)
+    generate_rel_stats(folder, EmbodimentTag(TAG))
+
+
+def register(dataset: Path, **settings: Any) -> None:
+    from millrace.train.groot.modality_configs import register_run_configs
+
+    register_run_configs(FinetuneSettings(datasets=(dataset,), base_model_path="base", num_gpus=0, **settings))
+
+
+def test_stats_json_is_taken_as_convert_wrote_it(dataset: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from gr00t.data.stats import check_stats_validity, generate_stats
+
+    before = snapshot(dataset)
+    generate_stats(dataset)
+    assert snapshot(dataset) == before
+    assert check_stats_validity(dataset, list(feature_fingerprints(read_meta(dataset, "info.json")["features"])))
+    assert "Computing" not in capfd.readouterr().out
+
+
+def test_a_view_is_taken_as_it_is(dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    register(dataset)
+    ViewPlan.of(dataset, Purpose(read_config(dataset), TAG, has_fingerprints=True)).write(tmp_path / "view")
+    own, seen = snapshot(dataset), snapshot(tmp_path / "view")
+    generate(tmp_path / "view")
+    assert snapshot(dataset) == own
+    after = snapshot(tmp_path / "view")
+    # It writes relative statistics in every run: the same bytes in a new file.
+    assert {name: content for name, (_, _, content) in after.items()} == {
+        name: content for name, (_, _, content) in seen.items()
+    }
+    assert {name for name in seen if after[name] != seen[name]} <= {"relative_stats.json"}
+    printed = capfd.readouterr().out
+    assert "Computing" not in printed
+    assert "Generating relative stats" not in printed
+
+
+def test_the_dataset_itself_would_be_rewritten(dataset: Path, tmp_path: Path) -> None:
+    """Why finetune hands over a view: N1.6 would stop at what this GR00T leaves behind."""
+    register(dataset)
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    generate(copy)
+    assert FINGERPRINTS in read_meta(copy, "relative_stats.json")
+
+
+def test_its_fingerprints_are_ours(dataset: Path) -> None:
+    from gr00t.data.stats import _compute_stats_fingerprint
+
+    features = read_meta(dataset, "info.json")["features"] | {"weight": {"dtype": "float64", "shape": None}}
+    due = feature_fingerprints(features)
+    assert due == {name: _compute_stats_fingerprint(name, features[name]) for name in due}
+
+
+def test_its_fingerprints_of_every_tags_relative_actions_are_ours(dataset: Path) -> None:
+    from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
+    from gr00t.data.embodiment_tags import EmbodimentTag
+    from gr00t.data.stats import _compute_relative_action_fingerprint
+
+    from millrace.train.groot.modality_configs import read_own_config
+
+    register(dataset)
+    num_compared = 0
+    for tag in MODALITY_CONFIGS:
+        for key, found in relative_fingerprints(read_own_config(tag), tag).items():
+            assert found == _compute_relative_action_fingerprint(EmbodimentTag(tag), key), (tag, key)
+            num_compared += 1
+    assert num_compared > 2
+
+
+def test_a_run_hands_it_views_and_leaves_its_datasets_alone(
+    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from millrace.train.groot.missing_statistics import complete_statistics
+
+    settings = FinetuneSettings(
+        datasets=(dataset,), base_model_path="base", output_dir=tmp_path / "run", num_gpus=0, cpu=True
+    )
+    before, told = snapshot(dataset), list[str]()
+    prepared = complete_statistics(settings, told.append)
+    (view,) = (tmp_path / "run/dataset_views").iterdir()
+    assert prepared.groot_path(dataset) == view
+    assert told == []
+    generate(view)
+    assert complete_statistics(settings, told.append).views == prepared.views
+    assert snapshot(dataset) == before
+    assert "Generating relative stats" not in capfd.readouterr().out
+
+
+def test_what_only_it_computes_goes_into_the_view(dataset: Path, tmp_path: Path) -> None:
+    """Of a dataset without statistics, for steps that do not begin at 0: GR00T's own, never written to the dataset."""
+    copy = Path(shutil.copytree(dataset, tmp_path / "bare"))
+    for name in ("stats.json", "relative_stats.json"):
+        (copy / "meta" / name).unlink()
+    text = (copy / "modality_config.py").read_text().replace("list(range(16))", "list(range(1, 9))")
+    text = text.replace(
+        '"state": ModalityConfig(\n        delta_indices=[0]', '"state": ModalityConfig(\n        delta_indices=[1]'
+    )
+    (tmp_path / "later.py").write_text(text)
+    settings = FinetuneSettings(
+        datasets=(copy,),
+        base_model_path="base",
+        output_dir=tmp_path / "run",
+        num_gpus=0,
+        cpu=True,
+        modality_config_path=tmp_path / "later.py",
+    )
+    from millrace.train.groot.missing_statistics import complete_statistics
+
+    told: list[str] = []
+    view = complete_statistics(settings, told.append).groot_path(copy)
+    assert any("relative_stats.json" in line for line in told)
+    assert set(read_meta(view, "relative_stats.json")) == {"left_arm", "right_arm", FINGERPRINTS}
+    assert not (copy / "meta/relative_stats.json").exists()
+    before = snapshot(view)
+    complete_statistics(settings, told.append)
+    assert snapshot(view) == before

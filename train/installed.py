@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,9 @@ from millrace.engine.dataset.releases import RELEASES, Field, GrootChoice, Relea
 from millrace.train.errors import GrootMissing
 
 REPOSITORY = "https://github.com/NVIDIA/Isaac-GR00T"
+# In the package gr00t: the enum of tags, and the function that deals parts of episodes into shards.
+TAGS = ("data/embodiment_tags.py", "EmbodimentTag")
+SHARDING, DEALS = "data/dataset/sharded_single_step_dataset.py", "shard_dataset"
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,29 @@ class Installed:
     folders: tuple[Path, ...]
     release: Release | None
 
+    def has_tag(self, name: str) -> bool:
+        """Whether its EmbodimentTag has a member of that name: earlier builds of a release have fewer."""
+        return name in self._fields(*TAGS)
+
+    @property
+    def caps_shards(self) -> bool:
+        """Whether it makes no more shards than there are parts of episodes with steps; earlier builds stop then."""
+        functions = [node for file in self._parse(SHARDING) for node in ast.walk(file) if _is_function(node, DEALS)]
+        calls = [call.func for function in functions for call in ast.walk(function) if isinstance(call, ast.Call)]
+        return any(isinstance(called, ast.Name) and called.id == "min" for called in calls)
+
     def has(self, field: Field) -> bool:
         """Whether one of its config classes has a field."""
         return field.name in self._fields(field.file, field.owner)
 
     def _fields(self, file: str, owner: str) -> frozenset[str]:
-        paths = [folder / file for folder in self.folders if (folder / file).is_file()]
-        return frozenset(name for path in paths for name in _declared(path, owner))
+        return frozenset(name for tree in self._parse(file) for name in _declared(tree, owner))
+
+    def _parse(self, file: str) -> Iterator[ast.Module]:
+        """A file of the package, where there is one that can be parsed."""
+        for folder in self.folders:
+            with suppress(OSError, SyntaxError, ValueError):
+                yield ast.parse((folder / file).read_bytes())
 
 
 def find_installed() -> Installed | None:
@@ -56,8 +76,8 @@ def choose_release(choice: GrootChoice) -> Release | None:
 def how_to_get(release: Release | None = None) -> str:
     """How to install a release; None: any of them."""
     told = "; ".join(
-        f"for {one.name} in a Python {one.pythons[0]} environment: git clone --recurse-submodules {one.source} "
-        + REPOSITORY
+        f"for {one.name} in a Python {one.pythons[0]} environment: "
+        f"git clone --recurse-submodules --branch {one.branch} {REPOSITORY}"
         for one in (RELEASES if release is None else (release,))
     )
     return f"{told[0].upper()}{told[1:]}, install it by its README, then Millrace: {install_command('train')}"
@@ -94,13 +114,14 @@ def _missing(problem: str, asked: Release | None) -> GrootMissing:
     return GrootMissing(f"{problem}. ", Remedy(how_to_get(asked)))
 
 
-def _declared(path: Path, owner: str) -> Iterator[str]:
-    """The annotated names in the body of a class of a Python file; none where it cannot be parsed."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return
+def _declared(tree: ast.Module, owner: str) -> Iterator[str]:
+    """The names that the body of a class declares or assigns."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and node.name == owner:
-            found = (entry.target for entry in node.body if isinstance(entry, ast.AnnAssign))
-            yield from (target.id for target in found if isinstance(target, ast.Name))
+            targets: list[ast.expr] = [entry.target for entry in node.body if isinstance(entry, ast.AnnAssign)]
+            targets += [target for entry in node.body if isinstance(entry, ast.Assign) for target in entry.targets]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def _is_function(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == name

@@ -35,11 +35,13 @@ class Sharding:
         steps: Trainable steps of each episode, shape (num_episodes,).
         shard_size: Steps due in a shard.
         sampling_rate: Share of the episodes' steps that is drawn, in (0, 1].
+        is_capped: Whether there are no more shards than parts with steps, as later builds of GR00T have it.
     """
 
     steps: NDArray[np.int64]
     shard_size: int
     sampling_rate: float
+    is_capped: bool = False
 
     @property
     def num_steps(self) -> int:
@@ -54,7 +56,8 @@ class Sharding:
     @property
     def num_shards(self) -> int:
         """Shards that GR00T makes."""
-        return math.ceil(self.num_steps / self.shard_size)
+        due = math.ceil(self.num_steps / self.shard_size)
+        return min(due, self.num_parts) if self.is_capped else due
 
     @property
     def steps_per_shard(self) -> float:

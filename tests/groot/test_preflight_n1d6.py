@@ -132,7 +132,7 @@ def test_groots_own_config_of_a_tag_is_judged(tag: str, base: Path, whole: Path)
     assert config.config.keys("action") == tuple(theirs["action"].modality_keys)
     assert config.config.horizon == len(theirs["action"].delta_indices)
     found = {found.code: found for found in preflight(settings, machine=EVERYTHING).problems}
-    assert str(found["config-keys"].path) == f"N1.6's config of {tag}"
+    assert found["tag-keys"].message.startswith(f"does not fit N1.6's config of {tag}: video of the config ")
 
 
 def test_a_config_that_must_be_run_is_judged_where_groot_is_installed(base: Path, whole: Path, tmp_path: Path) -> None:

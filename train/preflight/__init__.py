@@ -28,6 +28,7 @@ from millrace.train.preflight.surroundings import (
     package_problems,
     setting_problems,
 )
+from millrace.train.preflight.tag_keys import judge_tag_keys
 from millrace.train.preflight.trained_robot import TrainedConfig, agreement_problems, read_trained_config, tag_problems
 from millrace.train.settings import FinetuneSettings
 
@@ -78,12 +79,13 @@ def preflight(
     judged = {}
     for part, config in zip(settings.parts, start.configs, strict=True):
         found += agreement_problems(part, config)
-        opened = [dataset for path in part.datasets if (dataset := open_dataset(path, config)) is not None]
-        for path in dict.fromkeys(part.all_datasets):
+        by_path = {path: open_dataset(path, config, start.machine) for path in part.all_datasets}
+        for path, dataset in by_path.items():
             before = earlier.get(str(path))
             data = judge_data(path, config, video_backend=decoder, earlier=before, on_progress=on_progress)
             judged[str(path)] = data
-            found += data.problems
+            found += data.problems if dataset is None else judge_tag_keys(part, dataset, data.problems)
+        opened = [dataset for path in part.datasets if (dataset := by_path[path]) is not None]
         for dataset in opened:
             found += _fit_problems(part, dataset, config=config, base=base)
         datasets += opened
@@ -124,12 +126,6 @@ class _Start:
 
 def _check_start(settings: FinetuneSettings, machine: Machine | None) -> _Start:
     base, found = _read_base(settings)
-    configs = []
-    for part in settings.parts:
-        config, unread = read_trained_config(part)
-        found += [*tag_problems(part, base), *unread]
-        configs.append(config)
-    found += earlier_run_problems(settings, configs)
     here = machine or probe_machine(
         settings.run_folder,
         gr00t=settings.gr00t,
@@ -137,6 +133,12 @@ def _check_start(settings: FinetuneSettings, machine: Machine | None) -> _Start:
         packages=list_packages(settings, base),
         with_gpus=not settings.cpu and not settings.address,
     )
+    configs = []
+    for part in settings.parts:
+        config, unread = read_trained_config(part)
+        found += [*tag_problems(part, base, here.installed), *unread]
+        configs.append(config)
+    found += earlier_run_problems(settings, configs)
     found += [*setting_problems(settings), *release_flag_problems(settings, here.installed)]
     found += [*package_problems(settings, here), *gpu_problems(settings, here)]
     found += model_problems(settings, base, here)

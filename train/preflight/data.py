@@ -21,6 +21,7 @@ from millrace.train.checkpoint_files import STATISTICS, open_checkpoint_files, r
 from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.full_check import REWRITTEN, Fingerprint, FullCheck, pass_check, take_fingerprint
+from millrace.train.preflight.machine import Machine
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.preflight.trained_robot import TrainedConfig
 from millrace.train.settings import FinetuneSettings
@@ -37,11 +38,12 @@ JUDGED_HERE = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class TrainedDataset:
-    """A dataset whose episodes can be counted; config: None where unknown."""
+    """A dataset whose episodes can be counted; config: None where unknown; caps_shards: as `Installed` has it."""
 
     path: Path
     metadata: Metadata
     config: GrootConfig | None
+    caps_shards: bool = False
 
     @property
     def steps(self) -> NDArray[np.int64]:
@@ -51,7 +53,8 @@ class TrainedDataset:
 
     def cut(self, settings: FinetuneSettings) -> Sharding:
         """Its shards in a run."""
-        return Sharding(self.steps, settings.shard_size, settings.episode_sampling_rate)
+        rate = settings.episode_sampling_rate
+        return Sharding(self.steps, settings.shard_size, rate, is_capped=self.caps_shards)
 
     @property
     def num_images(self) -> int:
@@ -68,10 +71,11 @@ class TrainedDataset:
         return int(self.metadata.lengths.max()) * sum(features[camera].width for camera in self.metadata.cameras)
 
 
-def open_dataset(path: Path, config: TrainedConfig) -> TrainedDataset | None:
+def open_dataset(path: Path, config: TrainedConfig, machine: Machine) -> TrainedDataset | None:
     """The dataset's metadata; None where it cannot be read, which judge_data tells."""
     metadata, _ = read_metadata(path, config.config) if path.is_dir() else (None, [])
-    return None if metadata is None else TrainedDataset(path, metadata, config.config)
+    caps = machine.installed is not None and machine.installed.caps_shards
+    return None if metadata is None else TrainedDataset(path, metadata, config.config, caps)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ CHECKS: dict[str, Check] = {
         "No file is given for a tag whose config GR00T has.", f"Leave it out, or train as {DEFAULT_TAG}"
     ),
     "tag-projector": error("The base model has a projector for the tag.", f"Pass {DEFAULT_TAG}, or another base model"),
+    "tag-keys": error(
+        "A dataset has the very cameras and joint groups of the tag's config, where GR00T has one.",
+        f"Train as {DEFAULT_TAG}, by the dataset's own modality config, or convert its source to the tag's robot. "
+        "GR00T might take other cameras by their position",
+    ),
     "configs-differ": error(
         "All datasets of a run have one config.", "Pass the right one as --modality-config-path FILE.py"
     ),

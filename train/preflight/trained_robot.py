@@ -14,6 +14,7 @@ from millrace.engine.dataset.problems import Problem
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint
+from millrace.train.installed import Installed
 from millrace.train.preflight.run_checks import make_run_problem
 from millrace.train.settings import FinetuneSettings
 
@@ -29,11 +30,18 @@ class TrainedConfig:
     config: GrootConfig | None
 
 
-def tag_problems(settings: FinetuneSettings, base: BaseCheckpoint | None) -> Iterator[Problem]:
+def tag_problems(
+    settings: FinetuneSettings, base: BaseCheckpoint | None, installed: Installed | None
+) -> Iterator[Problem]:
     """Whether GR00T and the base model know the embodiment tag, and whose modality config it has."""
     tag, file, release = settings.embodiment_tag, settings.modality_config_path, settings.release
     if release.find_tag(tag) is None:
         yield make_run_problem("embodiment-tag", f"--embodiment-tag {release.describe_unknown_tag(tag)}")
+        return
+    if installed is not None and installed.release == release and not installed.has_tag(tag):
+        where = ", ".join(map(str, installed.folders))
+        message = f"--embodiment-tag {tag}: the GR00T {release.name} in {where} is an earlier build, without this tag"
+        yield make_run_problem("embodiment-tag", message)
         return
     has_config = release.has_config(tag)
     if has_config and file is not None:

@@ -56,7 +56,7 @@ N1D6 = Release(
     state_dropout=0.0,
     wandb_project="finetune-gr00t-n1d6",
     flags={"video_backend": Field("configs/data/data_config.py", "DataConfig", "video_backend")},
-    source="--branch n1.6-release",
+    branch="n1.6-release",
     # requires-python is >=3.10,<3.13; flash-attn has wheels for 3.10 and 3.12.
     builds=tuple(Build(python, PINS) for python in ("3.10", "3.12", "3.11")),
 )

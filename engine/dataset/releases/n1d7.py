@@ -83,7 +83,7 @@ N1D7 = Release(
         "ds_weights_alpha": Field(*LAUNCHER, "ds_weights_alpha"),
         "video_backend": Field(*DATA, "video_backend"),
     },
-    source="--branch main",
+    branch="main",
     # pyproject.toml of the builds for Python 3.12, and of early access
     builds=(
         Build(

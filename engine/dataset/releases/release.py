@@ -65,7 +65,7 @@ class Release:
 
     Args:
         name: For messages: "N1.6".
-        choice: As `--gr00t` takes it: "n1.6".
+        choice: As the setting gr00t has it: "n1.6".
         package: Name of its adapter in millrace.train.groot.
         marker: A file in the package gr00t that this release alone has.
         missing_tags: Names of other releases' tags that this one lacks, with what to use instead.
@@ -80,7 +80,7 @@ class Release:
         image_side: Side of the square images that its processor makes, pixels.
         default_horizon: Steps of an action chunk, where nothing tells.
         flags: Settings that not every release, or not every build of it, has: the config field that tells.
-        source: What to clone: arguments of git.
+        branch: Branch or tag of NVIDIA's repository.
         builds: Pythons and packages that it is installed with, the newest build first.
         unread_codecs: By video decoder, the default one first: codecs that it cannot read.
     """
@@ -106,7 +106,7 @@ class Release:
     state_dropout: float
     wandb_project: str
     flags: Mapping[str, Field] = field(default_factory=dict)
-    source: str
+    branch: str
     builds: tuple[Build, ...]
     # The same in every release so far.
     default_horizon: int = 16  # the guides' and most of NVIDIA's configs'

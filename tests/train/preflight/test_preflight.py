@@ -195,7 +195,7 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
 
 
 def test_every_check_is_broken_here() -> None:
-    assert set(BREAKS) == set(CHECKS)
+    assert set(BREAKS) == set(CHECKS) - {"tag-keys"}  # which needs a config of GR00T: see test_tag_keys.py
 
 
 @pytest.mark.parametrize("code", BREAKS)

@@ -12,8 +12,8 @@ from millrace.train.groot.base_model import read_base
 from millrace.train.installed import Installed
 from millrace.train.preflight import preflight
 from millrace.train.preflight.backbone import Unreachable
-from support.groot_files import LAUNCHER_FLAGS, write_groot
-from support.training_setups import CONFIG, EVERYTHING, codes, settings_of
+from support.groot_files import DEALS, DEALS_CAPPED, LAUNCHER_FLAGS, write_groot
+from support.training_setups import CONFIG, EVERYTHING, NUM_STEPS, codes, settings_of
 
 pytest_plugins = ["support.training_fixtures"]
 OLD, NEW = RELEASES
@@ -173,3 +173,24 @@ def test_remedies_name_the_pins_of_the_build_for_this_python(whole: Path, new_ba
         machine = replace(EVERYTHING, versions=versions, broken={"flash_attn": "no CUDA"})
         (found,) = preflight(settings_of(whole, new_base), machine=machine).problems
         assert found.remedy.startswith(f"pip install {pin} ")
+
+
+def test_a_tag_that_the_installed_build_lacks_is_refused(whole: Path, new_base: Path, tmp_path: Path) -> None:
+    package = write_groot(tmp_path, NEW, without_tags=("UNITREE_G1_SONIC",)) / "gr00t"
+    machine = replace(EVERYTHING, installed=Installed((package,), NEW))
+    found = preflight(settings_of(whole, new_base, embodiment_tag="unitree_g1_sonic"), machine=machine).problems
+    told = f"--embodiment-tag UNITREE_G1_SONIC: the GR00T N1.7 in {package} is an earlier build, without this tag"
+    assert told in {one.message for one in found}
+    assert codes(preflight(settings_of(whole, new_base, embodiment_tag="xdof"), machine=machine)) == set()
+
+
+def test_more_shards_than_parts_of_episodes_stop_earlier_builds_only(
+    whole: Path, new_base: Path, tmp_path: Path
+) -> None:
+    settings = settings_of(whole, new_base, shard_size=1)
+    for deals, expected, num_shards in ((DEALS, {"shards"}, NUM_STEPS), (DEALS_CAPPED, set(), 30)):
+        package = write_groot(tmp_path, NEW, deals=deals) / "gr00t"
+        checked = preflight(settings, machine=replace(EVERYTHING, installed=Installed((package,), NEW)))
+        assert codes(checked) == expected
+        assert checked.plan is not None
+        assert checked.plan.datasets[0].sharding.num_shards == num_shards

@@ -2,20 +2,24 @@
 
 import os
 import sys
-from importlib.util import find_spec
+
+from millrace.engine.dataset.releases import Release
+from millrace.train import installed
+from millrace.train.errors import GrootMissing
 
 
-def require_groot(benchmark: str) -> None:
-    """End with exit code 2 where GR00T cannot be imported; else keep torch from starting compilers that are measured.
+def require_groot(benchmark: str) -> Release:
+    """End with exit code 2 where no GR00T can be imported; else keep torch from starting compilers that are measured.
 
     Args:
         benchmark: Its file, which the message names.
+
+    Returns:
+        The release that is installed.
     """
-    if find_spec("gr00t") is None:
-        print(
-            f"{benchmark}: gr00t cannot be imported. Put the source of NVIDIA Isaac-GR00T, tag "
-            "n1.6-release, on PYTHONPATH, in an environment with what it pins",
-            file=sys.stderr,
-        )
-        sys.exit(2)
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    try:
+        return installed.require_groot()
+    except GrootMissing as error:
+        print(f"{benchmark}: {error}", file=sys.stderr)
+        sys.exit(2)

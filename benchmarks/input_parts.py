@@ -1,5 +1,6 @@
 """Where a sample's CPU time goes: shards and batches made in one process, its parts told apart."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -68,7 +69,9 @@ def run_parts(feed: Feed, num_samples: int) -> dict[str, float]:
     finisher = Finisher(torch.device("cpu"))
     torch.set_num_threads(1)  # as in a worker of the DataLoader
     watch = Stopwatch()
-    (_watch_ours if feed.loader == "millrace" else _watch_gr00ts)(watch, type(collator.processor))
+    (_watch_ours if feed.loader == "millrace" else _watch_gr00ts)(watch, type(shards.processor))
+    if hasattr(collator.processor, "process_vision_info"):
+        watch.watch(type(collator.processor), "process_vision_info", "patch size")
     num_taken = -1
     for number in cycle(range(len(shards))):
         if num_taken >= num_samples:
@@ -89,31 +92,28 @@ def run_parts(feed: Feed, num_samples: int) -> dict[str, float]:
     raise AssertionError("there are shards")
 
 
-def _watch_gr00ts(watch: Stopwatch, eagle: type) -> None:
+def _watch_gr00ts(watch: Stopwatch, processor: type) -> None:
     from gr00t.data.dataset import lerobot_episode_loader, sharded_single_step_dataset
     from gr00t.data.state_action.state_action_processor import StateActionProcessor
-    from gr00t.model.gr00t_n1d6 import processing_gr00t_n1d6
 
     watch.watch(lerobot_episode_loader, "get_frames_by_indices", "decode")
     watch.watch(lerobot_episode_loader.LeRobotEpisodeLoader, "_load_parquet_data", "rows")
     watch.watch(sharded_single_step_dataset, "extract_step_data", "rows")
     watch.watch(StateActionProcessor, "apply", "state and action")
-    watch.watch(processing_gr00t_n1d6, "apply_with_replay", "augmentation")
-    watch.watch(processing_gr00t_n1d6.Gr00tN1d6Processor, "_apply_vlm_processing", "chat template")
-    watch.watch(eagle, "process_vision_info", "patch size")
+    watch.watch(sys.modules[processor.__module__], "apply_with_replay", "augmentation")
+    watch.watch(processor, "_apply_vlm_processing", "chat template")
 
 
-def _watch_ours(watch: Stopwatch, eagle: type) -> None:
+def _watch_ours(watch: Stopwatch, processor: type) -> None:
     from millrace.train.groot import loader
-    from millrace.train.groot.n1d6 import processor
-    from millrace.train.groot.n1d6.augmentation import Augmentation
+    from millrace.train.groot.augmentation import Augmentation
+    from millrace.train.groot.batch_processor import SharedBatchProcessor
     from millrace.train.shards import FrameReader
 
     watch.watch(FrameReader, "read", "decode")
     watch.watch(loader, "read_step_columns", "rows")
     watch.watch(loader.SparseShardedDataset, "_steps", "rows")
-    watch.watch(processor.BatchProcessor, "_states", "state and action")
-    watch.watch(processor.BatchProcessor, "_actions", "state and action")
+    watch.watch(SharedBatchProcessor, "_states", "state and action")
+    watch.watch(SharedBatchProcessor, "_actions", "state and action")
     watch.watch(Augmentation, "__call__", "augmentation")
-    watch.watch(processor.BatchProcessor, "_content", "chat template")
-    watch.watch(eagle, "process_vision_info", "patch size")
+    watch.watch(SharedBatchProcessor, "_content", "chat template")

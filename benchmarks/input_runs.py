@@ -19,16 +19,7 @@ from millrace.engine.video.packets import PacketInfo, PacketUse, plan_packets
 
 LoaderName = Literal["gr00t", "millrace"]
 BATCH_SIZE = 32
-SAMPLING_RATE = 0.1  # N1.6's default: every episode in ten splits
-# What the released N1.6 checkpoint's processor has.
-PROCESSOR = {
-    "max_state_dim": 128,
-    "max_action_dim": 128,
-    "max_action_horizon": 50,
-    "shortest_image_edge": 256,
-    "use_albumentations": True,
-    "use_relative_action": True,
-}
+SAMPLING_RATE = 0.1  # the default: every episode in ten splits
 
 
 @dataclass(frozen=True)
@@ -104,8 +95,9 @@ def _taker() -> Callable[[Any], None]:
 
     def take(batch: Any) -> None:
         images = batch["inputs"]["pixel_values"]
-        finished = finisher(images) if isinstance(images, ImageBatch) else [image.to(device) for image in images]
-        assert all(image.dtype == torch.float32 for image in finished)
+        finished = finisher(images) if isinstance(images, ImageBatch) else images
+        tensors = [finished] if isinstance(finished, torch.Tensor) else finished
+        assert all(image.to(device).dtype == torch.float32 for image in tensors)
 
     return take
 
@@ -129,18 +121,20 @@ def build(feed: Feed) -> tuple[Any, Any, Any]:
         from gr00t.data.dataset.sharded_mixture_dataset import ShardedMixtureDataset
         from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepDataset
         from gr00t.data.embodiment_tags import EmbodimentTag
-        from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6Processor
 
+        from benchmarks.groot_processors import make_processor
+        from millrace.train.groot.adapter import installed_adapter
         from millrace.train.groot.loader import SparseShardedDataset
-        from millrace.train.groot.n1d6.collator import CachingCollator
 
         tag = EmbodimentTag.NEW_EMBODIMENT
         config = _modality_config(feed.dataset, tag.value)
         kind = SparseShardedDataset if feed.loader == "millrace" else ShardedSingleStepDataset
         shards = kind(feed.dataset, tag, config, shard_size=feed.shard_size, episode_sampling_rate=SAMPLING_RATE)
-        processor = Gr00tN1d6Processor({tag.value: config}, **PROCESSOR)
+        processor = make_processor({tag.value: config})
         mixture = ShardedMixtureDataset([shards], [1.0], processor, num_shards_per_epoch=1000)
-    collator = CachingCollator(processor.collator) if feed.loader == "millrace" else processor.collator
+        collator = processor.collator
+        if feed.loader == "millrace":
+            collator = installed_adapter().wrap_collator(collator)
     return shards, mixture, collator
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Literal
 
-from benchmarks.input_runs import PROCESSOR, LoaderName, quietly
+from benchmarks.groot_processors import make_processor
+from benchmarks.input_runs import LoaderName, quietly
 from benchmarks.measure import cpu_seconds, process_cpu_seconds
 from millrace.engine.validate import validate
 from millrace.train.preflight import keep_full_checks, preflight
@@ -114,14 +115,13 @@ def _prepare(loader: LoaderName, settings: FinetuneSettings) -> Any:
     from gr00t.data.dataset.sharded_mixture_dataset import ShardedMixtureDataset
     from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepDataset
     from gr00t.data.embodiment_tags import EmbodimentTag
-    from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6Processor
 
     from millrace.train.groot.loader import SparseShardedDataset
     from millrace.train.groot.modality_configs import register_run_config
 
     config = dict(register_run_config(settings))
     kind = SparseShardedDataset if loader == "millrace" else ShardedSingleStepDataset
-    processor = Gr00tN1d6Processor({settings.tag: config}, **PROCESSOR)
+    processor = make_processor({settings.tag: config})
     gc.collect()
 
     def make() -> Any:

@@ -1,4 +1,4 @@
-"""What a training sample costs on its way to the trainer: GR00T N1.6's loader against ours, in one run.
+"""What a training sample costs on its way to the trainer: GR00T's loader against ours, in one run.
 
     python -m benchmarks.train_input                            # examples/, converted with GOP 2 and 10
     python -m benchmarks.train_input out/gop2 out/gop10         # your own GR00T datasets
@@ -6,11 +6,14 @@
 
 Both feed the real DataLoader (one worker, batches of 32, fork) with the real processor and collator, in training
 mode, each in a process of its own. CPU is that of the worker and of the taker, the process that takes the batches as
-one that trains does: ours resizes and normalises the images there, on a GPU where there is one. Shards: N1.6's 1024
-steps at a sampling rate of 0.1, and so few steps that a shard holds about one split of each episode, as on a large
+one that trains does: ours resizes and normalises the images there, on a GPU where there is one. Shards: GR00T's
+1024 steps at a sampling rate of 0.1, and so few steps that a shard holds about one split of each episode, as on a large
 dataset. Parts are measured in one process without a DataLoader, on the CPU.
 
-Needs Millrace, GR00T N1.6 (gr00t) with torchcodec, and Linux.
+The release is that of the gr00t that is installed, N1.6 or N1.7. N1.7's processor is that of a Qwen3-VL made offline,
+with the released model's treatment of images and a tokenizer of bytes.
+
+Needs Millrace, GR00T (gr00t) with torchcodec, and Linux.
 """
 
 import json
@@ -37,7 +40,7 @@ from millrace.engine.planning.recipe import Recipe
 from millrace.train.training_dataset import TrainingDataset
 
 LOADERS: tuple[LoaderName, ...] = ("gr00t", "millrace")
-STEPS_A_SHARD = 1024  # N1.6's default
+STEPS_A_SHARD = 1024  # the default
 HORIZON = 16
 GOPS = (2, 10)
 NUM_EPISODES = 8
@@ -77,7 +80,7 @@ class Measured:
 def main() -> None:
     """Measure, print the tables, write the JSON."""
     options = tyro.cli(Options, description=__doc__)
-    require_groot("benchmarks/train_input.py")
+    release = require_groot("benchmarks/train_input.py").name
     with tempfile.TemporaryDirectory() as folder:
         datasets = options.datasets or in_fresh_process(_convert_examples, Path(folder))
         measured = {feed: Measured() for dataset in datasets for feed in _feeds(dataset)}
@@ -86,10 +89,10 @@ def main() -> None:
             for feed, found in measured.items():
                 found.costs.append(in_fresh_process(run_loader, feed, options.samples))
                 found.parts.append(in_fresh_process(run_parts, feed, options.samples))
-    _print(measured)
+    _print(measured, release)
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(_figures(measured), indent=2) + "\n")
+        options.json.write_text(json.dumps({"release": release, **_figures(measured)}, indent=2) + "\n")
 
 
 def _convert_examples(folder: Path) -> tuple[Path, ...]:
@@ -112,10 +115,10 @@ def _feeds(dataset: Path) -> list[Feed]:
     return [Feed(loader, dataset, size) for size in sizes for loader in LOADERS]
 
 
-def _print(measured: dict[Feed, Measured]) -> None:
+def _print(measured: dict[Feed, Measured], release: str) -> None:
     headings = "samples/s", "worker ms", "taker ms", "CPU ms", "x", "MB a batch", "frames", "RSS MB"
-    costs = _table("A sample through the DataLoader (one worker)", headings)
-    parts = _table("CPU ms of a sample by part (one process, no DataLoader)", (*PARTS, "all"))
+    costs = _table(f"GR00T {release}: a sample through the DataLoader (one worker)", headings)
+    parts = _table(f"GR00T {release}: CPU ms of a sample by part (one process, no DataLoader)", (*PARTS, "all"))
     for feed, found in measured.items():
         stock = measured[Feed("gr00t", feed.dataset, feed.shard_size)]
         costs.add_row(

@@ -1,9 +1,9 @@
 """A batch's images on their way to the model: bytes from the loader, resized and normalised where the model is.
 
-A loader's process hands over an ImageBatch, a quarter of what it becomes in the process that trains:
+A loader's process hands over an ImageBatch, a fraction of what it becomes in the process that trains:
 
     finisher = Finisher(device)
-    pixel_values = finisher(batch)          # (1, 3, H', W') float32 each, as GR00T's collator gives them
+    pixel_values = finisher(batch)          # as GR00T's collator gives them
 """
 
 import warnings
@@ -16,24 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from millrace.train.bicubic import resize_bicubic
+from millrace.train.image_target import CPU, PixelTarget
 
-CPU = torch.device("cpu")
 # Images finished together: on a GPU enough to keep it busy, on a CPU as many as its cache holds.
 GPU_IMAGES, CPU_IMAGES = 32, 1
-
-
-@dataclass(frozen=True)
-class ImageTarget:
-    """What the model takes: height and width; each channel's mean and deviation, for pixels in [0, 255].
-
-    columns_first: How Pillow goes about this size, see `resize_bicubic`.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    columns_first: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +32,10 @@ class ImageBatch:
     """
 
     pixels: Tensor
-    target: ImageTarget
+    target: PixelTarget
 
     @classmethod
-    def stack(cls, images: Sequence[NDArray[np.uint8]], target: ImageTarget) -> "ImageBatch":
+    def stack(cls, images: Sequence[NDArray[np.uint8]], target: PixelTarget) -> "ImageBatch":
         """Images of one size, in a loader's process where another can read them."""
         pixels = torch.empty(len(images), *images[0].shape, dtype=torch.uint8)
         if get_worker_info() is not None:
@@ -66,15 +52,11 @@ class ImageBatch:
         return replace(self, pixels=self.pixels.to(device, non_blocking=non_blocking))
 
     def finish(self) -> Tensor:
-        """Resized and normalised, on the device where they are: (N, 3, H', W') float32."""
-        pixels, target = self.pixels, self.target
-        # Tensors, not numbers: by a number CUDA would multiply with its reciprocal, which rounds differently.
-        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (target.mean, target.std))
-        finished = torch.empty(len(pixels), 3, *target.size, device=pixels.device, dtype=torch.float32)
-        num_together = CPU_IMAGES if pixels.device == CPU else GPU_IMAGES
-        for part, out in zip(pixels.split(num_together), finished.split(num_together), strict=True):
-            resized = resize_bicubic(part, target.size, columns_first=target.columns_first)
-            out.copy_(resized).sub_(mean).div_(std)
+        """What the target makes of them, on the device where they are: float32, the first axis that of images."""
+        finished = self.target.allocate(len(self.pixels), self.pixels.device)
+        num_together = CPU_IMAGES if self.pixels.device == CPU else GPU_IMAGES
+        for part, out in zip(self.pixels.split(num_together), finished.split(num_together), strict=True):
+            self.target.fill(out, part)
         return finished
 
 
@@ -83,17 +65,17 @@ class Finisher:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._devices: dict[tuple[torch.Size, ImageTarget], torch.device] = {}
+        self._devices: dict[tuple[torch.Size, PixelTarget], torch.device] = {}
 
-    def __call__(self, batch: ImageBatch) -> list[Tensor]:
-        """(1, 3, H', W') float32 for each image."""
+    def __call__(self, batch: ImageBatch) -> Tensor | list[Tensor]:
+        """As the target's model takes them."""
         key = batch.pixels.shape[1:], batch.target
         if key not in self._devices:
             self._devices[key] = self.device if self._is_exact(*key) else CPU
         finished = batch.to(self._devices[key], non_blocking=True).finish()
-        return list(finished.split(1))
+        return batch.target.arrange(finished)
 
-    def _is_exact(self, shape: torch.Size, target: ImageTarget) -> bool:
+    def _is_exact(self, shape: torch.Size, target: PixelTarget) -> bool:
         noise = ImageBatch(torch.from_numpy(noise_image(*shape))[None], target)
         try:
             is_exact: bool = self.device == CPU or torch.equal(noise.to(self.device).finish().cpu(), noise.finish())

@@ -30,7 +30,8 @@ class ShardIndex:
         num_splits: Parts that an episode is cut into.
         states: The generator's state before each one's steps are shuffled, (N,) of STATE.
         increment: What identifies the generator's sequence.
-        parts: Shard after shard the parts in it, each as place in `order` x num_splits + split, (N x num_splits,).
+        parts: Shard after shard the parts in it, each as place in `order` x num_splits + split; (N x num_splits,), or
+            fewer where those without steps are in no shard.
         bounds: Where each shard begins in `parts`, and where the last ends, (num_shards + 1,).
         shard_lengths: Steps of each shard, (num_shards,).
     """
@@ -46,7 +47,13 @@ class ShardIndex:
 
     @classmethod
     def draw(
-        cls, num_steps: NDArray[np.int64], *, shard_size: int, num_splits: int, rng: np.random.Generator
+        cls,
+        num_steps: NDArray[np.int64],
+        *,
+        shard_size: int,
+        num_splits: int,
+        rng: np.random.Generator,
+        deals_empty_parts: bool = True,
     ) -> "ShardIndex":
         """Deal every episode's steps into shards, with the random numbers that GR00T draws.
 
@@ -55,6 +62,8 @@ class ShardIndex:
             shard_size: Steps due in a shard.
             num_splits: Parts that an episode is cut into.
             rng: As `numpy.random.default_rng` makes it.
+            deals_empty_parts: Parts without steps are dealt, too, as N1.6 does. Else there are no more shards than
+                parts with steps, as in N1.7 since May 2026.
 
         Raises:
             TrainingDataError: there are no steps, or fewer parts with steps than shards.
@@ -64,8 +73,12 @@ class ShardIndex:
             raise TrainingDataError("no episode is as long as an action chunk")
         order = rng.permutation(len(num_steps))
         dealt = num_steps[order]
-        shards = np.fromiter(_deal(dealt, num_splits, num_shards), np.int32, count=len(order) * num_splits)
-        lengths = np.bincount(shards, weights=_part_lengths(dealt, num_splits), minlength=num_shards).astype(np.int64)
+        part_lengths = _part_lengths(dealt, num_splits)
+        parts = np.arange(len(part_lengths)) if deals_empty_parts else np.flatnonzero(part_lengths)
+        if not deals_empty_parts:
+            num_shards = min(num_shards, len(parts))
+        shards = np.fromiter(_deal(part_lengths[parts], num_shards), np.int32, count=len(parts))
+        lengths = np.bincount(shards, weights=part_lengths[parts], minlength=num_shards).astype(np.int64)
         if not lengths.all():
             raise TrainingDataError(
                 "All shards must have length greater than 0: pass a smaller --episode-sampling-rate"
@@ -77,7 +90,7 @@ class ShardIndex:
             num_splits=num_splits,
             states=_shuffle_states(dealt, rng),
             increment=increment,
-            parts=np.argsort(shards, kind="stable").astype(np.min_scalar_type(len(shards))),
+            parts=parts[np.argsort(shards, kind="stable")].astype(np.min_scalar_type(len(part_lengths))),
             bounds=np.concatenate([[0], np.bincount(shards, minlength=num_shards).cumsum()]),
             shard_lengths=lengths,
         )
@@ -119,15 +132,14 @@ class ShardIndex:
         return steps
 
 
-def _deal(num_steps: NDArray[np.int64], num_splits: int, num_shards: int) -> Iterator[int]:
-    """The shard of each part, episode after episode: the shortest so far, of equally short ones the first."""
+def _deal(lengths: NDArray[np.int64], num_shards: int) -> Iterator[int]:
+    """The shard of each part: the shortest so far, of equally short ones the first."""
     # Length and number of each shard in one whole number, which orders by both.
     shards = list(range(num_shards))
-    for whole, longer in zip(*(values.tolist() for values in np.divmod(num_steps, num_splits)), strict=True):
-        for split in range(num_splits):
-            shortest = shards[0]
-            heapreplace(shards, shortest + (whole + (split < longer)) * num_shards)
-            yield shortest % num_shards
+    for length in lengths.tolist():
+        shortest = shards[0]
+        heapreplace(shards, shortest + length * num_shards)
+        yield shortest % num_shards
 
 
 def _part_lengths(num_steps: NDArray[np.int64], num_splits: int) -> NDArray[np.int64]:

@@ -12,4 +12,6 @@ def test_without_gr00t_it_says_how_to_get_it() -> None:
     benchmark = [sys.executable, "-m", "benchmarks.train_input", "--rounds", "1"]
     done = subprocess.run(benchmark, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "gr00t cannot be imported. Put the source of NVIDIA Isaac-GR00T, tag n1.6-release" in done.stderr
+    assert "benchmarks/train_input.py: GR00T cannot be imported" in done.stderr
+    assert "For N1.6" in done.stderr
+    assert "N1.7" in done.stderr

@@ -14,7 +14,7 @@ from support.synthetic import ExtraColumn, SyntheticVideo, write_dataset
 from support.synthetic_rows import write_json
 
 HORIZON = 8
-TAG = EmbodimentTag.ROBOCASA_PANDA_OMRON
+TAG = EmbodimentTag.NEW_EMBODIMENT
 LENGTHS = (41, 23, 30, 5, 17, 26)  # one shorter than an action chunk
 GROUPS = ("arm", "hand", "eef", "base")
 JOINT = (ActionType.NON_EEF, ActionFormat.DEFAULT)

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from foreign_datasets import TAG, Flavour, modality_configs
 from gr00t.data.dataset.sharded_mixture_dataset import ShardedMixtureDataset
 from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepDataset
 from gr00t.data.interfaces import ShardedDataset
-from gr00t.model.gr00t_n1d6.processing_gr00t_n1d6 import Gr00tN1d6Processor
 
+from benchmarks.groot_processors import make_processor as make_released_processor
+from millrace.train.groot.adapter import installed_adapter
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.image_batch import Finisher, ImageBatch
+from millrace.train.installed import require_groot
 
+IMAGE_AUGMENTATIONS: Any = import_module(f"gr00t.model.gr00t_{require_groot().package}.image_augmentations")
 SHARDING = {"shard_size": 23, "episode_sampling_rate": 0.25, "seed": 3}
 
 
@@ -27,12 +31,15 @@ class Written:
     flavour: Flavour
 
 
-def make_processor(flavour: Flavour, kind: type[Gr00tN1d6Processor] = Gr00tN1d6Processor, **settings: Any) -> Any:
-    """With the limits of the released checkpoint."""
-    limits = {"max_state_dim": 128, "max_action_dim": 128, "max_action_horizon": 50}
-    defaults = {"use_albumentations": True, "shortest_image_edge": 64, "use_relative_action": True}
-    encoding = {"apply_sincos_state_encoding": True}
-    return kind({TAG.value: modality_configs(flavour)}, **{**limits, **defaults, **encoding, **settings})
+def make_processor(flavour: Flavour, **settings: Any) -> Any:
+    """The installed release's, with the limits of the released checkpoint and smaller images."""
+    defaults = {"shortest_image_edge": 64, "crop_fraction": 0.95, "apply_sincos_state_encoding": True}
+    return make_released_processor({TAG.value: modality_configs(flavour)}, **{**defaults, **settings})
+
+
+def wrap_collator(processor: Any) -> Any:
+    """Our collator around that of GR00T's processor."""
+    return installed_adapter().wrap_collator(processor.collator)
 
 
 def mix(kind: type[ShardedDataset], written: Written, processor: Any, **settings: Any) -> ShardedMixtureDataset:

@@ -9,10 +9,9 @@ import pytest
 pytest.importorskip("gr00t", reason="NOT TESTED: gr00t is not importable")
 
 import albumentations
-from gr00t.model.gr00t_n1d6.image_augmentations import apply_with_replay, build_image_transformations_albumentations
-from loader_samples import seed_all
+from loader_samples import IMAGE_AUGMENTATIONS, seed_all
 
-from millrace.train.groot.n1d6.augmentation import Augmentation
+from millrace.train.groot.augmentation import Augmentation
 from millrace.train.image_batch import noise_image
 
 ROTATED = {"random_rotation_angle": 12}
@@ -41,7 +40,8 @@ def transforms(**settings: Any) -> tuple[Any, Any]:
     """GR00T's, for training and for evaluation."""
     usual = {"random_rotation_angle": None, "color_jitter_params": None, "crop_fraction": 0.95}
     sizes = {"image_target_size": None, "image_crop_size": None, "shortest_image_edge": 64}
-    both: tuple[Any, Any] = build_image_transformations_albumentations(**{**sizes, **usual, **settings})
+    build = IMAGE_AUGMENTATIONS.build_image_transformations_albumentations
+    both: tuple[Any, Any] = build(**{**sizes, **usual, **settings})
     return both
 
 
@@ -52,7 +52,7 @@ def noise(sizes: Any, turn: int) -> list[Any]:
 def augment_as_groot(transform: Any, views: Any) -> list[Any]:
     augmented, replay = [], None
     for view in views:
-        tensors, replay = apply_with_replay(transform, view, None, replay)
+        tensors, replay = IMAGE_AUGMENTATIONS.apply_with_replay(transform, view, None, replay)
         augmented.append([tensor.permute(1, 2, 0).numpy() for tensor in tensors])
     return augmented
 
@@ -62,7 +62,7 @@ def augment_as_groot(transform: Any, views: Any) -> list[Any]:
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_pixels_and_draws_are_gr00ts(settings: dict[str, Any], sizes: Any, is_training: bool) -> None:
     transform = transforms(**settings)[0 if is_training else 1]
-    ours = Augmentation(transform, of_albumentations=True)
+    ours = Augmentation(transform, of_albumentations=True, upstream=IMAGE_AUGMENTATIONS)
     seed_all()
     expected = [augment_as_groot(transform, noise(sizes, turn)) for turn in range(4)]
     drawn = random.random(), np.random.random()
@@ -78,7 +78,7 @@ def test_pixels_and_draws_are_gr00ts(settings: dict[str, Any], sizes: Any, is_tr
 def test_a_transform_that_is_not_gr00ts_is_applied_as_gr00t_does() -> None:
     """Nothing may be assumed about what it draws."""
     chain = albumentations.ReplayCompose([albumentations.GaussNoise(p=0.5), *transforms()[0].transforms])
-    ours = Augmentation(chain, of_albumentations=True)
+    ours = Augmentation(chain, of_albumentations=True, upstream=IMAGE_AUGMENTATIONS)
     sizes = VIEWS["a history of three"]
     with pytest.warns(UserWarning, match="are augmented by albumentations' own replay"):
         ours(noise(sizes, 0))

@@ -18,6 +18,7 @@ from gr00t.data.dataset.sharded_single_step_dataset import ShardedSingleStepData
 from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.types import ModalityConfig
 
+from millrace.train.groot.adapter import installed_adapter
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.loader_processes import IMPORTS, prepare_loader_processes
 from support.training_setups import settings_of
@@ -103,6 +104,6 @@ def test_loader_processes_begin_with_what_their_server_has_imported(
     finally:
         multiprocessing.forkserver._forkserver._stop()
     imported, process, children = json.loads((tmp_path / "report.json").read_text())
-    ours = {IMPORTS, "millrace.train.groot.loader", "millrace.train.groot.n1d6.collator"}
+    ours = {IMPORTS, "millrace.train.groot.loader", *installed_adapter().loader_modules}
     assert {"torch", "transformers", "gr00t.data.dataset.sharded_mixture_dataset", *ours} <= set(imported)
     assert children == [str(process)], "the server has started no compilers"

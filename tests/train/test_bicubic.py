@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn.functional import interpolate
 
 from millrace.train.bicubic import bicubic_taps, resize_bicubic
 from millrace.train.image_batch import noise_image
+from millrace.train.image_target import resize_as_torch
 
 PILLOW = int(PIL.__version__.split(".")[0])
 # Height and width, before and after.
@@ -91,6 +93,34 @@ def test_every_size_and_image_is_resized_as_by_pillow(
     assert_pillows(image, to_size)
 
 
+def assert_torchs(images: NDArray[np.uint8], size: tuple[int, int]) -> None:
+    """By whole numbers alone, as on a GPU, and as we do it on a CPU."""
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2)
+    expected = interpolate(planes, size=size, mode="bicubic", align_corners=False, antialias=True)
+    assert torch.equal(resize_bicubic(torch.from_numpy(images), size, short_weights=True), expected.to(torch.int32))
+    assert torch.equal(resize_as_torch(torch.from_numpy(images), size), expected)
+
+
+# Torch fails where only a pixel is left.
+TORCHS_SIZES = {name: sizes for name, sizes in SIZES.items() if sizes[1] != (1, 1)}
+torchs_side = st.integers(2, 80)
+
+
+@pytest.mark.parametrize("draw", IMAGES.values(), ids=IMAGES)
+@pytest.mark.parametrize(("size", "to_size"), TORCHS_SIZES.values(), ids=TORCHS_SIZES)
+def test_every_pixel_is_torchs(size: tuple[int, int], to_size: tuple[int, int], draw: DrawImage) -> None:
+    assert_torchs(draw(*size)[None], to_size)
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=st.tuples(side, side), to_height=torchs_side, to_width=torchs_side, seed=st.integers(0, 1 << 32))
+def test_every_size_and_image_is_resized_as_by_torch(
+    size: tuple[int, int], to_height: int, to_width: int, seed: int
+) -> None:
+    images = np.random.default_rng(seed).integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    assert_torchs(np.where(images < 128, 0, 255).astype(np.uint8) if seed % 2 else images, (to_height, to_width))
+
+
 def test_images_of_a_batch_do_not_touch_each_other() -> None:
     images = np.stack([draw(40, 40) for draw in IMAGES.values()])
     expected = np.stack([resize_by_pillow(image, (56, 56)) for image in images])
@@ -100,7 +130,9 @@ def test_images_of_a_batch_do_not_touch_each_other() -> None:
 @pytest.mark.parametrize("sizes", [(256, 252), (640, 84), (3, 112), (1, 28)], ids=str)
 def test_no_sum_can_leave_32_bits(sizes: tuple[int, int]) -> None:
     """Neither by the brightest pixels nor, where weights are negative, by the darkest."""
-    weights = bicubic_taps(*sizes)[1].astype(np.int64)
-    rounding = 1 << 21
-    assert 255 * np.clip(weights, 0, None).sum(0).max() + rounding < 1 << 31
-    assert 255 * np.clip(weights, None, 0).sum(0).min() > -(1 << 31)
+    for short in (False, True):
+        _, weights, bits = bicubic_taps(*sizes, short_weights=short)
+        wide = weights.astype(np.int64)
+        assert 255 * np.clip(wide, 0, None).sum(0).max() + (1 << (bits - 1)) < 1 << 31
+        assert 255 * np.clip(wide, None, 0).sum(0).min() > -(1 << 31)
+        assert not short or abs(wide).max() < 1 << 15

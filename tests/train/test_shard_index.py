@@ -17,20 +17,36 @@ from millrace.train.training_dataset import TrainingDataError
 Shards = list[list[tuple[int, list[int]]]]
 
 
-def deal_one_by_one(num_steps: list[int], shard_size: int, num_splits: int, seed: int) -> tuple[Shards, object]:
-    """What GR00T does, as plainly as it can be written; and the generator's state after it."""
+def deal_one_by_one(
+    num_steps: list[int],
+    shard_size: int,
+    num_splits: int,
+    seed: int,
+    deals_empty_parts: bool,
+    has_first_round: bool = False,
+) -> tuple[Shards, object]:
+    """What GR00T does, as plainly as it can be written; and the generator's state after it.
+
+    has_first_round: each shard gets a part before any gets a second, as N1.7 has it since July 2026.
+    """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(num_steps)).tolist()
-    shards: Shards = [[] for _ in range(ceil(sum(num_steps) / shard_size))]
-    lengths = [0] * len(shards)
+    parts: list[tuple[int, list[int]]] = []
     for episode in order:
         steps = np.arange(num_steps[episode])
         rng.shuffle(steps)
-        for split in range(num_splits):
-            shortest = lengths.index(min(lengths))
-            part = steps[split::num_splits].tolist()
-            shards[shortest].append((episode, part))
-            lengths[shortest] += len(part)
+        parts += [(episode, steps[split::num_splits].tolist()) for split in range(num_splits)]
+    num_shards = ceil(sum(num_steps) / shard_size)
+    if not deals_empty_parts:
+        parts = [(episode, part) for episode, part in parts if part]
+        num_shards = min(num_shards, len(parts))
+    shards: Shards = [[] for _ in range(num_shards)]
+    lengths = [0] * num_shards
+    for number, (episode, part) in enumerate(parts):
+        is_first_round = has_first_round and number < num_shards
+        shortest = number if is_first_round else lengths.index(min(lengths))
+        shards[shortest].append((episode, part))
+        lengths[shortest] += len(part)
     return shards, rng.bit_generator.state
 
 
@@ -44,15 +60,21 @@ def listed(index: ShardIndex) -> Shards:
     shard_size=st.integers(1, 200),
     num_splits=st.integers(1, 12),
     seed=st.integers(0, 2**32 - 1),
+    deals_empty_parts=st.booleans(),
 )
 def test_shards_parts_and_steps_are_those_dealt_one_by_one(
-    num_steps: list[int], shard_size: int, num_splits: int, seed: int
+    num_steps: list[int], shard_size: int, num_splits: int, seed: int, deals_empty_parts: bool
 ) -> None:
-    expected, drawn = deal_one_by_one(num_steps, shard_size, num_splits, seed) if sum(num_steps) else ([], None)
+    dealing = num_steps, shard_size, num_splits, seed, deals_empty_parts
+    expected, drawn = deal_one_by_one(*dealing) if sum(num_steps) else ([], None)
+    if expected and not deals_empty_parts:
+        assert deal_one_by_one(*dealing, has_first_round=True) == (expected, drawn), "both come to the same"
     rng = np.random.default_rng(seed)
+    sizes = {"shard_size": shard_size, "num_splits": num_splits}
     try:
-        index = ShardIndex.draw(np.array(num_steps), shard_size=shard_size, num_splits=num_splits, rng=rng)
+        index = ShardIndex.draw(np.array(num_steps), **sizes, rng=rng, deals_empty_parts=deals_empty_parts)
     except TrainingDataError:
+        assert deals_empty_parts or not expected
         assert not all(any(steps for _, steps in shard) for shard in expected) or not expected
         return
     assert listed(index) == expected

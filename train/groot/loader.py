@@ -5,7 +5,7 @@
         shard_size=1024, episode_sampling_rate=0.1, seed=42, allow_padding=False,
     )
     mixture = ShardedMixtureDataset([dataset], [1.0], processor, ...)   # GR00T's, unchanged
-    collator = installed_adapter().wrap_collator(processor.collator)   # see millrace.train.groot.n1d6.collator
+    collator = installed_adapter().wrap_collator(processor.collator)   # see millrace.train.groot.caching_collator
 
 It takes the place of gr00t.data.dataset.sharded_single_step_dataset.ShardedSingleStepDataset, whose
 constructor, sharding, statistics and attributes it inherits. The processor stays GR00T's own object, so that
@@ -31,6 +31,7 @@ from millrace.engine.dataset.metadata import EPISODES
 from millrace.engine.dataset.sharding import count_splits, count_trainable_steps
 from millrace.train.failures import describe_failure
 from millrace.train.groot.adapter import BatchSteps, installed_adapter
+from millrace.train.groot.dealing_rule import find_dealing_rule
 from millrace.train.groot.signatures import DECODER, decode_as_trained
 from millrace.train.json_lines import JsonLines
 from millrace.train.shard_index import ShardIndex
@@ -86,8 +87,14 @@ class SparseShardedDataset(ShardedSingleStepDataset):
             loader.episodes_metadata = lines
         num_steps = count_trainable_steps(loader.episode_lengths, self.action_horizon)
         splits = count_splits(self.episode_sampling_rate)
+        rule = find_dealing_rule(self)
+        if rule is None:
+            message = "this GR00T deals steps into shards in a way of its own, which needs more memory"
+            warnings.warn(f"{self.files.root}: {message}", stacklevel=2)
+            super().shard_dataset()
+            return
         try:
-            index = ShardIndex.draw(num_steps, shard_size=self.shard_size, num_splits=splits, rng=self.rng)
+            index = ShardIndex.draw(num_steps, shard_size=self.shard_size, num_splits=splits, rng=self.rng, **rule)
         except TrainingDataError as error:
             raise TrainingDataError(f"{self.files.root}: {error}") from error
         self.sharded_episodes, self.shard_lengths = index, index.shard_lengths

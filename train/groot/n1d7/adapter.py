@@ -20,7 +20,7 @@ class N1d7Adapter:
     """See `Adapter`."""
 
     parts = PARTS
-    loader_modules = ("gr00t.model.gr00t_n1d7.processing_gr00t_n1d7",)
+    loader_modules = ("millrace.train.groot.n1d7.collator",)
 
     def launcher_values(self, base: Any) -> Mapping[str, Any]:
         """Constants of gr00t/experiment/launch_finetune.py, but for what says which model it is."""
@@ -33,12 +33,18 @@ class N1d7Adapter:
         }
 
     def batch_steps(self, processor: Any) -> BatchSteps | None:
-        """None: N1.7's processor takes one step at a time."""
-        return None
+        """See `BatchProcessor.of`."""
+        from millrace.train.groot.n1d7.processor import BatchProcessor
+
+        return BatchProcessor.of(processor)
 
     def wrap_collator(self, collator: Any) -> Any:
-        """The collator as it is."""
-        return collator
+        """A `CachingCollator`, for GR00T's own."""
+        from gr00t.model.gr00t_n1d7.processing_gr00t_n1d7 import Gr00tN1d7DataCollator
+
+        from millrace.train.groot.n1d7.collator import CachingCollator
+
+        return CachingCollator(collator) if type(collator) is Gr00tN1d7DataCollator else collator
 
 
 ADAPTER = N1d7Adapter()

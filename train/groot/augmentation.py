@@ -1,28 +1,25 @@
-"""GR00T N1.6's augmentation of a step's images without albumentations' copies: the same pixels, the same random draws.
+"""GR00T's augmentation of a step's images without albumentations' copies: the same pixels, the same random draws.
 
 Albumentations builds its chain of transforms again for every image that repeats another's augmentation (of a step all
 but the first). Here the transforms themselves are called, by the same parameters.
 """
 
-import pickle
 import random
 import warnings
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from albumentations import ColorJitter, Compose, ReplayCompose, Rotate, SmallestMaxSize
-from gr00t.model.gr00t_n1d6.image_augmentations import (
-    FractionalCenterCrop,
-    FractionalRandomCrop,
-    LetterBoxPad,
-    apply_with_replay,
-)
 from numpy.typing import NDArray
+
+from millrace.train.groot.random_state import is_random_state, random_state, set_random_state
 
 Image = NDArray[np.uint8]
 Views = Sequence[Sequence[Image]]
-TRANSFORMS = (LetterBoxPad, SmallestMaxSize, FractionalRandomCrop, FractionalCenterCrop, Rotate, ColorJitter)
+TRANSFORMS = (SmallestMaxSize, Rotate, ColorJitter)
+GROOTS_TRANSFORMS = ("LetterBoxPad", "FractionalRandomCrop", "FractionalCenterCrop")
 
 
 class Augmentation:
@@ -34,10 +31,11 @@ class Augmentation:
     Args:
         transform: GR00T's, of albumentations or torchvision.
         of_albumentations: Which of the two.
+        upstream: GR00T's module image_augmentations, of the release that the transform is of.
     """
 
-    def __init__(self, transform: Any, *, of_albumentations: bool) -> None:
-        self.transform, self.of_albumentations = transform, of_albumentations
+    def __init__(self, transform: Any, *, of_albumentations: bool, upstream: ModuleType) -> None:
+        self.transform, self.of_albumentations, self.upstream = transform, of_albumentations, upstream
         self.is_direct: dict[tuple[tuple[int, ...], ...], bool] = {}
 
     def __call__(self, views: Views) -> list[list[Image]]:
@@ -53,15 +51,16 @@ class Augmentation:
         chain = self.transform
         if not self.of_albumentations or type(chain) not in (Compose, ReplayCompose):
             return False
-        return all(type(part) in TRANSFORMS and part.p >= 1.0 for part in chain.transforms)
+        known = *TRANSFORMS, *(getattr(self.upstream, name) for name in GROOTS_TRANSFORMS)
+        return all(type(part) in known and part.p >= 1.0 for part in chain.transforms)
 
     def _compare(self, views: Views) -> bool:
-        before = _random_state()
-        expected, after = self._apply_as_groot(views), _random_state()
-        _set_random_state(before)
-        found, after_ours = self._apply_directly(views), _random_state()
-        _set_random_state(before)
-        same_draws = pickle.dumps(after) == pickle.dumps(after_ours)
+        before = random_state()
+        expected, after = self._apply_as_groot(views), random_state()
+        set_random_state(before)
+        found = self._apply_directly(views)
+        same_draws = is_random_state(after)
+        set_random_state(before)
         return same_draws and all(
             np.array_equal(image, other)
             for view, others in zip(expected, found, strict=True)
@@ -72,7 +71,7 @@ class Augmentation:
         augmented, replay = [], None
         for view in views:
             if self.of_albumentations:
-                tensors, replay = apply_with_replay(self.transform, view, None, replay)
+                tensors, replay = self.upstream.apply_with_replay(self.transform, view, None, replay)
             else:
                 tensors = [self.transform(image) for image in view]
             augmented.append([tensor.permute(1, 2, 0).numpy() for tensor in tensors])
@@ -105,12 +104,3 @@ class Augmentation:
 def _draw(part: Any, image: Image) -> dict[str, Any]:
     values = part.update_params_shape(params=part.get_params(), data={"image": image})
     return {**values, **part.get_params_dependent_on_data(params=values, data={"image": image})}
-
-
-def _random_state() -> tuple[Any, Any]:
-    return random.getstate(), np.random.get_state()
-
-
-def _set_random_state(state: tuple[Any, Any]) -> None:
-    random.setstate(state[0])
-    np.random.set_state(state[1])

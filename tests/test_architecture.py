@@ -34,6 +34,7 @@ ENGINE_LAYERS = (
     "inspection",
     "episode",
     "output",
+    "packing",
     "execution",
     "summary",
     "run",

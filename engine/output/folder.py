@@ -69,7 +69,7 @@ def claim_output(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen:
         check_output(out, sources, overwrite=may_be_finished)
         if may_be_finished:
             _remove(OURS if overwrite else OF_META, out)
-        with _scratch(out) as scratch:
+        with unfinished_files(out) as scratch:
             yield scratch
 
 
@@ -131,7 +131,8 @@ def _remove_empty_folders(out: Path) -> None:
 
 
 @contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
+def unfinished_files(out: Path) -> Iterator[Path]:
+    """A folder of this run alone for unfinished files; those of killed runs are removed."""
     for killed in (out / WORK).glob("run-*"):
         # Renamed first, so that a worker of a killed run can no longer move files into the dataset.
         killed.rename(killed.with_name(killed.name.replace("run-", STRAY, 1)))

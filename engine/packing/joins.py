@@ -1,0 +1,115 @@
+"""Join episodes' files into shared ones, in processes; what an earlier run joined from the same files is kept."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow.parquet as pq
+
+from millrace.embodiments import FrozenModel
+from millrace.engine.dataset.processes import map_in_processes
+from millrace.engine.dataset.record import FileRecord
+from millrace.engine.dataset.writing import finish_file
+from millrace.engine.layout import WORK
+from millrace.engine.sources import name_file_in_errors
+from millrace.engine.video.join import join_clips
+
+JOINED = f"{WORK}/joined.jsonl"
+
+
+@dataclass(frozen=True)
+class Join:
+    """A file to make of others. num_frames: of each clip; empty for rows."""
+
+    path: Path
+    parts: tuple[FileRecord, ...]
+    num_frames: tuple[int, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """A digest of the parts: equal parts make an equal file."""
+        return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
+
+
+class JoinedFile(FrozenModel):
+    """A line of OUT/.millrace/joined.jsonl: a file that is done. parts: digest of what it was made of."""
+
+    file: FileRecord
+    parts: str
+
+
+def join_files(
+    joins: Sequence[Join], root: Path, out: Path, scratch: Path, fps: Fraction, *, num_processes: int
+) -> Iterator[FileRecord]:
+    """Make each file in `out` unless it is there already; yields their records, in order.
+
+    Args:
+        joins: Paths of files relative to `out`, of parts relative to `root`.
+        root: Where the parts lie.
+        out: The dataset's folder.
+        scratch: A folder on its file system, for files that are not finished.
+        fps: Of all clips.
+        num_processes: Processes that join at the same time.
+    """
+    done = _read_done(out)
+    due = [join for join in joins if join.path not in done or done[join.path].parts != join.digest]
+    made = map_in_processes(partial(_join, root, out, scratch, fps), due, num_processes=num_processes)
+    with (out / JOINED).open("a", encoding="utf-8") as file:
+        for join in joins:
+            if join in due:
+                record = next(made)
+                file.write(JoinedFile(file=record, parts=join.digest).model_dump_json() + "\n")
+                file.flush()
+                yield record
+            else:
+                yield done[join.path].file
+
+
+def _read_done(out: Path) -> dict[Path, JoinedFile]:
+    """Files that an earlier run joined and that have their size still; a line that was cut off does not count."""
+    if not (out / JOINED).is_file():
+        return {}
+    lines = (out / JOINED).read_text(encoding="utf-8").splitlines()
+    found = (JoinedFile.model_validate_json(line) for line in lines if _is_whole(line))
+    return {one.file.path: one for one in found if _is_as_written(out / one.file.path, one.file)}
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_as_written(path: Path, record: FileRecord) -> bool:
+    return path.is_file() and path.stat().st_size == record.num_bytes
+
+
+def _join(root: Path, out: Path, scratch: Path, fps: Fraction, join: Join) -> FileRecord:
+    unfinished = scratch / f"{uuid4().hex}{join.path.suffix}"
+    paths = [root / part.path for part in join.parts]
+    if join.num_frames:
+        join_clips(paths, join.num_frames, unfinished, fps)
+    else:
+        join_rows(paths, unfinished)
+    return finish_file(unfinished, out, join.path)
+
+
+def join_rows(paths: Iterable[Path], path: Path) -> None:
+    """Write parquet files of one schema one after another to `path`, each as a row group."""
+    writer: pq.ParquetWriter | None = None
+    with name_file_in_errors(path):
+        try:
+            for part in paths:
+                table = pq.read_table(part)
+                writer = writer or pq.ParquetWriter(path, table.schema)
+                writer.write_table(table, row_group_size=max(len(table), 1))
+        finally:
+            if writer is not None:
+                writer.close()

@@ -1,0 +1,229 @@
+"""Make a LeRobot v3.0 dataset of a finished v2.1 one that Millrace made; meta/ appears last."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from millrace.engine.dataset.json_files import Unreadable
+from millrace.engine.dataset.manifest import Lineage, manifest_text, parse_episode, read_manifest_episodes
+from millrace.engine.dataset.metadata import INFO, Metadata
+from millrace.engine.dataset.processes import chunks, map_in_processes
+from millrace.engine.dataset.reading import read_metadata
+from millrace.engine.dataset.record import FileRecord, hash_file
+from millrace.engine.dataset.writing import explain_write_errors, sync_folder
+from millrace.engine.errors import DatasetError
+from millrace.engine.layout import CARD, MANIFEST, META
+from millrace.engine.packing.claim import PACKED_FROM, claim_folder, packed_from
+from millrace.engine.packing.joins import Join, join_files
+from millrace.engine.packing.pack_statistics import DatasetTotals, EpisodeStatistics, read_statistics
+from millrace.engine.packing.packed_card import packed_card
+from millrace.engine.packing.shared_files import DATA_PATH, VIDEO_PATH, FileSizes, Load, SharedFile, share_files
+from millrace.engine.packing.v3_metadata import write_episodes, write_info, write_stats, write_tasks
+from millrace.engine.video.join import StreamKind, read_stream_kind
+
+# Clips whose headers a process reads at a time.
+CLIPS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class PackSummary:
+    """What a dataset was packed into. was_finished: by an earlier run, from the same files."""
+
+    num_episodes: int
+    num_files: int
+    num_bytes: int
+    was_finished: bool = False
+
+
+def pack_dataset(
+    root: Path,
+    out: Path,
+    *,
+    sizes: FileSizes = FileSizes(),
+    num_processes: int = 1,
+    overwrite: bool = False,
+) -> PackSummary:
+    """Join the files of a dataset into those of LeRobot v3.0; a run that was stopped is continued.
+
+    Args:
+        root: A finished dataset that Millrace made, in LeRobot v2.1.
+        out: The new dataset's folder.
+        sizes: Of the files. No mp4 is longer than 1024 s either, as LeRobot compares times in float32.
+        num_processes: Processes that read and join at the same time.
+        overwrite: Replace what an earlier run made there.
+
+    Raises:
+        DatasetError: `root` is not such a dataset.
+        OutputExists: `out` holds something else.
+    """
+    metadata, problems = read_metadata(root)
+    if metadata is None or problems or not (root / MANIFEST).is_file():
+        why = f": {problems[0]}" if problems else ", or Millrace did not make it"
+        raise DatasetError(f"{root} is no finished LeRobot v2.1 dataset{why}", dataset=str(root))
+    digest = hash_file(root / MANIFEST)
+    if not overwrite and packed_from(out) == digest and (out / META).is_dir():
+        return _summarize(metadata, out, was_finished=True)
+    with explain_write_errors(out), claim_folder(out, overwrite=overwrite) as scratch:
+        _Packing(metadata, out, scratch, sizes, num_processes).run(digest)
+    return _summarize(metadata, out)
+
+
+def _summarize(metadata: Metadata, out: Path, *, was_finished: bool = False) -> PackSummary:
+    files = [path for name in ("data", "videos") for path in (out / name).rglob("*") if path.is_file()]
+    return PackSummary(metadata.num_episodes, len(files), sum(path.stat().st_size for path in files), was_finished)
+
+
+class _Packing:
+    """One dataset on its way into shared files."""
+
+    def __init__(self, metadata: Metadata, out: Path, scratch: Path, sizes: FileSizes, num_processes: int) -> None:
+        self.metadata, self.out, self.scratch, self.num_processes = metadata, out, scratch, num_processes
+        self.sizes = sizes
+        self.lineages = list(_read_lineages(metadata.root))
+        self.files = [{file.path: file for file in lineage.files} for lineage in self.lineages]
+        self.lengths = metadata.lengths.tolist()
+
+    def run(self, digest: str) -> None:
+        """Join, then write meta/; digest: of what the files come from."""
+        data = share_files(
+            (Load(self._data(number).num_bytes) for number in self._numbers()), max_bytes=self.sizes.data
+        )
+        videos = {camera: self._share_clips(camera) for camera in self.metadata.cameras}
+        records = list(self._join(data, videos))
+        self._remove_strays(records)
+        meta = self.scratch / META
+        meta.mkdir()
+        self._write_metadata(data, videos)
+        (self.scratch / CARD).write_text(packed_card(self.metadata), encoding="utf-8")
+        self._write_manifest(records)
+        for name in (CARD, MANIFEST):
+            (self.scratch / name).replace(self.out / name)
+        (self.out / PACKED_FROM).write_text(json.dumps(digest), encoding="utf-8")
+        for folder in {record.path.parent for record in records}:
+            sync_folder(self.out / folder)
+        meta.rename(self.out / META)
+        sync_folder(self.out)
+
+    def _numbers(self) -> range:
+        return range(self.metadata.num_episodes)
+
+    def _data(self, number: int) -> FileRecord:
+        return self.files[number][self.metadata.data_path(number)]
+
+    def _clip(self, number: int, camera: str) -> FileRecord:
+        return self.files[number][self.metadata.video_path(number, camera)]
+
+    def _share_clips(self, camera: str) -> list[SharedFile]:
+        clips = [self._clip(number, camera) for number in self._numbers()]
+        paths = [self.metadata.root / clip.path for clip in clips]
+        batches = map_in_processes(_read_kinds, chunks(paths, CLIPS_AT_ONCE), num_processes=self.num_processes)
+        kinds = (kind for batch in batches for kind in batch)
+        loads = (
+            Load(clip.num_bytes, Fraction(length) / self.metadata.info.fps, kind)
+            for clip, length, kind in zip(clips, self.lengths, kinds, strict=True)
+        )
+        return share_files(loads, max_bytes=self.sizes.video)
+
+    def _join(self, data: Sequence[SharedFile], videos: Mapping[str, Sequence[SharedFile]]) -> Iterator[FileRecord]:
+        joins = [Join(file.path(DATA_PATH), tuple(map(self._data, file.episodes))) for file in data]
+        for camera, files in videos.items():
+            for file in files:
+                clips = tuple(self._clip(number, camera) for number in file.episodes)
+                lengths = tuple(self.lengths[number] for number in file.episodes)
+                joins.append(Join(file.path(VIDEO_PATH, video_key=camera), clips, lengths))
+        root, fps = self.metadata.root, self.metadata.info.fps
+        return join_files(joins, root, self.out, self.scratch, fps, num_processes=self.num_processes)
+
+    def _remove_strays(self, records: Sequence[FileRecord]) -> None:
+        """Files of an earlier run with other sizes."""
+        known = {self.out / record.path for record in records}
+        for pattern in ("data/chunk-*/file-*.parquet", "videos/*/chunk-*/file-*.mp4"):
+            for path in set(self.out.glob(pattern)) - known:
+                path.unlink()
+
+    def _write_metadata(self, data: Sequence[SharedFile], videos: Mapping[str, Sequence[SharedFile]]) -> None:
+        metadata, meta = self.metadata, self.scratch / META
+        info = json.loads((metadata.root / INFO).read_bytes())
+        totals = DatasetTotals.open(metadata, self.scratch)
+        places = self._places(data, videos)
+        found = read_statistics(metadata, num_processes=self.num_processes)
+        rows = (_episode_row(place, _add(totals, read)) for place, read in zip(places, found, strict=True))
+        write_episodes(self.scratch, rows, metadata.cameras, list(metadata.info.features))
+        write_info(meta / "info.json", info, self.sizes)
+        write_tasks(meta / "tasks.parquet", dict(metadata.tasks or {}))
+        write_stats(meta / "stats.json", totals.summaries())
+
+    def _places(
+        self, data: Sequence[SharedFile], videos: Mapping[str, Sequence[SharedFile]]
+    ) -> Iterator[dict[str, Any]]:
+        """What meta/episodes says of each episode but its statistics."""
+        data_of = {number: file for file in data for number in file.episodes}
+        video_of = {camera: {n: file for file in files for n in file.episodes} for camera, files in videos.items()}
+        ends = self.metadata.lengths.cumsum()
+        for episode in self.metadata.episodes():
+            number, start = episode.index, episode.first_row
+            row: dict[str, Any] = {"episode_index": number, "tasks": list(episode.tasks), "length": episode.length}
+            row |= {f"data/{name}": value for name, value in data_of[number].place.items()}
+            row |= {"dataset_from_index": start, "dataset_to_index": start + episode.length}
+            for camera, files in video_of.items():
+                file = files[number]
+                before = start - int(ends[file.episodes.start - 1] if file.episodes.start else 0)
+                times = {"from_timestamp": before, "to_timestamp": before + episode.length}
+                row |= {f"videos/{camera}/{name}": value for name, value in file.place.items()}
+                row |= {
+                    f"videos/{camera}/{name}": float(frames / self.metadata.info.fps) for name, frames in times.items()
+                }
+            yield row
+
+    def _write_manifest(self, records: Sequence[FileRecord]) -> None:
+        """The head of the source's manifest with these files, and each episode's lineage."""
+        head = json.loads(_manifest_head(self.metadata.root))
+        meta = [path for path in sorted((self.scratch / META).rglob("*")) if path.is_file()]
+        beside = [FileRecord.of(self.scratch / CARD, Path(CARD))]
+        written = [*beside, *(FileRecord.of(path, path.relative_to(self.scratch)) for path in meta), *records]
+        head["files"] = [record.model_dump(mode="json") for record in written]
+        lineages = (lineage.model_copy(update={"files": ()}) for lineage in self.lineages)
+        with (self.scratch / MANIFEST).open("w", encoding="utf-8") as file:
+            file.writelines(manifest_text(head, lineages))
+
+
+def _read_kinds(paths: Sequence[Path]) -> list[StreamKind]:
+    return [read_stream_kind(path) for path in paths]
+
+
+def _add(totals: DatasetTotals, episode: EpisodeStatistics) -> EpisodeStatistics:
+    totals.add(episode)
+    return episode
+
+
+def _episode_row(place: Mapping[str, Any], episode: EpisodeStatistics) -> dict[str, Any]:
+    return {
+        **place,
+        **{
+            f"stats/{feature}/{name}": values
+            for feature, summary in episode.summaries.items()
+            for name, values in summary.items()
+        },
+    }
+
+
+def _read_lineages(root: Path) -> Iterator[Lineage]:
+    try:
+        for text in read_manifest_episodes(root):
+            yield parse_episode(text, Lineage)
+    except Unreadable as error:
+        raise DatasetError(str(error), dataset=str(root), file=root / MANIFEST) from error
+
+
+def _manifest_head(root: Path) -> bytes:
+    """The manifest's JSON without its episodes."""
+    with (root / MANIFEST).open("rb") as file:
+        lines = []
+        for line in file:
+            lines.append(line)
+            if line.strip() == b'"episodes": [':
+                break
+    return b"".join(lines) + b"]}"

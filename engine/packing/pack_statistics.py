@@ -1,0 +1,123 @@
+"""Read what the statistics of a dataset are made of: each episode's rows, and a few frames of its clips."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.engine.dataset.column_store import ColumnStore
+from millrace.engine.dataset.metadata import Episode, Metadata
+from millrace.engine.dataset.processes import chunks, map_in_processes
+from millrace.engine.dataset.rows import read_integers, read_table, read_vectors
+from millrace.engine.packing.summaries import LevelCounts, Summary, stack_columns, summarize_column, summarize_values
+from millrace.engine.sources import Clip
+from millrace.engine.video.decode import decode_frames
+from millrace.engine.video.histogram import RgbHistogram
+
+# Episodes that a process reads at a time.
+EPISODES_AT_ONCE = 16
+# Of each clip, as for v2.1.
+NUM_SAMPLED_FRAMES = 4
+TASK_INDEX = "task_index"
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeStatistics:
+    """What is read of an episode.
+
+    summaries: by feature. floats: its columns of decimals, (T, D). task_index: (T,). levels: by camera.
+    """
+
+    summaries: dict[str, Summary]
+    floats: dict[str, NDArray[np.float32]]
+    task_index: NDArray[np.int64]
+    levels: dict[str, LevelCounts]
+
+
+def read_statistics(metadata: Metadata, *, num_processes: int) -> Iterator[EpisodeStatistics]:
+    """Every episode's statistics, in order.
+
+    Raises:
+        RowsError: rows are unreadable, or hold values that are not finite.
+        VideoError: a clip is missing or corrupt.
+    """
+    read = partial(_read_episodes, metadata)
+    for found in map_in_processes(read, chunks(metadata.episodes(), EPISODES_AT_ONCE), num_processes=num_processes):
+        yield from found
+
+
+def _read_episodes(metadata: Metadata, episodes: Sequence[Episode]) -> list[EpisodeStatistics]:
+    return [_read_episode(metadata, episode) for episode in episodes]
+
+
+def _read_episode(metadata: Metadata, episode: Episode) -> EpisodeStatistics:
+    path = metadata.root / metadata.data_path(episode.index)
+    columns = [name for name, feature in metadata.info.features.items() if feature.is_column]
+    table = read_table(path, columns)
+    floats = {name: read_vectors(table, name, where=path) for name in columns if metadata.info.features[name].is_float}
+    whole = {name: read_integers(table, name, where=path) for name in columns if name not in floats}
+    levels = {camera: _count_levels(metadata, episode, camera) for camera in metadata.cameras}
+    summaries = {name: summarize_values(values) for name, values in (floats | whole).items()}
+    summaries |= {camera: counted.summary() for camera, counted in levels.items()}
+    return EpisodeStatistics(summaries, floats, whole[TASK_INDEX], levels)
+
+
+def _count_levels(metadata: Metadata, episode: Episode, camera: str) -> LevelCounts:
+    histogram = RgbHistogram()
+    clip = Clip(metadata.root / metadata.video_path(episode.index, camera), episode.length, metadata.info.fps)
+    step = -(-episode.length // NUM_SAMPLED_FRAMES)
+    for frame in decode_frames(clip, np.arange(0, episode.length, step)):
+        histogram.add(frame)
+    return LevelCounts(histogram.counts, histogram.num_frames)
+
+
+@dataclass
+class DatasetTotals:
+    """Statistics of all episodes, from those of each; the values themselves lie in a file."""
+
+    metadata: Metadata
+    store: ColumnStore
+    task_index: list[NDArray[np.int32]] = field(default_factory=list)
+    levels: dict[str, LevelCounts] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, metadata: Metadata, scratch: Path) -> "DatasetTotals":
+        """Empty; scratch: a folder for a file without a name."""
+        return cls(metadata, ColumnStore(tempfile.TemporaryFile(dir=scratch)))
+
+    def add(self, episode: EpisodeStatistics) -> None:
+        """Add the next episode."""
+        self.store.append(episode.floats)
+        self.task_index.append(episode.task_index.astype(np.int32))
+        for camera, counted in episode.levels.items():
+            self.levels[camera] = self.levels[camera] + counted if camera in self.levels else counted
+
+    def summaries(self) -> dict[str, Summary]:
+        """By feature, in the order of info.json."""
+        self.store.flush()
+        return {name: self._summarize(name) for name in self.metadata.info.features}
+
+    def _summarize(self, name: str) -> Summary:
+        if name in self.levels:
+            return self.levels[name].summary()
+        if self.metadata.info.features[name].is_float:
+            columns = (self.store.column(name, number) for number in range(self.store.width(name)))
+            return stack_columns([summarize_column(column) for column in columns])
+        return stack_columns([summarize_column(self._numbers(name))])
+
+    def _numbers(self, name: str) -> NDArray[Any]:
+        """A column of whole numbers, (N,), which lengths alone tell but for the tasks'."""
+        lengths, rows = self.metadata.lengths, np.arange(self.metadata.num_frames)
+        known: Mapping[str, Any] = {
+            "index": lambda: rows,
+            "episode_index": lambda: np.repeat(self.metadata.indices, lengths),
+            "frame_index": lambda: rows - np.repeat(lengths.cumsum() - lengths, lengths),
+            TASK_INDEX: lambda: np.concatenate(self.task_index),
+        }
+        values: NDArray[Any] = known[name]()
+        return values

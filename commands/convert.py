@@ -17,6 +17,8 @@ from millrace.engine.convert import convert, estimate
 from millrace.engine.errors import EpisodesFailed, RecipeError
 from millrace.engine.execution.capacity import usable_cores
 from millrace.engine.execution.workers import ExecutorName, Workers
+from millrace.engine.packing.layouts import Layouts, parse_layouts
+from millrace.engine.packing.shared_files import MB, FileSizes
 from millrace.engine.planning.recipe import Recipe, is_share
 from millrace.engine.planning.recipe_file import read_recipe
 from millrace.engine.planning.recipe_problems import write_recipe_keys
@@ -48,7 +50,7 @@ class Convert:
 
     millrace convert --recipe g1.yaml out/g1 --holdout 0.05
 
-    millrace convert data/aloha out/aloha_gr1 --json
+    millrace convert data/aloha out/aloha --robot aloha --layout v2.1,v3.0
     """
 
     source: Annotated[
@@ -99,6 +101,13 @@ class Convert:
     """Episodes in a folder, 1000 by default."""
     holdout: Annotated[str | None, option("SHARE|LIST")] = None
     """Put some episodes into OUT_heldout, for evaluation: a share such as 0.05 or 1/20, or a list such as 3,7."""
+    layout: Annotated[str, option("v2.1|v3.0|v2.1,v3.0")] = "v2.1"
+    """LeRobot's layout: v2.1, which GR00T reads, v3.0 for LeRobot 0.4 and later, or both, of the same clips; v3.0 then
+    goes to OUT_v30."""
+    data_file_mb: Annotated[int, arg(metavar="MB")] = 100
+    """Size of v3.0's parquet files, at most where they hold several episodes."""
+    video_file_mb: Annotated[int, arg(metavar="MB")] = 200
+    """Likewise of its videos, none of which is longer than 1024 s."""
     workers: Annotated[int | None, option("CORES")] = None
     """Cores to use; by default all."""
     executor: Annotated[ExecutorName, option("auto|local|ray")] = "auto"
@@ -142,6 +151,7 @@ class Convert:
         """Convert, or with --dry-run print what would be done."""
         out = self._out()
         recipe = self._recipe()
+        layouts = self._layouts()
         console, workers = Console(), Workers(self.workers, self.address, self.local, self.gpu_share, self.executor)
         if self.dry_run:
             num_workers = 1 if self.local else self.workers or usable_cores()
@@ -153,12 +163,22 @@ class Convert:
                 print(to_json_text(found))
             else:
                 print_estimate(found, num_workers, console)
+                if layouts.is_packed:
+                    console.print("note: the size is that of one layout; joining files needs as much again")
             return 0
         rerun = Rerun(
             overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad, retry_skipped=self.retry_skipped
         )
-        convert_with_progress(recipe, out, workers, rerun, as_json=self.json)
+        convert_with_progress(recipe, out, workers, rerun, layouts, as_json=self.json)
         return 0
+
+    def _layouts(self) -> Layouts:
+        for name in ("data_file_mb", "video_file_mb"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name_flag(name)} {getattr(self, name)}: must be at least 1", expected="at least 1")
+        sizes = FileSizes(self.data_file_mb * MB, self.video_file_mb * MB)
+        num_processes = 1 if self.local else min(self.workers or usable_cores(), usable_cores())
+        return Layouts(parse_layouts(self.layout), sizes, num_processes)
 
     def _out(self) -> Path:
         """The folder of the new dataset; with --recipe it is the only positional argument."""
@@ -244,7 +264,13 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def convert_with_progress(
-    recipe: Recipe, out: Path, workers: Workers, rerun: Rerun = Rerun(), *, as_json: bool = False
+    recipe: Recipe,
+    out: Path,
+    workers: Workers,
+    rerun: Rerun = Rerun(),
+    layouts: Layouts = Layouts(),
+    *,
+    as_json: bool = False,
 ) -> None:
     """Convert with a progress bar, then print a summary, as a table or JSON."""
     progress = ConversionProgress(Console(stderr=True))
@@ -255,6 +281,7 @@ def convert_with_progress(
                 out,
                 workers=workers,
                 **asdict(rerun),
+                layouts=layouts,
                 on_plan=progress.on_plan,
                 on_result=progress.on_result,
                 on_retry=progress.on_retry,

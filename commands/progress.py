@@ -17,7 +17,7 @@ from millrace.commands.tables import make_fact_table, make_table, print_line, sa
 from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import Quarantined
-from millrace.engine.layout import CARD, QUARANTINE
+from millrace.engine.layout import CARD, MODALITY_CONFIG, QUARANTINE
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.summary import Estimate, Summary
@@ -129,7 +129,7 @@ def show_stages(console: Console) -> Iterator[Callable[[str, int, int | None], N
 
 def print_summary(summary: Summary, out: str, console: Console) -> None:
     """Print what was converted, and the time by stage."""
-    if summary.was_finished and (summary.held_out is None or summary.held_out.was_finished):
+    if all(one.had_nothing_to_do for one in (summary, summary.held_out) if one is not None):
         print_line(f"{out} is finished already: nothing to do", console)
         return
     if summary.quarantined:
@@ -159,9 +159,19 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     console.print(table)
     for warning in summary.warnings:
         print_line(f"warning: {warning}", console)
-    for folder in (out, str(heldout_folder(Path(out)))) if summary.held_out else (out,):
+    for folder in _written_folders(summary, out):
         print_line(f"wrote {folder}", console)
-    print_line(f"next: millrace validate {quote(out)}; {Path(out) / CARD} says how to train on it", console)
+    is_groots = (Path(out) / MODALITY_CONFIG).is_file()  # else LeRobot v3.0, which GR00T does not read
+    next_step = f"millrace validate {quote(out)}; " if is_groots else ""
+    print_line(f"next: {next_step}{Path(out) / CARD} says how to {'train on' if is_groots else 'load'} it", console)
+
+
+def _written_folders(summary: Summary, out: str) -> Iterator[str]:
+    """The folders of a run that wrote something."""
+    for one, folder in ((summary, out), (summary.held_out, str(heldout_folder(Path(out))))):
+        if one is not None:
+            packed = one.packed.folder if one.packed is not None else folder
+            yield from dict.fromkeys((folder, packed))
 
 
 def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:

@@ -15,14 +15,16 @@ from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodeError, EpisodesFailed, Quarantined, RecipeError
 from millrace.engine.execution.devices import choose, created_backends
 from millrace.engine.execution.workers import Workers, cluster_session, describe_shortage
-from millrace.engine.layout import WORK
+from millrace.engine.layout import PACKED, WORK
 from millrace.engine.output.commit import statistics_bytes
 from millrace.engine.output.folder import check_output
 from millrace.engine.output.quarantine import failure_error
 from millrace.engine.output.state import OutputState
 from millrace.engine.output.warning_sums import sum_warnings
+from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.copies import count_copies
+from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.plan import first_fault
 from millrace.engine.planning.planner import PreparedRecipe, plan_splits, prepare_recipe
 from millrace.engine.planning.recipe import Recipe
@@ -49,6 +51,7 @@ def convert(
     verify: bool = False,
     skip_bad: bool = False,
     retry_skipped: bool = False,
+    layouts: Layouts = Layouts(),
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
     on_result: Callable[[EpisodeResult], None] = lambda result: None,
     on_retry: Callable[[int], None] = lambda num_failed: None,
@@ -63,6 +66,7 @@ def convert(
         verify: Check what an earlier run made there by digest, not only by size.
         skip_bad: Finish the dataset without the episodes that cannot be converted.
         retry_skipped: The same, and first try the episodes again that a finished dataset skipped.
+        layouts: LeRobot's layouts to make: v2.1, which GR00T reads, v3.0, or both, then v3.0 in OUT_v30.
         on_plan: Called with the plan and the number of its episodes that are already done.
         on_result: Called with each episode's result as it arrives.
         on_retry: Called with the number of failed episodes before they are tried once more.
@@ -75,7 +79,20 @@ def convert(
         advice = Remedy(f"such as Recipe.single({str(recipe)!r}, map=...)")
         raise RecipeError("convert takes a recipe, ", advice, f", not {recipe!r}", got=str(recipe), expected="a Recipe")
     rerun = Rerun(overwrite, verify, skip_bad or retry_skipped, retry_skipped)
-    return _convert(recipe, Path(out), workers, rerun, Watch(on_plan, on_result, on_retry))
+    layouts.check(Path(out))
+    watch = Watch(on_plan, on_result, on_retry)
+    summary = _convert(recipe, layouts.episodes_folder(Path(out)), workers, rerun, watch)
+    return _pack(summary, layouts, layouts.episodes_folder(Path(out)), overwrite=overwrite)
+
+
+def _pack(summary: Summary, layouts: Layouts, folder: Path, *, overwrite: bool) -> Summary:
+    """Make LeRobot v3.0 of what was converted, where that is asked for."""
+    if not layouts.is_packed:
+        return summary
+    held_out = summary.held_out
+    if held_out is not None:
+        held_out = _pack(held_out, layouts, heldout_folder(folder), overwrite=overwrite)
+    return replace(summary, packed=layouts.pack(folder, overwrite=overwrite), held_out=held_out)
 
 
 def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: Watch) -> Summary:
@@ -93,6 +110,8 @@ def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: W
         planned = list(zip(plan_splits(prepared, choice), states, strict=True))
         finished = {state.folder: finished_summary(plan, state, rerun) for plan, state in planned}
         todo = [(plan, state.folder) for plan, state in planned if finished[state.folder] is None]
+        for _, folder in todo:  # packed episodes have no files of their own that could be continued
+            (folder / PACKED).unlink(missing_ok=True)
         run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
         return _join((finished | _run_all(todo, run)).values())
 

@@ -16,6 +16,7 @@ CAMERA_PREFIX = "observation.images."
 META = "meta"
 WORK = ".millrace"  # timings, the ledger and unfinished files; not part of the dataset
 LEDGER = f"{WORK}/ledger.jsonl"
+PACKED = f"{WORK}/packed"  # its episodes were packed into LeRobot v3.0, and their own files deleted
 MANIFEST = "millrace.json"
 QUARANTINE = "quarantine.jsonl"  # of a dataset that is not finished
 MODALITY_CONFIG = "modality_config.py"

@@ -8,6 +8,7 @@ from millrace.engine.errors import Quarantined
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import describe_failures
 from millrace.engine.output.warning_sums import WarningSum, sum_warnings
+from millrace.engine.packing.pack import PackSummary
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.numbering import Key
 
@@ -19,7 +20,8 @@ class Summary:
     source_seconds and stage_seconds (wall time over all workers): of the episodes that this run converted.
     quarantined: what skip_bad skipped. was_finished: there was nothing to do. redone: why clips that a GPU should
     have made were made on the CPU. warnings: of all episodes, by source and kind. executor: what ran
-    this run's episodes, if there were any. held_out: the same of the held-out episodes.
+    this run's episodes, if there were any. packed: LeRobot v3.0 of it, if that was asked for. held_out: the same of the
+    held-out episodes.
     """
 
     num_episodes: int
@@ -39,7 +41,13 @@ class Summary:
     redone: tuple[str, ...] = ()
     warnings: tuple[WarningSum, ...] = ()
     executor: str | None = None
+    packed: PackSummary | None = None
     held_out: "Summary | None" = None
+
+    @property
+    def had_nothing_to_do(self) -> bool:
+        """Whether all was there already, in every layout."""
+        return self.was_finished and (self.packed is None or self.packed.was_finished)
 
     @property
     def realtime_factor(self) -> float:

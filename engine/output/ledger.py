@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from millrace.embodiments import Facts
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult, EpisodeWarning
 from millrace.engine.dataset.record import LEDGER_LINE, LedgerLine, Skipped, Vacated, hash_file
-from millrace.engine.layout import LEDGER
+from millrace.engine.layout import LEDGER, PACKED
 from millrace.engine.output.header import check_header, make_header
 from millrace.engine.output.warning_sums import remove_roots
 from millrace.engine.planning import ConversionPlan, EpisodePlan
@@ -71,6 +71,7 @@ class Ledger:
         self._lost: dict[Key, str] = {}  # why a record does not count
         self._written: set[int] = set()  # numbers under which files may exist, of any episode
         self._skipped: tuple[EpisodeFailure, ...] = ()
+        self._is_packed = (out / PACKED).is_file()
         self.follow(plan)
         if not is_read_only:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +171,7 @@ class Ledger:
         planned = self._planned.get(record.key)
         if planned is None or planned.digest != record.plan or self._has_changed_source(record):
             return "its source's files, or only their times of change, are others than when it was converted"
-        for path, file in ((self.out / file.path, file) for file in record.files):
+        for path, file in ((self.out / file.path, file) for file in record.files if not self._is_packed):
             if not path.is_file() or path.stat().st_size != file.num_bytes:
                 return f"{path} is missing or has another size"
             if self.verify and hash_file(path) != file.sha256:

@@ -1,51 +1,80 @@
 """Claim the folder of a LeRobot v3.0 dataset."""
 
-import json
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from millrace.embodiments import Remedy, Setting
+from pydantic import ValidationError
+
+from millrace.embodiments import FrozenModel, Remedy, Setting
 from millrace.engine.dataset.folder_lock import lock_folder
+from millrace.engine.dataset.record import hash_file
 from millrace.engine.errors import OutputExists
-from millrace.engine.layout import META, WORK
+from millrace.engine.layout import LEDGER, MANIFEST, META, WORK
 from millrace.engine.output.folder import unfinished_files
 from millrace.engine.packing.joins import JOINED
 
-PACKED_FROM = f"{WORK}/packed_from"
+PACKED_FROM = f"{WORK}/packed_from.json"
 
 
-def packed_from(out: Path) -> str | None:
-    """The digest of the manifest of what a folder was packed from; None where it was not."""
-    try:
-        head = json.loads((out / PACKED_FROM).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return head if isinstance(head, str) else None
+class PackOrigin(FrozenModel):
+    """OUT/.millrace/packed_from.json: what a dataset was packed from.
+
+    manifest: digest of the files. run: digest of the settings that these were made with.
+    """
+
+    manifest: str
+    run: str
+
+    @classmethod
+    def of(cls, root: Path) -> "PackOrigin":
+        """Of a finished dataset that Millrace made."""
+        with (root / LEDGER).open("rb") as ledger:
+            return cls(manifest=hash_file(root / MANIFEST), run=hashlib.sha256(ledger.readline()).hexdigest())
+
+    @classmethod
+    def read(cls, out: Path) -> "PackOrigin | None":
+        """Of a packed dataset; None where there is none."""
+        try:
+            return cls.model_validate_json((out / PACKED_FROM).read_bytes())
+        except (OSError, ValidationError):
+            return None
 
 
 @contextmanager
-def claim_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Lock a folder that is empty, or that an earlier run packed into.
+def claim_folder(out: Path, origin: PackOrigin, *, overwrite: bool) -> Iterator[Path]:
+    """Lock a folder that is empty, or that an earlier run packed into; its meta/ is deleted.
 
     Yields:
         A folder of this run alone, for unfinished files.
 
     Raises:
-        OutputExists: it holds a finished dataset, or files of others.
+        OutputExists: it holds a dataset of other settings, or files of others.
         OutputBusy: another run writes to it.
     """
-    found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
-    is_ours = (out / JOINED).is_file() or found in ([], [WORK])
-    if not is_ours or (META in found and not overwrite):
-        what = "a finished dataset" if META in found else ", ".join(found[:5])
-        advice = Remedy("choose another folder, or pass ", Setting("overwrite", True), " to replace it")
-        raise OutputExists(f"{out} holds {what}; ", advice if is_ours else Remedy("choose another folder"), file=out)
+    before = PackOrigin.read(out)
+    check_folder(out, overwrite=overwrite or (before is not None and before.run == origin.run))
     (out / WORK).mkdir(parents=True, exist_ok=True)
     with lock_folder(out, out / WORK / "lock"), unfinished_files(out) as scratch:
         (out / WORK / ".gitignore").write_text("*\n")
         _remove_metadata(out)
         yield scratch
+
+
+def check_folder(out: Path, *, overwrite: bool) -> None:
+    """Check that a folder may be packed into; nothing is changed.
+
+    Raises:
+        OutputExists: see `claim_folder`.
+    """
+    found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
+    if found not in ([], [WORK]) and not (out / JOINED).is_file():
+        problem = f"{out} holds {', '.join(found[:5])}, and is no LeRobot v3.0 dataset that Millrace made; "
+        raise OutputExists(problem, Remedy("choose another folder"), file=out, got=found[:5])
+    if META in found and not overwrite:
+        advice = Remedy("choose another folder, or pass ", Setting("overwrite", True), " to replace it")
+        raise OutputExists(f"{out} holds a finished dataset of other settings; ", advice, file=out)
 
 
 def _remove_metadata(out: Path) -> None:

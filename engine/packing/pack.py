@@ -12,11 +12,11 @@ from millrace.engine.dataset.manifest import Lineage, manifest_text, parse_episo
 from millrace.engine.dataset.metadata import INFO, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.reading import read_metadata
-from millrace.engine.dataset.record import FileRecord, hash_file
+from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.writing import explain_write_errors, sync_folder
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CARD, MANIFEST, META
-from millrace.engine.packing.claim import PACKED_FROM, claim_folder, packed_from
+from millrace.engine.packing.claim import PACKED_FROM, PackOrigin, claim_folder
 from millrace.engine.packing.joins import Join, join_files
 from millrace.engine.packing.pack_statistics import DatasetTotals, EpisodeStatistics, read_statistics
 from millrace.engine.packing.packed_card import packed_card
@@ -32,6 +32,7 @@ CLIPS_AT_ONCE = 64
 class PackSummary:
     """What a dataset was packed into. was_finished: by an earlier run, from the same files."""
 
+    folder: str
     num_episodes: int
     num_files: int
     num_bytes: int
@@ -63,17 +64,18 @@ def pack_dataset(
     if metadata is None or problems or not (root / MANIFEST).is_file():
         why = f": {problems[0]}" if problems else ", or Millrace did not make it"
         raise DatasetError(f"{root} is no finished LeRobot v2.1 dataset{why}", dataset=str(root))
-    digest = hash_file(root / MANIFEST)
-    if not overwrite and packed_from(out) == digest and (out / META).is_dir():
+    origin = PackOrigin.of(root)
+    if not overwrite and PackOrigin.read(out) == origin and (out / META).is_dir():
         return _summarize(metadata, out, was_finished=True)
-    with explain_write_errors(out), claim_folder(out, overwrite=overwrite) as scratch:
-        _Packing(metadata, out, scratch, sizes, num_processes).run(digest)
+    with explain_write_errors(out), claim_folder(out, origin, overwrite=overwrite) as scratch:
+        _Packing(metadata, out, scratch, sizes, num_processes).run(origin)
     return _summarize(metadata, out)
 
 
 def _summarize(metadata: Metadata, out: Path, *, was_finished: bool = False) -> PackSummary:
     files = [path for name in ("data", "videos") for path in (out / name).rglob("*") if path.is_file()]
-    return PackSummary(metadata.num_episodes, len(files), sum(path.stat().st_size for path in files), was_finished)
+    num_bytes = sum(path.stat().st_size for path in files)
+    return PackSummary(str(out), metadata.num_episodes, len(files), num_bytes, was_finished)
 
 
 class _Packing:
@@ -86,8 +88,8 @@ class _Packing:
         self.files = [{file.path: file for file in lineage.files} for lineage in self.lineages]
         self.lengths = metadata.lengths.tolist()
 
-    def run(self, digest: str) -> None:
-        """Join, then write meta/; digest: of what the files come from."""
+    def run(self, origin: PackOrigin) -> None:
+        """Join, then write meta/; origin: what the files come from."""
         data = share_files(
             (Load(self._data(number).num_bytes) for number in self._numbers()), max_bytes=self.sizes.data
         )
@@ -101,7 +103,7 @@ class _Packing:
         self._write_manifest(records)
         for name in (CARD, MANIFEST):
             (self.scratch / name).replace(self.out / name)
-        (self.out / PACKED_FROM).write_text(json.dumps(digest), encoding="utf-8")
+        (self.out / PACKED_FROM).write_text(origin.model_dump_json(), encoding="utf-8")
         for folder in {record.path.parent for record in records}:
             sync_folder(self.out / folder)
         meta.rename(self.out / META)

@@ -195,7 +195,7 @@ def test_what_others_made_is_not_touched(converted: Path, tmp_path: Path) -> Non
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputExists, match="notes"):
         pack_dataset(converted, tmp_path, overwrite=True)
-    with pytest.raises(OutputExists, match="finished dataset"):
+    with pytest.raises(OutputExists, match="no LeRobot v3"):
         pack_dataset(converted, converted)
     with pytest.raises(DatasetError, match="no finished LeRobot"):
         pack_dataset(tmp_path, tmp_path / "out")

@@ -1,0 +1,88 @@
+"""Which LeRobot layouts a conversion makes, and in which folders."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from millrace.engine.errors import RecipeError
+from millrace.engine.layout import PACKED, WORK
+from millrace.engine.packing.claim import check_folder
+from millrace.engine.packing.pack import PackSummary, pack_dataset
+from millrace.engine.packing.shared_files import FileSizes
+
+Layout = Literal["v2.1", "v3.0"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+EPISODES = "episodes"
+SUFFIX = "_v30"
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """The layouts to make.
+
+    names: at least one. sizes: of the files of v3.0. num_processes: processes that make these.
+    """
+
+    names: tuple[Layout, ...] = ("v2.1",)
+    sizes: FileSizes = FileSizes()
+    num_processes: int = 1
+
+    def __post_init__(self) -> None:
+        known = ", ".join(LAYOUTS)
+        if not self.names or len(set(self.names)) < len(self.names) or set(self.names) - set(LAYOUTS):
+            message = f"layouts {', '.join(self.names)}: expected some of {known}, each once"
+            raise RecipeError(message, got=self.names, known=LAYOUTS)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether v3.0 is made."""
+        return "v3.0" in self.names
+
+    @property
+    def keeps_episodes(self) -> bool:
+        """Whether v2.1, a file for each episode, stays."""
+        return "v2.1" in self.names
+
+    def check(self, out: Path) -> None:
+        """Check that v3.0 may be written where it is to go.
+
+        Raises:
+            OutputExists: there are other files.
+        """
+        if self.is_packed:  # whether meta/ there may be replaced is told by what it was made of, later
+            check_folder(self.packed_folder(self.episodes_folder(out)), overwrite=True)
+
+    def episodes_folder(self, out: Path) -> Path:
+        """Where v2.1 is made: OUT, or within OUT/.millrace where it does not stay."""
+        return out if self.keeps_episodes else out / WORK / EPISODES
+
+    def packed_folder(self, episodes: Path) -> Path:
+        """Where v3.0 of a dataset goes: OUT_v30, or OUT where that is all."""
+        if self.keeps_episodes:
+            return episodes.with_name(episodes.name + SUFFIX)
+        out = episodes.parent.parent
+        return out.with_name(out.name + episodes.name.removeprefix(EPISODES))
+
+    def pack(self, episodes: Path, *, overwrite: bool) -> PackSummary:
+        """Make v3.0 of a finished v2.1 dataset, whose episodes are deleted then unless they are to stay."""
+        out = self.packed_folder(episodes)
+        found = pack_dataset(episodes, out, sizes=self.sizes, num_processes=self.num_processes, overwrite=overwrite)
+        if not self.keeps_episodes:
+            (episodes / PACKED).touch()
+            for name in ("data", "videos"):
+                shutil.rmtree(episodes / name, ignore_errors=True)
+        return found
+
+
+def parse_layouts(text: str) -> tuple[Layout, ...]:
+    """What --layout says: names between commas.
+
+    Raises:
+        RecipeError: one is unknown.
+    """
+    names = [name.strip() for name in text.split(",")]
+    known: dict[str, Layout] = {name: name for name in LAYOUTS} | {name.removeprefix("v"): name for name in LAYOUTS}
+    if unknown := [name for name in names if name not in known]:
+        raise RecipeError(f"--layout {text}: no layout {unknown[0]!r}. Known: {', '.join(LAYOUTS)}", known=LAYOUTS)
+    return tuple(known[name] for name in names)

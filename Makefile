@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 # The tests start hundreds of Python processes; without bytecode each compiles Millrace again, half a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-gpu test-newest test-pins fuzz schema lint format judge clean
+.PHONY: demo test test-gpu test-newest test-pins fuzz schema lint format judge judge-v3 clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled --overwrite
@@ -89,10 +89,14 @@ format: .venv/installed-dev
 
 # What LeRobot 0.3.3 was released with; its own bounds are open.
 JUDGE_PINS := 'av<16' 'datasets<=3.6' 'huggingface_hub<0.35' 'numpy<2.3' 'torch==2.7.1' 'torchcodec<0.6' 'torchvision<0.23'
-# LeRobot's own loader reads what we wrote, in an environment of its own (it wants an older torch).
+# LeRobot's own loader reads what we wrote: 0.3.3 a dataset in v2.1, 0.6.1 one in v3.0, each in an environment of its own.
 DATASET ?= out/aloha_gr1
 judge: .venv-judge/installed
 	.venv-judge/bin/python tests/judge/lerobot_judge.py $(DATASET)
+
+judge-v3: .venv-judge-v3/installed
+	.venv-judge-v3/bin/python tests/judge/lerobot_judge.py $(DATASET) pyav
+	.venv-judge-v3/bin/python tests/judge/lerobot_judge.py $(DATASET) torchcodec
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -108,6 +112,13 @@ judge: .venv-judge/installed
 	$(PYTHON) -m venv .venv-judge
 	.venv-judge/bin/python -m pip install --quiet --upgrade pip
 	.venv-judge/bin/python -m pip install --quiet lerobot==0.3.3 $(JUDGE_PINS)
+	touch $@
+
+# LeRobot 0.6 needs Python 3.12.
+.venv-judge-v3/installed:
+	$(NEWEST) -m venv .venv-judge-v3
+	.venv-judge-v3/bin/python -m pip install --quiet --upgrade pip
+	.venv-judge-v3/bin/python -m pip install --quiet 'lerobot[dataset]==0.6.1'
 	touch $@
 
 clean:

@@ -1,15 +1,17 @@
-"""Judge a LeRobot v2.1 dataset with LeRobot 0.3.3 itself: offline, decoding every frame of every camera.
+"""Judge a dataset with LeRobot itself, 0.3.3 for v2.1 and 0.6.1 for v3.0: offline, decoding every frame.
 
     python lerobot_judge.py DATASET [pyav | torchcodec]
 
 Never writes to DATASET. The exit code is 0 if accepted, else 1.
 """
 
+import json
 import os
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,13 @@ os.environ.update(HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata  # noqa: E402  (reads the environment)
 
 Columns = dict[str, NDArray[np.generic]]
+# What LeRobot would look for on the Hub if it were missing, by version.
+METADATA = {
+    "v2.1": ("tasks.jsonl", "episodes.jsonl", "episodes_stats.jsonl"),
+    "v3.0": ("tasks.parquet", "episodes/chunk-000/file-000.parquet", "stats.json"),
+}
+MOMENTS = ("min", "max", "mean", "std")
+QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
 class Rejected(Exception):
@@ -35,11 +44,11 @@ def require(holds: bool, message: str) -> None:
 
 def load(root: Path, video_backend: str) -> LeRobotDataset:
     """Open `root`, whose files must all exist: LeRobot would look for a missing one on the hub."""
-    for name in ("info.json", "tasks.jsonl", "episodes.jsonl", "episodes_stats.jsonl"):
+    format_version = json.loads((root / "meta/info.json").read_bytes())["codebase_version"]
+    for name in METADATA[format_version]:
         require((root / "meta" / name).is_file(), f"no meta/{name}")
     repo_id = f"judge/{root.name}"
     meta = LeRobotDatasetMetadata(repo_id, root=root)
-    require(meta.info["codebase_version"] == "v2.1", f"codebase_version is {meta.info['codebase_version']}, not v2.1")
     for i in range(meta.total_episodes):
         for path in (meta.get_data_file_path(i), *(meta.get_video_file_path(i, key) for key in meta.video_keys)):
             require((root / path).is_file(), f"no {path}")
@@ -73,12 +82,18 @@ def decode_frames(ds: LeRobotDataset) -> Columns:
     return {key: np.stack(values) for key, values in rows.items()}
 
 
+def episode_lengths(ds: LeRobotDataset) -> dict[int, int]:
+    """Frames by episode, as its metadata has them: a dict in 0.3.3, a table in 0.6.1."""
+    episodes = ds.meta.episodes.values() if isinstance(ds.meta.episodes, dict) else ds.meta.episodes
+    return {episode["episode_index"]: episode["length"] for episode in episodes}
+
+
 def check_episodes(ds: LeRobotDataset, columns: Columns) -> None:
-    """Each episode has the frames episodes.jsonl gives it, and info.json counts them all."""
-    lengths = {i: episode["length"] for i, episode in ds.meta.episodes.items()}
+    """Each episode has the frames that its metadata says, and info.json counts them all."""
+    lengths = episode_lengths(ds)
     counts = Counter(columns["episode_index"].tolist())
     wrong = [f"episode {i}: {counts[i]} frames, not {n}" for i, n in lengths.items() if counts[i] != n]
-    require(not wrong and counts.keys() == lengths.keys(), f"against episodes.jsonl: {wrong[:5]}")
+    require(not wrong and counts.keys() == lengths.keys(), f"against the metadata: {wrong[:5]}")
     have, want = (len(lengths), len(ds)), (ds.meta.total_episodes, ds.meta.total_frames)
     require(have == want, f"{have} episodes, frames; info.json says {want}")
 
@@ -96,8 +111,8 @@ def check_values(ds: LeRobotDataset, columns: Columns) -> None:
 
 def check_times(ds: LeRobotDataset, columns: Columns) -> None:
     require(np.array_equal(columns["index"], np.arange(len(ds))), "index does not count 0, 1, 2, ...")
-    starts = ds.episode_data_index["from"].numpy()[columns["episode_index"]]
-    from_start = columns["index"] - starts
+    lengths = np.array(list(episode_lengths(ds).values()))
+    from_start = columns["index"] - (lengths.cumsum() - lengths)[columns["episode_index"]]
     require(np.array_equal(columns["frame_index"], from_start), "frame_index does not count each episode from 0")
     off_seconds = np.abs(columns["timestamp"] - columns["frame_index"] / ds.fps)
     worst = int(off_seconds.argmax())
@@ -105,24 +120,26 @@ def check_times(ds: LeRobotDataset, columns: Columns) -> None:
 
 
 def check_stats(ds: LeRobotDataset, columns: Columns) -> None:
-    """The aggregate of episodes_stats.jsonl is the statistics of the columns; a camera's lie in [0, 1]."""
+    """The statistics that LeRobot has are those of the columns; a camera's lie in [0, 1]."""
     for key in (*ds.meta.camera_keys, *columns):
         require(key in ds.meta.stats, f"no statistics of {key}")
     for key in ds.meta.camera_keys:
-        stats = np.stack([ds.meta.stats[key][name] for name in ("min", "mean", "max", "std")])
+        stats = np.stack([ds.meta.stats[key][name] for name in MOMENTS])
         in_range = stats.shape[1:] == (3, 1, 1) and bool(((stats >= 0) & (stats <= 1)).all())
         require(in_range, f"{key}: statistics not (3, 1, 1) in [0, 1]")
     for key, column in columns.items():
         values = column.reshape(len(ds), -1).astype(np.float64)
-        for name in ("min", "max", "mean", "std"):
-            want, have = getattr(values, name)(axis=0), ds.meta.stats[key][name]
+        due = {name: getattr(values, name)(axis=0) for name in MOMENTS}
+        due |= {name: np.quantile(values, share, axis=0) for name, share in QUANTILES.items()}
+        for name in ds.meta.stats[key].keys() & due.keys():
+            want, have = due[name], ds.meta.stats[key][name]
             require(np.allclose(have, want, rtol=1e-4, atol=1e-4), f"{key}: {name} {have}, the frames give {want}")
 
 
 def main(root: Path, video_backend: str = "pyav") -> int:
     try:
         ds = load(root, video_backend)
-        print("PASS LeRobotDataset loads, statistics aggregate", flush=True)
+        print(f"PASS LeRobot {version('lerobot')} loads the dataset", flush=True)
         columns = decode_frames(ds)
         print(f"PASS every frame decodes ({video_backend}): image shapes, floats in [0, 1], task", flush=True)
         checks: list[Callable[[LeRobotDataset, Columns], None]] = [

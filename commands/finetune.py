@@ -11,7 +11,6 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
-from millrace.commands.tables import print_line
 from millrace.train.flag_types import Flag
 from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
@@ -71,8 +70,7 @@ class Finetune(FinetuneFlags):
         # Training sends what libraries print to a file; progress goes where standard error went before.
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
             identity, console = make_identity(settings), Console(file=terminal)
-            settings = complete_statistics(settings, lambda line: print_line(line, console))
-            last = finetune(settings, identity, train, console)
+            last = finetune(settings, identity, train, console, prepare=complete_statistics)
         print(f"trained: {last}")
         return 0
 

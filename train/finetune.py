@@ -47,6 +47,8 @@ from millrace.train.worker_session import worker_session
 
 # What each worker runs; a function that its process can import.
 Training = Callable[[Worker], None]
+# What is done before; takes what shows a line to the user, and returns the settings that workers get.
+Prepare = Callable[[FinetuneSettings, Callable[[str], None]], FinetuneSettings]
 
 ENVIRONMENT = {
     # Importing torch, transformers and GR00T takes a worker a minute on slow disks; Ray's default is 60.
@@ -56,7 +58,14 @@ ENVIRONMENT = {
 }
 
 
-def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Training, console: Console) -> Path:
+def finetune(
+    settings: FinetuneSettings,
+    identity: RunIdentity,
+    training: Training,
+    console: Console,
+    *,
+    prepare: Prepare = lambda settings, tell: settings,
+) -> Path:
     """Train until --max-steps, from the newest complete checkpoint of the run's folder.
 
     Args:
@@ -64,6 +73,7 @@ def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Traini
         identity: What is trained on what; it must be that of the run's folder.
         training: What each worker does.
         console: Where progress is shown.
+        prepare: What is done before workers start, while no other run may write to the folder.
 
     Returns:
         The last checkpoint.
@@ -82,6 +92,7 @@ def finetune(settings: FinetuneSettings, identity: RunIdentity, training: Traini
         newest = newest_checkpoint(folder)
         if newest is None or checkpoint_step(newest) < settings.max_steps:
             _check_resumable(newest)
+            settings = prepare(settings, partial(show_line, console))
             shown = show_events(folder, console, _loaders(settings))
             with shown, stop_on_signals(folder, partial(show_line, console)):
                 train = _train_here if settings.in_process else _train_on_ray
@@ -113,8 +124,13 @@ def _tell_summary(settings: FinetuneSettings, console: Console) -> None:
     folder = settings.run_folder
     for line in summarize_run(folder, _loaders(settings)):
         show_line(console, line)
-    if (plot := draw_losses(folder)) is not None:
-        show_line(console, f"losses: {plot}")
+    try:
+        plot = draw_losses(folder)
+    except Exception as error:  # of many types: matplotlib may be broken, and the run has ended well
+        show_line(console, f"warning: losses are not plotted: {describe_failure(error)}")
+    else:
+        if plot is not None:
+            show_line(console, f"losses: {plot}")
 
 
 def _check_stopped(folder: Path, last: Path | None, max_steps: int) -> None:
@@ -182,22 +198,21 @@ class FailureLog(UserCallback):  # type: ignore[misc]  # Ray is untyped
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
         """Log the errors of workers, by rank."""
         self._num_failures += 1
+        with suppress(OSError):  # what the controller raises would hide the failure
+            append_event(self._folder, self._describe(worker_exceptions))
+
+    def _describe(self, worker_exceptions: Mapping[int, Exception]) -> Failed:
         newest, start = newest_checkpoint(self._folder), last_start(self._folder)
         hosts = {} if start is None else {worker.rank: worker.host for worker in start.workers}
-        failures = tuple(
-            WorkerFailure(rank=rank, host=hosts.get(rank), message=describe_failure(error))
-            for rank, error in sorted(worker_exceptions.items())
+        return Failed(
+            step=checkpoint_step(newest) if newest else 0,
+            failures=tuple(
+                WorkerFailure(rank=rank, host=hosts.get(rank), message=describe_failure(error))
+                for rank, error in sorted(worker_exceptions.items())
+            ),
+            restart=self._num_failures,
+            max_restarts=self._max_restarts,
         )
-        with suppress(OSError):  # what the controller raises would hide the failure
-            append_event(
-                self._folder,
-                Failed(
-                    step=checkpoint_step(newest) if newest else 0,
-                    failures=failures,
-                    restart=self._num_failures,
-                    max_restarts=self._max_restarts,
-                ),
-            )
 
 
 def _report(metrics: dict[str, Any], checkpoint: Path | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from millrace.train.errors import SettingsError, TrainError
+from millrace.train.whole_file import replace_file
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def run_steps(steps: Sequence[Step], record: Path, *, tell: Callable[[str], None
             if made is None:
                 raise TrainError(f"{step.name} ended, but what it should have made is not there: {step.summary}")
             done[step.name] = Done(key=key, made=made)
-            record.write_bytes(_Record.dump_json(done, indent=2) + b"\n")
+            replace_file(record, _Record.dump_json(done, indent=2).decode() + "\n")
         else:
             tell(f"{step.name}: done before, skipped: {step.summary}")
         inputs += made

@@ -14,6 +14,7 @@ from millrace.engine.layout import TRAINING_STATE
 from millrace.train.errors import OtherRun, SettingsError
 from millrace.train.heldout import find_best
 from millrace.train.run_identity import RunIdentity
+from millrace.train.whole_file import replace_file
 
 IDENTITY = "millrace_run.json"
 LOCK = ".millrace_lock"
@@ -125,7 +126,7 @@ def claim_run_folder(folder: Path, identity: RunIdentity, *, overwrite: bool) ->
         if overwrite:
             _remove_run(folder)
         check_identity(folder, identity)
-        (folder / IDENTITY).write_text(identity.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        replace_file(folder / IDENTITY, identity.model_dump_json(indent=2) + "\n")
         # Ray refuses to start where a checkpoint of its list is gone, or its own version is another one.
         (folder / RAY_SNAPSHOT).unlink(missing_ok=True)
         yield _try_flushing(folder)

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,20 @@ def test_a_folder_of_an_earlier_version_is_continued(tmp_path: Path) -> None:
     edit_json(tmp_path / "millrace_run.json", lambda run: {name: run[name] for name in run if name not in new})
     checkpoint(tmp_path, 1000)
     begin(tmp_path, base_digest="a" * 64, optimizer=SHARES)
+
+
+def test_an_identity_that_cannot_be_written_stays_as_it_was(tmp_path: Path) -> None:
+    """As on a full disk: the run's checkpoints would be those of no run."""
+    begin(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))  # bytes of a file
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            begin(tmp_path, datasets=("elsewhere/a",))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    check_identity(tmp_path, IDENTITY)
+    assert {path.name for path in tmp_path.iterdir()} == {"millrace_run.json", ".millrace_lock"}
 
 
 def test_a_dataset_may_move(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.record import hash_file
 from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
+from millrace.train.whole_file import replace_file
 
 RECORD = "checked_datasets.json"
 # Read whenever they are looked at, as they are small against data/ and videos/.
@@ -80,9 +81,7 @@ def keep_full_checks(run_folder: Path, checks: Mapping[str, FullCheck]) -> None:
     """Keep full checks in the run's folder; where it cannot be written, the next start checks all again."""
     with suppress(OSError):
         run_folder.mkdir(parents=True, exist_ok=True)
-        written = run_folder / f"{RECORD}.{os.getpid()}"
-        written.write_text(_Record(datasets=dict(checks)).model_dump_json(indent=2) + "\n", encoding="utf-8")
-        written.replace(run_folder / RECORD)
+        replace_file(run_folder / RECORD, _Record(datasets=dict(checks)).model_dump_json(indent=2) + "\n")
 
 
 def pass_check(fingerprint: Fingerprint, problems: tuple[Problem, ...]) -> FullCheck | None:

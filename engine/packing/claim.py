@@ -29,13 +29,13 @@ class PackOrigin(FrozenModel):
 
     @classmethod
     def of(cls, root: Path) -> "PackOrigin":
-        """Of a finished dataset that Millrace made."""
+        """The origin that a finished dataset of Millrace will be."""
         with (root / LEDGER).open("rb") as ledger:
             return cls(manifest=hash_file(root / MANIFEST), run=hashlib.sha256(ledger.readline()).hexdigest())
 
     @classmethod
     def read(cls, out: Path) -> "PackOrigin | None":
-        """Of a packed dataset; None where there is none."""
+        """What a packed dataset was made from; None where nothing says so."""
         try:
             return cls.model_validate_json((out / PACKED_FROM).read_bytes())
         except (OSError, ValidationError):

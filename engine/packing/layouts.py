@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from millrace.embodiments import Message, Setting
 from millrace.engine.errors import RecipeError
 from millrace.engine.layout import PACKED, WORK
 from millrace.engine.packing.claim import check_folder
@@ -76,7 +77,7 @@ class Layouts:
 
 
 def parse_layouts(text: str) -> tuple[Layout, ...]:
-    """What --layout says: names between commas.
+    """Layouts from their names between commas; the v may be left out.
 
     Raises:
         RecipeError: one is unknown.
@@ -84,5 +85,7 @@ def parse_layouts(text: str) -> tuple[Layout, ...]:
     names = [name.strip() for name in text.split(",")]
     known: dict[str, Layout] = {name: name for name in LAYOUTS} | {name.removeprefix("v"): name for name in LAYOUTS}
     if unknown := [name for name in names if name not in known]:
-        raise RecipeError(f"--layout {text}: no layout {unknown[0]!r}. Known: {', '.join(LAYOUTS)}", known=LAYOUTS)
+        setting = Setting("layout", text)
+        message = Message(setting, f": no layout {unknown[0]!r}. Known: {', '.join(LAYOUTS)}")
+        raise RecipeError(message, got=unknown[0], known=LAYOUTS)
     return tuple(known[name] for name in names)

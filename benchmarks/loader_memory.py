@@ -31,7 +31,7 @@ class Memory:
         found = {}
         for line in (PROC / f"{pid}/smaps_rollup").read_text().splitlines()[1:]:
             name, kilobytes, *_ = line.split()
-            found[name.rstrip(":")] = int(kilobytes) / 1024
+            found[name.rstrip(":")] = int(kilobytes) * 1024 / 1e6
         return cls(found["Private_Clean"] + found["Private_Dirty"], found["Pss"])
 
 

@@ -11,10 +11,12 @@ from rich.text import Text
 from millrace.train.preflight.needs import Needs
 from millrace.train.preflight.resources import (
     ACTIVATION_BYTES,
+    FORKED_LOADER_BYTES,
     GPU_SAMPLES_PER_SECOND,
     GUIDE_ROWS,
     GUIDE_STEPS,
-    LOADER_BYTES,
+    SERVER_BYTES,
+    WORKER_BYTES,
     ModelSize,
     Sharing,
     gpu_bytes,
@@ -147,8 +149,9 @@ def _formulas(console: Console) -> None:
         "head; with DDP 4 more a trained one; with DeepSpeed 2 each, and 14 a trained one shared by all; "
         f"{ACTIVATION_BYTES / GB:.2f} GB a sample, which makes the guide's first row.",
         f"time: {GPU_SAMPLES_PER_SECOND:.0f} samples a second and GPU, the guide's first row; loading not counted.",
-        f"memory of a loader: {LOADER_BYTES / GB:.2f} GB and two shards of processed samples, with --stock-loader also "
-        "the frames of an episode; of a worker: as much, and the weights while it loads them.",
+        f"memory of a loader: {FORKED_LOADER_BYTES / GB:.2f} GB of its own and two shards of processed samples, with "
+        f"--stock-loader also the frames of an episode; of a worker: {WORKER_BYTES / GB:.2f} GB, "
+        f"{SERVER_BYTES / GB:.2f} GB of the process that loaders are forked from, and the weights while it loads them.",
     )
     for line in lines:
         console.print(Text(line, style="dim"))

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.loader_memory import Memory, list_processes, main, watch
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
-MB = 1 << 20
+MB = 1_000_000
 
 
 def hold(num_bytes: int, ready: "multiprocessing.queues.Queue[int]", end: "multiprocessing.synchronize.Event") -> None:

@@ -102,7 +102,7 @@ def test_a_run_loses_nothing_whatever_happens(tmp_path_factory: pytest.TempPathF
     assert run.returncode == 130
     assert f"resuming at step {resumed_at} of {MAX_STEPS} with 2 worker(s)" in run.lines
     (failed,) = (line for line in run.lines if line.startswith("failed: "))
-    assert re.match(r"failed: worker 1: its process died: .*; restart 1 of 1$", failed)
+    assert re.search(r"worker 1: its process died: .*; restart 1 of 1$", failed)  # the other one's connection is cut
     restarted_at = run.events(Started)[-1].step
     assert restarted_at >= killed_after
     assert f"resuming at step {restarted_at} of {MAX_STEPS} with 2 worker(s)" in run.lines

@@ -10,9 +10,10 @@ from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.machine import SHARED_MEMORY, Machine
 from millrace.train.preflight.resources import (
-    LOADER_BYTES,
     PREFETCHED_BATCHES,
+    SERVER_BYTES,
     USABLE,
+    WORKER_BYTES,
     ModelSize,
     Sharing,
     batch_image_bytes,
@@ -128,7 +129,9 @@ def choose_sharing(settings: FinetuneSettings) -> Sharing:
 
 
 def _worker_bytes(settings: FinetuneSettings, model: ModelSize | None) -> tuple[float, float]:
-    process = LOADER_BYTES if settings.dataloader_num_workers else 0.0  # else it is the loader
+    process = 0.0  # without loader processes it is the loader
+    if settings.dataloader_num_workers:
+        process = WORKER_BYTES + (SERVER_BYTES if settings.multiprocessing_context == "forkserver" else 0.0)
     if model is None:
         return process, process
     loading = process + weight_bytes(model)
@@ -153,7 +156,8 @@ def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: Bas
     sample = padded_bytes(limits) + dataset.num_images * image_bytes(side)
     # GR00T's own loader decodes whole episodes.
     decoded = dataset.episode_bytes if settings.stock_loader else 0
-    return loader_bytes(sample, shard_steps=dataset.cut(settings).steps_per_shard) + decoded
+    is_forked = settings.dataloader_num_workers > 0 and settings.multiprocessing_context != "spawn"
+    return loader_bytes(sample, shard_steps=dataset.cut(settings).steps_per_shard, is_forked=is_forked) + decoded
 
 
 def need_problems(settings: FinetuneSettings, needs: Needs, machine: Machine) -> Iterator[Problem]:

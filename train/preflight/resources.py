@@ -18,7 +18,11 @@ ADAM = 2 * FP32
 ACTIVATION_BYTES = 0.35e9
 # Samples per second of one GPU, from the same row: 5000 steps of 32 in two hours. Unmeasured.
 GPU_SAMPLES_PER_SECOND = 5000 * 32 / 7200
-# A loader process with torch, GR00T's processor and its tokenizer, before any data. Measured, Python 3.10, Linux.
+# What processes have for themselves, with torch, GR00T's processor and its tokenizer, before any data. Measured by
+# `python -m benchmarks.loader_memory`, GR00T N1.6, Python 3.10, Linux: a worker 0.80 to 0.83 GB, a loader that is forked
+# 0.28 to 0.29 GB of the 0.83 GB that it sees, the server that loaders are forked from 0.47 GB.
+WORKER_BYTES, SERVER_BYTES, FORKED_LOADER_BYTES = 0.8e9, 0.5e9, 0.3e9
+# A loader process that shares nothing, as of "spawn": measured earlier.
 LOADER_BYTES = 0.65e9
 # Batches that torch's DataLoader has each of its processes make in advance; they lie in shared memory.
 PREFETCHED_BATCHES = 2
@@ -108,9 +112,9 @@ def batch_image_bytes(side: int) -> int:
     return image_bytes(round(side / PATCH_SIDE) * PATCH_SIDE) * FP32
 
 
-def loader_bytes(sample_bytes: int, *, shard_steps: float) -> float:
+def loader_bytes(sample_bytes: int, *, shard_steps: float, is_forked: bool) -> float:
     """Memory of one loader process: the shard in use, the next one being read, and the process itself."""
-    return LOADER_BYTES + 2 * shard_steps * sample_bytes
+    return (FORKED_LOADER_BYTES if is_forked else LOADER_BYTES) + 2 * shard_steps * sample_bytes
 
 
 def training_seconds(num_samples: int, *, num_gpus: int) -> float:

@@ -320,7 +320,7 @@ def test_memory_must_hold_the_model_of_every_worker(whole: Path, tmp_path: Path)
     settings = settings_of(whole, write_base(tmp_path / "n1d6", shapes=N1D6_SHAPES), num_gpus=8)
     (found,) = preflight(settings, machine=replace(EVERYTHING, memory_bytes=80 * GB)).problems
     assert found.code == "memory"
-    assert found.message.startswith("8 workers, each of which loads the model into 10.5 GB, need 83.7 GB, 80.0 GB")
+    assert found.message.startswith("8 workers, each of which loads the model into 11.1 GB, need 88.9 GB, 80.0 GB")
     assert codes(preflight(settings, machine=replace(EVERYTHING, memory_bytes=100 * GB))) == set()
 
 

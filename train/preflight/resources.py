@@ -18,8 +18,8 @@ ADAM = 2 * FP32
 ACTIVATION_BYTES = 0.35e9
 # Samples per second of one GPU, from the same row: 5000 steps of 32 in two hours. Unmeasured.
 GPU_SAMPLES_PER_SECOND = 5000 * 32 / 7200
-# What processes have for themselves, with torch, GR00T's processor and its tokenizer, before any data. Measured by
-# `python -m benchmarks.loader_memory`, GR00T N1.6, Python 3.10, Linux: a worker 0.80 to 0.83 GB, a loader that is forked
+# What processes have for themselves, with torch, GR00T's processor and its tokenizer, before any data. Measured as
+# `python -m benchmarks.loader_memory` does, GR00T N1.6, Python 3.10, Linux: a worker 0.80 to 0.83 GB, a forked loader
 # 0.28 to 0.29 GB of the 0.83 GB that it sees, the server that loaders are forked from 0.47 GB.
 WORKER_BYTES, SERVER_BYTES, FORKED_LOADER_BYTES = 0.8e9, 0.5e9, 0.3e9
 # A loader process that shares nothing, as of "spawn": measured earlier.

@@ -5,7 +5,7 @@ fingerprints are missing, and write relative ones in a form at which N1.6 stops.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +21,11 @@ from millrace.engine.dataset.view_statistics import Purpose
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.train.errors import ConfigError
 from millrace.train.installed import find_installed
+from millrace.train.run_folder import VIEWS
 from millrace.train.settings import FinetuneSettings
 
-VIEWS = "dataset_views"
 # Of a view's digest, in its folder's name.
 DIGITS = 12
-# Of the package gr00t: which form of statistics it wants, no version tells.
-STATISTICS_SOURCE = "data/stats.py"
 
 
 def view_datasets(
@@ -50,7 +48,7 @@ def view_datasets(
         DatasetError, RowsError, OutputFailed: a view cannot be made.
     """
     installed = find_installed()
-    has_fingerprints = installed is not None and wants_fingerprints(installed.folders)
+    has_fingerprints = installed is not None and installed.has_fingerprints
     views: dict[str, str] = {}
     for dataset, tag in ((path, part.tag) for part in settings.parts for path in part.all_datasets):
         if has_fingerprints or _has_relative_fingerprints(dataset):
@@ -61,12 +59,6 @@ def view_datasets(
             plan.write(folder)
             views[str(dataset)] = str(folder)
     return replace(settings, views=views)
-
-
-def wants_fingerprints(folders: Iterable[Path]) -> bool:
-    """Whether a GR00T looks for fingerprints beside statistics: by its source; folders: of its package gr00t."""
-    sources = (folder / STATISTICS_SOURCE for folder in folders)
-    return any(source.is_file() and FINGERPRINTS in source.read_text(encoding="utf-8") for source in sources)
 
 
 def _has_relative_fingerprints(dataset: Path) -> bool:
@@ -115,7 +107,7 @@ def make_view(
     """
     installed, has_fingerprints = find_installed(), release.has_fingerprints
     if installed is not None and installed.release == release:
-        has_fingerprints = wants_fingerprints(installed.folders)
+        has_fingerprints = installed.has_fingerprints
     plan = ViewPlan.of(dataset, Purpose(config, tag.value, has_fingerprints))
     is_new = plan.write(out, overwrite=overwrite, scratch=scratch)
     return MadeView(has_fingerprints, plan.statistics.computed, plan.statistics.left, is_new)

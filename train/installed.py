@@ -9,6 +9,7 @@ from pathlib import Path
 
 from millrace.embodiments import Remedy
 from millrace.engine.about import install_command
+from millrace.engine.dataset.fingerprints import FINGERPRINTS
 from millrace.engine.dataset.releases import RELEASES, Field, GrootChoice, Release, find_release
 from millrace.train.errors import GrootMissing
 
@@ -16,6 +17,7 @@ REPOSITORY = "https://github.com/NVIDIA/Isaac-GR00T"
 # In the package gr00t: the enum of tags, and the function that deals parts of episodes into shards.
 TAGS = ("data/embodiment_tags.py", "EmbodimentTag")
 SHARDING, DEALS = "data/dataset/sharded_single_step_dataset.py", "shard_dataset"
+STATISTICS = "data/stats.py"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class Installed:
         functions = [node for file in self._parse(SHARDING) for node in ast.walk(file) if _is_function(node, DEALS)]
         calls = [call.func for function in functions for call in ast.walk(function) if isinstance(call, ast.Call)]
         return any(isinstance(called, ast.Name) and called.id == "min" for called in calls)
+
+    @property
+    def has_fingerprints(self) -> bool:
+        """Whether it looks for fingerprints beside statistics, and writes them: no version tells."""
+        nodes = (node for file in self._parse(STATISTICS) for node in ast.walk(file))
+        return any(isinstance(node, ast.Constant) and node.value == FINGERPRINTS for node in nodes)
 
     def has(self, field: Field) -> bool:
         """Whether one of its config classes has a field."""

@@ -19,13 +19,14 @@ from millrace.train.whole_file import replace_file
 IDENTITY = "millrace_run.json"
 LOCK = ".millrace_lock"
 REQUEST = ".millrace_stop"  # see millrace.train.stopping
+VIEWS = "dataset_views"  # see millrace.train.dataset_view
 COMPLETE = "COMPLETE"
 CHECKPOINTS = "checkpoint-*"
 # What a run leaves in its folder; ray.train keeps the snapshot there.
 RAY_SNAPSHOT = "checkpoint_manager_snapshot.json"
 OURS = (
     *("experiment_cfg", "processor", "logs", "runs", "train_log.jsonl", "losses.png", "wandb_config.json"),
-    *(RAY_SNAPSHOT, IDENTITY, REQUEST),
+    *(RAY_SNAPSHOT, IDENTITY, REQUEST, VIEWS),
 )
 WEIGHTS_ONLY = "WEIGHTS_ONLY"  # in a checkpoint without TRAINING_STATE
 

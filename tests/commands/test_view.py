@@ -9,7 +9,8 @@ import pytest
 from conftest import read_meta
 from millrace import cli
 from millrace.engine.dataset.fingerprints import FINGERPRINTS
-from support.fake_groot import install_groot
+from millrace.engine.dataset.releases import find_release
+from support.groot_files import write_groot
 
 
 def view(*words: object) -> int:
@@ -35,13 +36,15 @@ def test_a_view_for_n1_6_has_no_fingerprints_at_which_it_would_stop(aloha_gr1: P
     assert set(read_meta(tmp_path / "out", "relative_stats.json")) == {"left_arm", "right_arm"}
 
 
-@pytest.mark.parametrize("keeps_fingerprints", [False, True])
+@pytest.mark.parametrize("has_fingerprints", [False, True])
 def test_the_installed_build_tells_what_it_wants(
-    keeps_fingerprints: bool, aloha_gr1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    has_fingerprints: bool, aloha_gr1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install_groot(tmp_path, "n1.7", monkeypatch, keeps_fingerprints=keeps_fingerprints)
+    monkeypatch.syspath_prepend(
+        str(write_groot(tmp_path / "installed", find_release("n1.7"), has_fingerprints=has_fingerprints))
+    )
     assert view(aloha_gr1, tmp_path / "out") == 0
-    assert (FINGERPRINTS in read_meta(tmp_path / "out", "relative_stats.json")) == keeps_fingerprints
+    assert (FINGERPRINTS in read_meta(tmp_path / "out", "relative_stats.json")) == has_fingerprints
 
 
 def test_another_action_chunk_is_computed_and_said_as_json(

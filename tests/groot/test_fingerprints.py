@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from millrace.engine.dataset.fingerprints import FINGERPRINTS, feature_fingerpri
 from millrace.engine.dataset.groot_view import ViewPlan
 from millrace.engine.dataset.modality_config import read_config
 from millrace.engine.dataset.view_statistics import Purpose
-from millrace.train.dataset_view import wants_fingerprints
+from millrace.train.installed import find_installed
 from millrace.train.settings import FinetuneSettings
 from support.synthetic import write_dataset
 
-SPEC = find_spec("gr00t")
-KEEPS_THEM = SPEC is not None and wants_fingerprints(map(Path, SPEC.submodule_search_locations or ()))
+INSTALLED = find_installed()
+KEEPS_THEM = INSTALLED is not None and INSTALLED.has_fingerprints
 pytestmark = pytest.mark.skipif(not KEEPS_THEM, reason="NOT TESTED: no GR00T that keeps fingerprints is installed")
 TAG = "new_embodiment"
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from millrace.engine.dataset.fingerprints import FINGERPRINTS
 from millrace.engine.dataset.releases import Release
 
 # How builds deal parts of episodes into shards: the first can leave some shards empty.
@@ -17,6 +18,7 @@ def write_groot(
     flags: tuple[str, ...] = LAUNCHER_FLAGS,
     without_tags: tuple[str, ...] = (),
     deals: str = DEALS,
+    has_fingerprints: bool = False,
 ) -> Path:
     """Write the package into a folder, for sys.path.
 
@@ -26,6 +28,7 @@ def write_groot(
         flags: Fields of its launcher's config.
         without_tags: Tags of the release that this build lacks.
         deals: What its shard_dataset does.
+        has_fingerprints: Whether it keeps fingerprints beside statistics.
     """
     names = () if release is None else (name for name in release.tag_names if name not in without_tags)
     members = "".join(f"    {name} = {name.lower()!r}\n" for name in names)
@@ -35,6 +38,7 @@ def write_groot(
         "configs/model/gr00t_n9.py" if release is None else release.marker: "",
         "configs/finetune_config.py": f"class FinetuneConfig:\n{fields}\n\nclass Other:\n    other: int\n",
         "data/embodiment_tags.py": f"class EmbodimentTag:\n    pass\n{members}",
+        "data/stats.py": f'KEY = "{FINGERPRINTS}"\n' if has_fingerprints else "",
         "data/dataset/sharded_single_step_dataset.py": f"class Dataset:\n    def shard_dataset(self):\n{deals}",
     }
     for name, content in files.items():

@@ -10,13 +10,20 @@ import pytest
 from conftest import read_meta
 from millrace.engine.dataset.fingerprints import FINGERPRINTS
 from millrace.engine.dataset.modality_config import read_config
-from millrace.train.dataset_view import view_datasets, wants_fingerprints
+from millrace.engine.dataset.releases import find_release
+from millrace.train.dataset_view import view_datasets
 from millrace.train.settings import FinetuneSettings
 from millrace.train.training_dataset import TrainingDataset
-from support.fake_groot import install_groot
+from support.groot_files import write_groot
 from support.synthetic import edit_json
 
 TAG = "new_embodiment"
+
+
+def install(folder: Path, choice: Any, monkeypatch: pytest.MonkeyPatch, *, has_fingerprints: bool = False) -> None:
+    """Put the files of a gr00t before all others on this process's path."""
+    package = write_groot(folder / "installed", find_release(choice), has_fingerprints=has_fingerprints)
+    monkeypatch.syspath_prepend(str(package))
 
 
 @pytest.fixture
@@ -38,10 +45,10 @@ def left_by_n1_7(aloha_gr1: Path, tmp_path: Path) -> Path:
     return dataset
 
 
-def test_a_groot_that_keeps_fingerprints_gets_a_view(
+def test_a_groot_that_has_fingerprints_gets_a_view(
     run: Callable[..., FinetuneSettings], aloha_gr1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install_groot(tmp_path, "n1.7", monkeypatch, keeps_fingerprints=True)
+    install(tmp_path, "n1.7", monkeypatch, has_fingerprints=True)
     settings = run()
     view = settings.groot_path(aloha_gr1)
     assert view.parent == tmp_path / "run/dataset_views"
@@ -60,7 +67,7 @@ def test_a_groot_that_keeps_fingerprints_gets_a_view(
 def test_another_groot_reads_the_dataset_itself(
     choice: str, run: Callable[..., FinetuneSettings], aloha_gr1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install_groot(tmp_path, choice, monkeypatch, keeps_fingerprints=False)
+    install(tmp_path, choice, monkeypatch)
     settings = run()
     assert settings.groot_path(aloha_gr1) == aloha_gr1
     assert not (tmp_path / "run").exists()
@@ -73,7 +80,7 @@ def test_another_groot_gets_a_view_of_what_it_would_stop_at(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    install_groot(tmp_path, "n1.6", monkeypatch, keeps_fingerprints=False)
+    install(tmp_path, "n1.6", monkeypatch)
     settings = run(aloha_gr1, left_by_n1_7)
     assert settings.groot_path(aloha_gr1) == aloha_gr1
     assert set(read_meta(settings.groot_path(left_by_n1_7), "relative_stats.json")) == {"left_arm", "right_arm"}
@@ -83,18 +90,9 @@ def test_another_groot_gets_a_view_of_what_it_would_stop_at(
 def test_held_out_episodes_are_viewed_too(
     run: Callable[..., FinetuneSettings], aloha_gr1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install_groot(tmp_path, "n1.7", monkeypatch, keeps_fingerprints=True)
+    install(tmp_path, "n1.7", monkeypatch, has_fingerprints=True)
     for name in ("gr1", "gr1_heldout"):
         shutil.copytree(aloha_gr1, tmp_path / name)
     settings = run(tmp_path / "gr1", eval_dataset=tmp_path / "gr1_heldout")
     assert len(set(settings.views.values())) == 2
     assert set(settings.views) == {str(tmp_path / "gr1"), str(tmp_path / "gr1_heldout")}
-
-
-def test_the_source_tells_whether_fingerprints_are_wanted(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    assert not wants_fingerprints([tmp_path])
-    (tmp_path / "data/stats.py").write_text("def generate_stats(): ...\n")
-    assert not wants_fingerprints([tmp_path])
-    (tmp_path / "data/stats.py").write_text('KEY = "__fingerprints__"\n')
-    assert wants_fingerprints([tmp_path])

@@ -76,13 +76,16 @@ def preflight(
     base, found, datasets = start.base, list(start.problems), []
     decoder = settings.video_backend if settings.stock_loader else None
     earlier = {} if verify else read_full_checks(settings.run_folder)
-    judged = {}
+    installed, judged = start.machine.installed, {}
+    is_viewed = installed is not None and installed.has_fingerprints
     for part, config in zip(settings.parts, start.configs, strict=True):
         found += agreement_problems(part, config)
         by_path = {path: open_dataset(path, config, start.machine) for path in part.all_datasets}
         for path, dataset in by_path.items():
             before = earlier.get(str(path))
-            data = judge_data(path, config, video_backend=decoder, earlier=before, on_progress=on_progress)
+            data = judge_data(
+                path, config, video_backend=decoder, is_viewed=is_viewed, earlier=before, on_progress=on_progress
+            )
             judged[str(path)] = data
             found += data.problems if dataset is None else judge_tag_keys(part, dataset, data.problems)
         opened = [dataset for path in part.datasets if (dataset := by_path[path]) is not None]

@@ -91,6 +91,7 @@ def judge_data(
     config: TrainedConfig,
     *,
     video_backend: VideoBackend | None,
+    is_viewed: bool = False,
     earlier: FullCheck | None,
     on_progress: Progress,
 ) -> JudgedData:
@@ -100,21 +101,31 @@ def judge_data(
         path: The dataset.
         config: The run's modality config.
         video_backend: The decoder of GR00T's own loader, where that is asked for.
+        is_viewed: Whether the run makes a view of it, with relative statistics for the steps of its config.
         earlier: The full check that a start of this run made last; None to check all.
         on_progress: As millrace.engine.validate's.
     """
-    found = fingerprint_data(path, config, video_backend=video_backend, on_progress=on_progress)
+    found = fingerprint_data(path, config, video_backend=video_backend, is_viewed=is_viewed, on_progress=on_progress)
     if earlier is not None and earlier.fingerprint == found.digest:
         return JudgedData((*earlier.problems, _unchanged(path, earlier)), earlier)
-    problems = tuple(_file_problems(path, config, video_backend=video_backend, on_progress=on_progress))
+    problems = tuple(
+        problem
+        for problem in _file_problems(path, config, video_backend=video_backend, on_progress=on_progress)
+        if not (is_viewed and problem.code == "relative-horizon")
+    )
     return JudgedData(problems, pass_check(found, problems))
 
 
 def fingerprint_data(
-    path: Path, config: TrainedConfig, *, video_backend: VideoBackend | None, on_progress: Progress
+    path: Path,
+    config: TrainedConfig,
+    *,
+    video_backend: VideoBackend | None,
+    is_viewed: bool = False,
+    on_progress: Progress,
 ) -> Fingerprint:
     """The dataset as it is now, and what `judge_data` judges it for."""
-    judged_by = f"{config.source} {config.config!r} {video_backend}"
+    judged_by = f"{config.source} {config.config!r} {video_backend}{' in a view' if is_viewed else ''}"
     return take_fingerprint(path, judged_by, lambda num_done: on_progress("files", num_done, None))
 
 

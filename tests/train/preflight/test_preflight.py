@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from conftest import data_path, video_path
+from millrace.engine.dataset.fingerprints import FINGERPRINTS
 from millrace.engine.dataset.modality_config import read_config
+from millrace.engine.dataset.releases import find_release
 from millrace.engine.validate import validate
+from millrace.train.installed import Installed
 from millrace.train.preflight import CHECKS, Machine, keep_full_checks, preflight, preflight_without_data
 from millrace.train.preflight.backbone import Unreachable
 from millrace.train.preflight.gpus import Gpus
+from support.groot_files import write_groot
 from support.synthetic import edit_jsonl, rewrite_parquet
 from support.training_setups import (
     CONFIG,
@@ -403,6 +407,26 @@ def test_statistics_that_gr00t_laid_out_anew_are_no_problem(whole: Path, base: P
     file = copy / "meta/relative_stats.json"
     file.write_text(json.dumps(json.loads(file.read_text())))
     assert "digests-text" in {found.code for found in validate(copy).problems}
+    assert codes(preflight(settings_of(copy, base), machine=EVERYTHING)) == set()
+
+
+@pytest.mark.parametrize("has_fingerprints", [False, True])
+def test_other_steps_are_refused_unless_the_run_makes_a_view_with_their_statistics(
+    has_fingerprints: bool, whole: Path, base: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "short.py"
+    config.write_text((whole / "modality_config.py").read_text().replace("range(16)", "range(8)"))
+    package = write_groot(tmp_path / "installed", find_release("n1.6"), has_fingerprints=has_fingerprints) / "gr00t"
+    machine = replace(EVERYTHING, installed=Installed((package,), find_release("n1.6")))
+    checked = preflight(settings_of(whole, base, modality_config_path=config), machine=machine)
+    assert codes(checked) == (set() if has_fingerprints else {"relative-horizon"})
+
+
+def test_fingerprints_that_a_view_replaces_are_no_problem(whole: Path, base: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(whole, tmp_path / "trained_before"))
+    file = copy / "meta/relative_stats.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), FINGERPRINTS: {}}))
+    assert "relative-fingerprints" in {found.code for found in validate(copy).problems}
     assert codes(preflight(settings_of(copy, base), machine=EVERYTHING)) == set()
 
 

@@ -6,7 +6,6 @@ A loader's process hands over an ImageBatch, a fraction of what it becomes in th
     pixel_values = finisher(batch)          # as GR00T's collator gives them
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from millrace.train.fallbacks import warn_fallback
 from millrace.train.image_target import CPU, PixelTarget
 
 # Images finished together: on a GPU enough to keep it busy, on a CPU as many as its cache holds.
@@ -82,7 +82,7 @@ class Finisher:
         except NotImplementedError:  # some devices lack operations on integers
             is_exact = False
         if not is_exact:
-            warnings.warn(f"{self.device} does not resize images exactly; the CPU does it", stacklevel=2)
+            warn_fallback(f"{self.device} does not resize images exactly; the CPU does it")
         return is_exact
 
 

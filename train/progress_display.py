@@ -18,6 +18,7 @@ from millrace.train.train_progress import (
     Evaluated,
     Failed,
     MeterReading,
+    Noted,
     Saved,
     Started,
     Waiting,
@@ -59,6 +60,7 @@ class _Display:
 
     def __init__(self, console: Console, loaders: Loaders) -> None:
         self.console, self.last_line, self.watch = console, float("-inf"), WaitingWatch(loaders)
+        self.noted: set[str] = set()
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self.task = self.bar.add_task("", total=None)
@@ -78,12 +80,20 @@ class _Display:
                 self._print(f"failed: {event.line}; restart {event.restart} of {event.max_restarts}")
         elif isinstance(event, BatchChosen):
             self._print(event.line)
+        elif isinstance(event, Noted):
+            self._show_once(event.what)
         elif isinstance(event, Waiting):
             self._print(f"waiting for {event.what}")
         else:
             self._show_reading(event)
         if (verdict := self.watch.judge(event)) is not None:
             self._print(verdict)
+
+    def _show_once(self, what: str) -> None:
+        """Each loader process notes the same."""
+        if what not in self.noted:
+            self.noted.add(what)
+            self._print(f"note: {what}")
 
     def _show_reading(self, reading: MeterReading) -> None:
         said = reading.line.split("  ", 1)[1]

@@ -165,7 +165,14 @@ class Waiting(Event):
     what: str
 
 
-AnyEvent: TypeAlias = Started | MeterReading | Evaluated | Saved | Failed | BatchChosen | Waiting
+class Noted(Event):
+    """Something that the user should know and that changes no value, such as a slower way; what: in words."""
+
+    event: Literal["noted"] = "noted"
+    what: str
+
+
+AnyEvent: TypeAlias = Started | MeterReading | Evaluated | Saved | Failed | BatchChosen | Waiting | Noted
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="event")])
 
 

@@ -1,6 +1,7 @@
 """GR00T itself: the only package that imports gr00t."""
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # which import torch and ray
@@ -13,15 +14,17 @@ if TYPE_CHECKING:  # which import torch and ray
 def train(worker: "Worker") -> None:
     """Finetune GR00T as one of the workers."""
     _stay_offline()
+    from millrace.train.fallbacks import announce_fallbacks
     from millrace.train.groot.loader_processes import prepare_loader_processes
     from millrace.train.groot.modality_configs import import_user_modules
 
     # Before all else: a user's module may set what transformers reads when it is imported.
     import_user_modules(worker.settings.import_module)
-    prepare_loader_processes(worker.settings)
-    from millrace.train.groot.trainer import train_groot
+    with announce_fallbacks(worker.folder) if worker.rank == 0 else nullcontext():
+        prepare_loader_processes(worker.settings)
+        from millrace.train.groot.trainer import train_groot
 
-    train_groot(worker)
+        train_groot(worker)
 
 
 def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy":

@@ -5,7 +5,6 @@ but the first). Here the transforms themselves are called, by the same parameter
 """
 
 import random
-import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from albumentations import ColorJitter, Compose, ReplayCompose, Rotate, SmallestMaxSize
 from numpy.typing import NDArray
 
+from millrace.train.fallbacks import warn_fallback
 from millrace.train.groot.random_state import is_random_state, random_state, set_random_state
 
 Image = NDArray[np.uint8]
@@ -44,7 +44,7 @@ class Augmentation:
         if shapes not in self.is_direct:
             self.is_direct[shapes] = self._has_known_parts() and self._compare(views)
             if self.of_albumentations and not self.is_direct[shapes]:
-                warnings.warn(f"images of {shapes} are augmented by albumentations' own replay", stacklevel=2)
+                warn_fallback(f"images of {shapes} are augmented by albumentations' own replay")
         return self._apply_directly(views) if self.is_direct[shapes] else self._apply_as_groot(views)
 
     def _has_known_parts(self) -> bool:

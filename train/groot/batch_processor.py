@@ -7,7 +7,6 @@ between the two as bare arrays.
 
 import copy
 import re
-import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ import torch
 from gr00t.data.types import ActionRepresentation, ActionType, MessageType, VLAStepData
 from numpy.typing import NDArray
 
+from millrace.train.fallbacks import warn_fallback
 from millrace.train.groot.augmentation import Augmentation
 from millrace.train.groot.random_state import is_random_state, random_state, set_random_state
 from millrace.train.training_dataset import TrainingDataError
@@ -57,7 +57,7 @@ class SharedBatchProcessor:
         if key not in self._is_equal:
             self._is_equal[key] = self._compare(steps[:NUM_COMPARED])
             if not self._is_equal[key]:
-                warnings.warn(f"{key[0]}: steps are processed one by one, as ours would differ", stacklevel=2)
+                warn_fallback(f"{key[0]}: steps are processed one by one, as ours would differ")
         return self._process(steps) if self._is_equal[key] else self._process_as_groot(steps)
 
     def _compare(self, steps: Sequence[VLAStepData]) -> bool:

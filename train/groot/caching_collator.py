@@ -5,7 +5,6 @@ batches is an ImageBatch, which millrace.train.image_batch.Finisher turns into w
 model is.
 """
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from millrace.train.fallbacks import warn_fallback
 from millrace.train.image_batch import ImageBatch, noise_image
 from millrace.train.image_target import PixelTarget
 
@@ -98,7 +98,7 @@ class SharedCachingCollator:
             equal = (target for target in self.candidates(found) if self._gives(found, noise, target))
             self._targets[shape] = next(equal, None)
             if self._targets[shape] is None:
-                warnings.warn(f"GR00T's processor finishes images of {shape}: ours would differ", stacklevel=2)
+                warn_fallback(f"GR00T's processor finishes images of {shape}: ours would differ")
         return self._targets[shape]
 
     def _gives(self, found: Inputs, image: NDArray[np.uint8], target: PixelTarget) -> bool:

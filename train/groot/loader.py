@@ -12,7 +12,6 @@ constructor, sharding, statistics and attributes it inherits. The processor stay
 what a run saves is what GR00T saves: `set_processor`, which the mixture calls, wraps it.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 from millrace.engine.dataset.metadata import EPISODES
 from millrace.engine.dataset.sharding import count_splits, count_trainable_steps
 from millrace.train.failures import describe_failure
+from millrace.train.fallbacks import warn_fallback
 from millrace.train.groot.adapter import BatchSteps, installed_adapter
 from millrace.train.groot.dealing_rule import find_dealing_rule
 from millrace.train.groot.signatures import DECODER, decode_as_trained
@@ -90,7 +90,7 @@ class SparseShardedDataset(ShardedSingleStepDataset):
         rule = find_dealing_rule(self)
         if rule is None:
             message = "this GR00T deals steps into shards in a way of its own, which needs more memory"
-            warnings.warn(f"{self.files.root}: {message}", stacklevel=2)
+            warn_fallback(f"{self.files.root}: {message}")
             super().shard_dataset()
             return
         try:
@@ -104,10 +104,10 @@ class SparseShardedDataset(ShardedSingleStepDataset):
         super().set_processor(processor)
         self.in_batches = installed_adapter().batch_steps(processor)
         if "mask" in self.modality_configs:
-            warnings.warn(f"{self.files.root} has masks: GR00T's loader reads it, whole episodes", stacklevel=2)
+            warn_fallback(f"{self.files.root} has masks: GR00T's loader reads it, whole episodes")
         elif self.in_batches is None:
             kind = type(processor).__name__
-            warnings.warn(f"{self.files.root}: {kind} is not GR00T's processor and takes steps alone", stacklevel=2)
+            warn_fallback(f"{self.files.root}: {kind} is not GR00T's processor and takes steps alone")
 
     def get_shard(self, idx: int) -> list[dict[str, Any]]:
         """All steps of a shard, processed.

@@ -16,6 +16,7 @@ from millrace.train.environment import WorkerEnvironment
 from millrace.train.episodes import EpisodeReader, check_agreement
 from millrace.train.errors import EvaluationError, SettingsError
 from millrace.train.evaluate_settings import Contender, EvaluateSettings
+from millrace.train.failures import describe_failure
 from millrace.train.installed import choose_release
 from millrace.train.joint_ranges import read_joint_ranges
 from millrace.train.open_loop import Policy, Trace, trace_episode
@@ -45,7 +46,8 @@ def read_contenders(settings: EvaluateSettings) -> tuple[list[Contender], list[s
     found: list[Contender] = []
     notes: list[str] = []
     horizons: dict[int, str] = {}
-    for checkpoint in map(Checkpoint.open, settings.checkpoints):
+    # A run and a checkpoint of it may be named: twice, its episodes would count twice.
+    for checkpoint in map(Checkpoint.open, dict.fromkeys(settings.checkpoints)):
         tag = checkpoint.choose_tag(settings.embodiment_tag, release)
         config = checkpoint.configs[tag]
         check_agreement(dataset, config)
@@ -167,7 +169,7 @@ def _told(error: RayTaskError) -> MillraceError:
     cause = error.cause
     if isinstance(cause, MillraceError):
         return cause
-    return EvaluationError(f"a worker failed, {type(cause).__name__}: {str(cause).strip() or 'no message'}")
+    return EvaluationError(f"a worker failed, {describe_failure(cause)}")
 
 
 def _check_widths(dataset: TrainingDataset, checkpoint: Checkpoint, tag: str) -> None:

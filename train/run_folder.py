@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.layout import TRAINING_STATE
 from millrace.train.errors import OtherRun, SettingsError
@@ -32,7 +33,13 @@ WEIGHTS_ONLY = "WEIGHTS_ONLY"  # in a checkpoint without TRAINING_STATE
 
 # With these some storage refuses to flush files or folders; Linux's own ENOTSUPP has no name in Python.
 NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, 524)
-OTHER_FOLDER = "Choose another --output-dir, or pass --overwrite to delete what it holds"
+OTHER_FOLDER = Remedy(
+    "Choose another ", Setting("output_dir"), ", or pass ", Setting("overwrite", True), " to delete what it holds"
+)
+OTHER_OPTIMIZER = Remedy(
+    *("Pass ", Setting("num_gpus"), ", ", Setting("use_ddp"), " and ", Setting("deepspeed_stage"), " as before; or "),
+    *("train on from it as ", Setting("base_model_path"), ", with another ", Setting("output_dir")),
+)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -157,13 +164,15 @@ def check_identity(folder: Path, identity: RunIdentity) -> None:
     if earlier is None:
         return
     if told := identity.describe_changes(earlier):
-        raise OtherRun(f"{folder} was created with {'; '.join(told)}. {OTHER_FOLDER}")
+        raise OtherRun(f"{folder} was created with {'; '.join(told)}. ", OTHER_FOLDER, file=folder)
     newest = newest_checkpoint(folder)
     if newest is not None and None not in (stored := (earlier.optimizer, identity.optimizer)) and len(set(stored)) > 1:
         raise OtherRun(
-            f"{newest} holds the optimizer {earlier.optimizer}, and this run needs it {identity.optimizer}. Pass "
-            "--num-gpus, --use-ddp and --deepspeed-stage as before; or train on from it as --base-model-path, with "
-            "another --output-dir"
+            f"{newest} holds the optimizer {earlier.optimizer}, and this run needs it {identity.optimizer}. ",
+            OTHER_OPTIMIZER,
+            file=newest,
+            got=identity.optimizer,
+            expected=earlier.optimizer,
         )
 
 
@@ -175,12 +184,13 @@ def read_identity(folder: Path) -> RunIdentity | None:
     """
     if not (folder / IDENTITY).is_file():
         if any(folder.glob(CHECKPOINTS)):
-            raise OtherRun(f"{folder} holds checkpoints that millrace finetune did not make. {OTHER_FOLDER}")
+            told = f"{folder} holds checkpoints that millrace finetune did not make. "
+            raise OtherRun(told, OTHER_FOLDER, file=folder)
         return None
     try:
         return RunIdentity.model_validate_json((folder / IDENTITY).read_bytes())
     except ValidationError as error:
-        raise OtherRun(f"{folder / IDENTITY} is damaged. {OTHER_FOLDER}") from error
+        raise OtherRun(f"{folder / IDENTITY} is damaged. ", OTHER_FOLDER, file=folder / IDENTITY) from error
 
 
 def _remove_run(folder: Path) -> None:

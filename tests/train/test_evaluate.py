@@ -120,6 +120,11 @@ def test_two_workers_find_the_same_as_this_process(
         run(settings(aloha_gr1, *named, num_gpus=2), open_confused)
 
 
+def test_a_checkpoint_that_is_named_twice_counts_once(aloha_gr1: Path, checkpoint: Path) -> None:
+    (scored,) = run(settings(aloha_gr1, checkpoint, checkpoint)).checkpoints
+    assert len(scored.episodes) == len(LENGTHS_20_HZ)
+
+
 def test_a_policy_that_predicts_no_numbers_is_named(aloha_gr1: Path, checkpoint: Path) -> None:
     with pytest.raises(EvaluationError, match=r"checkpoint-0, episode 1, action left_hand: .*no numbers"):
         run(settings(aloha_gr1, checkpoint), open_confused)

@@ -180,7 +180,7 @@ def test_another_horizon_in_the_same_folder_is_an_error(killed: tuple[Path, str]
     folder, _ = killed
     other = IDENTITY.model_copy(update={"action_horizon": 30})
     with pytest.raises(
-        OtherRun, match=r"killed was created with action horizon 16, not 30\. Choose another --output-dir"
+        OtherRun, match=r"killed was created with action horizon 16, not 30\. Choose another output_dir"
     ):
         run(settings_for(folder, max_steps=100), identity=other)
 

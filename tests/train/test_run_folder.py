@@ -174,7 +174,9 @@ def test_another_run_in_the_same_folder_is_an_error_that_names_what_changed(
     tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
     begin(tmp_path)
-    with pytest.raises(OtherRun, match=rf"was created with {told}\. Choose another --output-dir, or pass --overwrite"):
+    with pytest.raises(
+        OtherRun, match=rf"was created with {told}\. Choose another output_dir, or pass overwrite=True to"
+    ):
         begin(tmp_path, **changes)
 
 
@@ -214,7 +216,7 @@ def test_an_optimizer_in_shares_is_loaded_by_as_many_workers_only(tmp_path: Path
     begin(tmp_path, optimizer=SHARES)
     newest = checkpoint(tmp_path, 1000)
     for other in ("as a whole", SHARES.replace("8", "4"), SHARES.replace("stage 2", "stage 3")):
-        told = f"^{newest} holds the optimizer {SHARES}, and this run needs it {other}. Pass --num-gpus, --use-ddp and "
+        told = f"^{newest} holds the optimizer {SHARES}, and this run needs it {other}. Pass num_gpus, use_ddp "
         with pytest.raises(OtherRun, match=told):
             begin(tmp_path, optimizer=other)
     begin(tmp_path, optimizer=SHARES)

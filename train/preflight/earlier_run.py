@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from millrace.embodiments import Message, Setting
+from millrace.embodiments.messages import render
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.layout import META
 from millrace.train.checkpoint_files import weights_digest
@@ -23,8 +25,12 @@ def earlier_run_problems(settings: FinetuneSettings, configs: Sequence[TrainedCo
         if earlier is not None:
             check_identity(settings.run_folder, _known_identity(settings, configs, earlier))
     except OtherRun as error:
-        message, _, remedy = str(error).partition(". ")
-        yield make_run_problem("other-run", message, remedy=remedy)
+        message = Message(error)
+        yield make_run_problem("other-run", message.what, remedy=render(message.remedy, _write_flag))
+
+
+def _write_flag(setting: Setting) -> str:
+    return f"--{setting.name.replace('_', '-')}"
 
 
 def _known_identity(settings: FinetuneSettings, configs: Sequence[TrainedConfig], earlier: RunIdentity) -> RunIdentity:

@@ -293,6 +293,16 @@ def test_another_run_in_the_folder_is_told_before_the_data_is_read(
     assert codes(preflight(replace(settings, overwrite=True), machine=EVERYTHING)) == set()
 
 
+def test_an_earlier_run_is_told_with_its_remedy_whatever_its_folder_is_called(
+    dataset: Path, base: Path, tmp_path: Path
+) -> None:
+    settings = settings_of(dataset, base, output_dir=tmp_path / "v1. final")
+    write_earlier_run(settings, action_horizon=30)
+    (found,) = preflight(settings, machine=EVERYTHING).problems
+    assert found.message == f"{settings.run_folder} was created with action horizon 30, not 16"
+    assert found.remedy == "Choose another --output-dir, or pass --overwrite to delete what it holds"
+
+
 def test_the_same_run_is_continued(dataset: Path, base: Path) -> None:
     earlier_run()(dataset, base)
     assert codes(preflight(settings_of(dataset, base), machine=EVERYTHING)) == set()

@@ -11,18 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-BACKBONE = "Qwen/Qwen3-VL-tiny"
-SPECIAL_TOKENS = (
-    *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
-    *("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
-)
-# A user's message, its images before its text, in the manner of Qwen's models.
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
-    "{% endfor %}<|im_end|>\n{% endfor %}"
-)
+from benchmarks.tiny_qwen import NAME as BACKBONE
+from benchmarks.tiny_qwen import SPECIAL_TOKENS, make_tokenizer, write_processor
+
 TEXT = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -45,15 +36,6 @@ VISION = {
     "temporal_patch_size": 2,
     "num_position_embeddings": 256,
     "deepstack_visual_indexes": [0],
-}
-# As released Qwen3-VL models have it: images of at least 256 x 256 pixels.
-IMAGES = {
-    "patch_size": 16,
-    "temporal_patch_size": 2,
-    "merge_size": 2,
-    "image_mean": [0.5, 0.5, 0.5],
-    "image_std": [0.5, 0.5, 0.5],
-    "size": {"shortest_edge": 256**2, "longest_edge": 4096**2},
 }
 LIMITS = {"max_state_dim": 64, "max_action_dim": 64}
 HORIZON = 16
@@ -106,13 +88,7 @@ def why_not() -> str:
 def write_backbone(folder: Path) -> None:
     """Make a Qwen3-VL with its tokenizer and image processor; its path ends with BACKBONE."""
     import torch
-    from transformers import (
-        Qwen2VLImageProcessorFast,
-        Qwen3VLConfig,
-        Qwen3VLForConditionalGeneration,
-        Qwen3VLProcessor,
-        Qwen3VLVideoProcessor,
-    )
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     tokenizer = make_tokenizer()
     ids = dict(zip(SPECIAL_TOKENS, tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)), strict=True))
@@ -127,25 +103,7 @@ def write_backbone(folder: Path) -> None:
     )
     torch.manual_seed(0)
     Qwen3VLForConditionalGeneration(config).save_pretrained(folder)
-    images, videos = Qwen2VLImageProcessorFast(**IMAGES), Qwen3VLVideoProcessor()
-    Qwen3VLProcessor(images, tokenizer, videos, chat_template=CHAT_TEMPLATE).save_pretrained(folder)
-
-
-def make_tokenizer() -> Any:
-    """A token for each byte, and the special ones."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import Qwen2TokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={byte: number for number, byte in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return Qwen2TokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        additional_special_tokens=list(SPECIAL_TOKENS[1:]),
-    )
+    write_processor(folder)
 
 
 def make_processor(modality_configs: dict[str, Any], backbone: Path, **arguments: Any) -> Any:
@@ -171,9 +129,10 @@ def write_base_n1d7(modality_config: Path, out: Path, **arguments: Any) -> Path:
     Returns:
         The folder.
     """
-    from tiny import run_python
+    from tiny import REPOSITORY, run_python
 
-    made = run_python(Path(__file__), modality_config, out, json.dumps(arguments))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    made = run_python(Path(__file__), modality_config, out, json.dumps(arguments), env=environment)
     assert made.returncode == 0, made.stderr
     return out
 

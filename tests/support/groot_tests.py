@@ -5,7 +5,14 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent / "groot"
 # Files that test every release; of the others those of N1.7 have names that say so.
-EVERY_RELEASE = {"test_fingerprints.py", "test_statistics.py"}
+EVERY_RELEASE = {
+    "test_augmentation.py",
+    "test_batches.py",
+    "test_fingerprints.py",
+    "test_groots_shards.py",
+    "test_loader.py",
+    "test_statistics.py",
+}
 OF_N1D7 = "test_*_n1d7.py"
 
 

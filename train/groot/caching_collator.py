@@ -38,6 +38,7 @@ class SharedCachingCollator:
         vars(self).update(vars(collator))  # shares what `collator` has loaded; it stays usable by itself
         self._token_ids: dict[tuple[str, tuple[tuple[int, ...], ...]], torch.Tensor | None] = {}
         self._targets: dict[tuple[int, ...], PixelTarget | None] = {}
+        self._mixed: set[frozenset[tuple[int, ...]]] = set()
         self._kind: type = dict
 
     def __call__(self, features: Features) -> Any:
@@ -73,8 +74,11 @@ class SharedCachingCollator:
 
     def _vlm_inputs(self, contents: Sequence[Inputs]) -> Inputs | None:
         images = [image for content in contents for image in content["images"]]
-        shapes = {image.shape for image in images}
-        target = self._target(*shapes) if len(shapes) == 1 else None
+        shapes = frozenset(image.shape for image in images)
+        if len(shapes) > 1:
+            self._warn_of_several(shapes)
+            return None
+        target = self._target(images[0].shape)
         if target is None:
             return None
         tokens = [self._tokenized(content["text"], content["images"]) for content in contents]
@@ -83,6 +87,12 @@ class SharedCachingCollator:
             return None
         padded = self._left_padded(token_ids)
         return {**padded, **self.sizes(target, len(images)), "pixel_values": ImageBatch.stack(images, target)}
+
+    def _warn_of_several(self, shapes: frozenset[tuple[int, ...]]) -> None:
+        if shapes not in self._mixed:
+            self._mixed.add(shapes)
+            found = ", ".join(map(str, sorted(shapes)))
+            warn_fallback(f"GR00T's processor finishes batches with images of {found}: ours takes images of one shape")
 
     def _alone(self, text: str, images: Images) -> Inputs:
         """GR00T's inputs for one sample."""

@@ -100,7 +100,8 @@ def finetune(
             _tell_summary(settings, console)
         last = newest_checkpoint(folder)
         if settings.save_only_model and last is not None and checkpoint_step(last) >= settings.max_steps:
-            keep_weights_only(last)
+            for note in keep_weights_only(last):
+                show_line(console, f"note: {note}")
     _check_stopped(folder, last, settings.max_steps)
     if last is None:
         raise TrainingFailed(f"training ended without a complete checkpoint; see {folder / LOGS}")

@@ -64,38 +64,54 @@ def flush_checkpoint(checkpoint: Path) -> None:
         _sync(path)
 
 
-def mark_complete(checkpoint: Path, *, keep: int, weights_only: bool = False) -> None:
+def mark_complete(checkpoint: Path, *, keep: int, weights_only: bool = False) -> tuple[str, ...]:
     """Mark that all of a checkpoint is on the disk; only then delete all but the newest `keep`, and the best.
 
     weights_only: keep no more than the weights of the older ones.
+
+    Returns:
+        Notes for the user: what could not be deleted.
     """
     (checkpoint / COMPLETE).touch()
     _sync(checkpoint)
     complete = complete_checkpoints(checkpoint.parent)
-    best = find_best(complete)
+    best, notes = find_best(complete), list[str]()
     for old in (old for old in complete[:-keep] if best is None or old != best.checkpoint):
         (old / COMPLETE).unlink()
         _sync(old)  # else a machine that dies now may be left with the mark alone
-        shutil.rmtree(old)
+        notes += _delete(old)
     if weights_only:
         for old in complete_checkpoints(checkpoint.parent)[:-1]:
-            keep_weights_only(old)
+            notes += keep_weights_only(old)
+    return tuple(notes)
 
 
-def keep_weights_only(checkpoint: Path) -> None:
+def keep_weights_only(checkpoint: Path) -> tuple[str, ...]:
     """Delete what only resuming needs: the states of optimizer, schedule and random numbers.
 
     Nothing is deleted where the weights have no file of their own, as ZeRO-3 may leave them.
+
+    Returns:
+        Notes for the user: what could not be deleted.
     """
     if not any(checkpoint.glob("*.safetensors")):
-        return
+        return ()
     (checkpoint / WEIGHTS_ONLY).touch()
     _sync(checkpoint)  # else a machine that dies now may be left with half a state that seems whole
-    for path in [path for pattern in TRAINING_STATE for path in checkpoint.glob(pattern)]:
+    paths = [path for pattern in TRAINING_STATE for path in checkpoint.glob(pattern)]
+    return tuple(note for path in paths for note in _delete(path))
+
+
+def _delete(path: Path) -> list[str]:
+    """Delete a file or folder that counts no more; or a note, as a folder in which somebody reads stays on NFS."""
+    try:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    except OSError as error:
+        return [f"{path} cannot be deleted ({error.strerror}); the run needs it no more"]
+    return []
 
 
 def is_weights_only(checkpoint: Path) -> bool:

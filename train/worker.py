@@ -32,6 +32,7 @@ from millrace.train.train_progress import (
     Event,
     Meter,
     MeterReading,
+    Noted,
     Saved,
     Share,
     Started,
@@ -153,6 +154,7 @@ class Worker:
             WeightsDiverged: they are not, or not finite; the checkpoint stays incomplete.
             StorageNotShared: worker 0 does not see what others wrote; the checkpoint stays incomplete.
         """
+        step = checkpoint_step(checkpoint)
         self._check_equal(parameters)
         flush_checkpoint(checkpoint)  # by each worker: a machine of its own may hold back what it has written
         listings = _gather(list_sizes(checkpoint))
@@ -160,8 +162,8 @@ class Worker:
         check_checkpoint(checkpoint, _gather(lacking)[0])
         if self.rank == 0:
             only = self.settings.save_only_model
-            mark_complete(checkpoint, keep=self.settings.save_total_limit, weights_only=only)
-        step = checkpoint_step(checkpoint)
+            for note in mark_complete(checkpoint, keep=self.settings.save_total_limit, weights_only=only):
+                self.append(Noted(step=step, what=note))
         self.append(Saved(step=step, checkpoint=str(checkpoint)))
         # Only here: Ray takes reports every two seconds, and would hold up quick steps at each line of the log.
         metrics: dict[str, Any] = {"rank": self.rank, "step": step, "first_step": self.first_step}

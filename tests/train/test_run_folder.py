@@ -72,6 +72,22 @@ def test_old_checkpoints_go_once_the_new_one_is_complete(tmp_path: Path) -> None
     assert half.exists()
 
 
+def test_an_old_checkpoint_that_cannot_be_deleted_is_told_and_counts_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS while `millrace evaluate` reads it: training goes on."""
+    old = checkpoint(tmp_path, 2)
+
+    def refuse(path: str | Path, **_: Any) -> None:
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+
+    monkeypatch.setattr(os, "rmdir", refuse)
+    notes = mark_complete(checkpoint(tmp_path, 4, complete=False), keep=1)
+    assert notes == (f"{old} cannot be deleted (Directory not empty); the run needs it no more",)
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
+    assert len(complete_checkpoints(tmp_path)) == 1
+
+
 RESUMING = ("optimizer.pt", "scheduler.pt", "rng_state_0.pth", "global_step6/mp_rank_00.pt", "latest")
 KEPT = ("model.safetensors", "config.json", "trainer_state.json", "experiment_cfg/conf.yaml")
 

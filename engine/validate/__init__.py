@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from millrace.engine.dataset.checks import CHECKS, Check, Severity
+from millrace.engine.dataset.groot_view import read_view
 from millrace.engine.dataset.json_files import is_file, why_no_folder
 from millrace.engine.dataset.metadata import Episode, Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
@@ -75,6 +76,9 @@ def validate(
     num_checks = sum(check.needs in asked for check in CHECKS.values())
     if reason := why_no_folder(root):
         return Report((Problem.of("dataset-missing", None, _explain_not_found(root, reason)),), 0, 0, num_checks)
+    if (view := read_view(root)) is not None:
+        message = f"{root} is a view of {view.dataset}, which is to be named instead"
+        return Report((Problem.of("dataset-missing", None, message),), 0, 0, num_checks)
     metadata, problems = read_metadata(root, config)
     num_processes = 1 if metadata is None else min(num_processes, 1 + metadata.num_episodes // EPISODES_A_PROCESS)
     problems += manifest_problems(

@@ -1,19 +1,26 @@
 """A GR00T that keeps fingerprints takes a dataset's statistics, and a view, as they are: nothing is computed again."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from n1d7 import finetune_n1d7, write_base_n1d7
+from tiny import run_python
 
 from conftest import convert_here, read_meta
+from millrace import cli
 from millrace.engine.dataset.fingerprints import FINGERPRINTS, feature_fingerprints, relative_fingerprints
 from millrace.engine.dataset.groot_view import ViewPlan
 from millrace.engine.dataset.modality_config import read_config
+from millrace.engine.dataset.releases import find_release
 from millrace.engine.dataset.view_statistics import Purpose
 from millrace.train.installed import find_installed
 from millrace.train.settings import FinetuneSettings
+from support.g1_sources import COLUMNS
 from support.synthetic import write_dataset
 
 INSTALLED = find_installed()
@@ -53,13 +60,13 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
-def generate(folder: Path) -> None:
+def generate(folder: Path, tag: str = TAG) -> None:
     """As its launcher does before training."""
     from gr00t.data.embodiment_tags import EmbodimentTag
     from gr00t.data.stats import generate_rel_stats, generate_stats
 
     generate_stats(folder)
-    generate_rel_stats(folder, EmbodimentTag(TAG))
+    generate_rel_stats(folder, EmbodimentTag(tag))
 
 
 def register(dataset: Path, **settings: Any) -> None:
@@ -174,3 +181,46 @@ def test_what_only_it_computes_goes_into_the_view(dataset: Path, tmp_path: Path)
     before = snapshot(view)
     complete_statistics(settings, told.append)
     assert snapshot(view) == before
+
+
+def test_a_tag_with_a_config_of_its_own_is_viewed_with_its_steps(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The G1 has action chunks of 50 steps there, but of 30 in the dataset, as N1.6 has them."""
+    options: dict[str, Any] = {"names": "nested", "parts": COLUMNS["g1_gripper"], "robot_type": None}
+    write_dataset(tmp_path / "source", lengths=(150, 120), fps=30, cameras=("cam_left_high",), **options)
+    convert_here(tmp_path / "source", tmp_path / "g1", map="g1_gripper_to_unitree_g1")
+    words = ["view", str(tmp_path / "g1"), str(tmp_path / "view"), "--embodiment-tag", "UNITREE_G1"]
+    assert cli.main(words) == 0
+    assert "relative left_arm, relative right_arm" in capfd.readouterr().out
+    tag = find_release("n1.7").tag_value("UNITREE_G1")
+    seen = snapshot(tmp_path / "view")
+    generate(tmp_path / "view", tag)
+    assert {name: content for name, (_, _, content) in snapshot(tmp_path / "view").items()} == {
+        name: content for name, (_, _, content) in seen.items()
+    }
+    assert "Generating relative stats" not in capfd.readouterr().out
+    (tmp_path / "g1/meta/relative_stats.json").unlink()
+    generate(tmp_path / "g1", tag)
+    groots, ours = (read_meta(tmp_path / name, "relative_stats.json") for name in ("g1", "view"))
+    assert groots[FINGERPRINTS] == ours[FINGERPRINTS]
+    for key in ("left_arm", "right_arm"):
+        for stat, values in groots[key].items():
+            assert np.shape(values)[0] == 50
+            np.testing.assert_allclose(ours[key][stat], values, rtol=2e-6, atol=2e-6, err_msg=f"{stat} of {key}")
+
+
+def test_finetune_trains_on_a_view_and_writes_nothing_to_the_dataset(dataset: Path, tmp_path: Path) -> None:
+    base = write_base_n1d7(dataset / "modality_config.py", tmp_path / "base")
+    before, flags = snapshot(dataset), ("--global-batch-size", 4, "--dataloader-num-workers", 0, "--save-steps", 1)
+    for steps in (1, 2):  # the second start resumes, with the same view
+        words = finetune_n1d7(dataset, base, tmp_path / "run", *flags, "--num-gpus", 0, "--max-steps", steps)
+        done = run_python(*words)
+        assert done.returncode == 0, done.stderr
+    (view,) = (tmp_path / "run/dataset_views").iterdir()
+    assert set(read_meta(view, "relative_stats.json")) == {"left_arm", "right_arm", FINGERPRINTS}
+    assert snapshot(dataset) == before
+    saved = json.loads((tmp_path / "run/checkpoint-2/statistics.json").read_text())[TAG]
+    relative = read_meta(dataset, "relative_stats.json")
+    assert saved["relative_action"]["left_arm"]["q99"] == relative["left_arm"]["q99"]
+    assert not list((tmp_path / "run/logs").glob("statistics.log"))

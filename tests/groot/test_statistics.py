@@ -25,6 +25,7 @@ from gr00t.data.state_action.state_action_processor import StateActionProcessor
 from gr00t.data.stats import generate_rel_stats, generate_stats
 
 from millrace.train.groot import modality_configs
+from millrace.train.groot.missing_statistics import complete_statistics
 from millrace.train.settings import FinetuneSettings
 
 TAG = EmbodimentTag.NEW_EMBODIMENT
@@ -221,6 +222,19 @@ def test_builds_without_their_guard_stop_at_fingerprints_of_relative_statistics(
     else:
         with pytest.raises(KeyError, match="mean"):
             merge([part, part], [0.5, 0.5])
+
+
+def test_a_run_on_such_a_dataset_gets_a_view_that_its_build_reads(gr1: Path, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(gr1, tmp_path / "copy"))
+    edit_json(dataset / "meta/relative_stats.json", lambda content: content.update({FINGERPRINTS: {}}))
+    settings = FinetuneSettings(
+        datasets=(dataset,), base_model_path="base", output_dir=tmp_path / "run", num_gpus=0, cpu=True
+    )
+    view = complete_statistics(settings, lambda line: None).groot_path(dataset)
+    assert view.parent == tmp_path / "run/dataset_views"
+    part = load_statistics(view, register(dataset))
+    assert set(merge([part, part], [0.5, 0.5])["relative_action"]) == {"left_arm", "right_arm"}
+    assert read_meta(dataset, "relative_stats.json")[FINGERPRINTS] == {}
 
 
 def test_fingerprints_in_stats_json_disturb_nobody(gr1: Path, tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from millrace.engine.dataset.fingerprints import FINGERPRINTS
+from millrace.engine.dataset.groot_view import ViewPlan
+from millrace.engine.dataset.modality_config import read_config
+from millrace.engine.dataset.view_statistics import Purpose
 from millrace.engine.validate import validate
 from support.broken_datasets import codes, info, relative_stats, stats
 
@@ -53,3 +56,11 @@ def test_relative_statistics_that_n1_7_wrote_stop_n1_6(dataset: Path) -> None:
     assert codes(report) == {"relative-fingerprints"}
     assert "GR00T N1.6 and the first N1.7 stop" in report.warnings[0].message
     assert "millrace view DATASET OUT --gr00t n1.6" in report.warnings[0].remedy
+
+
+def test_a_view_is_no_dataset_and_names_its_own(dataset: Path, tmp_path: Path) -> None:
+    purpose = Purpose(read_config(dataset), "new_embodiment", has_fingerprints=True)
+    ViewPlan.of(dataset, purpose).write(tmp_path / "view")
+    report = validate(tmp_path / "view")
+    assert codes(report) == {"dataset-missing"}
+    assert f"is a view of {dataset}" in report.errors[0].message

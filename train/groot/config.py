@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import AutoConfig, TrainingArguments
 from millrace.train.batch import BatchPlan
 from millrace.train.errors import ConfigError, GpuMissing
 from millrace.train.groot.adapter import installed_adapter
+from millrace.train.groot.signatures import DECODER
 from millrace.train.settings import FinetuneSettings, Precision
 
 RUNS = "runs"  # TensorBoard's files
@@ -25,13 +26,19 @@ MODEL_SETTINGS = (
 )
 DATA_SETTINGS = (
     *("shard_size", "episode_sampling_rate", "num_shards_per_epoch", "seed"),
-    *("override_pretraining_statistics", "video_backend", "multiprocessing_context"),
+    *("override_pretraining_statistics", "multiprocessing_context"),
 )
 TRAINING_SETTINGS = (
     *("experiment_name", "global_batch_size", "gradient_accumulation_steps", "dataloader_num_workers"),
     *("learning_rate", "weight_decay", "warmup_ratio", "max_steps", "deepspeed_stage"),
     *("save_steps", "save_total_limit", "logging_steps", "use_wandb", "wandb_project"),
 )
+# Those that not every build of GR00T has, with the values that leave it as it is.
+BUILD_SETTINGS: dict[str, dict[str, Any]] = {
+    "model": {"use_percentiles": None, "shortest_image_edge": None, "crop_fraction": None},
+    "data": {"ds_weights_alpha": None, "video_backend": DECODER},
+    "training": {"skip_weight_loading": False, "save_only_model": False},
+}
 # What transformers' TrainingArguments take from GR00T's training config as it stands.
 TRAINER_ARGUMENTS = (
     *("output_dir", "max_steps", "learning_rate", "lr_scheduler_type", "weight_decay", "warmup_ratio"),
@@ -53,6 +60,8 @@ def groot_config(settings: FinetuneSettings) -> Config:
     _set(config.model, model_values(settings, base))
     _set(config.data, take_values(settings, DATA_SETTINGS))
     _set(config.training, training_values(settings))
+    for part, unset in BUILD_SETTINGS.items():
+        _set(getattr(config, part), build_values(settings, unset, getattr(config, part)))
     return config
 
 
@@ -159,6 +168,42 @@ def model_values(settings: FinetuneSettings, base: Any) -> dict[str, Any]:
         **take_values(settings, MODEL_SETTINGS),
         "extra_augmentation_config": json.loads(augmentation) if augmentation else None,
     }
+
+
+def build_values(settings: FinetuneSettings, unset: Mapping[str, Any], target: Any) -> dict[str, Any]:
+    """Values for a part of the config, of settings that not every build of GR00T has.
+
+    Args:
+        settings: Of the run.
+        unset: Names of settings, and the values that leave GR00T as it is.
+        target: The part.
+
+    Raises:
+        ConfigError: the build has no such setting, which would be ignored without a word.
+    """
+    chosen = {name: getattr(settings, name) for name, value in unset.items() if getattr(settings, name) != value}
+    lacking = [name for name in chosen if not hasattr(target, name)]
+    # Of checkpoints without optimizers millrace.train.run_folder makes sure, whatever GR00T can.
+    if strange := [name for name in lacking if name != "save_only_model"]:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in strange)
+        raise ConfigError(f"the installed build of GR00T {settings.release.name} has no {flags}")
+    values = {name: value for name, value in chosen.items() if name not in lacking}
+    if "shortest_image_edge" in values:  # instead of GR00T's default, a square
+        values |= {"image_crop_size": None, "image_target_size": None}
+    return values
+
+
+def check_processor(settings: FinetuneSettings, processor: Any) -> None:
+    """Check that a processor works as the settings ask: early builds of N1.7 keep what the base model's has.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    for name in BUILD_SETTINGS["model"]:
+        asked, found = getattr(settings, name), getattr(processor, name, None)
+        if asked is not None and found != asked:
+            flag = f"--{name.replace('_', '-')} {asked}"
+            raise ConfigError(f"{flag}: the installed build of GR00T keeps the base model's, {found}")
 
 
 def training_values(settings: FinetuneSettings) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from millrace.train.batch_trial import BatchTrial, choose_batch, find_costliest
 from millrace.train.framings import write_framings
 from millrace.train.groot.adapter import installed_adapter
 from millrace.train.groot.base_processor import strip_statistics
-from millrace.train.groot.config import check_gpu, groot_config, take_device, training_arguments
+from millrace.train.groot.config import check_gpu, check_processor, groot_config, take_device, training_arguments
 from millrace.train.groot.heldout_measure import HeldOutMeasure, fixed_random_state
 from millrace.train.groot.loader import SparseShardedDataset
 from millrace.train.groot.metered_trainer import MeteredTrainer, WorkerCallback
@@ -63,6 +63,7 @@ def _pipeline(config: Config, settings: FinetuneSettings, notes: Path) -> Any:
     kind = MODEL_REGISTRY[type(config.model)]
     pipeline = _with_our_data(kind, settings)(config, notes)
     pipeline.setup()
+    check_processor(settings, pipeline.return_processor())
     return pipeline
 
 

@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 # The tests start hundreds of Python processes; without bytecode each compiles Millrace again, half a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-gpu test-newest test-pins fuzz schema lint format judge judge-v3 clean
+.PHONY: demo test test-gpu test-groot test-groot-n1d6 test-groot-n1d7 test-newest test-pins fuzz schema lint format judge judge-v3 clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled --overwrite
@@ -64,6 +64,37 @@ test-gpu: .venv-gpu/installed
 	.venv-gpu/bin/python -m pip install --quiet --upgrade pip
 	.venv-gpu/bin/python -m pip install --quiet --editable '.[dev,gpu]'
 	touch $@
+
+# GR00T itself, each release in an environment of its own by the pins of its source tree. It needs Python 3.10 and some
+# gigabytes, but no GPU: flash-attn, TensorRT and ONNX are left out.
+#   make test-groot GROOT_SRC=../Isaac-GR00T-n1.6 GROOT17_SRC=../Isaac-GR00T-n1.7
+GROOT_TESTS ?= tests/groot
+GROOT_PYTHON ?= $(shell for python in python3.10 $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python); \
+	do $$python -c 'import sys; assert sys.version_info[:2] == (3, 10)' 2>/dev/null && echo $$python && break; done)
+GROOT_ENVIRONMENT := HF_HUB_OFFLINE=1 WANDB_MODE=disabled TOKENIZERS_PARALLELISM=false DS_IGNORE_CUDA_DETECTION=1 OMP_NUM_THREADS=1
+test-groot: test-groot-n1d6 test-groot-n1d7
+
+test-groot-n1d6: $(if $(GROOT_SRC),.venv-groot/installed)
+	$(call test_groot,$(GROOT_SRC),.venv-groot,NOT TESTED on GR00T N1.6: set GROOT_SRC to a clone of Isaac-GR00T at n1.6-release)
+
+test-groot-n1d7: $(if $(GROOT17_SRC),.venv-groot17/installed)
+	$(call test_groot,$(GROOT17_SRC),.venv-groot17,NOT TESTED on GR00T N1.7: set GROOT17_SRC to a clone of Isaac-GR00T at n1.7-release)
+
+# The arguments: a source tree, its environment, and what to say where there is no tree.
+test_groot = $(if $(1),PYTHONPATH=$(abspath $(1)) GR00T_SRC=$(abspath $(1)) $(GROOT_ENVIRONMENT) $(2)/bin/python -m pytest -rs $(GROOT_TESTS),@echo '$(3)')
+
+.venv-groot/installed: $(if $(GROOT_SRC),$(GROOT_SRC)/pyproject.toml) pyproject.toml
+	$(call install_groot,$(GROOT_SRC))
+.venv-groot17/installed: $(if $(GROOT17_SRC),$(GROOT17_SRC)/pyproject.toml) pyproject.toml
+	$(call install_groot,$(GROOT17_SRC))
+
+define install_groot
+	$(or $(GROOT_PYTHON),$(error GR00T needs Python 3.10, which does not run on this machine: set GROOT_PYTHON)) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade pip
+	$(@D)/bin/python tests/groot/pins.py $(1)/pyproject.toml > $(@D)/pins.txt
+	$(@D)/bin/python -m pip install --quiet --requirement $(@D)/pins.txt --editable '.[train]' hypothesis pytest
+	touch $@
+endef
 
 # Mutants of small datasets; of these `make test` tries some hundreds.
 COUNT ?= 50000

@@ -50,7 +50,7 @@ class Convert:
 
     millrace convert --recipe g1.yaml out/g1 --holdout 0.05
 
-    millrace convert data/aloha out/aloha --robot aloha --layout v2.1,v3.0
+    millrace convert data/mine out/mine --robot same --layout v2.1,v3.0
     """
 
     source: Annotated[
@@ -63,8 +63,9 @@ class Convert:
     """Convert what a recipe says: many sources, one dataset."""
     map: Annotated[str | None, option("NAME|FILE")] = None
     """How joints become joints: a shipped map, or a map file of your own; by default the only one that fits."""
-    robot: Annotated[str | None, option("NAME|FILE")] = None
-    """What to convert to: a shipped robot, or a robot file of your own. Data of that robot keeps its joints."""
+    robot: Annotated[str | None, option("NAME|FILE|same")] = None
+    """What to convert to: a shipped robot, or a robot file of your own. Data of that robot keeps its joints. With
+    "same" any data keeps its robot, and only rate, images, cameras and layout change."""
     fps: Annotated[str | None, option("HZ|source")] = None
     """Target rate: 20 by default, 30000/1001, or "source" to keep the source's."""
     image_size: Annotated[str | None, option("PIXELS")] = None

@@ -11,6 +11,7 @@ from time import perf_counter
 from millrace.embodiments import Message, MillraceError, Remedy
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
+from millrace.engine.drafting.same_robot import keep_source_robot
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodeError, EpisodesFailed, Quarantined, RecipeError
 from millrace.engine.execution.devices import choose, created_backends
@@ -39,7 +40,7 @@ __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_
 
 def plan_conversion(recipe: Recipe) -> ConversionPlan:
     """Open the recipe's sources and plan every episode of the train split; only metadata is read."""
-    return plan_splits(prepare_recipe(recipe))[0]
+    return plan_splits(prepare_recipe(keep_source_robot(recipe)))[0]
 
 
 def convert(
@@ -119,7 +120,7 @@ def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: W
 def _prepare(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[PreparedRecipe, tuple[OutputState, ...]]:
     """The opened recipe, and the states of the folders that it writes to."""
     states = read_states(out, overwrite=overwrite)
-    prepared = prepare_recipe(_pin_commits(recipe, states[0].commits))
+    prepared = prepare_recipe(keep_source_robot(_pin_commits(recipe, states[0].commits)))
     return prepared, states_of_splits(prepared, *states)
 
 

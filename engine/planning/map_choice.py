@@ -9,7 +9,7 @@ from millrace.engine.dataset.json_files import Unreadable
 from millrace.engine.dataset.modality_config import read_config
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.joint_columns import ColumnMisfit, match_columns
-from millrace.engine.planning.recipe import SourceSpec
+from millrace.engine.planning.recipe import DraftedRobot, SourceSpec
 from millrace.engine.planning.robot_guess import guess_map
 from millrace.engine.sources import SourceDataset
 
@@ -23,10 +23,13 @@ class RecipeMaps:
     robot: the recipe's, by name or file; None where the maps alone say what to convert to.
     """
 
-    def __init__(self, robot: str | None) -> None:
+    def __init__(self, robot: str | None, drafted: DraftedRobot | None = None) -> None:
         """Raises MillraceError: there is no such robot, or its file is wrong."""
         self.robot = robot
-        self.target: Robot | None = None if robot is None else load_robot(robot)
+        self.drafted = drafted
+        self.target: Robot | None = None
+        if robot is not None:
+            self.target = load_robot(robot) if drafted is None else drafted.robot
         self._compiled: dict[tuple[str | None, str], CompiledMap] = {}
 
     def choose(self, spec: SourceSpec, source: SourceDataset) -> MapChoice:
@@ -39,13 +42,19 @@ class RecipeMaps:
             return spec, self.compiled_map(spec), ()
         misfit = None if self.target is None else _misfit(source, self.target)
         if self.target is not None and misfit is None:
-            return spec, _restrict_training(self.compiled_map(spec), source), ()
+            return spec, _restrict_training(self.compiled_map(spec), source), self._notes
+        if self.drafted is not None and misfit is not None:  # no map leads to a robot that no file describes
+            raise misfit
         try:
             guess = guess_map(source, self.robot, str(spec.path))
         except RecipeError as unclear:
             raise misfit or unclear from None
         chosen = spec.model_copy(update={"map": guess.map})
         return chosen, self.compiled_map(chosen), (f"{source.address}: taken for map '{guess.map}': {guess.reason}",)
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
+        return () if self.drafted is None else self.drafted.notes
 
     def compiled_map(self, spec: SourceSpec) -> CompiledMap:
         """The compiled map that a source names, or the robot's map onto itself, with the recipe's own rules.

@@ -57,7 +57,7 @@ class PreparedSource:
 
 def prepare_sources(recipe: Recipe, problems: Problems) -> list[PreparedSource]:
     """The recipe's sources that fit their maps; only metadata is read."""
-    maps = problems.collect(("robot",), RecipeMaps, recipe.robot)
+    maps = problems.collect(("robot",), RecipeMaps, recipe.robot, recipe.drafted)
     # Where the robot is wrong, sources are still held against maps of their own.
     maps = maps or RecipeMaps(None)
     prepared = [_prepare(recipe, number, maps, problems) for number in range(len(recipe.sources))]

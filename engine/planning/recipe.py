@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from millrace.embodiments import Key, MillraceError, Remedy, Rule, Setting, YamlFile, unknown_name
+from millrace.embodiments import Key, MillraceError, Remedy, Robot, Rule, Setting, YamlFile, unknown_name
 from millrace.embodiments.errors import WrongField
 from millrace.embodiments.messages import join_texts
 from millrace.embodiments.yaml_file import BOUND
@@ -34,6 +34,7 @@ from millrace.engine.video.encode import DEFAULT_GOP
 from millrace.engine.video.reframe import Crop
 
 SOURCE_RATE = "source"
+SAME_ROBOT = "same"
 NONE = "none"
 MIN_IMAGE_SIZE = 16
 SINGLE_SOURCE_SETTINGS = (
@@ -168,10 +169,19 @@ class Places:
     file: YamlFile | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True)
+class DraftedRobot:
+    """The robot of a recipe that keeps that of its sources; notes: what was guessed of it."""
+
+    robot: Robot
+    notes: tuple[str, ...] = ()
+
+
 class Recipe(BaseModel):
     """Everything that decides the bytes of the output, and the device to use.
 
-    robot: the output's robot; each source either has a map onto it or is of that robot.
+    robot: the output's robot; each source either has a map onto it or is of that robot. "same": that of the sources,
+    whatever it is.
     cameras: the output's cameras, by default all that the sources have. without_cameras: cameras to skip, by their
     names in the output or in a source. trim_mismatch: how many frames or rows may be dropped at the end of an
     episode whose rows and videos differ in length.
@@ -198,6 +208,18 @@ class Recipe(BaseModel):
     holdout: Share | None = None
     device: Device = Field(default="auto", exclude=True)
     _places: Places = PrivateAttr(default_factory=Places)
+    _drafted: DraftedRobot | None = PrivateAttr(default=None)
+
+    @property
+    def drafted(self) -> DraftedRobot | None:
+        """The robot, once it was read from the sources that are to keep theirs."""
+        return self._drafted
+
+    def keep_robot(self, drafted: DraftedRobot) -> "Recipe":
+        """The recipe with the robot that its sources are of."""
+        recipe = self.model_copy()
+        recipe._drafted = drafted
+        return recipe
 
     @property
     def places(self) -> Places:

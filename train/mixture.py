@@ -66,7 +66,7 @@ def check_weights(weights: Mapping[str, float], mix: Sequence[float], datasets: 
     given = values_by_dataset("weights", weights, datasets)
     if lacking := [path.name for path in datasets if path not in given]:
         raise SettingsError(Message(setting, f" has no share for {', '.join(lacking)}"))
-    if any(not share > 0 for share in weights.values()):
+    if any(not 0 < share < float("inf") for share in weights.values()):
         raise SettingsError(Message(setting, ": each share must be above 0"))
 
 

@@ -296,7 +296,7 @@ class FinetuneSettings(FinetuneFlags):
         shares = Setting("mix", list(self.mix))
         if self.mix and len(self.mix) != len(self.datasets):
             raise SettingsError(Message(shares, f": {len(self.mix)} shares for {len(self.datasets)} datasets"))
-        if any(not share > 0 for share in self.mix):
+        if any(not 0 < share < float("inf") for share in self.mix):
             raise SettingsError(Message(shares, ": each share must be above 0"))
         if self.weights is not None:
             check_weights(self.weights, self.mix, self.datasets)
@@ -310,6 +310,12 @@ class FinetuneSettings(FinetuneFlags):
         if not 0 < self.episode_sampling_rate <= 1:
             rate = Setting("episode_sampling_rate", self.episode_sampling_rate)
             raise SettingsError(Message(rate, ": must be above 0 and at most 1"))
+        if not 0 <= self.warmup_ratio <= 1:
+            raise SettingsError(Message(Setting("warmup_ratio", self.warmup_ratio), ": must be from 0 to 1"))
+        if not 0 < self.learning_rate < float("inf"):
+            raise SettingsError(Message(Setting("learning_rate", self.learning_rate), ": must be above 0"))
+        if not 0 <= self.weight_decay < float("inf"):
+            raise SettingsError(Message(Setting("weight_decay", self.weight_decay), ": must be at least 0"))
 
     def _check_batch(self) -> None:
         if self.batch == "fixed":

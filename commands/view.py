@@ -8,14 +8,15 @@ import tyro
 from tyro.conf import arg
 
 from millrace.commands.json_output import to_json_text
-from millrace.embodiments import Message, Setting
+from millrace.embodiments import Message, Remedy, Setting
 from millrace.engine.dataset.modality_config import GrootConfig
-from millrace.engine.dataset.releases import DEFAULT_TAG, GrootChoice, Release, Tag
+from millrace.engine.dataset.releases import DEFAULT_TAG, RELEASES, GrootChoice, Release, Tag
+from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.text import printable
 from millrace.train.dataset_view import MadeView, make_view, read_dataset_config
 from millrace.train.errors import ConfigError
 from millrace.train.flag_types import Flag
-from millrace.train.installed import choose_release, how_to_get, require_groot
+from millrace.train.installed import choose_release, require_groot
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,14 @@ class MakeView:
 
     def run(self) -> int:
         """Make the view, and say how to use it."""
+        if not self.dataset.is_dir():
+            raise ConfigError(f"there is no dataset at {self.dataset}")
         release = choose_release(self.gr00t)
         if release is None:
-            raise ConfigError(
-                Message(
-                    "no GR00T that Millrace knows is installed; pass ", Setting("gr00t", "RELEASE"), ". ", how_to_get()
-                )
+            asked = Remedy(
+                "pass the release to view it for: ", Setting("gr00t", " or ".join(one.choice for one in RELEASES))
             )
+            raise ConfigError("no GR00T that Millrace knows is installed; ", asked)
         tag = release.find_tag(self.embodiment_tag)
         if tag is None:
             raise ConfigError(release.describe_unknown_tag(self.embodiment_tag))
@@ -93,10 +95,10 @@ class MakeView:
         if made.computed:
             lines.append(f"computed, as the dataset has none that fit: {', '.join(made.computed)}")
         lines += [f"left to GR00T, at its first run: relative {name} ({reason})" for name, reason in made.left.items()]
-        return [
-            *map(printable, lines),
-            printable(f"NVIDIA's launcher: --dataset-path {self.out} --embodiment-tag {tag.name}"),
-        ]
+        config = self.modality_config_path or self.dataset / MODALITY_CONFIG
+        flags = f"--dataset-path {self.out} --embodiment-tag {tag.name}"
+        lines.append(f"NVIDIA's launcher: {flags}{'' if tag.has_config else f' --modality-config-path {config}'}")
+        return [*map(printable, lines)]
 
     def _as_json(self, made: MadeView, tag: Tag) -> str:
         return to_json_text(

@@ -163,7 +163,8 @@ def _must_write(record: ViewRecord, out: Path, *, overwrite: bool) -> bool:
         return False
     if not overwrite:
         advice = Remedy(CHOOSE, ", or pass ", Setting("overwrite", True), " to replace it")
-        what = f"is a view of {there.dataset} for {there.embodiment_tag}"
+        which = "with" if there.has_fingerprints else "without"
+        what = f"is a view of {there.dataset} for {there.embodiment_tag}, {which} fingerprints"
         other = ", made when the dataset or the modality config was another" if _is_alike(there, record) else ""
         raise OutputExists(f"{out} {what}{other}; ", advice, file=out)
     return True

@@ -131,7 +131,8 @@ def plan_statistics(dataset: Path, purpose: Purpose) -> StatisticsPlan:
     metadata, problems = read_metadata(dataset, purpose.config)
     errors = [problem for problem in problems if problem.severity == "error"]
     if metadata is None or errors:
-        raise DatasetError(f"{dataset}: {errors[0]}; ", Remedy(errors[0].remedy), dataset=str(dataset))
+        problem = f"{dataset}: {errors[0].path} {errors[0].message}; "
+        raise DatasetError(problem, Remedy(errors[0].remedy), dataset=str(dataset))
     stats, relative = read_stats(metadata), read_relative_stats(metadata)
     features = read_json(dataset, INFO, JsonObject).root["features"]
     due = {"stats": feature_fingerprints(features), "relative": relative_fingerprints(purpose.config, purpose.tag)}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ def test_a_view_is_made_and_its_use_is_said(
     assert view(aloha_gr1, out, "--gr00t", "n1.7") == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{out}: made, a view of {aloha_gr1} for GR00T N1.7 as NEW_EMBODIMENT",
-        f"NVIDIA's launcher: --dataset-path {out} --embodiment-tag NEW_EMBODIMENT",
+        f"NVIDIA's launcher: --dataset-path {out} --embodiment-tag NEW_EMBODIMENT "
+        f"--modality-config-path {aloha_gr1 / 'modality_config.py'}",
     ]
     assert set(read_meta(out, "relative_stats.json")[FINGERPRINTS]) == {"left_arm", "right_arm"}
     assert view(aloha_gr1, out, "--gr00t", "n1.7") == 0
@@ -95,6 +97,16 @@ def test_a_wrong_tag_or_config_is_told(
     assert view(aloha_gr1, tmp_path / "out", *words) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_release_must_be_installed_or_named_and_a_dataset_there(
+    aloha_gr1: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert view(tmp_path / "nowhere", tmp_path / "out", "--gr00t", "n1.7") == 2
+    assert f"there is no dataset at {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    if find_spec("gr00t") is None:
+        assert view(aloha_gr1, tmp_path / "out") == 2
+        assert "pass the release to view it for: --gr00t" in capsys.readouterr().err
 
 
 def test_another_view_and_a_foreign_folder_are_kept(

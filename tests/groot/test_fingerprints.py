@@ -212,10 +212,12 @@ def test_a_tag_with_a_config_of_its_own_is_viewed_with_its_steps(
 
 def test_finetune_trains_on_a_view_and_writes_nothing_to_the_dataset(dataset: Path, tmp_path: Path) -> None:
     base = write_base_n1d7(dataset / "modality_config.py", tmp_path / "base")
-    before, flags = snapshot(dataset), ("--global-batch-size", 4, "--dataloader-num-workers", 0, "--save-steps", 1)
-    for steps in (1, 2):  # the second start resumes, with the same view
-        words = finetune_n1d7(dataset, base, tmp_path / "run", *flags, "--num-gpus", 0, "--max-steps", steps)
-        done = run_python(*words)
+    before, flags = snapshot(dataset), ("--global-batch-size", 4, "--save-steps", 1)
+    starts = (("--max-steps", 1, "--num-gpus", 0, "--dataloader-num-workers", 0),)
+    # Resumes through Ray, with the same view: two workers, a loader process each.
+    starts += (("--max-steps", 2, "--num-gpus", 2, "--dataloader-num-workers", 1),)
+    for start in starts:
+        done = run_python(*finetune_n1d7(dataset, base, tmp_path / "run", *flags, *start))
         assert done.returncode == 0, done.stderr
     (view,) = (tmp_path / "run/dataset_views").iterdir()
     assert set(read_meta(view, "relative_stats.json")) == {"left_arm", "right_arm", FINGERPRINTS}

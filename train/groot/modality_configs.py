@@ -34,7 +34,14 @@ def read_run_configs(settings: FinetuneSettings) -> dict[str, GrootConfig]:
 
 
 def read_own_config(tag: str) -> GrootConfig:
-    """GR00T's own config for a tag that it has one for; tag: EmbodimentTag's value."""
+    """GR00T's own config for a tag; tag: EmbodimentTag's value.
+
+    Raises:
+        ConfigError: this build has none for it.
+    """
+    if tag not in MODALITY_CONFIGS:
+        known = ", ".join(MODALITY_CONFIGS)
+        raise ConfigError(f"the installed GR00T has no modality config for {tag}; it has some for {known}")
     return _to_config(_found(tag), tag)
 
 

@@ -227,7 +227,7 @@ def test_relative_actions_need_a_state(converted: Path) -> None:
 def test_metadata_that_cannot_be_read_is_told_with_the_dataset(converted: Path) -> None:
     known = purpose(converted)
     (converted / "meta/tasks.jsonl").write_text("[]\n")
-    with pytest.raises(DatasetError, match=rf"{converted}: error .*meta/tasks.jsonl: line 1"):
+    with pytest.raises(DatasetError, match=rf"{converted}: meta/tasks\.jsonl line 1"):
         ViewPlan.of(converted, known)
 
 
@@ -256,7 +256,9 @@ def test_nothing_is_written_into_a_dataset(place: str, converted: Path, tmp_path
 def test_another_view_is_replaced_on_demand_only(converted: Path, tmp_path: Path) -> None:
     plan(converted).write(tmp_path / "view")
     before = snapshot(converted)
-    with pytest.raises(OutputExists, match=r"is a view of .*gr1 for new_embodiment; .*overwrite=True"):
+    with pytest.raises(
+        OutputExists, match=r"is a view of .*gr1 for new_embodiment, with fingerprints; .*overwrite=True"
+    ):
         plan(converted, tag="gr1").write(tmp_path / "view")
     assert plan(converted, tag="gr1").write(tmp_path / "view", overwrite=True)
     view = read_view(tmp_path / "view")

@@ -10,6 +10,7 @@ import pytest
 from n1d7 import BACKBONE, HORIZON, LIMITS, make_processor, why_not, write_backbone
 
 from conftest import IMAGE_SIZE, convert_here, data_path, read_meta
+from millrace.train.groot.adapter import installed_adapter
 from support.synthetic import write_dataset
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -106,6 +107,7 @@ def check_batch(processor: Any, batch: Any, size: int) -> None:
     # An image of 256 x 256 pixels in patches of 16, four of them a token; a patch has two moments and three colours.
     assert batch["image_grid_thw"].tolist() == [[1, 16, 16]] * size
     assert batch["pixel_values"].shape == (size * 256, 2 * 3 * 16**2)
+    assert batch["pixel_values"].nbytes == size * installed_adapter().batch_image_bytes(256)
     image_token = processor.processor.image_token_id
     assert (batch["input_ids"] == image_token).sum(dim=1).tolist() == [64] * size
     assert batch["action"].abs().max() <= 1  # scaled by q01 and q99, and clipped

@@ -120,6 +120,15 @@ def test_losses_are_those_with_gr00ts_own_loader(trained: Path, folder: Path) ->
     assert [reading.loss for reading in readings(by_stock)] == [reading.loss for reading in readings(trained)]
 
 
+def test_weights_may_be_new_ones_of_the_base_models_sizes(trained: Path, folder: Path) -> None:
+    fresh = train(folder, "fresh", *HERE, "--max-steps", 1, "--save-steps", 1, "--skip-weight-loading")
+    (reading,) = readings(fresh)
+    assert math.isfinite(reading.loss)
+    assert reading.loss != readings(trained)[0].loss
+    sizes = [(path / "model.safetensors").stat().st_size for path in (fresh / "checkpoint-1", trained / "checkpoint-4")]
+    assert sizes[0] == sizes[1]
+
+
 def test_a_resumed_run_goes_on_from_its_checkpoint(folder: Path) -> None:
     first = train(folder, "resumed", *HERE, "--max-steps", 2, "--save-steps", 2)
     train(folder, "resumed", *HERE, *STEPS)

@@ -29,6 +29,9 @@ class Adapter(Protocol):
     def batch_steps(self, processor: Any) -> BatchSteps | None:
         """A processor's work on many steps at once; None for processors of the user, which may do other things."""
 
+    def batch_image_bytes(self, side: int) -> int:
+        """Bytes of one image of a batch as the model takes it, of an image of `side` x `side` pixels."""
+
     def wrap_collator(self, collator: Any) -> Any:
         """Our collator around the release's; one of the user as it is."""
 

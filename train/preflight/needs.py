@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import ModelLimits
+from millrace.train.groot.adapter import load_adapter
 from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.preflight.data import TrainedDataset
 from millrace.train.preflight.machine import SHARED_MEMORY, Machine
@@ -16,7 +17,6 @@ from millrace.train.preflight.resources import (
     WORKER_BYTES,
     ModelSize,
     Sharing,
-    batch_image_bytes,
     checkpoint_bytes,
     gpu_bytes,
     image_bytes,
@@ -147,7 +147,7 @@ def _limits_and_side(settings: FinetuneSettings, base: BaseCheckpoint | None) ->
 def _batched_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> int:
     """One sample of a batch; our loader hands over images as bytes, GR00T's as the model takes them."""
     limits, side = _limits_and_side(settings, base)
-    per_image = batch_image_bytes(side) if settings.stock_loader else image_bytes(side)
+    per_image = load_adapter(settings.release).batch_image_bytes(side) if settings.stock_loader else image_bytes(side)
     return padded_bytes(limits) + dataset.num_images * per_image
 
 

@@ -26,8 +26,6 @@ WORKER_BYTES, SERVER_BYTES, FORKED_LOADER_BYTES = 0.8e9, 0.5e9, 0.3e9
 LOADER_BYTES = 0.65e9
 # Batches that torch's DataLoader has each of its processes make in advance; they lie in shared memory.
 PREFETCHED_BATCHES = 2
-# Eagle's processor resizes images to the nearest whole number of four merged patches, of this side, pixels.
-PATCH_SIDE = 28
 # The part of the available memory that a run may take, since formulas and other processes err.
 USABLE = 0.9
 
@@ -105,11 +103,6 @@ def image_bytes(side: int) -> int:
 def padded_bytes(limits: ModelLimits) -> int:
     """A processed sample's padded state (fp32), and its padded action (fp32) with a mask (float64)."""
     return limits.max_dims["state"] * FP32 + limits.max_horizon * limits.max_dims["action"] * (FP32 + FLOAT64)
-
-
-def batch_image_bytes(side: int) -> int:
-    """Bytes of one image in a batch, as the model takes it: fp32, a whole number of patches."""
-    return image_bytes(round(side / PATCH_SIDE) * PATCH_SIDE) * FP32
 
 
 def loader_bytes(sample_bytes: int, *, shard_steps: float, is_forked: bool) -> float:

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from millrace.train.groot.adapter import BatchSteps
+from millrace.train.groot.model_parts import FP32_BYTES
 from millrace.train.groot.n1d6.model_parts import PARTS
+
+# Of four patches that Eagle merges, pixels.
+MERGED_SIDE = 28
+NUM_COLOURS = 3
 
 
 class N1d6Adapter:
@@ -29,6 +34,10 @@ class N1d6Adapter:
         from millrace.train.groot.n1d6.processor import BatchProcessor
 
         return BatchProcessor.of(processor)
+
+    def batch_image_bytes(self, side: int) -> int:
+        """In fp32; Eagle's processor resizes to the nearest whole number of four merged patches."""
+        return (round(side / MERGED_SIDE) * MERGED_SIDE) ** 2 * NUM_COLOURS * FP32_BYTES
 
     def wrap_collator(self, collator: Any) -> Any:
         """A `CachingCollator`, for GR00T's own."""

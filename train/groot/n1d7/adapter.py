@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from millrace.train.groot.adapter import BatchSteps
+from millrace.train.groot.model_parts import FP32_BYTES
 from millrace.train.groot.n1d7.model_parts import PARTS
 
 # Fields of Gr00tN1d7Config that say what the model is. The launcher has the class's defaults, which are those of the
@@ -14,6 +15,10 @@ ARCHITECTURE = (
     *("hidden_size", "input_embedding_dim", "max_seq_len", "add_pos_embed", "use_vlln", "vl_self_attention_cfg"),
     *("use_alternate_vl_dit", "attend_text_every_n_blocks", "diffusion_model_cfg", "use_flash_attention"),
 )
+
+# Of four patches that Qwen3-VL merges, and of the smallest image, pixels.
+MERGED_SIDE, LEAST_SIDE = 32, 256
+NUM_COLOURS, NUM_MOMENTS = 3, 2
 
 
 class N1d7Adapter:
@@ -37,6 +42,11 @@ class N1d7Adapter:
         from millrace.train.groot.n1d7.processor import BatchProcessor
 
         return BatchProcessor.of(processor)
+
+    def batch_image_bytes(self, side: int) -> int:
+        """In fp32, every image twice, as a patch has two moments; resized to whole merged patches."""
+        resized = max(round(side / MERGED_SIDE) * MERGED_SIDE, LEAST_SIDE)
+        return resized**2 * NUM_COLOURS * NUM_MOMENTS * FP32_BYTES
 
     def wrap_collator(self, collator: Any) -> Any:
         """A `CachingCollator`, for GR00T's own."""

@@ -10,6 +10,7 @@ from tyro.conf import FlagCreatePairsOff, UseAppendAction
 from millrace.engine.errors import RecipeError
 
 SEVERAL = 2
+OPTIONAL = bool | None
 CAMERA_FLAGS = ("camera",)  # flags whose values are NAME=VALUE or -NAME: any other word but the first is a positional
 # What NVIDIA's guides write behind a switch, in any case.
 TRUTH = {"true": True, "false": False}
@@ -76,16 +77,18 @@ def _read_switch(word: str, left: "deque[str]", *, is_on: bool, command: type) -
 
 
 def _write_switches(switches: Mapping[str, bool], command: type) -> Iterator[str]:
-    paired = _paired(command)
+    paired, optional = _paired(command), _optional(command)
     for name, is_on in switches.items():
-        if is_on or name in paired:
+        if name in optional:
+            yield from (f"--{name}", str(is_on))
+        elif is_on or name in paired:
             yield f"--{name}" if is_on else f"--no-{name}"
 
 
 def _spellings(command: type) -> Iterator[tuple[str, tuple[str, bool]]]:
     """Every spelling of a switch, with its name and whether that turns it on."""
     for name, kind in get_type_hints(command).items():
-        if kind is bool:
+        if kind in (bool, OPTIONAL):
             flag = name.replace("_", "-")
             yield flag, (flag, True)
             yield f"no-{flag}", (flag, False)
@@ -94,8 +97,13 @@ def _spellings(command: type) -> Iterator[tuple[str, tuple[str, bool]]]:
 def _paired(command: type) -> set[str]:
     """The switches that have a flag which turns them off; the others are off unless named."""
     marked = get_type_hints(command, include_extras=True)
-    switches = {name for name, kind in get_type_hints(command).items() if kind is bool}
+    switches = {name for name, kind in get_type_hints(command).items() if kind in (bool, OPTIONAL)}
     return {name.replace("_", "-") for name in switches if FlagCreatePairsOff not in get_args(marked[name])}
+
+
+def _optional(command: type) -> set[str]:
+    """The switches that are neither on nor off unless named; for a parser they are flags with a value."""
+    return {name.replace("_", "-") for name, kind in get_type_hints(command).items() if kind == OPTIONAL}
 
 
 def _value_counts(command: type) -> dict[str, int]:
@@ -105,7 +113,7 @@ def _value_counts(command: type) -> dict[str, int]:
     for field in fields(command):
         name, kind = field.name.replace("_", "-"), kinds[field.name]
         is_many = any(get_origin(part) in (tuple, dict) for part in (kind, *get_args(kind)))
-        if kind is bool:
+        if kind in (bool, OPTIONAL):
             counts |= {name: 0, f"no-{name}": 0}
         elif is_many and UseAppendAction not in get_args(marked[field.name]):
             counts[name] = SEVERAL

@@ -57,7 +57,7 @@ SWITCHES = [
     pytest.param(name, field.name, id=f"{name}-{field.name}")
     for name, command in cli.COMMANDS.items()
     for field in dataclasses.fields(command)
-    if get_type_hints(command)[field.name] is bool
+    if get_type_hints(command)[field.name] in (bool, bool | None)
 ]
 
 

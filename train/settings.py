@@ -79,8 +79,8 @@ class FinetuneFlags:
     extra_augmentation_config: str | None = None
     """JSON of further augmentations, as GR00T's FinetuneConfig describes them."""
     use_percentiles: Annotated[bool | None, option("[True|False]")] = None
-    """Scale state and action by their quantiles q01 and q99, the default of N1.7, or, by --no-use-percentiles, by min and
-    max, as N1.6 always does. Only N1.7 since July 2026."""
+    """Scale state and action by their quantiles q01 and q99, the default of N1.7; off: by min and max, as N1.6 always
+    does. Only N1.7 since July 2026."""
     shortest_image_edge: Annotated[int | None, option("PIXELS")] = None
     """Resize images to this shortest edge, aspect ratio kept, instead of to a square; with --crop-fraction. Only N1.7
     since July 2026."""

@@ -16,6 +16,7 @@ from millrace.commands.positionals import move_positionals_first
 NEEDED = {
     "inspect": ("DATASET",),
     "validate": ("DATASET",),
+    "view": ("DATASET", "OUT"),
     "finetune": ("DATASET", "--base-model-path", "MODEL"),
     "evaluate": ("CHECKPOINT", "DATASET"),
     "serve": ("CHECKPOINT",),
@@ -45,6 +46,8 @@ NEEDED = {
         (Finetune, "--dataset-path A B --use-wandb=TRUE", "--dataset-path A B --use-wandb"),
         (Finetune, "A --cpu --seed 1 --cpu False --tune-llm --no-tune-llm", "A --seed 1 --no-cpu --no-tune-llm"),
         (Finetune, "A --use-wandb ./True B", "A ./True B --use-wandb"),
+        (Finetune, "A --no-use-percentiles B", "A B --use-percentiles False"),
+        (Finetune, "A --use-percentiles true B", "A B --use-percentiles True"),
         (Finetune, "A --tune-llm -- False", "A --tune-llm -- False"),
         (Finetune, "A --color-jitter-params hue 0.1 --seed -1 B", "A B --color-jitter-params hue 0.1 --seed -1"),
     ],

@@ -17,6 +17,7 @@ WHY_GONE = "it crashed, or was killed, as the kernel does when memory is short"
 # As torch says it of a GPU.
 OUT_OF_MEMORY = "CUDA out of memory"
 HOW_TO_FIT = "pass --batch auto, or a larger --gradient-accumulation-steps, which keep the global batch"
+DIED = "its process died"
 OUR_TYPE = re.compile(r"millrace\.[\w.]+: ")
 
 
@@ -27,7 +28,7 @@ def describe_failure(error: BaseException) -> str:
     """
     died = getattr(error, "health_check_failure", None)  # of Ray Train, for a worker that does not answer
     if isinstance(died, BaseException):
-        return f"its process died: {_one_line(str(died))}"
+        return f"{DIED}: {_one_line(str(died))}"
     text = str(error)
     if found := LOADER.match(text):
         return f"loader process {found[1]}: {_one_line(_last_error(found[2]))}"
@@ -56,7 +57,7 @@ def explain_failures() -> Iterator[None]:
 
 
 def join_failures(messages: Mapping[str, str]) -> str:
-    """The messages of workers in a line, each once.
+    """The messages of workers in a line, each once; first of those that died, as others fail for want of them.
 
     Args:
         messages: By worker, such as "1" or "1 on host".
@@ -64,7 +65,8 @@ def join_failures(messages: Mapping[str, str]) -> str:
     workers: dict[str, list[str]] = {}
     for worker, message in messages.items():
         workers.setdefault(message, []).append(worker)
-    return "; ".join(f"worker {', '.join(names)}: {message}" for message, names in workers.items())
+    ordered = sorted(workers.items(), key=lambda found: not found[0].startswith(DIED))
+    return "; ".join(f"worker {', '.join(names)}: {message}" for message, names in ordered)
 
 
 def _last_error(trace: str) -> str:

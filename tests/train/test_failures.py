@@ -124,3 +124,10 @@ def test_a_gpu_that_is_full_is_told_with_what_keeps_the_batch() -> None:
         "which 1.25 GiB is free: pass --batch auto, or a larger --gradient-accumulation-steps, which keep the global "
         "batch"
     )
+
+
+def test_a_worker_that_died_is_told_before_those_that_miss_it() -> None:
+    messages = {"0": "RuntimeError: Connection reset by peer", "1": "its process died: killed", "2": "ValueError: b"}
+    assert join_failures(messages) == (
+        "worker 1: its process died: killed; worker 0: RuntimeError: Connection reset by peer; worker 2: ValueError: b"
+    )

@@ -1,5 +1,6 @@
 """GR00T's model, processor, datasets and trainer, put together as its run() does, for one worker."""
 
+import copy
 import os
 import tempfile
 from collections.abc import Iterator
@@ -71,11 +72,11 @@ def _divide_batch(pipeline: Any, config: Config, worker: Worker) -> Worker:
     """The worker with the batch divided by a trial, of the costliest sample in each dataset's first shard."""
     device = take_device(worker.settings)
     with fixed_random_state():
-        samples = [find_costliest(dataset.get_shard(0)) for dataset in pipeline.return_dataset()[0].datasets]
+        samples = [_costliest_sample(dataset) for dataset in pipeline.return_dataset()[0].datasets]
         trial = BatchTrial(
             pipeline.return_model(),
             find_costliest(samples),
-            pipeline.return_collator(),
+            copy.deepcopy(pipeline.return_collator()),
             device=device,
             settings=worker.settings,
             has_bf16=config.training.bf16,
@@ -83,6 +84,13 @@ def _divide_batch(pipeline: Any, config: Config, worker: Worker) -> Worker:
         chosen = choose_batch(worker, trial.fits)
     config.training.gradient_accumulation_steps = chosen.settings.gradient_accumulation_steps
     return chosen
+
+
+def _costliest_sample(dataset: Any) -> Any:
+    """Of the first shard, read by a copy: what is kept for the next steps would go to each loader process."""
+    reader = copy.copy(dataset)
+    reader.set_processor(dataset.processor)
+    return find_costliest(reader.get_shard(0))
 
 
 def _with_our_data(kind: Any, settings: FinetuneSettings) -> Any:

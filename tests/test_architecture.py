@@ -69,6 +69,7 @@ TRAIN_MAY_USE = (
     "millrace.engine.execution.waiting",
     "millrace.engine.layout",
     "millrace.engine.sources.templates",
+    "millrace.engine.text",
     "millrace.engine.validate",
     "millrace.engine.video",
 )

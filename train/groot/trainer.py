@@ -87,7 +87,7 @@ def _divide_batch(pipeline: Any, config: Config, worker: Worker) -> Worker:
 
 
 def _costliest_sample(dataset: Any) -> Any:
-    """Of the first shard, read by a copy: what is kept for the next steps would go to each loader process."""
+    """That of the first shard, read by a copy: what is kept for the next steps would go to each loader process."""
     reader = copy.copy(dataset)
     reader.set_processor(dataset.processor)
     return find_costliest(reader.get_shard(0))

@@ -38,7 +38,7 @@ OUTPUT_FLAGS = ("holdout", "device")
 
 @dataclass(frozen=True)
 class Convert:
-    """Convert LeRobot datasets into one that GR00T N1.6 trains on.
+    """Convert LeRobot datasets into one that GR00T N1.6 and N1.7 train on.
 
     The same command again continues a run that was stopped. Clips that already fit are copied. Examples:
 

@@ -71,8 +71,11 @@ class Evaluate(EvaluateFlags):
 
         require_groot(settings.gr00t)
         from millrace.train.evaluate import evaluate, read_contenders
+        from millrace.train.preflight.evaluation import check_backbone
 
         found, notes = read_contenders(settings)
+        for checkpoint in settings.checkpoints if settings.address is None else ():
+            check_backbone(checkpoint)
         for note in notes:
             print(printable(f"warning: {note}"), file=sys.stderr)
         with self._quiet() as terminal, show_stages(Console(file=terminal)) as on_progress:

@@ -32,11 +32,13 @@ class Serve(ServeSettings):
         """Check and load the checkpoint, then answer requests until a client stops the server."""
         from millrace.train.groot import serve
         from millrace.train.installed import require_groot
+        from millrace.train.preflight.evaluation import check_backbone
 
         self.check_address()
         read_token(self.api_token_env)
         tag, notes = self.tag()
         require_groot(self.gr00t)
+        check_backbone(self.checkpoint)
         if self.is_open:
             notes = (*notes, f"anyone who reaches {self.host} can use and stop the server: pass --api-token-env")
         for note in notes:

@@ -1,4 +1,4 @@
-"""Millrace streams LeRobot datasets of any robot into what NVIDIA GR00T N1.6 trains on.
+"""Millrace streams LeRobot datasets of any robot into what NVIDIA GR00T N1.6 and N1.7 train on.
 
 import millrace
 source = millrace.open_source("data/aloha")

@@ -46,6 +46,7 @@ class _Model(FrozenModel):
     """config.json."""
 
     model_type: str
+    model_name: str | None = None
 
 
 class _Dataset(FrozenModel):
@@ -68,6 +69,7 @@ class Checkpoint:
         widths: Values of a joint group in its statistics, by tag, by part, by group.
         trained_tag: The tag that it was finetuned for; None where it does not say.
         release: Of its model; None for a type of the user's.
+        backbone: The model that is loaded beside it, a folder or one on the Hub; None where nothing is to be fetched.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Checkpoint:
     widths: Widths
     trained_tag: str | None
     release: Release | None = None
+    backbone: str | None = None
 
     @classmethod
     def open(cls, name: str) -> "Checkpoint":
@@ -90,7 +93,7 @@ class Checkpoint:
         known = {tag: config for tag, config in configs.items() if tag in widths}
         if not known:
             raise ConfigError(f"{name}: {PROCESSOR} and {STATISTICS} share no embodiment tag")
-        return cls(name, known, widths, _read_trained_tag(folder), _read_release(name))
+        return cls(name, known, widths, _read_trained_tag(folder), *_read_model(name))
 
     def choose_tag(self, asked: str | None, gr00t: Release | None = None) -> str:
         """Choose the tag to act under, as files have it: the one asked for, or that of the finetuning.
@@ -178,10 +181,14 @@ def _read_configs(name: str) -> dict[str, GrootConfig]:
     }
 
 
-def _read_release(name: str) -> Release | None:
+def _read_model(name: str) -> tuple[Release | None, str | None]:
+    """The release of a checkpoint's model, and the backbone that is loaded beside it."""
     if open_checkpoint_files(name).path(CONFIG) is None:
-        return None
-    return release_of_model(read_checkpoint_file(name, CONFIG, _Model).model_type)
+        return None, None
+    model = read_checkpoint_file(name, CONFIG, _Model)
+    release = release_of_model(model.model_type)
+    gated = None if release is None else release.gated_backbone
+    return release, gated and (model.model_name or gated)
 
 
 def _read_trained_tag(folder: Path) -> str | None:

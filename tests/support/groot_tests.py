@@ -10,6 +10,7 @@ EVERY_RELEASE = {
     "test_batches.py",
     "test_fingerprints.py",
     "test_groots_shards.py",
+    "test_installed_release.py",
     "test_loader.py",
     "test_statistics.py",
 }

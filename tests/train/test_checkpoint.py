@@ -11,6 +11,7 @@ from millrace.train.checkpoint import Checkpoint, list_checkpoints, read_trainin
 from millrace.train.errors import ConfigError, SettingsError
 from millrace.train.evaluate import read_contenders
 from millrace.train.evaluate_settings import EvaluateSettings
+from millrace.train.preflight.evaluation import check_backbone
 from millrace.train.run_identity import RunIdentity, dataset_digest
 from millrace.train.serve import ServeSettings
 from support.demonstrator import HORIZON, write_checkpoint
@@ -86,6 +87,21 @@ def test_a_checkpoint_of_another_release_is_an_error(tmp_path: Path) -> None:
         ServeSettings(checkpoint=str(folder), gr00t="n1.6").tag()
     (folder / "config.json").write_text('{"model_type": "mine"}')
     assert Checkpoint.open(str(folder)).choose_tag(None, OLD) == "new_embodiment"
+
+
+def test_the_backbone_beside_a_checkpoint_must_be_within_reach(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "c")
+    assert Checkpoint.open(str(folder)).backbone is None
+    (folder / "config.json").write_text('{"model_type": "Gr00tN1d6", "model_name": "nvidia/Eagle-Block2A-2B-v2"}')
+    assert Checkpoint.open(str(folder)).backbone is None
+    (folder / "config.json").write_text('{"model_type": "Gr00tN1d7"}')
+    assert Checkpoint.open(str(folder)).backbone == NEW.gated_backbone
+    backbone = tmp_path / "Qwen/Qwen3-VL-tiny"
+    (folder / "config.json").write_text(f'{{"model_type": "Gr00tN1d7", "model_name": "{backbone}"}}')
+    with pytest.raises(ConfigError, match=f"c: there is no folder {backbone}. Name a folder with the backbone"):
+        check_backbone(str(folder))
+    backbone.mkdir(parents=True)
+    check_backbone(str(folder))
 
 
 def test_a_runs_folder_stands_for_its_complete_checkpoints(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import ConfigError, GpuMissing, SettingsError
 from millrace.train.evaluate_settings import EvaluateSettings
 from millrace.train.installed import choose_release, require_groot
+from millrace.train.preflight.backbone import why_no_backbone
 from millrace.train.preflight.gpus import probe_gpus
 from millrace.train.training_dataset import TrainingDataset
 
@@ -28,7 +29,7 @@ def evaluation_problems(
     """
     checks: list[Callable[[], object]] = [partial(require_groot, settings.gr00t), partial(_check_gpus, settings)]
     checks += [partial(_check_file, path) for path in settings.import_module]
-    checks += [partial(Checkpoint.open, name) for name in checkpoints]
+    checks += [partial(check_backbone, name) for name in checkpoints]
     checks += [partial(_check_tag, settings)]
     checks += [] if dataset is None else [partial(TrainingDataset.open, dataset)]
     checks += [_check_plots] if draws else []
@@ -37,6 +38,17 @@ def evaluation_problems(
             check()
         except MillraceError as error:
             yield str(error)
+
+
+def check_backbone(checkpoint: str) -> None:
+    """Check that the model that GR00T loads beside a checkpoint is within reach, before minutes of loading.
+
+    Raises:
+        ConfigError: it is not, or the checkpoint is none.
+    """
+    backbone = Checkpoint.open(checkpoint).backbone
+    if backbone is not None and (found := why_no_backbone(backbone)) is not None:
+        raise ConfigError(f"{checkpoint}: {found.why}. {found.remedy}")
 
 
 def _check_gpus(settings: EvaluateSettings) -> None:

@@ -76,7 +76,11 @@ def main() -> int:
     if start is None:
         print(f"{flags.run} holds no run that has started", file=sys.stderr)
         return 2
-    for (kind, pid), memory in sorted(watch([worker.pid for worker in start.workers], flags.seconds).items()):
+    found = watch([worker.pid for worker in start.workers], flags.seconds)
+    if not found:
+        print(f"no worker of {flags.run} runs on this machine", file=sys.stderr)
+        return 1
+    for (kind, pid), memory in sorted(found.items()):
         print(f"{kind:24} {pid:8}  private {memory.private:7.0f} MB  proportional {memory.proportional:7.0f} MB")
     return 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.loader_memory import Memory, list_processes, main, watch
+from millrace.train.train_progress import Started, WorkerProcess, append_event
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
 MB = 1_000_000
@@ -46,3 +47,16 @@ def test_a_folder_without_a_run_is_named(
     monkeypatch.setattr("sys.argv", ["loader_memory", str(tmp_path)])
     assert main() == 2
     assert f"{tmp_path} holds no run that has started" in capsys.readouterr().err
+
+
+def test_a_run_that_has_ended_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = multiprocessing.get_context("fork").Process(target=int)
+    ended.start()
+    ended.join(60)
+    assert ended.pid is not None
+    append_event(tmp_path, Started(step=0, max_steps=9, workers=(WorkerProcess(rank=0, host="a", pid=ended.pid),)))
+    monkeypatch.setattr("sys.argv", ["loader_memory", str(tmp_path), "--seconds", "0.1"])
+    assert main() == 1
+    assert f"no worker of {tmp_path} runs on this machine" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """What a worker refuses to go on with: losses and weights that are no numbers."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,22 @@ def test_weights_are_added_up_part_by_part(monkeypatch: pytest.MonkeyPatch) -> N
     assert absolute_sum(weight) == absolute_sum(weight.T) == absolute_sum(weight.bfloat16()) == 36
     assert absolute_sum(torch.tensor(2.0)) == 2
     assert absolute_sum(torch.zeros(0)) == 0
+
+
+def test_each_file_of_a_checkpoint_is_flushed_before_it_is_marked_complete(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = worker.folder / "checkpoint-5"
+    (checkpoint / "global_step5").mkdir(parents=True)
+    for name in ("model.safetensors", "global_step5/rank_0.pt"):
+        (checkpoint / name).touch()
+    flushed: list[tuple[Path, bool]] = []
+
+    def note(descriptor: int) -> None:
+        flushed.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")), (checkpoint / "COMPLETE").exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    worker.save(checkpoint, [torch.ones(2)], None)
+    written = {checkpoint / "model.safetensors", checkpoint / "global_step5/rank_0.pt", checkpoint / "global_step5"}
+    assert {path for path, is_marked in flushed if not is_marked} == {*written, checkpoint, worker.folder}
+    assert flushed[-1] == (checkpoint, True)

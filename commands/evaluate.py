@@ -85,7 +85,10 @@ class Evaluate(EvaluateFlags):
                     plots.draw(contender.name, trace)
                 on_progress("episodes", num_done, num_all)
 
-            evaluation = evaluate(settings, found, open_policy, on_trace=on_done)
+            def on_waiting(what: str) -> None:
+                print(printable(f"waiting for {what}"), file=terminal, flush=True)
+
+            evaluation = evaluate(settings, found, open_policy, on_trace=on_done, on_waiting=on_waiting)
         if self.json is not None:
             self.json.parent.mkdir(parents=True, exist_ok=True)
             self.json.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")

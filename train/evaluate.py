@@ -1,16 +1,20 @@
 """Open-loop evaluation: episodes on a pool of Ray actors with a policy each, or in this process."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
-from ray.util import ActorPool
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.util import ActorPool, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from millrace.embodiments import MillraceError
+from millrace.embodiments import MillraceError, Remedy
 from millrace.engine.dataset.modality_config import GrootConfig
+from millrace.engine.execution.waiting import report_waiting
 from millrace.train.checkpoint import Checkpoint, read_training_digests
 from millrace.train.environment import WorkerEnvironment
 from millrace.train.episodes import EpisodeReader, check_agreement
@@ -59,7 +63,8 @@ def read_contenders(settings: EvaluateSettings) -> tuple[list[Contender], list[s
         found.append(Contender(checkpoint.name, tag))
     if len(horizons) > 1:
         told = ", ".join(f"{horizon} of {name}" for horizon, name in horizons.items())
-        raise SettingsError(f"horizons differ: {told}. To compare alike pass --horizon {min(horizons)}")
+        advice = Remedy(f"To compare alike pass --horizon {min(horizons)}")
+        raise SettingsError(f"horizons differ: {told}. ", advice)
     return found, notes
 
 
@@ -69,6 +74,7 @@ def evaluate(
     open_policy: OpenPolicy,
     *,
     on_trace: OnTrace = lambda contender, trace, num_done, num_all: None,
+    on_waiting: Callable[[str], None] = lambda what: None,
 ) -> Evaluation:
     """Score contenders on a dataset's episodes; the same whatever the number of workers.
 
@@ -77,6 +83,7 @@ def evaluate(
         found: What `read_contenders` returned.
         open_policy: Called by each worker for each contender in turn.
         on_trace: Told each episode as it is done, in no particular order.
+        on_waiting: Told what of a cluster is waited for, such as "2 GPUs: 0 of the cluster's 8 are free".
 
     Raises:
         GpuMissing: there are fewer GPUs than --num-gpus.
@@ -88,7 +95,7 @@ def evaluate(
     measure = ordered[0]
     ranges = read_joint_ranges(dataset, measure.name, measure.tag)
     scores: dict[Contender, list[EpisodeScore]] = {contender: [] for contender in ordered}
-    run = _run_here if settings.in_process else _run_on_ray
+    run = _run_here if settings.in_process else partial(_run_on_ray, on_waiting=on_waiting)
     horizons = set()
     for num_done, (contender, trace) in enumerate(run(settings, tasks, open_policy), start=1):
         scores[contender].append(trace.score(ranges))
@@ -148,20 +155,39 @@ def _run_here(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPo
     yield from map(evaluator.run, tasks)
 
 
-def _run_on_ray(settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy) -> Iterator[Done]:
-    with worker_session(settings.num_gpus, address=settings.address, use_gpu=not settings.cpu):
+def _run_on_ray(
+    settings: EvaluateSettings, tasks: list[Task], open_policy: OpenPolicy, *, on_waiting: Callable[[str], None]
+) -> Iterator[Done]:
+    session = worker_session(settings.num_gpus, address=settings.address, use_gpu=not settings.cpu)
+    with session, report_waiting(on_waiting):
         num_actors = min(settings.num_gpus, len(tasks))
         environment = WorkerEnvironment.take(os.environ, Path.home(), address=settings.address)
         shown = {"env_vars": dict(environment.shown)}
-        actor = ray.remote(Evaluator).options(num_cpus=1, num_gpus=0 if settings.cpu else 1, runtime_env=shown)
-        pool = ActorPool([actor.remote(settings, open_policy, environment) for _ in range(num_actors)])
+        needed = {"CPU": 1.0} if settings.cpu else {"CPU": 1.0, "GPU": 1.0}
+        options = {"num_cpus": 1, "num_gpus": needed.get("GPU", 0), "runtime_env": shown}
         try:
-            yield from pool.map_unordered(lambda worker, task: worker.run.remote(task), tasks)
+            with _places(needed, num_actors) as places:
+                actors = [ray.remote(Evaluator).options(**options, scheduling_strategy=place) for place in places]
+                pool = ActorPool([placed.remote(settings, open_policy, environment) for placed in actors])
+                yield from pool.map_unordered(lambda worker, task: worker.run.remote(task), tasks)
         except RayTaskError as error:
             raise _told(error) from error
         except RayActorError as error:
             first = str(error).strip().splitlines()[0]
-            raise EvaluationError(f"a worker died: {first}. Out of memory? Try fewer, by --num-gpus") from error
+            advice = Remedy("Out of memory? Try fewer, by --num-gpus")
+            raise EvaluationError(f"a worker died: {first}. ", advice) from error
+
+
+@contextmanager
+def _places(needed: Mapping[str, float], count: int) -> Iterator[list[PlacementGroupSchedulingStrategy]]:
+    """Places for actors, a group for each: one starts as soon as it has its own, and who waits for one is known."""
+    groups = [placement_group([dict(needed)]) for _ in range(count)]
+    try:
+        yield [PlacementGroupSchedulingStrategy(group) for group in groups]
+    finally:
+        with suppress(RayError):  # a Ray that is gone has none
+            for group in groups:
+                remove_placement_group(group)
 
 
 def _told(error: RayTaskError) -> MillraceError:

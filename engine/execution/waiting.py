@@ -8,6 +8,8 @@ from time import monotonic, sleep
 import ray
 from ray.util import placement_group_table
 
+from millrace.engine.text import format_count
+
 LOOK_SECONDS = 2.0
 SECONDS_BETWEEN_LINES = 60.0
 # Ray's states of places that were asked for, and are not there.
@@ -67,7 +69,7 @@ def describe_wanted(wanted: Mapping[str, float], free: Mapping[str, float], tota
     """What is wanted, and how much of it there is, of GPUs if any are wanted, else of cores."""
     name = "GPU" if wanted.get("GPU") else "CPU"
     counts = [int(resources.get(name, 0)) for resources in (wanted, free, total)]
-    return "{} {name}s: {} of the cluster's {} are free".format(*counts, name=name)
+    return f"{format_count(counts[0], name)}: {counts[1]} of the cluster's {counts[2]} are free"
 
 
 def _wanted_by_groups(job: str) -> dict[str, float]:

@@ -11,17 +11,21 @@ from typing import Any
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.util import placement_group_table
 
 from conftest import REPOSITORY, recipe_for
 from millrace.engine.convert import Workers, convert
 from millrace.engine.errors import ClusterFailed
 from millrace.engine.execution.ray_session import ray_session
 from millrace.engine.planning import ConversionPlan
+from millrace.train.evaluate import evaluate, read_contenders
+from millrace.train.evaluate_settings import EvaluateSettings
 from millrace.train.run_folder import complete_checkpoints
 from millrace.train.train_progress import MeterReading, Started, Waiting
 
 pytest.importorskip("torch", reason="NOT TESTED: Ray Train needs torch: pip install '.[train]'")
 
+from support.demonstrator import open_demonstrator, write_checkpoint
 from support.ray_runs import events, run, settings_for, wait_for_checkpoint
 from support.small_training import Holder, train_noting_environment
 from support.synthetic import write_dataset
@@ -136,3 +140,24 @@ def test_a_conversion_says_that_it_waits_for_cores(lost: tuple[Path, str, Cluste
         summary = convert(recipe, tmp_path / "out", workers=Workers(address=cluster.address), on_plan=on_plan)
     assert notes == ["waiting for cores: none of the cluster's 2 is free"]
     assert summary.num_episodes == 1
+
+
+def test_an_evaluation_says_that_it_waits_for_cores(
+    lost: tuple[Path, str, Cluster], aloha_gr1: Path, tmp_path: Path
+) -> None:
+    cluster, notes = lost[2], list[str]()
+    named = str(write_checkpoint(tmp_path / "checkpoint-0"))
+    asked = EvaluateSettings(dataset=aloha_gr1, checkpoints=(named,), episodes=(0,), cpu=True, address=cluster.address)
+    with ray_session(None, cluster.address):
+        others = [ray.remote(Holder).options(num_cpus=1).remote() for _ in range(2)]
+        ray.get([other.hold.remote() for other in others])
+
+        def on_waiting(what: str) -> None:
+            notes.append(what)
+            for other in others:
+                ray.kill(other)
+
+        found = evaluate(asked, read_contenders(asked)[0], open_demonstrator, on_waiting=on_waiting)
+        assert {group["state"] for group in placement_group_table().values()} <= {"REMOVED"}
+    assert notes == ["1 CPU: 0 of the cluster's 2 are free"]
+    assert found.checkpoints[0].total.mse == 0

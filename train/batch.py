@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from millrace.embodiments import Remedy
 from millrace.train.errors import BatchError
 from millrace.train.settings import FinetuneSettings
 
@@ -40,6 +41,8 @@ class BatchPlan:
             near = f"{below} or {below + divisor}" if below else f"{divisor}"
             raise BatchError(
                 f"--global-batch-size {size} is not a multiple of {num_workers} workers x {accumulation} "
-                f"accumulation steps = {divisor}. Try {near}"
+                f"accumulation steps = {divisor}. ",
+                Remedy(f"Try {near}"),
+                got=size,
             )
         return cls(size // divisor, accumulation, num_workers)

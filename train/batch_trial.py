@@ -9,6 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from millrace.embodiments import Remedy
 from millrace.train.batch import BatchPlan
 from millrace.train.errors import BatchError
 from millrace.train.image_batch import Finisher, ImageBatch
@@ -127,8 +128,11 @@ def choose_batch(worker: Worker, fits: Callable[[int], bool]) -> Worker:
     largest = find_largest([size for size in range(1, share + 1) if share % size == 0], fits_all)
     if largest is None:
         raise BatchError(
-            "--batch auto: out of memory with one sample a pass. Train fewer parts of the model, or on larger GPUs; "
-            "with DeepSpeed, which shares more than a trial does, --batch fixed may still fit"
+            "--batch auto: out of memory with one sample a pass. ",
+            Remedy(
+                "Train fewer parts of the model, or on larger GPUs; with DeepSpeed, which shares more than a trial "
+                "does, --batch fixed may still fit"
+            ),
         )
     settings = replace(worker.settings, batch="fixed", gradient_accumulation_steps=share // largest)
     refused = min((size for size, is_fitting in tried.items() if not is_fitting), default=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import AliasPath, Field, ValidationError
 
-from millrace.embodiments import FrozenModel, unknown_name
+from millrace.embodiments import FrozenModel, Remedy, unknown_name
 from millrace.engine.dataset.modality_config import GrootConfig, GrootModality
 from millrace.engine.dataset.releases import RELEASES, Release, release_of_model
 from millrace.train.checkpoint_files import (
@@ -113,7 +113,7 @@ class Checkpoint:
             return tags[0]
         if tag is None:
             known = ", ".join(map(release.tag_name, tags))
-            raise ConfigError(f"{self.name} does not say its tag. Pass --embodiment-tag: {known}")
+            raise ConfigError(f"{self.name} does not say its tag. ", Remedy(f"Pass --embodiment-tag: {known}"))
         if tag not in tags:
             raise unknown_name(release.tag_name(tag), f"tag of {self.name}", map(release.tag_name, tags))
         return tag

@@ -17,6 +17,7 @@ from ray.train.v2.api.report_config import CheckpointUploadMode
 from rich.console import Console
 from rich.markup import escape
 
+from millrace.embodiments import Remedy
 from millrace.engine.execution.capacity import usable_cores
 from millrace.engine.execution.waiting import report_waiting
 from millrace.train.environment import WorkerEnvironment
@@ -44,6 +45,8 @@ from millrace.train.train_progress import (
 )
 from millrace.train.worker import LOGS, Worker, redirect_output
 from millrace.train.worker_session import worker_session
+
+SAME_COMMAND = Remedy("The same command resumes")
 
 # What each worker runs; a function that its process can import.
 Training = Callable[[Worker], None]
@@ -111,8 +114,9 @@ def finetune(
 def _check_resumable(newest: Path | None) -> None:
     if newest is not None and is_weights_only(newest):
         raise SettingsError(
-            f"{newest} has weights alone (--save-only-model), so no run can resume from it. To train on from these "
-            f"weights pass --base-model-path {newest} and another --output-dir"
+            f"{newest} has weights alone (--save-only-model), so no run can resume from it. ",
+            Remedy(f"To train on from these weights pass --base-model-path {newest} and another --output-dir"),
+            file=newest,
         )
 
 
@@ -138,7 +142,8 @@ def _check_stopped(folder: Path, last: Path | None, max_steps: int) -> None:
     if last is None or checkpoint_step(last) >= max_steps or not is_stop_requested(folder):
         return
     step = f"stopped at step {checkpoint_step(last)} of {max_steps}"
-    raise TrainingStopped(f"{step}: {last} is complete, and the same command resumes from it")
+    advice = Remedy("the same command resumes from it")
+    raise TrainingStopped(f"{step}: {last} is complete, and ", advice, file=last)
 
 
 def _train_here(settings: FinetuneSettings, training: Training) -> None:
@@ -148,7 +153,7 @@ def _train_here(settings: FinetuneSettings, training: Training) -> None:
         with redirect_output(log), explain_failures():
             training(Worker.join(settings, folder, lambda metrics, checkpoint: None))
     except TrainingFailed as error:
-        raise TrainingFailed(f"{error} (all of it in {log}). The same command resumes") from error
+        raise TrainingFailed(error, f" (all of it in {log}). ", SAME_COMMAND, file=log) from error
 
 
 def _train_on_ray(settings: FinetuneSettings, training: Training) -> None:
@@ -231,4 +236,4 @@ def _told(error: TrainingFailedError, folder: Path) -> TrainError:
         return TrainingFailed(f"Ray Train failed: {str(error).strip().splitlines()[-1]}")
     failures = sorted(error.worker_failures.items())
     lines = join_failures({str(rank): describe_failure(failure) for rank, failure in failures})
-    return TrainingFailed(f"{lines} (all of it in {folder / LOGS}). The same command resumes")
+    return TrainingFailed(f"{lines} (all of it in {folder / LOGS}). ", SAME_COMMAND, file=folder / LOGS)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from millrace.embodiments import Message, Setting, unknown_name
+from millrace.embodiments import Message, Remedy, Setting, unknown_name
 from millrace.train.errors import SettingsError
 
 # What `millrace convert --holdout` adds to the name of the dataset.
@@ -24,7 +24,9 @@ def values_by_dataset(setting: str, values: Mapping[str, T], datasets: Sequence[
     for path in dict.fromkeys(datasets):
         if path.name in by_name:
             raise SettingsError(
-                Message(Setting(setting), f": {by_name[path.name]} and {path} have the same name; rename one of them")
+                Setting(setting),
+                f": {by_name[path.name]} and {path} have the same name; ",
+                Remedy("rename one of them"),
             )
         by_name[path.name] = path
     for name in values:
@@ -62,7 +64,8 @@ def check_weights(weights: Mapping[str, float], mix: Sequence[float], datasets: 
     """
     setting = Setting("weights", dict(weights))
     if mix:
-        raise SettingsError(Message(setting, " and ", Setting("mix", list(mix)), " say the same; pass one of them"))
+        both = Message(setting, " and ", Setting("mix", list(mix)), " say the same; ")
+        raise SettingsError(both, Remedy("pass one of them"))
     given = values_by_dataset("weights", weights, datasets)
     if lacking := [path.name for path in datasets if path not in given]:
         raise SettingsError(Message(setting, f" has no share for {', '.join(lacking)}"))

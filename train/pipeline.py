@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from millrace.embodiments import Remedy
 from millrace.train.errors import SettingsError, TrainError
 from millrace.train.whole_file import replace_file
 
@@ -117,4 +118,5 @@ def _read(record: Path) -> dict[str, Done]:
     except FileNotFoundError:
         return {}
     except ValidationError as error:
-        raise SettingsError(f"{record} is damaged; delete it, and every step is done or looked at again") from error
+        advice = Remedy("delete it, and every step is done or looked at again")
+        raise SettingsError(f"{record} is damaged; ", advice, file=record) from error

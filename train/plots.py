@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from millrace.embodiments import Remedy
 from millrace.train.episodes import joint_names
 from millrace.train.errors import SettingsError
 from millrace.train.open_loop import GroupTrace, Trace
@@ -27,7 +28,7 @@ class PlotFolder:
 
     def __init__(self, folder: Path, dataset: TrainingDataset) -> None:
         if find_spec("matplotlib") is None:
-            raise SettingsError("--plots needs matplotlib: pip install matplotlib")
+            raise SettingsError("--plots needs matplotlib: ", Remedy("pip install matplotlib"))
         self.folder, self.dataset = folder, dataset
 
     def draw(self, name: str, trace: Trace) -> Path:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import UseAppendAction, arg
 
+from millrace.embodiments import Remedy
 from millrace.engine.dataset.releases import GrootChoice
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import SettingsError
@@ -77,7 +78,7 @@ class ServeSettings:
         except OSError as error:
             where = join_address(self.host, self.port)
             raise SettingsError(
-                f"cannot listen on {where}: {error.strerror}. Choose another --port or --host"
+                f"cannot listen on {where}: {error.strerror}. ", Remedy("Choose another --port or --host")
             ) from error
 
     @property

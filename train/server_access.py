@@ -2,6 +2,7 @@
 
 import os
 
+from millrace.embodiments import Remedy
 from millrace.train.errors import SettingsError
 
 
@@ -16,8 +17,8 @@ def read_token(name: str | None) -> str | None:
     if token := os.environ.get(name):
         return token
     raise SettingsError(
-        f"--api-token-env {name}: the environment has no variable {name}, or an empty one. Set it: "
-        f"export {name}=$(openssl rand -hex 16); a client must have the same"
+        f"--api-token-env {name}: the environment has no variable {name}, or an empty one. ",
+        Remedy(f"Set it: export {name}=$(openssl rand -hex 16); a client must have the same"),
     )
 
 

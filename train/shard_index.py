@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.embodiments import Remedy
 from millrace.train.training_dataset import TrainingDataError
 
 # A state of numpy's PCG64: 128 bits, and the second half of a 64-bit draw where only the first was used.
@@ -81,7 +82,7 @@ class ShardIndex:
         lengths = np.bincount(shards, weights=part_lengths[parts], minlength=num_shards).astype(np.int64)
         if not lengths.all():
             raise TrainingDataError(
-                "All shards must have length greater than 0: pass a smaller --episode-sampling-rate"
+                "All shards must have length greater than 0: ", Remedy("pass a smaller --episode-sampling-rate")
             )
         increment = rng.bit_generator.state["state"]["inc"]
         return cls(

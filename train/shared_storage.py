@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from millrace.embodiments import Remedy
 from millrace.engine.layout import META
 from millrace.train.errors import StorageNotShared
 from millrace.train.run_identity import DESCRIBING_FILES
@@ -115,7 +116,9 @@ def check_checkpoint(checkpoint: Path, lacking: Sequence[tuple[int, str]]) -> No
         rank, name = lacking[0]
         raise StorageNotShared(
             f"{checkpoint}: worker 0 does not see {len(lacking)} of the files that others wrote, the first {name} of "
-            f"worker {rank}; --output-dir must lie on storage that all nodes share"
+            f"worker {rank}; ",
+            Remedy("--output-dir must lie on storage that all nodes share"),
+            file=checkpoint,
         )
 
 

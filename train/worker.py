@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.linalg import vector_norm
 
+from millrace.embodiments import Remedy
 from millrace.train.errors import WeightsDiverged, WorldMismatch
 from millrace.train.run_folder import checkpoint_step, flush_checkpoint, mark_complete, newest_checkpoint
 from millrace.train.settings import FinetuneSettings
@@ -177,7 +178,8 @@ class Worker:
         # Gathering is also the barrier after which rank 0 knows that all have written.
         others = np.array(_gather(sums))
         if not np.isfinite(others).all():
-            raise WeightsDiverged("the weights are no finite numbers any more; begin again at a lower --learning-rate")
+            advice = Remedy("begin again at a lower --learning-rate")
+            raise WeightsDiverged("the weights are no finite numbers any more; ", advice)
         if strange := [rank for rank, theirs in enumerate(others) if not np.allclose(theirs, others[0], rtol=ROUNDING)]:
             raise WeightsDiverged(f"the weights of worker(s) {', '.join(map(str, strange))} are not those of worker 0")
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import ray
 
+from millrace.embodiments import Remedy
 from millrace.engine.execution.ray_session import ray_session
 from millrace.train.errors import GpuMissing
 
@@ -26,7 +27,11 @@ def worker_session(
         num_gpus = int(ray.cluster_resources().get("GPU", 0)) if use_gpu else num_workers
         if num_gpus < num_workers:
             raise GpuMissing(
-                f"--num-gpus {num_workers}: Ray sees {num_gpus} GPUs. Ask for as many, or for a test without any pass "
-                "--cpu, or do it in this process with --num-gpus 0"
+                f"--num-gpus {num_workers}: Ray sees {num_gpus} GPUs. ",
+                Remedy(
+                    "Ask for as many, or for a test without any pass --cpu, or do it in this process with --num-gpus 0"
+                ),
+                got=num_workers,
+                expected=num_gpus,
             )
         yield

@@ -8,6 +8,7 @@ import zmq
 from gr00t.policy.server_client import PolicyClient
 from numpy.typing import NDArray
 
+from millrace.embodiments import Remedy
 from millrace.train.episodes import Observations
 from millrace.train.errors import EvaluationError
 from millrace.train.evaluate_settings import ServerAddress
@@ -73,8 +74,8 @@ class ServerPolicy:
             return self._client.call_endpoint(endpoint, data, requires_input)
         except zmq.Again as error:
             raise EvaluationError(
-                f"{self.name}: no answer to {endpoint} in {self._seconds:g} s. Start one with `millrace serve`, "
-                "or wait longer with --timeout"
+                f"{self.name}: no answer to {endpoint} in {self._seconds:g} s. ",
+                Remedy("Start one with `millrace serve`, or wait longer with --timeout"),
             ) from error
         except zmq.ZMQError as error:
             raise EvaluationError(f"{self.name}: {error}") from error

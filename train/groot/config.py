@@ -12,6 +12,7 @@ from gr00t.configs.base_config import Config, get_default_config
 from gr00t.model import MODEL_REGISTRY
 from transformers import AutoConfig, TrainingArguments
 
+from millrace.embodiments import Remedy
 from millrace.train.batch import BatchPlan
 from millrace.train.errors import ConfigError, GpuMissing
 from millrace.train.groot.adapter import installed_adapter
@@ -92,7 +93,7 @@ def check_gpu(settings: FinetuneSettings) -> None:
     """
     if not settings.cpu and not torch.cuda.is_available():
         raise GpuMissing(
-            f"torch {torch.__version__} sees no GPU on {socket.gethostname()}. To train on a CPU pass --cpu"
+            f"torch {torch.__version__} sees no GPU on {socket.gethostname()}. ", Remedy("To train on a CPU pass --cpu")
         )
 
 

@@ -13,6 +13,7 @@ from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_mod
 from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.types import ModalityConfig
 
+from millrace.embodiments import Remedy
 from millrace.engine.dataset.modality_config import ActionRep, GrootConfig, GrootModality
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.train.errors import ConfigError
@@ -74,8 +75,9 @@ def register_run_config(settings: FinetuneSettings) -> Mapping[str, ModalityConf
         register_modality_config(config, EmbodimentTag(tag))
     if tag not in MODALITY_CONFIGS:
         raise ConfigError(
-            f"GR00T has no modality config for {tag.upper()}, and {settings.datasets[0]} has no {MODALITY_CONFIG}. "
-            f"Pass --modality-config-path; GR00T has configs for {', '.join(sorted(BUILT_IN)).upper()}"
+            f"GR00T has no modality config for {tag.upper()}, and {settings.datasets[0]} has no {MODALITY_CONFIG}. ",
+            Remedy("Pass --modality-config-path"),
+            f"; GR00T has configs for {', '.join(sorted(BUILT_IN)).upper()}",
         )
     return _found(tag)
 
@@ -95,7 +97,8 @@ def import_user_modules(paths: Iterable[Path]) -> None:
         except Exception as error:
             raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
         if not module.__file__ or Path(module.__file__).resolve() != path:
-            raise ConfigError(f"{path}: a module {path.stem!r} is imported from {module.__file__}; rename the file")
+            told = f"{path}: a module {path.stem!r} is imported from {module.__file__}; "
+            raise ConfigError(told, Remedy("rename the file"), file=path)
 
 
 def _to_config(config: Mapping[str, ModalityConfig], tag: str) -> GrootConfig:
@@ -125,7 +128,8 @@ def _shared_config(datasets: Iterable[Path]) -> Path | None:
     paths = [path for dataset in datasets if (path := dataset / MODALITY_CONFIG).is_file()]
     for path in paths[1:]:
         if _code(path) != _code(paths[0]):
-            raise ConfigError(f"{path} differs from {paths[0]}. Pass the one to use as --modality-config-path")
+            advice = Remedy("Pass the one to use as --modality-config-path")
+            raise ConfigError(f"{path} differs from {paths[0]}. ", advice, file=path)
     return paths[0] if paths else None
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from millrace.embodiments import MillraceError
+from millrace.embodiments import MillraceError, Remedy
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.errors import ConfigError, GpuMissing, SettingsError
 from millrace.train.evaluate_settings import EvaluateSettings
@@ -58,8 +58,8 @@ def _check_gpus(settings: EvaluateSettings) -> None:
     if len(gpus.cards) < max(settings.num_gpus, 1):
         why = f" ({gpus.why_fewer})" if gpus.why_fewer else ""
         raise GpuMissing(
-            f"--num-gpus {settings.num_gpus}: this machine has {len(gpus.cards) or 'no GPU'}{why}. To evaluate on CPUs "
-            "pass --cpu"
+            f"--num-gpus {settings.num_gpus}: this machine has {len(gpus.cards) or 'no GPU'}{why}. ",
+            Remedy("To evaluate on CPUs pass --cpu"),
         )
 
 
@@ -77,4 +77,4 @@ def _check_file(path: Path) -> None:
 
 def _check_plots() -> None:
     if find_spec("matplotlib") is None:
-        raise SettingsError("--plots needs matplotlib: pip install matplotlib")
+        raise SettingsError("--plots needs matplotlib: ", Remedy("pip install matplotlib"))

@@ -23,15 +23,15 @@ def release_problems(
         releases: Those that it is for, at least one.
         stored_horizon: Steps of the relative statistics, which count where there is no config; None without any.
     """
-    found: dict[str, dict[str, list[Problem]]] = defaultdict(lambda: defaultdict(list))
-    for release in releases:
+    found: dict[str, dict[int, list[Problem]]] = defaultdict(lambda: defaultdict(list))
+    for number, release in enumerate(releases):
         for problem in _judge(metadata, release, stored_horizon):
-            found[problem.code][release.name].append(problem)
+            found[problem.code][number].append(problem)
     for by_release in found.values():
-        is_for_all = len(by_release) == len(releases)
-        for name, problems in by_release.items():
-            others = " and ".join(release.name for release in releases if release.name not in by_release)
-            yield from problems if is_for_all else (_weaken(problem, name, others) for problem in problems)
+        others = " and ".join(release.name for number, release in enumerate(releases) if number not in by_release)
+        for number, problems in by_release.items():
+            name = releases[number].name
+            yield from (_weaken(problem, name, others) if others else problem for problem in problems)
 
 
 def _judge(metadata: Metadata, release: Release, stored_horizon: int | None) -> Iterator[Problem]:

@@ -24,6 +24,8 @@ from millrace.engine.dataset.releases import (
 PRODUCT = ("millrace", "commands", "embodiments", "engine", "train")
 # The last one writes the title of a file of every dataset, and its package imports nothing of the engine.
 OWNERS = ("engine/dataset/releases/*.py", "train/groot/*.py", "train/groot/*/*.py", "embodiments/modality.py")
+# Fields of a release that name it.
+NAMES = ("name", "choice", "package", "model_type")
 RELEASE = re.compile(r"\bN1\.\d|n1d\d", re.IGNORECASE)
 OTHERS = [
     path
@@ -49,6 +51,17 @@ def test_no_other_module_names_a_release_or_its_tags(path: Path) -> None:
         if isinstance(node.value, str) and (RELEASE.search(node.value) or node.value in tags)
     ]
     assert not found, "say release.name, or take the value from the release"
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_other_module_asks_which_release_it_is(path: Path) -> None:
+    """What differs is a field of Release: none is imported by its name, and no name of one is compared."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {name for node in ast.walk(tree) for name in (getattr(node, "id", ""), getattr(node, "module", "") or "")}
+    assert not {name for name in names if RELEASE.search(name)}
+    compared = [part for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in ast.walk(node)]
+    asked = [ast.unparse(part) for part in compared if isinstance(part, ast.Attribute) and part.attr in NAMES]
+    assert not [text for text in asked if "release" in text.lower()]
 
 
 @pytest.mark.parametrize("room", ["engine/dataset", "engine/validate", "train"])

@@ -22,7 +22,8 @@ from millrace.train.batch_trial import (  # noqa: E402
     optimizer_bytes,
 )
 from millrace.train.errors import BatchError, SettingsError  # noqa: E402
-from millrace.train.image_batch import ImageBatch, ImageTarget  # noqa: E402
+from millrace.train.image_batch import ImageBatch  # noqa: E402
+from millrace.train.image_target import ImageTarget  # noqa: E402
 from millrace.train.settings import FinetuneSettings  # noqa: E402
 from millrace.train.train_progress import BatchChosen  # noqa: E402
 from millrace.train.worker import Worker  # noqa: E402

@@ -101,16 +101,21 @@ def evaluate(
         scores[contender].append(trace.score(ranges))
         horizons.add(trace.horizon)
         on_trace(contender, trace, num_done, len(tasks))
-    pooled = [pool_episodes(contender.name, contender.tag, episodes) for contender, episodes in scores.items()]
+    pooled = tuple(pool_episodes(contender.name, contender.tag, episodes) for contender, episodes in scores.items())
     best = best_score(pooled)
     return Evaluation(
         dataset=str(settings.dataset),
         horizon=horizons.pop(),  # `read_contenders` has seen to it that there is one
         best=best.checkpoint,
         no_difference=find_equals(best, pooled),
-        ranges_of=(str(settings.dataset) if measure.tag is None else measure.name) if ranges else None,
-        checkpoints=tuple(pooled),
+        ranges_of=_name_ranges(settings, measure) if ranges else None,
+        checkpoints=pooled,
     )
+
+
+def _name_ranges(settings: EvaluateSettings, measure: Contender) -> str:
+    """Whose statistics `read_joint_ranges` takes."""
+    return str(settings.dataset) if measure.tag is None else measure.name
 
 
 def require_horizon(settings: EvaluateSettings, config: GrootConfig, name: str) -> int:

@@ -95,12 +95,7 @@ def finetune(
         newest = newest_checkpoint(folder)
         if newest is None or checkpoint_step(newest) < settings.max_steps:
             _check_resumable(newest)
-            settings = prepare(settings, partial(show_line, console))
-            shown = show_events(folder, console, _loaders(settings))
-            with shown, stop_on_signals(folder, partial(show_line, console)):
-                train = _train_here if settings.in_process else _train_on_ray
-                train(settings, training)
-            _tell_summary(settings, console)
+            _train(prepare(settings, partial(show_line, console)), training, console)
         last = newest_checkpoint(folder)
         if settings.save_only_model and last is not None and checkpoint_step(last) >= settings.max_steps:
             for note in keep_weights_only(last):
@@ -109,6 +104,14 @@ def finetune(
     if last is None:
         raise TrainingFailed(f"training ended without a complete checkpoint; see {folder / LOGS}")
     return last
+
+
+def _train(settings: FinetuneSettings, training: Training, console: Console) -> None:
+    shown = show_events(settings.run_folder, console, _loaders(settings))
+    with shown, stop_on_signals(settings.run_folder, partial(show_line, console)):
+        train = _train_here if settings.in_process else _train_on_ray
+        train(settings, training)
+    _tell_summary(settings, console)
 
 
 def _check_resumable(newest: Path | None) -> None:

@@ -150,10 +150,20 @@ def claim_run_folder(folder: Path, identity: RunIdentity, *, overwrite: bool) ->
         if overwrite:
             _remove_run(folder)
         check_identity(folder, identity)
+        _remove_other_shares(folder, identity)
         replace_file(folder / IDENTITY, identity.model_dump_json(indent=2) + "\n")
         # Ray refuses to start where a checkpoint of its list is gone, or its own version is another one.
         (folder / RAY_SNAPSHOT).unlink(missing_ok=True)
         yield _try_flushing(folder)
+
+
+def _remove_other_shares(folder: Path, identity: RunIdentity) -> None:
+    """Delete half checkpoints of another number of workers: their shares would be counted in the next of that step."""
+    earlier = read_identity(folder)
+    if earlier is None or earlier.optimizer == identity.optimizer:
+        return
+    for half in (path for path in folder.glob(CHECKPOINTS) if not (path / COMPLETE).exists()):
+        shutil.rmtree(half)
 
 
 def _try_flushing(folder: Path) -> tuple[str, ...]:

@@ -238,6 +238,17 @@ def test_an_optimizer_in_shares_is_loaded_by_as_many_workers_only(tmp_path: Path
     begin(tmp_path, optimizer=SHARES)
 
 
+def test_a_half_checkpoint_of_other_workers_leaves_no_share_in_the_next_of_its_step(tmp_path: Path) -> None:
+    """DeepSpeed counts the files of shares, and would refuse a checkpoint that was marked complete."""
+    begin(tmp_path, optimizer=SHARES)
+    half = checkpoint(tmp_path, 5, complete=False)
+    (half / "zero_pp_rank_7_optim_states.pt").touch()
+    begin(tmp_path, optimizer=SHARES)
+    assert half.is_dir()
+    begin(tmp_path, optimizer=SHARES.replace("8", "4"))
+    assert not half.exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "stored"),
     [

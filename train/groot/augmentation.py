@@ -35,7 +35,10 @@ class Augmentation:
     """
 
     def __init__(self, transform: Any, *, of_albumentations: bool, upstream: ModuleType) -> None:
-        self.transform, self.of_albumentations, self.upstream = transform, of_albumentations, upstream
+        self.transform, self.of_albumentations = transform, of_albumentations
+        # A module cannot be sent to a loader process; what is in it can.
+        self._apply_with_replay = upstream.apply_with_replay
+        self._known = *TRANSFORMS, *(getattr(upstream, name) for name in GROOTS_TRANSFORMS)
         self.is_direct: dict[tuple[tuple[int, ...], ...], bool] = {}
 
     def __call__(self, views: Views) -> list[list[Image]]:
@@ -51,8 +54,7 @@ class Augmentation:
         chain = self.transform
         if not self.of_albumentations or type(chain) not in (Compose, ReplayCompose):
             return False
-        known = *TRANSFORMS, *(getattr(self.upstream, name) for name in GROOTS_TRANSFORMS)
-        return all(type(part) in known and part.p >= 1.0 for part in chain.transforms)
+        return all(type(part) in self._known and part.p >= 1.0 for part in chain.transforms)
 
     def _compare(self, views: Views) -> bool:
         before = random_state()
@@ -71,7 +73,7 @@ class Augmentation:
         augmented, replay = [], None
         for view in views:
             if self.of_albumentations:
-                tensors, replay = self.upstream.apply_with_replay(self.transform, view, None, replay)
+                tensors, replay = self._apply_with_replay(self.transform, view, None, replay)
             else:
                 tensors = [self.transform(image) for image in view]
             augmented.append([tensor.permute(1, 2, 0).numpy() for tensor in tensors])

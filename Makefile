@@ -26,7 +26,7 @@ test: .venv/installed-dev
 
 # Every supported Python, each with the PyAV that fits it; `millrace doctor` and the README name the same.
 TESTED := 3.10-av15.0.0 3.10-av16.1.0 3.11-av18.1.0 3.12-av19.0.2 3.13-av19.0.2
-test-pins: $(TESTED:%=test-py%)
+test-pins: $(TESTED:%=test-py%) $(STACKS:%=test-stack-%)
 
 test-py%: .venv-py%/installed
 	.venv-py$*/bin/python $(PYTEST)
@@ -37,6 +37,21 @@ PINS_3.10 := numpy==1.26.4 pandas==2.2.3 tyro==0.9.17 huggingface_hub==0.36.2
 	python$(firstword $(subst -av, ,$*)) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --upgrade pip
 	$(@D)/bin/python -m pip install --quiet --editable '.[dev]' av==$(lastword $(subst -av, ,$*)) $(PINS_$(firstword $(subst -av, ,$*)))
+	touch $@
+
+# What others pin on Python 3.12: GR00T N1.7 (general availability), LeRobot 0.6.1, and the next huggingface_hub.
+STACKS := groot17 lerobot hub2
+STACK_groot17 := av==16.1.0 numpy==1.26.4 pandas==2.2.3 tyro==0.9.17
+STACK_lerobot := 'av>=15,<16' 'huggingface_hub>=1.6,<2'
+STACK_hub2 := 'huggingface_hub>=2,<3'
+STACK_TESTS ?=
+test-stack-%: .venv-stack-%/installed
+	.venv-stack-$*/bin/python $(PYTEST) $(STACK_TESTS)
+
+.venv-stack-%/installed: pyproject.toml
+	python3.12 -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade pip
+	$(@D)/bin/python -m pip install --quiet --editable '.[dev]' $(STACK_$*)
 	touch $@
 
 # A few minutes on the newest Python that runs here, with what pip takes for it: no Ray, no torch, no damage by the thousand.

@@ -111,8 +111,9 @@ def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: W
         planned = list(zip(plan_splits(prepared, choice), states, strict=True))
         finished = {state.folder: finished_summary(plan, state, rerun) for plan, state in planned}
         todo = [(plan, state.folder) for plan, state in planned if finished[state.folder] is None]
-        for _, folder in todo:  # packed episodes have no files of their own that could be continued
-            (folder / PACKED).unlink(missing_ok=True)
+        # Packed episodes have no files of their own with which this run could go on.
+        for mark in (folder / PACKED for _, folder in todo if (folder / PACKED).is_file()):
+            mark.unlink()
         run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
         return _join((finished | _run_all(todo, run)).values())
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from millrace.engine.inspection import Finding as Finding
     from millrace.engine.inspection import Inspection as Inspection
     from millrace.engine.inspection import inspect_dataset as inspect_dataset
+    from millrace.engine.packing import FileSizes as FileSizes
+    from millrace.engine.packing import Layouts as Layouts
+    from millrace.engine.packing import PackSummary as PackSummary
     from millrace.engine.planning.recipe import Recipe as Recipe
     from millrace.engine.planning.recipe_file import read_recipe as read_recipe
     from millrace.engine.sources import SourceDataset as SourceDataset
@@ -48,6 +51,7 @@ _MODULES = {
     "millrace.engine.dataset.problems": ("Problem", "Report"),
     "millrace.engine.execution.workers": ("Workers",),
     "millrace.engine.inspection": ("Finding", "Inspection", "inspect_dataset"),
+    "millrace.engine.packing": ("FileSizes", "Layouts", "PackSummary"),
     "millrace.engine.planning.recipe": ("Recipe",),
     "millrace.engine.planning.recipe_file": ("read_recipe",),
     "millrace.engine.sources": ("SourceDataset", "open_source"),

@@ -13,6 +13,8 @@ from millrace.engine.packing.pack import PackSummary, pack_dataset
 from millrace.engine.packing.shared_files import FileSizes
 
 Layout = Literal["v2.1", "v3.0"]
+V21: Layout = "v2.1"
+V30: Layout = "v3.0"
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 EPISODES = "episodes"
 SUFFIX = "_v30"
@@ -25,7 +27,7 @@ class Layouts:
     names: at least one. sizes: of the files of v3.0. num_processes: processes that make these.
     """
 
-    names: tuple[Layout, ...] = ("v2.1",)
+    names: tuple[Layout, ...] = (V21,)
     sizes: FileSizes = FileSizes()
     num_processes: int = 1
 
@@ -38,12 +40,12 @@ class Layouts:
     @property
     def is_packed(self) -> bool:
         """Whether v3.0 is made."""
-        return "v3.0" in self.names
+        return V30 in self.names
 
     @property
     def keeps_episodes(self) -> bool:
         """Whether v2.1, a file for each episode, stays."""
-        return "v2.1" in self.names
+        return V21 in self.names
 
     def check(self, out: Path) -> None:
         """Check that v3.0 may be written where it is to go.

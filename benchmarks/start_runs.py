@@ -134,7 +134,10 @@ def _prepare(loader: LoaderName, settings: FinetuneSettings) -> Any:
 
 def receive_index(handed: Path) -> tuple[float, float]:
     """CPU s and MB of what a loader process makes of what it is sent."""
+    from transformers.dynamic_module_utils import init_hf_modules
+
     with quietly():
+        init_hf_modules()  # where a processor's own code lies, which multiprocessing tells its processes with sys.path
         for name in LOADER_IMPORTS:
             __import__(name)
         content = handed.read_bytes()

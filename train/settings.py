@@ -1,6 +1,5 @@
 """Settings of a finetune run: GR00T's flags by their names and defaults, then what it leaves off its command line."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,31 +7,14 @@ from typing import Annotated, Literal
 
 from tyro.conf import UseAppendAction, arg
 
-from millrace.embodiments import Message, Setting
 from millrace.engine.dataset.releases import DEFAULT_TAG, GrootChoice, Release, VideoBackend, find_release
 from millrace.train.errors import SettingsError
 from millrace.train.flag_types import option
-from millrace.train.mixture import check_tags, check_weights, tags_by_dataset, values_by_dataset
-from millrace.train.release_settings import check_release_settings, guess_release, resolve_defaults
+from millrace.train.mixture import tags_by_dataset, values_by_dataset
+from millrace.train.release_settings import guess_release, resolve_defaults
+from millrace.train.setting_checks import check_settings
 
 Precision = Literal["bf16", "tf32", "fp32"]
-
-# Smallest value of each flag that counts something.
-LEAST = {
-    "global_batch_size": 1,
-    "gradient_accumulation_steps": 1,
-    "dataloader_num_workers": 0,
-    "max_steps": 1,
-    "save_steps": 1,
-    "save_total_limit": 1,
-    "logging_steps": 1,
-    "shard_size": 1,
-    "num_shards_per_epoch": 1,
-    "num_gpus": 0,
-    "max_failures": 0,
-    "eval_samples": 1,
-    "eval_episodes": 0,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,20 +178,7 @@ class FinetuneSettings(FinetuneFlags):
             object.__setattr__(self, name, value)
         if not self.datasets:
             raise SettingsError("no dataset is named: millrace finetune DATASET ... --base-model-path MODEL")
-        self._check_mix()
-        self._check_ranges()
-        self._check_batch()
-        check_release_settings(self)
-        self._check_augmentation()
-        self._check_evaluation()
-        if self.address and self.in_process:
-            needed = Setting("num_gpus", 1)
-            raise SettingsError(
-                Message(Setting("address", self.address), " needs ", needed, " or more: 0 trains in this process")
-            )
-        if self.cpu and self.precision not in (None, "fp32"):
-            precision = Setting("precision", self.precision)
-            raise SettingsError(Message(precision, " needs GPUs; with ", Setting("cpu", True), " only fp32 is trained"))
+        check_settings(self)
 
     def absolute(self) -> "FinetuneSettings":
         """The same with absolute paths: workers have working directories of their own."""
@@ -291,64 +260,3 @@ class FinetuneSettings(FinetuneFlags):
     def uses_deepspeed(self) -> bool:
         """Whether DeepSpeed shards optimizer and gradients, as GR00T has it above one GPU."""
         return self.num_workers > 1 and not self.use_ddp and not self.cpu
-
-    def _check_mix(self) -> None:
-        shares = Setting("mix", list(self.mix))
-        if self.mix and len(self.mix) != len(self.datasets):
-            raise SettingsError(Message(shares, f": {len(self.mix)} shares for {len(self.datasets)} datasets"))
-        if any(not 0 < share < float("inf") for share in self.mix):
-            raise SettingsError(Message(shares, ": each share must be above 0"))
-        if self.weights is not None:
-            check_weights(self.weights, self.mix, self.datasets)
-        if self.tags and len(self.parts) > 1:
-            check_tags(self.tags, has_shares=bool(self.shares), config=self.modality_config_path)
-
-    def _check_ranges(self) -> None:
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise SettingsError(Message(Setting(name, getattr(self, name)), f": must be at least {least}"))
-        if not 0 < self.episode_sampling_rate <= 1:
-            rate = Setting("episode_sampling_rate", self.episode_sampling_rate)
-            raise SettingsError(Message(rate, ": must be above 0 and at most 1"))
-        if not 0 <= self.warmup_ratio <= 1:
-            raise SettingsError(Message(Setting("warmup_ratio", self.warmup_ratio), ": must be from 0 to 1"))
-        if not 0 < self.learning_rate < float("inf"):
-            raise SettingsError(Message(Setting("learning_rate", self.learning_rate), ": must be above 0"))
-        if not 0 <= self.weight_decay < float("inf"):
-            raise SettingsError(Message(Setting("weight_decay", self.weight_decay), ": must be at least 0"))
-
-    def _check_batch(self) -> None:
-        if self.batch == "fixed":
-            return
-        auto, steps = Setting("batch", self.batch), self.gradient_accumulation_steps
-        if steps != 1:
-            raise SettingsError(
-                Message(
-                    auto, " chooses the passes of a step: leave out ", Setting("gradient_accumulation_steps", steps)
-                )
-            )
-        if self.uses_deepspeed and self.deepspeed_stage == 3:
-            stage = Setting("deepspeed_stage", self.deepspeed_stage)
-            raise SettingsError(Message(auto, " tries the whole model on each GPU, and ", stage, " has a share of it"))
-
-    def _check_evaluation(self) -> None:
-        if self.eval_steps is not None and self.eval_steps < 1:
-            raise SettingsError(Message(Setting("eval_steps", self.eval_steps), ": must be at least 1"))
-        if self.eval_steps is not None and self.eval_dataset is None:
-            raise SettingsError(Message(Setting("eval_steps", self.eval_steps), " needs ", Setting("eval_dataset")))
-        if self.eval_dataset is not None and self.eval_dataset.absolute() in {
-            path.absolute() for path in self.datasets
-        }:
-            trained = Setting("eval_dataset", self.eval_dataset)
-            raise SettingsError(Message(trained, " is trained on: hold episodes out by `millrace convert --holdout`"))
-
-    def _check_augmentation(self) -> None:
-        if self.extra_augmentation_config is None:
-            return
-        setting = Setting("extra_augmentation_config")
-        try:
-            parsed = json.loads(self.extra_augmentation_config)
-        except ValueError as error:
-            raise SettingsError(Message(setting, f" is not JSON: {error}")) from error
-        if not isinstance(parsed, dict):
-            raise SettingsError(Message(setting, " must be a JSON object"))

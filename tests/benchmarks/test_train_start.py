@@ -21,7 +21,8 @@ BENCHMARK = [sys.executable, "-m", "benchmarks.train_start"]
 def test_without_gr00t_it_says_how_to_get_it() -> None:
     done = subprocess.run([*BENCHMARK, "--episodes", "10"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "gr00t cannot be imported. Put the source of NVIDIA Isaac-GR00T, tag n1.6-release" in done.stderr
+    assert "GR00T cannot be imported: no gr00t" in done.stderr
+    assert "git clone --recurse-submodules --branch n1.6-release" in done.stderr
 
 
 def test_a_simulated_dataset_is_checked_as_unchanged(aloha_gr1: Path, tmp_path: Path) -> None:

@@ -517,13 +517,14 @@ def test_a_stopped_run_says_how_far_it_came_and_goes_on(
 
 def test_a_command_stopped_while_it_is_imported_prints_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "millrace", "convert", "--help"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        # A small pipe, so that what imports waits for this process to read.
-        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
-        next(line for line in process.stderr if line.endswith(" millrace.embodiments.errors\n"))
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)  # so small that what imports waits for this process to read
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as process, open(ours) as errors:
+        os.close(theirs)
+        next(line for line in errors if line.endswith(" millrace.embodiments.errors\n"))
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        err = errors.read()
+        out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines().pop() == "stopped"
     assert "Traceback" not in err

@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent.parent / "groot"
 EVERY_RELEASE = {
     "test_augmentation.py",
     "test_batches.py",
-    "test_fingerprints.py",
+    "test_groot_fingerprints.py",
     "test_groots_shards.py",
     "test_installed_release.py",
     "test_loader.py",

@@ -76,7 +76,8 @@ def test_the_terminal_shows_this_run_and_not_the_one_before(tmp_path: Path) -> N
     append_event(tmp_path, Saved(step=5, checkpoint="out/checkpoint-5"))
     terminal = io.StringIO()
     with show_events(tmp_path, Console(file=terminal, width=40), LOADERS):
-        for event in (STARTED, reading(10), reading(11), Saved(step=11, checkpoint="out/[checkpoint-11]"), reading(20)):
+        started = STARTED.model_copy(update={"time": reading(10).time})
+        for event in (started, reading(10), reading(11), Saved(step=11, checkpoint="out/[checkpoint-11]"), reading(20)):
             append_event(tmp_path, event)
     assert terminal.getvalue().splitlines() == [
         "starting at step 0 of 20 with 1 worker(s)",

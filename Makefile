@@ -41,7 +41,8 @@ PINS_3.10 := numpy==1.26.4 pandas==2.2.3 tyro==0.9.17 huggingface_hub==0.36.2
 
 # What others pin on Python 3.12: GR00T N1.7 (general availability), LeRobot 0.6.1, and the next huggingface_hub.
 STACKS := groot17 lerobot hub2
-STACK_groot17 := av==16.1.0 numpy==1.26.4 pandas==2.2.3 tyro==0.9.17
+# pyarrow 26 cannot be imported beside numpy 1.26.
+STACK_groot17 := av==16.1.0 numpy==1.26.4 pandas==2.2.3 tyro==0.9.17 'pyarrow<26'
 STACK_lerobot := 'av>=15,<16' 'huggingface_hub>=1.6,<2'
 STACK_hub2 := 'huggingface_hub>=2,<3'
 STACK_TESTS ?=

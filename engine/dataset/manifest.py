@@ -76,8 +76,19 @@ def read_manifest_head(root: Path) -> ManifestHead:
     Raises:
         Unreadable: there is none, or it is none.
     """
+    with report_unreadable(root, MANIFEST):
+        return parse_model(read_head_text(root), ManifestHead, MANIFEST)
+
+
+def read_head_text(root: Path) -> str:
+    """The JSON of a dataset's manifest with an empty list of episodes.
+
+    Raises:
+        OSError: there is none.
+        Unreadable: it is not laid out as Millrace writes it.
+    """
     head: list[bytes] = []
-    with report_unreadable(root, MANIFEST), (root / MANIFEST).open("rb") as file:
+    with (root / MANIFEST).open("rb") as file:
         for _, offset, line in number_lines(file, MANIFEST):
             if offset > MAX_LINE:
                 raise Unreadable(Problem.of("meta-parse", MANIFEST, "is not laid out as Millrace writes it"))
@@ -85,7 +96,7 @@ def read_manifest_head(root: Path) -> ManifestHead:
             if line.strip() == BEGIN.encode():
                 head.append(b"]}")
                 break
-        return parse_model(b"".join(head).decode(), ManifestHead, MANIFEST)
+    return b"".join(head).decode()
 
 
 def read_manifest_episodes(root: Path) -> Iterator[EpisodeText]:

@@ -1,7 +1,6 @@
 """Join episodes' files into shared ones, in processes; what an earlier run joined from the same files is kept."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.processes import map_in_processes
@@ -57,11 +57,12 @@ def join_files(
         num_processes: Processes that join at the same time.
     """
     done = _read_done(out)
-    due = [join for join in joins if join.path not in done or done[join.path].parts != join.digest]
+    kept = {join.path for join in joins if join.path in done and done[join.path].parts == join.digest}
+    due = [join for join in joins if join.path not in kept]
     made = map_in_processes(partial(_join, root, out, scratch, fps), due, num_processes=num_processes)
     with (out / JOINED).open("a", encoding="utf-8") as file:
         for join in joins:
-            if join in due:
+            if join.path not in kept:
                 record = next(made)
                 file.write(JoinedFile(file=record, parts=join.digest).model_dump_json() + "\n")
                 file.flush()
@@ -75,16 +76,15 @@ def _read_done(out: Path) -> dict[Path, JoinedFile]:
     if not (out / JOINED).is_file():
         return {}
     lines = (out / JOINED).read_text(encoding="utf-8").splitlines()
-    found = (JoinedFile.model_validate_json(line) for line in lines if _is_whole(line))
+    found = (one for line in lines if (one := _parse(line)) is not None)
     return {one.file.path: one for one in found if _is_as_written(out / one.file.path, one.file)}
 
 
-def _is_whole(line: str) -> bool:
+def _parse(line: str) -> JoinedFile | None:
     try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
+        return JoinedFile.model_validate_json(line)
+    except ValidationError:
+        return None
 
 
 def _is_as_written(path: Path, record: FileRecord) -> bool:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from millrace.engine.dataset.json_files import Unreadable
-from millrace.engine.dataset.manifest import Lineage, manifest_text, parse_episode, read_manifest_episodes
+from millrace.engine.dataset.manifest import (
+    Lineage,
+    manifest_text,
+    parse_episode,
+    read_head_text,
+    read_manifest_episodes,
+)
 from millrace.engine.dataset.metadata import INFO, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.reading import read_metadata
@@ -182,7 +188,7 @@ class _Packing:
 
     def _write_manifest(self, records: Sequence[FileRecord]) -> None:
         """The head of the source's manifest with these files, and each episode's lineage."""
-        head = json.loads(_manifest_head(self.metadata.root))
+        head = json.loads(read_head_text(self.metadata.root))
         meta = [path for path in sorted((self.scratch / META).rglob("*")) if path.is_file()]
         beside = [FileRecord.of(self.scratch / CARD, Path(CARD))]
         written = [*beside, *(FileRecord.of(path, path.relative_to(self.scratch)) for path in meta), *records]
@@ -218,14 +224,3 @@ def _read_lineages(root: Path) -> Iterator[Lineage]:
             yield parse_episode(text, Lineage)
     except Unreadable as error:
         raise DatasetError(str(error), dataset=str(root), file=root / MANIFEST) from error
-
-
-def _manifest_head(root: Path) -> bytes:
-    """The manifest's JSON without its episodes."""
-    with (root / MANIFEST).open("rb") as file:
-        lines = []
-        for line in file:
-            lines.append(line)
-            if line.strip() == b'"episodes": [':
-                break
-    return b"".join(lines) + b"]}"

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.engine.video.histogram import LEVELS
+
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
-LEVELS = np.arange(256) / 255
 
 # A feature's statistics by name: lists of numbers, one for each value; nested (3, 1, 1) for cameras.
 Summary = dict[str, list[Any]]

@@ -2,8 +2,10 @@
 
     python -m benchmarks.scale                                  # a table, and docs/scale.png
     python -m benchmarks.scale --episodes 1000,10000            # less
+    python -m benchmarks.scale --episodes 10000 --pack          # and LeRobot v3.0 of it, with small videos
 
-The episodes are those of examples/, named over and over; the rows that the commit reads are hard links to theirs.
+The episodes are those of examples/, named over and over; the rows that the commit reads are hard links to theirs, and
+so are the clips that are packed.
 """
 
 import json
@@ -12,11 +14,13 @@ import resource
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 import matplotlib.pyplot as plt
 import tyro
@@ -29,6 +33,7 @@ from millrace.engine.execution.ray_data import batch_rows, ray_data_session
 from millrace.engine.layout import WORK, EpisodePaths
 from millrace.engine.output.commit import commit
 from millrace.engine.output.ledger import Ledger
+from millrace.engine.packing import pack_dataset
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.recipe import Recipe
 
@@ -36,6 +41,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples/aloha"
 MAP = "aloha_to_gr1"
 NUM_WORKERS = 2
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class Options:
     """Where the picture goes."""
     json: Path | None = None
     """Also write the figures here."""
+    pack: bool = False
+    """Also pack the dataset into LeRobot v3.0, in a process of its own: frames of 64 pixels, at 5 Hz."""
 
 
 @dataclass(frozen=True)
@@ -61,65 +70,92 @@ class Found:
     commit_seconds: float
     planned_mb: float
     peak_mb: float
+    pack_seconds: float = 0.0
+    pack_mb: float = 0.0
 
 
 def main() -> None:
     """Measure each size in a process of its own, print, plot."""
     options = tyro.cli(Options, description=__doc__)
     table = Table(
-        "episodes", "plan, s", "hand over, s", "ledger, s", "commit, s", "commit, ms per episode", "peak memory, MB"
+        *("episodes", "plan, s", "hand over, s", "ledger, s", "commit, s", "commit, ms per episode", "peak memory, MB"),
+        *(("pack, s", "peak memory, MB") if options.pack else ()),
     )
     for column in table.columns:
         column.justify = "right"
     found = []
     for num_episodes in (int(size) for size in options.episodes.split(",")):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            one = pool.submit(measure, num_episodes).result()
+        with tempfile.TemporaryDirectory() as folder:
+            one = _in_own_process(measure, num_episodes, Path(folder), options.pack)
+            if options.pack:
+                seconds, peak_mb = _in_own_process(pack, Path(folder))
+                one = replace(one, pack_seconds=seconds, pack_mb=peak_mb)
         print(one, file=sys.stderr)
         found.append(one)
         seconds_each = (one.plan_seconds, one.hand_over_seconds, one.ledger_seconds, one.commit_seconds)
         times = (f"{seconds:.1f}" for seconds in seconds_each)
         per_episode = f"{1000 * one.commit_seconds / num_episodes:.1f}"
-        table.add_row(f"{num_episodes:,}", *times, per_episode, f"{one.peak_mb:.0f}")
+        packed = (f"{one.pack_seconds:.1f}", f"{one.pack_mb:.0f}") if options.pack else ()
+        table.add_row(f"{num_episodes:,}", *times, per_episode, f"{one.peak_mb:.0f}", *packed)
     Console().print(table)
-    plot(found, options.plot)
+    if not options.pack:
+        plot(found, options.plot)
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
 
 
-def measure(num_episodes: int) -> Found:
-    """Plan that many episodes, hand them to Ray, record them, commit them."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, out, example = (Path(folder) / name for name in ("source", "out", "example"))
-        _simulate_source(source, num_episodes)
-        convert(Recipe.single(EXAMPLE, map=MAP), example, workers=Workers(local=True))
+def _in_own_process(work: Callable[..., Result], *arguments: object) -> Result:
+    """What some work returns; its peak memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def measure(num_episodes: int, folder: Path, has_clips: bool) -> Found:
+    """Plan that many episodes, hand them to Ray, record them, commit them.
+
+    Args:
+        num_episodes: How many.
+        folder: The dataset is made in it, as out/.
+        has_clips: Make small ones, and link them.
+    """
+    source, out, example = (folder / name for name in ("source", "out", "example"))
+    settings = {"map": MAP, **({"image_size": 64, "fps": 5} if has_clips else {})}
+    _simulate_source(source, num_episodes)
+    convert(Recipe.single(EXAMPLE, **settings), example, workers=Workers(local=True))
+    started = perf_counter()
+    plan = plan_conversion(Recipe.single(source, **settings))
+    plan_seconds, planned_mb = perf_counter() - started, _peak_mb()
+    with ray_data_session(NUM_WORKERS, None) as data:
         started = perf_counter()
-        plan = plan_conversion(Recipe.single(source, map=MAP))
-        plan_seconds, planned_mb = perf_counter() - started, _peak_mb()
-        with ray_data_session(NUM_WORKERS, None) as data:
-            started = perf_counter()
-            batch_rows(data, plan.episodes, NUM_WORKERS)
-            hand_over_seconds = perf_counter() - started
-        started = perf_counter()
-        (out / WORK).mkdir(parents=True)
-        with Ledger(out, plan) as ledger:
-            for record in _records(plan, example):
-                ledger.append(record)
-            recorded = perf_counter()
-            _link_rows(plan, example, out)
-            linked = perf_counter()
-            scratch = out / WORK / "run"
-            scratch.mkdir()
-            commit(plan, ledger, out, scratch)
-        return Found(
-            num_episodes,
-            plan_seconds=plan_seconds,
-            hand_over_seconds=hand_over_seconds,
-            ledger_seconds=recorded - started,
-            commit_seconds=perf_counter() - linked,
-            planned_mb=planned_mb,
-            peak_mb=_peak_mb(),
-        )
+        batch_rows(data, plan.episodes, NUM_WORKERS)
+        hand_over_seconds = perf_counter() - started
+    started = perf_counter()
+    (out / WORK).mkdir(parents=True)
+    with Ledger(out, plan) as ledger:
+        for record in _records(plan, example, plan_conversion(Recipe.single(EXAMPLE, **settings))):
+            ledger.append(record)
+        recorded = perf_counter()
+        _link_files(plan, example, out, has_clips=has_clips)
+        linked = perf_counter()
+        scratch = out / WORK / "run"
+        scratch.mkdir()
+        commit(plan, ledger, out, scratch)
+    return Found(
+        num_episodes,
+        plan_seconds=plan_seconds,
+        hand_over_seconds=hand_over_seconds,
+        ledger_seconds=recorded - started,
+        commit_seconds=perf_counter() - linked,
+        planned_mb=planned_mb,
+        peak_mb=_peak_mb(),
+    )
+
+
+def pack(folder: Path) -> tuple[float, float]:
+    """Pack what `measure` made into LeRobot v3.0: seconds, and peak memory of this process without its workers."""
+    started = perf_counter()
+    pack_dataset(folder / "out", folder / "packed", num_processes=NUM_WORKERS)
+    return perf_counter() - started, _peak_mb()
 
 
 def _simulate_source(source: Path, num_episodes: int) -> None:
@@ -131,30 +167,33 @@ def _simulate_source(source: Path, num_episodes: int) -> None:
             file.write(json.dumps({**lines[index % len(lines)], "episode_index": index}) + "\n")
 
 
-def _records(plan: ConversionPlan, example: Path):
+def _records(plan: ConversionPlan, example: Path, example_plan: ConversionPlan) -> Iterator[EpisodeRecord]:
     """What workers would report."""
-    with Ledger(example, plan_conversion(Recipe.single(EXAMPLE, map=MAP))) as ledger:
+    with Ledger(example, example_plan) as ledger:
         templates = list(ledger.records())
     for episode in plan.episodes:
         template = templates[episode.index % len(templates)]
-        paths = EpisodePaths(episode.index, plan.job.chunks_size)
-        names = [paths.data, *(paths.video(camera) for camera in plan.cameras)]
         files = tuple(
             FileRecord(path=name, num_bytes=file.num_bytes, sha256=file.sha256)
-            for name, file in zip(names, template.files, strict=True)
+            for name, file in zip(_paths(plan, episode.index), template.files, strict=True)
         )
         numbers = {"index": episode.index, "first_index": episode.first_index, "source_episode": episode.episode.index}
-        update = {**numbers, "plan": episode.digest, "files": files}
-        record: EpisodeRecord = template.model_copy(update=update)
-        yield record
+        yield template.model_copy(update={**numbers, "plan": episode.digest, "files": files})
 
 
-def _link_rows(plan: ConversionPlan, example: Path, out: Path) -> None:
-    templates = sorted(example.glob("data/*/*.parquet"))
+def _paths(plan: ConversionPlan, index: int) -> list[Path]:
+    """An episode's rows and clips, relative to the dataset."""
+    paths = EpisodePaths(index, plan.job.chunks_size)
+    return [paths.data, *(paths.video(camera) for camera in plan.cameras)]
+
+
+def _link_files(plan: ConversionPlan, example: Path, out: Path, *, has_clips: bool) -> None:
+    num_templates = len(list(example.glob("data/*/*.parquet")))
     for episode in plan.episodes:
-        path = out / EpisodePaths(episode.index, plan.job.chunks_size).data
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.link(templates[episode.index % len(templates)], path)
+        templates, paths = (_paths(plan, index) for index in (episode.index % num_templates, episode.index))
+        for template, path in list(zip(templates, paths, strict=True))[: None if has_clips else 1]:
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            os.link(example / template, out / path)
 
 
 def _peak_mb() -> float:

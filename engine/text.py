@@ -1,5 +1,6 @@
 """Text as a terminal may show it, wherever it comes from."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -17,3 +18,15 @@ def join_names(names: Sequence[str], limit: int = 8) -> str:
     """A list of names, cut short: "a, b, c and 20 more"."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def code_span(text: str) -> str:
+    """A text from a source as a code span of one line, so that it is not read as Markdown or HTML."""
+    text = printable(" ".join(text.split()))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text or not text else f"{fence}{text}{fence}"
+
+
+def code_cell(text: str) -> str:
+    """Likewise within a table, where a pipe ends a cell in code, too."""
+    return code_span(text).replace("|", "\\|")

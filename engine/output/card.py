@@ -1,16 +1,15 @@
 """The dataset card: README.md in the output's root."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from millrace.engine.dataset.releases import DEFAULT_TAG, RELEASES, name_releases
 from millrace.engine.fps import format_fps
 from millrace.engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
-from millrace.engine.output.warning_sums import WarningSum
+from millrace.engine.output.warning_sums import WarningSum, remove_roots
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.sources import public_name
-from millrace.engine.text import printable
+from millrace.engine.text import code_cell, code_span
 
 CARD = """\
 ---
@@ -44,7 +43,7 @@ A LeRobot v2.1 dataset for NVIDIA GR00T {releases}, converted by Millrace.
 |---|---|---|---|
 {groups}
 
-{sources}{warnings}## Tasks
+{sources}{notes}{warnings}## Tasks
 
 {tasks}
 
@@ -81,8 +80,8 @@ SOURCES = """\
 {rows}
 
 """
-WARNINGS = """\
-## Warnings
+NOTES = """\
+## {title}
 
 {lines}
 
@@ -105,13 +104,14 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         cameras=", ".join(f"`{camera_key(camera)}`" for camera in plan.cameras) or "none",
         size=plan.job.video.image_size,
         images=FRAMING[plan.job.crop],
-        map=_cell(plan.map.name),
+        map=code_cell(plan.map.name),
         horizon=plan.horizon,
         state=STATE,
         action=ACTION,
         groups="\n".join(_group_rows(plan)),
         sources=SOURCES.format(rows="\n".join(_source_rows(plan))) if len(plan.job.bindings) > 1 else "",
-        warnings=WARNINGS.format(lines="\n".join(_warning_lines(warnings))) if warnings else "",
+        notes=_section("Notes", (remove_roots(note, plan) for note in plan.notes)),
+        warnings=_section("Warnings", map(str, warnings)),
         tasks="\n".join(_task_lines(plan.tasks)),
         own_tag=_own_tag(plan.target.tag),
         config=MODALITY_CONFIG,
@@ -151,28 +151,17 @@ def _source_rows(plan: ConversionPlan) -> list[str]:
         num_episodes[episode.binding] += 1
         num_frames[episode.binding] += episode.num_frames
     return [
-        f"| {_cell(public_name(binding.source.path, binding.revision))} | {num_episodes[number]} "
-        f"| {num_frames[number]} | {_cell(binding.map.name)} |"
+        f"| {code_cell(public_name(binding.source.path, binding.revision))} | {num_episodes[number]} "
+        f"| {num_frames[number]} | {code_cell(binding.map.name)} |"
         for number, binding in enumerate(plan.job.bindings)
     ]
 
 
-def _warning_lines(warnings: Iterable[WarningSum]) -> Iterator[str]:
-    return (f"- {_code(str(warning))}" for warning in warnings)
-
-
-def _code(text: str) -> str:
-    """A text from the source as a code span of one line, so that it is not read as Markdown or HTML."""
-    text = printable(" ".join(text.split()))
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence} {text} {fence}" if "`" in text or not text else f"{fence}{text}{fence}"
-
-
-def _cell(text: str) -> str:
-    """Likewise within a table, where a pipe ends a cell in code, too."""
-    return _code(text).replace("|", "\\|")
+def _section(title: str, texts: Iterable[str]) -> str:
+    lines = "\n".join(f"- {code_span(text)}" for text in texts)
+    return NOTES.format(title=title, lines=lines) if lines else ""
 
 
 def _task_lines(tasks: tuple[str, ...]) -> list[str]:
-    shown = [f"- {_code(task)}" for task in tasks[:MAX_TASKS]]
+    shown = [f"- {code_span(task)}" for task in tasks[:MAX_TASKS]]
     return shown if len(tasks) <= MAX_TASKS else [*shown, f"- and {len(tasks) - MAX_TASKS} more"]

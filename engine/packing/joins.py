@@ -1,7 +1,6 @@
 """Join episodes' files into shared ones, in processes; what an earlier run joined from the same files is kept."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -24,16 +23,15 @@ JOINED = f"{WORK}/joined.jsonl"
 
 @dataclass(frozen=True)
 class Join:
-    """A file to make of others. num_frames: of each clip; empty for rows."""
+    """A file to make of others.
+
+    digest: of the parts; equal parts make an equal file. num_frames: of each clip; empty for rows.
+    """
 
     path: Path
-    parts: tuple[FileRecord, ...]
+    parts: tuple[Path, ...]
+    digest: str
     num_frames: tuple[int, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """A digest of the parts: equal parts make an equal file."""
-        return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
 
 
 class JoinedFile(FrozenModel):
@@ -44,12 +42,12 @@ class JoinedFile(FrozenModel):
 
 
 def join_files(
-    joins: Sequence[Join], root: Path, out: Path, scratch: Path, fps: Fraction, *, num_processes: int
+    joins: Callable[[], Iterator[Join]], root: Path, out: Path, scratch: Path, fps: Fraction, *, num_processes: int
 ) -> Iterator[FileRecord]:
     """Make each file in `out` unless it is there already; yields their records, in order.
 
     Args:
-        joins: Paths of files relative to `out`, of parts relative to `root`.
+        joins: The files to make, each time in the same order; paths are relative to `out`, those of parts to `root`.
         root: Where the parts lie.
         out: The dataset's folder.
         scratch: A folder on its file system, for files that are not finished.
@@ -57,18 +55,21 @@ def join_files(
         num_processes: Processes that join at the same time.
     """
     done = _read_done(out)
-    kept = {join.path for join in joins if join.path in done and done[join.path].parts == join.digest}
-    due = [join for join in joins if join.path not in kept]
+
+    def find(join: Join) -> FileRecord | None:
+        known = done.get(join.path)
+        return known.file if known is not None and known.parts == join.digest else None
+
+    due = (join for join in joins() if find(join) is None)
     made = map_in_processes(partial(_join, root, out, scratch, fps), due, num_processes=num_processes)
     with (out / JOINED).open("a", encoding="utf-8") as file:
-        for join in joins:
-            if join.path not in kept:
+        for join in joins():
+            record = find(join)
+            if record is None:
                 record = next(made)
                 file.write(JoinedFile(file=record, parts=join.digest).model_dump_json() + "\n")
                 file.flush()
-                yield record
-            else:
-                yield done[join.path].file
+            yield record
 
 
 def _read_done(out: Path) -> dict[Path, JoinedFile]:
@@ -93,7 +94,7 @@ def _is_as_written(path: Path, record: FileRecord) -> bool:
 
 def _join(root: Path, out: Path, scratch: Path, fps: Fraction, join: Join) -> FileRecord:
     unfinished = scratch / f"{uuid4().hex}{join.path.suffix}"
-    paths = [root / part.path for part in join.parts]
+    paths = [root / part for part in join.parts]
     if join.num_frames:
         join_clips(paths, join.num_frames, unfinished, fps)
     else:

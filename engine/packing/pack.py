@@ -1,20 +1,14 @@
 """Make a LeRobot v3.0 dataset of a finished v2.1 one that Millrace made; meta/ appears last."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from millrace.engine.dataset.json_files import Unreadable
-from millrace.engine.dataset.manifest import (
-    Lineage,
-    manifest_text,
-    parse_episode,
-    read_head_text,
-    read_manifest_episodes,
-)
+from millrace.engine.dataset.manifest import manifest_text, read_head_text
 from millrace.engine.dataset.metadata import INFO, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.reading import read_metadata
@@ -23,6 +17,7 @@ from millrace.engine.dataset.writing import explain_write_errors, sync_folder
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CARD, MANIFEST, META
 from millrace.engine.packing.claim import PACKED_FROM, PackOrigin, claim_folder
+from millrace.engine.packing.episode_files import FileTable, read_episode_files, read_lineages
 from millrace.engine.packing.joins import Join, join_files
 from millrace.engine.packing.pack_statistics import DatasetTotals, EpisodeStatistics, read_statistics
 from millrace.engine.packing.packed_card import packed_card
@@ -90,23 +85,22 @@ class _Packing:
     def __init__(self, metadata: Metadata, out: Path, scratch: Path, sizes: FileSizes, num_processes: int) -> None:
         self.metadata, self.out, self.scratch, self.num_processes = metadata, out, scratch, num_processes
         self.sizes = sizes
-        self.lineages = list(_read_lineages(metadata.root))
-        self.files = [{file.path: file for file in lineage.files} for lineage in self.lineages]
-        self.lengths = metadata.lengths.tolist()
+        self.rows, self.clips = read_episode_files(metadata)
 
     def run(self, origin: PackOrigin) -> None:
         """Join, then write meta/; origin: what the files come from."""
-        data = share_files(
-            (Load(self._data(number).num_bytes) for number in self._numbers()), max_bytes=self.sizes.data
-        )
-        videos = {camera: self._share_clips(camera) for camera in self.metadata.cameras}
-        records = list(self._join(data, videos))
+        data = share_files((Load(int(size)) for size in self.rows.num_bytes), max_bytes=self.sizes.data)
+        videos = {camera: self._share_clips(camera) for camera in self.clips}
+        root, fps, joins = self.metadata.root, self.metadata.info.fps, partial(self._joins, data, videos)
+        made = join_files(joins, root, self.out, self.scratch, fps, num_processes=self.num_processes)
+        records = list(made)
         self._remove_strays(records)
         meta = self.scratch / META
         meta.mkdir()
         self._write_metadata(data, videos)
-        (self.scratch / CARD).write_text(packed_card(self.metadata), encoding="utf-8")
-        self._write_manifest(records)
+        head = json.loads(read_head_text(root))
+        (self.scratch / CARD).write_text(packed_card(self.metadata, head), encoding="utf-8")
+        self._write_manifest(head, records)
         for name in (CARD, MANIFEST):
             (self.scratch / name).replace(self.out / name)
         (self.out / PACKED_FROM).write_text(origin.model_dump_json(), encoding="utf-8")
@@ -115,35 +109,28 @@ class _Packing:
         meta.rename(self.out / META)
         sync_folder(self.out)
 
-    def _numbers(self) -> range:
-        return range(self.metadata.num_episodes)
-
-    def _data(self, number: int) -> FileRecord:
-        return self.files[number][self.metadata.data_path(number)]
-
-    def _clip(self, number: int, camera: str) -> FileRecord:
-        return self.files[number][self.metadata.video_path(number, camera)]
-
     def _share_clips(self, camera: str) -> list[SharedFile]:
-        clips = [self._clip(number, camera) for number in self._numbers()]
-        paths = [self.metadata.root / clip.path for clip in clips]
+        metadata = self.metadata
+        paths = (metadata.root / metadata.video_path(number, camera) for number in range(metadata.num_episodes))
         batches = map_in_processes(_read_kinds, chunks(paths, CLIPS_AT_ONCE), num_processes=self.num_processes)
         kinds = (kind for batch in batches for kind in batch)
         loads = (
-            Load(clip.num_bytes, Fraction(length) / self.metadata.info.fps, kind)
-            for clip, length, kind in zip(clips, self.lengths, kinds, strict=True)
+            Load(int(num_bytes), int(length) / metadata.info.fps, kind)
+            for num_bytes, length, kind in zip(self.clips[camera].num_bytes, metadata.lengths, kinds, strict=True)
         )
         return share_files(loads, max_bytes=self.sizes.video)
 
-    def _join(self, data: Sequence[SharedFile], videos: Mapping[str, Sequence[SharedFile]]) -> Iterator[FileRecord]:
-        joins = [Join(file.path(DATA_PATH), tuple(map(self._data, file.episodes))) for file in data]
+    def _joins(self, data: Sequence[SharedFile], videos: Mapping[str, Sequence[SharedFile]]) -> Iterator[Join]:
+        metadata = self.metadata
+        for file in data:
+            rows = tuple(map(metadata.data_path, file.episodes))
+            yield Join(file.path(DATA_PATH), rows, _digest(self.rows, file.episodes))
         for camera, files in videos.items():
             for file in files:
-                clips = tuple(self._clip(number, camera) for number in file.episodes)
-                lengths = tuple(self.lengths[number] for number in file.episodes)
-                joins.append(Join(file.path(VIDEO_PATH, video_key=camera), clips, lengths))
-        root, fps = self.metadata.root, self.metadata.info.fps
-        return join_files(joins, root, self.out, self.scratch, fps, num_processes=self.num_processes)
+                clips = tuple(metadata.video_path(number, camera) for number in file.episodes)
+                lengths = tuple(metadata.lengths[file.episodes.start : file.episodes.stop].tolist())
+                digest = _digest(self.clips[camera], file.episodes)
+                yield Join(file.path(VIDEO_PATH, video_key=camera), clips, digest, lengths)
 
     def _remove_strays(self, records: Sequence[FileRecord]) -> None:
         """Files of an earlier run with other sizes."""
@@ -168,34 +155,40 @@ class _Packing:
         self, data: Sequence[SharedFile], videos: Mapping[str, Sequence[SharedFile]]
     ) -> Iterator[dict[str, Any]]:
         """What meta/episodes says of each episode but its statistics."""
-        data_of = {number: file for file in data for number in file.episodes}
-        video_of = {camera: {n: file for file in files for n in file.episodes} for camera, files in videos.items()}
-        ends = self.metadata.lengths.cumsum()
+        ends, fps = self.metadata.lengths.cumsum(), self.metadata.info.fps
+        data_of = _by_episode(data)
+        video_of = {camera: _by_episode(files) for camera, files in videos.items()}
         for episode in self.metadata.episodes():
             number, start = episode.index, episode.first_row
             row: dict[str, Any] = {"episode_index": number, "tasks": list(episode.tasks), "length": episode.length}
-            row |= {f"data/{name}": value for name, value in data_of[number].place.items()}
+            row |= {f"data/{name}": value for name, value in next(data_of).place.items()}
             row |= {"dataset_from_index": start, "dataset_to_index": start + episode.length}
             for camera, files in video_of.items():
-                file = files[number]
+                file = next(files)
                 before = start - int(ends[file.episodes.start - 1] if file.episodes.start else 0)
                 times = {"from_timestamp": before, "to_timestamp": before + episode.length}
                 row |= {f"videos/{camera}/{name}": value for name, value in file.place.items()}
-                row |= {
-                    f"videos/{camera}/{name}": float(frames / self.metadata.info.fps) for name, frames in times.items()
-                }
+                row |= {f"videos/{camera}/{name}": float(frames / fps) for name, frames in times.items()}
             yield row
 
-    def _write_manifest(self, records: Sequence[FileRecord]) -> None:
+    def _write_manifest(self, head: Mapping[str, Any], records: Sequence[FileRecord]) -> None:
         """The head of the source's manifest with these files, and each episode's lineage."""
-        head = json.loads(read_head_text(self.metadata.root))
         meta = [path for path in sorted((self.scratch / META).rglob("*")) if path.is_file()]
         beside = [FileRecord.of(self.scratch / CARD, Path(CARD))]
         written = [*beside, *(FileRecord.of(path, path.relative_to(self.scratch)) for path in meta), *records]
-        head["files"] = [record.model_dump(mode="json") for record in written]
-        lineages = (lineage.model_copy(update={"files": ()}) for lineage in self.lineages)
+        files = [record.model_dump(mode="json") for record in written]
+        lineages = (lineage.model_copy(update={"files": ()}) for lineage in read_lineages(self.metadata.root))
         with (self.scratch / MANIFEST).open("w", encoding="utf-8") as file:
-            file.writelines(manifest_text(head, lineages))
+            file.writelines(manifest_text({**head, "files": files}, lineages))
+
+
+def _by_episode(files: Sequence[SharedFile]) -> Iterator[SharedFile]:
+    """The file of each episode, in order."""
+    return (file for file in files for _ in file.episodes)
+
+
+def _digest(files: FileTable, episodes: range) -> str:
+    return hashlib.sha256(files.hex_digests(episodes).encode()).hexdigest()
 
 
 def _read_kinds(paths: Sequence[Path]) -> list[StreamKind]:
@@ -216,11 +209,3 @@ def _episode_row(place: Mapping[str, Any], episode: EpisodeStatistics) -> dict[s
             for name, values in summary.items()
         },
     }
-
-
-def _read_lineages(root: Path) -> Iterator[Lineage]:
-    try:
-        for text in read_manifest_episodes(root):
-            yield parse_episode(text, Lineage)
-    except Unreadable as error:
-        raise DatasetError(str(error), dataset=str(root), file=root / MANIFEST) from error

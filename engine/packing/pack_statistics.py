@@ -1,11 +1,11 @@
 """Read what the statistics of a dataset are made of: each episode's rows, and a few frames of its clips."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,15 @@ from millrace.engine.dataset.column_store import ColumnStore
 from millrace.engine.dataset.metadata import Episode, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.rows import read_integers, read_table, read_vectors
-from millrace.engine.packing.summaries import LevelCounts, Summary, stack_columns, summarize_column, summarize_values
+from millrace.engine.packing.summaries import (
+    LevelCounts,
+    Summary,
+    stack_columns,
+    summarize_column,
+    summarize_counts,
+    summarize_range,
+    summarize_values,
+)
 from millrace.engine.sources import Clip
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.histogram import RgbHistogram
@@ -82,7 +90,7 @@ class DatasetTotals:
 
     metadata: Metadata
     store: ColumnStore
-    task_index: list[NDArray[np.int32]] = field(default_factory=list)
+    num_of_task: Counter[int] = field(default_factory=Counter)
     levels: dict[str, LevelCounts] = field(default_factory=dict)
 
     @classmethod
@@ -93,7 +101,8 @@ class DatasetTotals:
     def add(self, episode: EpisodeStatistics) -> None:
         """Add the next episode."""
         self.store.append(episode.floats)
-        self.task_index.append(episode.task_index.astype(np.int32))
+        tasks, counts = np.unique(episode.task_index, return_counts=True)
+        self.num_of_task.update(dict(zip(tasks.tolist(), counts.tolist(), strict=True)))
         for camera, counted in episode.levels.items():
             self.levels[camera] = self.levels[camera] + counted if camera in self.levels else counted
 
@@ -108,16 +117,18 @@ class DatasetTotals:
         if self.metadata.info.features[name].is_float:
             columns = (self.store.column(name, number) for number in range(self.store.width(name)))
             return stack_columns([summarize_column(column) for column in columns])
-        return stack_columns([summarize_column(self._numbers(name))])
+        return stack_columns([self._summarize_numbers(name)])
 
-    def _numbers(self, name: str) -> NDArray[Any]:
-        """A column of whole numbers, (N,), which lengths alone tell but for the tasks'."""
-        lengths, rows = self.metadata.lengths, np.arange(self.metadata.num_frames)
-        known: Mapping[str, Any] = {
-            "index": lambda: rows,
-            "episode_index": lambda: np.repeat(self.metadata.indices, lengths),
-            "frame_index": lambda: rows - np.repeat(lengths.cumsum() - lengths, lengths),
-            TASK_INDEX: lambda: np.concatenate(self.task_index),
-        }
-        values: NDArray[Any] = known[name]()
-        return values
+    def _summarize_numbers(self, name: str) -> dict[str, float]:
+        """A column of whole numbers, which lengths alone tell but for the tasks'."""
+        lengths = self.metadata.lengths
+        if name == "index":
+            return summarize_range(self.metadata.num_frames)
+        if name == "episode_index":
+            return summarize_counts(self.metadata.indices, lengths)
+        if name == "frame_index":
+            longer = len(lengths) - np.bincount(lengths).cumsum()[:-1]
+            return summarize_counts(np.arange(len(longer)), longer)
+        assert name == TASK_INDEX, f"no other column holds whole numbers: {name}"
+        tasks = sorted(self.num_of_task)
+        return summarize_counts(np.array(tasks), np.array([self.num_of_task[task] for task in tasks]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, floor, sqrt
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from millrace.engine.video.histogram import LEVELS
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+# Sums are taken in float64, a block at a time.
+BLOCK_ROWS = 1 << 20
 NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
 
 # A feature's statistics by name: lists of numbers, one for each value; nested (3, 1, 1) for cameras.
@@ -19,18 +22,51 @@ Summary = dict[str, list[Any]]
 def summarize_values(values: NDArray[Any]) -> Summary:
     """Statistics over axis 0 of (T, D) or (T,) numbers; the latter count as D = 1. std has ddof 0."""
     columns = values.reshape(len(values), -1)
-    found = [summarize_column(columns[:, number]) for number in range(columns.shape[1])]
+    found = [summarize_column(columns[:, number].copy()) for number in range(columns.shape[1])]
     return stack_columns(found)
 
 
 def summarize_column(values: NDArray[Any]) -> dict[str, float]:
-    """Statistics of (N,) numbers; quantiles are interpolated linearly."""
-    doubles = values.astype(np.float64)
-    quantiles = np.quantile(doubles, list(QUANTILES.values()))
-    mean = doubles.mean()
-    low, high = (values.min().item(), values.max().item())
-    moments = {"min": low, "max": high, "mean": float(mean), "std": float(doubles.std()), "count": len(values)}
-    return moments | dict(zip(QUANTILES, quantiles.tolist(), strict=True))
+    """Statistics of (N,) numbers, which are reordered; quantiles are interpolated linearly."""
+    num_values = len(values)
+    blocks = [values[start : start + BLOCK_ROWS] for start in range(0, num_values, BLOCK_ROWS)]
+    mean = sum(float(block.sum(dtype=np.float64)) for block in blocks) / num_values
+    squares = sum(float(((block.astype(np.float64) - mean) ** 2).sum()) for block in blocks)
+    places = {name: share * (num_values - 1) for name, share in QUANTILES.items()}
+    ends = {end for place in places.values() for end in (floor(place), ceil(place))}
+    values.partition(sorted(ends | {0, num_values - 1}))
+    moments = {"min": values[0].item(), "max": values[-1].item(), "mean": mean, "std": sqrt(squares / num_values)}
+    return moments | {"count": num_values} | {name: _interpolate(values, place) for name, place in places.items()}
+
+
+def _interpolate(ordered: NDArray[Any], place: float) -> float:
+    """The number at a place between two numbers of (N,), which are where they are in order."""
+    below, above = float(ordered[floor(place)]), float(ordered[ceil(place)])
+    return below + (above - below) * (place - floor(place))
+
+
+def summarize_counts(values: NDArray[Any], counts: NDArray[np.int64]) -> dict[str, float]:
+    """Statistics of numbers of which each, in rising order, occurs so often; (K,) both."""
+    present = np.flatnonzero(counts)
+    values, counts = values[present], counts[present]
+    total, ends = int(counts.sum()), np.cumsum(counts)
+    mean = float(counts @ values / total)
+    variance = float(counts @ (values - mean) ** 2 / total)
+    moments = {"min": values[0].item(), "max": values[-1].item(), "mean": mean, "std": sqrt(variance), "count": total}
+    return moments | {name: _quantile(values, ends, share) for name, share in QUANTILES.items()}
+
+
+def _quantile(values: NDArray[Any], ends: NDArray[np.int64], share: float) -> float:
+    """As np.quantile of all numbers; ends: how many there are up to each."""
+    place = share * (int(ends[-1]) - 1)
+    below, above = values[np.searchsorted(ends, [floor(place), ceil(place)], side="right")].tolist()
+    return float(below + (above - below) * (place - floor(place)))
+
+
+def summarize_range(stop: int) -> dict[str, float]:
+    """Statistics of 0, 1, ..., stop - 1."""
+    moments = {"min": 0, "max": stop - 1, "mean": (stop - 1) / 2, "std": sqrt((stop * stop - 1) / 12), "count": stop}
+    return moments | {name: share * (stop - 1) for name, share in QUANTILES.items()}
 
 
 def stack_columns(columns: Sequence[Mapping[str, float]]) -> Summary:
@@ -51,23 +87,6 @@ class LevelCounts:
 
     def summary(self) -> Summary:
         """Statistics of each channel, levels scaled to 0..1; each (3, 1, 1), the count that of the frames."""
-        channels = [_summarize_counts(channel) for channel in self.counts]
+        channels = [summarize_counts(LEVELS, channel) for channel in self.counts]
         nested = {name: [[[channel[name]]] for channel in channels] for name in NAMES if name != "count"}
         return nested | {"count": [self.num_frames]}
-
-
-def _summarize_counts(counts: NDArray[np.int64]) -> dict[str, float]:
-    total, present = int(counts.sum()), np.flatnonzero(counts)
-    mean = float(counts @ LEVELS / total)
-    variance = float(counts @ (LEVELS - mean) ** 2 / total)
-    quantiles = {name: _quantile(counts, share) for name, share in QUANTILES.items()}
-    moments = {"min": LEVELS[present[0]].item(), "max": LEVELS[present[-1]].item(), "mean": mean}
-    return moments | {"std": float(np.sqrt(variance))} | quantiles
-
-
-def _quantile(counts: NDArray[np.int64], share: float) -> float:
-    """As np.quantile of the pixels themselves."""
-    ends = np.cumsum(counts)
-    place = share * (int(ends[-1]) - 1)
-    below, above = LEVELS[np.searchsorted(ends, [np.floor(place), np.ceil(place)], side="right")]
-    return float(below + (above - below) * (place - np.floor(place)))

@@ -6,12 +6,14 @@ Source: LeRobot 0.6.1, datasets/utils.py (DatasetInfo), dataset_metadata.py, io_
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from millrace.engine.dataset.processes import chunks
 from millrace.engine.packing.shared_files import (
     DATA_PATH,
     EPISODES_PATH,
@@ -25,8 +27,8 @@ from millrace.engine.packing.summaries import NAMES, Summary
 from millrace.engine.sources import name_file_in_errors
 
 VERSION = "v3.0"
-# Rows of meta/episodes in a file: of 44 joints and two cameras about 30 MB.
-EPISODES_A_FILE = 4096
+# Rows of meta/episodes in a file: of 44 joints and two cameras about 30 MB; and how many are in memory at a time.
+EPISODES_A_FILE, ROWS_AT_ONCE = 4096, 256
 # Of v2.1's info.json, what v3.0 does not have.
 GONE = ("total_videos", "total_chunks")
 
@@ -69,9 +71,7 @@ def write_tasks(path: Path, tasks: Mapping[int, str]) -> None:
         pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), path)
 
 
-def write_episodes(
-    root: Path, rows: Iterable[Mapping[str, Any]], cameras: Sequence[str], features: Sequence[str]
-) -> None:
+def write_episodes(root: Path, rows: Iterable[dict[str, Any]], cameras: Sequence[str], features: Sequence[str]) -> None:
     """meta/episodes/, in files of so many episodes.
 
     Args:
@@ -81,17 +81,16 @@ def write_episodes(
         features: All features, as their statistics are by feature.
     """
     schema = _schema(cameras, features)
-    waiting: list[Mapping[str, Any]] = []
-    number = 0
-    for row in rows:
-        file = SharedFile(number // EPISODES_A_FILE, range(0))
-        waiting.append({**row, **{f"meta/episodes/{name}": value for name, value in file.place.items()}})
-        number += 1
-        if len(waiting) == EPISODES_A_FILE:
-            _write_rows(root / file.path(EPISODES_PATH), waiting, schema)
-            waiting = []
-    if waiting:
-        _write_rows(root / SharedFile(number // EPISODES_A_FILE, range(0)).path(EPISODES_PATH), waiting, schema)
+    left = iter(rows)
+    for number in count():
+        file = SharedFile(number, range(0))
+        parts = chunks(islice(left, EPISODES_A_FILE), ROWS_AT_ONCE)
+        if (first := next(parts, None)) is None:
+            return
+        place = {f"meta/episodes/{name}": value for name, value in file.place.items()}
+        _write_rows(
+            root / file.path(EPISODES_PATH), ([row | place for row in part] for part in chain([first], parts)), schema
+        )
 
 
 def _schema(cameras: Sequence[str], features: Sequence[str]) -> pa.Schema:
@@ -109,10 +108,12 @@ def _schema(cameras: Sequence[str], features: Sequence[str]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+def _write_rows(path: Path, parts: Iterable[list[dict[str, Any]]], schema: pa.Schema) -> None:
+    """Write a file of rows, each part of them as a row group."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with name_file_in_errors(path):
-        pq.write_table(pa.Table.from_pylist(list(rows), schema), path)
+    with name_file_in_errors(path), pq.ParquetWriter(path, schema) as writer:
+        for part in parts:
+            writer.write_table(pa.Table.from_pylist(part, schema))
 
 
 def _write_json(path: Path, value: object) -> None:

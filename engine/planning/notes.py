@@ -12,7 +12,7 @@ from millrace.engine.fps import format_fps
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.plan import EpisodePlan
 from millrace.engine.planning.recipe import Recipe
-from millrace.engine.sources import SourceDataset
+from millrace.engine.sources import SourceDataset, camera_name
 from millrace.engine.sources.places import place_notes
 from millrace.engine.text import join_names
 from millrace.engine.video.boxes import read_boxes
@@ -52,7 +52,7 @@ def binding_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
                 yield f"{source.address}: '{column}' names no joints; they were taken by position, {order}"
     for key, feature in source.features.items():
         if feature.content is not None:
-            yield f"{source.address}: '{key}' holds {feature.content}, which GR00T does not take; it is left out"
+            yield f"{source.address}: camera '{camera_name(key)}' holds {feature.content}, and is left out"
     yield from place_notes(source)
     if binding.map.unused:
         yield f"{source.address}: the map leaves {', '.join(binding.map.unused)} unused"

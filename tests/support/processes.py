@@ -21,6 +21,7 @@ from millrace.engine.planning.recipe import Recipe
 
 LEDGER = ".millrace/ledger.jsonl"
 CONTEXT = get_context("forkserver")
+CHANGES = ("os.rename", "os.remove", "os.mkdir", "shutil.rmtree")
 
 
 def start(*arguments: object, environment: Mapping[str, str] = MappingProxyType({})) -> "subprocess.Popen[str]":
@@ -106,7 +107,7 @@ def _killer(out: Path, change: int) -> Callable[[str, tuple[Any, ...]], None]:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal num_changes
-        is_change = event in ("os.rename", "os.remove", "os.mkdir") or (event == "open" and arguments[1] in ("w", "wb"))
+        is_change = event in CHANGES or (event == "open" and arguments[1] in ("w", "wb"))
         if is_change and str(arguments[0]).startswith(str(out)):
             if num_changes == change:
                 os.kill(os.getpid(), signal.SIGKILL)

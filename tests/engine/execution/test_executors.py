@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conftest import REPOSITORY, files_of, recipe_for, video_path
+from conftest import LOCAL, REPOSITORY, files_of, recipe_for, video_path
 from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.errors import FaultCode, WorkersFailed
@@ -32,8 +32,9 @@ from millrace.engine.execution.workers import (
     Workers,
     choose_executor,
 )
+from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning.plan import ConversionPlan
-from support.processes import LEDGER, start, wait_for_lines
+from support.processes import LEDGER, convert_in_child, start, wait_for_lines
 from support.synthetic import write_dataset
 from support.waylaid import Deed, doing, kill, refuse_memory, taken, write_large
 
@@ -83,6 +84,20 @@ def converted(executor: Executor, plan: ConversionPlan, root: Path) -> tuple[lis
     results = sorted(executor.run(plan.episodes, plan.job, folders), key=lambda result: result.index)
     assert [result.index for result in results] == list(range(len(plan.episodes)))
     return results, files_of(folders.out)
+
+
+def test_a_run_that_was_killed_while_it_packed_goes_on(kind: str, source: Path, tmp_path: Path) -> None:
+    if kind == "actors":
+        pytest.skip("actors need a GPU in a whole run")
+    recipe, layouts, out = recipe_for(source, **SETTINGS), Layouts(("v2.1", "v3.0")), tmp_path / "out"
+    convert(recipe, tmp_path / "due", workers=LOCAL, layouts=layouts)
+    workers = Workers(2, executor=kind)
+    convert(recipe, out, workers=workers)
+    assert convert_in_child(recipe, out, layouts=layouts, killed_at=12) == -signal.SIGKILL
+    assert not (tmp_path / "out_v30/meta").exists()
+    convert(recipe, out, workers=workers, layouts=layouts)
+    for suffix in ("", "_v30"):
+        assert files_of(tmp_path / f"out{suffix}") == files_of(tmp_path / f"due{suffix}")
 
 
 def test_the_same_bytes(kind: str, plan: ConversionPlan, undisturbed: dict[str, bytes], tmp_path: Path) -> None:

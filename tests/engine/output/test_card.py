@@ -2,7 +2,7 @@
 
 import pytest
 
-from millrace.engine.output.card import _cell, _code
+from millrace.engine.text import code_cell, code_span
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from millrace.engine.output.card import _cell, _code
     ],
 )
 def test_a_text_is_a_code_span_of_one_line(text: str, code: str) -> None:
-    assert _code(text) == code
+    assert code_span(text) == code
 
 
 def test_a_pipe_ends_no_cell_of_a_table() -> None:
-    assert _cell("a|b") == "`a\\|b`"
+    assert code_cell("a|b") == "`a\\|b`"

@@ -10,7 +10,7 @@ from millrace.cli import main
 from millrace.engine.convert import Summary, convert
 from millrace.engine.errors import OutputExists, RecipeError
 from millrace.engine.packing.layouts import Layouts, parse_layouts
-from support.synthetic import edit_column, write_dataset
+from support.synthetic import DEFAULT_TASK, edit_column, edit_json, write_dataset
 
 BOTH, ALONE = Layouts(("v2.1", "v3.0")), Layouts(("v3.0",))
 
@@ -99,6 +99,22 @@ def test_files_of_others_are_told_before_work_begins(source: Path, tmp_path: Pat
     with pytest.raises(OutputExists, match="notes"):
         run(source, tmp_path / "out", BOTH)
     assert not (tmp_path / "out").exists()
+
+
+def test_depth_is_left_out_and_said_everywhere(source: Path, tmp_path: Path) -> None:
+    depth = {"dtype": "video", "shape": [64, 96, 1], "names": ["height", "width", "channels"]}
+    said = "camera 'top_depth' holds depth, and is left out"
+    added = {"observation.images.top_depth": {**depth, "info": {"is_depth_map": True}}}
+    edit_json(source / "meta/info.json", lambda info: info["features"].update(added))
+    out = tmp_path / "out"
+    summary = run(source, out, BOTH)
+    assert f"{source}: {said}" in summary.notes
+    for folder in (out, tmp_path / "out_v30"):
+        card = (folder / "README.md").read_text()
+        assert f"- `aloha: {said}`" in card
+        assert f"- `{DEFAULT_TASK}`" in card
+        assert f"aloha: {said}" in (folder / "millrace.json").read_text()
+        assert "top_depth" not in (folder / "meta/info.json").read_text()
 
 
 def test_layouts_are_named_with_or_without_v() -> None:

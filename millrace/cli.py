@@ -151,7 +151,9 @@ def _report(error: Exception, *, as_json: bool) -> int:
     elif isinstance(error, MillraceError):
         lines = error.lines
     elif isinstance(error, OSError):
-        lines = [str(error)]
+        # A full disk may also keep what is printed about an error from being written.
+        before = error.__context__
+        lines = [*(before.lines if isinstance(before, MillraceError) else ()), str(error)]
     else:
         lines = [f"internal error, {type(error).__name__}: {error} (--debug shows where)"]
     for line in lines:

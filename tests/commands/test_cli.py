@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,19 @@ def test_what_failed_is_in_a_table(tmp_path: Path, capsys: Any, monkeypatch: pyt
     assert ["missing", "2", "0,", "2", "no", "video", "at"] in [row[:7] for row in rows]
     assert ["not-finite", "1", "1", "column"] in [row[:4] for row in rows]
     assert convert(tmp_path / "source", tmp_path / "other", "--skip-bad") == 1  # nothing would be left
+
+
+def test_what_failed_is_told_though_the_table_cannot_be_written(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(tmp_path / "source", lengths=LENGTHS[:1])
+    video_path(tmp_path / "source", 0).unlink()
+    with open("/dev/full", "wb", buffering=0) as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", TextIOWrapper(full, encoding="utf-8", write_through=True))
+        assert convert(tmp_path / "source", tmp_path / "out") == 1
+    told = without_notes(capsys.readouterr().err)
+    assert told[0].startswith("episode 0, camera top: no video at ")
+    assert told[-1] == "[Errno 28] No space left on device"
 
 
 def of_33_frames_but(num_frames: int) -> Callable[[Path], None]:

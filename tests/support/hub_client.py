@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,14 +60,16 @@ class HubUser:
     def run(self, *arguments: object) -> Result:
         """The command's end; it has shown no secret. Its process is forked: all but huggingface_hub is imported."""
         serve_forks()
-        paths = [self.home / name for name in ("stdout.txt", "stderr.txt")]
-        child = CONTEXT.Process(
-            target=_run_command, args=(list(map(str, arguments)), self._environment(), self.home, *paths)
-        )
-        child.start()
-        child.join(timeout=180)
-        assert child.exitcode is not None, "it has not ended"
-        return _check(Result(child.exitcode, *(path.read_text(encoding="utf-8") for path in paths)))
+        # Not in the home folder, whose disk may be full.
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder, name) for name in ("stdout.txt", "stderr.txt")]
+            child = CONTEXT.Process(
+                target=_run_command, args=(list(map(str, arguments)), self._environment(), self.home, *paths)
+            )
+            child.start()
+            child.join(timeout=180)
+            assert child.exitcode is not None, "it has not ended"
+            return _check(Result(child.exitcode, *(path.read_text(encoding="utf-8") for path in paths)))
 
     def _environment(self) -> dict[str, str]:
         """All variables of a command; makes the home folder."""

@@ -28,6 +28,8 @@ test: .venv/installed-dev
 TESTED := 3.10-av15.0.0 3.10-av16.1.0 3.11-av18.1.0 3.12-av19.0.2 3.13-av19.0.2
 test-pins: $(TESTED:%=test-py%) $(STACKS:%=test-stack-%)
 
+# Else make deletes the mark of an environment, as only pattern rules name it, and installs it again each time.
+.PRECIOUS: .venv-py%/installed .venv-stack-%/installed
 test-py%: .venv-py%/installed
 	.venv-py$*/bin/python $(PYTEST)
 

@@ -30,7 +30,7 @@ REQUIRED_WITHOUT_RECIPE = "(required without --recipe)"
 # Flags for all sources; None: the recipe's value.
 SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
 # Flags for one source, which a recipe's file sets itself.
-SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "source_fps", "language")
+SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "source_fps", "language", "format")
 RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, "camera", "cameras")
 # Flags that count beside a recipe's file, too.
 OUTPUT_FLAGS = ("holdout", "device")
@@ -56,7 +56,7 @@ class Convert:
     source: Annotated[
         Path | None, tyro.conf.Positional, arg(metavar="[SOURCE]", help_behavior_hint=REQUIRED_WITHOUT_RECIPE)
     ] = None
-    """Source dataset: a folder, or hf://org/name[@revision] on the Hub."""
+    """Source dataset: a folder of any LeRobot layout or of HDF5 files, or hf://org/name[@revision] on the Hub."""
     out: Annotated[Path | None, tyro.conf.Positional, arg(metavar="OUT", help_behavior_hint="(required)")] = None
     """Folder of the new dataset."""
     recipe: Annotated[Path | None, option("FILE")] = None
@@ -86,7 +86,10 @@ class Convert:
     cameras: Annotated[str | None, option("NAME,NAME")] = None
     """Only these cameras of the output, in this order; by default all."""
     source_fps: Annotated[str | None, option("HZ")] = None
-    """The source's rate, where its metadata is wrong."""
+    """The source's rate, where its metadata is wrong or does not say it."""
+    format: Annotated[str | None, option("NAME|FILE")] = None
+    """Which keys of HDF5 files are state, action and cameras: aloha_act, isaaclab, libero, robomimic, or a file of your
+    own; by default the one that fits."""
     language: Annotated[str | None, option("COLUMN")] = None
     """The column that holds each row's instruction, as text or as a number among the tasks; by default task_index."""
     trim_mismatch: Annotated[int | None, option("FRAMES")] = None

@@ -9,13 +9,14 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
+from millrace.commands.flags import read_settings
 from millrace.commands.inspection_text import print_inspection
 from millrace.commands.progress import show_stages
 from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
 from millrace.engine.text import printable
-from millrace.train.flag_types import Flag
+from millrace.train.flag_types import Flag, option
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Inspect:
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
-    """Folder of the dataset, of any LeRobot layout, or hf://org/name[@revision] on the Hub."""
+    """Folder of the dataset, of any LeRobot layout or of HDF5 files, or hf://org/name[@revision] on the Hub."""
     json: Flag = False
     """Print JSON instead of text; an error, too."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
@@ -44,6 +45,10 @@ class Inspect:
     follow_links: Flag = False
     """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
     owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
+    format: Annotated[str | None, option("NAME|FILE")] = None
+    """The layout of HDF5 files: see `millrace convert --help`."""
+    source_fps: Annotated[str | None, option("HZ")] = None
+    """The rate of recordings that do not say theirs."""
     strict: Flag = False
     """Exit with 1 for errors and warnings."""
     debug: Flag = False
@@ -57,10 +62,9 @@ class Inspect:
             png = self.sheet.with_suffix(".png")
             advice = Remedy(f"name it {png}")
             raise RecipeError(f"--sheet {self.sheet}: a contact sheet is a PNG; ", advice, got=str(self.sheet))
+        reading = read_settings(self.follow_links, self.format, self.source_fps)
         with show_stages(Console(stderr=True)) as on_progress:
-            inspection = inspect_dataset(
-                self.dataset, episodes=self.episodes, follow_links=self.follow_links, on_progress=on_progress
-            )
+            inspection = inspect_dataset(self.dataset, episodes=self.episodes, on_progress=on_progress, **reading)
         if self.json:
             print(inspection.to_json())
         else:
@@ -68,7 +72,7 @@ class Inspect:
         if not inspection.is_open:
             return 1
         if self.sheet is not None:
-            drawn = make_contact_sheet(self.dataset, self.sheet, episodes=self.episodes, follow_links=self.follow_links)
+            drawn = make_contact_sheet(self.dataset, self.sheet, episodes=self.episodes, **reading)
             episodes, cameras = ", ".join(map(str, drawn.episodes)), printable(", ".join(drawn.cameras))
             print(f"wrote {self.sheet}: episodes {episodes}, each with {cameras}", file=sys.stderr)
         return int(self.strict and any(finding.severity != "info" for finding in inspection.findings))

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
+from millrace.commands.flags import read_settings
 from millrace.commands.tables import make_table, print_line
 from millrace.embodiments import VECTORS, is_path, load_robot, robot_names
 from millrace.engine.drafting.draft_robot import draft_robot
@@ -17,7 +18,7 @@ from millrace.engine.errors import OutputExists, RecipeError
 from millrace.engine.planning.next_step import convert_command
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.sources import locate_source, open_source, why_unwritable
-from millrace.train.flag_types import Flag
+from millrace.train.flag_types import Flag, option
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class Robots:
     follow_links: Flag = False
     """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
     owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
+    format: Annotated[str | None, option("NAME|FILE")] = None
+    """The layout of HDF5 files: see `millrace convert --help`."""
+    source_fps: Annotated[str | None, option("HZ")] = None
+    """The rate of recordings that do not say theirs."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -66,7 +71,7 @@ class Robots:
 
     def _draft(self, source: str) -> Iterator[str]:
         """Write the draft; print what it does not contain, and the next command."""
-        dataset = open_source(locate_source(source), follow_links=self.follow_links)
+        dataset = open_source(locate_source(source), **read_settings(self.follow_links, self.format, self.source_fps))
         draft = draft_robot(dataset, source)
         try:
             with self.out.open("x", encoding="utf-8") as file:

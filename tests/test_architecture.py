@@ -57,6 +57,7 @@ IMPORTERS = {
         "train/evaluate.py",
     ),
     "av": ("engine/video/*", "engine/video/gpu/*"),
+    "h5py": ("engine/sources/hdf5/*",),
     "gr00t": ("train/groot/*", "train/groot/n1d?/*"),
     "torch": ("train/*", "train/groot/*", "train/groot/n1d?/*", "engine/video/gpu/*"),
     "torchvision": ("engine/video/gpu/*",),

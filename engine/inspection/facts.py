@@ -130,7 +130,8 @@ def read_claims(root: Path, bounds: Path | None = None) -> Claims:
 
 def claim_findings(dataset: SourceDataset, claims: Claims) -> Iterator[Finding]:
     """Where info.json contradicts the files."""
-    layout = next(layout.__name__.rpartition(".")[2] for layout, _ in LAYOUTS if layout.fits(dataset.root))
+    fitting = (layout.__name__.rpartition(".")[2] for layout, _ in LAYOUTS if layout.fits(dataset.root))
+    layout = next(fitting, dataset.layout)
     version = claims.codebase_version
     if version is not None and not str(version).startswith(layout):
         yield make_finding("version-mismatch", f"info.json says {version}, but the files are laid out as {layout}")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -56,6 +57,8 @@ def inspect_dataset(
     episodes: str | None = None,
     max_episodes: int = MAX_EPISODES,
     follow_links: bool = False,
+    format: str | None = None,
+    fps: Fraction | None = None,
     on_progress: OnProgress = lambda stage, num_done, num_all: None,
 ) -> Inspection:
     """Inspect a dataset: what it holds, which robot it is of, and what is wrong with it.
@@ -69,14 +72,14 @@ def inspect_dataset(
         path: Folder of the dataset, in any layout, or org/name[@revision] on the Hub.
         episodes: Look into these only: "0:40", or "3,5,10:20".
         max_episodes: Look into no more than these.
-        follow_links: Wherever they lead; see `open_source`.
+        follow_links, format, fps: See `open_source`.
         on_progress: Told the stage ("download", "rows", "videos"), what of it is done and what there is in all.
 
     Raises:
         MillraceError: there is no such folder or repository, or no such episode; anything less is a finding.
     """
     try:
-        dataset = open_source(path, follow_links=follow_links)
+        dataset = open_source(path, follow_links=follow_links, format=format, fps=fps)
     except MillraceError as error:
         if not os.path.isdir(path):  # unlike pathlib, False of a folder that permissions hide
             raise
@@ -195,6 +198,8 @@ def make_contact_sheet(
     max_episodes: int = 6,
     num_images: int = 8,
     follow_links: bool = False,
+    format: str | None = None,
+    fps: Fraction | None = None,
 ) -> ContactSheet:
     """Write a PNG of images of all cameras, evenly spaced over a few episodes, for a first look at a dataset.
 
@@ -206,12 +211,12 @@ def make_contact_sheet(
         episodes: Of these episodes only: "0:40", or "3,5,10:20".
         max_episodes: Episodes to show, evenly spaced.
         num_images: Images in a row.
-        follow_links: Wherever they lead; see `open_source`.
+        follow_links, format, fps: See `open_source`.
 
     Raises:
         MillraceError: the dataset cannot be opened, has no camera or the file cannot be written.
     """
-    dataset = open_source(path, follow_links=follow_links)
+    dataset = open_source(path, follow_links=follow_links, format=format, fps=fps)
     shown = _select_episodes(dataset, episodes, max_episodes)
     _fetch(shown, frozenset(), lambda num_done, num_all: None)
     if not dataset.cameras or not shown:

@@ -15,6 +15,7 @@ from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
 from millrace.engine.planning.prepare import PreparedSource
 from millrace.engine.planning.tasks import rewrite_task, row_tasks, tasks_by_list
 from millrace.engine.sources import Camera, FileState, RowRange, SourceDataset, SourceEpisode
+from millrace.engine.sources.parquet_rows import ParquetRows
 from millrace.engine.sources.row_images import images_digest
 
 Episodes = tuple[SourceEpisode, ...]
@@ -146,7 +147,11 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
     def rows(ranges: Iterable[RowRange]) -> list[object]:
         if episode.search is not None:  # rows say themselves whose they are, wherever these are expected in a file
             return [place(part.path) for part in ranges]
-        return [(place(part.path), part.start, part.stop) for part in ranges]
+        return [(place(part.path), part.start, part.stop, *reader(part)) for part in ranges]
+
+    def reader(part: RowRange) -> tuple[object, ...]:
+        """What makes columns of another kind of file than parquet."""
+        return () if part.open is ParquetRows else (repr(part.open),)
 
     def fact(clip: Camera, name: str) -> object:
         value = getattr(clip, name)

@@ -47,6 +47,7 @@ SINGLE_SOURCE_SETTINGS = (
     "source_fps",
     "only_cameras",
     "language",
+    "format",
 )  # settings of `Recipe.single`
 MAX_TRIM = 1000
 
@@ -120,7 +121,8 @@ class SourceSpec(BaseModel):
     black_cameras: target cameras that the source lacks; their frames are black.
     task: the text for episodes without a task, or new texts by the texts that they replace. task_all: the text of
     `task` replaces all tasks.
-    fps: the source's rate, if its metadata is wrong.
+    format: the layout of HDF5 files, a shipped one or the path of your own; None: the one that fits.
+    fps: the source's rate, if its metadata is wrong or does not tell it.
     language: the column that holds the instruction of each row, as text or as its number among the tasks.
     trim_mismatch: replaces the recipe's.
     holdout: episodes to hold out, which replace the recipe's share, or "none".
@@ -131,6 +133,7 @@ class SourceSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
+    format: str | None = None
     map: str | None = None
     rules: dict[str, Rule] = Field(default_factory=dict)
     cameras: dict[str, str] = Field(default_factory=dict)
@@ -241,6 +244,7 @@ class Recipe(BaseModel):
         source_fps: str | float | Fraction | None = None,
         only_cameras: Sequence[str] | None = None,
         language: str | None = None,
+        format: str | None = None,
         **settings: Any,
     ) -> "Recipe":
         """The recipe for one source; settings are the other fields of Recipe.
@@ -257,7 +261,7 @@ class Recipe(BaseModel):
         path = Path(source.address if isinstance(source, SourceDataset) else source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
         spec |= {"task": task, "task_all": task_all, "follow_links": follow_links, "fps": source_fps}
-        spec |= {"language": language}
+        spec |= {"language": language, "format": format}
         spec |= {"holdout": None if is_share(holdout) else holdout}
         settings |= {} if only_cameras is None else {"cameras": tuple(only_cameras)}
         return check_recipe({"sources": [spec], "holdout": holdout if is_share(holdout) else None, **settings})

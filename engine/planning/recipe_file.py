@@ -67,7 +67,7 @@ def _resolve_source(source: object, folder: Path) -> object:
         return source
     path = source.get("path")
     located = {"path": locate_source(path, folder)} if isinstance(path, str) else {}
-    return {**source, **located, **_resolve_file(source, "map", folder)}
+    return {**source, **located, **_resolve_file(source, "map", folder), **_resolve_file(source, "format", folder)}
 
 
 def _resolve_file(fields: Mapping[str, Any], key: str, folder: Path) -> dict[str, str]:

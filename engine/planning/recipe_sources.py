@@ -22,7 +22,7 @@ def open_recipe_source(recipe: Recipe, number: int) -> SourceDataset:
     if written is not None:
         _check_folder(written, spec, recipe.places)
     try:
-        dataset = open_source(spec.path, follow_links=spec.follow_links)
+        dataset = open_source(spec.path, follow_links=spec.follow_links, format=spec.format, fps=spec.fps)
     except (DatasetError, HubError) as error:
         if written is None or os.path.isdir(spec.path):
             raise

@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import partial
 
 from millrace.embodiments import MillraceError, Remedy, Setting
-from millrace.engine.errors import RecipeError
+from millrace.engine.errors import FaultCode, RecipeError
 from millrace.engine.sources import Camera, SourceEpisode
 from millrace.engine.sources.parquet import count_rows
 from millrace.engine.video.thumbnails import read_video_header
 
 METADATA, ROWS = "the metadata", "the rows"
+COUNTS = (FaultCode.ROW_COUNT, FaultCode.FRAME_COUNT)
 
 
 def trim_episodes(
@@ -62,6 +63,7 @@ def _trim(episode: SourceEpisode, *, cameras: Collection[str], max_trim: int) ->
         clips=clips,
         max_spare=max_trim,
         trimmed=told if explained else None,
+        faults=tuple(fault for fault in episode.faults if not (is_within and fault.code in COUNTS)),
     )
 
 
@@ -71,7 +73,7 @@ def _frames_of(camera: str) -> str:
 
 def _counts(episode: SourceEpisode, cameras: Collection[str]) -> dict[str, int]:
     """How long an episode is by each that tells: its metadata, its rows, its clips."""
-    counts = {METADATA: episode.num_frames}
+    counts = {METADATA: episode.num_frames, **episode.lengths}
     if (num_rows := _num_rows(episode)) is not None:
         counts[ROWS] = num_rows
     for camera in sorted(cameras):
@@ -98,7 +100,7 @@ def _num_rows(episode: SourceEpisode) -> int | None:
 
 def _num_frames(clip: Camera) -> int | None:
     if (video := clip.video) is None:
-        return None
+        return clip.num_stored
     if video.start_seconds is not None:
         seconds = None if video.stop_seconds is None else video.stop_seconds - video.start_seconds
         return None if seconds is None else round(seconds * float(video.fps))

@@ -1,11 +1,12 @@
-"""Source datasets of every LeRobot layout, detected by the files found."""
+"""Source datasets of every LeRobot layout, and recordings as rigs write them, detected by the files found."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
-from millrace.embodiments import MillraceError
+from millrace.embodiments import MillraceError, Remedy, Setting
 from millrace.engine.errors import DatasetError, HubError, UnknownLayout
-from millrace.engine.sources import frame_folder, v1, v2, v3
+from millrace.engine.sources import frame_folder, hdf5, v1, v2, v3
 from millrace.engine.sources.access import why_unreadable, why_unwritable
 from millrace.engine.sources.containment import check_own_path, is_in_hub_cache, why_foreign, why_refused
 from millrace.engine.sources.damage import diagnose_file, name_file_in_errors
@@ -15,6 +16,7 @@ from millrace.engine.sources.file_state import FileState
 from millrace.engine.sources.files import LocalFiles, SourceFiles
 from millrace.engine.sources.hub import open_repo
 from millrace.engine.sources.location import HubId, locate_source, public_name, require_hub_id
+from millrace.engine.sources.read_options import ReadOptions
 from millrace.engine.sources.row_images import ImageColumn, fetch_images
 from millrace.engine.sources.row_reader import RowReader
 
@@ -49,12 +51,16 @@ __all__ = [
 
 EXPECTED = (
     "meta/info.json with meta/episodes/ (v3.0) or meta/episodes.jsonl (v2), "
-    "or data/*.parquet with meta_data/info.json or meta/info.json (v1), or frames.yaml (frames beside rows)"
+    "or data/*.parquet with meta_data/info.json or meta/info.json (v1), or frames.yaml (frames beside rows), or *.hdf5"
 )
 LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1), (frame_folder, frame_folder.open_frame_folder))
+# Recordings as rigs write them, which do not say all that a dataset says.
+RECORDINGS = ((hdf5, hdf5.open_recordings),)
 
 
-def open_source(path: str | Path, *, follow_links: bool = False) -> SourceDataset:
+def open_source(
+    path: str | Path, *, follow_links: bool = False, format: str | None = None, fps: Fraction | None = None
+) -> SourceDataset:
     """Open a dataset; its layout is recognised by the files found, not by the version that it claims.
 
     Args:
@@ -62,45 +68,53 @@ def open_source(path: str | Path, *, follow_links: bool = False) -> SourceDatase
         follow_links: Follow links in a folder wherever they lead. By default only links are followed that the
             folder's owner made to files of the same owner. Links of a dataset from the Hub, or of a folder of its
             cache, are never followed.
+        format: The layout of HDF5 files: a shipped one, or the path of your own; by default the one that fits.
+        fps: The rate of recordings that do not say theirs, Hz.
 
     Raises:
         DatasetError: there is no such folder or repository, or its metadata is malformed.
         UnknownLayout: the files fit no known layout.
     """
     try:
-        return _open(path, follow_links=follow_links)
+        return _open(path, ReadOptions(format, fps), follow_links=follow_links)
     except MillraceError as error:
         error.about(dataset=str(path))
         raise
 
 
-def _open(path: str | Path, *, follow_links: bool) -> SourceDataset:
+def _open(path: str | Path, options: ReadOptions, *, follow_links: bool) -> SourceDataset:
     root = Path(path)
     try:
         if root.is_dir():
             # Absolute, as workers have other working folders.
-            return _open_folder(root.absolute(), LocalFiles(follow_links and not is_in_hub_cache(root)))
+            return _open_folder(root.absolute(), LocalFiles(follow_links and not is_in_hub_cache(root)), options)
         hub_id = require_hub_id(path)
     except PermissionError as error:  # pathlib raises it where it only asks for a file
         closed = Path(error.filename or root)
         raise DatasetError(f"{closed} ", why_unreadable(closed, error), dataset=str(path), file=closed) from error
     try:
-        return _open_on_hub(hub_id)
+        return _open_on_hub(hub_id, options)
     except HubError as error:
         raise HubError(f"no dataset at {hub_id}: there is no such folder, and ", error) from error
 
 
-def _open_on_hub(hub_id: HubId) -> SourceDataset:
+def _open_on_hub(hub_id: HubId, options: ReadOptions) -> SourceDataset:
     files = open_repo(hub_id)
-    dataset = _open_folder(files.repo.root, files)
+    dataset = _open_folder(files.repo.root, files, options)
     episodes = [replace(episode, repository=files.repo) for episode in dataset.episodes]
     return replace(dataset, episodes=episodes, revision=files.repo.commit, hub_id=str(hub_id))
 
 
-def _open_folder(root: Path, files: SourceFiles) -> SourceDataset:
+def _open_folder(root: Path, files: SourceFiles, options: ReadOptions) -> SourceDataset:
     for layout, open_layout in LAYOUTS:
         if layout.fits(root):
+            if options.format is not None:
+                advice = Remedy("leave out ", Setting("format", options.format))
+                raise DatasetError(f"{root} is a LeRobot dataset or frames beside rows, no HDF5 files: ", advice)
             return open_layout(root, files)
+    for layout, open_recordings in RECORDINGS:
+        if layout.fits(root):
+            return open_recordings(root, files, options)
     found = sorted(entry.name for entry in root.iterdir())
     raise UnknownLayout(
         f"{root} is no LeRobot dataset of a known layout: found {', '.join(found) or 'nothing'}. Expected {EXPECTED}",

@@ -13,6 +13,9 @@ from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.lfs import REASON, is_lfs_pointer
 
 PARQUET = b"PAR1"  # begins and ends a parquet file
+HDF5 = b"\x89HDF\r\n\x1a\n"
+# Bytes from a HDF5 file's begin to the address of its end, by the version of its superblock (HDF5 format, II.A).
+HDF5_END_PLACES = {0: 40, 1: 44, 2: 28, 3: 28}
 # Real mp4 files have a handful of boxes; a hostile one could have a billion.
 MAX_BOXES = 10_000
 BLOCK_BYTES = 1 << 20
@@ -109,7 +112,19 @@ def _is_cut_short(file: BinaryIO, num_bytes: int) -> bool:
         return file.read() != PARQUET or num_bytes < 2 * len(PARQUET)
     if begin[4:] == b"ftyp":
         return _end_of_boxes(file, num_bytes) > num_bytes
+    if begin == HDF5:
+        return _end_of_hdf5(file) > num_bytes
     return num_bytes == 0
+
+
+def _end_of_hdf5(file: BinaryIO) -> int:
+    """Where an HDF5 file of addresses of 8 bytes says that it ends; 0 where it does not say so."""
+    file.seek(0)
+    head = file.read(64)
+    place = HDF5_END_PLACES.get(head[8] if len(head) > 8 else -1)
+    if place is None:
+        return 0 if len(head) > 8 else len(head) + 1
+    return int.from_bytes(head[place : place + 8], "little") if len(head) >= place + 8 else place + 8
 
 
 def _end_of_boxes(file: BinaryIO, num_bytes: int) -> int:

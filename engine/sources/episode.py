@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,10 @@ from millrace.engine.sources.parquet_rows import ParquetRows
 
 # Two days at 50 Hz: metadata that says more is wrong, and memory is taken for what it says.
 MAX_FRAMES = 10_000_000
+
+# How a picture is turned to stand upright: rows from last to first, columns from last to first, or both.
+Flip = Literal["none", "vertical", "horizontal", "both"]
+PixelOrder = Literal["rgb", "bgr"]
 
 
 class Rows(Protocol):
@@ -35,7 +39,8 @@ class Rows(Protocol):
 class RowRange:
     """Rows [start, stop) of one file; stop None: to its end.
 
-    root: the dataset that the file must lie in; None where that is known. open: how its file is opened.
+    group: where in the file they lie, where it holds several episodes' rows. root: the dataset that the file must lie
+    in; None where that is known. open: how its file is opened.
     """
 
     path: Path
@@ -43,6 +48,7 @@ class RowRange:
     stop: int | None = None
     root: Path | None = field(default=None, compare=False, repr=False)
     open: Callable[[Path], Rows] = field(default=ParquetRows, compare=False, repr=False)
+    group: str = ""
 
     @property
     def num_rows(self) -> int:
@@ -51,7 +57,8 @@ class RowRange:
         return self.stop - self.start
 
     def __str__(self) -> str:
-        return str(self.path) if self.stop is None else f"{self.path} [{self.start}, {self.stop})"
+        place = f"{self.path}, '{self.group}'" if self.group else str(self.path)
+        return place if self.stop is None else f"{place} [{self.start}, {self.stop})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,11 @@ class Clip:
     root: Path | None = field(default=None, compare=False, repr=False)
 
     @property
+    def num_stored(self) -> None:
+        """None: a header tells, or the place in a shared file."""
+        return None
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         """Its file."""
         return (self.path,)
@@ -91,20 +103,29 @@ class Clip:
         return replace(self, num_frames=num_frames, max_spare=max_spare)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StoredImage:
-    """A PNG or JPEG file as it is stored, not decoded; where: its place, for errors."""
+    """An image as it is stored: a PNG or JPEG file, not decoded, or pixels, (H, W, 3) or (H, W, 1) uint8.
 
-    content: bytes
+    where: its place, for errors. flip: how it is turned to stand upright. order: of its colours, once it is decoded.
+    """
+
+    content: bytes | NDArray[np.uint8]
     where: str
+    flip: Flip = "none"
+    order: PixelOrder = "rgb"
 
 
 class Images(Protocol):
-    """One camera's images of one episode, a PNG or JPEG file each, wherever a format keeps them."""
+    """One camera's images of one episode, a PNG or JPEG file or an array each, wherever a format keeps them."""
 
     @property
     def num_frames(self) -> int:
         """Number of images."""
+
+    @property
+    def num_stored(self) -> int | None:
+        """Number of images that there are; None: it shows when they are read."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -179,6 +200,7 @@ class SourceEpisode:
     repository: what its files are fetched from; None where they are here.
     max_spare: rows that may follow at its end, and are left out. trimmed: what was left out, in words.
     faults: what metadata alone shows to be wrong; a camera with a fault may have no clip.
+    lengths: of the parts of its rows, where these differ.
     """
 
     index: int
@@ -191,6 +213,7 @@ class SourceEpisode:
     faults: tuple[SourceFault, ...] = ()
     max_spare: int = 0
     trimmed: str | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= MAX_FRAMES:

@@ -105,6 +105,11 @@ class ImageFolder:
     max_spare: int = 0
 
     @property
+    def num_stored(self) -> None:
+        """None."""
+        return None
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         """Every image's file."""
         return tuple(map(self._image, range(self.num_frames)))

@@ -39,6 +39,11 @@ class ImageColumn:
     max_spare: int = 0
 
     @property
+    def num_stored(self) -> None:
+        """None."""
+        return None
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         """None of its own: they are those of the rows."""
         return ()

@@ -1,6 +1,6 @@
-"""Decode images, a PNG or JPEG file each."""
+"""Decode images, a PNG or JPEG file each, or pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import av
 import numpy as np
@@ -9,10 +9,17 @@ from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.sources import Images, StoredImage
+from millrace.engine.sources.episode import Flip
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS
 from millrace.engine.video.image_files import strip_jpeg, strip_png
 
 JPEG_END = b"\xff\xd9"
+FLIPS: Mapping[Flip, tuple[slice, ...]] = {
+    "none": (),
+    "vertical": (slice(None, None, -1),),
+    "horizontal": (slice(None), slice(None, None, -1)),
+    "both": (slice(None, None, -1), slice(None, None, -1)),
+}
 DECODERS = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg"}
 
 
@@ -27,7 +34,21 @@ def decode_images(images: Images, indices: NDArray[np.int64]) -> Iterator[av.Vid
 
 
 def _decode_image(image: StoredImage) -> av.VideoFrame:
-    content, where = image.content, image.where
+    content = image.content
+    frame = _decode_file(content, image.where) if isinstance(content, bytes) else _to_frame(content)
+    if image.flip == "none" and image.order == "rgb":
+        return frame
+    pixels = frame.to_ndarray(format="rgb24")[FLIPS[image.flip]]
+    return _to_frame(pixels if image.order == "rgb" else pixels[..., ::-1])
+
+
+def _to_frame(pixels: NDArray[np.uint8]) -> av.VideoFrame:
+    if pixels.shape[-1] == 1:
+        return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[..., 0]), format="gray")
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+
+
+def _decode_file(content: bytes, where: str) -> av.VideoFrame:
     decoder = next((name for magic, name in DECODERS.items() if content.startswith(magic)), None)
     if decoder is None:
         raise VideoError(f"{where} is neither PNG nor JPEG")

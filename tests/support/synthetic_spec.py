@@ -59,7 +59,7 @@ class SyntheticDataset:
 
     Attributes:
         version: "hybrid" is the ALOHA guide's tree, which no LeRobot release wrote; "v1.6" the Hub's tree of 2024;
-            "frames" images beside rows.
+            "frames" images beside rows, "act" HDF5.
         lengths: Frames of each episode.
         cameras: Short names; the feature key is "observation.images." + name, the barcode carries the position.
         tasks: One string for all, or one entry an episode: a string, or several that share its frames evenly, in order.
@@ -83,7 +83,7 @@ class SyntheticDataset:
         rows_as: frames: the kind of file that holds rows.
     """
 
-    version: Literal["v2.1", "v2.0", "v3.0", "v1.6", "hybrid", "frames"] = "v2.1"
+    version: Literal["v2.1", "v2.0", "v3.0", "v1.6", "hybrid", "frames", "act"] = "v2.1"
     lengths: Sequence[int] = (20, 13, 16)
     fps: Fraction | int = 50
     cameras: Sequence[str] = ("top",)

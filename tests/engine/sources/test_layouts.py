@@ -12,6 +12,7 @@ from millrace.engine.convert import convert
 from millrace.engine.errors import DatasetError, UnknownLayout
 from millrace.engine.sources import Clip, ImageColumn, open_source
 from millrace.engine.sources.frame_folder import ImageFolder
+from millrace.engine.sources.hdf5.hdf5_images import Hdf5Images
 from support.synthetic import DEFAULT_TASK, SyntheticVideo, replace_with_lfs_pointer, write_dataset
 from support.synthetic_check import assert_converted
 
@@ -47,6 +48,8 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "the guide's tree, images in parquet": {"version": "hybrid", "images_as": "image"},
     "frames beside CSV files": {"version": "frames", "cameras": ("top", "wrist")},
     "frames beside parquet files": {"version": "frames", "rows_as": "parquet"},
+    "HDF5 of ACT": {"version": "act", "cameras": ("top", "wrist")},
+    "HDF5 of ACT, JPEG rows": {"version": "act", "images_as": "image", "picture_format": "jpeg"},
 }
 Make = Callable[..., Path]
 
@@ -71,7 +74,8 @@ def test_every_layout_gives_the_same_episodes(layout: str, make: Make) -> None:
     for episode in source.episodes:
         assert set(episode.clips) == set(source.cameras)
         assert all(clip.num_frames == episode.num_frames for clip in episode.clips.values())
-        kind = ImageFolder if "frames beside" in layout else ImageColumn if "images" in layout else Clip
+        kinds = {"frames beside": ImageFolder, "HDF5": Hdf5Images, "images": ImageColumn}
+        kind = next((kind for words, kind in kinds.items() if words in layout), Clip)
         assert all(isinstance(clip, kind) for clip in episode.clips.values())
 
 

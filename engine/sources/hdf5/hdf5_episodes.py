@@ -1,0 +1,189 @@
+"""What an HDF5 file says of its episodes: their groups, lengths, cameras and tasks; no value of a frame is read."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import translate
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from millrace.engine.errors import EpisodeDataError, FaultCode
+from millrace.engine.fps import parse_fps
+from millrace.engine.sources.episode import Flip
+from millrace.engine.sources.hdf5.hdf5_file import (
+    LIBRARY_ERRORS,
+    Hdf5Problem,
+    explain_damage,
+    find_object,
+    has_object,
+    read_attribute,
+)
+from millrace.engine.sources.hdf5.hdf5_images import find_images, image_shape
+from millrace.engine.sources.hdf5.hdf5_layout import WILDCARD, Attribute, CameraKey, Hdf5Layout
+from millrace.engine.sources.hdf5.hdf5_rows import find_vector
+from millrace.engine.sources.lerobot_metadata import MAX_CAMERAS
+
+if TYPE_CHECKING:
+    import h5py
+
+# Of one file, or of one episode.
+MAX_EPISODES, MAX_KEYS = 1_000_000, 1000
+FLIPS = ("none", "vertical", "horizontal", "both")
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Camera:
+    """Pictures of an episode: their key, number and shape."""
+
+    key: CameraKey
+    num_images: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Episode:
+    """An episode of a file. lengths: rows by key. error: why it cannot be read; then nothing else is known."""
+
+    path: Path
+    group: str
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    cameras: Mapping[str, Hdf5Camera] = field(default_factory=dict)
+    task: str | None = None
+    flip: Flip = "none"
+    error: EpisodeDataError | None = None
+
+
+def list_groups(file: "h5py.File", layout: Hdf5Layout) -> list[str]:
+    """The group of each episode, in the order of their numbers.
+
+    Raises:
+        Hdf5Problem: there are none, or too many.
+    """
+    if not layout.episodes:
+        return [""]
+    parent, _, pattern = layout.episodes.rpartition("/")
+    wanted = re.compile(translate(pattern))
+    group = find_object(file, parent)
+    if len(group) > MAX_EPISODES:
+        raise Hdf5Problem(f"'{parent}' holds {len(group)} episodes, at most {MAX_EPISODES} are read")
+    found = sorted((str(name) for name in group if wanted.match(str(name))), key=sort_key)
+    if not found:
+        raise Hdf5Problem(f"there is no episode '{layout.episodes}'", code=FaultCode.MISSING)
+    return [f"{parent}/{name}" for name in found]
+
+
+def read_episode(file: "h5py.File", path: Path, group: str, layout: Hdf5Layout) -> Hdf5Episode:
+    """The facts of one episode; what is wrong with it becomes its error."""
+    try:
+        with explain_damage(path, EpisodeDataError):
+            episode = find_object(file, group)
+            lengths = {key: len(find_vector(episode, key)) for key in vector_keys(episode, layout)}
+            flip = layout.flip if isinstance(layout.flip, str) else _read_flip(file, episode, layout.flip)
+            cameras = {}
+            for name, camera in find_cameras(episode, layout).items():
+                images = find_images(episode, camera.key)
+                cameras[name] = Hdf5Camera(camera, len(images), image_shape(images))
+            return Hdf5Episode(path, group, lengths, cameras, _read_task(file, episode, layout), flip)
+    except EpisodeDataError as error:
+        return Hdf5Episode(path, group, error=error)
+
+
+def vector_keys(episode: "h5py.Group", layout: Hdf5Layout) -> list[str]:
+    """The keys of state and action, without optional ones that are not there."""
+    keys = {name: key for vector in layout.vectors.values() for name, key in vector.items()}
+    return [name for name, key in keys.items() if not key.optional or has_object(episode, name)]
+
+
+def find_cameras(episode: "h5py.Group", layout: Hdf5Layout) -> dict[str, CameraKey]:
+    """The cameras that an episode has, by name."""
+    found: dict[str, CameraKey] = {}
+    for name, camera in layout.cameras.items():
+        if WILDCARD not in name:
+            if has_object(episode, camera.key):
+                found[name] = camera
+            continue
+        for key, part in _matches(episode, camera.key):
+            found.setdefault(name.replace(WILDCARD, part), camera.model_copy(update={"key": key}))
+    if len(found) > MAX_CAMERAS:
+        raise Hdf5Problem(f"{len(found)} cameras, at most {MAX_CAMERAS} are read")
+    return found
+
+
+def _matches(episode: "h5py.Group", pattern: str) -> Iterator[tuple[str, str]]:
+    """Keys that fit a pattern in their last part and hold pictures, and what stands for its *."""
+    parent, _, last = pattern.rpartition("/")
+    before, _, after = last.partition(WILDCARD)
+    group = find_object(episode, parent) if has_object(episode, parent) else ()
+    for number, name in enumerate(map(str, group)):
+        if number > MAX_KEYS:
+            raise Hdf5Problem(f"'{parent}' holds more than {MAX_KEYS} keys")
+        part = name[len(before) : len(name) - len(after)]
+        if part and name == f"{before}{part}{after}":
+            yield f"{parent}/{name}" if parent else name, part
+
+
+def read_rate(file: "h5py.File", layout: Hdf5Layout) -> Fraction | None:
+    """The rate that a layout or a file tells, Hz; None where neither does.
+
+    Raises:
+        Hdf5Problem: the file tells something else.
+    """
+    if layout.fps is None or isinstance(layout.fps, Fraction):
+        return layout.fps
+    value = find_value(file, file, layout.fps)
+    try:
+        return None if value is None else parse_fps(value)
+    except ValueError as error:
+        raise Hdf5Problem(f"attribute '{layout.fps.attribute}': {error}", code=FaultCode.METADATA) from error
+
+
+def _read_task(file: "h5py.File", episode: "h5py.Group", layout: Hdf5Layout) -> str | None:
+    if layout.task is None or isinstance(layout.task, str):
+        return layout.task
+    value = find_value(file, episode, layout.task)
+    text = "".join(map(str, value)) if isinstance(value, list) else value
+    return text if isinstance(text, str) and text.strip() else None
+
+
+def _read_flip(file: "h5py.File", episode: "h5py.Group", attribute: Attribute) -> Flip:
+    value = find_value(file, episode, attribute)
+    flip = attribute.values.get(str(value), attribute.otherwise)
+    if flip not in FLIPS:
+        known = ", ".join(attribute.values)
+        message = f"attribute '{attribute.attribute}' is {value!r}, expected one of {known}"
+        raise Hdf5Problem(message, code=FaultCode.METADATA, got=value, known=tuple(attribute.values))
+    return cast(Flip, flip)
+
+
+def find_value(file: "h5py.File", episode: "h5py.Group", attribute: Attribute) -> object:
+    """The value of an attribute, or of a key of the JSON in it; None where there is none."""
+    place, _, name = attribute.attribute.rpartition("@")
+    if place and not has_object(file, place):
+        return None
+    value = read_attribute(find_object(file, place) if place else episode, name)
+    if value is None or not attribute.json_keys:
+        return value
+    try:
+        content: Any = json.loads(str(value))
+    except (ValueError, RecursionError) as error:
+        raise Hdf5Problem(f"attribute '{name}' is not JSON ({error})", code=FaultCode.METADATA) from error
+    for key in attribute.json_keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return cast(object, content)
+
+
+def sort_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts numbers in names by their value: demo_2 before demo_10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((0, int(part[:30]), part) if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+def fits_layout(file: "h5py.File", layout: Hdf5Layout) -> bool:
+    """Whether a file's first episode has all keys of a layout."""
+    try:
+        episode = find_object(file, list_groups(file, layout)[0])
+        return all(has_object(episode, key) for key in layout.required_keys)
+    except (Hdf5Problem, *LIBRARY_ERRORS):
+        return False

@@ -1,0 +1,91 @@
+"""The columns and cameras of HDF5 recordings, as the first one that can be read has them."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from math import prod
+from typing import TYPE_CHECKING
+
+from millrace.engine.layout import CAMERA_PREFIX
+from millrace.engine.sources.dataset import Feature
+from millrace.engine.sources.hdf5.hdf5_episodes import MAX_KEYS, Hdf5Camera, vector_keys
+from millrace.engine.sources.hdf5.hdf5_file import LIBRARY_ERRORS, Hdf5Problem, find_dataset, find_object, import_h5py
+from millrace.engine.sources.hdf5.hdf5_layout import Hdf5Layout, VectorKey
+from millrace.engine.sources.hdf5.hdf5_rows import find_vector, why_no_vector
+from millrace.engine.sources.image_columns import image_content
+from millrace.engine.text import join_names
+
+if TYPE_CHECKING:
+    import h5py
+
+MAX_DEPTH = 6
+MAX_DESCRIBED = 30
+# A wider column is a point cloud or an embedding, not listed beside joints.
+MAX_EXTRA_WIDTH = 512
+
+
+def read_vectors_and_extras(
+    episode: "h5py.Group", layout: Hdf5Layout
+) -> tuple[dict[str, Feature], dict[str, tuple[str, ...]]]:
+    """Features of state, action and other numbers of an episode, and the keys of each."""
+    keys = set(vector_keys(episode, layout))
+    features, sources = {}, {}
+    for column, vector in layout.vectors.items():
+        present = [name for name in vector if name in keys]
+        widths = [prod(find_vector(episode, name).shape[1:]) for name in present]
+        dtype = str(find_vector(episode, present[0]).dtype)
+        features[column] = Feature(dtype, (sum(widths),), _names(vector, present, widths))
+        sources[column] = tuple(present)
+    num_frames = len(find_vector(episode, next(iter(layout.action))))
+    for name, dataset in list_datasets(episode):
+        if name not in keys and name not in features and _is_column(dataset, num_frames):
+            features[name] = Feature(str(dataset.dtype), (prod(dataset.shape[1:]),), None)
+            sources[name] = (name,)
+    return features, sources
+
+
+def camera_feature(name: str, camera: Hdf5Camera) -> tuple[str, Feature]:
+    """The feature of a camera, and its name."""
+    names = ("height", "width", "channels") if camera.shape else None
+    content = image_content(camera.key.key, camera.shape, names, {})
+    return f"{CAMERA_PREFIX}{name}", Feature("image", camera.shape, names, content=content)
+
+
+def _names(vector: dict[str, VectorKey], present: Sequence[str], widths: Sequence[int]) -> tuple[str, ...] | None:
+    """Names of a column's values; of a key that the layout does not name, its own with numbers."""
+    named = [vector[name].names_of(width) for name, width in zip(present, widths, strict=True)]
+    if not any(named) and len(present) == 1:
+        return None
+    return tuple(
+        text
+        for name, width, names in zip(present, widths, named, strict=True)
+        for text in names or (f"{name.rpartition('/')[2]}_{number}" for number in range(width))
+    )
+
+
+def describe_keys(group: "h5py.Group") -> str:
+    """The datasets of a file in words, each with its shape."""
+    found = [f"{key} {list(dataset.shape or ())} {dataset.dtype}" for key, dataset in list_datasets(group)]
+    return join_names(found, MAX_DESCRIBED) or "nothing"
+
+
+def list_datasets(group: "h5py.Group", prefix: str = "", depth: int = 0) -> Iterator[tuple[str, "h5py.Dataset"]]:
+    """Key and dataset of all that lies in the file itself, a thousand a group at most."""
+    h5py = import_h5py()
+    for name in islice(map(str, group), MAX_KEYS):
+        try:
+            found = find_object(group, name)
+            if isinstance(found, h5py.Group):
+                if depth < MAX_DEPTH:
+                    yield from list_datasets(found, f"{prefix}{name}/", depth + 1)
+                continue
+            dataset = find_dataset(group, name)
+        except (Hdf5Problem, *LIBRARY_ERRORS):
+            continue
+        yield f"{prefix}{name}", dataset
+
+
+def _is_column(dataset: "h5py.Dataset", num_frames: int) -> bool:
+    """Whether a dataset holds a few numbers for each frame."""
+    if why_no_vector(dataset) or len(dataset.shape) > 2:
+        return False
+    return len(dataset) == num_frames and prod(dataset.shape[1:]) <= MAX_EXTRA_WIDTH

@@ -19,7 +19,7 @@ from millrace.engine.execution.capacity import usable_cores
 from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.packing.layouts import Layouts, parse_layouts
 from millrace.engine.packing.shared_files import MB, FileSizes
-from millrace.engine.planning.recipe import Recipe, is_share
+from millrace.engine.planning.recipe import NONE, Recipe, is_share
 from millrace.engine.planning.recipe_file import read_recipe
 from millrace.engine.planning.recipe_problems import write_recipe_keys
 from millrace.engine.run import Rerun
@@ -31,7 +31,7 @@ REQUIRED_WITHOUT_RECIPE = "(required without --recipe)"
 SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
 # Flags for one source, which a recipe's file sets itself.
 SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "source_fps", "language", "format")
-RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, "camera", "cameras")
+RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, "camera", "cameras", "columns", "without_columns")
 # Flags that count beside a recipe's file, too.
 OUTPUT_FLAGS = ("holdout", "device")
 
@@ -85,6 +85,11 @@ class Convert:
     """Cameras by another name than the map's, for example ego_view=cam_high; -NAME skips one."""
     cameras: Annotated[str | None, option("NAME,NAME")] = None
     """Only these cameras of the output, in this order; by default all."""
+    columns: Annotated[str | None, option("NAME,NAME|none")] = None
+    """Only these columns beside state and action, such as next.reward, which each source must have; by default all that
+    the sources have alike. Rewards are summed over frames that are dropped, and flags are true where any was."""
+    without_columns: Annotated[str | None, option("NAME,NAME")] = None
+    """Columns beside state and action to leave out."""
     source_fps: Annotated[str | None, option("HZ")] = None
     """The source's rate, where its metadata is wrong or does not say it."""
     format: Annotated[str | None, option("NAME|FILE")] = None
@@ -209,13 +214,24 @@ class Convert:
             cameras=dict(_assignment(text) for text in self.camera if not _skipped_camera(text)),
             **settings,
             **self._camera_settings(),
+            **self._column_settings(),
         )
 
     def _camera_settings(self) -> dict[str, Any]:
         """The settings for the output's cameras that the flags give."""
-        found = {} if self.cameras is None else {"only_cameras": _names(self.cameras)}
+        found = {} if self.cameras is None else {"only_cameras": _names("cameras", self.cameras, "ego_view,wrist")}
         skipped = tuple(name for text in self.camera if (name := _skipped_camera(text)))
         return {**found, "without_cameras": skipped} if skipped else found
+
+    def _column_settings(self) -> dict[str, Any]:
+        """The settings for columns beside state and action that the flags give."""
+        given = {name: getattr(self, name) for name in ("columns", "without_columns")}
+        example = "next.reward,next.done"
+        return {
+            name: () if text == NONE else _names(name, text, example)
+            for name, text in given.items()
+            if text is not None
+        }
 
     def _from_file(self, path: Path) -> Recipe:
         """The recipe of a file, with --holdout and --device of the command line."""
@@ -233,10 +249,10 @@ class Convert:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _names(setting: str, text: str, example: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        message = f"--cameras takes names such as ego_view,wrist, not {text!r}"
+        message = f"{name_flag(setting)} takes names such as {example}, not {text!r}"
         raise RecipeError(message, got=text, expected="NAME,NAME")
     return names
 

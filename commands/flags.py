@@ -16,6 +16,9 @@ FLAGS = {
     "scratch": "temp",
 }
 
+# Flags that take names between commas.
+LISTS = ("columns", "without_columns")
+
 
 def write_flag(setting: Setting) -> str:
     """A setting as the command line has it, --fps 20, --overwrite, --camera -top, or as the file that sets it."""
@@ -30,6 +33,8 @@ def make_flag(setting: Setting) -> str:
     values = value if isinstance(value, list) else [value]
     if setting.name == "without_cameras":
         return " ".join(f"--camera -{name}" for name in values)
+    if setting.name in LISTS and isinstance(value, list):
+        return f"{name_flag(setting.name)} {quote_words(','.join(map(str, value)) or 'none')}"
     flag = name_flag(FLAGS.get(setting.name, setting.name))
     return flag if value is None or value is True else " ".join([flag, *map(quote_words, values)])
 

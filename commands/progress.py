@@ -146,7 +146,7 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     stages = sorted(summary.stage_seconds.items(), key=lambda stage: -stage[1])
     if stages:
         table.add_row("seconds per stage", ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages))
-    _add_remarks(table, summary.dropped)
+    _add_columns(table, summary.carried, summary.dropped)
     if (held := summary.held_out) is not None:
         table.add_row(
             "held out", f"{format_count(held.num_episodes, 'episode')}, {format_count(held.num_frames, 'frame')}"
@@ -203,7 +203,7 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     for source, episodes in estimate.held_out.items():
         held = f"{format_count(len(episodes), 'episode')} of {source}: {join_names(list(map(str, episodes)))}"
         table.add_row("would hold out", safe(held))
-    _add_remarks(table, estimate.dropped)
+    _add_columns(table, estimate.carried, estimate.dropped)
     console.print(table)
     for note in estimate.notes:
         print_line(_format_note(note), console)
@@ -227,6 +227,7 @@ def _format_note(note: str) -> str:
     return note if note.startswith("warning: ") else Message("note: ", note)
 
 
-def _add_remarks(table: Table, dropped: Iterable[str]) -> None:
-    if names := ", ".join(dropped):
-        table.add_row("dropped columns", safe(names))
+def _add_columns(table: Table, carried: Iterable[str], dropped: Iterable[str]) -> None:
+    for heading, columns in (("carried columns", carried), ("dropped columns", dropped)):
+        if names := ", ".join(columns):
+            table.add_row(heading, safe(names))

@@ -203,6 +203,7 @@ def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), o
         core_seconds=seconds * scale,
         dropped=plans[0].dropped,
         notes=(*plans[0].notes, *map(str, sum_warnings([sample], plans[0])), *_known_failures(plans)),
+        carried=tuple(column.name for column in plans[0].job.carried),
         held_out=held_out_episodes(plans[-1]),
     )
 

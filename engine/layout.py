@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Raised with whatever changes the bytes of episodes that equal sources and recipes give; the rest is written last.
-OUTPUT_VERSION = 2
+OUTPUT_VERSION = 3
 CODEBASE_VERSION = "v2.1"
 DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"

@@ -19,9 +19,9 @@ class Summary:
 
     source_seconds and stage_seconds (wall time over all workers): of the episodes that this run converted.
     quarantined: what skip_bad skipped. was_finished: there was nothing to do. redone: why clips that a GPU should
-    have made were made on the CPU. warnings: of all episodes, by source and kind. executor: what ran
-    this run's episodes, if there were any. packed: LeRobot v3.0 of it, if that was asked for. held_out: the same of the
-    held-out episodes.
+    have made were made on the CPU. carried: columns beside state and action that the output has. warnings: of all
+    episodes, by source and kind. executor: what ran this run's episodes, if there were any. packed: LeRobot v3.0 of it,
+    if that was asked for. held_out: the same of the held-out episodes.
     """
 
     num_episodes: int
@@ -39,6 +39,7 @@ class Summary:
     quarantined: tuple[Quarantined, ...]
     was_finished: bool
     redone: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
     warnings: tuple[WarningSum, ...] = ()
     executor: str | None = None
     packed: PackSummary | None = None
@@ -75,6 +76,7 @@ class Estimate:
     core_seconds: float
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
+    carried: tuple[str, ...] = ()
     held_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -110,6 +112,7 @@ def summarize(
         dropped=plan.dropped,
         notes=(*plan.notes, *plan.machine_notes),
         redone=tuple(why for entry in entries for why in entry.redone),
+        carried=tuple(column.name for column in plan.job.carried),
         warnings=sum_warnings(entries, plan),
         quarantined=describe_failures(ledger.skipped, plan),
         was_finished=False,

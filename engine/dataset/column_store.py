@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ BUFFERED_VALUES = 1 << 21
 
 @dataclass(frozen=True)
 class _Block:
-    """Rows of a feature in the store's file, transposed: (D, n) float32."""
+    """Rows of a feature in the store's file, transposed: (D, n) of the feature's type."""
 
     offset: int
     width: int
@@ -23,7 +23,7 @@ class _Block:
 
 
 class ColumnStore:
-    """Episodes' features, transposed block by block in one file of float32, however many columns there are.
+    """Episodes' features, transposed block by block in one file, however many columns there are.
 
     The file needs no name: where /proc is (Linux), other processes find it by its handle while this one lives.
     """
@@ -32,7 +32,8 @@ class ColumnStore:
         self._file: IO[bytes] | None = file
         self._path = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
         self._blocks: dict[str, list[_Block]] = {}
-        self._held: list[Mapping[str, NDArray[np.float32]]] = []
+        self._types: dict[str, np.dtype[Any]] = {}
+        self._held: list[Mapping[str, NDArray[Any]]] = []
         self._num_held = 0
         self._lengths: list[int] = []
 
@@ -54,8 +55,8 @@ class ColumnStore:
         """Columns of a feature."""
         return self._blocks[name][0].width
 
-    def append(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
-        """Add one episode's features, each (T, D)."""
+    def append(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Add one episode's features, each (T, D), and of one type in all episodes."""
         self._held.append(rows)
         self._num_held += sum(values.size for values in rows.values())
         self._lengths.append(len(next(iter(rows.values()))))
@@ -67,14 +68,15 @@ class ColumnStore:
         assert self._file is not None, "another process only reads"
         for name in self._held[0] if self._held else ():
             block = np.concatenate([rows[name] for rows in self._held]).T
+            assert self._types.setdefault(name, block.dtype) == block.dtype, "a feature has one type"
             self._blocks.setdefault(name, []).append(_Block(self._file.tell(), *block.shape))
             np.ascontiguousarray(block).tofile(self._file)
         self._held, self._num_held = [], 0
 
-    def column(self, name: str, number: int) -> NDArray[np.float32]:
+    def column(self, name: str, number: int) -> NDArray[Any]:
         """One column of a feature over all episodes, (N,)."""
         blocks = self._blocks[name]
-        values = np.empty(sum(block.num_rows for block in blocks), dtype=np.float32)
+        values = np.empty(sum(block.num_rows for block in blocks), dtype=self._types[name])
         if self._file is None:
             with self._path.open("rb") as file:
                 _fill(values, blocks, number, file)
@@ -89,9 +91,9 @@ class ColumnStore:
         return left[: max(len(left) - horizon + 1, 0)] >= horizon
 
 
-def _fill(values: NDArray[np.float32], blocks: list[_Block], number: int, file: IO[bytes]) -> None:
+def _fill(values: NDArray[Any], blocks: list[_Block], number: int, file: IO[bytes]) -> None:
     start = 0
     for block in blocks:
         file.seek(block.offset + number * block.num_rows * values.itemsize)
-        values[start : start + block.num_rows] = np.fromfile(file, np.float32, block.num_rows)
+        values[start : start + block.num_rows] = np.fromfile(file, values.dtype, block.num_rows)
         start += block.num_rows

@@ -19,6 +19,7 @@ from millrace.engine.layout import ACTION, STATE, camera_key
 from millrace.engine.sources.lerobot_metadata import flatten_names
 
 INFO, EPISODES, TASKS = "meta/info.json", "meta/episodes.jsonl", "meta/tasks.jsonl"
+SUBTASKS = "meta/subtasks.jsonl"
 MODALITY, STATS = "meta/modality.json", "meta/stats.json"
 RELATIVE_STATS, EPISODES_STATS = "meta/relative_stats.json", "meta/episodes_stats.jsonl"
 DEFAULT_COLUMNS = {"state": STATE, "action": ACTION}

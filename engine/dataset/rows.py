@@ -1,7 +1,7 @@
 """Columns of numbers as arrays, and an output episode's rows as GR00T reads them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,11 @@ def read_vectors(
             expected="a finite number",
         )
     return values
+
+
+def read_numbers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[Any]:
+    """Read a column of numbers or truth values as (T, D) in its own type, NaN and infinity as they are."""
+    return _read_column(table, column, where)
 
 
 def read_integers(table: pa.Table, column: str, *, where: Path | str) -> NDArray[np.int64]:
@@ -155,7 +160,7 @@ class EpisodeRows:
     """An output episode's rows; T frames.
 
     state (T, D) float32, action (T, D') float32, task_index (T,) int64; first_index: the global index
-    of its first frame.
+    of its first frame. others: more columns, (T,) or (T, D'') of numbers or truth values; texts: of texts, T each.
     """
 
     episode_index: int
@@ -164,9 +169,11 @@ class EpisodeRows:
     state: NDArray[np.float32]
     action: NDArray[np.float32]
     task_index: NDArray[np.int64]
+    others: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    texts: Mapping[str, pa.Array] = field(default_factory=dict)
 
-    def columns(self) -> dict[str, NDArray[np.generic]]:
-        """By column name, in the order of the file."""
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns of numbers by name, in the order of the file, whose last columns are the texts."""
         frames = np.arange(len(self.state), dtype=np.int64)
         return {
             STATE: self.state,
@@ -176,18 +183,20 @@ class EpisodeRows:
             "episode_index": np.full(len(frames), self.episode_index, dtype=np.int64),
             "index": frames + self.first_index,
             "task_index": self.task_index,
+            **self.others,
         }
 
 
 def write_rows(path: Path, rows: EpisodeRows) -> None:
     """Write the columns as parquet; vectors as fixed-size lists of float32."""
-    arrays = {name: _arrow(values) for name, values in rows.columns().items()}
+    arrays = {name: to_arrow(values) for name, values in rows.columns().items()} | dict(rows.texts)
     with name_file_in_errors(path):
         pq.write_table(pa.table(arrays), path)
 
 
-def _arrow(values: NDArray[Any]) -> pa.Array:
+def to_arrow(values: NDArray[Any]) -> pa.Array:
     """(T,) or (T, D) numbers without a copy, and without pandas, which pa.array imports."""
     kind = pa.from_numpy_dtype(values.dtype)
-    flat = pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(np.ascontiguousarray(values))])
+    stored = np.packbits(values, bitorder="little") if values.dtype == np.bool_ else np.ascontiguousarray(values)
+    flat = pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(stored)])
     return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

@@ -29,7 +29,7 @@ class ColumnSummary:
 
 def summarize_columns(values: NDArray[Any]) -> ColumnSummary:
     """Statistics over axis 0 of (T, D) or (T,) values; the latter count as D = 1."""
-    columns = values.reshape(len(values), -1)
+    columns = replace_truth(values.reshape(len(values), -1))
     doubles = columns.astype(np.float64)
     return ColumnSummary(
         min=columns.min(axis=0).tolist(),
@@ -38,6 +38,11 @@ def summarize_columns(values: NDArray[Any]) -> ColumnSummary:
         std=doubles.std(axis=0).tolist(),
         count=[len(columns)],
     )
+
+
+def replace_truth(values: NDArray[Any]) -> NDArray[Any]:
+    """Truth values as 0 and 1, other values as they are: JSON's readers expect numbers of statistics."""
+    return values.view(np.uint8) if values.dtype == np.bool_ else values
 
 
 @dataclass(frozen=True)

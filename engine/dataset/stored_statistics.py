@@ -105,12 +105,12 @@ def _entry(content: object, name: str, key: str, shape: tuple[int, ...]) -> Stat
 
 
 def to_array(value: object) -> Floats | None:
-    """Nested lists of JSON numbers as an array; None for anything else."""
+    """Nested lists of JSON numbers, or of truth values as LeRobot writes them, as an array; None for anything else."""
     try:
         array = np.array(value)
     except ValueError:  # ragged
         return None
-    return array.astype(np.float64) if array.dtype.kind in "fiu" else None
+    return array.astype(np.float64) if array.dtype.kind in "fiub" else None
 
 
 def _disorder(stored: Statistics) -> str | None:

@@ -21,11 +21,15 @@ from millrace.engine.text import join_names, printable
 
 @dataclass(frozen=True)
 class RobotDraft:
-    """The text of a robot file, the robot that it describes, and what of the dataset it skips, in words."""
+    """The text of a robot file, the robot that it describes, and what of the dataset it skips, in words.
+
+    unused: of what it skips, the columns that are neither state nor action.
+    """
 
     text: str
     robot: Robot
     skipped: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
 def draft_robot(dataset: SourceDataset, source: str | None = None) -> RobotDraft:
@@ -48,7 +52,7 @@ def draft_robot(dataset: SourceDataset, source: str | None = None) -> RobotDraft
         except MillraceError as error:
             problem = problem or error
             continue
-        return RobotDraft(draft.text, robot, facts.skipped)
+        return RobotDraft(draft.text, robot, facts.skipped, facts.unused)
     raise DatasetError(f"no robot file can be drafted for {dataset.address}: {problem}") from problem
 
 
@@ -80,14 +84,14 @@ class _Facts:
     @property
     def skipped(self) -> tuple[str, ...]:
         """What the draft skips, in words."""
-        unused = unused_columns(self.dataset, self.vectors)
-        columns = (f"columns of numbers that are no part of it: {join_names(unused, 20)}",) if unused else ()
-        words = (
-            *columns,
-            *self.modality.problems,
-            *(f"no camera is made of: {text}" for text in self.cameras.skipped),
-        )
-        return tuple(map(printable, words))
+        words = (*self.modality.problems, *(f"no camera is made of: {text}" for text in self.cameras.skipped))
+        return (*self.unused, *map(printable, words))
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Columns that are neither state nor action, in words."""
+        columns = unused_columns(self.dataset, self.vectors)
+        return (printable(f"columns of numbers that are no part of it: {join_names(columns, 20)}"),) if columns else ()
 
 
 @dataclass

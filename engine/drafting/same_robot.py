@@ -18,7 +18,8 @@ def keep_source_robot(recipe: Recipe) -> Recipe:
         return recipe
     source = open_recipe_source(recipe, 0)
     draft = draft_robot(source)
-    skipped = tuple(f"{source.address}: {text}" for text in draft.skipped)
+    # Columns that are neither state nor action go to the output beside the robot.
+    skipped = tuple(f"{source.address}: {text}" for text in draft.skipped if text not in draft.unused)
     return recipe.keep_robot(DraftedRobot(draft.robot, (*_notes(draft.robot, source), *skipped)))
 
 

@@ -24,6 +24,7 @@ from millrace.engine.dataset.limits import warn_beyond
 from millrace.engine.dataset.record import FileRecord, SourceFile
 from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_vectors, write_rows
 from millrace.engine.dataset.writing import explain_write_errors, finish_file
+from millrace.engine.episode.carry import SourceRows, carry_numbers, carry_texts, lost_values
 from millrace.engine.episode.clip import ClipSource, write_clip
 from millrace.engine.episode.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
 from millrace.engine.episode.stage_clock import StageClock
@@ -103,9 +104,10 @@ class _Conversion:
         with self._attribute_errors(None):
             self._check_states()
             self._fetch()
-            ranges, table = self._read()
+            ranges, whole = self._read()
+            table = self._trim(ranges, whole)
             self._fetch_images(ranges)
-            rows = self._make_rows(ranges, table)
+            rows = self._make_rows(ranges, table, whole)
             self._write_rows(rows)
         for camera in self.job.cameras:
             source_camera = self.binding.cameras.get(camera)
@@ -175,8 +177,20 @@ class _Conversion:
         task = [] if binding.tasks is None else [binding.task_column]
         with self.clock.stage("read rows"):
             columns = [*binding.state.columns, *binding.action.columns, *task]
-            ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX, TIMESTAMP])
+            carried = [column.name for column in self.job.carried]
+            try:
+                ranges, table = self.reader.read(episode, columns, optional=[FRAME_INDEX, TIMESTAMP, *carried])
+            except RowsError as error:
+                if error.code is not FaultCode.TOO_LARGE or not carried:
+                    raise
+                advice = Remedy("or do without columns beside state and action, ", Setting("without_columns", carried))
+                raise RowsError(error, "; ", advice, code=error.code).about(error.facts) from error
         self.rows = ranges[0]
+        return ranges, table
+
+    def _trim(self, ranges: tuple[RowRange, ...], table: pa.Table) -> pa.Table:
+        """The rows that there are frames of, checked."""
+        episode, binding = self.plan.episode, self.binding
         where = ", ".join(map(str, ranges))
         if not episode.num_frames <= len(table) <= episode.num_frames + episode.max_spare:
             advice = length_advice(len(table), episode.num_frames)
@@ -196,7 +210,7 @@ class _Conversion:
             self.warnings.append(EpisodeWarning(code="trimmed", message=trimmed))
         _check_order(table, where)
         self.warnings += row_warnings(table, binding.rate, where=where)
-        return ranges, table
+        return table
 
     def _unplanned_files(self, ranges: tuple[RowRange, ...]) -> tuple[SourceFile, ...]:
         """Files of rows whose state the plan lacks; files of a repository are known by its commit."""
@@ -207,8 +221,8 @@ class _Conversion:
         states = ((path.relative_to(self.binding.root), FileState.read(path)) for path in found)
         return tuple(SourceFile(path=path, num_bytes=at.num_bytes, mtime_ns=at.mtime_ns) for path, at in states)
 
-    def _make_rows(self, ranges: tuple[RowRange, ...], table: pa.Table) -> EpisodeRows:
-        """Keep the chosen frames and map their joints."""
+    def _make_rows(self, ranges: tuple[RowRange, ...], table: pa.Table, whole: pa.Table) -> EpisodeRows:
+        """Keep the chosen frames and map their joints; whole: with what was trimmed, of which events count."""
         plan, binding, frames = self.plan, self.binding, self.frames
         where = ", ".join(map(str, ranges))
         with self.clock.stage("map joints"):
@@ -221,6 +235,12 @@ class _Conversion:
             self._check_limits(state, action)
             self._check_jumps(state)
             state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds))
+            cameras = {source: target for target, source in list(binding.cameras.items())[::-1]}
+            source = SourceRows(whole, frames, where, binding.fps, binding.subtasks, cameras)
+            others = {one.name: carry_numbers(source, one) for one in self.job.carried if one.is_number}
+            wordy = [one for one in self.job.carried if not one.is_number]
+            texts, lost = carry_texts(source, wordy, self.job.video.fps)
+            self.warnings += (*lost, *lost_values(source, self.job.carried))
         return EpisodeRows(
             episode_index=plan.index,
             first_index=plan.first_index,
@@ -228,6 +248,8 @@ class _Conversion:
             state=state,
             action=action,
             task_index=_task_index(table, plan, binding, where)[frames],
+            others=others,
+            texts=texts,
         )
 
     def _check_limits(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:

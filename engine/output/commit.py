@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from millrace.engine.about import VERSION, installed_version
 from millrace.engine.dataset.fingerprints import FINGERPRINTS, feature_fingerprints
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics
 from millrace.engine.dataset.manifest import Lineage, manifest_text
+from millrace.engine.dataset.metadata import SUBTASKS
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.writing import sync_folder
 from millrace.engine.errors import FaultCode, OutputFailed, RowsError
@@ -77,6 +79,7 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
 def statistics_bytes(plan: ConversionPlan) -> int:
     """Bytes that `commit` needs in its scratch folder while it runs."""
     num_values = plan.target.layout("state").width + plan.target.layout("action").width + 1
+    num_values += sum(column.num_values for column in plan.job.carried if column.is_float)
     return column_store_bytes(plan.num_frames, num_values)
 
 
@@ -102,9 +105,16 @@ def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) 
         "stats.json": [_pretty({**stats, FINGERPRINTS: feature_fingerprints(info["features"])})],
         "relative_stats.json": [json.dumps(relative_stats, indent=4)],  # as GR00T writes it again in every run
         "tasks.jsonl": _lines(tasks),
+        **_subtasks(plan),
         "episodes.jsonl": _lines(episodes),
         "episodes_stats.jsonl": _lines(episodes_stats),
     }
+
+
+def _subtasks(plan: ConversionPlan) -> dict[str, Iterable[str]]:
+    """The list of subtasks, where there is one; GR00T and LeRobot read none in this layout."""
+    lines = [{"subtask_index": index, "subtask": text} for index, text in enumerate(plan.job.subtasks)]
+    return {Path(SUBTASKS).name: _lines(lines)} if lines else {}
 
 
 def _statistics(plan: ConversionPlan, out: Path, scratch: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -117,9 +127,8 @@ def _statistics(plan: ConversionPlan, out: Path, scratch: Path) -> tuple[dict[st
     }
     paths = [out / EpisodePaths(episode.index, plan.job.chunks_size).data for episode in plan.episodes]
     with _translate_read_errors():
-        found, relative_found = compute_statistics(
-            paths, FLOAT_FEATURES, relative, horizon=plan.horizon, scratch=scratch
-        )
+        floats = (*FLOAT_FEATURES, *(column.name for column in plan.job.carried if column.is_float))
+        found, relative_found = compute_statistics(paths, floats, relative, horizon=plan.horizon, scratch=scratch)
     return (
         {name: statistics.to_json() for name, statistics in found.items()},
         {name: statistics.to_json() for name, statistics in relative_found.items()},
@@ -191,6 +200,7 @@ def _features(plan: ConversionPlan) -> dict[str, Any]:
             for name, joints in vectors.items()
         },
         **{name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in scalars.items()},
+        **{column.name: column.feature for column in plan.job.carried},
     }
 
 
@@ -213,12 +223,21 @@ def _manifest(
             "libraries": library_versions(),
             **_gpu_facts(plan.job.video.backends),
         },
+        **_columns(plan),
         "notes": [remove_roots(note, plan) for note in plan.notes],
         "warnings": [one.model_dump(mode="json") for one in warnings],
         **({"quarantine": quarantine} if quarantine else {}),
         "files": [_digest(name, path) for name, path in written.items()],
     }
     return manifest_text(head, _lineages(plan, ledger))
+
+
+def _columns(plan: ConversionPlan) -> dict[str, Any]:
+    """Columns beside state and action, with the rules by which they were resampled, and those left out."""
+    carried = {column.name: column.rule for column in plan.job.carried}
+    left_out = [{**asdict(left), "source": remove_roots(left.source, plan)} for left in plan.left_out]
+    left_out = [{**left, "reason": remove_roots(left["reason"], plan)} for left in left_out]
+    return {"columns": {"carried": carried, "left_out": left_out}} if carried or left_out else {}
 
 
 def _lineages(plan: ConversionPlan, ledger: Ledger) -> Iterator[Lineage]:

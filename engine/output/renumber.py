@@ -9,11 +9,19 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset import EpisodeRecord, summarize_columns
 from millrace.engine.dataset.record import FileRecord
-from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_table, read_vectors, write_rows
+from millrace.engine.dataset.rows import (
+    EpisodeRows,
+    read_integers,
+    read_numbers,
+    read_table,
+    read_vectors,
+    write_rows,
+)
 from millrace.engine.dataset.writing import finish_file, move_file
 from millrace.engine.layout import ACTION, STATE, EpisodePaths
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.planning import ConversionPlan, EpisodePlan
+from millrace.engine.planning.carried import CarriedColumn
 
 
 def renumber_episodes(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
@@ -37,7 +45,7 @@ def _move(record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, out
     paths = EpisodePaths(episode.index, plan.job.chunks_size)
     numbers = {text: index for index, text in enumerate(plan.tasks)}
     tasks = {before: numbers[text] for before, text in record.tasks}
-    rows = _renumber_rows(out / record.files[0].path, episode, tasks)
+    rows = _renumber_rows(out / record.files[0].path, episode, tasks, plan.job.carried)
     unfinished = scratch / f"{episode.index}.rows"
     write_rows(unfinished, rows)
     files = [finish_file(unfinished, out, paths.data)]
@@ -61,9 +69,13 @@ def _renumber_record(
     return changed
 
 
-def _renumber_rows(path: Path, episode: EpisodePlan, tasks: dict[int, int]) -> EpisodeRows:
+def _renumber_rows(
+    path: Path, episode: EpisodePlan, tasks: dict[int, int], carried: Sequence[CarriedColumn]
+) -> EpisodeRows:
     """A finished episode's rows; tasks: numbers of its tasks now, by those before."""
-    table = read_table(path, [STATE, ACTION, "timestamp", "task_index"])
+    numbers, texts = ([one.name for one in carried if one.is_number is wanted] for wanted in (True, False))
+    table = read_table(path, [STATE, ACTION, "timestamp", "task_index", *numbers, *texts])
+    others = {name: read_numbers(table, name, where=path) for name in numbers}
     return EpisodeRows(
         episode_index=episode.index,
         first_index=episode.first_index,
@@ -71,6 +83,8 @@ def _renumber_rows(path: Path, episode: EpisodePlan, tasks: dict[int, int]) -> E
         state=read_vectors(table, STATE, where=path),
         action=read_vectors(table, ACTION, where=path),
         task_index=_renumber_tasks(table, path, tasks),
+        others={name: values[:, 0] if values.shape[1] == 1 else values for name, values in others.items()},
+        texts={name: table.column(name).combine_chunks() for name in texts},
     )
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from millrace.embodiments import FrozenModel
+from millrace.engine.dataset.language_rows import to_structures
 from millrace.engine.dataset.processes import map_in_processes
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.writing import finish_file
@@ -103,12 +104,12 @@ def _join(root: Path, out: Path, scratch: Path, fps: Fraction, join: Join) -> Fi
 
 
 def join_rows(paths: Iterable[Path], path: Path) -> None:
-    """Write parquet files of one schema one after another to `path`, each as a row group."""
+    """Write parquet files of one schema one after another to `path`, each as a row group; language as in v3.0."""
     writer: pq.ParquetWriter | None = None
     with name_file_in_errors(path):
         try:
             for part in paths:
-                table = pq.read_table(part)
+                table = to_structures(pq.read_table(part))
                 writer = writer or pq.ParquetWriter(path, table.schema)
                 writer.write_table(table, row_group_size=max(len(table), 1))
         finally:

@@ -19,10 +19,16 @@ from millrace.engine.layout import CARD, MANIFEST, META
 from millrace.engine.packing.claim import PACKED_FROM, PackOrigin, claim_folder
 from millrace.engine.packing.episode_files import FileTable, read_episode_files, read_lineages
 from millrace.engine.packing.joins import Join, join_files
-from millrace.engine.packing.pack_statistics import DatasetTotals, EpisodeStatistics, read_statistics
+from millrace.engine.packing.pack_statistics import (
+    DatasetTotals,
+    EpisodeStatistics,
+    described_features,
+    read_statistics,
+)
 from millrace.engine.packing.packed_card import packed_card
 from millrace.engine.packing.shared_files import DATA_PATH, VIDEO_PATH, FileSizes, Load, SharedFile, share_files
 from millrace.engine.packing.v3_metadata import write_episodes, write_info, write_stats, write_tasks
+from millrace.engine.sources.task_list import read_subtasks
 from millrace.engine.video.join import StreamKind, read_stream_kind
 
 # Clips whose headers a process reads at a time.
@@ -146,9 +152,11 @@ class _Packing:
         places = self._places(data, videos)
         found = read_statistics(metadata, num_processes=self.num_processes)
         rows = (_episode_row(place, _add(totals, read)) for place, read in zip(places, found, strict=True))
-        write_episodes(self.scratch, rows, metadata.cameras, list(metadata.info.features))
+        write_episodes(self.scratch, rows, metadata.cameras, described_features(metadata))
         write_info(meta / "info.json", info, self.sizes)
         write_tasks(meta / "tasks.parquet", dict(metadata.tasks or {}))
+        if subtasks := read_subtasks(metadata.root, metadata.root):
+            write_tasks(meta / "subtasks.parquet", subtasks, "subtask")
         write_stats(meta / "stats.json", totals.summaries())
 
     def _places(

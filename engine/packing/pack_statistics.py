@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from millrace.engine.dataset.column_store import ColumnStore
 from millrace.engine.dataset.metadata import Episode, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
-from millrace.engine.dataset.rows import read_integers, read_table, read_vectors
+from millrace.engine.dataset.rows import read_numbers, read_table
+from millrace.engine.dataset.stats import replace_truth
 from millrace.engine.packing.summaries import (
     LevelCounts,
     Summary,
@@ -32,17 +34,21 @@ EPISODES_AT_ONCE = 16
 # Of each clip, as for v2.1.
 NUM_SAMPLED_FRAMES = 4
 TASK_INDEX = "task_index"
+# Whole numbers of which lengths or a count of each tell all.
+COUNTED = ("index", "episode_index", "frame_index", TASK_INDEX)
+TEXT = "string"
 
 
 @dataclass(frozen=True, eq=False)
 class EpisodeStatistics:
     """What is read of an episode.
 
-    summaries: by feature. floats: its columns of decimals, (T, D). task_index: (T,). levels: by camera.
+    summaries: by feature; texts have none. numbers: its columns of numbers but those of COUNTED, (T, D). task_index:
+    (T,). levels: by camera.
     """
 
     summaries: dict[str, Summary]
-    floats: dict[str, NDArray[np.float32]]
+    numbers: dict[str, NDArray[Any]]
     task_index: NDArray[np.int64]
     levels: dict[str, LevelCounts]
 
@@ -65,14 +71,19 @@ def _read_episodes(metadata: Metadata, episodes: Sequence[Episode]) -> list[Epis
 
 def _read_episode(metadata: Metadata, episode: Episode) -> EpisodeStatistics:
     path = metadata.root / metadata.data_path(episode.index)
-    columns = [name for name, feature in metadata.info.features.items() if feature.is_column]
+    columns = [name for name in described_features(metadata) if name not in metadata.cameras]
     table = read_table(path, columns)
-    floats = {name: read_vectors(table, name, where=path) for name in columns if metadata.info.features[name].is_float}
-    whole = {name: read_integers(table, name, where=path) for name in columns if name not in floats}
+    numbers = {name: replace_truth(read_numbers(table, name, where=path)) for name in columns}
     levels = {camera: _count_levels(metadata, episode, camera) for camera in metadata.cameras}
-    summaries = {name: summarize_values(values) for name, values in (floats | whole).items()}
+    summaries = {name: summarize_values(values) for name, values in numbers.items()}
     summaries |= {camera: counted.summary() for camera, counted in levels.items()}
-    return EpisodeStatistics(summaries, floats, whole[TASK_INDEX], levels)
+    others = {name: values for name, values in numbers.items() if name not in COUNTED}
+    return EpisodeStatistics(summaries, others, numbers[TASK_INDEX][:, 0], levels)
+
+
+def described_features(metadata: Metadata) -> list[str]:
+    """Features that have statistics, in the order of info.json: all but texts."""
+    return [name for name, feature in metadata.info.features.items() if feature.dtype != TEXT]
 
 
 def _count_levels(metadata: Metadata, episode: Episode, camera: str) -> LevelCounts:
@@ -100,7 +111,7 @@ class DatasetTotals:
 
     def add(self, episode: EpisodeStatistics) -> None:
         """Add the next episode."""
-        self.store.append(episode.floats)
+        self.store.append(episode.numbers)
         tasks, counts = np.unique(episode.task_index, return_counts=True)
         self.num_of_task.update(dict(zip(tasks.tolist(), counts.tolist(), strict=True)))
         for camera, counted in episode.levels.items():
@@ -109,15 +120,15 @@ class DatasetTotals:
     def summaries(self) -> dict[str, Summary]:
         """By feature, in the order of info.json."""
         self.store.flush()
-        return {name: self._summarize(name) for name in self.metadata.info.features}
+        return {name: self._summarize(name) for name in described_features(self.metadata)}
 
     def _summarize(self, name: str) -> Summary:
         if name in self.levels:
             return self.levels[name].summary()
-        if self.metadata.info.features[name].is_float:
-            columns = (self.store.column(name, number) for number in range(self.store.width(name)))
-            return stack_columns([summarize_column(column) for column in columns])
-        return stack_columns([self._summarize_numbers(name)])
+        if name in COUNTED:
+            return stack_columns([self._summarize_numbers(name)])
+        columns = (self.store.column(name, number) for number in range(self.store.width(name)))
+        return stack_columns([summarize_column(column) for column in columns])
 
     def _summarize_numbers(self, name: str) -> dict[str, float]:
         """A column of whole numbers, which lengths alone tell but for the tasks'."""
@@ -129,6 +140,6 @@ class DatasetTotals:
         if name == "frame_index":
             longer = len(lengths) - np.bincount(lengths).cumsum()[:-1]
             return summarize_counts(np.arange(len(longer)), longer)
-        assert name == TASK_INDEX, f"no other column holds whole numbers: {name}"
+        assert name == TASK_INDEX, f"no other column is counted: {name}"
         tasks = sorted(self.num_of_task)
         return summarize_counts(np.array(tasks), np.array([self.num_of_task[task] for task in tasks]))

@@ -13,6 +13,8 @@ from millrace.engine.video.histogram import LEVELS
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 # Sums are taken in float64, a block at a time.
 BLOCK_ROWS = 1 << 20
+# float64 has each whole number up to here.
+LARGEST_WHOLE = 1 << 53
 NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
 
 # A feature's statistics by name: lists of numbers, one for each value; nested (3, 1, 1) for cameras.
@@ -35,8 +37,14 @@ def summarize_column(values: NDArray[Any]) -> dict[str, float]:
     places = {name: share * (num_values - 1) for name, share in QUANTILES.items()}
     ends = {end for place in places.values() for end in (floor(place), ceil(place))}
     values.partition(sorted(ends | {0, num_values - 1}))
-    moments = {"min": values[0].item(), "max": values[-1].item(), "mean": mean, "std": sqrt(squares / num_values)}
+    low, high = _exact(values[0].item()), _exact(values[-1].item())
+    moments = {"min": low, "max": high, "mean": mean, "std": sqrt(squares / num_values)}
     return moments | {"count": num_values} | {name: _interpolate(values, place) for name, place in places.items()}
+
+
+def _exact(value: float) -> float:
+    """A number as meta/episodes can hold it, in float64."""
+    return value if abs(value) <= LARGEST_WHOLE else float(value)
 
 
 def _interpolate(ordered: NDArray[Any], place: float) -> float:

@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from millrace.engine.dataset.language_rows import DTYPE as LANGUAGE_TYPE
+from millrace.engine.dataset.language_rows import LANGUAGE
 from millrace.engine.dataset.processes import chunks
 from millrace.engine.packing.shared_files import (
     DATA_PATH,
@@ -25,6 +27,7 @@ from millrace.engine.packing.shared_files import (
 )
 from millrace.engine.packing.summaries import NAMES, Summary
 from millrace.engine.sources import name_file_in_errors
+from millrace.engine.sources.task_list import Noun
 
 VERSION = "v3.0"
 # Rows of meta/episodes in a file: of 44 joints and two cameras about 30 MB; and how many are in memory at a time.
@@ -40,8 +43,21 @@ def write_info(path: Path, info: Mapping[str, Any], sizes: FileSizes) -> None:
     limits = {name: max(num_bytes // MB, 1) for name, num_bytes in in_mb.items()}
     has_videos = any(feature["dtype"] == "video" for feature in info["features"].values())
     paths = {"data_path": DATA_PATH, "video_path": VIDEO_PATH if has_videos else None}
-    written = {**kept, "codebase_version": VERSION, "chunks_size": FILES_A_CHUNK, **limits, **paths}
+    features = {name: {**feature, **_retyped(name)} for name, feature in info["features"].items()}
+    written = {
+        **kept,
+        "features": features,
+        "codebase_version": VERSION,
+        "chunks_size": FILES_A_CHUNK,
+        **limits,
+        **paths,
+    }
     _write_json(path, written)
+
+
+def _retyped(name: str) -> dict[str, str]:
+    """What v2.1 has as JSON texts is of a type of its own."""
+    return {"dtype": LANGUAGE_TYPE} if name in LANGUAGE else {}
 
 
 def write_stats(path: Path, stats: Mapping[str, Summary]) -> None:
@@ -49,24 +65,24 @@ def write_stats(path: Path, stats: Mapping[str, Summary]) -> None:
     _write_json(path, stats)
 
 
-def write_tasks(path: Path, tasks: Mapping[int, str]) -> None:
-    """tasks.parquet; a task's row is its number."""
+def write_tasks(path: Path, tasks: Mapping[int, str], noun: Noun = "task") -> None:
+    """tasks.parquet, or subtasks.parquet; a task's row is its number."""
     assert sorted(tasks) == list(range(len(tasks))), "tasks are numbered 0, 1, 2, ..."
     texts = [tasks[number] for number in range(len(tasks))]
-    columns = [("task_index", "int64", "int64"), ("task", "unicode", "object")]
+    index = f"{noun}_index"
+    columns = [(index, "int64", "int64"), (noun, "unicode", "object")]
     described = [
         {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy, "metadata": None}
         for name, kind, numpy in columns
     ]
     of_columns = {"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object"}
     pandas = {
-        "index_columns": ["task"],
+        "index_columns": [noun],
         "column_indexes": [{**of_columns, "metadata": {"encoding": "UTF-8"}}],
         "columns": described,
         "pandas_version": "2.2.3",
     }
-    numbers = pa.array(range(len(texts)), pa.int64())
-    table = pa.table({"task_index": numbers, "task": pa.array(texts, pa.string())})
+    table = pa.table({index: pa.array(range(len(texts)), pa.int64()), noun: pa.array(texts, pa.string())})
     with name_file_in_errors(path):
         pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), path)
 
@@ -78,7 +94,7 @@ def write_episodes(root: Path, rows: Iterable[dict[str, Any]], cameras: Sequence
         root: The dataset's folder.
         rows: Of each episode, in order: the columns of `_schema` but for meta/episodes/.
         cameras: Features of the cameras.
-        features: All features, as their statistics are by feature.
+        features: Those that have statistics, all but texts.
     """
     schema = _schema(cameras, features)
     left = iter(rows)

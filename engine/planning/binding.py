@@ -1,7 +1,7 @@
 """How a source's columns, cameras and tasks become the target robot's."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +24,8 @@ class Binding:
     cameras: target camera -> source camera. tasks: source task index -> output task index; None where
     all rows of an episode have the task that its plan names. task_column: names each row's task, by index, or as
     text; texts: the index of each such text. sizes: width and height of each source camera in use, by info.json.
+    carried: columns beside state and action, in words. subtasks: source subtask index -> output subtask index; empty
+    where the output lists none.
     """
 
     source: SourceSpec
@@ -38,6 +40,13 @@ class Binding:
     task_column: str = "task_index"
     texts: Mapping[str, int] | None = None
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    carried: str = ""
+    subtasks: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def used_columns(self) -> frozenset[str]:
+        """Columns of state, action and instructions."""
+        return frozenset((*self.state.columns, *self.action.columns, self.task_column))
 
     @property
     def rate(self) -> SourceRate:
@@ -48,13 +57,21 @@ class Binding:
     def digest(self) -> str:
         """A digest of what decides an episode's content beside its files, its tasks and the recipe."""
         columns = [(vector.columns, vector.widths, vector.gather.tolist()) for vector in (self.state, self.action)]
-        facts = (self.rate, columns, self.map.digest, dict(self.cameras), self.tasks is None)
+        facts = (
+            self.rate,
+            columns,
+            self.map.digest,
+            dict(self.cameras),
+            self.tasks is None,
+            self.carried,
+            dict(self.subtasks),
+        )
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def dropped_features(source: SourceDataset, binding: Binding) -> Iterable[str]:
-    """Columns and cameras of the source that the output does not use."""
+def dropped_features(source: SourceDataset, binding: Binding, carried: Collection[str]) -> Iterable[str]:
+    """Columns and cameras of the source that the output does not use; carried: columns that it has besides."""
     keys = source.camera_features
     cameras = (key for camera in binding.cameras.values() for key in keys.get(camera, ()))
-    used = {*binding.state.columns, *binding.action.columns, *cameras, binding.task_column, *BOOKKEEPING}
+    used = {*binding.used_columns, *cameras, *carried, *BOOKKEEPING}
     return (name for name in source.features if name not in used)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from millrace.embodiments import CompiledMap, Robot
 from millrace.engine.dataset import EpisodeFailure, Origin
 from millrace.engine.planning.binding import Binding
+from millrace.engine.planning.carried import CarriedColumn, LeftOut
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.resample import Resampler, frame_indices
 from millrace.engine.sources import FileState, SourceEpisode, SourceFault
@@ -23,7 +24,10 @@ Split = Literal["training", "held out"]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What all episodes share; sent to each worker once. cameras, tasks: of the output. gpu: where workers have one."""
+    """What all episodes share; sent to each worker once.
+
+    cameras, tasks, subtasks: of the output. gpu: where workers have one. carried: columns beside state and action.
+    """
 
     bindings: tuple[Binding, ...]
     tasks: tuple[str, ...]
@@ -33,6 +37,8 @@ class Job:
     resample: Resampler
     chunks_size: int
     gpu: Gpu | None = None
+    carried: tuple[CarriedColumn, ...] = ()
+    subtasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,9 @@ class ConversionPlan:
     split: of the recipe's episodes; None: all of them. recipe: with the maps that were guessed.
     map: describes the output, whichever map an episode was converted by. dropped: source columns and cameras that
     the output does not use. notes: what the user should know. machine_notes: the same about this
-    machine, which no record keeps. rejected: selected episodes that the metadata does not describe well enough to
-    plan them; they count as failed. framings: how frames become square, as far as metadata tells.
+    machine, which no record keeps. left_out: columns of sources that the output does not have. rejected: selected
+    episodes that the metadata does not describe well enough to plan them; they count as failed. framings: how frames
+    become square, as far as metadata tells.
     """
 
     split: Split | None
@@ -82,6 +89,7 @@ class ConversionPlan:
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
     machine_notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     rejected: tuple[EpisodeFailure, ...] = ()
     framings: tuple[Framing, ...] = ()
 

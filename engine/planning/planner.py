@@ -9,6 +9,8 @@ from millrace.engine.dataset import EpisodeFailure
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.binding import Binding, dropped_features
 from millrace.engine.planning.cameras import check_cameras, check_skipped_cameras, output_cameras
+from millrace.engine.planning.carried import Carried, carried_notes
+from millrace.engine.planning.carry_choice import choose_carried
 from millrace.engine.planning.holdout import duplicate_notes, split_episodes
 from millrace.engine.planning.map_choice import combine_maps
 from millrace.engine.planning.notes import (
@@ -44,6 +46,12 @@ class PreparedRecipe:
     cameras: tuple[str, ...]
     fps: Fraction
     splits: Mapping[Split | None, Sequence[Episodes]] = field(default_factory=dict)
+    carried: Carried = field(default_factory=Carried)
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether frames of a source are dropped."""
+        return any(source.fps != self.fps for source in self.sources)
 
     def video_settings(self, backends: Backends = CPU_BACKENDS) -> VideoSettings:
         """The settings of the output's videos."""
@@ -102,8 +110,9 @@ def _prepare(recipe: Recipe, problems: Problems) -> PreparedRecipe | None:
         return None
     specs = tuple(source.spec for source in sources)
     crop = choose_crop(recipe, [source.map for source in sources])
+    carried = problems.collect(("columns",), choose_carried, sources, recipe, fps)
     recipe = recipe.model_copy(update={"sources": specs, "crop": crop})
-    return PreparedRecipe(recipe, sources, compiled, cameras, fps)
+    return PreparedRecipe(recipe, sources, compiled, cameras, fps, carried=carried or Carried())
 
 
 def _output_cameras(recipe: Recipe, sources: Sequence[PreparedSource], problems: Problems) -> tuple[str, ...] | None:
@@ -145,12 +154,13 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
     """Plan one split of the recipe: number its tasks, episodes and frames."""
     recipe, sources, selected = prepared.recipe, prepared.sources, prepared.splits[split]
     tasks = number_tasks(sources, selected)
-    bindings = tuple(_bind(source, tasks) for source in sources)
+    bindings = tuple(_bind(source, tasks, prepared.carried) for source in sources)
     bound = [(source.dataset, binding) for source, binding in zip(sources, bindings, strict=True)]
     told = [note for source in sources for note in source.notes]
     told += [note for dataset, binding in bound for note in binding_notes(dataset, binding)]
     crop, size = recipe.crop or DEFAULT_CROP, recipe.image_size
     told += duplicate_notes(sources) if split is not None else ()
+    told += carried_notes(prepared.carried, is_resampled=prepared.is_resampled)
     told += [n for bind in bound for n in no_camera_notes(*bind)]
     told += [n for bind in bound for n in crop_notes(*bind, crop=crop, image_size=size)]
     told += [n for bind in bound for n in uneven_rate_notes(*bind, prepared.fps)]
@@ -168,13 +178,18 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
             resample=recipe.resample,
             chunks_size=recipe.chunks_size,
             gpu=choice.gpu,
+            carried=prepared.carried.columns,
+            subtasks=prepared.carried.subtasks,
         ),
         map=prepared.map,
         horizon=recipe.horizon or prepared.map.target.horizon,
         episodes=episodes,
-        dropped=tuple(dict.fromkeys(name for dataset, binding in bound for name in dropped_features(dataset, binding))),
+        dropped=tuple(
+            dict.fromkeys(name for bind in bound for name in dropped_features(*bind, carried=prepared.carried.names))
+        ),
         notes=tuple(dict.fromkeys([*told, *_untrained(prepared), *long_episode_notes(episodes, prepared.fps)])),
         machine_notes=choice.notes,
+        left_out=prepared.carried.left_out,
         framings=tuple(dict.fromkeys(f for bind in bound for f in source_framings(*bind, crop=crop, image_size=size))),
         rejected=() if split == "held out" else tuple(_rejected(sources)),
     )
@@ -216,7 +231,7 @@ def _trained(source: PreparedSource) -> set[str]:
     return {name for name in robot.groups if name in (own.trained_action if name in actions else own.trained_state)}
 
 
-def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:
+def _bind(source: PreparedSource, tasks: dict[str, int], carried: Carried) -> Binding:
     known = {index: tasks[text] for index, text in row_tasks(source.dataset, source.spec).items() if text in tasks}
     return Binding(
         source=source.spec,
@@ -230,6 +245,8 @@ def _bind(source: PreparedSource, tasks: dict[str, int]) -> Binding:
         tasks=known if has_row_tasks(source.dataset, source.spec) else None,
         task_column=task_column(source.spec),
         texts=source.texts,
+        carried=repr(carried.columns) if carried.columns else "",
+        subtasks=carried.number_subtasks(source.dataset.subtasks),
         sizes={camera: size for camera in source.cameras.values() if (size := info_frame_size(source.dataset, camera))},
     )
 

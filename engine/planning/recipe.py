@@ -186,8 +186,9 @@ class Recipe(BaseModel):
     robot: the output's robot; each source either has a map onto it or is of that robot. "same": that of the sources,
     whatever it is.
     cameras: the output's cameras, by default all that the sources have. without_cameras: cameras to skip, by their
-    names in the output or in a source. trim_mismatch: how many frames or rows may be dropped at the end of an
-    episode whose rows and videos differ in length.
+    names in the output or in a source. columns: those beside state and action that the output has, and each source
+    must have; by default all that the sources have alike. without_columns: such columns to leave out. trim_mismatch:
+    how many frames or rows may be dropped at the end of an episode whose rows and videos differ in length.
     crop: None: as its maps say, or "pad".
     fps: target rate in Hz, or "source". horizon: steps in an action chunk, by default the robot's.
     holdout: share of each source's episodes that goes to the held-out dataset.
@@ -200,6 +201,8 @@ class Recipe(BaseModel):
     robot: str | None = None
     cameras: tuple[str, ...] | None = None
     without_cameras: tuple[str, ...] = ()
+    columns: tuple[str, ...] | None = None
+    without_columns: tuple[str, ...] = ()
     trim_mismatch: int = Field(default=0, ge=0, le=MAX_TRIM)
     fps: TargetFps = Fraction(20)
     image_size: int = Field(default=256, ge=MIN_IMAGE_SIZE, le=4096, multiple_of=2)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 from pathlib import Path
@@ -72,6 +72,7 @@ class SourceDataset:
     bad: episodes that cannot be read, by number; none of them is among the episodes.
     hub_id: org/name[@revision] of one on the Hub.
     task_problems: lines of the list of tasks that are malformed or contradict each other; tasks lacks them.
+    subtasks: text by number of the column subtask_index, where the dataset tells them.
     """
 
     root: Path
@@ -85,6 +86,7 @@ class SourceDataset:
     files: SourceFiles = LOCAL
     bad: tuple[BadEpisode, ...] = ()
     task_problems: tuple[str, ...] = ()
+    subtasks: Mapping[int, str] = field(default_factory=dict)
     hub_id: str | None = None
 
     @property

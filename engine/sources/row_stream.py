@@ -61,7 +61,13 @@ class RowStream:
         sizes = self._file.num_bytes(groups, self.columns), self._file.num_stored(groups, self.columns)
         num_bytes, num_stored = (size * (stop - start) // max(num_rows, 1) for size in sizes)
         check_size(self.columns, num_bytes, num_stored=num_stored)
-        return pa.concat_tables(self.read_batches(start, stop))
+        batches: list[pa.Table] = []
+        num_held = 0
+        for batch in self.read_batches(start, stop):
+            batches.append(batch)
+            num_held += batch.nbytes  # texts that repeat take more than their pages tell
+            check_size(self.columns, num_held, num_stored=num_stored)
+        return pa.concat_tables(batches)
 
     def read_batches(self, start: int, stop: int) -> Iterator[pa.Table]:
         """Rows [start, stop), a batch at a time; at least one, which may be empty."""

@@ -1,18 +1,22 @@
-"""The list of tasks of a dataset: tasks.jsonl (v2) or tasks.parquet (v3). A wrong line costs its own task only."""
+"""The list of tasks of a dataset: tasks.jsonl (v2) or tasks.parquet (v3), and likewise that of its subtasks.
+
+A wrong line costs its own task only.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from millrace.engine.errors import DatasetError
+from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.json_text import parse_json, validate_as
 from millrace.engine.sources.lerobot_metadata import TaskLine, read_source_lines, unwrap_single
 from millrace.engine.sources.parquet import read_columns, read_schema
 
-TASK_INDEX = "task_index"
+Noun = Literal["task", "subtask"]
 # How pandas names an index that has no name.
 UNNAMED_INDEX = "__index_level_0__"
 
@@ -36,7 +40,19 @@ class TaskList:
         places.append(place)
 
 
-def read_task_lines(path: Path) -> TaskList:
+def read_subtasks(root: Path, bounds: Path) -> dict[int, str]:
+    """The texts of the column subtask_index by number, as LeRobot 0.4 keeps them; empty where nothing sound tells them.
+
+    bounds: the folder that the dataset's files must lie in.
+    """
+    try:
+        table = read_task_table(check_own_path(root / "meta/subtasks.parquet", bounds), "subtask")
+        return table.texts or read_task_lines(check_own_path(root / "meta/subtasks.jsonl", bounds), "subtask").texts
+    except DatasetError:  # only the column subtask_index needs it, which is not carried then
+        return {}
+
+
+def read_task_lines(path: Path, noun: Noun = "task") -> TaskList:
     """tasks.jsonl; empty where there is none.
 
     Raises:
@@ -45,13 +61,16 @@ def read_task_lines(path: Path) -> TaskList:
     tasks = TaskList()
     for place, text in read_source_lines(path) if path.is_file() else ():
         try:
-            tasks.add(validate_as(parse_json(text, place), TaskLine, place), place)
+            values = parse_json(text, place)
+            if noun == "subtask" and isinstance(values, dict):
+                values = {name.removeprefix("sub"): value for name, value in values.items()}
+            tasks.add(validate_as(values, TaskLine, place), place)
         except DatasetError as error:
             tasks.problems.append(str(error))
     return tasks
 
 
-def read_task_table(path: Path) -> TaskList:
+def read_task_table(path: Path, noun: Noun = "task") -> TaskList:
     """tasks.parquet, with its texts in a column or in whichever index pandas wrote; empty where there is none.
 
     Raises:
@@ -60,7 +79,7 @@ def read_task_table(path: Path) -> TaskList:
     tasks = TaskList()
     if not path.is_file():
         return tasks
-    for row, (index, text) in enumerate(_pairs(path)):
+    for row, (index, text) in enumerate(_pairs(path, noun)):
         place = f"{path}, row {row}"
         try:
             tasks.add(validate_as({"task_index": index, "task": text}, TaskLine, place), place)
@@ -69,16 +88,16 @@ def read_task_table(path: Path) -> TaskList:
     return tasks
 
 
-def _pairs(path: Path) -> Iterable[tuple[Any, Any]]:
+def _pairs(path: Path, noun: Noun) -> Iterable[tuple[Any, Any]]:
     """Task index and text of each row; rows without a number are numbered in their order."""
     schema = read_schema(path)
-    text = _column(schema, ("task", UNNAMED_INDEX), _is_text)
+    text = _column(schema, (noun, UNNAMED_INDEX), _is_text)
     if text is None:
         known = ", ".join(schema.names)
-        message = f"{path} names no tasks: expected text in column 'task' or in its index. Known: {known}"
-        raise DatasetError(message, file=path, expected="task", known=tuple(schema.names))
-    is_named = schema.names.count(TASK_INDEX) == 1
-    index = TASK_INDEX if is_named else _column(schema, (UNNAMED_INDEX,), pa.types.is_integer)
+        message = f"{path} names no tasks: expected text in column '{noun}' or in its index. Known: {known}"
+        raise DatasetError(message, file=path, expected=noun, known=tuple(schema.names))
+    is_named = schema.names.count(f"{noun}_index") == 1
+    index = f"{noun}_index" if is_named else _column(schema, (UNNAMED_INDEX,), pa.types.is_integer)
     columns = read_columns(path, [name for name in (index, text) if name is not None])
     texts = columns[text]
     return zip(range(len(texts)) if index is None else map(unwrap_single, columns[index]), texts, strict=True)

@@ -19,7 +19,7 @@ from millrace.engine.sources.lerobot_metadata import (
 )
 from millrace.engine.sources.listing import EpisodeList, check_length, read_number
 from millrace.engine.sources.row_images import ImageColumn
-from millrace.engine.sources.task_list import read_task_lines
+from millrace.engine.sources.task_list import read_subtasks, read_task_lines
 
 
 def fits(root: Path) -> bool:
@@ -50,6 +50,7 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         files=files,
         bad=listed.bad_episodes(),
         task_problems=tuple(tasks.problems),
+        subtasks=read_subtasks(root, bounds),
     )
 
 

@@ -32,7 +32,7 @@ from millrace.engine.sources.listing import EpisodeList, check_length, read_numb
 from millrace.engine.sources.parquet import SharedRows, list_parquet_files, parquet_damage, read_columns
 from millrace.engine.sources.places import check_places
 from millrace.engine.sources.row_images import ImageColumn
-from millrace.engine.sources.task_list import read_task_table
+from millrace.engine.sources.task_list import read_subtasks, read_task_table
 
 # Thirty years: no file is longer, and libav counts ticks in 64 bits.
 MAX_SECONDS = 1e9
@@ -79,6 +79,7 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         episodes=episodes,
         files=files,
         task_problems=tuple(tasks.problems),
+        subtasks=read_subtasks(root, bounds),
         bad=listed.bad_episodes(read_source_json(root / "meta/info.json", Totals).total_episodes),
     )
     return check_places(dataset)

@@ -110,11 +110,26 @@ def test_a_dry_run_writes_nothing(aloha: Path, tmp_path: Path, capsys: Any) -> N
 def test_what_is_dropped_unnamed_or_unused_is_said(tmp_path: Path, capsys: Any) -> None:
     extra = {"next.reward": ExtraColumn(lambda episode, frames: frames.astype(np.float32))}
     write_dataset(tmp_path / "source", lengths=(41,), extra_columns=extra, names=None)
-    assert convert(tmp_path / "source", tmp_path / "out") == 0
+    assert convert(tmp_path / "source", tmp_path / "out", "--columns", "none") == 0
     shown = capsys.readouterr()
     notes = [line for line in shown.err.splitlines() if line.startswith("note: ")]
     assert "'action' names no joints; they were taken by position, in the order of robot 'aloha'" in notes[1]
+    assert any("column 'next.reward' is left out: it is not asked for" in note for note in notes)
+    assert "dropped columns" in shown.out
     assert "next.reward" in shown.out
+
+
+def test_columns_to_carry_are_chosen_by_flags(tmp_path: Path, capsys: Any) -> None:
+    flag = ExtraColumn(lambda episode, frames: frames == 3, dtype="bool")
+    write_dataset(tmp_path / "source", lengths=(41,), extra_columns={"next.done": flag, "next.success": flag})
+    assert convert(tmp_path / "source", tmp_path / "out", "--without-columns", "next.done", "--dry-run") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "carried columns next.success dropped columns next.done" in shown
+    assert "true where any is for 'next.success'" in shown
+    assert convert(tmp_path / "source", tmp_path / "out", "--columns", "next.sucess") == 2
+    assert "Did you mean 'next.success'" in capsys.readouterr().err
+    assert convert(tmp_path / "source", tmp_path / "out", "--columns", "a,,b") == 2
+    assert "--columns takes names such as next.reward,next.done, not 'a,,b'" in capsys.readouterr().err
 
 
 def test_the_same_command_continues_a_stopped_run(aloha: Path, aloha_gr1: Path, tmp_path: Path, capsys: Any) -> None:

@@ -16,14 +16,14 @@ from millrace import read_recipe
 from millrace.engine.convert import plan_conversion
 from millrace.engine.planning.recipe import Recipe, SourceSpec
 from support.recipe_schema import MODELS, PAGE, entries, schema_text
-from support.synthetic import write_dataset
+from support.synthetic import ExtraColumn, write_dataset
 
 SCHEMA = REPOSITORY / "docs" / "recipe.schema.json"
 BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 # The source of an example that names none, as the page says.
 SOURCE = "sources:\n  - path: aloha\n    map: aloha_to_gr1_rescaled\n"
 EXAMPLES = [text if "sources:" in text else text + SOURCE for text in BLOCK.findall(PAGE)]
-ON_DISK = ("aloha", "aloha_v3", "aloha_wrist")
+ON_DISK = ("aloha", "aloha_v3", "aloha_wrist", "aloha_rewards")
 FIELDS = [(heading, SourceSpec if name else Recipe) for heading, name in MODELS.items()]
 
 
@@ -34,6 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(REPOSITORY / "examples" / "aloha", root / "aloha")
     write_dataset(root / "aloha_v3", version="v3.0", lengths=(60, 50), cameras=("top",))
     write_dataset(root / "aloha_wrist", lengths=(60, 50), cameras=("top", "wrist"))
+    flag, reward = (ExtraColumn(lambda episode, frames: frames == 9, dtype=dtype) for dtype in ("bool", "float32"))
+    columns = {"next.reward": reward, "next.done": flag}
+    write_dataset(root / "aloha_rewards", lengths=(60,), extra_columns=columns)
     return root
 
 

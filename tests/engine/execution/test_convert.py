@@ -296,7 +296,7 @@ def test_joints_in_another_order_arrive_in_the_robots(tmp_path: Path) -> None:
 def test_other_columns_are_dropped_and_listed(tmp_path: Path) -> None:
     extra = {"next.reward": ExtraColumn(lambda episode, frames: frames.astype(np.float32))}
     write_dataset(tmp_path / "source", lengths=(41,), extra_columns=extra)
-    summary = convert_here(tmp_path / "source", tmp_path / "out")
+    summary = convert_here(tmp_path / "source", tmp_path / "out", columns=())
     assert summary.dropped == ("next.reward",)
     assert read_table(tmp_path / "out", 0).column_names == COLUMNS
 

@@ -29,17 +29,20 @@ def read_said(array: pa.Array) -> Iterator[list[Said]]:
     is_text = pa.types.is_string(array.type)
     for start in range(0, len(array), SLICE_ROWS):
         for value in array.slice(start, SLICE_ROWS).to_pylist():
-            said = json.loads(value) if is_text and value is not None else value
-            if said is not None and not (isinstance(said, list) and all(isinstance(one, dict) for one in said)):
-                raise ValueError("a row holds no list of what is said")
-            yield said or []
+            yield _check(json.loads(value) if is_text and value is not None else value)
 
 
-def write_said(rows: Iterable[list[Said]]) -> pa.Array:
+def _check(said: object) -> list[Said]:
+    if said is not None and not (isinstance(said, list) and all(isinstance(one, dict) for one in said)):
+        raise ValueError("a row holds no list of what is said")
+    return said or []
+
+
+def write_said(rows: Iterable[list[Said]]) -> Iterator[str]:
     """Rows as JSON texts; equal texts are in memory once."""
     known: dict[str, str] = {}
     texts = (json.dumps(said, ensure_ascii=False) for said in rows)
-    return pa.array([known.setdefault(text, text) for text in texts], pa.string())
+    return (known.setdefault(text, text) for text in texts)
 
 
 def structure(name: str) -> pa.DataType:
@@ -55,8 +58,10 @@ def to_structures(table: pa.Table) -> pa.Table:
     """Rows of LeRobot v2.1 as v3.0 has them: language columns as lists of structures."""
     for name in LANGUAGE:
         if name in table.column_names and pa.types.is_string(table.schema.field(name).type):
-            rows = (list(map(_pack_calls, said)) for said in read_said(table.column(name).combine_chunks()))
-            table = table.set_column(table.column_names.index(name), name, pa.array(rows, structure(name)))
+            encoded = table.column(name).combine_chunks().dictionary_encode()  # an episode's rows are mostly equal
+            rows = [list(map(_pack_calls, said)) for said in read_said(encoded.dictionary)]
+            lists = pa.array(rows, structure(name)).take(encoded.indices)
+            table = table.set_column(table.column_names.index(name), name, lists)
     return table
 
 

@@ -1,6 +1,7 @@
 """What is said in an output episode, from the language columns of the source's rows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -33,15 +34,38 @@ def carry_language(
         ValueError: a row holds something else.
     """
     change_time = _time_change(shown, due)
+    num_lost = 0
+
+    def change(said: list[Said]) -> list[Said]:
+        nonlocal num_lost
+        kept = _change_cameras(said, cameras)
+        num_lost += len(said) - len(kept)
+        return _change_times(kept, change_time)
+
     if name == EVENTS:
-        said = list(read_said(array))
-        spans = zip(frames.tolist(), [*frames[1:].tolist(), len(said)], strict=True)
-        rows = [[one for row in said[start:stop] for one in row] for start, stop in spans]
+        texts = list(write_said(map(change, _join_spans(read_said(array), frames))))
     else:
-        rows = list(read_said(array.take(to_arrow(frames))))
-    kept = [_change_cameras(row, cameras) for row in rows]
-    num_lost = sum(len(row) - len(rest) for row, rest in zip(rows, kept, strict=True))
-    return write_said([_change_times(row, change_time) for row in kept]), num_lost
+        rows = array.take(to_arrow(frames))
+        starts = _run_starts(rows)
+        written = write_said(change(next(read_said(rows.slice(start, 1)))) for start in starts)
+        lengths = np.diff([*starts, len(rows)]).tolist()
+        texts = [text for text, length in zip(written, lengths, strict=True) for _ in range(length)]
+    return pa.array(texts, pa.string()), num_lost
+
+
+def _join_spans(rows: Iterator[list[Said]], frames: NDArray[np.int64]) -> Iterator[list[Said]]:
+    """What is said in the rows that each kept frame stands for."""
+    spans: list[int | None] = [*np.diff(frames).tolist(), None]
+    return ([one for said in islice(rows, length) for one in said] for length in spans)
+
+
+def _run_starts(rows: pa.Array) -> list[int]:
+    """The first of each run of equal rows: most often all rows of an episode are equal."""
+    starts: list[int] = []
+    for place in range(len(rows)):
+        if not starts or not rows.slice(place, 1).equals(rows.slice(starts[-1], 1)):
+            starts.append(place)
+    return starts
 
 
 def _change_cameras(said: Sequence[Said], cameras: Mapping[str, str]) -> list[Said]:

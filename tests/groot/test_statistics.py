@@ -12,7 +12,7 @@ from conftest import convert_here, read_meta
 from millrace.engine.dataset.fingerprints import FINGERPRINTS
 from millrace.engine.dataset.rows import read_table, read_vectors
 from support.g1_sources import COLUMNS
-from support.synthetic import edit_json, write_dataset
+from support.synthetic import ExtraColumn, edit_json, write_dataset
 
 pytest.importorskip("gr00t", reason="NOT TESTED: gr00t is not importable")
 
@@ -47,12 +47,24 @@ def write_g1(folder: Path) -> None:
     convert_here(folder / "source", folder / "out", map="g1_gripper_to_unitree_g1")
 
 
+def write_others(folder: Path, **settings: Any) -> None:
+    """With columns of every kind beside state and action."""
+    numbers = {"next.reward": "float32", "observation.force": "float64", "score": "int64"}
+    columns = {name: ExtraColumn(lambda episode, frames: frames % 7 + episode, kind) for name, kind in numbers.items()}
+    columns["next.done"] = ExtraColumn(lambda episode, frames: frames == 9, "bool")
+    columns["phase"] = ExtraColumn(lambda episode, frames: [f"step {frame // 9}" for frame in frames], "string")
+    columns["observation.effort"] = ExtraColumn(lambda episode, frames: np.outer(frames, [1, -1, 0.5]), shape=(3,))
+    write_dataset(folder / "source", lengths=(60, 50), extra_columns=columns)
+    convert_here(folder / "source", folder / "out", **settings)
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "GR1, arms relative, waist at rest": write_aloha,
     "GR1, chunks of 7 steps": lambda folder: write_aloha(folder, horizon=7),
     "ALOHA at its own rate, two episodes a folder": lambda folder: write_aloha(
         folder, robot="aloha", fps="source", chunks_size=2
     ),
+    "other columns": write_others,
     "Unitree G1, legs in the state alone": write_g1,
 }
 
@@ -127,6 +139,21 @@ def test_nothing_of_ours_is_computed_again(layout: Path, capfd: pytest.CaptureFi
     generate_stats(dataset)
     assert (file.stat().st_mtime_ns, file.stat().st_ino, file.read_bytes()) == before
     assert "Computing statistics" not in capfd.readouterr().out
+
+
+def test_other_columns_do_not_change_what_groot_reads(tmp_path: Path) -> None:
+    write_others(tmp_path / "with")
+    write_others(tmp_path / "without", columns=())
+    found = []
+    for name in ("with", "without"):
+        dataset = tmp_path / name / "out"
+        loader = LeRobotEpisodeLoader(dataset, register(dataset))
+        found.append([loader[episode] for episode in range(len(loader))])
+    assert len(read_meta(tmp_path / "with/out", "info.json")["features"]) > len(COLUMNS)
+    for ours, due in zip(*found, strict=True):
+        assert list(ours.columns) == list(due.columns)
+        for column in due.columns:
+            assert all(map(np.array_equal, ours[column], due[column])), column
 
 
 def load_statistics(dataset: Path, config: Any) -> Any:

@@ -67,7 +67,7 @@ def decode_frames(ds: LeRobotDataset) -> Columns:
         The numeric columns, each (N, ...) over the dataset's N frames.
     """
     shapes = {key: image_shape(ds.features[key]["shape"], ds.features[key]["names"]) for key in ds.meta.camera_keys}
-    numeric = [key for key, f in ds.features.items() if key not in shapes and f["dtype"] != "string"]
+    numeric = [key for key, f in ds.features.items() if key not in shapes and f["dtype"] not in ("string", "language")]
     rows: dict[str, list[NDArray[np.generic]]] = {key: [] for key in numeric}
     for i in range(len(ds)):
         item = ds[i]

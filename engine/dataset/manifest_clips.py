@@ -1,11 +1,16 @@
-"""Clips that a dataset's manifest lists, so that a copied one need not be decoded again."""
+"""Clips that a dataset's manifest lists, so that a copied one need not be decoded again.
 
-from collections.abc import Iterable, Iterator
+A clip is proven by the digest of its file in the manifest, its statistics by that of the file which holds them: a
+manifest is believed about the bytes that it describes, and about nothing that was changed since.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
+import pyarrow as pa
 from pydantic import BaseModel
 
 from millrace.embodiments import FrozenModel, Remedy
@@ -18,12 +23,15 @@ from millrace.engine.dataset.manifest import (
     read_manifest_head,
 )
 from millrace.engine.dataset.record import FileRecord, Origin, hash_file
+from millrace.engine.dataset.rows import read_table
 from millrace.engine.dataset.stats import ColumnSummary
-from millrace.engine.errors import DatasetError, system_errno
+from millrace.engine.errors import DatasetError, RowsError, system_errno
 from millrace.engine.layout import MANIFEST, META, camera_key
-from millrace.engine.sources import why_foreign
+from millrace.engine.sources import Clip, why_foreign
 
 EPISODES_STATS = f"{META}/episodes_stats.jsonl"
+# Of LeRobot v3.0.
+EPISODES_FOLDER = f"{META}/episodes/"
 # How lines begin in the manifest and in episodes_stats.jsonl: no other part of them is parsed to find an episode.
 EPISODE_BEGIN = b'{"episode_index": '
 
@@ -37,32 +45,67 @@ class _StatsLine(FrozenModel):
     stats: dict[str, ColumnSummary]
 
 
+class ManifestClips(Protocol):
+    """The clips of a dataset that Millrace made."""
+
+    def image_statistics(self, episode: int, camera: str, clip: Clip) -> ColumnSummary | None:
+        """LeRobot's statistics of a clip; None where its file has other bytes than when they were taken."""
+        ...
+
+
 @dataclass(frozen=True)
-class ManifestClips:
-    """Where each episode's line lies in the manifest and in its statistics; both files are as they were written."""
+class ClipFiles:
+    """Clips in files of their own: where each episode's line lies in the manifest and in its statistics.
+
+    Both files are as they were written.
+    """
 
     root: Path
     lineage: dict[int, int]
     stats: dict[int, int]
 
-    def image_statistics(self, episode: int, camera: str, path: Path) -> ColumnSummary | None:
-        """LeRobot's statistics of a clip; None where the file has other bytes than when they were taken."""
-        if why_foreign(path, self.root):
+    def image_statistics(self, episode: int, camera: str, clip: Clip) -> ColumnSummary | None:
+        """See `ManifestClips`."""
+        if clip.start_seconds is not None or why_foreign(clip.path, self.root):
             return None
         lineage = _line(self.root / MANIFEST, self.lineage.get(episode), Lineage)
         stats = _line(self.root / EPISODES_STATS, self.stats.get(episode), _StatsLine)
         if lineage is None or stats is None:
             return None
-        records = [file for file in lineage.files if self.root / file.path == path]
-        is_known = len(records) == 1 and _is_as_written(path, records[0])
+        records = [file for file in lineage.files if self.root / file.path == clip.path]
+        is_known = len(records) == 1 and _is_as_written(clip.path, records[0])
         return stats.stats.get(camera_key(camera)) if is_known else None
+
+
+@dataclass(frozen=True)
+class JoinedClips:
+    """Clips in files that they share, of LeRobot v3.0.
+
+    files: of the manifest, by path. episodes: the file of meta/episodes/ that describes each.
+    """
+
+    root: Path
+    files: Mapping[Path, FileRecord]
+    episodes: Mapping[int, Path]
+
+    def image_statistics(self, episode: int, camera: str, clip: Clip) -> ColumnSummary | None:
+        """See `ManifestClips`; a file is digested once for all of its clips."""
+        path, record = self.episodes.get(episode), self.files.get(clip.path)
+        if path is None or record is None or why_foreign(clip.path, self.root):
+            return None
+        if not _is_as_written(clip.path, record):
+            return None
+        try:
+            return _find_statistics(_read_statistics(path, camera_key(camera), _mtime(path)), episode, clip)
+        except (RowsError, ValueError):  # whatever it says, the clip is decoded as those of others are
+            return None
 
 
 def read_manifest_clips(root: Path) -> ManifestClips | None:
     """The clips of a dataset's manifest; None where Millrace did not make it, or its meta/ was changed since."""
     try:
-        return _read(root, (root / MANIFEST).stat().st_mtime_ns)
-    except (OSError, ValueError, Unreadable):  # whatever is wrong, its clips are decoded as those of others are
+        return _read(root, _mtime(root / MANIFEST))
+    except (OSError, ValueError, Unreadable, RowsError):  # then its clips are decoded as those of others are
         return None
 
 
@@ -85,17 +128,54 @@ def read_manifest_origins(root: Path) -> dict[int, Origin]:
 @lru_cache(maxsize=4)
 def _read(root: Path, mtime: int) -> ManifestClips | None:
     """mtime: of the manifest, so that what is remembered is not of another one."""
-    written = {str(record.path): record for record in read_manifest_head(root).files}
+    written = {root / record.path: record for record in read_manifest_head(root).files}
+    episodes = [path for path in written if path.is_relative_to(root / EPISODES_FOLDER)]
+    if episodes:
+        return JoinedClips(root, written, _list_episodes(episodes, written))
+    if not _is_as_written(root / EPISODES_STATS, written.get(root / EPISODES_STATS)):
+        return None
     lineage = dict(_places(read_manifest_episodes(root)))
     with report_unreadable(root, EPISODES_STATS), (root / EPISODES_STATS).open("rb") as file:
-        if not _is_as_written(root / EPISODES_STATS, written.get(EPISODES_STATS)):
-            return None
-        return ManifestClips(root, lineage, dict(_places(number_lines(file, EPISODES_STATS))))
+        return ClipFiles(root, lineage, dict(_places(number_lines(file, EPISODES_STATS))))
+
+
+def _list_episodes(paths: Iterable[Path], written: Mapping[Path, FileRecord]) -> dict[int, Path]:
+    """The file that describes each episode, of files that are as they were written."""
+    sound = (path for path in paths if _is_as_written(path, written[path]))
+    return {number: path for path in sound for number in read_table(path, ["episode_index"])[0].to_pylist()}
+
+
+@lru_cache(maxsize=4)
+def _read_statistics(path: Path, feature: str, mtime: int) -> pa.Table:
+    """A camera's columns of a file of meta/episodes/; mtime: as of `_read`."""
+    stats = [f"stats/{feature}/{name}" for name in ColumnSummary.__dataclass_fields__]
+    return read_table(path, ["episode_index", f"videos/{feature}/from_timestamp", *stats])
+
+
+def _find_statistics(table: pa.Table, episode: int, clip: Clip) -> ColumnSummary | None:
+    """Those of an episode, if its clip is where the table says."""
+    row: dict[str, Any] = table.slice(table["episode_index"].to_pylist().index(episode), 1).to_pylist()[0]
+    values = {name.rpartition("/")[2]: value for name, value in row.items()}
+    if values.pop("from_timestamp") != clip.start_seconds:
+        return None
+    return ColumnSummary(**{name: values[name] for name in ColumnSummary.__dataclass_fields__})
 
 
 def _is_as_written(path: Path, record: FileRecord | None) -> bool:
     """Whether a file is what the manifest describes; one of another size is not read."""
-    return record is not None and path.stat().st_size == record.num_bytes and hash_file(path) == record.sha256
+    if record is None or (num_bytes := path.stat().st_size) != record.num_bytes:
+        return False
+    return _digest(path, num_bytes, _mtime(path)) == record.sha256
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, num_bytes: int, mtime: int) -> str:
+    """The SHA-256 of a file of this size and time of change."""
+    return hash_file(path)
+
+
+def _mtime(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _places(lines: Iterable[tuple[int, int, bytes]]) -> Iterator[tuple[int, int]]:

@@ -124,10 +124,13 @@ def _try_copy(source: ClipSource, path: Path, settings: VideoSettings, clock: St
         return None
     with clock.stage("copy"):
         copy_clip(source.video, path, how, settings)
-        if how is ClipCopy.FILE and (known := _known_statistics(source)):
+        known = _known_statistics(source)
+        if how is ClipCopy.FILE and known:
             return known
     try:
         check_written(path, len(source.frames), settings, clock)
+        if known:
+            return known
         copy = replace(source.video, path=path, start_seconds=None, root=None)
         return _measure_statistics(copy, source.frames, clock)
     except VideoError as error:  # encoding decodes the source itself, and tells what is wrong with it
@@ -147,10 +150,9 @@ def _choose_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None
 def _known_statistics(source: ClipSource) -> ColumnSummary | None:
     """Statistics of this file in the manifest of the dataset that Millrace wrote it to."""
     published = read_manifest_clips(source.root)
-    video = source.video
-    if published is None or video is None or video.start_seconds is not None:
+    if published is None or source.video is None:
         return None
-    return published.image_statistics(source.episode, source.camera, video.path)
+    return published.image_statistics(source.episode, source.camera, source.video)
 
 
 def _measure_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> ColumnSummary:

@@ -17,8 +17,7 @@ from millrace.engine.convert import convert, estimate
 from millrace.engine.errors import EpisodesFailed, RecipeError
 from millrace.engine.execution.capacity import usable_cores
 from millrace.engine.execution.workers import ExecutorName, Workers
-from millrace.engine.packing.layouts import Layouts, parse_layouts
-from millrace.engine.packing.shared_files import MB, FileSizes
+from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning.recipe import NONE, Recipe, is_share
 from millrace.engine.planning.recipe_file import read_recipe
 from millrace.engine.planning.recipe_problems import write_recipe_keys
@@ -182,12 +181,12 @@ class Convert:
         return 0
 
     def _layouts(self) -> Layouts:
-        for name in ("data_file_mb", "video_file_mb"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"{name_flag(name)} {getattr(self, name)}: must be at least 1", expected="at least 1")
-        sizes = FileSizes(self.data_file_mb * MB, self.video_file_mb * MB)
-        num_processes = 1 if self.local else min(self.workers or usable_cores(), usable_cores())
-        return Layouts(parse_layouts(self.layout), sizes, num_processes)
+        return Layouts.parse(
+            self.layout,
+            data_file_mb=self.data_file_mb,
+            video_file_mb=self.video_file_mb,
+            num_processes=1 if self.local else min(self.workers or usable_cores(), usable_cores()),
+        )
 
     def _out(self) -> Path:
         """The folder of the new dataset; with --recipe it is the only positional argument."""

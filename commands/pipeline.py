@@ -33,7 +33,8 @@ class Pipeline:
 
     file: Annotated[Path, tyro.conf.Positional, arg(metavar="FILE.yaml")]
     """Any of the sections convert (recipe, out, holdout, workers, executor, address, local, gpu_share, skip_bad,
-    verify), finetune, evaluate and upload (keys: the flags of these commands); paths are relative to the file."""
+    verify, layout, data_file_mb, video_file_mb), finetune, evaluate and upload (keys: the flags of these commands);
+    paths are relative to the file."""
     gr00t: GrootChoice = "auto"
     """The release of GR00T that trains and evaluates, where the file's sections do not name one."""
     dry_run: Flag = False

@@ -60,7 +60,8 @@ def evaluate_step(
     if can_tell and report is None:
         file.add(("evaluate",), "json is missing: the file by which it is known that this is done")
     if dataset is None and (is_converted or "convert" not in file.content):
-        file.add(("evaluate",), "dataset is missing: convert holds no episodes out (holdout: 0.05)")
+        lacking = "convert holds no episodes out (holdout: 0.05), or makes no LeRobot v2.1"
+        file.add(("evaluate",), f"dataset is missing: {lacking}")
     if not checkpoints or report is None or dataset is None:
         return None
     command = Evaluate(paths=tuple(map(str, (*checkpoints, dataset))), json=report, **values)
@@ -99,6 +100,8 @@ def upload_step(file: PipelineFile, run: FinetuneSettings | None, report: Path |
     if choice == "best" and "evaluate" not in file.content:
         file.add(("upload", "checkpoint"), "best is known only where a section evaluate scores the checkpoints")
     values = values if folder is not None else {"kind": "model", **values}
+    if values.get("with_v30") and values.get("kind") == "model":
+        file.add(("upload", "with_v30"), "with_v30: a checkpoint has no layout")
     name = file.attempt("upload", lambda: parse_repository(values["repo"], values.get("kind", "dataset")))
     is_best = choice != "last" and report is not None
     if name is None or (folder is None and run is None):

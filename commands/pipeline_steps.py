@@ -13,8 +13,10 @@ from millrace.embodiments import MillraceError, is_path
 from millrace.engine.dataset.problems import Judgement
 from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.errors import SeveralProblems
+from millrace.engine.execution.capacity import usable_cores
 from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.layout import META
+from millrace.engine.packing.layouts import V21, Layouts
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.recipe_file import parse_recipe, read_recipe
@@ -40,6 +42,9 @@ class ConvertKeys:
     executor: ExecutorName = "auto"
     skip_bad: bool = False
     verify: bool = False
+    layout: str = V21
+    data_file_mb: int = 100
+    video_file_mb: int = 200
 
 
 CONVERT = StepKind(ConvertKeys, excluded=())
@@ -54,12 +59,27 @@ class ConvertSection:
     recipe: Recipe
     keys: ConvertKeys
     workers: Workers
+    layouts: Layouts
+
+    @property
+    def dataset(self) -> Path | None:
+        """The folder that GR00T trains on: the dataset in LeRobot v2.1, if that is made."""
+        return self.keys.out if self.layouts.keeps_episodes else None
 
     @property
     def heldout(self) -> Path | None:
-        """The held-out dataset's folder, if any episodes are held out."""
-        is_held = self.recipe.holdout or any(source.holdout for source in self.recipe.sources)
-        return heldout_folder(self.keys.out) if is_held else None
+        """The same of the held-out episodes, if any are."""
+        return heldout_folder(self.dataset) if self.dataset is not None and self._is_held else None
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All datasets that it makes."""
+        outs = (self.keys.out, heldout_folder(self.keys.out)) if self._is_held else (self.keys.out,)
+        return tuple(folder for layout in zip(*map(self.layouts.folders, outs), strict=True) for folder in layout)
+
+    @property
+    def _is_held(self) -> bool:
+        return bool(self.recipe.holdout or any(source.holdout for source in self.recipe.sources))
 
 
 def read_steps(file: PipelineFile, gr00t: GrootChoice = "auto") -> list[Step]:
@@ -95,9 +115,10 @@ def _read_convert(file: PipelineFile) -> ConvertSection | None:
     settings = {} if keys.holdout is None else {"holdout": keys.holdout}
     try:
         workers = Workers(keys.workers, keys.address, keys.local, keys.gpu_share, keys.executor)
+        layouts = _layouts(keys)
         if isinstance(keys.recipe, Path):
-            return ConvertSection(read_recipe(keys.recipe, **settings), keys, workers)
-        return ConvertSection(parse_recipe(file.subsection("convert", "recipe"), **settings), keys, workers)
+            return ConvertSection(read_recipe(keys.recipe, **settings), keys, workers, layouts)
+        return ConvertSection(parse_recipe(file.subsection("convert", "recipe"), **settings), keys, workers, layouts)
     except SeveralProblems as error:
         file.add_cited("convert", error.problems)
     except MillraceError as error:
@@ -105,26 +126,41 @@ def _read_convert(file: PipelineFile) -> ConvertSection | None:
     return None
 
 
+def _layouts(keys: ConvertKeys) -> Layouts:
+    return Layouts.parse(
+        keys.layout,
+        data_file_mb=keys.data_file_mb,
+        video_file_mb=keys.video_file_mb,
+        num_processes=1 if keys.local else min(keys.workers or usable_cores(), usable_cores()),
+    )
+
+
 def _convert_step(converted: ConvertSection) -> Step:
-    keys, recipe, workers = converted.keys, converted.recipe, converted.workers
-    folders = [keys.out] if converted.heldout is None else [keys.out, converted.heldout]
+    keys, recipe, folders = converted.keys, converted.recipe, converted.folders
     sources = ", ".join(str(source.path) for source in recipe.sources)
     files = [
         Path(name) for name in (recipe.robot, *(source.map for source in recipe.sources)) if name and is_path(name)
     ]
 
     def run() -> int:
-        convert_with_progress(recipe, keys.out, workers, Rerun(verify=keys.verify, skip_bad=keys.skip_bad))
+        rerun = Rerun(verify=keys.verify, skip_bad=keys.skip_bad)
+        convert_with_progress(recipe, keys.out, converted.workers, rerun, converted.layouts)
         return 0
 
     return Step(
         "convert",
         f"{sources} into {', '.join(map(str, folders))}",
-        dump_settings({"recipe": recipe.model_dump_json(), "out": keys.out}, files),
+        dump_settings({"recipe": recipe.model_dump_json(), "out": keys.out} | _packing_settings(converted), files),
         run,
         lambda: _join(_made_dataset(folder) for folder in folders),
         checks_itself=True,  # only convert sees that a source has changed
     )
+
+
+def _packing_settings(converted: ConvertSection) -> dict[str, Any]:
+    """What decides the files of v3.0, where that is made."""
+    layouts = converted.layouts
+    return {"layouts": layouts.names, "sizes": asdict(layouts.sizes)} if layouts.is_packed else {}
 
 
 def _finetune_settings(
@@ -134,7 +170,11 @@ def _finetune_settings(
     if values is None:
         return None
     if converted is not None and not {"datasets", "dataset_path"} & set(values):
-        values["datasets"] = (converted.keys.out,)
+        if converted.dataset is None:
+            lacking = "GR00T trains on LeRobot v2.1, which convert does not make (layout: v2.1,v3.0)"
+            file.add(("finetune",), f"datasets is missing: {lacking}")
+            return None
+        values["datasets"] = (converted.dataset,)
     values.setdefault("gr00t", gr00t)
     values.setdefault("output_dir", file.folder / Finetune.output_dir)
     base = file.folder / values["base_model_path"]

@@ -4,14 +4,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from millrace.embodiments import Remedy
 from millrace.engine.about import child_command
 from millrace.engine.errors import HubError
-from millrace.engine.hub.calls import HubName, call_hub
+from millrace.engine.hub.calls import HubName, call_hub, list_files
 from millrace.engine.hub.silence import silence_hub
 from millrace.engine.layout import WORK
 
@@ -33,7 +33,14 @@ def file_sizes(folder: Path, without: Sequence[str] = ()) -> dict[str, int]:
     }
 
 
-def commit_folder(folder: Path, name: HubName, *, last: str, without: Sequence[str] = ()) -> None:
+def stray_files(there: Iterable[str], here: Collection[str], folders: Collection[str]) -> list[str]:
+    """Files of a repository in such folders that are none of those here: of what was uploaded before."""
+    return sorted(path for path in there if path.split("/")[0] in folders and path not in here)
+
+
+def commit_folder(
+    folder: Path, name: HubName, *, last: str, replaced: Sequence[str] = (), without: Sequence[str] = ()
+) -> None:
     """Upload a folder in another process, which Ctrl-C ends at once: threads of this one would have to finish.
 
     Files that the Hub has are not sent again, so that a stopped upload is continued.
@@ -42,12 +49,14 @@ def commit_folder(folder: Path, name: HubName, *, last: str, without: Sequence[s
         folder: Of a dataset or checkpoint.
         name: An existing repository.
         last: Folder or file of the last commit, without which the rest is no dataset.
+        replaced: Folders in which files of the repository that are not here are deleted.
         without: Patterns of the folder's entries that stay here.
 
     Raises:
         HubError: the upload failed.
     """
-    command = child_command(__name__, "run_commit", str(folder), name.kind, name.repo, last, *without)
+    lists = ",".join(replaced), ",".join(without)
+    command = child_command(__name__, "run_commit", str(folder), name.kind, name.repo, last, *lists)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
         assert process.stdout is not None
@@ -61,29 +70,58 @@ def commit_folder(folder: Path, name: HubName, *, last: str, without: Sequence[s
         raise HubError(*([told] if told else ended))
 
 
-def run_commit(folder: str, kind: str, repo: str, last: str, *without: str) -> None:
-    """Run in the other process: upload, print only the error, and end when the parent process ends."""
+def run_commit(folder: str, kind: str, repo: str, last: str, replaced: str, without: str) -> None:
+    """Run in the other process: upload, print only the error, and end when the parent process ends.
+
+    replaced, without: see `commit_folder`, commas between.
+    """
     threading.Thread(target=lambda: os._exit(os.read(0, 1) == b""), daemon=True).start()
     answers = os.dup(1)
     os.dup2(2, 1)
     try:
         with silence_hub(has_bars=sys.stderr.isatty()):
-            _commit_all(Path(folder), HubName("model" if kind == "model" else "dataset", repo), last, without)
+            name = HubName("model" if kind == "model" else "dataset", repo)
+            _commit_all(Path(folder), name, last, _listed(replaced), _listed(without))
     except HubError as error:
         os.write(answers, str(error).encode())
         os._exit(1)  # waits for no thread that still sends
 
 
-def _commit_all(folder: Path, name: HubName, last: str, without: Sequence[str]) -> None:
-    from huggingface_hub import CommitOperationAdd, HfApi
+def _listed(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
 
-    for paths in split_commits(list(file_sizes(folder, without)), last):
 
-        def commit(paths: Sequence[str] = paths) -> None:
-            files = [CommitOperationAdd(path, folder / path) for path in paths]
-            HfApi().create_commit(name.repo, files, repo_type=name.kind, commit_message=f"Upload {len(files)} files")
+def _commit_all(folder: Path, name: HubName, last: str, replaced: Sequence[str], without: Sequence[str]) -> None:
+    here = file_sizes(folder, without)
+    strays = stray_files(call_hub(lambda: list_files(name), name), here, replaced) if replaced else []
+    while len(strays) > FILES_PER_COMMIT:
+        _commit(folder, name, (), strays[:FILES_PER_COMMIT])
+        del strays[:FILES_PER_COMMIT]
+    *before, ending = split_commits(list(here), last)
+    for paths in before:
+        _commit(folder, name, paths, ())
+    _commit(folder, name, ending, strays)
 
-        call_hub(commit, name, waits=WAITS)
+
+def _commit(folder: Path, name: HubName, paths: Sequence[str], strays: Sequence[str]) -> None:
+    """Make one commit: files of the folder, and which of the repository's are deleted."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    def commit() -> None:
+        there = list_files(name) if strays else {}  # an earlier try may have deleted them
+        changes: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(path, folder / path) for path in paths
+        ]
+        changes += [CommitOperationDelete(path) for path in strays if path in there]
+        HfApi().create_commit(name.repo, changes, repo_type=name.kind, commit_message=_describe(paths, strays))
+
+    call_hub(commit, name, waits=WAITS)
+
+
+def _describe(paths: Sequence[str], strays: Sequence[str]) -> str:
+    if not strays:
+        return f"Upload {len(paths)} files"
+    return f"Upload {len(paths)} files, delete {len(strays)} of an earlier upload"
 
 
 def split_commits(paths: Sequence[str], last: str) -> Iterator[list[str]]:

@@ -1,20 +1,35 @@
 """Upload a finished dataset, or a checkpoint, to the Hub; a stopped upload is continued."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import HubError, NotUploadable, RecipeError
 from millrace.engine.hub.calls import HubName, RepoKind, call_hub, list_files, login_advice
-from millrace.engine.hub.folder_upload import commit_folder, file_sizes
+from millrace.engine.hub.folder_upload import commit_folder, file_sizes, stray_files
 from millrace.engine.hub.silence import silence_hub
-from millrace.engine.layout import META, TRAINING_STATE
+from millrace.engine.layout import META, MODALITY_CONFIG, TRAINING_STATE
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate import validate
 
 CHECKPOINT = "config.json"
+# What a dataset's files lie in; LeRobot reads every parquet file below data/.
+DATASET_FOLDERS = ("data", "videos", META, MODALITY_CONFIG)
+
+
+@dataclass(frozen=True)
+class UploadSize:
+    """What an upload sends. num_bytes_here: of files that stay here. num_replaced: files of an earlier upload that the
+    repository will lose.
+    """
+
+    num_files: int
+    num_bytes: int
+    num_bytes_here: int
+    num_replaced: int
 
 
 def upload_folder(
@@ -24,23 +39,26 @@ def upload_folder(
     kind: RepoKind = "dataset",
     private: bool = False,
     with_optimizer: bool = False,
-    on_start: Callable[[int, int, int], None] = lambda num_files, num_bytes, num_left: None,
+    on_start: Callable[[UploadSize], None] = lambda size: None,
 ) -> str:
     """Upload a folder, check that all of it arrived, and tag a dataset with its format's version for LeRobot.
 
+    What a repository holds of an earlier dataset is replaced: readers take every file below data/. An older commit, and
+    the tag of another version of the format, keep theirs.
+
     Args:
-        folder: A finished, valid dataset, or a checkpoint.
+        folder: A finished, valid dataset in LeRobot v2.1 or v3.0, or a checkpoint.
         repo: org/name; made if there is none.
         kind: Whether the folder is a dataset or a model.
         private: Whether a repository that is made is private.
         with_optimizer: Whether a checkpoint's optimizer and the rest of the state of its run are uploaded, too.
-        on_start: Called before anything is sent with the number of files, their bytes, and the bytes that stay here.
+        on_start: Called before anything is sent.
 
     Returns:
         The repository's page.
 
     Raises:
-        NotPublishable: the folder is not finished or not valid, or links lead out of it.
+        NotUploadable: the folder is not finished or not valid, or links lead out of it.
         HubError: the Hub cannot be reached or does not allow it.
     """
     root = Path(folder)
@@ -49,10 +67,14 @@ def upload_folder(
     check_token(name)
     _make_repository(name, private=private)
     without = TRAINING_STATE if kind == "model" and not with_optimizer else ()
+    replaced = DATASET_FOLDERS if kind == "dataset" else ()
     sizes = file_sizes(root, without)
-    on_start(len(sizes), sum(sizes.values()), sum(file_sizes(root).values()) - sum(sizes.values()))
-    commit_folder(root, name, last=META if kind == "dataset" else CHECKPOINT, without=without)
-    _check_arrived(sizes, name)
+    num_bytes = sum(sizes.values())
+    num_strays = len(stray_files(_list_files(name), sizes, replaced)) if replaced else 0
+    on_start(UploadSize(len(sizes), num_bytes, sum(file_sizes(root).values()) - num_bytes, num_strays))
+    last = META if kind == "dataset" else CHECKPOINT
+    commit_folder(root, name, last=last, replaced=replaced, without=without)
+    _check_arrived(sizes, name, replaced)
     if kind == "dataset":
         _tag_version(root, name)
     return name.url
@@ -85,7 +107,7 @@ def check_uploadable(root: Path, kind: RepoKind) -> None:
     """Check that a folder may be uploaded.
 
     Raises:
-        NotPublishable: says why not.
+        NotUploadable: says why not.
     """
     if not root.is_dir():
         raise NotUploadable(f"there is no folder {root}", file=root)
@@ -130,13 +152,19 @@ def _make_repository(name: HubName, *, private: bool) -> None:
         call_hub(lambda: create_repo(name.repo, repo_type=name.kind, private=private, exist_ok=True), name)
 
 
-def _check_arrived(sizes: Mapping[str, int], name: HubName) -> None:
+def _list_files(name: HubName) -> dict[str, int]:
     with silence_hub():
-        there = call_hub(lambda: list_files(name), name)
+        return call_hub(lambda: list_files(name), name)
+
+
+def _check_arrived(sizes: Mapping[str, int], name: HubName, replaced: Sequence[str]) -> None:
+    there, again = _list_files(name), Remedy("run the same command again")
     missing = [path for path, size in sizes.items() if there.get(path) != size]
     if missing:
-        problem = f"{len(missing)} files are not in {name.url}, such as {missing[0]}; "
-        raise HubError(problem, Remedy("run the same command again"), file=missing[0])
+        raise HubError(f"{len(missing)} files are not in {name.url}, such as {missing[0]}; ", again, file=missing[0])
+    if strays := stray_files(there, sizes, replaced):
+        problem = f"{len(strays)} files of an earlier upload are still in {name.url}, such as {strays[0]}; "
+        raise HubError(problem, again, file=strays[0])
 
 
 def _tag_version(root: Path, name: HubName) -> None:

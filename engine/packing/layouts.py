@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from millrace.embodiments import Message, Setting
-from millrace.engine.errors import RecipeError
-from millrace.engine.layout import PACKED, WORK
-from millrace.engine.packing.claim import check_folder
+from millrace.embodiments import Message, Remedy, Setting
+from millrace.engine.dataset.record import hash_file
+from millrace.engine.errors import DatasetError, RecipeError
+from millrace.engine.layout import MANIFEST, META, PACKED, WORK
+from millrace.engine.packing.claim import PackOrigin, check_folder
 from millrace.engine.packing.pack import PackSummary, pack_dataset
-from millrace.engine.packing.shared_files import FileSizes
+from millrace.engine.packing.shared_files import MB, FileSizes
 
 Layout = Literal["v2.1", "v3.0"]
 V21: Layout = "v2.1"
@@ -37,6 +38,21 @@ class Layouts:
             message = f"layouts {', '.join(self.names)}: expected some of {known}, each once"
             raise RecipeError(message, got=self.names, known=LAYOUTS)
 
+    @classmethod
+    def parse(
+        cls, text: str, *, data_file_mb: int = 100, video_file_mb: int = 200, num_processes: int = 1
+    ) -> "Layouts":
+        """The layouts of names between commas, and sizes in megabytes.
+
+        Raises:
+            RecipeError: a layout is unknown, or a size is not at least 1.
+        """
+        for name, value in {"data_file_mb": data_file_mb, "video_file_mb": video_file_mb}.items():
+            if value < 1:
+                message = Message(Setting(name, value), ": must be at least 1")
+                raise RecipeError(message, got=value, expected="at least 1")
+        return cls(parse_layouts(text), FileSizes(data_file_mb * MB, video_file_mb * MB), num_processes)
+
     @property
     def is_packed(self) -> bool:
         """Whether v3.0 is made."""
@@ -46,6 +62,11 @@ class Layouts:
     def keeps_episodes(self) -> bool:
         """Whether v2.1, a file for each episode, stays."""
         return V21 in self.names
+
+    def folders(self, out: Path) -> tuple[Path, ...]:
+        """The folders of the finished datasets, v2.1's first."""
+        packed = (self.packed_folder(self.episodes_folder(out)),) if self.is_packed else ()
+        return (out, *packed) if self.keeps_episodes else packed
 
     def check(self, out: Path) -> None:
         """Check that v3.0 may be written where it is to go.
@@ -63,7 +84,7 @@ class Layouts:
     def packed_folder(self, episodes: Path) -> Path:
         """Where v3.0 of a dataset goes: OUT_v30, or OUT where that is all."""
         if self.keeps_episodes:
-            return episodes.with_name(episodes.name + SUFFIX)
+            return packed_folder_beside(episodes)
         out = episodes.parent.parent
         return out.with_name(out.name + episodes.name.removeprefix(EPISODES))
 
@@ -76,6 +97,27 @@ class Layouts:
             for name in ("data", "videos"):
                 shutil.rmtree(episodes / name, ignore_errors=True)
         return found
+
+
+def packed_folder_beside(folder: Path) -> Path:
+    """Where v3.0 of a dataset goes that stays in v2.1: OUT_v30."""
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return named.with_name(named.name + SUFFIX)
+
+
+def find_packed(folder: Path) -> Path:
+    """The folder of a dataset's LeRobot v3.0, made by `Layouts.pack` of it as it is now: OUT_v30.
+
+    Raises:
+        DatasetError: there is none, or the dataset was changed since.
+    """
+    packed = packed_folder_beside(folder)
+    origin, again = PackOrigin.read(packed), Remedy("convert it with ", Setting("layout", f"{V21},{V30}"))
+    if origin is None or not (packed / META).is_dir():
+        raise DatasetError(f"{folder} has no LeRobot v3.0 beside it, in {packed}; ", again, file=packed)
+    if not (folder / MANIFEST).is_file() or hash_file(folder / MANIFEST) != origin.manifest:
+        raise DatasetError(f"{packed} was not made of {folder} as it is now; ", again, file=packed)
+    return packed
 
 
 def parse_layouts(text: str) -> tuple[Layout, ...]:

@@ -178,7 +178,8 @@ class Handler(BaseHTTPRequestHandler):
         if verb == "preupload":
             return _json({"files": [upload_mode(item["path"], files) for item in json.loads(self.body)["files"]]})
         assert verb == "commit", verb
-        sha = repository.commit({**files, **dict(self._committed())})
+        kept = {path: content for path, content in files.items() if path not in self._deleted(files)}
+        sha = repository.commit({**kept, **dict(self._committed())})
         return _json({"success": True, "commitOid": sha, "commitUrl": f"{self._page(repository)}/commit/{sha}"})
 
     def _refs(
@@ -270,6 +271,14 @@ class Handler(BaseHTTPRequestHandler):
             href = f"{self.server.storage_url}/lfs/{item['oid']}?{SIGNATURE}"
             actions = {} if item["oid"] in self.server.objects else {"actions": {"upload": {"href": href}}}
             yield {"oid": item["oid"], "size": item["size"], **actions}
+
+    def _deleted(self, files: Files) -> set[str]:
+        """What a commit deletes; the Hub refuses a commit that deletes what is not there."""
+        items = (json.loads(line) for line in self.body.splitlines())
+        paths = {item["value"]["path"] for item in items if item["key"] == "deletedFile"}
+        if not paths <= files.keys():
+            raise _Refused(404, "EntryNotFound", f"no such files: {paths - files.keys()}")
+        return paths
 
     def _committed(self) -> Iterator[tuple[str, bytes]]:
         for line in self.body.splitlines():

@@ -94,6 +94,28 @@ def test_each_section_gets_from_the_others_what_it_does_not_say(write: Any, tmp_
     }
 
 
+def test_v3_is_made_beside_what_is_trained_on(write: Any, tmp_path: Path) -> None:
+    text = FULL.replace("    image_size", "    horizon: 4\n    image_size", 1)
+    steps = read_steps(PipelineFile(write(text.replace("  local: true", "  local: true\n  layout: v2.1,v3.0", 1))))
+    data = tmp_path / "out/gr1"
+    assert steps[0].summary.endswith(f" into {data}, {data}_heldout, {data}_v30, {data}_heldout_v30")
+    assert f" on {data}, 500 steps" in steps[1].summary
+    assert f" on {data}_heldout into " in steps[2].summary
+    assert steps[0].run() == 0
+    assert steps[0].made() is not None
+    assert read_meta(data.with_name("gr1_heldout_v30"), "info.json")["codebase_version"] == "v3.0"
+    (data.with_name("gr1_v30") / "meta/info.json").unlink()
+    assert steps[0].made() is None
+
+
+def test_v3_alone_is_nothing_to_train_on(write: Any) -> None:
+    told = problems(write(FULL.replace("  local: true", "  local: true\n  layout: v3.0", 1)))
+    assert [line.partition(": ")[2] for line in told] == [
+        "datasets is missing: GR00T trains on LeRobot v2.1, which convert does not make (layout: v2.1,v3.0)",
+        "dataset is missing: convert holds no episodes out (holdout: 0.05), or makes no LeRobot v2.1",
+    ]
+
+
 def test_all_that_is_wrong_is_told_at_once_each_with_its_line(write: Any) -> None:
     told = problems(
         write("""
@@ -161,6 +183,9 @@ convert:
         ("{}", "1: there is nothing to do; sections are convert, finetune, evaluate, upload"),
         ("finetune: 3", "1: finetune holds keys, such as base_model_path"),
         ("convert: {out: a}", "1: recipe is missing"),
+        ("convert: {out: a, recipe: {}, layout: 2.2}", "1: layout: 2.2: no layout '2.2'. Known: v2.1, v3.0"),
+        ("convert: {out: a, recipe: {}, data_file_mb: 0}", "1: data_file_mb: 0: must be at least 1"),
+        ("upload: {repo: a/b, kind: model, folder: f, with_v30: true}", "1: with_v30: a checkpoint has no layout"),
         ("finetune: {base_model_path: b, datasets: d, mix: [1, 2]}", "1: mix: [1.0, 2.0]: 2 shares for 1 datasets"),
         ("finetune: {base_model_path: b}", "1: no dataset is named"),
         ("finetune: {base_model_path: b, datasets: d, overwrite: true}", "1: 'overwrite' is not a key of finetune."),

@@ -88,6 +88,21 @@ def test_lerobot_finds_the_tag_of_the_version_that_was_uploaded_last(
     assert len(set(repository.commits)) > 1
 
 
+def test_a_later_upload_replaces_the_files_of_an_earlier_one(hub: HubServer, user: HubUser, dataset: Path) -> None:
+    """LeRobot reads every parquet file below data/, so none of another dataset may be left there."""
+    earlier = {"data/chunk-000/file-007.parquet": b"rows", "meta/tasks.parquet": b"tasks", "notes.txt": b"mine"}
+    repository = hub.add("org/new", earlier)
+    repository.tags["v3.0"] = repository.branches["main"]
+    for status in (None, 500):  # the first commit arrives, and its answer is lost
+        hub.fail("POST", "/commit/", status=status)
+    done = user.run("upload", dataset, "org/new")
+    assert done.exit_code == 0, done.err
+    assert "2 files of an earlier upload will be deleted there" in done.err
+    assert uploaded(hub) == {**files_of(dataset), "notes.txt": b"mine"}
+    assert repository.commits[repository.tags["v3.0"]] == earlier
+    assert repository.tags["v2.1"] == repository.branches["main"]
+
+
 def test_swapped_words_are_named(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()

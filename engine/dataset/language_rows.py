@@ -6,6 +6,7 @@ at its frame. Source: LeRobot 0.6.1, datasets/language.py.
 
 import json
 from collections.abc import Iterable, Iterator
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +15,16 @@ PERSISTENT, EVENTS = "language_persistent", "language_events"
 LANGUAGE = (PERSISTENT, EVENTS)
 # What info.json calls their type.
 DTYPE = "language"
+# Of each thing that is said; null stands for what it lacks.
+FIELDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("role", "content", "style", "camera"), (str,)),
+    "timestamp": (float, int),
+    "tool_calls": (list,),
+}
 # Rows that are Python's values at a time.
 SLICE_ROWS = 256
+# Characters of a wrong value in an error.
+MAX_SHOWN = 100
 
 Said = dict[str, Any]
 
@@ -34,7 +43,13 @@ def read_said(array: pa.Array) -> Iterator[list[Said]]:
 
 def _check(said: object) -> list[Said]:
     if said is not None and not (isinstance(said, list) and all(isinstance(one, dict) for one in said)):
-        raise ValueError("a row holds no list of what is said")
+        raise ValueError("a row is no list of what is said")
+    for one in said or []:
+        for name, value in one.items():
+            if value is not None and not isinstance(value, FIELDS.get(name, ())):
+                raise ValueError(f"{name} is {value!r}"[:MAX_SHOWN])
+        if not isfinite(one.get("timestamp") or 0):
+            raise ValueError("a timestamp is not finite")
     return said or []
 
 

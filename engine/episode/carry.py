@@ -97,11 +97,23 @@ def _carry_text(rows: SourceRows, column: CarriedColumn) -> pa.Array:
     texts = rows.table.column(column.name).combine_chunks()
     if pa.types.is_large_string(texts.type):
         texts = texts.cast(pa.string())
-    if not pa.types.is_string(texts.type) or texts.null_count:
-        held = f"lacks {texts.null_count} texts" if texts.null_count else f"holds {texts.type}, not texts"
+    if (held := _why_no_texts(texts)) is not None:
         message = f"column '{column.name}' {held} in {rows.where}; "
         raise RowsError(message, advise(column), code=FaultCode.NOT_NUMBERS, expected="texts")
     return texts.take(to_arrow(rows.frames))
+
+
+def _why_no_texts(texts: pa.Array) -> str | None:
+    """Why a column holds no texts, in words that follow it; None where each row has one."""
+    if not pa.types.is_string(texts.type):
+        return f"holds {texts.type}, not texts"
+    if texts.null_count:
+        return f"lacks {texts.null_count} texts"
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return "holds texts that are no UTF-8"
+    return None
 
 
 def _carry_said(rows: SourceRows, column: CarriedColumn, fps: Fraction) -> tuple[pa.Array, list[EpisodeWarning]]:
@@ -111,8 +123,8 @@ def _carry_said(rows: SourceRows, column: CarriedColumn, fps: Fraction) -> tuple
         texts, num_lost = carry_language(
             column.name, array, rows.frames, shown=rows.seconds[rows.frames], due=due, cameras=rows.cameras
         )
-    except (ValueError, AttributeError, TypeError) as error:
-        message = f"column '{column.name}' in {rows.where} holds no lists of what is said; "
+    except (ValueError, RecursionError) as error:
+        message = f"column '{column.name}' in {rows.where} holds no language as LeRobot 0.6 has it: {error}; "
         raise RowsError(message, advise(column), code=FaultCode.NOT_NUMBERS) from error
     message = f"column '{column.name}' says {num_lost} things about cameras that the output lacks; they are left out"
     return texts, [EpisodeWarning(code="lost-language", message=message)] if num_lost else []

@@ -37,6 +37,7 @@ from millrace.engine.output.quarantine import public_quarantine
 from millrace.engine.output.warning_sums import WarningSum, public_warnings, remove_roots, sum_warnings
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.sources import name_file_in_errors, public_name
+from millrace.engine.text import printable
 from millrace.engine.video.backends import CPU_BACKENDS, Backends
 from millrace.engine.video.encode import library_versions
 
@@ -235,8 +236,8 @@ def _manifest(
 def _columns(plan: ConversionPlan) -> dict[str, Any]:
     """Columns beside state and action, with the rules by which they were resampled, and those left out."""
     carried = {column.name: column.rule for column in plan.job.carried}
-    left_out = [{**asdict(left), "source": remove_roots(left.source, plan)} for left in plan.left_out]
-    left_out = [{**left, "reason": remove_roots(left["reason"], plan)} for left in left_out]
+    told = (asdict(left) for left in plan.left_out)
+    left_out = [{key: printable(remove_roots(text, plan)) for key, text in left.items()} for left in told]
     return {"columns": {"carried": carried, "left_out": left_out}} if carried or left_out else {}
 
 

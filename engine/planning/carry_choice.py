@@ -15,6 +15,7 @@ from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.tasks import task_column
 from millrace.engine.sources import Feature, RowReader
 from millrace.engine.sources.dataset import PICTURES
+from millrace.engine.sources.lerobot_metadata import is_unicode
 from millrace.engine.text import join_names
 
 NUMBERS = frozenset(
@@ -106,6 +107,8 @@ def _names_in_rows(source: PreparedSource) -> frozenset[str] | None:
 
 
 def _describe(name: str, feature: Feature, *, is_resampled: bool) -> CarriedColumn | str:
+    if not (name.strip() and is_unicode(name)):
+        return "has no name that a file can hold"
     if name in (STATE, ACTION) or name.startswith(CAMERA_PREFIX):
         return "has a name that the output gives to columns or cameras of its own"
     bare = PREFIX.sub("", feature.dtype)

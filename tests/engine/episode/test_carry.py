@@ -1,6 +1,7 @@
 """Columns beside state and action: carried by their rules, in both layouts, with exact statistics."""
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from millrace.engine.layout import MANIFEST
 from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning.resample import frame_indices
 from millrace.engine.validate import validate
-from support.synthetic import ExtraColumn, edit_column, write_dataset
+from support.synthetic import ExtraColumn, edit_column, rewrite_parquet, write_dataset
 
 LENGTHS = (41, 33)
 EFFORT = tuple(f"effort_{number}" for number in range(3))
@@ -206,6 +207,28 @@ def test_what_is_no_number_fails_its_episode_and_says_what_to_do(tmp_path: Path,
     with pytest.raises(EpisodesFailed, match=reason) as raised:
         convert_here(tmp_path / "aloha", tmp_path / "out", robot="aloha", horizon=4)
     assert "without_columns" in str(raised.value)
+
+
+def test_texts_that_are_none_fail_their_episode(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "aloha", lengths=(12,), extra_columns={"phase": COLUMNS["phase"]})
+    broken = pa.array([b"\xff"] * 12, pa.binary()).view(pa.string())
+    rewrite_parquet(
+        data_path(tmp_path / "aloha", 0),
+        lambda table: table.set_column(table.column_names.index("phase"), "phase", broken),
+    )
+    with pytest.raises(EpisodesFailed, match=r"column 'phase' holds texts that are no UTF-8 .* without_columns"):
+        convert_here(tmp_path / "aloha", tmp_path / "out", robot="aloha", horizon=4)
+
+
+def test_truth_values_in_statistics_are_numbers_to_validate(out: Path, tmp_path: Path) -> None:
+    """LeRobot 0.3.3 writes them as false and true."""
+    shutil.copytree(out, tmp_path / "out", ignore=shutil.ignore_patterns(".millrace", MANIFEST))
+    file = tmp_path / "out/meta/episodes_stats.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        line["stats"]["next.done"] |= {"min": [False], "max": [True]}
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "episode-stats-shape" not in [problem.code for problem in validate(tmp_path / "out").problems]
 
 
 def test_numbers_of_the_plan_may_change_with_columns_kept(tmp_path: Path) -> None:

@@ -170,3 +170,20 @@ def test_a_number_that_the_list_lacks_fails_its_episode(tmp_path: Path) -> None:
     edit_column(tmp_path / "a" / ROWS, "subtask_index", lambda numbers: [7, *numbers[1:]])
     with pytest.raises(EpisodesFailed, match=r"subtask_index \[7\] in .* names no subtask that the metadata lists"):
         convert_here(tmp_path / "a", tmp_path / "out", robot="aloha", horizon=4)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("hello", "a row is no list of what is said|Expecting value"),
+        ('[{"role": "user", "content": 7}]', "content is 7"),
+        ('[{"role": "user", "timestamp": NaN}]', "a timestamp is not finite"),
+        ("[" * 100_000, "recursion|Expecting value"),
+    ],
+)
+def test_what_is_no_language_fails_its_episode(tmp_path: Path, said: str, reason: str) -> None:
+    column = ExtraColumn(lambda episode, frames: [said] * len(frames), dtype="string")
+    write_dataset(tmp_path / "a", lengths=(12,), extra_columns={"language_persistent": column})
+    with pytest.raises(EpisodesFailed, match=reason) as raised:
+        convert_here(tmp_path / "a", tmp_path / "out", robot="aloha", horizon=4)
+    assert "without_columns" in str(raised.value)

@@ -1,14 +1,17 @@
 """Which columns of several sources are alike, and so are carried."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from conftest import LOCAL
 from millrace.embodiments.errors import UnknownName
-from millrace.engine.convert import plan_conversion
+from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.errors import RecipeError
+from millrace.engine.layout import MANIFEST
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.recipe import Recipe
 from support.synthetic import ALOHA_JOINTS, ExtraColumn, edit_json, write_dataset
@@ -80,6 +83,16 @@ def test_a_column_that_the_rows_lack_is_left_out_and_said(root: Path, tmp_path: 
     edit_json(tmp_path / "a/meta/info.json", lambda info: info["features"].update({"flag": feature}))
     found = plan_conversion(Recipe.single(tmp_path / "a", robot="aloha", horizon=4))
     assert [left.reason for left in found.left_out] == ["is in meta/info.json, but not in the rows"]
+
+
+def test_a_name_that_no_file_can_hold_is_left_out(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "a", lengths=(20,))
+    feature = {"dtype": "bool", "shape": [1], "names": None}
+    edit_json(tmp_path / "a/meta/info.json", lambda info: info["features"].update({"\ud800": feature, " ": feature}))
+    recipe = Recipe.single(tmp_path / "a", robot="aloha", horizon=4, fps="source", image_size=64)
+    summary = convert(recipe, tmp_path / "out", workers=LOCAL)
+    assert summary.dropped == ("\ud800", " ")
+    assert json.loads((tmp_path / "out" / MANIFEST).read_text())["columns"]["left_out"][0]["name"] == "\\ud800"
 
 
 def test_actions_of_another_robot_are_carried_only_where_no_frame_is_dropped(tmp_path: Path) -> None:

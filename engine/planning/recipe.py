@@ -28,7 +28,7 @@ from millrace.engine.fps import parse_fps
 from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.lerobot_metadata import is_unicode
-from millrace.engine.sources.selection import parse_selection
+from millrace.engine.sources.selection import parse_parts
 from millrace.engine.video.backends import Device
 from millrace.engine.video.encode import DEFAULT_GOP
 from millrace.engine.video.reframe import Crop
@@ -58,7 +58,7 @@ def _check_selection(value: object) -> object:
     if not all(isinstance(part, (int, str)) and not isinstance(part, bool) for part in parts):
         raise ValueError(f"episodes are given as A:B or as a list such as 0,3,10:20, not {value!r}")
     text = ",".join(str(part) for part in parts)
-    parse_selection(text)
+    parse_parts(text)
     return text
 
 

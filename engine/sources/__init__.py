@@ -88,6 +88,8 @@ def _open(path: str | Path, options: ReadOptions, *, follow_links: bool) -> Sour
         if root.is_dir():
             # Absolute, as workers have other working folders.
             return _open_folder(root.absolute(), LocalFiles(follow_links and not is_in_hub_cache(root)), options)
+        if root.suffix.lower() in hdf5.SUFFIXES and root.is_file():
+            return hdf5.open_recording(root.absolute(), LocalFiles(follow_links), options)
         hub_id = require_hub_id(path)
     except PermissionError as error:  # pathlib raises it where it only asks for a file
         closed = Path(error.filename or root)

@@ -71,6 +71,8 @@ class SourceDataset:
     revision: which state of the dataset this is, where its name has several. files: wherever they lie.
     bad: episodes that cannot be read, by number; none of them is among the episodes.
     hub_id: org/name[@revision] of one on the Hub.
+    splits: episodes by the name of a split, where the dataset has lists of them. file: the one file that it is read
+    from, where a file is named in place of a folder.
     task_problems: lines of the list of tasks that are malformed or contradict each other; tasks lacks them.
     subtasks: text by number of the column subtask_index, where the dataset tells them.
     """
@@ -88,11 +90,13 @@ class SourceDataset:
     task_problems: tuple[str, ...] = ()
     subtasks: Mapping[int, str] = field(default_factory=dict)
     hub_id: str | None = None
+    splits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    file: Path | None = None
 
     @property
     def address(self) -> str:
-        """What a command calls it: its folder, or hf://org/name[@revision], whose root is a folder in the cache."""
-        return str(self.root) if self.hub_id is None else f"{HUB}{self.hub_id}"
+        """What a command calls it: its folder or file, or hf://org/name[@revision], whose root is in the cache."""
+        return str(self.file or self.root) if self.hub_id is None else f"{HUB}{self.hub_id}"
 
     @property
     def cameras(self) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """Select episodes of a dataset, as command lines and recipes name them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.sources.dataset import SourceDataset
 from millrace.engine.sources.episode import BadEpisode, SourceEpisode
+
+SPLIT = "@"  # begins the name of a split
 
 
 def parse_selection(text: str) -> list[slice | int]:
@@ -15,14 +17,25 @@ def parse_selection(text: str) -> list[slice | int]:
     Raises:
         ValueError: anything else.
     """
-    parts: list[slice | int] = []
-    for part in text.split(","):
-        bounds = part.strip().split(":")
-        if len(bounds) > 2 or not all(bound.isdecimal() or (len(bounds) == 2 and not bound) for bound in bounds):
-            raise ValueError(f"episodes are given as A:B or as a list such as 0,3,10:20, not {text!r}")
-        numbers = [int(bound) if bound else None for bound in bounds]
-        parts.append(slice(*numbers) if len(numbers) == 2 else int(bounds[0]))
-    return parts
+    return [_parse_part(part.strip(), text) for part in text.split(",")]
+
+
+def parse_parts(text: str) -> list[slice | int | str]:
+    """As `parse_selection`, and @train, a split of the dataset, as its name "train".
+
+    Raises:
+        ValueError: anything else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    return [part[1:] if part[:1] == SPLIT and part != SPLIT else _parse_part(part, text) for part in parts]
+
+
+def _parse_part(part: str, text: str) -> slice | int:
+    bounds = part.split(":")
+    if len(bounds) > 2 or not all(bound.isdecimal() or (len(bounds) == 2 and not bound) for bound in bounds):
+        raise ValueError(f"episodes are given as A:B or as a list such as 0,3,10:20, not {text!r}")
+    numbers = [int(bound) if bound else None for bound in bounds]
+    return slice(*numbers) if len(numbers) == 2 else int(bounds[0])
 
 
 def select_episodes(dataset: SourceDataset, selection: str | None, *, setting: str = "episodes") -> list[SourceEpisode]:
@@ -40,7 +53,7 @@ def resolve_selection(
 
     Args:
         dataset: The dataset.
-        selection: Such as "0:40" or "3,5,10:20".
+        selection: Such as "0:40" or "3,5,10:20", or "@train" for a split of the dataset.
         setting: Whose value the selection is.
 
     Raises:
@@ -61,7 +74,7 @@ def resolve_selection(
 def _chosen(dataset: SourceDataset, selection: str, setting: str) -> list[int]:
     """The numbers that a selection names, in its order."""
     try:
-        parts = parse_selection(selection)
+        parts = parse_parts(selection)
     except ValueError as error:
         raise RecipeError(
             Setting(setting), f": {error}", got=selection, expected="A:B, or a list such as 0,3,10:20"
@@ -69,11 +82,24 @@ def _chosen(dataset: SourceDataset, selection: str, setting: str) -> list[int]:
     known = {episode.index for episode in dataset.episodes} | {bad.index for bad in dataset.bad}
     chosen: dict[int, None] = {}
     for text, part in zip(selection.split(","), parts, strict=True):
-        for index in _indices(part, dataset.root, known, where=Setting(setting, text.strip())):
+        where = Setting(setting, text.strip())
+        found = (
+            _split(part, dataset, where) if isinstance(part, str) else _indices(part, dataset.root, known, where=where)
+        )
+        for index in found:
             if index in chosen:
                 raise RecipeError(Setting(setting, selection), f" names episode {index} twice", episode=index)
             chosen[index] = None
     return list(chosen)
+
+
+def _split(name: str, dataset: SourceDataset, where: Setting) -> Sequence[int]:
+    """The episodes of a split."""
+    if not dataset.splits.get(name):
+        known = tuple(f"{SPLIT}{split}" for split, episodes in dataset.splits.items() if episodes)
+        message = f": {dataset.address} has no such split. Known: {', '.join(known) or 'none'}"
+        raise RecipeError(where, message, got=where.value, known=known)
+    return dataset.splits[name]
 
 
 def _indices(part: slice | int, root: Path, known: Collection[int], *, where: Setting) -> list[int]:

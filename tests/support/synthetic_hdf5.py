@@ -1,14 +1,16 @@
 """HDF5 recordings as ACT, robomimic, LIBERO and Isaac Lab lay them out, with barcodes in their pictures."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from support.barcode import draw
 from support.synthetic_rows import episode_arrays
-from support.synthetic_spec import SyntheticDataset
+from support.synthetic_spec import SyntheticDataset, expected_action, expected_state
 from support.synthetic_video import encode_picture
 
 if TYPE_CHECKING:
@@ -55,3 +57,57 @@ def write_files(file: "h5py.File", key: str, pictures: Pictures, dataset: Synthe
     width = max(map(len, encoded)) + 7
     rows = np.stack([np.frombuffer(content.ljust(width, b"\0"), np.uint8) for content in encoded])
     file.create_dataset(key, data=rows, chunks=(1, width))
+
+
+# What each format keeps: keys of the state with their widths, of cameras, and attributes of /data.
+DEMO_FORMATS: dict[str, dict[str, Any]] = {
+    "robomimic": {
+        "state": {"obs/robot0_eef_pos": 3, "obs/robot0_eef_quat": 4, "obs/robot0_gripper_qpos": 2},
+        "cameras": {"agentview": "obs/agentview_image", "robot0_eye_in_hand": "obs/robot0_eye_in_hand_image"},
+        "attributes": {"env_args": {"env_name": "Lift", "type": 1, "env_kwargs": {"control_freq": 20}}},
+    },
+    "libero": {
+        "state": {"obs/ee_states": 6, "obs/gripper_states": 2},
+        "cameras": {"image": "obs/agentview_rgb", "wrist_image": "obs/eye_in_hand_rgb"},
+        "attributes": {
+            "env_args": {"type": 1, "env_kwargs": {"control_freq": 20}},
+            "problem_info": {"problem_name": "kitchen", "language_instruction": "open the drawer"},
+            "macros_image_convention": "opengl",
+        },
+    },
+    "isaaclab": {
+        "state": {"obs/joint_pos": 9, "obs/eef_pos": 3, "obs/eef_quat": 4},
+        "cameras": {"table_cam": "obs/table_cam", "wrist_cam": "obs/wrist_cam"},
+        "attributes": {"env_args": {"env_name": "Isaac-Stack-Cube-Franka-IK-Rel-Visuomotor-Mimic-v0", "type": 2}},
+    },
+}
+
+
+def write_demos(path: Path, name: str, lengths: Mapping[int, int], *, side: int = 64, action_width: int = 7) -> None:
+    """Many demonstrations in one file, in the order given, each with its number's values and barcodes.
+
+    Pictures are upside down in LIBERO's, have a fourth channel in Isaac Lab's, and gzip's chunks hold several frames.
+    """
+    import h5py
+
+    layout = DEMO_FORMATS[name]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        for key, value in layout["attributes"].items():
+            data.attrs[key] = value if isinstance(value, str) else json.dumps(value)
+        for number, length in lengths.items():
+            demo = data.create_group(f"demo_{number}")
+            demo.attrs["num_samples"] = length
+            start, frames = 0, np.arange(length)
+            for key, width in layout["state"].items():
+                demo[key] = expected_state(number, frames, start + width)[:, start:].astype(np.float64)
+                start += width
+            demo["actions"] = expected_action(number, frames, action_width).astype(np.float64)
+            demo["dones"] = np.zeros(length, np.uint8)
+            for camera, key in enumerate(layout["cameras"].values()):
+                pictures = np.stack([draw(frame, number, camera, side, side) for frame in range(length)])
+                pictures = pictures[:, ::-1] if name == "libero" else pictures
+                if name == "isaaclab":
+                    pictures = np.concatenate([pictures, np.full_like(pictures[..., :1], 255)], axis=-1)
+                demo.create_dataset(key, data=pictures, compression="gzip")

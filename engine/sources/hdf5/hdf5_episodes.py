@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,11 +17,12 @@ from millrace.engine.sources.hdf5.hdf5_file import (
     LIBRARY_ERRORS,
     Hdf5Problem,
     explain_damage,
+    find_dataset,
     find_object,
     has_object,
     read_attribute,
 )
-from millrace.engine.sources.hdf5.hdf5_images import find_images, image_shape
+from millrace.engine.sources.hdf5.hdf5_images import find_images, image_kind, image_shape
 from millrace.engine.sources.hdf5.hdf5_layout import WILDCARD, Attribute, CameraKey, Hdf5Layout
 from millrace.engine.sources.hdf5.hdf5_rows import find_vector
 from millrace.engine.sources.lerobot_metadata import MAX_CAMERAS
@@ -112,7 +114,7 @@ def find_cameras(episode: "h5py.Group", layout: Hdf5Layout) -> dict[str, CameraK
 
 
 def _matches(episode: "h5py.Group", pattern: str) -> Iterator[tuple[str, str]]:
-    """Keys that fit a pattern in their last part and hold pictures, and what stands for its *."""
+    """Keys that fit a pattern in their last part, and what stands for its *; of * alone, those that hold pictures."""
     parent, _, last = pattern.rpartition("/")
     before, _, after = last.partition(WILDCARD)
     group = find_object(episode, parent) if has_object(episode, parent) else ()
@@ -120,8 +122,15 @@ def _matches(episode: "h5py.Group", pattern: str) -> Iterator[tuple[str, str]]:
         if number > MAX_KEYS:
             raise Hdf5Problem(f"'{parent}' holds more than {MAX_KEYS} keys")
         part = name[len(before) : len(name) - len(after)]
-        if part and name == f"{before}{part}{after}":
-            yield f"{parent}/{name}" if parent else name, part
+        key = f"{parent}/{name}" if parent else name
+        if part and name == f"{before}{part}{after}" and (last != WILDCARD or _holds_images(episode, key)):
+            yield key, part
+
+
+def _holds_images(episode: "h5py.Group", key: str) -> bool:
+    """Whether a key that any name fits holds pictures; a link to another file is an error."""
+    is_group = hasattr(find_object(episode, key), "keys")
+    return not is_group and image_kind(find_dataset(episode, key)) is not None
 
 
 def read_rate(file: "h5py.File", layout: Hdf5Layout) -> Fraction | None:
@@ -137,6 +146,21 @@ def read_rate(file: "h5py.File", layout: Hdf5Layout) -> Fraction | None:
         return None if value is None else parse_fps(value)
     except ValueError as error:
         raise Hdf5Problem(f"attribute '{layout.fps.attribute}': {error}", code=FaultCode.METADATA) from error
+
+
+def read_splits(file: "h5py.File", layout: Hdf5Layout) -> dict[str, frozenset[str]]:
+    """The groups of the episodes in each list of a file's splits."""
+    if layout.splits is None or not has_object(file, layout.splits):
+        return {}
+    parent = layout.episodes.rpartition("/")[0]
+    splits = {}
+    for name in islice(map(str, find_object(file, layout.splits)), MAX_KEYS):
+        dataset = find_dataset(file, f"{layout.splits}/{name}")
+        if len(dataset.shape) != 1 or len(dataset) > MAX_EPISODES or dataset.dtype.kind not in "SO":
+            continue
+        members = (value.decode("utf-8", "replace") for value in dataset[:] if isinstance(value, bytes))
+        splits[name] = frozenset(f"{parent}/{member}" for member in members)
+    return splits
 
 
 def _read_task(file: "h5py.File", episode: "h5py.Group", layout: Hdf5Layout) -> str | None:

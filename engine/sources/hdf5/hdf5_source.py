@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from millrace.engine.sources.hdf5.hdf5_episodes import (
     list_groups,
     read_episode,
     read_rate,
+    read_splits,
     sort_key,
 )
 from millrace.engine.sources.hdf5.hdf5_features import camera_feature, describe_keys, read_vectors_and_extras
@@ -44,25 +45,31 @@ def open_recordings(root: Path, files: SourceFiles = LOCAL, options: ReadOptions
     Raises:
         DatasetError: no layout fits, the rate is not known, or no file can be read.
     """
-    return _Opening(root, files, options).read()
+    paths = sorted(_list_files(root), key=lambda path: sort_key(str(path.relative_to(root))))
+    return _Opening(root, paths, files, options).read()
+
+
+def open_recording(path: Path, files: SourceFiles = LOCAL, options: ReadOptions = ReadOptions()) -> SourceDataset:
+    """Read one file as a dataset; see `open_recordings`."""
+    return replace(_Opening(path.parent, [path], files, options).read(), file=path)
 
 
 @dataclass(frozen=True)
 class _File:
-    """What one file holds; rate None: nothing tells it."""
+    """What one file holds; rate None: nothing tells it. splits: groups of episodes by name."""
 
     path: Path
     episodes: tuple[Hdf5Episode, ...]
     rate: Fraction | None = None
+    splits: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class _Opening:
     """The files of a folder, read by one layout."""
 
-    def __init__(self, root: Path, files: SourceFiles, options: ReadOptions) -> None:
-        self.root, self.files, self.options = root, files, options
+    def __init__(self, root: Path, paths: Sequence[Path], files: SourceFiles, options: ReadOptions) -> None:
+        self.root, self.paths, self.files, self.options = root, paths, files, options
         self.bounds = files.bounds(root)
-        self.paths = sorted(_list_files(root), key=lambda path: sort_key(str(path.relative_to(root))))
         self.name, self.layout = self._choose_layout()
         self.features: dict[str, Feature] = {}
         self.keys: Mapping[str, tuple[str, ...]] = {}
@@ -79,10 +86,9 @@ class _Opening:
             errors = (episode.error for episode in recorded if episode.error is not None)
             raise DatasetError(next(errors), file=self.paths[0])
         fps = self._rate(found)
-        numbered = list(zip(_numbers(found, self.layout), recorded, strict=True))
-        numbered.sort(key=lambda pair: pair[0])
+        numbers = _numbers(found, self.layout)
         episodes, bad = [], []
-        for index, episode in numbered:
+        for index, episode in sorted(zip(numbers, recorded, strict=True), key=lambda pair: pair[0]):
             try:
                 episodes.append(self._episode(index, episode))
             except EpisodeDataError as error:
@@ -97,6 +103,7 @@ class _Opening:
             episodes=episodes,
             files=self.files,
             bad=tuple(bad),
+            splits=_splits(found, numbers),
         )
 
     def _choose_layout(self) -> tuple[str, Hdf5Layout]:
@@ -133,6 +140,7 @@ class _Opening:
         """A file that cannot be read counts as one episode."""
         try:
             with open_hdf5(path, self.bounds, error=EpisodeDataError) as file:
+                rate, splits = read_rate(file, self.layout), read_splits(file, self.layout)
                 groups = list_groups(file, self.layout)
                 episodes = tuple(read_episode(file, path, group, self.layout) for group in groups)
                 sound = next((episode for episode in episodes if episode.error is None), None)
@@ -143,7 +151,7 @@ class _Opening:
                     for name, camera in episode.cameras.items():
                         key, feature = camera_feature(name, camera)
                         self.features.setdefault(key, feature)
-                return _File(path, episodes, read_rate(file, self.layout))
+                return _File(path, episodes, rate, splits)
         except EpisodeDataError as error:
             return _File(path, (Hdf5Episode(path, "", error=error),))
 
@@ -235,6 +243,16 @@ def _numbers(found: Sequence[_File], layout: Hdf5Layout) -> list[int]:
     in_all = [number for name in names if (number := _last_number(name)) is not None]
     num_episodes = sum(len(file.episodes) for file in found)
     return in_all if len(set(in_all)) == num_episodes else list(range(num_episodes))
+
+
+def _splits(found: Sequence[_File], numbers: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """The episodes of each split of all files, in order."""
+    splits: dict[str, list[int]] = {}
+    groups = ((file.splits, episode.group) for file in found for episode in file.episodes)
+    for number, (named, group) in zip(numbers, groups, strict=True):
+        for name in (name for name, members in named.items() if group in members):
+            splits.setdefault(name, []).append(number)
+    return {name: tuple(sorted(episodes)) for name, episodes in splits.items()}
 
 
 def _last_number(name: str) -> int | None:

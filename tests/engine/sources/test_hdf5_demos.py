@@ -1,0 +1,112 @@
+"""Many demonstrations in one HDF5 file, of robomimic, LIBERO and Isaac Lab: gaps, splits and turned pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from conftest import convert_here, matrix, read_meta, read_table, video_path
+from millrace.embodiments import MillraceError
+from millrace.engine.errors import DatasetError, RecipeError
+from millrace.engine.inspection import inspect_dataset
+from millrace.engine.sources import open_source
+from millrace.engine.sources.selection import select_episodes
+from support.synthetic import Stamp, expected_action, expected_state, read_stamps
+from support.synthetic_hdf5 import DEMO_FORMATS, write_demos
+
+LENGTHS = {10: 5, 2: 4, 0: 6}  # in the order of the file
+SETTINGS: dict[str, Any] = {
+    "robot": "same",
+    "horizon": 2,
+    "fps": "source",
+    "task": "Stack the cubes.",
+    "source_fps": 20,
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A file of each format in a folder of its own; not to be changed."""
+    root = tmp_path_factory.mktemp("demos")
+    for name in DEMO_FORMATS:
+        write_demos(root / name / "demo.hdf5", name, LENGTHS)
+    return {name: root / name for name in DEMO_FORMATS}
+
+
+@pytest.mark.parametrize("name", DEMO_FORMATS)
+def test_demos_are_converted_by_their_numbers_upright_and_in_colour(
+    name: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    convert_here(folders[name], tmp_path / "out", **SETTINGS)
+    width = sum(DEMO_FORMATS[name]["state"].values())
+    for episode, number in enumerate(sorted(LENGTHS)):
+        frames, table = np.arange(LENGTHS[number]), read_table(tmp_path / "out", episode)
+        np.testing.assert_array_equal(matrix(table, "observation.state"), expected_state(number, frames, width))
+        np.testing.assert_array_equal(matrix(table, "action"), expected_action(number, frames, 7))
+        for camera, called in enumerate(DEMO_FORMATS[name]["cameras"]):
+            expected = [Stamp(frame, number, camera) for frame in frames.tolist()]
+            assert read_stamps(video_path(tmp_path / "out", episode, called)) == expected
+
+
+def test_facts_of_each_format(folders: dict[str, Path]) -> None:
+    libero, robomimic = open_source(folders["libero"]), open_source(folders["robomimic"])
+    assert (libero.layout, libero.fps, libero.tasks) == ("HDF5, libero", 20, {0: "open the drawer"})
+    assert [episode.index for episode in libero.episodes] == [0, 2, 10]
+    assert (robomimic.layout, robomimic.fps, robomimic.tasks) == ("HDF5, robomimic", 20, {})
+    assert inspect_dataset(folders["libero"]).robot.name == "franka_libero"
+    assert libero.features["dones"].shape == (1,)
+
+
+def test_a_rate_that_nothing_tells_is_asked_for(folders: dict[str, Path]) -> None:
+    with pytest.raises(DatasetError, match=r"isaaclab does not say its rate, .* say at how many Hz .*source_fps=HZ"):
+        open_source(folders["isaaclab"])
+
+
+def test_a_file_is_a_dataset_of_its_own(folders: dict[str, Path], tmp_path: Path) -> None:
+    write_demos(tmp_path / "low_dim.hdf5", "robomimic", {0: 3})
+    write_demos(tmp_path / "image.hdf5", "robomimic", {0: 4, 1: 4})
+    assert [episode.num_frames for episode in open_source(tmp_path / "image.hdf5").episodes] == [4, 4]
+    # All files of a folder are one dataset, in the order of their names.
+    assert [(episode.index, episode.num_frames) for episode in open_source(tmp_path).episodes] == [
+        (0, 4),
+        (1, 4),
+        (2, 3),
+    ]
+    done = convert_here(tmp_path / "low_dim.hdf5", tmp_path / "out", **SETTINGS)
+    assert done.num_episodes == 1
+
+
+def test_splits_are_selected_by_name(folders: dict[str, Path], tmp_path: Path) -> None:
+    write_demos(tmp_path / "source/demo.hdf5", "robomimic", LENGTHS)
+    with h5py.File(tmp_path / "source/demo.hdf5", "a") as file:
+        file["mask/train"] = np.array([b"demo_10", b"demo_0"])
+        file["mask/valid"] = ["demo_2"]  # text of any length
+        file["mask/empty"] = np.array([b"demo_99"])
+    source = open_source(tmp_path / "source")
+    assert source.splits == {"train": (0, 10), "valid": (2,)}
+    assert [episode.index for episode in select_episodes(source, "@valid,10")] == [2, 10]
+    with pytest.raises(RecipeError, match=r"episodes='@test': .* has no such split\. Known: @train, @valid"):
+        select_episodes(source, "@test")
+    convert_here(tmp_path / "source", tmp_path / "out", **SETTINGS, holdout="@valid")
+    assert [line["length"] for line in read_meta(tmp_path / "out", "episodes.jsonl")] == [6, 5]
+    assert [line["length"] for line in read_meta(tmp_path / "out_heldout", "episodes.jsonl")] == [4]
+
+
+def test_files_of_different_rates_are_refused(tmp_path: Path) -> None:
+    for number in range(2):
+        write_demos(tmp_path / f"{number}.hdf5", "robomimic", {0: 3})
+    with h5py.File(tmp_path / "1.hdf5", "a") as file:
+        file["data"].attrs["env_args"] = '{"env_kwargs": {"control_freq": 10}}'
+    with pytest.raises(DatasetError, match=r"files of different rates: .*0.hdf5 20 Hz, .*1.hdf5 10 Hz"):
+        open_source(tmp_path)
+
+
+def test_an_attribute_of_another_kind_costs_the_file(tmp_path: Path) -> None:
+    write_demos(tmp_path / "demo.hdf5", "libero", {0: 3})
+    with h5py.File(tmp_path / "demo.hdf5", "a") as file:
+        file["data"].attrs["macros_image_convention"] = "vulkan"
+        file["data"].attrs["env_args"] = "{"
+    with pytest.raises(MillraceError, match=r"demo.hdf5: attribute 'env_args' is not JSON"):
+        open_source(tmp_path)

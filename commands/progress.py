@@ -162,8 +162,9 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     for folder in _written_folders(summary, out):
         print_line(f"wrote {folder}", console)
     is_groots = (Path(out) / MODALITY_CONFIG).is_file()  # else LeRobot v3.0, which GR00T does not read
-    next_step = f"millrace validate {quote(out)}; " if is_groots else ""
-    print_line(f"next: {next_step}{Path(out) / CARD} says how to {'train on' if is_groots else 'load'} it", console)
+    folders = dict.fromkeys((out, out if summary.packed is None else summary.packed.folder))
+    checks = "; ".join(f"millrace validate {quote(folder)}" for folder in folders)
+    print_line(f"next: {checks}; {Path(out) / CARD} says how to {'train on' if is_groots else 'load'} it", console)
 
 
 def _written_folders(summary: Summary, out: str) -> Iterator[str]:

@@ -18,11 +18,15 @@ from millrace.train.installed import choose_release
 
 @dataclass(frozen=True)
 class Validate:
-    """Check that a dataset is what GR00T and LeRobot expect; any GR00T dataset, not only Millrace's.
+    """Check that a dataset is what GR00T and LeRobot expect; any dataset, not only Millrace's.
 
-    Exit code 0, or 1 with the list of what is wrong; warnings alone are 0, unless --strict. Examples:
+    LeRobot v3.0, told by its files, is judged by what LeRobot reads; with --gr00t n1.6 or n1.7, or --video-backend, it
+    is an error, as GR00T reads v2.1. Exit code 0, or 1 with the list of what is wrong; warnings alone are 0, unless
+    --strict. Examples:
 
     millrace validate out/aloha_gr1
+
+    millrace validate out/aloha_gr1_v30
 
     millrace validate out/aloha_gr1 --deep
 
@@ -52,12 +56,14 @@ class Validate:
     def run(self) -> int:
         """Validate and print the problems; returns 1 if there are any."""
         release = choose_release(self.gr00t)
+        is_for_groot = self.gr00t != "auto" or self.video_backend is not None
         with show_stages(Console(stderr=True)) as on_progress:
             report = validate(
                 self.dataset,
                 deep=self.deep,
                 gr00t=None if release is None else release.choice,
                 video_backend=self.video_backend,
+                layout="v2.1" if is_for_groot else None,
                 scratch=self.temp,
                 num_processes=reader_processes(),
                 on_progress=on_progress,

@@ -5,22 +5,30 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from millrace.engine.dataset.checks import CHECKS, Check, Severity
 from millrace.engine.text import format_count, printable
 
 MAX_MESSAGE = 600
+# Of datasets that can be judged: v2.1 (and v2.0) for GR00T, v3.0 for LeRobot's own trainers.
+DatasetLayout = Literal["v2.1", "v3.0"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A check that failed; code is its key in CHECKS, path is relative to the dataset, remedy is what to do."""
+    """A check that failed; code is its key in CHECKS, path is relative to the dataset, remedy is what to do.
+
+    episode, camera: where the check says them apart from the message.
+    """
 
     code: str
     severity: Severity
     path: Path | None
     message: str
     remedy: str
+    episode: int | None = None
+    camera: str | None = None
 
     @classmethod
     def of(
@@ -92,11 +100,12 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Report(Judgement):
-    """Every problem of a dataset. num_frames: as episodes.jsonl counts them."""
+    """Every problem of a dataset. num_frames: as its metadata counts them. layout: what it was judged as."""
 
     num_episodes: int
     num_frames: int
     num_checks: int
+    layout: DatasetLayout = "v2.1"
 
     @property
     def verdict(self) -> str:
@@ -104,12 +113,14 @@ class Report(Judgement):
         if not self.is_valid:
             return f"invalid: {self.counts}"
         sizes = f"{format_count(self.num_episodes, 'episode')}, {self.num_frames} frames, {self.num_checks} checks"
+        if self.layout != "v2.1":
+            sizes = f"LeRobot {self.layout}, {sizes}"
         return ", ".join(filter(None, (f"valid: {sizes}", self.counts)))
 
 
 def to_json(report: Report) -> str:
     """All of it as JSON, ASCII only."""
-    sizes = {name: getattr(report, name) for name in ("num_episodes", "num_frames", "num_checks")}
+    sizes = {name: getattr(report, name) for name in ("layout", "num_episodes", "num_frames", "num_checks")}
     problems = [asdict(problem) for problem in report.problems]
     return json.dumps(
         {"is_valid": report.is_valid, **sizes, "problems": problems}, default=str, indent=2, allow_nan=False

@@ -70,7 +70,8 @@ def read_metadata(root: Path, config: GrootConfig | None = None) -> tuple[Metada
 def _missing(root: Path) -> list[Problem]:
     layout = _source_layout(root)
     if layout is not None:
-        message = f"{root} is a LeRobot {layout} dataset, which GR00T does not read: millrace convert {root} OUT"
+        remedy = f"millrace convert {root} OUT --layout v2.1"
+        message = f"{root} is a LeRobot {layout} dataset, which GR00T does not read: {remedy}"
         return [Problem.of("meta-missing", "meta", message)]
     if reason := why_no_folder(root / "meta"):
         message = f"{reason}: no GR00T dataset, or a conversion that has not finished (run it again)"

@@ -43,6 +43,12 @@ With LeRobot 0.4 or later, from the Hub, where ORG/NAME is this repository, or f
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     dataset = LeRobotDataset("ORG/NAME")
+
+## Check
+
+That files, rows, videos and statistics fit each other, by Millrace:
+
+    millrace validate FOLDER
 """
 NUM_TASKS = 20
 

@@ -73,6 +73,11 @@ class CheckedParquet:
         return list(self.schema.names)
 
     @property
+    def key_values(self) -> dict[bytes, bytes]:
+        """What programs wrote about the file beside its columns, such as pandas' index."""
+        return dict(self._file.metadata.metadata or {})
+
+    @property
     def all_groups(self) -> range:
         """Numbers of the row groups."""
         return range(len(self.footer.groups))

@@ -156,6 +156,25 @@ def episode_ranges(path: Path, root: Path | None = None) -> Iterator[tuple[int, 
         yield index, RowRange(path, start, stop, root)
 
 
+def read_episode_runs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Runs of rows of one episode in a shared file: each one's episode and first row, (R,); and the file's rows.
+
+    Raises:
+        DatasetError: it is no parquet, or does not say whose rows it holds.
+    """
+    numbers, starts, num_rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+    for first, indices in _episode_indices(path):
+        if len(indices):
+            begins = np.flatnonzero(np.diff(indices, prepend=indices[0])).astype(np.int64)
+            if not len(numbers[-1]) or numbers[-1][-1] != indices[0]:
+                begins = np.concatenate([[0], begins])
+            if len(begins):
+                numbers.append(indices[begins])
+                starts.append(first + begins)
+        num_rows = first + len(indices)
+    return np.concatenate(numbers), np.concatenate(starts), num_rows
+
+
 def _episode_indices(path: Path) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """The column episode_index, a batch of rows at a time, and the number of each batch's first row."""
     with _naming_damage(path), CheckedParquet(path) as file:

@@ -1,11 +1,11 @@
-"""The promises of a finished dataset, each a named check; see CHECKS.
+"""The promises of a finished dataset, each a named check; see CHECKS, and V3_CHECKS for LeRobot v3.0.
 
-It judges any GR00T dataset, not only Millrace's. What needs a model or a machine (rows 11 and 12 of the checklist in
+It judges any such dataset, not only Millrace's. What needs a model or a machine (rows 11 and 12 of the checklist in
 facts/gr00t.md: a checkpoint's own tags and limits, batch and memory) is left to train/preflight.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,12 @@ from millrace.engine.dataset.groot_view import read_view
 from millrace.engine.dataset.json_files import is_file, why_no_folder
 from millrace.engine.dataset.metadata import Episode, Metadata
 from millrace.engine.dataset.modality_config import GrootConfig
-from millrace.engine.dataset.problems import Problem, Report, format_report, to_json
+from millrace.engine.dataset.problems import DatasetLayout, Problem, Report, format_report, to_json
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.dataset.releases import RELEASES, Release, ReleaseChoice, VideoBackend, find_release
 from millrace.engine.dataset.stored_statistics import read_relative_stats, read_stats
+from millrace.engine.dataset.v3_checks import V3_CHECKS
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate.episode_statistics import episode_statistics_problems
 from millrace.engine.validate.info import info_problems, template_problems
@@ -30,11 +31,25 @@ from millrace.engine.validate.row_checks import UNSOUND_ROWS, orphan_row_problem
 from millrace.engine.validate.statistics import limit_problems, spread_problems, value_problems
 from millrace.engine.validate.stats_fingerprints import fingerprint_problems
 from millrace.engine.validate.training import length_problems
+from millrace.engine.validate.v3.judge_v3 import Progress, V3Job, judge_v3
+from millrace.engine.validate.v3.v3_reading import find_layout
 from millrace.engine.validate.video_checks import orphan_video_problems, video_problems
 
-__all__ = ["CHECKS", "Check", "Problem", "Report", "Severity", "VideoBackend", "format_report", "to_json", "validate"]
+__all__ = [
+    "CHECKS",
+    "V3_CHECKS",
+    "Check",
+    "DatasetLayout",
+    "Problem",
+    "Progress",
+    "Report",
+    "Severity",
+    "VideoBackend",
+    "format_report",
+    "to_json",
+    "validate",
+]
 
-Progress = Callable[[str, int, int | None], None]
 # Fifteen seconds of work; a process takes a second to start, three times.
 EPISODES_A_PROCESS = 1000
 # Episodes that a process judges at a time: few of them when Ctrl-C comes, many against what handing them over costs.
@@ -48,6 +63,7 @@ def validate(
     config: GrootConfig | None = None,
     gr00t: ReleaseChoice | None = None,
     video_backend: VideoBackend | None = None,
+    layout: DatasetLayout | None = None,
     scratch: str | Path | None = None,
     num_processes: int = 1,
     on_progress: Progress = lambda stage, num_done, num_all: None,
@@ -60,11 +76,13 @@ def validate(
         config: The modality config to judge it by; None for its own modality_config.py.
         gr00t: The release of GR00T that it is for; None for each: what only some of them refuse is a warning.
         video_backend: The decoder of GR00T's that must read the videos; None: a warning where one of them cannot.
+        layout: What to judge it as: "v2.1", which GR00T reads, or LeRobot's "v3.0", to which config, gr00t and
+            video_backend do not apply. None: by its files.
         scratch: A folder for temporary files, 4 bytes for each float of the rows; None for the system's.
         num_processes: Processes that read the files, at most; small datasets take fewer. A script that asks for more
             than one needs `if __name__ == "__main__":`, as with multiprocessing.
-        on_progress: Told the stage ("files", "episodes", "statistics"), how much of it is done, and of how much, where
-            that is known.
+        on_progress: Told the stage ("files", "episodes", "videos", "statistics"), how much of it is done, and of how
+            much, where that is known.
 
     Raises:
         NoScratchSpace: that folder has too little room. It says nothing about the dataset.
@@ -79,6 +97,9 @@ def validate(
     if (view := read_view(root)) is not None:
         message = f"{root} is a view of {view.dataset}, which is to be named instead"
         return Report((Problem.of("dataset-missing", None, message),), 0, 0, num_checks)
+    scratch = Path(scratch or tempfile.gettempdir())
+    if (layout or find_layout(root)) == "v3.0":
+        return judge_v3(root, V3Job(deep, scratch, num_processes, on_progress))
     metadata, problems = read_metadata(root, config)
     num_processes = 1 if metadata is None else min(num_processes, 1 + metadata.num_episodes // EPISODES_A_PROCESS)
     problems += manifest_problems(
@@ -86,7 +107,7 @@ def validate(
     )
     if metadata is None:
         return Report(tuple(problems), 0, 0, num_checks)
-    job = _Job(deep, releases, video_backend, Path(scratch or tempfile.gettempdir()), num_processes, on_progress)
+    job = _Job(deep, releases, video_backend, scratch, num_processes, on_progress)
     problems += _judge(metadata, job)
     return Report(tuple(problems), metadata.num_episodes, metadata.num_frames, num_checks)
 

@@ -89,13 +89,13 @@ def _column_problems(column: pa.ChunkedArray, name: str, feature: GrootFeature, 
     """Kind, width and values of one column; after the first of these that is wrong the others are not judged."""
     array = column.combine_chunks()
     kind = _value_type(array.type)
-    said = _arrow_type(feature.dtype)
+    said = arrow_type(feature.dtype)
     if said is None and not feature.is_float:
         return
-    if said is None or _family(kind) != _family(said):
+    if said is None or type_family(kind) != type_family(said):
         yield Problem.of("columns-dtype", path, f"column {name!r} holds {array.type}, but {INFO} says {feature.dtype}")
         return
-    if kind != said and _family(said) in ("float", "int"):
+    if kind != said and type_family(said) in ("float", "int"):
         yield Problem.of("columns-precision", path, f"column {name!r} holds {kind}, but {INFO} says {feature.dtype}")
     num_missing = array.null_count
     if not num_missing and kind != array.type:
@@ -112,7 +112,7 @@ def _column_problems(column: pa.ChunkedArray, name: str, feature: GrootFeature, 
         return
     if num_missing:
         yield Problem.of("rows-finite", path, f"column {name!r} lacks {num_missing} values")
-    elif _family(kind) == "float":
+    elif type_family(kind) == "float":
         yield from _finite_problems(array, name, feature, path)
 
 
@@ -173,7 +173,7 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if is_list else kind
 
 
-def _arrow_type(dtype: str) -> pa.DataType | None:
+def arrow_type(dtype: str) -> pa.DataType | None:
     """The type that info.json names, None for one that is not arrow's."""
     try:
         return pa.type_for_alias(dtype)
@@ -181,7 +181,7 @@ def _arrow_type(dtype: str) -> pa.DataType | None:
         return None
 
 
-def _family(kind: pa.DataType) -> str:
+def type_family(kind: pa.DataType) -> str:
     if pa.types.is_floating(kind):
         return "float"
     if pa.types.is_integer(kind):

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from millrace.engine.errors import VideoError
 from millrace.engine.sources.damage import classify_damage
@@ -46,6 +47,15 @@ def probe_video(path: Path) -> VideoFacts:
     Raises:
         VideoError: the file is missing, no video, truncated or corrupt.
     """
+    return probe_frame_times(path)[0]
+
+
+def probe_frame_times(path: Path) -> tuple[VideoFacts, NDArray[np.float64]]:
+    """Read every packet's time stamps: the facts, and when each frame is shown, in seconds, rising.
+
+    Raises:
+        VideoError: as `probe_video`.
+    """
     with open_video(path) as (container, stream):
         packets = [
             (packet.pts, packet.dts, packet.is_keyframe, packet.is_corrupt, packet.is_discard)
@@ -61,7 +71,7 @@ def probe_video(path: Path) -> VideoFacts:
         steps = np.diff(shown)
         keys = np.flatnonzero([is_keyframe for _, _, is_keyframe, *_ in packets])
         assert stream.time_base is not None
-        return VideoFacts(
+        facts = VideoFacts(
             codec=codec.codec.canonical_name,
             pix_fmt=(codec.pix_fmt or "unknown").replace("yuvj", "yuv"),  # yuvj: full range
             width=codec.width,
@@ -74,3 +84,4 @@ def probe_video(path: Path) -> VideoFacts:
             is_turned=not read_boxes(path).is_upright,
             gop=int(np.max(np.diff([*keys, len(packets)]))) if len(keys) else 0,
         )
+        return facts, shown.astype(np.float64) * float(stream.time_base)

@@ -70,7 +70,7 @@ SEEDS = {
     "v1.6": Seed(_dataset(version="v1.6"), MOSTLY_CONVERT),
     "hybrid": Seed(_dataset(version="hybrid", video=AV1), MOSTLY_CONVERT),
     "v2.1": Seed(_dataset(version="v2.1"), MOSTLY_CONVERT),
-    "v3.0": Seed(_dataset(version="v3.0", video=AV1), MOSTLY_CONVERT),
+    "v3.0": Seed(_dataset(version="v3.0", video=AV1), (CONVERT, CONVERT, VALIDATE, VALIDATE, INSPECT)),
     "pictures": Seed(_dataset(version="v2.0", images_as="image"), MOSTLY_CONVERT),
     "frames": Seed(_dataset(version="frames"), MOSTLY_CONVERT),
     "GR00T": Seed(_write_groot, (VALIDATE, VALIDATE, CONVERT)),

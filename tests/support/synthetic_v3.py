@@ -41,7 +41,9 @@ def write_v3(root: Path, dataset: SyntheticDataset) -> None:
         table = pa.Table.from_pylist([rows[i] | {f"meta/episodes/{k}": v for k, v in place.items()} for i in episodes])
         write_parquet(root / EPISODES_PATH.format(**place), [table])
     write_parquet(root / "meta/tasks.parquet", [_tasks_table(dataset.task_list)])
-    write_json(root / "meta/stats.json", statistics(all_arrays(dataset), quantiles=True))
+    # LeRobot's training stops at a camera without statistics.
+    images = image_statistics(dataset, 0, quantiles=True)
+    write_json(root / "meta/stats.json", images | statistics(all_arrays(dataset), quantiles=True))
     write_json(root / "meta/info.json", _info(dataset))
 
 

@@ -147,6 +147,7 @@ def _file_problems(
         path,
         config=config.config,
         video_backend=video_backend,
+        layout="v2.1",
         num_processes=reader_processes(),
         on_progress=on_progress,
     )

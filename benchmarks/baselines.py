@@ -1,6 +1,6 @@
 """Other ways to the same pictures: the ALOHA guide's, and ffmpeg's.
 
-Each takes one clip of a whole mp4 to `image_size` square H.264.
+Each takes one clip of a whole mp4 to square H.264.
 """
 
 import subprocess
@@ -29,16 +29,15 @@ def convert_as_guide(clip: Clip, out: Path, settings: VideoSettings) -> None:
             side = min(frame.shape[:2])
             top, left = (frame.shape[0] - side) // 2, (frame.shape[1] - side) // 2
             square = frame[top : top + side, left : left + side]
-            size = (settings.image_size, settings.image_size)
-            writer.append_data(cv2.resize(square, size, interpolation=cv2.INTER_AREA))
+            writer.append_data(cv2.resize(square, tuple(settings.size), interpolation=cv2.INTER_AREA))
 
 
 def ffmpeg_command(clip: Clip, out: Path, settings: VideoSettings) -> list[str]:
     """One thread: the best that ffmpeg does with a core."""
     with open_video(clip.path) as (_, stream):
         side = min(stream.width, stream.height)
-    size = settings.image_size
-    filters = f"fps={settings.fps},crop={side}:{side},scale={size}:{size}:flags=area"
+    width, height = settings.size
+    filters = f"fps={settings.fps},crop={side}:{side},scale={width}:{height}:flags=area"
     options = "-threads 1 -preset veryfast -crf 18 -g 10 -bf 0 -tune fastdecode -pix_fmt yuv420p"
     threads = ["-threads", "1", "-filter_threads", "1"]
     quiet = ["-y", "-nostdin", "-loglevel", "error"]

@@ -85,7 +85,7 @@ def _time_decode(clip: Clip, settings: VideoSettings) -> float:
 
 def _time_reframe(clip: Clip, settings: VideoSettings, crop: Crop) -> tuple[float, list[av.VideoFrame]]:
     """Each frame twice: the first time brings it into the CPU's caches and is kept, the second is timed."""
-    reframer = Reframer(crop=crop, image_size=settings.image_size)
+    reframer = Reframer(crop=crop, size=settings.size)
     seconds, reframed = 0.0, []
     with _decoding(clip, settings) as (frames, wanted):
         for frame in frames:
@@ -112,7 +112,7 @@ def _decoding(clip: Clip, settings: VideoSettings) -> Iterator[tuple[Iterator[av
 
 def _time_encode(frames: list[av.VideoFrame], settings: VideoSettings) -> float:
     encoder = av.CodecContext.create(X264, "w")
-    encoder.width = encoder.height = settings.image_size
+    encoder.width, encoder.height = settings.size
     encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1) / settings.fps
     encoder.framerate, encoder.thread_count = settings.fps, 1
     encoder.options = settings.options

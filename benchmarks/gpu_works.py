@@ -18,6 +18,7 @@ from millrace.engine.sources import Clip
 from millrace.engine.video.backends import CPU_BACKENDS, NVENC, Backends, Gpu
 from millrace.engine.video.decode import decode_frames, open_cpu_decoder, open_video
 from millrace.engine.video.encode import write_h264
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.report import ENCODE, RESIZE, decode_stage
 from millrace.engine.video.reframe import Reframer
@@ -41,9 +42,14 @@ class Setup:
         return nearest_indices(self.clip.num_frames, source_fps=self.clip.fps, target_fps=self.job.video.fps)
 
     @property
-    def size(self) -> int:
-        """Side of the output's frames."""
-        return self.job.video.image_size
+    def size(self) -> FrameSize:
+        """Size of the output's frames."""
+        return self.job.video.size
+
+    @property
+    def output_bytes(self) -> int:
+        """Of a frame of the output, in 4:2:0."""
+        return self.size.width * self.size.height * 3 // 2
 
     @property
     def path(self) -> Path:
@@ -78,7 +84,7 @@ def list_works(setups: Mapping[str, Setup], is_working: Callable[[str], bool]) -
             where, crossing = ("stays on the card", 0) if keeps else ("to the host", _frame_bytes(setup))
             decode = partial(begin_nvdec, codec, setup, keeps=keeps)
             yield Work(decode_stage(codec), f"NVDEC, {where}", decode, crossing)
-    small = setup.size**2 * 3 // 2  # resize and encode do not depend on the codec
+    small = setup.output_bytes  # resize and encode do not depend on the codec
     yield Work("resize", "CPU", partial(begin_resize, setup))
     yield Work("resize", "CPU, area means", partial(begin_area, setup, device="cpu"))
     if is_working(RESIZE):
@@ -96,7 +102,7 @@ def _all_on_gpu(codec: str, setup: Setup, is_working: Callable[[str], bool]) -> 
     gpu = Gpu(codecs=(codec,) if is_decoded else (), keeps_frames=hardware.keeps_frames())
     backends = AREA_NVENC if has_nvenc else AREA_CPU
     crossing = 0 if is_decoded and gpu.keeps_frames else _frame_bytes(setup)
-    crossing += 0 if has_nvenc and gpu.keeps_frames else setup.size**2 * 3 // 2
+    crossing += 0 if has_nvenc and gpu.keeps_frames else setup.output_bytes
     where = f"{'NVDEC' if is_decoded else 'CPU decode'}, CUDA, {backends.encoder}"
     yield Work(f"all, {codec}", where, partial(begin_all, setup, backends=backends, gpu=gpu), crossing)
 
@@ -111,13 +117,13 @@ def measure_quality(setup: Setup, backends: Backends) -> dict[str, float]:
     """What an encoder keeps of the luma of area means, mean PSNR in dB, and the bytes of a frame."""
     from millrace.engine.video.gpu.area_reframe import AreaReframer
 
-    reframer = AreaReframer(crop=setup.job.crop, image_size=setup.size, device="cpu")
+    reframer = AreaReframer(crop=setup.job.crop, size=setup.size, device="cpu")
     given = np.stack([frame.to_ndarray() for frame in reframer(decode_frames(setup.clip, setup.frames))])
     frames = (av.VideoFrame.from_ndarray(planes, "yuv420p") for planes in given)
     write_h264(setup.path, frames, replace(setup.job.video, backends=backends))
     clip = Clip(setup.path, len(given), setup.job.video.fps)
     written = np.stack([frame.to_ndarray() for frame in decode_frames(clip, np.arange(len(given)))])
-    error = ((written.astype(np.float64) - given)[:, : setup.size] ** 2).mean(axis=(1, 2))
+    error = ((written.astype(np.float64) - given)[:, : setup.size.height] ** 2).mean(axis=(1, 2))
     psnr_db = float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-9))))
     return {"luma_psnr_db": psnr_db, "bytes_per_frame": setup.path.stat().st_size / len(given)}
 
@@ -138,7 +144,7 @@ def begin_nvdec(codec: str, setup: Setup, *, keeps: bool) -> Step:
 def begin_resize(setup: Setup) -> Step:
     """Crop and scale by libavfilter, of frames that lie in memory."""
     frames = _decoded(setup)
-    return lambda: _count(map(Reframer(crop=setup.job.crop, image_size=setup.size), frames))
+    return lambda: _count(map(Reframer(crop=setup.job.crop, size=setup.size), frames))
 
 
 def begin_area(setup: Setup, *, device: str) -> Step:
@@ -146,13 +152,13 @@ def begin_area(setup: Setup, *, device: str) -> Step:
     from millrace.engine.video.gpu.area_reframe import AreaReframer
 
     frames = _decoded(setup)
-    reframer = AreaReframer(crop=setup.job.crop, image_size=setup.size, device=device)
+    reframer = AreaReframer(crop=setup.job.crop, size=setup.size, device=device)
     return lambda: _count(reframer(frames))
 
 
 def begin_encode(setup: Setup, *, backends: Backends) -> Step:
     """Encode small frames that lie in memory, into a file."""
-    frames = list(map(Reframer(crop=setup.job.crop, image_size=setup.size), _decoded(setup)))
+    frames = list(map(Reframer(crop=setup.job.crop, size=setup.size), _decoded(setup)))
     settings = replace(setup.job.video, backends=backends)
     return lambda: write_h264(setup.path, _renewed(frames), settings)
 

@@ -45,6 +45,10 @@ class Convert:
 
     millrace convert data/aloha out/aloha_224 --robot aloha --image-size 224
 
+    millrace convert data/droid out/droid --robot same --image-size 320x180
+
+    millrace convert data/aloha out/aloha_wide --robot aloha --image-size 256 --crop none
+
     millrace convert data/aloha out/few --map aloha_to_gr1_rescaled --episodes 0:10 --dry-run
 
     millrace convert --recipe g1.yaml out/g1 --holdout 0.05
@@ -67,11 +71,13 @@ class Convert:
     "same" any data keeps its robot, and only rate, images, cameras and layout change."""
     fps: Annotated[str | None, option("HZ|source")] = None
     """Target rate: 20 by default, 30000/1001, or "source" to keep the source's."""
-    image_size: Annotated[str | None, option("PIXELS")] = None
-    """Side of the square output images, 256 by default; 224x224 is 224."""
-    crop: Annotated[Literal["center", "pad"] | None, option("center|pad")] = None
-    """How frames become square: whole with black bars (pad), as GR00T does with live frames, or cropped to the
-    centre square (center). By default pad, unless the map follows a guide that crops, as aloha_to_gr1 does."""
+    image_size: Annotated[str | None, option("PIXELS|WxH|source")] = None
+    """Size of the output images: the side of squares, 256 by default; width x height such as 320x180; or "source" to
+    keep each camera's own. Sides are even. With --crop none a number is the longer side: 256 makes 640x480 256x192."""
+    crop: Annotated[Literal["center", "pad", "none"] | None, option("center|pad|none")] = None
+    """How frames come to that size: whole with black bars (pad), as GR00T does with live frames; cropped to its aspect
+    (center); or whole without bars (none), so that cameras of different aspect differ in size. By default pad, unless
+    the map follows a guide that crops, as aloha_to_gr1 does; with --image-size source, none."""
     resample: Annotated[Literal["nearest", "linspace"] | None, option("nearest|linspace")] = None
     """The frame nearest in time (default), or the ALOHA guide's stretched choice."""
     episodes: Annotated[str | None, option("A:B|LIST")] = None
@@ -206,8 +212,6 @@ class Convert:
             advice = Remedy('add --task "WHAT IT DOES"')
             raise RecipeError("--task-all puts the text of --task in place of every task: ", advice)
         settings = self._given((*SETTINGS, *SOURCE_FLAGS, *OUTPUT_FLAGS))
-        if self.image_size is not None:
-            settings["image_size"] = _side(self.image_size)
         return Recipe.single(
             self.source,
             cameras=dict(_assignment(text) for text in self.camera if not _skipped_camera(text)),
@@ -259,19 +263,6 @@ def _names(setting: str, text: str, example: str) -> tuple[str, ...]:
 def _skipped_camera(text: str) -> str | None:
     """The camera that -NAME skips; NAME= does the same, for shells and parsers that take -NAME for a flag."""
     return text[1:] if text.startswith("-") else text[:-1] if text.endswith("=") else None
-
-
-def _side(text: str) -> int:
-    """The side of square images: 224, or 224x224."""
-    width, separator, height = text.lower().partition("x")
-    if not width.isdecimal() or (separator and not height.isdecimal()):
-        message = f"--image-size takes the side of the output images in pixels, such as 256, not {text!r}"
-        raise RecipeError(message, got=text, expected="PIXELS")
-    if separator and int(width) != int(height):
-        one = min(width, height, key=int)
-        advice = Remedy(f"so give one side, such as {one}")
-        raise RecipeError(f"--image-size {text}: output images are square, ", advice, got=text, expected=one)
-    return int(width)
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -76,7 +76,7 @@ class CompiledMap:
         trained_state: Groups of the target whose state the policy sees, in the target's order.
         trained_action: Groups of the target whose action the policy learns, in the target's order.
         unused: Groups of the source that drive nothing.
-        crop: How frames are made square unless a recipe says otherwise; None: the map does not say.
+        crop: How frames come to their size unless a recipe says otherwise; None: the map does not say.
     """
 
     name: str
@@ -88,7 +88,7 @@ class CompiledMap:
     trained_state: tuple[str, ...]
     trained_action: tuple[str, ...]
     unused: tuple[str, ...]
-    crop: Literal["center", "pad"] | None = None
+    crop: Literal["center", "pad", "none"] | None = None
 
     @property
     def trained(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ class EmbodimentMap(FileModel):
         action: Rules for the action only, in place of those.
         cameras: The source's camera for each camera of the target.
         also_train: Groups to train on though the map drives none of their joints.
-        crop: How its guide makes frames square; None: it does not say.
+        crop: How its guide crops frames; None: it does not say.
     """
 
     name: Name
@@ -49,7 +49,7 @@ class EmbodimentMap(FileModel):
     state: dict[str, Rule] = Field(default_factory=dict)
     action: dict[str, Rule] = Field(default_factory=dict)
     also_train: tuple[str, ...] = ()
-    crop: Literal["center", "pad"] | None = None
+    crop: Literal["center", "pad", "none"] | None = None
 
     def rule(self, group: str, vector: Vector) -> tuple[Rule, tuple[str, str]]:
         """The rule of a target group in the state or the action, and its key in the file."""

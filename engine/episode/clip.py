@@ -62,7 +62,7 @@ class WrittenClip:
 
 
 def write_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> WrittenClip:
-    """Write an output clip to `path` and check it.
+    """Write an output clip to `path` and check it; job: with the settings of its camera.
 
     Raises:
         VideoError: the source is missing or corrupt, or does not match its rows.

@@ -285,7 +285,7 @@ class _Conversion:
             size=None if source_camera is None else self.binding.sizes.get(source_camera),
         )
         unfinished = self.unfinished.with_suffix(f".{camera}")
-        made = write_clip(source, unfinished, self.job, self.clock)
+        made = write_clip(source, unfinished, self.job.for_camera(camera), self.clock)
         with self.clock.stage("digest"):
             self.files.append(finish_file(unfinished, self.out, self.paths.video(camera)))
         self.stats[camera_key(camera)] = made.stats

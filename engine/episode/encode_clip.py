@@ -1,4 +1,4 @@
-"""Decode a source clip, make its frames square and encode them, on a GPU where the run has one."""
+"""Decode a source clip, crop and scale its frames and encode them, on a GPU where the run has one."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -82,7 +82,7 @@ def _encode(clip: Camera | None, frames: NDArray[np.int64], path: Path, job: Job
     histogram, facts = RgbHistogram(), StreamFacts()
     observer = FrameWatch()
     if clip is None:
-        output = black_frames(len(frames), job.video.image_size)
+        output = black_frames(len(frames), job.video.size)
     else:
         facts = read_stream_facts(clip)
         job = job if is_upright_square(clip, facts) else _use_libavfilter(job)
@@ -114,16 +114,16 @@ def _decoder(gpu: Gpu | None) -> OpenDecoder:
 
 
 def _reframe(decoded: Iterable[Frame], job: Job, pixel_aspect: Fraction) -> Iterator[Frame]:
-    size, gpu = job.video.image_size, job.gpu
+    size, gpu = job.video.size, job.gpu
     if job.video.backends.resize == "libavfilter":
-        return map(Reframer(crop=job.crop, image_size=size, pixel_aspect=pixel_aspect), decoded)
+        return map(Reframer(crop=job.crop, size=size, pixel_aspect=pixel_aspect), decoded)
     # torch takes seconds to import, and is not there without the extra `gpu`.
     from millrace.engine.video.gpu.area_reframe import AreaReframer, EncoderInput
 
     stays = gpu is not None and gpu.keeps_frames
     encoder_input = EncoderInput("nv12", stays) if job.video.backends.encoder == NVENC else EncoderInput()
     device = "cpu" if gpu is None else gpu.device
-    return AreaReframer(crop=job.crop, image_size=size, device=device, handover=encoder_input)(decoded)
+    return AreaReframer(crop=job.crop, size=size, device=device, handover=encoder_input)(decoded)
 
 
 def sampling_step(frames: NDArray[np.int64]) -> int:
@@ -142,8 +142,7 @@ def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: S
             facts = probe_video(path)
     except VideoError as error:
         raise VideoError(f"what was written cannot be read back: {error}", code=FaultCode.INTERNAL) from error
-    size = settings.image_size
-    expected = ("h264", "yuv420p", size, size, num_frames, 0, True, False)
+    expected = ("h264", "yuv420p", *settings.size, num_frames, 0, True, False)
     found = (
         facts.codec,
         facts.pix_fmt,

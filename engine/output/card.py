@@ -32,7 +32,7 @@ A LeRobot v2.1 dataset for NVIDIA GR00T {releases}, converted by Millrace.
 |---|---|
 | robot | {robot} |
 | episodes, frames | {num_episodes}, {num_frames} at {fps} Hz |
-| cameras | {cameras}, {size}x{size} H.264 |
+| cameras | {cameras} |
 | images | {images} |
 | map | {map} |
 | action chunk | {horizon} steps |
@@ -86,9 +86,14 @@ NOTES = """\
 {lines}
 
 """
+WHOLE = "all of each, without bars (`crop: none`), which GR00T pads to squares as it does live ones"
 FRAMING = {
-    "center": "the centre square of each (`crop: center`): crop live frames likewise, as GR00T would pad them",
-    "pad": "all of each, with black bars where it is not square (`crop: pad`), as GR00T makes live ones",
+    ("center", True): "the centre square of each (`crop: center`): crop live frames likewise, as GR00T would pad them",
+    ("center", False): "the centre of each, of this aspect (`crop: center`): crop live frames likewise",
+    ("pad", True): "all of each, with black bars where it is not square (`crop: pad`), as GR00T makes live ones",
+    ("pad", False): "all of each, with black bars where its aspect is another (`crop: pad`): pad live frames likewise",
+    ("none", True): WHOLE,
+    ("none", False): WHOLE,
 }
 MAX_TASKS = 20
 
@@ -101,9 +106,8 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         num_episodes=len(plan.episodes),
         num_frames=plan.num_frames,
         fps=format_fps(plan.job.video.fps),
-        cameras=", ".join(f"`{camera_key(camera)}`" for camera in plan.cameras) or "none",
-        size=plan.job.video.image_size,
-        images=FRAMING[plan.job.crop],
+        cameras=_cameras(plan),
+        images=_framing(plan),
         map=code_cell(plan.map.name),
         horizon=plan.horizon,
         state=STATE,
@@ -123,6 +127,20 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         base_models=" and ".join(f"`{release.base_model}` for {release.name}" for release in RELEASES),
         default_tag=DEFAULT_TAG,
     )
+
+
+def _cameras(plan: ConversionPlan) -> str:
+    """The cameras and their size, or the size of each."""
+    keys = {f"`{camera_key(camera)}`": plan.job.sizes[camera] for camera in plan.cameras}
+    if not keys:
+        return "none"
+    if len(sizes := set(keys.values())) == 1:
+        return f"{', '.join(keys)}, {sizes.pop()} H.264"
+    return ", ".join(f"{key} {size}" for key, size in keys.items()) + ", H.264"
+
+
+def _framing(plan: ConversionPlan) -> str:
+    return FRAMING[plan.job.crop, all(size.is_square for size in plan.job.sizes.values())]
 
 
 def _own_tag(tag: str | None) -> str:

@@ -173,35 +173,38 @@ def _info(plan: ConversionPlan) -> dict[str, Any]:
 
 
 def _features(plan: ConversionPlan) -> dict[str, Any]:
-    size, fps = plan.job.video.image_size, _number(plan.job.video.fps)
-    video = {
-        "dtype": "video",
-        "shape": [size, size, 3],
-        "names": ["height", "width", "channels"],
-        "info": {
-            "video.height": size,
-            "video.width": size,
-            "video.codec": "h264",
-            "video.pix_fmt": "yuv420p",
-            "video.is_depth_map": False,
-            "video.fps": fps,
-            "video.channels": 3,
-            "has_audio": False,
-        },
-    }
     vectors = {STATE: plan.target.layout("state").joints, ACTION: plan.target.layout("action").joints}
     scalars = {
         "timestamp": "float32",
         **dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64"),
     }
     return {
-        **{camera_key(camera): video for camera in plan.cameras},
+        **{camera_key(camera): _camera_feature(plan, camera) for camera in plan.cameras},
         **{
             name: {"dtype": "float32", "shape": [len(joints)], "names": list(joints)}
             for name, joints in vectors.items()
         },
         **{name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in scalars.items()},
         **{column.name: column.feature for column in plan.job.carried},
+    }
+
+
+def _camera_feature(plan: ConversionPlan, camera: str) -> dict[str, Any]:
+    size = plan.job.sizes[camera]
+    return {
+        "dtype": "video",
+        "shape": [size.height, size.width, 3],
+        "names": ["height", "width", "channels"],
+        "info": {
+            "video.height": size.height,
+            "video.width": size.width,
+            "video.codec": "h264",
+            "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False,
+            "video.fps": _number(plan.job.video.fps),
+            "video.channels": 3,
+            "has_audio": False,
+        },
     }
 
 

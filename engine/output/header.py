@@ -22,6 +22,7 @@ SOURCES = "sources"
 NAME, PLACE = "name", "digest of its path"
 BACKENDS = "stages"
 SPLIT = "part of the episodes"
+SIZES = "sizes of the cameras' frames"
 MAPS = "content of the map's and its robots' files"
 # Keys of a source that are no settings of these names.
 OF_SOURCES = {"path": "source", "cameras": "cameras", "fps": Setting("source_fps")}
@@ -41,9 +42,15 @@ def make_header(plan: ConversionPlan) -> dict[str, Any]:
         SPLIT: plan.split,
         MAPS: [binding.map.digest for binding in plan.job.bindings],
         BACKENDS: plan.job.video.backends.model_dump(mode="json"),
+        **_own_sizes(plan),
         LIBRARIES: byte_versions(),
         OUTPUT: OUTPUT_VERSION,
     }
+
+
+def _own_sizes(plan: ConversionPlan) -> dict[str, Any]:
+    """The cameras' sizes, where the sources decide them."""
+    return {SIZES: {camera: str(size) for camera, size in plan.job.sizes.items()}} if plan.job.crop == "none" else {}
 
 
 def _public_name(name: str | None) -> str | dict[str, str] | None:

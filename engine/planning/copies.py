@@ -19,10 +19,10 @@ def count_copies(plan: ConversionPlan) -> int | None:
 
 def _count(sample: EpisodePlan, job: Job) -> int:
     """How many clips of one episode are copied."""
-    names = [job.bindings[sample.binding].cameras.get(camera) for camera in job.cameras]
-    clips = [sample.episode.clips.get(name) for name in names if name is not None]
-    whole = [clip.video for clip in clips if clip is not None and clip.num_frames == sample.num_frames]
-    return sum(_is_as_wanted(video, job) for video in whole if video is not None)
+    cameras = job.bindings[sample.binding].cameras
+    clips = {camera: sample.episode.clips.get(cameras[camera]) for camera in job.cameras if camera in cameras}
+    whole = {camera: clip.video for camera, clip in clips.items() if clip and clip.num_frames == sample.num_frames}
+    return sum(_is_as_wanted(video, job.for_camera(camera)) for camera, video in whole.items() if video is not None)
 
 
 def _is_as_wanted(clip: Clip, job: Job) -> bool:

@@ -1,45 +1,49 @@
-"""Notes for the user on a plan, from metadata; and the crop of a recipe."""
+"""Notes for the user on a plan, from metadata; the crop of a recipe, and how it frames images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
 
-from millrace.embodiments import CompiledMap, Message, MillraceError, Setting
+from millrace.embodiments import CompiledMap, Message, Setting
 from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS, find_uneven_step
 from millrace.engine.dataset.releases import RELEASES
 from millrace.engine.fps import format_fps
 from millrace.engine.planning.binding import Binding
-from millrace.engine.planning.plan import EpisodePlan
+from millrace.engine.planning.camera_sizes import read_frame_size
+from millrace.engine.planning.image_size import OWN_SIZE
+from millrace.engine.planning.plan import EpisodePlan, Job
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.sources import SourceDataset, camera_name
 from millrace.engine.sources.places import place_notes
 from millrace.engine.text import join_names
-from millrace.engine.video.boxes import read_boxes
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.framing import Framing, manifest_framings
 from millrace.engine.video.reframe import Crop, crop_box
-from millrace.engine.video.stream_facts import read_stream_facts
-from millrace.engine.video.thumbnails import info_image_size
 
 DEFAULT_CROP: Crop = "pad"
 
 
 def choose_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
-    """The crop of the recipe; or of the maps, if all say the same; or padding, as GR00T does."""
+    """The crop of the recipe; none where cameras keep their size; else of the maps, if all say the same, or "pad"."""
     if recipe.crop is not None:
         return recipe.crop
+    if recipe.image_size == OWN_SIZE:
+        return "none"
     wanted = {compiled.crop for compiled in maps}
     agreed = wanted.pop() if len(wanted) == 1 else None
     return agreed or DEFAULT_CROP
 
 
-def source_framings(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[Framing]:
-    """How a source's frames become square; for a dataset by Millrace, how its sources' frames became square."""
-    if binding.cameras and (published := manifest_framings(source.root)):
-        yield from (framing.model_copy(update={"image_size": image_size}) for framing in published)
-        return
-    for width, height in _frame_sizes(source, binding).values():
-        yield Framing(crop=crop, width=width, height=height, image_size=image_size)
+def source_framings(source: SourceDataset, binding: Binding, job: Job) -> Iterator[Framing]:
+    """How a source's frames became the output's; for a dataset by Millrace, from how they were before that."""
+    published = manifest_framings(source.root) if binding.cameras else ()
+    for target, camera in binding.cameras.items():
+        if (own := read_frame_size(source, camera)) is None or target not in job.sizes:
+            continue
+        framing = Framing.of(own, job.sizes[target], job.crop)
+        before = [earlier for earlier in published if earlier.size == own]
+        yield from (earlier.follow(framing) for earlier in before) if before else (framing,)
 
 
 def binding_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
@@ -58,48 +62,42 @@ def binding_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
         yield f"{source.address}: the map leaves {', '.join(binding.map.unused)} unused"
 
 
-def crop_notes(source: SourceDataset, binding: Binding, *, crop: Crop, image_size: int) -> Iterator[str]:
-    """Note what a centre crop removes of a source's frames."""
-    if crop != "center":
+def frame_notes(source: SourceDataset, binding: Binding, job: Job) -> Iterator[str]:
+    """Note what a centre crop removes of a source's frames, and whole frames whose aspect changes by a rounding."""
+    if job.crop == "pad":
         return
-    for camera, (width, height) in _frame_sizes(source, binding).items():
-        if width == height:
+    for target, camera in binding.cameras.items():
+        if (own := read_frame_size(source, camera)) is None or target not in job.sizes:
             continue
-        box = crop_box(width, height, crop=crop, image_size=image_size)
-        sides = f"{box.left} px left and right" if width > height else f"{box.top} px at top and bottom"
+        where, size = f"{source.address}, camera '{camera}'", job.sizes[target]
+        if job.crop == "center":
+            yield from _crop_notes(where, own, size)
+        elif own.width * size.height != own.height * size.width:
+            yield f"{where}: frames of {own} become {size}, the nearest even size of their aspect"
+
+
+def _crop_notes(where: str, own: FrameSize, size: FrameSize) -> Iterator[str]:
+    box = crop_box(*own, crop="center", size=size)
+    if (box.width, box.height) == own:
+        return
+    sides = f"{box.left} px left and right" if box.width < own.width else f"{box.top} px at top and bottom"
+    yield Message(
+        f"{where}: center crop drops {sides} of {own}; GR00T pads live frames, so crop a robot's likewise, or pass ",
+        Setting("crop", "pad"),
+    )
+
+
+def uneven_aspect_notes(sizes: Mapping[str, FrameSize]) -> Iterator[str]:
+    """A warning where cameras differ in aspect."""
+    if len({Fraction(*size) for size in sizes.values()}) > 1:
+        listed = join_names([f"{camera} {size}" for camera, size in sizes.items()], 8)
         yield Message(
-            f"{source.address}, camera '{camera}': center crop drops {sides} of {width}x{height}; GR00T pads live "
-            "frames, so crop a robot's likewise, or pass ",
+            f"warning: the cameras' frames differ in aspect ({listed}): builds of GR00T {RELEASES[-1].name} that do "
+            "not pad images cannot train on them. For these pass ",
             Setting("crop", "pad"),
+            " with one ",
+            Setting("image_size"),
         )
-
-
-def _frame_sizes(source: SourceDataset, binding: Binding) -> dict[str, tuple[int, int]]:
-    """Width and height of the frames of each camera in use, by its first video or else by info.json."""
-    cameras = dict.fromkeys(binding.cameras.values())
-    sizes = {camera: _displayed_size(source, camera) or info_frame_size(source, camera) for camera in cameras}
-    return {camera: size for camera, size in sizes.items() if size is not None}
-
-
-def info_frame_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
-    """Width and height of a camera's frames in info.json; None if it does not say."""
-    feature = source.features[source.camera_features[camera][0]]
-    size = info_image_size(feature.shape, feature.names)
-    return None if size is None or min(size) <= 0 else (size[1], size[0])
-
-
-def _displayed_size(source: SourceDataset, camera: str) -> tuple[int, int] | None:
-    """As a player shows a camera's first video; None where it is not on this machine, or cannot be read."""
-    clip = next((episode.clips[camera] for episode in source.episodes if camera in episode.clips), None)
-    video = None if clip is None else clip.video
-    if source.hub_id is not None or video is None:
-        return None
-    try:
-        width, height = read_stream_facts(video).size
-        is_turned = read_boxes(video.path).is_on_its_side
-    except (MillraceError, OSError):
-        return None
-    return (height, width) if is_turned else (width, height)
 
 
 def no_camera_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:

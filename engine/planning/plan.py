@@ -1,6 +1,7 @@
 """The plan: what to make of each episode, and the settings that all of them share."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -16,6 +17,7 @@ from millrace.engine.planning.resample import Resampler, frame_indices
 from millrace.engine.sources import FileState, SourceEpisode, SourceFault
 from millrace.engine.video.backends import Gpu
 from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.framing import Framing
 from millrace.engine.video.reframe import Crop
 
@@ -26,7 +28,8 @@ Split = Literal["training", "held out"]
 class Job:
     """What all episodes share; sent to each worker once.
 
-    cameras, tasks, subtasks: of the output. gpu: where workers have one. carried: columns beside state and action.
+    cameras, tasks, subtasks: of the output. sizes: of each camera's frames. video: its size is the smallest of these;
+    see `for_camera`. gpu: where workers have one. carried: columns beside state and action.
     """
 
     bindings: tuple[Binding, ...]
@@ -36,9 +39,14 @@ class Job:
     crop: Crop
     resample: Resampler
     chunks_size: int
+    sizes: Mapping[str, FrameSize] = field(default_factory=dict)
     gpu: Gpu | None = None
     carried: tuple[CarriedColumn, ...] = ()
     subtasks: tuple[str, ...] = ()
+
+    def for_camera(self, camera: str) -> "Job":
+        """The job with the settings of one camera's videos."""
+        return replace(self, video=replace(self.video, size=self.sizes[camera]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class ConversionPlan:
     the output does not use. notes: what the user should know. machine_notes: the same about this
     machine, which no record keeps. left_out: columns of sources that the output does not have. rejected: selected
     episodes that the metadata does not describe well enough to plan them; they count as failed. framings: how frames
-    become square, as far as metadata tells.
+    come to their size, as far as metadata tells.
     """
 
     split: Split | None

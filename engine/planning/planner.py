@@ -8,20 +8,21 @@ from millrace.embodiments import CompiledMap, Key, MillraceError, Remedy, Settin
 from millrace.engine.dataset import EpisodeFailure
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.binding import Binding, dropped_features
+from millrace.engine.planning.camera_sizes import info_frame_size, output_sizes
 from millrace.engine.planning.cameras import check_cameras, check_skipped_cameras, output_cameras
 from millrace.engine.planning.carried import Carried, carried_notes
 from millrace.engine.planning.carry_choice import choose_carried
 from millrace.engine.planning.holdout import duplicate_notes, split_episodes
+from millrace.engine.planning.image_size import DEFAULT_SIDE
 from millrace.engine.planning.map_choice import combine_maps
 from millrace.engine.planning.notes import (
-    DEFAULT_CROP,
     binding_notes,
     choose_crop,
-    crop_notes,
-    info_frame_size,
+    frame_notes,
     long_episode_notes,
     no_camera_notes,
     source_framings,
+    uneven_aspect_notes,
     uneven_rate_notes,
     width_notes,
 )
@@ -34,6 +35,8 @@ from millrace.engine.planning.tasks import has_row_tasks, row_tasks, task_column
 from millrace.engine.sources import camera_name
 from millrace.engine.video.backends import CPU_BACKENDS, CPU_CHOICE, BackendChoice, Backends
 from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.frame_size import FrameSize
+from millrace.engine.video.reframe import Crop
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,8 @@ class PreparedRecipe:
     map: CompiledMap
     cameras: tuple[str, ...]
     fps: Fraction
+    crop: Crop
+    sizes: Mapping[str, FrameSize]
     splits: Mapping[Split | None, Sequence[Episodes]] = field(default_factory=dict)
     carried: Carried = field(default_factory=Carried)
 
@@ -54,8 +59,10 @@ class PreparedRecipe:
         return any(source.fps != self.fps for source in self.sources)
 
     def video_settings(self, backends: Backends = CPU_BACKENDS) -> VideoSettings:
-        """The settings of the output's videos."""
-        return VideoSettings(self.fps, self.recipe.image_size, self.recipe.gop, backends=backends)
+        """The settings of the output's videos; their size is the smallest, which a card may refuse to encode."""
+        sizes = self.sizes.values() or [FrameSize.square(DEFAULT_SIDE)]
+        smallest = FrameSize(*map(min, zip(*sizes, strict=True)))
+        return VideoSettings(self.fps, smallest, self.recipe.gop, backends=backends)
 
 
 def prepare_recipe(recipe: Recipe) -> PreparedRecipe:
@@ -110,9 +117,12 @@ def _prepare(recipe: Recipe, problems: Problems) -> PreparedRecipe | None:
         return None
     specs = tuple(source.spec for source in sources)
     crop = choose_crop(recipe, [source.map for source in sources])
+    sizes = problems.collect(("image_size",), output_sizes, recipe.image_size, sources, cameras, crop=crop)
     carried = problems.collect(("columns",), choose_carried, sources, recipe, fps)
+    if sizes is None:
+        return None
     recipe = recipe.model_copy(update={"sources": specs, "crop": crop})
-    return PreparedRecipe(recipe, sources, compiled, cameras, fps, carried=carried or Carried())
+    return PreparedRecipe(recipe, sources, compiled, cameras, fps, crop, sizes, carried=carried or Carried())
 
 
 def _output_cameras(recipe: Recipe, sources: Sequence[PreparedSource], problems: Problems) -> tuple[str, ...] | None:
@@ -158,29 +168,31 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
     bound = [(source.dataset, binding) for source, binding in zip(sources, bindings, strict=True)]
     told = [note for source in sources for note in source.notes]
     told += [note for dataset, binding in bound for note in binding_notes(dataset, binding)]
-    crop, size = recipe.crop or DEFAULT_CROP, recipe.image_size
+    job = Job(
+        bindings=bindings,
+        tasks=tuple(tasks),
+        cameras=prepared.cameras,
+        video=prepared.video_settings(choice.backends),
+        crop=prepared.crop,
+        resample=recipe.resample,
+        chunks_size=recipe.chunks_size,
+        sizes=prepared.sizes,
+        gpu=choice.gpu,
+        carried=prepared.carried.columns,
+        subtasks=prepared.carried.subtasks,
+    )
     told += duplicate_notes(sources) if split is not None else ()
     told += carried_notes(prepared.carried, is_resampled=prepared.is_resampled)
     told += [n for bind in bound for n in no_camera_notes(*bind)]
-    told += [n for bind in bound for n in crop_notes(*bind, crop=crop, image_size=size)]
+    told += [n for bind in bound for n in frame_notes(*bind, job)]
+    told += uneven_aspect_notes(prepared.sizes)
     told += [n for bind in bound for n in uneven_rate_notes(*bind, prepared.fps)]
     told += width_notes(prepared.map)
     episodes = tuple(number_episodes(sources, bindings, selected, tasks))
     return ConversionPlan(
         split=split,
         recipe=recipe,
-        job=Job(
-            bindings=bindings,
-            tasks=tuple(tasks),
-            cameras=prepared.cameras,
-            video=prepared.video_settings(choice.backends),
-            crop=crop,
-            resample=recipe.resample,
-            chunks_size=recipe.chunks_size,
-            gpu=choice.gpu,
-            carried=prepared.carried.columns,
-            subtasks=prepared.carried.subtasks,
-        ),
+        job=job,
         map=prepared.map,
         horizon=recipe.horizon or prepared.map.target.horizon,
         episodes=episodes,
@@ -190,7 +202,7 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
         notes=tuple(dict.fromkeys([*told, *_untrained(prepared), *long_episode_notes(episodes, prepared.fps)])),
         machine_notes=choice.notes,
         left_out=prepared.carried.left_out,
-        framings=tuple(dict.fromkeys(f for bind in bound for f in source_framings(*bind, crop=crop, image_size=size))),
+        framings=tuple(dict.fromkeys(framing for bind in bound for framing in source_framings(*bind, job))),
         rejected=() if split == "held out" else tuple(_rejected(sources)),
     )
 

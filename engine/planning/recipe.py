@@ -25,6 +25,7 @@ from millrace.embodiments.messages import join_texts
 from millrace.embodiments.yaml_file import BOUND
 from millrace.engine.errors import RecipeError
 from millrace.engine.fps import parse_fps
+from millrace.engine.planning.image_size import DEFAULT_SIDE, OWN_SIZE, ImageSize
 from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.lerobot_metadata import is_unicode
@@ -36,7 +37,6 @@ from millrace.engine.video.reframe import Crop
 SOURCE_RATE = "source"
 SAME_ROBOT = "same"
 NONE = "none"
-MIN_IMAGE_SIZE = 16
 SINGLE_SOURCE_SETTINGS = (
     "map",
     "cameras",
@@ -189,7 +189,8 @@ class Recipe(BaseModel):
     names in the output or in a source. columns: those beside state and action that the output has, and each source
     must have; by default all that the sources have alike. without_columns: such columns to leave out. trim_mismatch:
     how many frames or rows may be dropped at the end of an episode whose rows and videos differ in length.
-    crop: None: as its maps say, or "pad".
+    image_size: side of square frames, or width x height as "320x180", or "source": each camera's own size.
+    crop: how frames come to that size. None: "none" with image_size "source", else as its maps say, or "pad".
     fps: target rate in Hz, or "source". horizon: steps in an action chunk, by default the robot's.
     holdout: share of each source's episodes that goes to the held-out dataset.
     device: what the user prefers. It is not recorded; the choice that the machine allows is (see `Backends`).
@@ -205,7 +206,7 @@ class Recipe(BaseModel):
     without_columns: tuple[str, ...] = ()
     trim_mismatch: int = Field(default=0, ge=0, le=MAX_TRIM)
     fps: TargetFps = Fraction(20)
-    image_size: int = Field(default=256, ge=MIN_IMAGE_SIZE, le=4096, multiple_of=2)
+    image_size: ImageSize = DEFAULT_SIDE
     crop: Crop | None = None
     resample: Resampler = "nearest"
     gop: int = Field(default=DEFAULT_GOP, ge=1, le=250)
@@ -215,6 +216,15 @@ class Recipe(BaseModel):
     device: Device = Field(default="auto", exclude=True)
     _places: Places = PrivateAttr(default_factory=Places)
     _drafted: DraftedRobot | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _own_size_is_whole(self) -> "Recipe":
+        if self.image_size == OWN_SIZE and self.crop not in (None, "none"):
+            wanted = Setting("image_size", OWN_SIZE), " keeps whole frames as they are, so that there is nothing to "
+            advice = Remedy("leave it out, or give a size such as ", Setting("image_size", "320x180"))
+            verb = "crop" if self.crop == "center" else "pad"
+            raise WrongField(("crop",), *wanted, f"{verb}; ", advice, got=self.crop, expected="none")
+        return self
 
     @property
     def drafted(self) -> DraftedRobot | None:

@@ -30,7 +30,7 @@ from millrace.engine.validate.release_checks import release_problems
 from millrace.engine.validate.row_checks import UNSOUND_ROWS, orphan_row_problems, row_problems
 from millrace.engine.validate.statistics import limit_problems, spread_problems, value_problems
 from millrace.engine.validate.stats_fingerprints import fingerprint_problems
-from millrace.engine.validate.training import length_problems
+from millrace.engine.validate.training import camera_aspect_problems, length_problems
 from millrace.engine.validate.v3.judge_v3 import Progress, V3Job, judge_v3
 from millrace.engine.validate.v3.v3_reading import find_layout
 from millrace.engine.validate.video_checks import orphan_video_problems, video_problems
@@ -156,6 +156,7 @@ def _judge(metadata: Metadata, job: _Job) -> Iterator[Problem]:
     yield from spread_problems(metadata, stats.entries, read_resting_joints(metadata.root))
     yield from limit_problems(metadata, stats.entries)
     yield from release_problems(metadata, job.releases, stored_horizon=relative.horizon)
+    yield from camera_aspect_problems(metadata)
     yield from length_problems(metadata, stored_horizon=relative.horizon)
     if has_sound_rows and (stats.entries or relative.entries):
         yield from value_problems(

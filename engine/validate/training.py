@@ -1,6 +1,7 @@
 """What training needs of the data alone: dims, chunks and shards that GR00T can take."""
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 
 from millrace.engine.dataset.checks import CHECKS, Check
@@ -11,6 +12,8 @@ from millrace.engine.dataset.releases import ModelLimits, Release
 from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.text import join_names
+from millrace.engine.video.frame_size import FrameSize
+from millrace.engine.video.thumbnails import info_image_size
 
 
 def find_trained_groups(metadata: Metadata) -> Mapping[str, Mapping[str, JointSlice]]:
@@ -21,6 +24,23 @@ def find_trained_groups(metadata: Metadata) -> Mapping[str, Mapping[str, JointSl
         modality: {name: group for name, group in found.items() if config is None or name in config.keys(modality)}
         for modality, found in known.items()
     }
+
+
+def camera_aspect_problems(metadata: Metadata) -> Iterator[Problem]:
+    """Cameras whose aspects differ by info.json; those that no policy is trained on do not count.
+
+    Builds that pad images to squares take them all. Others keep an image's shape (letter_box_transform and
+    shortest_image_edge of processing_gr00t_n1d7.py), and stack those of a step.
+    """
+    known = {} if metadata.modality is None else metadata.modality.cameras
+    trained = known if metadata.config is None else [name for name in metadata.config.keys("video") if name in known]
+    features = {name: metadata.info.features.get(known[name]) for name in trained}
+    found = {name: info_image_size(feature.shape, feature.names) for name, feature in features.items() if feature}
+    sizes = {name: FrameSize(size[1], size[0]) for name, size in found.items() if size is not None}
+    if len({Fraction(*size) for size in sizes.values()}) > 1:
+        listed = join_names([f"{name} {size}" for name, size in sizes.items()], 8)
+        path = MODALITY if metadata.config is None else MODALITY_CONFIG
+        yield Problem.of("camera-aspects", path, f"trains on cameras of several aspects: {listed}")
 
 
 def length_problems(metadata: Metadata, *, stored_horizon: int | None) -> Iterator[Problem]:

@@ -105,10 +105,10 @@ def _read_packets(container: InputContainer, stream: VideoStream, clip: Clip) ->
 
 
 def _has_format(stream: VideoStream, settings: VideoSettings) -> bool:
-    codec, size = stream.codec_context, settings.image_size
+    codec = stream.codec_context
     found = (codec.codec.canonical_name, codec.width, codec.height)
     has_square_pixels = stream.sample_aspect_ratio in (None, 0, 1)
-    return found == (CODEC, size, size) and codec.pix_fmt in PIXELS and has_square_pixels
+    return found == (CODEC, *settings.size) and codec.pix_fmt in PIXELS and has_square_pixels
 
 
 def _own_packets(container: InputContainer, stream: VideoStream, clip: Clip) -> Iterator[av.Packet]:

@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from millrace.engine.video.backends import CPU_BACKENDS, NVENC, X264, Backends
+from millrace.engine.video.frame_size import FrameSize
 
 DEFAULT_GOP = 10
 # A step of 5 levels, so an error of at most 5 ** 2 / 12 on average: 45 dB. `millrace doctor` measures it on the card.
@@ -28,7 +29,7 @@ class VideoSettings:
     """
 
     fps: Fraction
-    image_size: int
+    size: FrameSize
     gop: int = DEFAULT_GOP
     crf: int = 18
     preset: str = "veryfast"
@@ -87,7 +88,7 @@ def write_h264(
     with av.open(str(path), "w", format="mp4", options=options) as container:
         stream = container.add_stream(settings.backends.encoder, rate=settings.fps, options=settings.options)
         encoder = stream.codec_context
-        encoder.width = encoder.height = settings.image_size
+        encoder.width, encoder.height = settings.size
         encoder.time_base = 1 / settings.fps
         encoder.thread_count = 1
         for number, frame in enumerate(_in_bursts(frames)):

@@ -20,11 +20,12 @@ from millrace.engine.run import run_plan
 from millrace.engine.sources import Clip
 from millrace.engine.validate import validate
 from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.probe import probe_video
 
 EXAMPLE = REPOSITORY / "examples/aloha/videos/chunk-000/observation.images.top/episode_000000.mp4"
 CLIP = Clip(EXAMPLE, 400, Fraction(50))
-SETTINGS = VideoSettings(Fraction(20), 256)
+SETTINGS = VideoSettings(Fraction(20), FrameSize.square(256))
 
 
 @pytest.mark.parametrize("method", ["convert_as_guide", "convert_with_ffmpeg"])

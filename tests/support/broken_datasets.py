@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,22 @@ def add_camera(root: Path) -> None:
     info(root, change)
 
 
+def add_wide_camera(root: Path) -> None:
+    """A second camera, trained like the first, of another size."""
+    top, wrist = "observation.images.top", "observation.images.wrist"
+    add_camera(root)
+    info(root, lambda content: content["features"].update({wrist: {**content["features"][top], "shape": [32, 64, 3]}}))
+    modality(root, lambda content: content["video"].update(wrist={"original_key": wrist}))
+    config(root, '"top"', '"top", "wrist"', 1)
+    edit_jsonl(
+        root / "meta/episodes_stats.jsonl",
+        lambda lines: [line["stats"].update({wrist: line["stats"][top]}) for line in lines] and None,
+    )
+    for episode, length in enumerate(LENGTHS):
+        path = video_path(root, episode, "wrist")
+        write_video(path, num_frames=length, fps=FPS, episode=episode, camera=1, video=replace(H264, height=32))
+
+
 def swap_extremes(content: dict[str, Any]) -> None:
     entry = content["action"]
     entry["min"], entry["max"] = entry["max"], entry["min"]
@@ -410,6 +427,7 @@ BREAKS: dict[str, Callable[[Path], Any]] = {
     "model-dims": lambda root: widen(root, 119),
     "model-dims-all": lambda root: (widen(root, 119), drop_config(root)),
     "model-horizon": lambda root: set_horizon(root, 51),
+    "camera-aspects": add_wide_camera,
     "episodes-too-short": lambda root: resize(root, {0: 12, 1: 13, 2: 14}),
     "episodes-untrained": lambda root: resize(root, {0: 55, 1: 53, 2: 14}),
     "shards": lambda root: resize(root, {0: 10 * 1024 + 16}),

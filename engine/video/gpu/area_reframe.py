@@ -11,6 +11,7 @@ from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, VideoError
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.gpu.area import AreaResize
 from millrace.engine.video.gpu.planes import (
     BLACK_FULL,
@@ -57,30 +58,30 @@ _Colors = tuple[int | None, int, int]
 
 
 class AreaReframer:
-    """Turns decoded frames, on the host or on a card, into square ones as `Reframer` does.
+    """Turns decoded frames, on the host or on a card, into those of the output as `Reframer` does.
 
     `Reframer` does what this cannot do exactly: more than 8 bits, other chroma than 4:2:0, odd sizes, and targets
     larger than the source.
     """
 
     def __init__(
-        self, *, crop: Crop, image_size: int, device: str = "cpu", handover: EncoderInput = EncoderInput()
+        self, *, crop: Crop, size: FrameSize, device: str = "cpu", handover: EncoderInput = EncoderInput()
     ) -> None:
         self.crop: Crop = crop
-        self.image_size, self.device, self.handover = image_size, device, handover
+        self.size, self.device, self.handover = size, device, handover
 
     def __call__(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-        """Raises VideoError when a frame's size or pixel format differs from the first one's."""
+        """Raises VideoError when size or pixel format differ from the first frame's, or the aspect is wrong."""
         remaining = iter(frames)
         first = next(remaining, None)
         if first is None:
             return
         frames, kind = chain([first], remaining), _Kind.read(first)
-        box = crop_box(kind.width, kind.height, crop=self.crop, image_size=self.image_size)
+        box = crop_box(kind.width, kind.height, crop=self.crop, size=self.size)
         if is_exact(kind.pix_fmt, kind.width, kind.height, box=box):
             yield from self._in_batches(_check_alike(frames, kind), kind, box)
         else:
-            yield from map(Reframer(crop=self.crop, image_size=self.image_size), map(copy_to_host, frames))
+            yield from map(Reframer(crop=self.crop, size=self.size), map(copy_to_host, frames))
 
     def _in_batches(self, frames: Iterator[av.VideoFrame], kind: _Kind, box: Box) -> Iterator[av.VideoFrame]:
         """Copy a batch to the host while the next one is decoded."""
@@ -93,7 +94,7 @@ class AreaReframer:
         while (batch := stack_frames(recorded, box, num_frames=size, pin=self.device != "cpu")) is not None:
             small = scale(batch)
             if self.crop == "pad":
-                small = small.pad(self.image_size, black=black)
+                small = small.pad(self.size, black=black)
             wait = self._hand_over(small)
             yield from ready
             ready = _restore_colors(wait, colors.copy())
@@ -124,7 +125,8 @@ class _Scale:
 def is_exact(pix_fmt: str, width: int, height: int, *, box: Box) -> bool:
     """Whether area means of such frames are exact, and libavfilter's equal up to rounding."""
     is_smaller = box.to_width <= box.width and box.to_height <= box.height
-    return pix_fmt in FORMATS and width % 2 == height % 2 == 0 and is_smaller
+    is_even = all(side % 2 == 0 for side in (width, height, box.width, box.height))
+    return pix_fmt in FORMATS and is_even and is_smaller
 
 
 def copy_to_host(frame: av.VideoFrame) -> av.VideoFrame:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.reframe import Box
 
 CARD_FORMAT = "cuda"
@@ -28,11 +29,11 @@ class Planes:
         """The same on another device; from pinned memory without waiting."""
         return Planes(*(planes.to(device, non_blocking=True) for planes in (self.luma, self.chroma)))
 
-    def pad(self, image_size: int, *, black: int) -> "Planes":
-        """Pad to centred black squares, as exactly as whole chroma pixels allow."""
+    def pad(self, size: FrameSize, *, black: int) -> "Planes":
+        """Pad with black to a size, centred as exactly as whole chroma pixels allow."""
         height, width = self.luma.shape[-2:]
-        top, left = (image_size - height) // 4 * 2, (image_size - width) // 4 * 2
-        margins = [left, top, image_size - width - left, image_size - height - top]
+        top, left = (size.height - height) // 4 * 2, (size.width - width) // 4 * 2
+        margins = [left, top, size.width - width - left, size.height - height - top]
         halves = [margin // 2 for margin in margins]
         return Planes(
             functional.pad(self.luma, margins, fill=black),

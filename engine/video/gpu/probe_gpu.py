@@ -16,15 +16,24 @@ from millrace.engine.sources import Clip
 from millrace.engine.video.backends import CPU_BACKENDS, GPU_SHARE, NVENC, Backends
 from millrace.engine.video.decode import OpenDecoder, decode_frames, open_cpu_decoder
 from millrace.engine.video.encode import VideoSettings, write_h264
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.isolation import run_isolated
 from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, StageCheck, decode_stage
-from millrace.engine.video.gpu.sample import FPS, HEIGHT, NUM_FRAMES, SAMPLE_ENCODERS, encode_sample, sample_frames
+from millrace.engine.video.gpu.sample import (
+    FPS,
+    HEIGHT,
+    NUM_FRAMES,
+    SAMPLE_ENCODERS,
+    WIDTH,
+    encode_sample,
+    sample_frames,
+)
 from millrace.engine.video.probe import probe_video
 
 # Against libx264 with the same frames.
 MAX_PSNR_LOSS_DB, MAX_TIMES_BYTES = 1.0, 3.0
-DEFAULT_SETTINGS = VideoSettings(FPS, 256)
+DEFAULT_SETTINGS = VideoSettings(FPS, FrameSize.square(256))
 MAX_SESSIONS = round(1 / GPU_SHARE)
 
 WriteVideo = Callable[[Path, Iterator[av.VideoFrame], VideoSettings], int]
@@ -91,7 +100,7 @@ def count_sessions(settings: VideoSettings) -> int:
     sessions = []
     for _ in range(MAX_SESSIONS):
         encoder = av.CodecContext.create(NVENC, "w")
-        encoder.width = encoder.height = settings.image_size
+        encoder.width, encoder.height = settings.size
         encoder.pix_fmt, encoder.time_base, encoder.options = "nv12", 1 / settings.fps, nvenc.options
         try:
             encoder.open()
@@ -103,7 +112,7 @@ def count_sessions(settings: VideoSettings) -> int:
 
 def replace_backends(settings: VideoSettings, backends: Backends) -> VideoSettings:
     """Settings of the same output with other backends."""
-    return VideoSettings(settings.fps, settings.image_size, settings.gop, backends=backends)
+    return VideoSettings(settings.fps, settings.size, settings.gop, backends=backends)
 
 
 def _check(stage: str, attempt: Callable[[], None]) -> StageCheck:
@@ -161,9 +170,9 @@ def check_resize(settings: VideoSettings, *, device: str) -> None:
     """
     from millrace.engine.video.gpu.area_reframe import AreaReframer
 
-    size = min(settings.image_size, HEIGHT)
+    size = FrameSize(min(settings.size.width, WIDTH), min(settings.size.height, HEIGHT))
     here, there = (
-        [_planes(frame) for frame in AreaReframer(crop="center", image_size=size, device=where)(sample_frames())]
+        [_planes(frame) for frame in AreaReframer(crop="center", size=size, device=where)(sample_frames())]
         for where in ("cpu", device)
     )
     if not all(map(np.array_equal, here, there)):
@@ -177,14 +186,14 @@ def check_encoder(settings: VideoSettings, folder: Path, *, write: WriteVideo) -
         Unfit: it has not, or takes far more bytes.
     """
     path, other = folder / "encoded.mp4", folder / "reference.mp4"
-    write(path, sample_frames(settings.image_size, settings.image_size), settings)
+    write(path, sample_frames(settings.size.height, settings.size.width), settings)
     facts = probe_video(path)
     expected = ("h264", "yuv420p", NUM_FRAMES, settings.fps, min(settings.gop, NUM_FRAMES), True, False)
     found = (facts.codec, facts.pix_fmt, facts.num_frames, facts.fps, facts.gop, facts.is_constant_rate)
     if (*found, facts.has_b_frames) != expected:
         raise WrongResult(f"wrote {facts.describe()} in groups of {facts.gop}, expected {expected}")
     reference = replace_backends(settings, CPU_BACKENDS)
-    write_h264(other, sample_frames(settings.image_size, settings.image_size), reference)
+    write_h264(other, sample_frames(settings.size.height, settings.size.width), reference)
     kept, most = worst_psnr_db(path, settings), worst_psnr_db(other, reference)
     if kept < most - MAX_PSNR_LOSS_DB:
         raise WrongResult(f"keeps {kept:.1f} dB of a frame, where libx264 keeps {most:.1f} dB")
@@ -195,7 +204,7 @@ def check_encoder(settings: VideoSettings, folder: Path, *, write: WriteVideo) -
 
 def worst_psnr_db(path: Path, settings: VideoSettings) -> float:
     """PSNR, in dB, of the worst frame of the sample's file against the frame that was given to the encoder."""
-    given = sample_frames(settings.image_size, settings.image_size)
+    given = sample_frames(settings.size.height, settings.size.width)
     written = decode_frames(Clip(path, NUM_FRAMES, settings.fps), np.arange(NUM_FRAMES))
     return min(_psnr_db(_planes(frame), _planes(picture)) for frame, picture in zip(written, given, strict=True))
 
@@ -205,7 +214,7 @@ def _write_from_card(path: Path, frames: Iterator[av.VideoFrame], settings: Vide
     from millrace.engine.video.gpu.area_reframe import AreaReframer, EncoderInput
 
     handover = EncoderInput("nv12", stays_on_card=hardware.keeps_frames())
-    reframer = AreaReframer(crop="center", image_size=settings.image_size, device=device, handover=handover)
+    reframer = AreaReframer(crop="center", size=settings.size, device=device, handover=handover)
     return write_h264(path, reframer(frames), settings)
 
 

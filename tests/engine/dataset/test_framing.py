@@ -8,6 +8,7 @@ from conftest import IMAGE_SIZE, convert_here
 from millrace.engine.convert import plan_conversion
 from millrace.engine.output.card import dataset_card
 from millrace.engine.planning.recipe import Recipe
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.framing import Framing, manifest_framings
 from millrace.train.framings import FRAMES, NOTES, read_framings, write_framings
 from millrace.train.serve import ServeSettings
@@ -62,4 +63,30 @@ def test_a_server_says_how_live_frames_must_look(aloha_gr1: Path, tmp_path: Path
 def test_frames_that_were_not_cropped_are_to_be_sent_whole() -> None:
     padded = Framing(crop="pad", width=640, height=480, image_size=256)
     assert str(padded) == "trained on 256x256, padded from 640x480; send whole frames"
-    assert str(padded.model_copy(update={"height": 640})).endswith("whole square frames of 640x640; send whole frames")
+    assert str(padded.model_copy(update={"height": 640})).endswith("whole frames of 640x640; send whole frames")
+
+
+WIDE, TALL = FrameSize(320, 180), FrameSize(640, 480)
+
+
+def test_frames_that_are_not_square_say_what_live_frames_need() -> None:
+    told = {crop: str(Framing.of(TALL, WIDE, crop)) for crop in ("center", "pad")}
+    assert told == {
+        "center": "trained on 320x180, cropped to the centre of 640x480, of this aspect; crop live frames alike",
+        "pad": "trained on 320x180, padded from 640x480; pad live frames alike",
+    }
+    whole = Framing.of(TALL, FrameSize(256, 192), "none")
+    assert str(whole) == "trained on 256x192, whole frames of 640x480; send whole frames"
+
+
+def test_two_conversions_are_told_as_one_unless_both_cut_or_pad() -> None:
+    whole, cropped = Framing.of(TALL, FrameSize(256, 192), "none"), Framing.of(TALL, WIDE, "center")
+    assert whole.follow(Framing.of(FrameSize(256, 192), WIDE, "pad")) == Framing.of(TALL, WIDE, "pad")
+    assert cropped.follow(Framing.of(WIDE, FrameSize(160, 90), "none")) == Framing.of(
+        TALL, FrameSize(160, 90), "center"
+    )
+    twice = cropped.follow(Framing.of(WIDE, FrameSize.square(256), "pad"))
+    assert str(twice) == (
+        "trained on 256x256, padded from 320x180 (which were 320x180, cropped to the centre of 640x480, of this "
+        "aspect); make live frames alike"
+    )

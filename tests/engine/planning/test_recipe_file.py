@@ -153,7 +153,7 @@ sources:
 def test_every_problem_of_every_source_is_told_at_once_with_its_line(write: Callable[[str], Path]) -> None:
     found = problems(write(BAD))
     expected = [
-        ("2: ", "image_size: Input should be a multiple of 2"),
+        ("2: ", "image_size: 257 is odd"),
         ("4: ", "no dataset at "),
         ("6: ", "episodes: episodes are given as A:B"),
         ("7: ", "'aloha_to_g1' is not a map. Did you mean 'aloha_to_gr1'?"),

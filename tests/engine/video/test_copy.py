@@ -21,6 +21,7 @@ from millrace.engine.validate import validate
 from millrace.engine.video.copy import ClipCopy, choose_copy, copy_clip
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.probe import probe_video
 from support.barcode import Stamp
 from support.synthetic import (
@@ -33,7 +34,7 @@ from support.synthetic import (
     write_video,
 )
 
-SETTINGS = VideoSettings(Fraction(20), IMAGE_SIZE)
+SETTINGS = VideoSettings(Fraction(20), FrameSize.square(IMAGE_SIZE))
 FITTING = SyntheticVideo(codec="libx264", gop=10, height=IMAGE_SIZE, width=IMAGE_SIZE)
 
 
@@ -204,7 +205,10 @@ def test_a_clip_of_another_rate_is_encoded(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     write_video(path, num_frames=33, fps=30, video=FITTING)
     assert choose_copy(Clip(path, 33, Fraction(30)), SETTINGS) is None
-    assert choose_copy(Clip(path, 33, Fraction(30)), VideoSettings(Fraction(30), IMAGE_SIZE)) is ClipCopy.FILE
+    assert (
+        choose_copy(Clip(path, 33, Fraction(30)), VideoSettings(Fraction(30), FrameSize.square(IMAGE_SIZE)))
+        is ClipCopy.FILE
+    )
 
 
 @pytest.mark.parametrize("num_frames", [32, 34])

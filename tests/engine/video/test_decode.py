@@ -21,6 +21,7 @@ from millrace.engine.sources.episode import Clip
 from millrace.engine.video.copy import choose_copy
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.encode import VideoSettings, write_h264
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.packets import PacketInfo, PacketUse, plan_packets
 from millrace.engine.video.probe import probe_video
 from support.barcode import Stamp, draw, read
@@ -305,7 +306,7 @@ def test_a_download_that_broke_off_is_told(tmp_path: Path) -> None:
     pictures = (
         av.VideoFrame.from_ndarray(draw(i, 0, 0, 64, 64), "rgb24").reformat(format="yuv420p") for i in range(40)
     )
-    write_h264(path, pictures, VideoSettings(FPS, 64))
+    write_h264(path, pictures, VideoSettings(FPS, FrameSize.square(64)))
     truncate_file(path, 0.7)
     with pytest.raises(VideoError, match=r"a\.mp4"):
         decode_some(Clip(path, 40, FPS), range(40))
@@ -330,6 +331,6 @@ def test_frames_that_an_edit_list_cuts_off_are_not_counted(bframes: int, tmp_pat
     facts = probe_video(path)
     assert (facts.num_frames, facts.first_pts, facts.is_constant_rate) == (40, 0, True)
     assert stamps(Clip(path, 40, FPS), np.arange(0, 40, 2)) == [Stamp(frame) for frame in range(3, 43, 2)]
-    assert choose_copy(Clip(path, 40, FPS), VideoSettings(FPS, 96, 10)) is None
+    assert choose_copy(Clip(path, 40, FPS), VideoSettings(FPS, FrameSize.square(96), 10)) is None
     with pytest.raises(FrameCountMismatch):
         stamps(Clip(path, 43, FPS), np.arange(43))

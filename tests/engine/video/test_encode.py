@@ -15,6 +15,7 @@ from millrace.engine.errors import VideoError
 from millrace.engine.sources import Clip
 from millrace.engine.video.decode import decode_frames, open_video
 from millrace.engine.video.encode import VideoSettings, write_h264
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.probe import VideoFacts, probe_video
 from millrace.engine.video.reframe import Reframer
 from millrace.engine.video.stream_facts import read_stream_facts
@@ -31,7 +32,7 @@ def frames(num_frames: int = NUM_FRAMES, *, size: int = 64) -> Iterator[av.Video
 
 
 def settings(**changes: Any) -> VideoSettings:
-    return VideoSettings(**{"fps": Fraction(20), "image_size": 64, **changes})
+    return VideoSettings(**{"fps": Fraction(20), "size": FrameSize.square(64), **changes})
 
 
 @pytest.fixture(scope="module")
@@ -167,9 +168,9 @@ class WithoutAssembly(VideoSettings):
 def test_the_bytes_do_not_depend_on_the_processor(tmp_path: Path) -> None:
     clip = Clip(video_path(REPOSITORY / "examples/aloha", 0), 400, Fraction(50))
     for number, kind in enumerate((VideoSettings, WithoutAssembly)):
-        reframe = Reframer(crop="center", image_size=256)
+        reframe = Reframer(crop="center", size=FrameSize.square(256))
         shown = map(reframe, decode_frames(clip, np.arange(0, 200, 5)))
-        write_h264(tmp_path / str(number), shown, kind(Fraction(20), 256))
+        write_h264(tmp_path / str(number), shown, kind(Fraction(20), FrameSize.square(256)))
     assert packets_of(tmp_path / "0") == packets_of(tmp_path / "1")
 
 
@@ -192,8 +193,10 @@ def test_primaries_and_transfer_are_those_of_the_source(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     tags = read_stream_facts(Clip(source, 20, Fraction(50))).color_tags
     assert tags == {"color_primaries": 9, "color_trc": 16}
-    shown = map(Reframer(crop="center", image_size=64), decode_frames(Clip(source, 20, Fraction(50)), np.arange(20)))
-    write_h264(tmp_path / "out.mp4", shown, VideoSettings(Fraction(50), 64), color_tags=tags)
+    shown = map(
+        Reframer(crop="center", size=FrameSize.square(64)), decode_frames(Clip(source, 20, Fraction(50)), np.arange(20))
+    )
+    write_h264(tmp_path / "out.mp4", shown, VideoSettings(Fraction(50), FrameSize.square(64)), color_tags=tags)
     assert read_stream_facts(Clip(tmp_path / "out.mp4", 20, Fraction(50))).color_tags == tags
 
 

@@ -14,6 +14,7 @@ from millrace.engine.layout import LEDGER
 from millrace.engine.run import run_plan
 from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
 from millrace.engine.video.encode import VideoSettings
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.report import CODECS, GpuReport, NoGpuStage, choose_backends
 from support.fake_card import FakeCard
@@ -25,7 +26,7 @@ if problem := hardware.torch_problem():
 
 from millrace.engine.video.gpu.probe_gpu import try_stages
 
-SETTINGS = VideoSettings(Fraction(20), 256)
+SETTINGS = VideoSettings(Fraction(20), FrameSize.square(256))
 L4 = {"card": "NVIDIA L4", "driver": "570.86"}
 AREA, NVENC = Backends(resize="area", **L4), Backends(resize="area", encoder="h264_nvenc", **L4)
 

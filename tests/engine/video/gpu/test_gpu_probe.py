@@ -14,6 +14,7 @@ from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.video.backends import CPU_BACKENDS, Backends, Gpu
 from millrace.engine.video.decode import open_cpu_decoder
 from millrace.engine.video.encode import VideoSettings, write_h264
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.gpu.nvdec import Nvdec, TaggingDecoder
 from millrace.engine.video.gpu.probe_gpu import (
@@ -34,7 +35,7 @@ from millrace.engine.video.gpu.report import (
     decode_stage,
 )
 
-SETTINGS = VideoSettings(Fraction(20), 256)
+SETTINGS = VideoSettings(Fraction(20), FrameSize.square(256))
 H200 = "NVIDIA H200"
 NO_NVENC = "libav says: No capable devices found"
 
@@ -120,7 +121,7 @@ def test_libx264_passes_as_an_encoder(tmp_path: Path) -> None:
 )
 def test_an_encoder_that_does_not_do_as_told_is_found_out(tmp_path: Path, changes: Any, told: str) -> None:
     def other(path: Path, frames: Iterator[av.VideoFrame], settings: VideoSettings) -> int:
-        return write_h264(path, frames, VideoSettings(settings.fps, settings.image_size, **changes))
+        return write_h264(path, frames, VideoSettings(settings.fps, settings.size, **changes))
 
     with pytest.raises(WrongResult, match=told):
         check_encoder(SETTINGS, tmp_path, write=other)

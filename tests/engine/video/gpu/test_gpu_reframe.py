@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from conftest import REPOSITORY
 from millrace.engine.errors import VideoError
 from millrace.engine.video.decode import open_video
+from millrace.engine.video.frame_size import FrameSize
 from millrace.engine.video.gpu import hardware
 from millrace.engine.video.reframe import Reframer
 from support.barcode import draw
@@ -49,8 +50,8 @@ def arrays(frames: Iterator[av.VideoFrame]) -> NDArray[np.int64]:
 @pytest.mark.parametrize("crop", ["center", "pad"])
 @pytest.mark.parametrize("image_size", [256, 224, 96, 480])
 def test_real_pictures_come_out_as_from_libavfilter(crop: Any, image_size: int) -> None:
-    found = arrays(AreaReframer(crop=crop, image_size=image_size)(aloha_frames()))
-    expected = arrays(map(Reframer(crop=crop, image_size=image_size), aloha_frames()))
+    found = arrays(AreaReframer(crop=crop, size=FrameSize.square(image_size))(aloha_frames()))
+    expected = arrays(map(Reframer(crop=crop, size=FrameSize.square(image_size)), aloha_frames()))
     error = np.abs(found - expected)
     assert error.max() <= 1
     # The bound that was set is 1.0.
@@ -66,8 +67,8 @@ def test_bars_are_black_and_colours_keep_their_tags(
 ) -> None:
     for pix_fmt in ("yuv420p", "yuvj420p") if color_range == ColorRange.JPEG else ("yuv420p",):
         frames = list(drawn(width, height, pix_fmt=pix_fmt, color_range=color_range))
-        found = list(AreaReframer(crop=crop, image_size=50)(frames))
-        expected = [Reframer(crop=crop, image_size=50)(frame) for frame in frames]
+        found = list(AreaReframer(crop=crop, size=FrameSize.square(50))(frames))
+        expected = [Reframer(crop=crop, size=FrameSize.square(50))(frame) for frame in frames]
         for one, other in zip(found, expected, strict=True):
             assert np.abs(one.to_ndarray().astype(int) - other.to_ndarray()).max() <= 1
             tags = [(frame.format.name, frame.color_range, frame.colorspace, frame.pts) for frame in (one, other)]
@@ -83,8 +84,8 @@ def test_untagged_pictures_are_read_as_ever() -> None:
     (found, *_), (expected, *_) = (
         list(reframe(untagged()))
         for reframe in (
-            AreaReframer(crop="center", image_size=50),
-            lambda frames: map(Reframer(crop="center", image_size=50), frames),
+            AreaReframer(crop="center", size=FrameSize.square(50)),
+            lambda frames: map(Reframer(crop="center", size=FrameSize.square(50)), frames),
         )
     )
     assert (found.color_range, found.colorspace) == (expected.color_range, expected.colorspace)
@@ -96,23 +97,25 @@ def test_untagged_pictures_are_read_as_ever() -> None:
 )
 def test_what_has_no_exact_mean_is_libavfilters(pix_fmt: str, width: int, height: int, image_size: int) -> None:
     frames = list(drawn(width, height, pix_fmt=pix_fmt, color_range=ColorRange.MPEG))
-    found = arrays(AreaReframer(crop="center", image_size=image_size)(frames))
-    np.testing.assert_array_equal(found, arrays(map(Reframer(crop="center", image_size=image_size), frames)))
+    found = arrays(AreaReframer(crop="center", size=FrameSize.square(image_size))(frames))
+    np.testing.assert_array_equal(
+        found, arrays(map(Reframer(crop="center", size=FrameSize.square(image_size)), frames))
+    )
 
 
 @pytest.mark.parametrize("crop", ["center", "pad"])
 def test_nv12_for_nvenc_holds_the_same_pictures(crop: Any) -> None:
-    planar = arrays(AreaReframer(crop=crop, image_size=200)(aloha_frames()))
-    frames = list(AreaReframer(crop=crop, image_size=200, handover=EncoderInput("nv12"))(aloha_frames()))
+    planar = arrays(AreaReframer(crop=crop, size=FrameSize.square(200))(aloha_frames()))
+    frames = list(AreaReframer(crop=crop, size=FrameSize.square(200), handover=EncoderInput("nv12"))(aloha_frames()))
     assert {frame.format.name for frame in frames} == {"nv12"}
     np.testing.assert_array_equal(arrays(frame.reformat(format="yuv420p") for frame in frames), planar)
 
 
 @pytest.mark.skipif(not hardware.keeps_frames(), reason="frames over torch's memory need PyAV 18.1")
 def test_frames_in_place_are_one_surface_of_an_even_pitch() -> None:
-    planar = arrays(AreaReframer(crop="center", image_size=200)(aloha_frames()))
+    planar = arrays(AreaReframer(crop="center", size=FrameSize.square(200))(aloha_frames()))
     handover = EncoderInput("nv12", stays_on_card=True)
-    frames = list(AreaReframer(crop="center", image_size=200, handover=handover)(aloha_frames()))
+    frames = list(AreaReframer(crop="center", size=FrameSize.square(200), handover=handover)(aloha_frames()))
     assert {plane.line_size for frame in frames for plane in frame.planes} == {256}
     addresses = [[plane.buffer_ptr for plane in frame.planes] for frame in frames]
     assert {chroma - luma for luma, chroma in addresses} == {200 * 256}
@@ -122,16 +125,18 @@ def test_frames_in_place_are_one_surface_of_an_even_pitch() -> None:
 def test_nv12_from_a_decoder_is_what_planes_are() -> None:
     """NVDEC's layout, here from the CPU."""
     interleaved = (frame.reformat(format="nv12") for frame in aloha_frames())
-    found = arrays(AreaReframer(crop="center", image_size=256)(interleaved))
-    np.testing.assert_array_equal(found, arrays(AreaReframer(crop="center", image_size=256)(aloha_frames())))
+    found = arrays(AreaReframer(crop="center", size=FrameSize.square(256))(interleaved))
+    np.testing.assert_array_equal(
+        found, arrays(AreaReframer(crop="center", size=FrameSize.square(256))(aloha_frames()))
+    )
 
 
 def test_a_picture_that_changes_within_the_clip_is_an_error() -> None:
     small = drawn(64, 64, pix_fmt="yuv420p", color_range=ColorRange.MPEG)
     frames = [*drawn(96, 64, pix_fmt="yuv420p", color_range=ColorRange.MPEG), *small]
     with pytest.raises(VideoError, match="the frames change from"):
-        list(AreaReframer(crop="center", image_size=50)(frames))
+        list(AreaReframer(crop="center", size=FrameSize.square(50))(frames))
 
 
 def test_no_frames_give_no_frames() -> None:
-    assert list(AreaReframer(crop="center", image_size=50)(iter(()))) == []
+    assert list(AreaReframer(crop="center", size=FrameSize.square(50))(iter(()))) == []

@@ -29,7 +29,7 @@ REQUIRED_WITHOUT_RECIPE = "(required without --recipe)"
 # Flags for all sources; None: the recipe's value.
 SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
 # Flags for one source, which a recipe's file sets itself.
-SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "source_fps", "language", "format")
+SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "source_fps", "language", "format", "cut_off")
 RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, "camera", "cameras", "columns", "without_columns")
 # Flags that count beside a recipe's file, too.
 OUTPUT_FLAGS = ("holdout", "device")
@@ -107,6 +107,9 @@ class Convert:
     follow_links: Flag = False
     """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
     owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
+    cut_off: Annotated[Literal["keep", "fail"] | None, option("keep|fail")] = None
+    """Recordings that were cut off, whose file ends within its rows: convert the whole rows (keep), or leave the
+    episode out (fail, the default) and say how many rows are whole."""
     horizon: Annotated[int | None, option("STEPS")] = None
     """Steps in an action chunk; by default the robot's."""
     gop: Annotated[int | None, option("FRAMES")] = None

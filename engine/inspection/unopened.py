@@ -10,13 +10,16 @@ from millrace.embodiments import MillraceError
 from millrace.engine.inspection.facts import FileFacts, Inspection, read_claims
 from millrace.engine.inspection.findings import make_finding
 from millrace.engine.planning.robot_guess import RobotGuess
-from millrace.engine.sources import LAYOUTS
+from millrace.engine.sources import LAYOUTS, RECORDINGS
 
 # A folder may hold anything, the user's home among them.
 MAX_FILES = 200_000
 MAX_SUFFIXES = 8
 UNKNOWN = "unknown"
-RECORDINGS = {
+# Of layouts that are not LeRobot's.
+NAMES = {"frame_folder": "frames beside rows", "hdf5": "HDF5 recordings", "xr_teleoperate": "xr_teleoperate"}
+KNOWN = [layout for layout, _ in (*LAYOUTS, *RECORDINGS)]
+BY_SUFFIX = {
     ".hdf5": "HDF5 episodes, as ACT and Isaac Lab record them",
     ".h5": "HDF5 episodes",
     ".bag": "ROS bags",
@@ -63,14 +66,14 @@ def _walk(root: Path) -> Iterator[Path]:
 
 def _layout(root: Path) -> str:
     """The layout that the files look like."""
-    fitting = (layout.__name__.rpartition(".")[2] for layout, _ in LAYOUTS if layout.fits(root))
+    fitting = (layout.__name__.rpartition(".")[2] for layout in KNOWN if layout.fits(root))
     try:
         name = next(fitting, None)
     except PermissionError:
         name = None
     if name is None:
         return UNKNOWN
-    return "frames beside rows" if name == "frame_folder" else f"LeRobot {name}, by its files"
+    return NAMES.get(name, f"LeRobot {name}, by its files")
 
 
 def _claimed_version(root: Path) -> str | None:
@@ -87,7 +90,7 @@ def _next_step(root: Path, files: tuple[FileFacts, ...]) -> str:
     if datasets:
         others = f"; there are {len(datasets)} datasets in this folder" if len(datasets) > 1 else ""
         return f"millrace inspect {datasets[0]}{others}"
-    recordings = next((RECORDINGS[facts.suffix] for facts in files if facts.suffix in RECORDINGS), None)
+    recordings = next((BY_SUFFIX[facts.suffix] for facts in files if facts.suffix in BY_SUFFIX), None)
     if recordings is not None:
         return f"these are {recordings}: make a LeRobot dataset of them first, Millrace reads LeRobot v1 to v3"
     if any(os.path.lexists(root / folder / "info.json") for folder in ("meta", "meta_data")):

@@ -57,6 +57,7 @@ def binding_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
     for key, feature in source.features.items():
         if feature.content is not None:
             yield f"{source.address}: camera '{camera_name(key)}' holds {feature.content}, and is left out"
+    yield from source.notes
     yield from place_notes(source)
     if binding.map.unused:
         yield f"{source.address}: the map leaves {', '.join(binding.map.unused)} unused"

@@ -51,8 +51,9 @@ def number_episodes(
     state_of = lru_cache(maxsize=MAX_STATES)(FileState.read)  # many episodes may share a file
     for number, (source, episodes) in enumerate(zip(sources, selected, strict=True)):
         # Clips may be copied with what the source's manifest says of them.
-        texts = sorted((index, rewrite_task(text, source.spec)) for index, text in source.dataset.tasks.items())
-        known = repr((bindings[number].digest, texts, _state_of_manifest(source.dataset)))
+        dataset = source.dataset
+        texts = sorted((index, rewrite_task(dataset, text, source.spec)) for index, text in dataset.tasks.items())
+        known = repr((bindings[number].digest, texts, _state_of_manifest(dataset)))
         cameras = frozenset(bindings[number].cameras.values())
         tasks_of = tasks_by_list(source.dataset, episodes, source.spec)
         for whole in episodes:

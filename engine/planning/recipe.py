@@ -48,6 +48,7 @@ SINGLE_SOURCE_SETTINGS = (
     "only_cameras",
     "language",
     "format",
+    "cut_off",
 )  # settings of `Recipe.single`
 MAX_TRIM = 1000
 
@@ -109,6 +110,7 @@ EpisodesInput = int | str | list[int | str]
 Selection = Annotated[str, BeforeValidator(_check_selection, json_schema_input_type=EpisodesInput)]
 HeldOut = Annotated[str, BeforeValidator(_check_held_out, json_schema_input_type=EpisodesInput)]
 Task = Annotated[str | dict[str, str], BeforeValidator(_check_task)]
+CutOff = Literal["keep", "fail"]
 Share = Annotated[Fraction, BeforeValidator(_check_share, json_schema_input_type=FractionInput), Text]
 
 
@@ -126,8 +128,10 @@ class SourceSpec(BaseModel):
     language: the column that holds the instruction of each row, as text or as its number among the tasks.
     trim_mismatch: replaces the recipe's.
     holdout: episodes to hold out, which replace the recipe's share, or "none".
-    follow_links: follow links out of the dataset's folder wherever they lead (see `open_source`). It is not
-    recorded, so that a run that stopped at such a link can be continued with it.
+    cut_off: what becomes of a recording that was cut off, whose file ends within its rows: "keep" converts the whole
+    rows, "fail" leaves the episode out.
+    follow_links: follow links out of the dataset's folder wherever they lead (see `open_source`). Neither is
+    recorded, so that a run that stopped at such a link or recording can be continued with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -145,6 +149,7 @@ class SourceSpec(BaseModel):
     language: str | None = None
     trim_mismatch: int | None = Field(default=None, ge=0, le=MAX_TRIM)
     holdout: HeldOut | None = None
+    cut_off: CutOff = Field(default="fail", exclude=True)
     follow_links: bool = Field(default=False, exclude=True)
 
     @model_validator(mode="after")
@@ -258,6 +263,7 @@ class Recipe(BaseModel):
         only_cameras: Sequence[str] | None = None,
         language: str | None = None,
         format: str | None = None,
+        cut_off: CutOff = "fail",
         **settings: Any,
     ) -> "Recipe":
         """The recipe for one source; settings are the other fields of Recipe.
@@ -274,7 +280,7 @@ class Recipe(BaseModel):
         path = Path(source.address if isinstance(source, SourceDataset) else source)
         spec: dict[str, Any] = {"path": path, "map": map, "cameras": dict(cameras or {}), "episodes": episodes}
         spec |= {"task": task, "task_all": task_all, "follow_links": follow_links, "fps": source_fps}
-        spec |= {"language": language, "format": format}
+        spec |= {"language": language, "format": format, "cut_off": cut_off}
         spec |= {"holdout": None if is_share(holdout) else holdout}
         settings |= {} if only_cameras is None else {"cameras": tuple(only_cameras)}
         return check_recipe({"sources": [spec], "holdout": holdout if is_share(holdout) else None, **settings})

@@ -9,6 +9,7 @@ from millrace.engine.planning.recipe import Places, Recipe, SourceSpec
 from millrace.engine.sources import SourceDataset, open_source
 from millrace.engine.sources.location import HUB, is_hub_address
 from millrace.engine.sources.places import check_places
+from millrace.engine.sources.xr_teleoperate import keep_whole_rows
 
 
 def open_recipe_source(recipe: Recipe, number: int) -> SourceDataset:
@@ -27,6 +28,8 @@ def open_recipe_source(recipe: Recipe, number: int) -> SourceDataset:
         if written is None or os.path.isdir(spec.path):
             raise
         raise type(error)(error, f". {_explain_folder(recipe.places)}") from error
+    if spec.cut_off == "keep":
+        dataset = keep_whole_rows(dataset)
     max_trim = trim_limit(recipe, spec)
     return check_places(dataset, spec.fps, max_trim=max_trim) if spec.fps is not None or max_trim else dataset
 

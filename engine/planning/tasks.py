@@ -12,11 +12,16 @@ from millrace.engine.validate.info import is_placeholder
 ADVICE = Remedy("say what the robot does there: ", Setting("task", "Pick up the cube."))
 
 
-def rewrite_task(text: str, spec: SourceSpec) -> str:
+def rewrite_task(source: SourceDataset, text: str, spec: SourceSpec) -> str:
     """A source's task as the output has it; empty where nothing says what the robot does."""
     if isinstance(spec.task, str):
-        return spec.task if spec.task_all or not text.strip() or is_placeholder(text) else text
+        return spec.task if spec.task_all or not text.strip() or _says_nothing(source, text) else text
     return (spec.task or {}).get(text, text)
+
+
+def _says_nothing(source: SourceDataset, text: str) -> bool:
+    """Whether a text is only a label, or what the recorder writes of itself."""
+    return is_placeholder(text) or text in source.default_tasks
 
 
 def episode_tasks(source: SourceDataset, episode: SourceEpisode, spec: SourceSpec) -> tuple[str, ...]:
@@ -27,7 +32,7 @@ def episode_tasks(source: SourceDataset, episode: SourceEpisode, spec: SourceSpe
     """
     if isinstance(spec.task, str) and spec.task_all:
         return (spec.task,)
-    texts = [rewrite_task(text, spec) for text in _listed_texts(source, episode)]
+    texts = [rewrite_task(source, text, spec) for text in _listed_texts(source, episode)]
     by_rows = has_row_tasks(source, spec)
     if texts and all(text.strip() for text in texts):
         tasks = _instructions(texts)
@@ -83,7 +88,7 @@ def row_tasks(source: SourceDataset, spec: SourceSpec) -> dict[int, str]:
     """The output's text of every task that rows may name, by its number in the source; none is empty."""
     if not has_row_tasks(source, spec):
         return {}
-    texts = {index: rewrite_task(source.tasks[index], spec) for index in sorted(source.tasks)}
+    texts = {index: rewrite_task(source, source.tasks[index], spec) for index in sorted(source.tasks)}
     return {index: text for index, text in texts.items() if text.strip()}
 
 
@@ -114,8 +119,8 @@ def needs_task(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: S
         return True
     for episode in _first_of_each_list(episodes).values():
         texts = _instructions(_listed_texts(source, episode))
-        says_nothing = not texts or not all(text.strip() for text in texts) or is_placeholder(texts[0])
-        if says_nothing or (len(texts) > 1 and not by_rows):
+        is_known = bool(texts) and all(text.strip() for text in texts) and not _says_nothing(source, texts[0])
+        if not is_known or (len(texts) > 1 and not by_rows):
             return True
     return False
 
@@ -128,3 +133,8 @@ def task_notes(source: SourceDataset, episodes: Iterable[SourceEpisode], spec: S
     for text in sorted(filter(is_placeholder, labels)):
         silent = f"{source.address}: the task {text!r} says nothing of what the robot does; give one with "
         yield Message(silent, Setting("task"))
+    for text in sorted(labels.intersection(source.default_tasks)):
+        default = (
+            f"warning: {source.address}: the task {text!r} is what the recorder writes by itself. Where the robot "
+        )
+        yield Message(default, "does something else, say so with ", Setting("task"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from millrace.embodiments import MillraceError, Remedy, Setting
 from millrace.engine.errors import DatasetError, HubError, UnknownLayout
-from millrace.engine.sources import frame_folder, hdf5, v1, v2, v3
+from millrace.engine.sources import frame_folder, hdf5, v1, v2, v3, xr_teleoperate
 from millrace.engine.sources.access import why_unreadable, why_unwritable
 from millrace.engine.sources.containment import check_own_path, is_in_hub_cache, why_foreign, why_refused
 from millrace.engine.sources.damage import diagnose_file, name_file_in_errors
@@ -51,11 +51,12 @@ __all__ = [
 
 EXPECTED = (
     "meta/info.json with meta/episodes/ (v3.0) or meta/episodes.jsonl (v2), "
-    "or data/*.parquet with meta_data/info.json or meta/info.json (v1), or frames.yaml (frames beside rows), or *.hdf5"
+    "or data/*.parquet with meta_data/info.json or meta/info.json (v1), or frames.yaml (frames beside rows), "
+    "or *.hdf5, or folders of data.json and colors/ (xr_teleoperate)"
 )
 LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1), (frame_folder, frame_folder.open_frame_folder))
 # Recordings as rigs write them, which do not say all that a dataset says.
-RECORDINGS = ((hdf5, hdf5.open_recordings),)
+RECORDINGS = ((hdf5, hdf5.open_recordings), (xr_teleoperate, xr_teleoperate.open_xr_teleoperate))
 
 
 def open_source(

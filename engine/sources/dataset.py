@@ -75,6 +75,8 @@ class SourceDataset:
     from, where a file is named in place of a folder.
     task_problems: lines of the list of tasks that are malformed or contradict each other; tasks lacks them.
     subtasks: text by number of the column subtask_index, where the dataset tells them.
+    default_tasks: texts that a recorder writes where nobody says what the robot does.
+    notes: what the user should know of the files, such as what of them is not used.
     """
 
     root: Path
@@ -92,6 +94,8 @@ class SourceDataset:
     hub_id: str | None = None
     splits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     file: Path | None = None
+    default_tasks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:

@@ -19,6 +19,7 @@ DEX3_LEFT = {
 MIRRORED = {"low": "high", "high": "low"}
 GRIPPER_OPEN_AT_LOW = {"left_gripper": "high", "right_gripper": "high"}  # Dex1: 0 open, 5.4 closed
 SDK_FINGERS = ("pinky", "ring", "middle", "index", "thumb_bend", "thumb_rotation")
+BRAINCO_JOINTS = ("thumb", "thumb_aux", "index", "middle", "ring", "pinky")
 DEX3 = {
     **{f"left_hand_{joint}": end for joint, end in DEX3_LEFT.items()},
     **{f"right_hand_{joint}": MIRRORED[end] for joint, end in DEX3_LEFT.items()},
@@ -29,11 +30,19 @@ CLOSED: Mapping[str, Mapping[str, str]] = {
     "g1_dex1": GRIPPER_OPEN_AT_LOW,
     "g1_gripper": GRIPPER_OPEN_AT_LOW,
     "g1_inspire26": {f"{side}_hand_{finger}": "low" for side in ("left", "right") for finger in SDK_FINGERS},
+    "g1_brainco": {f"{side}_hand_{joint}": "high" for side in ("left", "right") for joint in BRAINCO_JOINTS},
     "aloha": {"left_gripper": "low", "right_gripper": "low"},
 }
+WITHOUT_HANDS = ("g1_arms",)
 HANDS = {"g1_inspire": ("left_gripper", "right_gripper"), "gr1": ("left_hand", "right_hand")}
 # The ALOHA guide's plain copy is neither the range nor the sense of a GR1 hand, which its description says.
-ONTO_HANDS = [name for name in map_names() if load_map(name).target.name in HANDS and name != "aloha_to_gr1"]
+ONTO_HANDS = [
+    name
+    for name in map_names()
+    if load_map(name).target.name in HANDS
+    and load_map(name).source.name not in WITHOUT_HANDS
+    and name != "aloha_to_gr1"
+]
 
 
 def pose(source: str, vector: str, *, closed: bool) -> NDArray[np.float64]:
@@ -63,7 +72,7 @@ def hands(name: str, *, closed: bool) -> dict[tuple[str, str], dict[str, float]]
 
 def test_every_map_onto_hands_is_judged_here() -> None:
     assert {load_map(name).source.name for name in ONTO_HANDS} == set(CLOSED)
-    assert len(ONTO_HANDS) == 6
+    assert len(ONTO_HANDS) == 7
 
 
 @pytest.mark.parametrize("name", ONTO_HANDS)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from support.barcode import NO_EPISODE, Stamp
 from support.synthetic_frames import write_frames
 from support.synthetic_hdf5 import write_act
+from support.synthetic_recordings import write_recordings
 from support.synthetic_rows import write_json, write_jsonl
 from support.synthetic_spec import (
     ALOHA_JOINTS,
@@ -74,6 +75,7 @@ _WRITERS = {
     "v3.0": write_v3,
     "frames": write_frames,
     "act": write_act,
+    "xr_teleoperate": write_recordings,
 }
 
 

@@ -83,7 +83,7 @@ class SyntheticDataset:
         rows_as: frames: the kind of file that holds rows.
     """
 
-    version: Literal["v2.1", "v2.0", "v3.0", "v1.6", "hybrid", "frames", "act"] = "v2.1"
+    version: Literal["v2.1", "v2.0", "v3.0", "v1.6", "hybrid", "frames", "act", "xr_teleoperate"] = "v2.1"
     lengths: Sequence[int] = (20, 13, 16)
     fps: Fraction | int = 50
     cameras: Sequence[str] = ("top",)

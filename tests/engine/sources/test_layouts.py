@@ -13,6 +13,7 @@ from millrace.engine.errors import DatasetError, UnknownLayout
 from millrace.engine.sources import Clip, ImageColumn, open_source
 from millrace.engine.sources.frame_folder import ImageFolder
 from millrace.engine.sources.hdf5.hdf5_images import Hdf5Images
+from millrace.engine.sources.xr_images import RecordedImages
 from support.synthetic import DEFAULT_TASK, SyntheticVideo, replace_with_lfs_pointer, write_dataset
 from support.synthetic_check import assert_converted
 
@@ -50,7 +51,10 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "frames beside parquet files": {"version": "frames", "rows_as": "parquet"},
     "HDF5 of ACT": {"version": "act", "cameras": ("top", "wrist")},
     "HDF5 of ACT, JPEG rows": {"version": "act", "images_as": "image", "picture_format": "jpeg"},
+    "xr_teleoperate": {"version": "xr_teleoperate", "cameras": ("color_0", "color_1")},
 }
+# Of layouts that hold no ALOHA.
+ROBOTS = {"xr_teleoperate": "g1_arms"}
 Make = Callable[..., Path]
 
 
@@ -74,7 +78,7 @@ def test_every_layout_gives_the_same_episodes(layout: str, make: Make) -> None:
     for episode in source.episodes:
         assert set(episode.clips) == set(source.cameras)
         assert all(clip.num_frames == episode.num_frames for clip in episode.clips.values())
-        kinds = {"frames beside": ImageFolder, "HDF5": Hdf5Images, "images": ImageColumn}
+        kinds = {"frames beside": ImageFolder, "HDF5": Hdf5Images, "images": ImageColumn, "xr": RecordedImages}
         kind = next((kind for words, kind in kinds.items() if words in layout), Clip)
         assert all(isinstance(clip, kind) for clip in episode.clips.values())
 
@@ -83,7 +87,7 @@ def test_every_layout_gives_the_same_episodes(layout: str, make: Make) -> None:
 def test_every_layout_converts_to_the_same_rows_and_the_right_frames(layout: str, make: Make, tmp_path: Path) -> None:
     out = tmp_path / "out"
     cameras = LAYOUTS[layout].get("cameras", ("top",))
-    convert_here(make(**LAYOUTS[layout]), out, robot="aloha", task=TASK)
+    convert_here(make(**LAYOUTS[layout]), out, robot=ROBOTS.get(layout, "aloha"), task=TASK)
     assert_converted(out, LENGTHS, cameras=cameras)
     assert [line["task"] for line in read_meta(out, "tasks.jsonl")] == [TASK]
 

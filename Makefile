@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 # The tests start hundreds of Python processes; without bytecode each compiles Millrace again, half a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-gpu test-groot test-groot-n1d6 test-groot-n1d7 test-newest test-pins fuzz schema lint format judge judge-v3 clean
+.PHONY: demo test test-gpu test-groot test-groot-n1d6 test-groot-n1d7 test-newest test-pins fuzz schema lint format judge judge-v3 judge-columns clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled --overwrite
@@ -146,6 +146,10 @@ judge: .venv-judge/installed
 judge-v3: .venv-judge-v3/installed
 	.venv-judge-v3/bin/python tests/judge/lerobot_judge.py $(DATASET) pyav
 	.venv-judge-v3/bin/python tests/judge/lerobot_judge.py $(DATASET) torchcodec
+
+# SOURCE: of which DATASET was made in LeRobot v3.0.
+judge-columns: .venv-judge-v3/installed
+	.venv-judge-v3/bin/python tests/judge/columns_judge.py $(SOURCE) $(DATASET)
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

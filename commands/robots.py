@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.flags import read_settings
+from millrace.commands.layout_file import draft_layout_file
 from millrace.commands.tables import make_table, print_line
 from millrace.embodiments import VECTORS, is_path, load_robot, robot_names
 from millrace.engine.drafting.draft_robot import draft_robot
@@ -20,16 +22,21 @@ from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.sources import locate_source, open_source, why_unwritable
 from millrace.train.flag_types import Flag, option
 
+DRAFT_RATE = Fraction(20)
+
 
 @dataclass(frozen=True)
 class Robots:
     """List the robots that ship, or draft a file for a robot of your own.
 
-    A robot file names the joints of a robot, their groups, units and rest pose. Examples:
+    A robot file names the joints of a robot, their groups, units and rest pose. Of HDF5 files of unknown keys a layout
+    is drafted, too: which keys are state, action and cameras. Examples:
 
     millrace robots
 
     millrace robots new --from data/mine --out mine.yaml
+
+    millrace robots new --from recordings/run_0.hdf5 --out mine.yaml
     """
 
     what: Annotated[Literal["list", "new"], tyro.conf.Positional, arg(metavar="list|new")] = "list"
@@ -71,7 +78,14 @@ class Robots:
 
     def _draft(self, source: str) -> Iterator[str]:
         """Write the draft; print what it does not contain, and the next command."""
-        dataset = open_source(locate_source(source), **read_settings(self.follow_links, self.format, self.source_fps))
+        layout = draft_layout_file(locate_source(source), self.out, self.format)
+        yield from () if layout is None else layout.lines
+        reading = read_settings(self.follow_links, self.format, self.source_fps)
+        if layout is not None:
+            reading["format"] = str(layout.path)
+        # A robot has no rate: that of the dataset may still be unknown.
+        reading["fps"] = reading["fps"] or DRAFT_RATE
+        dataset = open_source(locate_source(source), **reading)
         draft = draft_robot(dataset, source)
         try:
             with self.out.open("x", encoding="utf-8") as file:
@@ -86,7 +100,7 @@ class Robots:
             yield from guess.commands
         yield f"wrote {self.out}: look through it, then"
         file_name = str(self.out) if is_path(str(self.out)) else f"./{self.out}"
-        yield convert_command(dataset, source, ["--robot", file_name])
+        yield convert_command(dataset, source, ["--robot", file_name, *(layout.flags if layout is not None else ())])
 
 
 def _facts(name: str) -> dict[str, object]:

@@ -36,7 +36,7 @@ NUMBER = re.compile(r"\d{1,18}")
 
 def fits(root: Path) -> bool:
     """Whether files of this format are there."""
-    return next(_list_files(root), None) is not None
+    return next(list_recordings(root), None) is not None
 
 
 def open_recordings(root: Path, files: SourceFiles = LOCAL, options: ReadOptions = ReadOptions()) -> SourceDataset:
@@ -45,7 +45,7 @@ def open_recordings(root: Path, files: SourceFiles = LOCAL, options: ReadOptions
     Raises:
         DatasetError: no layout fits, the rate is not known, or no file can be read.
     """
-    paths = sorted(_list_files(root), key=lambda path: sort_key(str(path.relative_to(root))))
+    paths = sorted(list_recordings(root), key=lambda path: sort_key(str(path.relative_to(root))))
     return _Opening(root, paths, files, options).read()
 
 
@@ -260,7 +260,7 @@ def _last_number(name: str) -> int | None:
     return int(found[-1]) if found else None
 
 
-def _list_files(root: Path) -> Iterator[Path]:
+def list_recordings(root: Path) -> Iterator[Path]:
     """HDF5 files below a folder; linked and hidden folders are not entered."""
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]

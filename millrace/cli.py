@@ -25,6 +25,7 @@ from millrace.commands.maps import Maps
 from millrace.commands.pipe import exit_quietly_if_unread, is_unread
 from millrace.commands.pipeline import Pipeline
 from millrace.commands.positionals import move_positionals_first
+from millrace.commands.report_page import MakeReport
 from millrace.commands.robots import Robots
 from millrace.commands.serve import Serve
 from millrace.commands.unknown_flags import check_flags
@@ -41,6 +42,7 @@ BOX, BOX_TITLE = " ─│╭╮╰╯", "╭"
 
 COMMANDS = {
     "inspect": Inspect,
+    "report": MakeReport,
     "convert": Convert,
     "validate": Validate,
     "view": MakeView,

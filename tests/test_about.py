@@ -52,6 +52,9 @@ def test_the_package_claims_the_pythons_that_are_tested() -> None:
     assert re.search(rf'^name = "{DISTRIBUTION}"', project, re.MULTILINE)
 
 
+READ_KINDS = ("yaml", "template", "css", "html", "js")
+
+
 def test_an_installed_millrace_has_every_package() -> None:
     """Not only an editable one, which sees all folders."""
     project = (REPOSITORY / "pyproject.toml").read_text()
@@ -64,13 +67,17 @@ def test_an_installed_millrace_has_every_package() -> None:
     assert set(re.findall(r'"(.+)"', listed[1])) == found
 
 
+READ_KINDS = ("yaml", "template", "css", "html", "js")
+
+
 def test_an_installed_millrace_has_every_file_that_it_reads() -> None:
     project = (REPOSITORY / "pyproject.toml").read_text()
     data = project.partition("[tool.setuptools.package-data]\n")[2].partition("\n\n")[0]
     rooms = [REPOSITORY / name for name in ("commands", "embodiments", "engine", "millrace", "train")]
-    files = [path for room in rooms for kind in ("yaml", "template") for path in room.rglob(f"*.{kind}")]
+    files = [path for room in rooms for kind in READ_KINDS for path in room.rglob(f"*.{kind}")]
     expected = {(".".join(path.parent.relative_to(REPOSITORY).parts), f"*{path.suffix}") for path in files}
-    assert set(re.findall(r'"millrace\.(.+)" = \["(.+)"\]', data)) == expected
+    listed = re.findall(r'"millrace\.(.+)" = \[(.+)\]', data)
+    assert {(package, suffix) for package, texts in listed for suffix in re.findall('"(.+?)"', texts)} == expected
 
 
 def test_the_readme_names_what_is_tested() -> None:

@@ -32,6 +32,7 @@ ENGINE_LAYERS = (
     "planning",
     "drafting",
     "inspection",
+    "report",
     "episode",
     "output",
     "packing",

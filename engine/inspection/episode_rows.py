@@ -18,6 +18,7 @@ from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.motion import Extent, Floats, LagSums, idle_mask, lag_sums, true_runs
 from millrace.engine.inspection.outliers import EpisodeSummary
+from millrace.engine.inspection.row_facts import Samples, sample_rows
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import RowReader, SourceEpisode
 from millrace.engine.text import join_names
@@ -59,7 +60,7 @@ class RowReport:
 
     extents: lowest and highest value of each sound column, (D,) each. num_idle: frames; None where motion
     cannot be told. summary: what other episodes are compared with. agreement: lowest and highest correlation of each
-    pair's action and state at any lag, (P,) each.
+    pair's action and state at any lag, (P,) each. samples: some rows of each column of joints.
     """
 
     findings: tuple[Finding, ...]
@@ -69,6 +70,7 @@ class RowReport:
     lag: LagSums | None = None
     summary: EpisodeSummary | None = None
     agreement: Extent | None = None
+    samples: Samples = field(default_factory=dict)
 
 
 def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> RowReport:
@@ -96,6 +98,7 @@ def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> 
         lag,
         summarize_episode(episode.index, sound),
         None if lag is None else lag.agreement,
+        sample_rows(sound),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from millrace.embodiments import FrozenModel
 from millrace.engine.inspection.findings import Finding, make_finding
+from millrace.engine.inspection.row_facts import EpisodeFacts, JointFacts
 from millrace.engine.planning.robot_guess import RobotGuess
 from millrace.engine.sources import LAYOUTS, SourceDataset, SourceFiles, check_own_path, why_unreadable
 from millrace.engine.sources.lerobot_metadata import read_source_json
@@ -78,8 +79,8 @@ class Inspection:
 
     num_inspected: episodes whose rows and video headers were read. num_watched: those of them of whose
     videos some frames were decoded. fps: None where is_open is False: the folder cannot be opened as a
-    dataset, and files and next_step are all that is known beside the finding that says why. address: what a command
-    calls the dataset, where that is not its folder.
+    dataset, and files and next_step are all that is known beside the finding that says why. episodes: those whose rows
+    were read. address: what a command calls the dataset, where that is not its folder.
     """
 
     root: Path
@@ -99,6 +100,8 @@ class Inspection:
     cameras: tuple[CameraFacts, ...] = ()
     tasks: tuple[TaskFacts, ...] = ()
     motion: MotionFacts = MotionFacts()
+    episodes: tuple[EpisodeFacts, ...] = ()
+    joints: tuple[JointFacts, ...] = ()
     num_inspected: int = 0
     num_watched: int = 0
     findings: tuple[Finding, ...]

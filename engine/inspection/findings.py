@@ -13,10 +13,11 @@ MAX_MESSAGE = 600
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of finding, of those in findings.yaml."""
+    """One kind of finding, of those in findings.yaml; advice: what to do about it."""
 
     severity: Severity
     meaning: str
+    advice: str
 
 
 KINDS: dict[str, Kind] = {

@@ -2,15 +2,12 @@
 
 import os
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from millrace.embodiments import MillraceError, load_robot
-from millrace.engine.errors import RecipeError
-from millrace.engine.inspection.clip_findings import locate_clip
 from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.episode_rows import RowChecks
 from millrace.engine.inspection.facts import (
@@ -32,20 +29,19 @@ from millrace.engine.inspection.unopened import inspect_unopened
 from millrace.engine.inspection.video_facts import VideosResult, inspect_videos
 from millrace.engine.planning.robot_guess import RobotGuess, guess_robot
 from millrace.engine.sources import (
-    Camera,
     SourceDataset,
     SourceEpisode,
     fetch_images,
     open_source,
-    why_unwritable,
 )
 from millrace.engine.sources.selection import select_episodes
-from millrace.engine.video.contact_sheet import write_contact_sheet
 
 # Datasets of more episodes are sampled, so that 100,000 take about a minute.
 MAX_EPISODES = 1000
 # Of a dataset on the Hub, where each has to be downloaded with all its videos.
 MAX_HUB_EPISODES = 4
+# Pixels to decode in all; a core decodes some 3 * 10^8 in a second.
+PIXEL_BUDGET = 4e9
 
 OnProgress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
@@ -84,13 +80,27 @@ def inspect_dataset(
         if not os.path.isdir(path):  # unlike pathlib, False of a folder that permissions hide
             raise
         return inspect_unopened(Path(path), error)
-    return _inspect(dataset, _select_episodes(dataset, episodes, max_episodes), on_progress)
+    chosen = select_inspected(dataset, episodes, max_episodes=max_episodes)
+    return inspect_source(dataset, chosen, on_progress=on_progress, pixel_budget=PIXEL_BUDGET)
 
 
-def _inspect(dataset: SourceDataset, chosen: Sequence[SourceEpisode], on_progress: OnProgress) -> Inspection:
-    """Inspect the chosen episodes, and the metadata of all."""
+def inspect_source(
+    dataset: SourceDataset,
+    chosen: Sequence[SourceEpisode],
+    *,
+    on_progress: OnProgress,
+    pixel_budget: float,
+) -> Inspection:
+    """Inspect the chosen episodes of an open dataset, and the metadata of all.
+
+    Args:
+        dataset: The dataset.
+        chosen: Those of its episodes whose rows and videos are read.
+        on_progress: As `inspect_dataset`.
+        pixel_budget: Pixels to decode in all.
+    """
     files = measure_files(dataset)
-    _fetch(chosen, files.missing, partial(on_progress, "download"))
+    fetch_episodes(chosen, files.missing, partial(on_progress, "download"))
     failed: list[Finding] = []
     guess = _run_part(partial(guess_robot, dataset), RobotGuess(None, "it cannot be told"), failed)
     robot = None if guess.name is None else load_robot(guess.name)
@@ -98,7 +108,9 @@ def _inspect(dataset: SourceDataset, chosen: Sequence[SourceEpisode], on_progres
     look = partial(inspect_rows, dataset, with_rows, robot, on_progress=partial(on_progress, "rows"))
     unread = RowChecks(Columns({}, (), (), ()), dataset.fps, frozenset(), {})
     rows = _run_part(look, RowsResult(unread, MotionFacts(), ()), failed)
-    watch = partial(inspect_videos, missing=files.missing, on_progress=partial(on_progress, "videos"))
+    watch = partial(
+        inspect_videos, missing=files.missing, pixel_budget=pixel_budget, on_progress=partial(on_progress, "videos")
+    )
     videos = _run_part(partial(watch, dataset, chosen, rows.checks), VideosResult((), 0, ()), failed)
     claims = _run_part(partial(read_claims, dataset.root, dataset.files.bounds(dataset.root)), Claims(), failed)
     findings = [
@@ -122,7 +134,7 @@ def _run_part(work: Callable[[], Result], otherwise: Result, failed: list[Findin
         return otherwise
 
 
-def _select_episodes(dataset: SourceDataset, selection: str | None, max_episodes: int) -> list[SourceEpisode]:
+def select_inspected(dataset: SourceDataset, selection: str | None, *, max_episodes: int) -> list[SourceEpisode]:
     """At most so many of the selected episodes; a dataset without any is no reason to refuse a look at it."""
     if selection is not None:
         return select_evenly(select_episodes(dataset, selection), max_episodes)
@@ -131,7 +143,7 @@ def _select_episodes(dataset: SourceDataset, selection: str | None, max_episodes
     )
 
 
-def _fetch(
+def fetch_episodes(
     episodes: Sequence[SourceEpisode], missing: Container[Path], on_progress: Callable[[int, int], None]
 ) -> None:
     """Download what is on the Hub, but for what is missing there."""
@@ -175,64 +187,10 @@ def _summarize(
         cameras=videos.cameras,
         tasks=count_tasks(dataset),
         motion=rows.motion,
+        episodes=rows.episodes,
+        joints=rows.joints,
         num_inspected=num_inspected,
         num_watched=videos.num_watched,
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         address=None if dataset.hub_id is None else dataset.address,
     )
-
-
-@dataclass(frozen=True)
-class ContactSheet:
-    """What a contact sheet shows: a block for each episode, in it a row of images for each camera."""
-
-    episodes: tuple[int, ...]
-    cameras: tuple[str, ...]
-
-
-def make_contact_sheet(
-    path: str | Path,
-    out_png: str | Path,
-    *,
-    episodes: str | None = None,
-    max_episodes: int = 6,
-    num_images: int = 8,
-    follow_links: bool = False,
-    format: str | None = None,
-    fps: Fraction | None = None,
-) -> ContactSheet:
-    """Write a PNG of images of all cameras, evenly spaced over a few episodes, for a first look at a dataset.
-
-    Clips that cannot be decoded are dark red.
-
-    Args:
-        path: Folder of the dataset, in any layout.
-        out_png: Where to write; its folder exists.
-        episodes: Of these episodes only: "0:40", or "3,5,10:20".
-        max_episodes: Episodes to show, evenly spaced.
-        num_images: Images in a row.
-        follow_links, format, fps: See `open_source`.
-
-    Raises:
-        MillraceError: the dataset cannot be opened, has no camera or the file cannot be written.
-    """
-    dataset = open_source(path, follow_links=follow_links, format=format, fps=fps)
-    shown = _select_episodes(dataset, episodes, max_episodes)
-    _fetch(shown, frozenset(), lambda num_done, num_all: None)
-    if not dataset.cameras or not shown:
-        raise RecipeError(f"{dataset.address} has no {'camera' if shown else 'episode'} to show on a contact sheet")
-    rows = [[_find_clip(episode, camera) for camera in dataset.cameras] for episode in shown]
-    try:
-        write_contact_sheet(Path(out_png), rows, num_images=num_images)
-    except OSError as error:
-        raise RecipeError(f"{out_png} ", why_unwritable(Path(out_png), error), file=Path(out_png)) from error
-    return ContactSheet(tuple(episode.index for episode in shown), dataset.cameras)
-
-
-def _find_clip(episode: SourceEpisode, camera: str) -> Camera | None:
-    """A camera's clip at its actual place; None where there is none."""
-    clip = episode.clips.get(camera)
-    try:
-        return None if clip is None else locate_clip(episode, clip)
-    except MillraceError:
-        return None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from millrace.embodiments import MillraceError, Robot
 from millrace.engine.inspection.columns import Columns, choose_columns
@@ -19,6 +20,7 @@ from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.joint_limits import limit_checks
 from millrace.engine.inspection.motion import Extent, LagFit, LagSums, best_lag, joint_scale
 from millrace.engine.inspection.outliers import EpisodeSummary, outlier_findings, usual_extents
+from millrace.engine.inspection.row_facts import EpisodeFacts, JointFacts, list_joint_facts
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import Feature, RowReader, SourceDataset, SourceEpisode, camera_name
 from millrace.engine.text import join_names
@@ -38,6 +40,8 @@ class RowsResult:
     checks: RowChecks
     motion: MotionFacts
     findings: tuple[Finding, ...]
+    episodes: tuple[EpisodeFacts, ...] = ()
+    joints: tuple[JointFacts, ...] = ()
 
 
 def inspect_rows(
@@ -68,7 +72,8 @@ def inspect_rows(
         on_progress(number, len(episodes))
     fps = float(dataset.fps)
     findings += everything.findings(checks.columns, fps)
-    return RowsResult(checks, everything.motion(fps), tuple(findings))
+    joints = tuple(list_joint_facts(checks.columns, everything.extents, everything.samples))
+    return RowsResult(checks, everything.motion(fps), tuple(findings), tuple(everything.episodes), joints)
 
 
 class _AllEpisodes:
@@ -78,6 +83,8 @@ class _AllEpisodes:
         self.extents: dict[str, Extent] = {}
         self.summaries: list[EpisodeSummary] = []
         self.agreements: dict[int, Extent] = {}
+        self.episodes: list[EpisodeFacts] = []
+        self.samples: dict[str, list[NDArray[np.float32]]] = {}
         self.lag: LagSums | None = None
         self.num_frames = self.num_idle = 0
 
@@ -90,6 +97,11 @@ class _AllEpisodes:
             self.summaries.append(report.summary)
         if report.agreement is not None:
             self.agreements[episode.index] = report.agreement
+        for name, rows in report.samples.items():
+            self.samples.setdefault(name, []).append(rows)
+        fit = None if report.lag is None else best_lag(report.lag)
+        lag = None if fit is None or fit.correlation < UNRELATED_CORRELATION else fit.frames
+        self.episodes.append(EpisodeFacts(episode.index, episode.num_frames, report.num_idle, lag))
         if report.lag is not None:
             self.lag = report.lag if self.lag is None else self.lag + report.lag
         if report.num_idle is not None:

@@ -31,8 +31,6 @@ from millrace.engine.sources import Clip, RowReader, SourceDataset, SourceEpisod
 from millrace.engine.video.thumbnails import Thumbnails, VideoHeader, measure_gop, read_video_header
 
 MAX_WATCHED = 12
-# Pixels to decode in all; a core decodes some 3 * 10^8 in a second.
-PIXEL_BUDGET = 4e9
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,6 +51,7 @@ def inspect_videos(
     checks: RowChecks,
     *,
     missing: frozenset[Path],
+    pixel_budget: float,
     on_progress: Callable[[int, int], None],
 ) -> VideosResult:
     """Open every video of the episodes and decode frames of some.
@@ -62,6 +61,7 @@ def inspect_videos(
         episodes: Those of it to inspect.
         checks: How the robot's motion is read.
         missing: Videos that do not exist.
+        pixel_budget: Pixels to decode in all.
         on_progress: Called after each clip with the number of sampled clips, and of all to sample.
     """
     shots = _shots(episodes, missing)
@@ -69,7 +69,7 @@ def inspect_videos(
     readable = [shot for shot in shots if _header(shot, headers) is not None or shot.clip.video is None]
     findings = [*_header_findings(dataset, shots, headers), *shared_video_findings(dataset.files, readable)]
     cameras = {name: _camera_facts(name, readable, headers) for name in dataset.cameras}
-    watched = select_evenly(episodes, _num_watched(readable, cameras))
+    watched = select_evenly(episodes, _num_watched(readable, cameras, pixel_budget))
     motions = {episode.index: _motion(episode, checks) for episode in watched}
     todo = [shot for shot in readable if shot.episode.index in motions or _is_suspect(shot, headers)]
     looks = zip(todo, _in_parallel(partial(_sample, motions), todo), strict=True)
@@ -173,11 +173,11 @@ def _gop(clip: Clip) -> int | None:
         return None  # becomes a finding when its frames are sampled
 
 
-def _num_watched(readable: Sequence[Shot], cameras: Mapping[str, CameraFacts]) -> int:
-    """Episodes whose frames can be decoded for PIXEL_BUDGET: at least one, at most MAX_WATCHED."""
+def _num_watched(readable: Sequence[Shot], cameras: Mapping[str, CameraFacts], budget: float) -> int:
+    """Episodes whose frames can be decoded for so many pixels: at least one, at most MAX_WATCHED."""
     num_episodes = len({shot.episode.index for shot in readable})
     pixels = sum(_num_decoded_pixels(shot, cameras[shot.camera]) for shot in readable)
-    return max(1, min(MAX_WATCHED, int(PIXEL_BUDGET * num_episodes / max(pixels, 1))))
+    return max(1, min(MAX_WATCHED, int(budget * num_episodes / max(pixels, 1))))
 
 
 def _num_decoded_pixels(shot: Shot, camera: CameraFacts) -> int:

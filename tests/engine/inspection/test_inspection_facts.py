@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def test_large_dataset_is_sampled_evenly_and_says_so(root: Path) -> None:
 
 def test_pictures_are_looked_at_within_a_budget(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # 24 pictures of an episode, and at worst a key frame for each.
-    monkeypatch.setattr("millrace.engine.inspection.video_facts.PIXEL_BUDGET", 2.5 * 48 * WIDTH * HEIGHT)
+    monkeypatch.setattr(sys.modules[inspect_dataset.__module__], "PIXEL_BUDGET", 2.5 * 48 * WIDTH * HEIGHT)
     inspection = inspect_dataset(pristine)
     assert (inspection.num_inspected, inspection.num_watched) == (3, 2)
 

@@ -1,0 +1,77 @@
+"""`millrace report`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from tyro.conf import arg
+
+from millrace.commands.flags import read_settings, show
+from millrace.commands.progress import show_stages
+from millrace.embodiments import Remedy
+from millrace.engine.errors import RecipeError
+from millrace.train.flag_types import Flag, option
+
+PAGES = (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class MakeReport:
+    """Write a page to look at: what a dataset holds, its images and curves, and what is wrong with it.
+
+    One HTML file that loads nothing; open it in any browser. Examples:
+
+    millrace report data/aloha
+
+    millrace report data/aloha --out aloha.html --open
+
+    millrace report hf://lerobot/aloha_sim_transfer_cube_human --episodes 0:4
+    """
+
+    dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
+    """Folder of the dataset, of any LeRobot layout or of HDF5 files, or hf://org/name[@revision] on the Hub."""
+    out: Annotated[Path, arg(metavar="FILE.html")] = Path("report.html")
+    """Where to write; a report that is there is replaced."""
+    open: Flag = False
+    """Open it in the browser."""
+    episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
+    """Report these episodes only: A:B, or a list such as 0,3,10:20."""
+    follow_links: Flag = False
+    """Follow links that lead out of the dataset's folder, as `millrace inspect` does."""
+    format: Annotated[str | None, option("NAME|FILE")] = None
+    """The layout of HDF5 files: see `millrace convert --help`."""
+    source_fps: Annotated[str | None, option("HZ")] = None
+    """The rate of recordings that do not say theirs."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    when_stopped = "stopped; no report was written"
+
+    def run(self) -> int:
+        """Write the report, and print where it is."""
+        if self.out.suffix.lower() not in PAGES:
+            advice = Remedy(f"name it {self.out.with_suffix('.html')}")
+            raise RecipeError(f"--out {self.out}: a report is an HTML file; ", advice, got=str(self.out))
+        from millrace.engine.report import write_report
+
+        reading = read_settings(self.follow_links, self.format, self.source_fps)
+        with show_stages(Console(stderr=True)) as on_progress:
+            inspection = write_report(
+                self.dataset, self.out, episodes=self.episodes, write=show, on_progress=on_progress, **reading
+            )
+        print(self.out)
+        counts = f"{inspection.num_inspected:,} of {inspection.num_episodes:,} episodes"
+        print(f"a report of {counts}; open it in a browser", file=sys.stderr)
+        if self.open:
+            _open_in_browser(self.out)
+        return 0
+
+
+def _open_in_browser(path: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        print(f"no browser could be started; open {path} yourself", file=sys.stderr)

@@ -1,0 +1,74 @@
+"""Facts that rows give about each episode and each joint."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.engine.inspection.columns import Columns
+from millrace.engine.inspection.motion import Extent, Floats
+from millrace.engine.layout import ACTION
+
+# Rows of each episode that quantiles are taken from, and values a row: 64 MB for a thousand episodes.
+NUM_SAMPLES, MAX_WIDTH = 64, 256
+QUANTILES = (0.01, 0.99)
+
+Samples = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class EpisodeFacts:
+    """One of the episodes inspected; None where that cannot be told.
+
+    num_idle: frames in which the robot stands still. lag_frames: by how much the state follows the action.
+    """
+
+    index: int
+    num_frames: int
+    num_idle: int | None = None
+    lag_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class JointFacts:
+    """One value of a column of joints over the episodes inspected, in the dataset's unit.
+
+    place: in the column. low, high: of all rows. q01, q99: quantiles of evenly spaced rows.
+    """
+
+    name: str
+    column: str
+    place: int
+    low: float
+    high: float
+    q01: float
+    q99: float
+
+
+def sample_rows(values: Mapping[str, Floats]) -> Samples:
+    """Evenly spaced rows of each sound column of joints that is not too wide, (n, D) float32."""
+    sampled = {}
+    for name, column in values.items():
+        if name.startswith(("observation.", ACTION)) and len(column) and column.shape[1] <= MAX_WIDTH:
+            rows = np.linspace(0, len(column) - 1, min(NUM_SAMPLES, len(column))).round().astype(np.int64)
+            sampled[name] = column[rows].astype(np.float32)
+    return sampled
+
+
+def list_joint_facts(
+    columns: Columns, extents: Mapping[str, Extent], samples: Mapping[str, list[NDArray[np.float32]]]
+) -> Iterator[JointFacts]:
+    """Facts of each joint of the columns that were sampled.
+
+    Args:
+        columns: The columns of the dataset.
+        extents: Lowest and highest values over all episodes.
+        samples: Rows of each episode, by column.
+    """
+    for column, parts in samples.items():
+        low, high = extents[column]
+        q01, q99 = np.quantile(np.concatenate(parts), QUANTILES, axis=0)
+        for place, name in enumerate(columns.joints(column)):
+            values = (float(values[place]) for values in (low, high, q01, q99))
+            yield JointFacts(name, column, place, *values)

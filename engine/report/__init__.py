@@ -1,0 +1,5 @@
+"""`millrace report`: a page to look at that shows what a dataset holds and what is remarkable."""
+
+from millrace.engine.report.make_report import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,182 @@
+"""`millrace report` shows a dataset on one page, which runs nothing that the dataset says."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+
+from conftest import data_path
+from millrace import cli
+from millrace.engine.inspection import KINDS
+from millrace.engine.report import write_report
+from millrace.engine.report.charts import HEIGHT, ValueScale, draw_curve, draw_histogram, fit_scale
+from support.chromium import Page, find_chromium, open_page
+from support.synthetic import ALOHA_JOINTS, rewrite_parquet, write_dataset
+
+SCRIPT = "<script>document.title = 'owned'</script>"
+IMAGE = "<img src=x onerror=alert(1)>"
+LENGTHS = (30, 24, 18)
+NAN_EPISODE, BROKEN_EPISODE = 1, 2
+CHROMIUM = find_chromium()
+
+
+class Elements(HTMLParser):
+    """Elements of a page: names with attributes; texts between them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset whose task, joint, camera and robot names are HTML; of its episodes one has a NaN, one a bad video."""
+    root = tmp_path_factory.mktemp("report") / "data"
+    names = [f"{SCRIPT} {joint}" for joint in ALOHA_JOINTS]
+    write_dataset(root, lengths=LENGTHS, cameras=(IMAGE,), tasks=f"Pick {SCRIPT}", names=names, robot_type=IMAGE)
+    state = np.linspace(0, 1, LENGTHS[NAN_EPISODE] * 14, dtype=np.float32).reshape(-1, 14)
+    state[5, 3] = np.nan
+    rewrite_parquet(data_path(root, NAN_EPISODE), lambda table: with_state(table, state))
+    next((root / "videos").rglob(f"*{BROKEN_EPISODE:06}.mp4")).write_bytes(b"no video")
+    return root
+
+
+def with_state(table: pa.Table, state: NDArray[np.float32]) -> pa.Table:
+    place = table.schema.get_field_index("observation.state")
+    column = pa.array(list(state), table.schema.field(place).type)
+    return table.set_column(place, table.schema.field(place), column)
+
+
+@pytest.fixture(scope="module")
+def page(hostile: Path) -> Path:
+    out = hostile.parent / "report.html"
+    write_report(hostile, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def elements(page: Path) -> Elements:
+    return Elements(page.read_text(encoding="utf-8"))
+
+
+def test_html_in_names_and_tasks_is_shown_as_text(elements: Elements) -> None:
+    tags = [tag for tag, _ in elements.found]
+    assert tags.count("script") == 1
+    assert all(str(found["src"]).startswith("data:image/jpeg;base64,") for _, found in elements.found if "src" in found)
+    assert not [name for _, found in elements.found for name in found if name.startswith("on")]
+    shown = "".join(elements.texts)
+    assert f"Pick {SCRIPT}" in shown
+    assert IMAGE in shown
+    assert f"{SCRIPT} left_waist" in shown
+
+
+def test_the_policy_allows_the_own_style_and_script_alone(page: Path, elements: Elements) -> None:
+    policy = next(found["content"] for tag, found in elements.found if tag == "meta" and "http-equiv" in found)
+    assert str(policy).startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert "unsafe" not in str(policy)
+    assert "http://" not in (text := page.read_text(encoding="utf-8"))
+    assert "https://" not in text
+    assert not [name for _, found in elements.found for name in found if name == "style"]
+
+
+def test_each_finding_has_its_episode_and_what_to_do(elements: Elements) -> None:
+    shown = " ".join("".join(elements.texts).split())
+    for code in ("nan", "unreadable-video"):
+        assert KINDS[code].meaning in shown
+        assert KINDS[code].advice in shown
+    assert f"episode {NAN_EPISODE}: 'observation.state': NaN" in shown
+    assert f"episode {BROKEN_EPISODE}, camera {IMAGE}: " in shown
+
+
+def test_every_kind_of_finding_says_what_to_do() -> None:
+    assert all(kind.advice.endswith(".") for kind in KINDS.values())
+
+
+def test_curves_break_where_values_are_missing(page: Path) -> None:
+    curve = np.array([0.0, 1.0, np.nan, 1.0, 0.0])
+    assert draw_curve(curve, ValueScale(0, 1)) == f"M0 {HEIGHT}L80 0M240 0L320 {HEIGHT}"
+    assert re.search(r'd="M[^"]+M[^"]+"', page.read_text(encoding="utf-8"))
+
+
+def test_a_long_curve_keeps_its_spikes() -> None:
+    curve = np.zeros(100_000)
+    curve[77_777] = 5
+    path = draw_curve(curve, ValueScale(0, 5))
+    assert len(path) < 6000
+    assert " 0L" in path
+
+
+@pytest.mark.parametrize("curve", [np.zeros(0), np.full(3, np.nan), np.full(3, 7.0), np.array([-1e300, 1e300])])
+def test_a_scale_fits_any_curve(curve: NDArray[np.float64]) -> None:
+    scale = fit_scale(curve)
+    assert np.isfinite([scale.low, scale.high]).all()
+    assert scale.low < scale.high
+
+
+def test_a_histogram_counts_every_episode() -> None:
+    histogram = draw_histogram("Length", [1.0, 1.0, 2.0, 9.0], unit="s", note="")
+    assert histogram is not None
+    counts = [int(re.findall(r": (\d+) episode", bar.title)[0]) for bar in histogram.bars]
+    assert sum(counts) == 4
+    assert max(bar.height for bar in histogram.bars) == HEIGHT
+
+
+def test_the_same_files_give_the_same_bytes_wherever_they_lie(hostile: Path, page: Path, tmp_path: Path) -> None:
+    shutil.copytree(hostile, tmp_path / "data")
+    write_report(tmp_path / "data", tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_bytes() == page.read_bytes()
+    assert str(hostile.parent) not in page.read_text(encoding="utf-8")
+
+
+def test_the_command_prints_where_the_page_is(
+    hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "look.html"
+    assert cli.main(["report", str(hostile), "--out", str(out), "--episodes", "0"]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert "1 of 3" in out.read_text(encoding="utf-8")
+    assert cli.main(["report", str(hostile), "--out", "look.pdf"]) == 2
+    assert "name it look.html" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    if CHROMIUM is None:
+        pytest.skip("NO CHROMIUM: the page was not opened in a browser; install Debian's package chromium")
+    with open_page(CHROMIUM, tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_a_browser_shows_the_page(browser: Page, page: Path, width: int, scheme: str) -> None:
+    browser.open(page, width=width, scheme=scheme)
+    assert browser.run("document.title") == "data · Millrace report"
+    assert browser.run("Array.from(document.images).filter(i => i.src).every(i => i.complete && i.naturalWidth > 0)")
+    assert browser.run("document.querySelectorAll('.shot').length") >= 10
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    back = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", back))) > 384) is (scheme == "light")
+    browser.click(".strip .shot")
+    assert browser.run("document.getElementById('viewer').open")
+    first = browser.run("document.querySelector('#viewer p').textContent")
+    assert first.startswith("episode 0, ")
+    browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight", code="ArrowRight")
+    assert browser.run("document.querySelector('#viewer p').textContent") != first
+    browser.click("#viewer .close")
+    assert not browser.run("document.getElementById('viewer').open")
+    assert browser.requests() == [page.as_uri()]
+    assert browser.complaints() == []

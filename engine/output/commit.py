@@ -169,6 +169,7 @@ def _info(plan: ConversionPlan) -> dict[str, Any]:
         "data_path": DATA_PATH,
         "video_path": VIDEO_PATH if plan.cameras else None,
         "features": _features(plan),
+        **({"tools": [json.loads(tool) for tool in plan.job.tools]} if plan.job.tools else {}),
     }
 
 

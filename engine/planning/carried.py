@@ -62,11 +62,13 @@ class Carried:
     """columns: of the output, in the order of the first source. left_out: those of sources that it does not have.
 
     subtasks: texts of the output's column subtask_index, in the order of their numbers; none where it has no list.
+    tools: that its language columns may call, each as JSON.
     """
 
     columns: tuple[CarriedColumn, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     subtasks: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -71,7 +71,9 @@ def choose_carried(sources: Sequence[PreparedSource], recipe: Recipe, fps: Fract
     has_subtasks = any(column.name == SUBTASK for column in columns)
     listed = [source.dataset.subtasks for source in sources if has_subtasks]
     texts = dict.fromkeys(texts[number] for texts in listed for number in sorted(texts))
-    return Carried(tuple(columns), tuple(left_out), tuple(texts))
+    has_language = any(column.name in LANGUAGE for column in columns)
+    tools = dict.fromkeys(tool for source in sources if has_language for tool in source.dataset.tools)
+    return Carried(tuple(columns), tuple(left_out), tuple(texts), tuple(tools))
 
 
 def _candidates(source: PreparedSource) -> Iterator[str]:

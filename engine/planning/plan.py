@@ -28,8 +28,8 @@ Split = Literal["training", "held out"]
 class Job:
     """What all episodes share; sent to each worker once.
 
-    cameras, tasks, subtasks: of the output. sizes: of each camera's frames. video: its size is the smallest of these;
-    see `for_camera`. gpu: where workers have one. carried: columns beside state and action.
+    cameras, tasks, subtasks, tools: of the output. sizes: of each camera's frames. video: its size is the smallest of
+    these; see `for_camera`. gpu: where workers have one. carried: columns beside state and action.
     """
 
     bindings: tuple[Binding, ...]
@@ -43,6 +43,7 @@ class Job:
     gpu: Gpu | None = None
     carried: tuple[CarriedColumn, ...] = ()
     subtasks: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
     def for_camera(self, camera: str) -> "Job":
         """The job with the settings of one camera's videos."""

@@ -180,6 +180,7 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
         gpu=choice.gpu,
         carried=prepared.carried.columns,
         subtasks=prepared.carried.subtasks,
+        tools=prepared.carried.tools,
     )
     told += duplicate_notes(sources) if split is not None else ()
     told += carried_notes(prepared.carried, is_resampled=prepared.is_resampled)

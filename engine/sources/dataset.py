@@ -74,7 +74,8 @@ class SourceDataset:
     splits: episodes by the name of a split, where the dataset has lists of them. file: the one file that it is read
     from, where a file is named in place of a folder.
     task_problems: lines of the list of tasks that are malformed or contradict each other; tasks lacks them.
-    subtasks: text by number of the column subtask_index, where the dataset tells them.
+    subtasks: text by number of the column subtask_index, where the dataset tells them. tools: that its language columns
+    may call, each as JSON.
     default_tasks: texts that a recorder writes where nobody says what the robot does.
     notes: what the user should know of the files, such as what of them is not used.
     """
@@ -91,6 +92,7 @@ class SourceDataset:
     bad: tuple[BadEpisode, ...] = ()
     task_problems: tuple[str, ...] = ()
     subtasks: Mapping[int, str] = field(default_factory=dict)
+    tools: tuple[str, ...] = ()
     hub_id: str | None = None
     splits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     file: Path | None = None

@@ -103,6 +103,7 @@ class Info(FrozenModel):
     chunks_size: int = 1000
     data_path: str | None = None
     video_path: str | None = None
+    tools: Any = None
 
     @field_validator("fps", mode="before")
     @classmethod
@@ -113,6 +114,13 @@ class Info(FrozenModel):
     def known_features(self) -> dict[str, Feature]:
         """Every feature by its key."""
         return {key: feature.to_feature(key) for key, feature in self.features.items()}
+
+    @cached_property
+    def known_tools(self) -> tuple[str, ...]:
+        """Tools that language columns may call, each as JSON; none of what is no description of one."""
+        listed = self.tools if isinstance(self.tools, list) else []
+        texts = (json.dumps(tool, ensure_ascii=False, sort_keys=True) for tool in listed if isinstance(tool, dict))
+        return tuple(text for text in texts if is_unicode(text))
 
     @cached_property
     def cameras(self) -> dict[str, Feature]:

@@ -51,6 +51,7 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         bad=listed.bad_episodes(),
         task_problems=tuple(tasks.problems),
         subtasks=read_subtasks(root, bounds),
+        tools=info.known_tools,
     )
 
 

@@ -80,6 +80,7 @@ def open_v3(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
         files=files,
         task_problems=tuple(tasks.problems),
         subtasks=read_subtasks(root, bounds),
+        tools=info.known_tools,
         bad=listed.bad_episodes(read_source_json(root / "meta/info.json", Totals).total_episodes),
     )
     return check_places(dataset)

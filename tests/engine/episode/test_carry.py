@@ -210,6 +210,19 @@ def test_what_is_no_number_fails_its_episode_and_says_what_to_do(tmp_path: Path,
     assert "without_columns" in str(raised.value)
 
 
+def test_texts_beyond_the_limit_fail_their_episode_and_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts that repeat take few bytes in their file."""
+    long = ExtraColumn(lambda episode, frames: ["x" * 500] * len(frames), dtype="string")
+    write_dataset(tmp_path / "aloha", lengths=(100,), extra_columns={"log": long})
+    monkeypatch.setattr("millrace.engine.sources.checked_parquet.MAX_READ_BYTES", 40_000)
+    monkeypatch.setattr("millrace.engine.sources.row_stream.BATCH_ROWS", 10)
+    with pytest.raises(EpisodesFailed, match=r"at most \d+ are read at a time.*without_columns=\['log'\]"):
+        convert_here(tmp_path / "aloha", tmp_path / "out", robot="aloha", horizon=4)
+    convert_here(tmp_path / "aloha", tmp_path / "rest", robot="aloha", horizon=4, without_columns=["log"])
+
+
 def test_texts_that_are_none_fail_their_episode(tmp_path: Path) -> None:
     write_dataset(tmp_path / "aloha", lengths=(12,), extra_columns={"phase": COLUMNS["phase"]})
     broken = pa.array([b"\xff"] * 12, pa.binary()).view(pa.string())

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import IMAGE_SIZE, LOCAL, convert_here, read_table
+from conftest import IMAGE_SIZE, LOCAL, convert_here, read_meta, read_table
 from millrace.engine.convert import Summary, convert, plan_conversion
 from millrace.engine.errors import EpisodesFailed
 from millrace.engine.packing.layouts import Layouts
@@ -23,6 +23,10 @@ SUBTASKS = {"a": ["reach", "lift"], "b": ["lift", "place"]}
 LENGTHS = (41, 22)
 ROWS = "data/chunk-000/file-000.parquet"
 CALL = {"type": "function", "function": {"name": "say", "arguments": {"text": "Hello."}}}
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
 
 
 def subtask(episode: int, frames: Any) -> Any:
@@ -58,6 +62,7 @@ def write_source(root: Path, subtasks: list[str], *, says: bool = True) -> None:
         feature = {"dtype": "language", "shape": [1], "names": None}
         names = ("language_persistent", "language_events")
         edit_json(root / "meta/info.json", lambda info: info["features"].update(dict.fromkeys(names, feature)))
+        edit_json(root / "meta/info.json", lambda info: info.update(tools=[tool("say"), tool(root.name), "damaged"]))
 
 
 def _add_language(table: pa.Table) -> pa.Table:
@@ -128,6 +133,11 @@ def test_what_is_said_at_a_dropped_frame_is_not_lost(packed: pa.Table) -> None:
             ("Where?", "observation.images.front"),
             (None, None),
         ]
+
+
+def test_the_tools_of_both_sources_are_declared(root: Path, summary: Summary) -> None:
+    for name in ("out", "out_v30"):
+        assert read_meta(root / name, "info.json")["tools"] == [tool("say"), tool("a"), tool("b")]
 
 
 def test_what_is_said_of_a_camera_that_is_left_out_is_told(summary: Summary) -> None:

@@ -83,12 +83,19 @@ def refresh(root: Path) -> None:
     features = [name for name, one in read_meta(root, "info.json")["features"].items() if one["dtype"] != "video"]
     table = pa.concat_tables([pq.read_table(path) for path in sorted(root.glob("data/*/*"))])
     numbers = table["episode_index"].to_numpy()
-    for name in features:
-        values = np.array(table[name].to_pylist())
-        stats(root, lambda content, name=name, values=values: content.update({name: summarize_values(values)}))
-        each = [summarize_values(values[numbers == episode]) for episode in range(len(LENGTHS))]
-        for stat in each[0]:
-            places(root, f"stats/{name}/{stat}", lambda _, stat=stat, each=each: [one[stat] for one in each])
+    values = {name: np.array(table[name].to_pylist()) for name in features}
+    stats(root, lambda content: content.update({name: summarize_values(one) for name, one in values.items()}))
+
+    def refresh_episodes(table: pa.Table) -> pa.Table:
+        for name, one in values.items():
+            each = [summarize_values(one[numbers == episode]) for episode in range(len(LENGTHS))]
+            for stat in each[0]:
+                column = f"stats/{name}/{stat}"
+                kind = table.schema.field(column).type
+                table = put(table, column, pa.array([summary[stat] for summary in each], kind))
+        return table
+
+    rewrite(root / EPISODES, refresh_episodes)
 
 
 def add(*changes: float) -> Callable[[list[Any]], list[Any]]:

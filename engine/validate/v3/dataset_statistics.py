@@ -115,7 +115,7 @@ def _shapes(feature: V3Feature, stat: str) -> Sequence[tuple[int, ...]]:
     if stat == "count":
         return ((1,), ())
     if feature.is_camera:
-        return ((3, 1, 1), (1, 1, 1))
+        return ((3, 1, 1), (1, 1, 1), (3,), (1,))
     if not feature.is_vector:
         return ((feature.shape[-1],), feature.shape, (feature.width,))
     return ((feature.width,), ()) if feature.width == 1 else ((feature.width,),)

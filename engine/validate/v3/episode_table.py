@@ -29,6 +29,7 @@ from millrace.engine.validate.v3.v3_dataset import (
 BATCH_ROWS = 1 << 12
 # Ten times what the largest datasets hold; each takes about a hundred bytes.
 MAX_EPISODES = 1 << 24
+MAX_LENGTH = 2**31
 WHOLE = ("episode_index", "length", "data/chunk_index", "data/file_index", "dataset_from_index", "dataset_to_index")
 OWN_FILE = ("meta/episodes/chunk_index", "meta/episodes/file_index")
 CLIP_FILE, CLIP_TIMES = ("chunk_index", "file_index"), ("from_timestamp", "to_timestamp")
@@ -124,12 +125,12 @@ def _numbers(batch: pa.Table, name: str, path: Path, *, is_whole: bool) -> NDArr
         kind = "whole numbers" if is_whole else "numbers"
         message = f"column {name!r} holds {batch.schema.field(name).type}, expected {kind}"
         raise Unreadable(make_v3_problem("episode-columns", path, message))
-    least = 1 if name == "length" else 0
-    wrong = np.flatnonzero(~((values >= least) & (values < 2**53)))
+    least, most = (1, MAX_LENGTH) if name == "length" else (0, 2**53)
+    wrong = np.flatnonzero(~((values >= least) & (values <= most)))
     if len(wrong):
         row = int(wrong[0])
         where = f"column {name!r} is {values[row]} for {_episode(batch, row)}"
-        raise Unreadable(make_v3_problem("episode-columns", path, f"{where}, expected a number from {least} on"))
+        raise Unreadable(make_v3_problem("episode-columns", path, f"{where}, expected {least} to {most}"))
     return values
 
 

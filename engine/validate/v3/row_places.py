@@ -123,7 +123,7 @@ def _named_files(metadata: V3Metadata) -> dict[Path, int]:
 def _is_elsewhere(file: FileRuns, table: EpisodeTable, places: RowPlaces) -> bool:
     """Whether the episodes of a file have all of their rows in others."""
     rows = np.flatnonzero(np.isin(table.numbers, file.numbers))
-    return bool((places.num_rows[rows] == table.lengths[rows]).all())
+    return len(rows) > 0 and bool((places.num_rows[rows] == table.lengths[rows]).all())
 
 
 def _join_runs(table: EpisodeTable, files: Sequence[FileRuns]) -> RowPlaces:
@@ -132,7 +132,7 @@ def _join_runs(table: EpisodeTable, files: Sequence[FileRuns]) -> RowPlaces:
     numbers = np.concatenate([none, *(file.numbers for file in files)])
     first = np.concatenate([none, *(file.starts + start for file, start in zip(files, before, strict=False))])
     last = np.concatenate([none, *(file.stops + start for file, start in zip(files, before, strict=False))])
-    file = np.repeat(np.arange(len(files)), [len(one.numbers) for one in files])
+    file = np.repeat(np.arange(len(files)), np.array([len(one.numbers) for one in files], np.int64))
     known, rows = np.unique(table.numbers, return_index=True)
     place = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
     episode = np.where(known[place] == numbers, rows[place], -1)

@@ -21,6 +21,7 @@ from conftest import (
     video_path,
 )
 from millrace.engine.errors import DatasetError, OutputExists
+from millrace.engine.layout import LEDGER
 from millrace.engine.packing import FileSizes, pack_dataset
 from millrace.engine.sources import Clip, RowReader, open_source
 from millrace.engine.video.decode import decode_frames
@@ -94,8 +95,20 @@ def test_what_is_converted_again_is_the_same(converted: Path, packed: Path, tmp_
     convert_here(packed, again, robot="aloha", fps=20)
     for episode in range(len(LENGTHS)):
         assert data_path(again, episode).read_bytes() == data_path(converted, episode).read_bytes()
-        clips = [read_video(video_path(root, episode)) for root in (again, converted)]
-        assert all(map(np.array_equal, *clips))
+        for camera in CAMERAS:
+            found, due = (read_video(video_path(root, episode, camera)) for root in (again, converted))
+            assert len(found) == len(due)
+            assert all(map(np.array_equal, found, due))
+    stopped = tmp_path / "stopped"
+    shutil.copytree(again, stopped)
+    # As a run leaves it that was killed after its first episode.
+    shutil.rmtree(stopped / "meta")
+    for path in (data_path(stopped, 1), video_path(stopped, 2, "wrist"), stopped / "millrace.json"):
+        path.unlink()
+    ledger = stopped / LEDGER
+    ledger.write_text("".join(ledger.read_text().splitlines(keepends=True)[:2]))
+    assert convert_here(packed, stopped, robot="aloha", fps=20).num_resumed == 1
+    assert files_of(stopped) == files_of(again)
 
 
 def test_meta_episodes_tell_places_times_and_tasks(converted: Path, packed: Path) -> None:

@@ -3,13 +3,19 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from conftest import files_of
+from millrace.cli import main
 from millrace.engine.validate import V3_CHECKS, format_report, to_json, validate
+from millrace.engine.validate.v3.column_summary import QUANTILES, find_differences, summarize_rows
 from support.broken_datasets import codes, copy
-from support.broken_v3 import V3_BREAKS, V3_NEED_MANIFEST, write_whole_v3
+from support.broken_v3 import CAMERAS, LENGTHS, ROWS, V3_BREAKS, V3_NEED_MANIFEST, VIDEO, write_whole_v3
+from support.synthetic import replace_with_lfs_pointer, truncate_file, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +55,91 @@ def test_problems_name_episode_and_camera(whole_v3: Path, tmp_path: Path) -> Non
     assert [(one["episode"], one["camera"], one["path"]) for one in found] == [
         (1, "observation.images.top", "videos/observation.images.top/chunk-000/file-000.mp4")
     ]
+
+
+@pytest.mark.parametrize(
+    "options", [{"episodes_per_data_file": 2, "episodes_per_meta_file": 1}, {"images_as": "image"}]
+)
+def test_what_another_tool_wrote_has_no_problem(options: dict[str, Any], tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data", version="v3.0", lengths=(9, 7, 8), **options)
+    assert validate(tmp_path / "data").problems == ()
+
+
+def test_several_processes_find_the_same_of_v3(whole_v3: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace.engine.validate.v3.judge_v3.EPISODES_A_PROCESS", 1)
+    root = copy(whole_v3, tmp_path / "dataset", keep_manifest=True)
+    truncate_file(root / VIDEO.format(1), 0.5)
+    for code in ("rows-index", "video-drift", "stats-values", "task-unused"):
+        V3_BREAKS[code](root)
+    one, two = validate(root), validate(root, num_processes=2)
+    assert len(codes(one)) > 5
+    assert two == one
+
+
+def test_progress_of_v3_is_told(whole_v3: Path) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    validate(whole_v3, on_progress=lambda *step: told.append(step))
+    num_episodes = len(LENGTHS)
+    assert ("episodes", num_episodes, num_episodes) in told
+    assert ("videos", len(CAMERAS) * num_episodes, len(CAMERAS) * num_episodes) in told
+
+
+def test_who_asks_for_groot_is_refused_with_the_conversion(whole_v3: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(whole_v3)]) == 0
+    capsys.readouterr()
+    for flags in (["--gr00t", "n1.7"], ["--video-backend", "decord"]):
+        assert main(["validate", str(whole_v3), *flags]) == 1
+        assert f"millrace convert {whole_v3} OUT --layout v2.1" in capsys.readouterr().out
+
+
+def test_lfs_pointers_of_v3_are_named(whole_v3: Path, tmp_path: Path) -> None:
+    root = copy(whole_v3, tmp_path / "dataset", keep_manifest=False)
+    for path in (root / ROWS.format(0), root / VIDEO.format(1)):
+        replace_with_lfs_pointer(path)
+    report = validate(root)
+    assert codes(report) == {"rows-unreadable", "video-unreadable"}
+    assert all("git lfs pull" in found.message for found in report.errors)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"features": ', b"[" * 100_000, b"\xff\xfe\x00", b'{"fps": Infinity}']
+)
+@pytest.mark.parametrize("name", ["info.json", "stats.json", "tasks.parquet", "episodes/chunk-000/file-000.parquet"])
+def test_malformed_metadata_of_v3_becomes_an_error(name: str, content: bytes, whole_v3: Path, tmp_path: Path) -> None:
+    root = copy(whole_v3, tmp_path / "dataset", keep_manifest=False)
+    (root / "meta" / name).write_bytes(content)
+    assert not validate(root).is_valid
+
+
+def lerobot_statistics(values: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """As LeRobot computes them: in float32, std from the mean of squares, quantiles from histograms."""
+    mean = values.mean(axis=0)
+    found = {"min": values.min(axis=0), "max": values.max(axis=0), "mean": mean, "count": np.array([len(values)])}
+    found["std"] = np.sqrt(np.maximum((values**2).mean(axis=0) - mean**2, 0))
+    for name, share in QUANTILES.items():
+        found[name] = np.array([histogram_quantile(column, share) for column in values.T])
+    return {name: np.asarray(numbers, np.float64) for name, numbers in found.items()}
+
+
+def histogram_quantile(values: NDArray[np.float32], share: float) -> float:
+    counts, edges = np.histogram(values, bins=np.linspace(values.min() - 1e-10, values.max() + 1e-10, 5001))
+    ends = np.cumsum(counts)
+    place = int(np.searchsorted(ends, share * len(values)))
+    if place == 0:
+        return float(edges[0])
+    before, inside = ends[place - 1], counts[place]
+    return float(edges[place] + (share * len(values) - before) / inside * (edges[place + 1] - edges[place]))
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, -500.0])
+@pytest.mark.parametrize("num_rows", [2, 7, 400, 20_000])
+def test_statistics_as_lerobot_computes_them_pass(num_rows: int, offset: float) -> None:
+    chance = np.random.default_rng(num_rows)
+    columns = (chance.normal(size=num_rows), chance.random(num_rows) * 1e-3, np.ones(num_rows))
+    values = (np.stack(columns, axis=1) + offset).astype(np.float32)
+    exact, found = summarize_rows(values), lerobot_statistics(values)
+    assert list(find_differences(found, exact)) == []
+    # Of larger numbers float32 cannot tell as much.
+    for name in ("min", "max", "mean", "std", "q50", "count") if abs(offset) < 10 else ("min", "max", "q50", "count"):
+        changed = {**found, name: found[name] + 0.3 * max(values[:, 0].std(), 1)}
+        assert [one.stat for one in find_differences(changed, exact)] == [name]

@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 # The tests start hundreds of Python processes; without bytecode each compiles Millrace again, half a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-gpu test-groot test-groot-n1d6 test-groot-n1d7 test-newest test-pins fuzz schema lint format judge judge-v3 judge-columns clean
+.PHONY: demo test test-gpu test-groot test-groot-n1d6 test-groot-n1d7 test-newest test-pins fuzz schema lint format judge judge-v21 judge-v30 judge-columns clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled --overwrite
@@ -138,14 +138,22 @@ format: .venv/installed-dev
 
 # What LeRobot 0.3.3 was released with; its own bounds are open.
 JUDGE_PINS := 'av<16' 'datasets<=3.6' 'huggingface_hub<0.35' 'numpy<2.3' 'torch==2.7.1' 'torchcodec<0.6' 'torchvision<0.23'
-# LeRobot's own loader reads what we wrote: 0.3.3 a dataset in v2.1, 0.6.1 one in v3.0, each in an environment of its own.
+# LeRobot reads what we wrote, each layout in an environment of its own: 0.3.3 v2.1, 0.6.1 v3.0, on which it also trains. Beside
+# DATASET its v3.0 in DATASET_v30 is judged, where a run made both; it must hold the rows and frames of v2.1.
+#   make judge DATASET=out/x
 DATASET ?= out/aloha_gr1
-judge: .venv-judge/installed
-	.venv-judge/bin/python tests/judge/lerobot_judge.py $(DATASET)
+layout_of = $(shell sed -n 's/.*"codebase_version": "\(.*\)".*/\1/p' $(1)/meta/info.json 2>/dev/null)
+of_layout = $(strip $(foreach dataset,$(2),$(if $(filter $(1),$(call layout_of,$(dataset))),$(dataset))))
+JUDGED_V21 = $(call of_layout,v2.1,$(DATASET))
+JUDGED_V30 = $(call of_layout,v3.0,$(DATASET) $(DATASET)_v30)
+judge: judge-v21 judge-v30
+	@$(if $(strip $(JUDGED_V21) $(JUDGED_V30)),:,echo '$(DATASET) is no finished dataset'; exit 1)
 
-judge-v3: .venv-judge-v3/installed
-	.venv-judge-v3/bin/python tests/judge/lerobot_judge.py $(DATASET) pyav
-	.venv-judge-v3/bin/python tests/judge/lerobot_judge.py $(DATASET) torchcodec
+judge-v21: $(if $(JUDGED_V21),.venv-judge/installed)
+	$(if $(JUDGED_V21),.venv-judge/bin/python -W ignore tests/judge/lerobot_judge.py $(JUDGED_V21),@echo 'NOT JUDGED in v2.1: $(DATASET) is not')
+
+judge-v30: $(if $(JUDGED_V30),.venv-judge-v3/installed)
+	$(if $(JUDGED_V30),.venv-judge-v3/bin/python -W ignore tests/judge/lerobot_judge.py $(firstword $(JUDGED_V30)) $(JUDGED_V21),@echo 'NOT JUDGED in v3.0: neither $(DATASET) nor $(DATASET)_v30 is')
 
 # SOURCE: of which DATASET was made in LeRobot v3.0.
 judge-columns: .venv-judge-v3/installed
@@ -162,16 +170,16 @@ judge-columns: .venv-judge-v3/installed
 	touch $@
 
 .venv-judge/installed:
-	$(PYTHON) -m venv .venv-judge
+	$(PYTHON) -m venv --clear .venv-judge
 	.venv-judge/bin/python -m pip install --quiet --upgrade pip
 	.venv-judge/bin/python -m pip install --quiet lerobot==0.3.3 $(JUDGE_PINS)
 	touch $@
 
 # LeRobot 0.6 needs Python 3.12.
 .venv-judge-v3/installed:
-	$(NEWEST) -m venv .venv-judge-v3
-	.venv-judge-v3/bin/python -m pip install --quiet --upgrade pip
-	.venv-judge-v3/bin/python -m pip install --quiet 'lerobot[dataset]==0.6.1'
+	$(or $(NEWEST),$(error LeRobot 0.6 needs Python 3.12, which does not run on this machine: set NEWEST)) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade pip
+	$(@D)/bin/python -m pip install --quiet 'lerobot[dataset]==0.6.1'
 	touch $@
 
 clean:

@@ -1,11 +1,11 @@
-"""Judge a dataset with LeRobot itself, 0.3.3 for v2.1 and 0.6.1 for v3.0: offline, decoding every frame.
+"""Judge a dataset with LeRobot itself, 0.3.3 for v2.1 and 0.6.1 for v3.0: offline, decoding every frame twice.
 
-    python lerobot_judge.py DATASET [pyav | torchcodec]
+    python lerobot_judge.py DATASET [V21]
 
+V21: the same dataset in v2.1; what LeRobot reads from DATASET is then compared with the files of that.
 Never writes to DATASET. The exit code is 0 if accepted, else 1.
 """
 
-import json
 import os
 import sys
 import tempfile
@@ -13,24 +13,28 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 CACHE = tempfile.TemporaryDirectory(prefix="lerobot_judge_")
 os.environ.update(HF_HUB_OFFLINE="1", HF_HOME=CACHE.name, HF_DATASETS_CACHE=CACHE.name)
-os.environ.update(HF_DATASETS_DISABLE_PROGRESS_BARS="1")
+os.environ.update(HF_DATASETS_DISABLE_PROGRESS_BARS="1", TORCH_HOME=CACHE.name)
 
-from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata  # noqa: E402  (reads the environment)
+# They read the environment.
+from compared_frames import FrameComparison  # noqa: E402
+from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata  # noqa: E402
+from recomputed_statistics import SampledFrames, compare_camera, compare_columns, compute  # noqa: E402
+from stored_dataset import V21, V30, StoredDataset  # noqa: E402
 
-Columns = dict[str, NDArray[np.generic]]
+Columns = dict[str, NDArray[Any]]
+BACKENDS = ("torchcodec", "pyav")
 # What LeRobot would look for on the Hub if it were missing, by version.
 METADATA = {
-    "v2.1": ("tasks.jsonl", "episodes.jsonl", "episodes_stats.jsonl"),
-    "v3.0": ("tasks.parquet", "episodes/chunk-000/file-000.parquet", "stats.json"),
+    V21: ("tasks.jsonl", "episodes.jsonl", "episodes_stats.jsonl"),
+    V30: ("tasks.parquet", "episodes/chunk-000/file-000.parquet", "stats.json"),
 }
-MOMENTS = ("min", "max", "mean", "std")
-QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
 class Rejected(Exception):
@@ -42,10 +46,10 @@ def require(holds: bool, message: str) -> None:
         raise Rejected(message)
 
 
-def load(root: Path, video_backend: str) -> LeRobotDataset:
-    """Open `root`, whose files must all exist: LeRobot would look for a missing one on the hub."""
-    format_version = json.loads((root / "meta/info.json").read_bytes())["codebase_version"]
-    for name in METADATA[format_version]:
+def load(stored: StoredDataset, video_backend: str) -> LeRobotDataset:
+    """Open a dataset, whose files must all exist: LeRobot would look for a missing one on the hub."""
+    root = stored.root
+    for name in METADATA[stored.version]:
         require((root / "meta" / name).is_file(), f"no meta/{name}")
     repo_id = f"judge/{root.name}"
     meta = LeRobotDatasetMetadata(repo_id, root=root)
@@ -60,25 +64,44 @@ def image_shape(shape: Sequence[int], names: Sequence[str]) -> tuple[int, ...]:
     return (shape[2], *shape[:2]) if names[2] in ("channel", "channels") else tuple(shape)
 
 
-def decode_frames(ds: LeRobotDataset) -> Columns:
-    """Decode and check every frame of every camera.
+def plain_columns(ds: LeRobotDataset) -> list[str]:
+    """Features of numbers or texts: neither cameras nor lists of what is said."""
+    return [key for key, one in ds.features.items() if key not in ds.meta.camera_keys and one["dtype"] != "language"]
+
+
+def decode_frames(ds: LeRobotDataset, files: StoredDataset, sampled: list[SampledFrames]) -> Columns:
+    """Decode every frame of every camera and compare it with what the files hold.
+
+    Args:
+        ds: The dataset.
+        files: Of which it must hold the frames.
+        sampled: Take the frames that LeRobot's statistics count, by episode; may be empty.
 
     Returns:
-        The numeric columns, each (N, ...) over the dataset's N frames.
+        The columns of numbers and texts, each (N, ...) over the dataset's N frames.
     """
     shapes = {key: image_shape(ds.features[key]["shape"], ds.features[key]["names"]) for key in ds.meta.camera_keys}
-    numeric = [key for key, f in ds.features.items() if key not in shapes and f["dtype"] not in ("string", "language")]
-    rows: dict[str, list[NDArray[np.generic]]] = {key: [] for key in numeric}
+    comparisons = {key: FrameComparison(files.frames(key)) for key in shapes}
+    rows: dict[str, list[Any]] = {key: [] for key in (*plain_columns(ds), "task")}
     for i in range(len(ds)):
         item = ds[i]
         for key, shape in shapes.items():
-            image = item[key]
-            require(image.shape == shape, f"frame {i}, {key}: shape {tuple(image.shape)}, info.json says {shape}")
-            in_range = image.is_floating_point() and image.min() >= 0 and image.max() <= 1
+            image = item[key].numpy()
+            require(image.shape == shape, f"frame {i}, {key}: shape {image.shape}, info.json says {shape}")
+            in_range = np.issubdtype(image.dtype, np.floating) and image.min() >= 0 and image.max() <= 1
             require(bool(in_range), f"frame {i}, {key}: not floats in [0, 1]")
-        require(isinstance(item["task"], str) and bool(item["task"].strip()), f"frame {i}: empty task")
-        for key in numeric:
-            rows[key].append(item[key].numpy())
+            try:
+                comparisons[key].compare(image)
+            except Exception as error:
+                raise Rejected(f"frame {i}, {key}: {error}") from error
+            if sampled:
+                sampled[int(item["episode_index"])].add(int(item["frame_index"]), key, image)
+        for key, values in rows.items():
+            values.append(item[key].numpy() if hasattr(item[key], "numpy") else item[key])
+    for comparison in comparisons.values():
+        comparison.finish()
+    worst = max((comparison.largest for comparison in comparisons.values()), default=0.0)
+    print(f"     frames differ from those of the files by {worst:.2f} levels of 255 at most, on average of a frame")
     return {key: np.stack(values) for key, values in rows.items()}
 
 
@@ -86,6 +109,17 @@ def episode_lengths(ds: LeRobotDataset) -> dict[int, int]:
     """Frames by episode, as its metadata has them: a dict in 0.3.3, a table in 0.6.1."""
     episodes = ds.meta.episodes.values() if isinstance(ds.meta.episodes, dict) else ds.meta.episodes
     return {episode["episode_index"]: episode["length"] for episode in episodes}
+
+
+def check_rows(ds: LeRobotDataset, columns: Columns, files: StoredDataset) -> None:
+    """Every value that LeRobot gives is that of the files, and so are the instructions."""
+    names, stored = set(columns) - {"task"}, set(files.rows.column_names) & set(plain_columns(ds))
+    require(names == stored, f"columns {sorted(names)}, files {sorted(stored)}")
+    for key in names:
+        due = np.stack(files.rows[key].to_numpy(zero_copy_only=False))
+        require(np.array_equal(columns[key].reshape(due.shape), due), f"{key}: not the values of the files")
+    due_tasks = [files.tasks[number] for number in columns["task_index"].ravel().tolist()]
+    require(columns["task"].tolist() == due_tasks, "task: not the instructions of the files")
 
 
 def check_episodes(ds: LeRobotDataset, columns: Columns) -> None:
@@ -101,12 +135,13 @@ def check_episodes(ds: LeRobotDataset, columns: Columns) -> None:
 def check_values(ds: LeRobotDataset, columns: Columns) -> None:
     for prefix in ("observation", "action"):  # by these LeRobot tells a policy's state and action
         require(any(key.startswith(prefix) for key in columns), f"no numeric feature named {prefix}...")
-    for key, values in columns.items():
+    for key, values in numeric_columns(ds, columns).items():
         shape = tuple(ds.features[key]["shape"])
         want = () if shape == (1,) else shape  # LeRobot gives a scalar for a feature of one
         require(values.shape[1:] == want, f"{key}: shape {values.shape[1:]}, info.json says {shape}")
         bad_frames = np.argwhere(~np.isfinite(values))[:, 0]
         require(not len(bad_frames), f"{key}: not finite at frames {bad_frames[:5].tolist()}")
+    require(all(text.strip() for text in columns["task"].tolist()), "an empty task")
 
 
 def check_times(ds: LeRobotDataset, columns: Columns) -> None:
@@ -119,44 +154,76 @@ def check_times(ds: LeRobotDataset, columns: Columns) -> None:
     require(bool(off_seconds[worst] < ds.tolerance_s), f"frame {worst}: timestamp {off_seconds[worst]:.3g} s off")
 
 
-def check_stats(ds: LeRobotDataset, columns: Columns) -> None:
-    """The statistics that LeRobot has are those of the columns; a camera's lie in [0, 1]."""
-    for key in (*ds.meta.camera_keys, *columns):
-        require(key in ds.meta.stats, f"no statistics of {key}")
-    for key in ds.meta.camera_keys:
-        stats = np.stack([ds.meta.stats[key][name] for name in MOMENTS])
-        in_range = stats.shape[1:] == (3, 1, 1) and bool(((stats >= 0) & (stats <= 1)).all())
-        require(in_range, f"{key}: statistics not (3, 1, 1) in [0, 1]")
-    for key, column in columns.items():
-        values = column.reshape(len(ds), -1).astype(np.float64)
-        due = {name: getattr(values, name)(axis=0) for name in MOMENTS}
-        due |= {name: np.quantile(values, share, axis=0) for name, share in QUANTILES.items()}
-        for name in ds.meta.stats[key].keys() & due.keys():
-            want, have = due[name], ds.meta.stats[key][name]
-            require(np.allclose(have, want, rtol=1e-4, atol=1e-4), f"{key}: {name} {have}, the frames give {want}")
+def numeric_columns(ds: LeRobotDataset, columns: Columns) -> Columns:
+    """Those of which LeRobot has statistics."""
+    return {key: values for key, values in columns.items() if values.dtype.kind in "biuf"}
 
 
-def main(root: Path, video_backend: str = "pyav") -> int:
+def check_statistics(ds: LeRobotDataset, columns: Columns, stored: StoredDataset, sampled: list[SampledFrames]) -> None:
+    """Those of each episode, and those of all, are what LeRobot's own code computes."""
+    numeric, cameras = numeric_columns(ds, columns), ds.meta.camera_keys
+    of_episodes = stored.episode_statistics()
+    require(len(of_episodes) == len(sampled), f"statistics of {len(of_episodes)} episodes, not {len(sampled)}")
+    stop = 0
+    for i, (stats, frames) in enumerate(zip(of_episodes, sampled, strict=True)):
+        start, stop = stop, stop + frames.num_frames
+        values = {key: column[start:stop] for key, column in numeric.items()}
+        due = compute(values | {key: frames.paths(key) for key in cameras}, ds.features)
+        _compare(f"episode {i}", stats, due, values)
+    due = compute(dict(numeric), ds.features)
+    _compare("all episodes", ds.meta.stats, due, numeric)
+
+
+def _compare(where: str, stats: dict[str, Any], due: dict[str, Any], values: Columns) -> None:
+    for key, found in due.items():
+        require(key in stats, f"{where}: no statistics of {key}")
+        try:
+            compare_columns(stats[key], found, values[key]) if key in values else compare_camera(stats[key], found)
+        except Exception as error:
+            raise Rejected(f"{where}, {key}: {error}") from error
+
+
+def judge(root: Path, twin: Path | None) -> str:
+    """Check everything; says what was judged.
+
+    Raises:
+        Rejected: a check fails. LeRobot's own errors are its verdict, too.
+    """
+    stored = StoredDataset(root)
+    files = StoredDataset(twin or root)
+    sampled: list[SampledFrames] = []
+    for video_backend in BACKENDS:
+        ds = load(stored, video_backend)
+        is_first = video_backend == BACKENDS[0]
+        print(f"PASS LeRobot {version('lerobot')} loads the dataset ({video_backend})", flush=True)
+        if is_first:
+            lengths = episode_lengths(ds)
+            sampled = [SampledFrames(Path(CACHE.name) / f"frames/{i}", length) for i, length in lengths.items()]
+        columns = decode_frames(ds, files, sampled if is_first else [])
+        print(f"PASS every frame is that of {files.root.name} ({files.version})", flush=True)
+        check_rows(ds, columns, files)
+        print(f"PASS check_rows: all values are those of {files.root.name}", flush=True)
+    checks: list[Callable[[LeRobotDataset, Columns], None]] = [check_episodes, check_values, check_times]
+    for check in checks:
+        check(ds, columns)
+        print(f"PASS {check.__name__}", flush=True)
+    check_statistics(ds, columns, stored, sampled)
+    print("PASS check_statistics: those of each episode and of all are LeRobot's own", flush=True)
+    if stored.version == V30:
+        from act_step import train
+
+        print(f"PASS {train(f'judge/{root.name}', root, BACKENDS[0])}", flush=True)
+    return f"{root.name}: LeRobot {stored.version}, {ds.num_episodes} episodes, {len(ds)} frames decoded"
+
+
+def main(root: Path, twin: Path | None = None) -> int:
     try:
-        ds = load(root, video_backend)
-        print(f"PASS LeRobot {version('lerobot')} loads the dataset", flush=True)
-        columns = decode_frames(ds)
-        print(f"PASS every frame decodes ({video_backend}): image shapes, floats in [0, 1], task", flush=True)
-        checks: list[Callable[[LeRobotDataset, Columns], None]] = [
-            check_episodes,
-            check_values,
-            check_times,
-            check_stats,
-        ]
-        for check in checks:
-            check(ds, columns)
-            print(f"PASS {check.__name__}", flush=True)
+        print(f"ACCEPTED {judge(root, twin)}")
     except Exception as error:  # whatever LeRobot raises is its verdict
         print(f"REJECTED {root.name}: {type(error).__name__}: {' '.join(str(error).split())}")
         return 1
-    print(f"ACCEPTED {root.name}: {ds.num_episodes} episodes, {len(ds)} frames decoded")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).resolve(), *sys.argv[2:3]))
+    sys.exit(main(*(Path(argument).resolve() for argument in sys.argv[1:3])))

@@ -22,10 +22,10 @@ from millrace.engine.output.folder import check_output
 from millrace.engine.output.quarantine import failure_error
 from millrace.engine.output.state import OutputState
 from millrace.engine.output.warning_sums import sum_warnings
+from millrace.engine.packing.depth_clips import DepthClips
 from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.copies import count_copies
-from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.plan import first_fault
 from millrace.engine.planning.planner import PreparedRecipe, plan_splits, prepare_recipe
 from millrace.engine.planning.recipe import Recipe
@@ -82,28 +82,33 @@ def convert(
     rerun = Rerun(overwrite, verify, skip_bad or retry_skipped, retry_skipped)
     layouts.check(Path(out))
     watch = Watch(on_plan, on_result, on_retry)
-    summary = _convert(recipe, layouts.episodes_folder(Path(out)), workers, rerun, watch)
-    return _pack(summary, layouts, layouts.episodes_folder(Path(out)), overwrite=overwrite)
+    summary, plans = _convert(recipe, layouts.episodes_folder(Path(out)), workers, rerun, watch)
+    return _pack(summary, layouts, plans, overwrite=overwrite) if layouts.is_packed else summary
 
 
-def _pack(summary: Summary, layouts: Layouts, folder: Path, *, overwrite: bool) -> Summary:
-    """Make LeRobot v3.0 of what was converted, where that is asked for."""
-    if not layouts.is_packed:
-        return summary
+def _pack(summary: Summary, layouts: Layouts, plans: Mapping[Path, ConversionPlan], *, overwrite: bool) -> Summary:
+    """Make LeRobot v3.0 of what was converted; plans: by folder, that of the held-out episodes last."""
+    packed = []
+    for folder, plan in plans.items():
+        depth = DepthClips(folder, plan) if plan.depth else None
+        packed.append(layouts.pack(folder, depth=depth, overwrite=overwrite))
     held_out = summary.held_out
     if held_out is not None:
-        held_out = _pack(held_out, layouts, heldout_folder(folder), overwrite=overwrite)
-    return replace(summary, packed=layouts.pack(folder, overwrite=overwrite), held_out=held_out)
+        held_out = replace(held_out, packed=packed[-1])
+    return replace(summary, packed=packed[0], held_out=held_out)
 
 
-def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: Watch) -> Summary:
+def _convert(
+    recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: Watch
+) -> tuple[Summary, dict[Path, ConversionPlan]]:
+    """What was done, and the plan of each folder."""
     started = perf_counter()
     prepared, states = _prepare(recipe, out, overwrite=rerun.overwrite)
     created = created_backends(states, recipe.device)
     if created is not None and all(state.progress == "finished" for state in states):
         plans = plan_splits(prepared, BackendChoice(created))
         if all(found := [finished_summary(*each, rerun) for each in zip(plans, states, strict=True)]):
-            return _join(found)
+            return _join(found), {state.folder: plan for plan, state in zip(plans, states, strict=True)}
     _check_folders(states, recipe, rerun)
     with cluster_session(workers):
         backends = choose(prepared, recipe.device, workers, created=created)
@@ -115,7 +120,8 @@ def _convert(recipe: Recipe, out: Path, workers: Workers, rerun: Rerun, watch: W
         for mark in (folder / PACKED for _, folder in todo if (folder / PACKED).is_file()):
             mark.unlink()
         run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
-        return _join((finished | _run_all(todo, run)).values())
+        summaries = finished | _run_all(todo, run)
+        return _join(summaries.values()), {state.folder: plan for plan, state in planned}
 
 
 def _prepare(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[PreparedRecipe, tuple[OutputState, ...]]:

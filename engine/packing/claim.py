@@ -21,17 +21,19 @@ PACKED_FROM = f"{WORK}/packed_from.json"
 class PackOrigin(FrozenModel):
     """OUT/.millrace/packed_from.json: what a dataset was packed from.
 
-    manifest: digest of the files. run: digest of the settings that these were made with.
+    manifest: digest of the files. run: digest of the settings that these were made with. depth: of the depth clips.
     """
 
     manifest: str
     run: str
+    depth: str | None = None
 
     @classmethod
-    def of(cls, root: Path) -> "PackOrigin":
-        """The origin that a finished dataset of Millrace will be."""
+    def of(cls, root: Path, depth: str | None = None) -> "PackOrigin":
+        """The origin that a finished dataset of Millrace will be, with a digest of its depth clips."""
         with (root / LEDGER).open("rb") as ledger:
-            return cls(manifest=hash_file(root / MANIFEST), run=hashlib.sha256(ledger.readline()).hexdigest())
+            run = hashlib.sha256(ledger.readline()).hexdigest()
+        return cls(manifest=hash_file(root / MANIFEST), run=run, depth=depth)
 
     @classmethod
     def read(cls, out: Path) -> "PackOrigin | None":

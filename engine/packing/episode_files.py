@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from millrace.engine.dataset.json_files import Unreadable
 from millrace.engine.dataset.manifest import Lineage, parse_episode, read_manifest_episodes
 from millrace.engine.dataset.metadata import Metadata
+from millrace.engine.dataset.record import FileRecord
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import MANIFEST
 
@@ -24,6 +25,11 @@ class FileTable:
     def __init__(self, num_episodes: int) -> None:
         self.num_bytes: NDArray[np.int64] = np.zeros(num_episodes, dtype=np.int64)
         self.digests: NDArray[np.uint8] = np.zeros((num_episodes, DIGEST_BYTES), dtype=np.uint8)
+
+    def set(self, number: int, file: FileRecord) -> None:
+        """Keep what is known of an episode's file."""
+        self.num_bytes[number] = file.num_bytes
+        self.digests[number] = np.frombuffer(bytes.fromhex(file.sha256), np.uint8)
 
     def hex_digests(self, episodes: range) -> str:
         """The digests of some episodes' files, one after the other."""
@@ -46,8 +52,7 @@ def read_episode_files(metadata: Metadata) -> tuple[FileTable, dict[str, FileTab
         for path, files in due:
             if path not in listed or number >= metadata.num_episodes:
                 raise _not_listed(metadata.root, number, path)
-            files.num_bytes[number] = listed[path].num_bytes
-            files.digests[number] = np.frombuffer(bytes.fromhex(listed[path].sha256), np.uint8)
+            files.set(number, listed[path])
     if number + 1 < metadata.num_episodes:
         raise _not_listed(metadata.root, number + 1, metadata.data_path(number + 1))
     return rows, clips

@@ -10,6 +10,7 @@ from millrace.engine.dataset.record import hash_file
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.layout import MANIFEST, META, PACKED, WORK
 from millrace.engine.packing.claim import PackOrigin, check_folder
+from millrace.engine.packing.depth_clips import DepthClips
 from millrace.engine.packing.pack import PackSummary, pack_dataset
 from millrace.engine.packing.shared_files import MB, FileSizes
 
@@ -88,10 +89,16 @@ class Layouts:
         out = episodes.parent.parent
         return out.with_name(out.name + episodes.name.removeprefix(EPISODES))
 
-    def pack(self, episodes: Path, *, overwrite: bool) -> PackSummary:
+    def pack(self, episodes: Path, *, depth: DepthClips | None = None, overwrite: bool) -> PackSummary:
         """Make v3.0 of a finished v2.1 dataset, whose episodes are deleted then unless they are to stay."""
-        out = self.packed_folder(episodes)
-        found = pack_dataset(episodes, out, sizes=self.sizes, num_processes=self.num_processes, overwrite=overwrite)
+        found = pack_dataset(
+            episodes,
+            self.packed_folder(episodes),
+            sizes=self.sizes,
+            depth=depth,
+            num_processes=self.num_processes,
+            overwrite=overwrite,
+        )
         if not self.keeps_episodes:
             (episodes / PACKED).touch()
             for name in ("data", "videos"):

@@ -15,8 +15,9 @@ from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.writing import explain_write_errors, sync_folder
 from millrace.engine.errors import DatasetError
-from millrace.engine.layout import CARD, MANIFEST, META
+from millrace.engine.layout import CARD, MANIFEST, META, camera_key
 from millrace.engine.packing.claim import PACKED_FROM, PackOrigin, claim_folder
+from millrace.engine.packing.depth_clips import DepthClips, claim_depth, depth_path, remove_depth
 from millrace.engine.packing.episode_files import FileTable, read_episode_files, read_lineages
 from millrace.engine.packing.joins import Join, join_files
 from millrace.engine.packing.pack_statistics import (
@@ -51,6 +52,7 @@ def pack_dataset(
     out: Path,
     *,
     sizes: FileSizes = FileSizes(),
+    depth: DepthClips | None = None,
     num_processes: int = 1,
     overwrite: bool = False,
 ) -> PackSummary:
@@ -60,6 +62,7 @@ def pack_dataset(
         root: A finished dataset that Millrace made, in LeRobot v2.1.
         out: The new dataset's folder.
         sizes: Of the files. No mp4 is longer than 1024 s either, as LeRobot compares times in float32.
+        depth: Depth cameras to add from the sources; None: none.
         num_processes: Processes that read and join at the same time.
         overwrite: Replace what an earlier run made there.
 
@@ -71,11 +74,11 @@ def pack_dataset(
     if metadata is None or problems or not (root / MANIFEST).is_file():
         why = f": {problems[0]}" if problems else ", or Millrace did not make it"
         raise DatasetError(f"{root} is no finished LeRobot v2.1 dataset{why}", dataset=str(root))
-    origin = PackOrigin.of(root)
+    origin = PackOrigin.of(root, depth.digest if depth is not None and depth.cameras else None)
     if not overwrite and PackOrigin.read(out) == origin and (out / META).is_dir():
         return _summarize(metadata, out, was_finished=True)
     with explain_write_errors(out), claim_folder(out, origin, overwrite=overwrite) as scratch:
-        _Packing(metadata, out, scratch, sizes, num_processes).run(origin)
+        _Packing(metadata, depth, out, scratch, sizes, num_processes).run(origin)
     return _summarize(metadata, out)
 
 
@@ -88,13 +91,23 @@ def _summarize(metadata: Metadata, out: Path, *, was_finished: bool = False) -> 
 class _Packing:
     """One dataset on its way into shared files."""
 
-    def __init__(self, metadata: Metadata, out: Path, scratch: Path, sizes: FileSizes, num_processes: int) -> None:
+    def __init__(
+        self,
+        metadata: Metadata,
+        depth: DepthClips | None,
+        out: Path,
+        scratch: Path,
+        sizes: FileSizes,
+        num_processes: int,
+    ) -> None:
         self.metadata, self.out, self.scratch, self.num_processes = metadata, out, scratch, num_processes
-        self.sizes = sizes
+        self.sizes, self.depth = sizes, depth
+        self.depth_cameras = {} if depth is None else {camera_key(camera.name): camera for camera in depth.cameras}
         self.rows, self.clips = read_episode_files(metadata)
 
     def run(self, origin: PackOrigin) -> None:
         """Join, then write meta/; origin: what the files come from."""
+        self._write_depth(origin)
         data = share_files((Load(int(size)) for size in self.rows.num_bytes), max_bytes=self.sizes.data)
         videos = {camera: self._share_clips(camera) for camera in self.clips}
         root, fps, joins = self.metadata.root, self.metadata.info.fps, partial(self._joins, data, videos)
@@ -114,10 +127,27 @@ class _Packing:
             sync_folder(self.out / folder)
         meta.rename(self.out / META)
         sync_folder(self.out)
+        remove_depth(self.out)
+
+    def _write_depth(self, origin: PackOrigin) -> None:
+        """Write the depth clips that an earlier run of the same origin has not; they are joined as others are."""
+        if self.depth is not None and self.depth_cameras:
+            claim_depth(self.out, origin.depth or "")
+            for key, camera in self.depth_cameras.items():
+                written = self.depth.write(camera, self.out, self.scratch, num_processes=self.num_processes)
+                self.clips[key] = FileTable(self.metadata.num_episodes)
+                for number, record in enumerate(written):
+                    self.clips[key].set(number, record)
+
+    def _clip_path(self, number: int, camera: str) -> Path:
+        """Where an episode's clip lies."""
+        if camera in self.depth_cameras:
+            return depth_path(self.out, number, self.depth_cameras[camera].name)
+        return self.metadata.root / self.metadata.video_path(number, camera)
 
     def _share_clips(self, camera: str) -> list[SharedFile]:
         metadata = self.metadata
-        paths = (metadata.root / metadata.video_path(number, camera) for number in range(metadata.num_episodes))
+        paths = (self._clip_path(number, camera) for number in range(metadata.num_episodes))
         batches = map_in_processes(_read_kinds, chunks(paths, CLIPS_AT_ONCE), num_processes=self.num_processes)
         kinds = (kind for batch in batches for kind in batch)
         loads = (
@@ -133,7 +163,7 @@ class _Packing:
             yield Join(file.path(DATA_PATH), rows, _digest(self.rows, file.episodes))
         for camera, files in videos.items():
             for file in files:
-                clips = tuple(metadata.video_path(number, camera) for number in file.episodes)
+                clips = tuple(self._clip_path(number, camera) for number in file.episodes)
                 lengths = tuple(metadata.lengths[file.episodes.start : file.episodes.stop].tolist())
                 digest = _digest(self.clips[camera], file.episodes)
                 yield Join(file.path(VIDEO_PATH, video_key=camera), clips, digest, lengths)
@@ -150,14 +180,29 @@ class _Packing:
         info = json.loads((metadata.root / INFO).read_bytes())
         totals = DatasetTotals.open(metadata, self.scratch)
         places = self._places(data, videos)
-        found = read_statistics(metadata, num_processes=self.num_processes)
+        found = self._add_depth(read_statistics(metadata, num_processes=self.num_processes))
         rows = (_episode_row(place, _add(totals, read)) for place, read in zip(places, found, strict=True))
-        write_episodes(self.scratch, rows, metadata.cameras, described_features(metadata))
+        cameras, features = list(self.clips), [*described_features(metadata), *self.depth_cameras]
+        write_episodes(self.scratch, rows, cameras, features)
+        info["features"] |= {} if self.depth is None else self.depth.features()
         write_info(meta / "info.json", info, self.sizes)
         write_tasks(meta / "tasks.parquet", dict(metadata.tasks or {}))
         if subtasks := read_subtasks(metadata.root, metadata.root):
             write_tasks(meta / "subtasks.parquet", subtasks, "subtask")
         write_stats(meta / "stats.json", totals.summaries())
+
+    def _add_depth(self, found: Iterator[EpisodeStatistics]) -> Iterator[EpisodeStatistics]:
+        """Statistics of episodes with those of their depth."""
+        if self.depth is None or not self.depth_cameras:
+            yield from found
+            return
+        lengths, num_processes = self.metadata.lengths.tolist(), self.num_processes
+        counts = [
+            self.depth.count(camera, self.out, lengths, num_processes=num_processes)
+            for camera in self.depth_cameras.values()
+        ]
+        for episode, *codes in zip(found, *counts, strict=True):
+            yield episode.with_depth(dict(zip(self.depth_cameras, codes, strict=True)))
 
     def _places(
         self, data: Sequence[SharedFile], videos: Mapping[str, Sequence[SharedFile]]

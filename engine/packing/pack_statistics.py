@@ -2,8 +2,8 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,11 @@ class EpisodeStatistics:
     numbers: dict[str, NDArray[Any]]
     task_index: NDArray[np.int64]
     levels: dict[str, LevelCounts]
+
+    def with_depth(self, codes: Mapping[str, LevelCounts]) -> "EpisodeStatistics":
+        """The same with depth, by camera."""
+        summaries = self.summaries | {camera: counted.summary() for camera, counted in codes.items()}
+        return replace(self, summaries=summaries, levels={**self.levels, **codes})
 
 
 def read_statistics(metadata: Metadata, *, num_processes: int) -> Iterator[EpisodeStatistics]:
@@ -120,7 +125,8 @@ class DatasetTotals:
     def summaries(self) -> dict[str, Summary]:
         """By feature, in the order of info.json."""
         self.store.flush()
-        return {name: self._summarize(name) for name in described_features(self.metadata)}
+        names = dict.fromkeys([*described_features(self.metadata), *self.levels])
+        return {name: self._summarize(name) for name in names}
 
     def _summarize(self, name: str) -> Summary:
         if name in self.levels:

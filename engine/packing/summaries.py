@@ -1,7 +1,7 @@
 """LeRobot v3.0's statistics, exact: of an episode, and of all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import ceil, floor, sqrt
 from typing import Any
 
@@ -85,16 +85,20 @@ def stack_columns(columns: Sequence[Mapping[str, float]]) -> Summary:
 
 @dataclass(frozen=True, eq=False)
 class LevelCounts:
-    """How often each level of each channel occurs, (3, 256), in some frames of a camera."""
+    """How often each level of each channel occurs, (C, L), in some frames of a camera.
+
+    levels: what each stands for, rising, (L,): 0..1 of 8 bits, or depth.
+    """
 
     counts: NDArray[np.int64]
     num_frames: int
+    levels: NDArray[np.float64] = field(default_factory=lambda: LEVELS)
 
     def __add__(self, other: "LevelCounts") -> "LevelCounts":
-        return LevelCounts(self.counts + other.counts, self.num_frames + other.num_frames)
+        return replace(self, counts=self.counts + other.counts, num_frames=self.num_frames + other.num_frames)
 
     def summary(self) -> Summary:
-        """Statistics of each channel, levels scaled to 0..1; each (3, 1, 1), the count that of the frames."""
-        channels = [summarize_counts(LEVELS, channel) for channel in self.counts]
+        """Statistics of each channel; each (C, 1, 1), the count that of the frames."""
+        channels = [summarize_counts(self.levels, channel) for channel in self.counts]
         nested = {name: [[[channel[name]]] for channel in channels] for name in NAMES if name != "count"}
         return nested | {"count": [self.num_frames]}

@@ -104,7 +104,11 @@ def check_skipped_cameras(skipped: Collection[str], sources: Sequence[tuple[Sour
     Raises:
         UnknownName: one is not.
     """
-    known = dict.fromkeys(name for source, compiled in sources for name in (*source.cameras, *compiled.target.cameras))
+    known = dict.fromkeys(
+        name
+        for source, compiled in sources
+        for name in (*source.cameras, *source.depth_videos, *compiled.target.cameras)
+    )
     for name in skipped:
         if name not in known:
             raise unknown_name(name, "camera that could be left out", known)

@@ -14,7 +14,7 @@ from millrace.engine.planning.camera_sizes import read_frame_size
 from millrace.engine.planning.image_size import OWN_SIZE
 from millrace.engine.planning.plan import EpisodePlan, Job
 from millrace.engine.planning.recipe import Recipe
-from millrace.engine.sources import SourceDataset, camera_name
+from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.places import place_notes
 from millrace.engine.text import join_names
 from millrace.engine.video.frame_size import FrameSize
@@ -54,9 +54,6 @@ def binding_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
             if how == "position":
                 order = f"in the order of robot '{robot}'"
                 yield f"{source.address}: '{column}' names no joints; they were taken by position, {order}"
-    for key, feature in source.features.items():
-        if feature.content is not None:
-            yield f"{source.address}: camera '{camera_name(key)}' holds {feature.content}, and is left out"
     yield from source.notes
     yield from place_notes(source)
     if binding.map.unused:

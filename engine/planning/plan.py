@@ -12,6 +12,7 @@ from millrace.embodiments import CompiledMap, Robot
 from millrace.engine.dataset import EpisodeFailure, Origin
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.carried import CarriedColumn, LeftOut
+from millrace.engine.planning.depth_camera import DepthCamera
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.resample import Resampler, frame_indices
 from millrace.engine.sources import FileState, SourceEpisode, SourceFault
@@ -101,6 +102,7 @@ class ConversionPlan:
     left_out: tuple[LeftOut, ...] = ()
     rejected: tuple[EpisodeFailure, ...] = ()
     framings: tuple[Framing, ...] = ()
+    depth: tuple[DepthCamera, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:

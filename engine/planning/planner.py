@@ -12,6 +12,7 @@ from millrace.engine.planning.camera_sizes import info_frame_size, output_sizes
 from millrace.engine.planning.cameras import check_cameras, check_skipped_cameras, output_cameras
 from millrace.engine.planning.carried import Carried, carried_notes
 from millrace.engine.planning.carry_choice import choose_carried
+from millrace.engine.planning.depth_choice import choose_depth, depth_notes
 from millrace.engine.planning.holdout import duplicate_notes, split_episodes
 from millrace.engine.planning.image_size import DEFAULT_SIDE
 from millrace.engine.planning.map_choice import combine_maps
@@ -182,6 +183,8 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
         subtasks=prepared.carried.subtasks,
         tools=prepared.carried.tools,
     )
+    depth = choose_depth(recipe, sources, prepared.cameras)
+    told += depth_notes(sources, depth)
     told += duplicate_notes(sources) if split is not None else ()
     told += carried_notes(prepared.carried, is_resampled=prepared.is_resampled)
     told += [n for bind in bound for n in no_camera_notes(*bind)]
@@ -204,6 +207,7 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
         machine_notes=choice.notes,
         left_out=prepared.carried.left_out,
         framings=tuple(dict.fromkeys(framing for bind in bound for framing in source_framings(*bind, job))),
+        depth=depth,
         rejected=() if split == "held out" else tuple(_rejected(sources)),
     )
 

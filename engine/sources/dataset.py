@@ -10,6 +10,7 @@ from pathlib import Path
 from millrace.embodiments import Message, Remedy, Setting
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CAMERA_PREFIX
+from millrace.engine.sources.depth_scale import DepthScale
 from millrace.engine.sources.episode import BadEpisode, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.image_columns import Content
@@ -28,7 +29,7 @@ class Feature:
     shape: of a row; 0: a size that the metadata does not tell. names: of its values, as far as they were understood;
     None: it names none. unread_names: what stands in place of
     names that were not understood, as JSON. content: what pictures show that is no colour; None: colours, or no
-    pictures.
+    pictures. depth: of a depth video whose codes v3.0 can keep, what these mean.
     """
 
     dtype: str
@@ -36,6 +37,7 @@ class Feature:
     names: tuple[str, ...] | None
     unread_names: str | None = None
     content: Content | None = None
+    depth: DepthScale | None = None
 
     def __post_init__(self) -> None:
         if not all(0 <= size <= MAX_SIZE for size in self.shape):
@@ -117,6 +119,12 @@ class SourceDataset:
             if feature.is_camera:
                 found[camera_name(key)] = (*found.get(camera_name(key), ()), key)
         return found
+
+    @property
+    def depth_videos(self) -> dict[str, Feature]:
+        """Depth cameras that v3.0 can keep, by name; none that is called as another camera."""
+        found = {camera_name(key): feature for key, feature in self.features.items() if feature.depth is not None}
+        return {name: feature for name, feature in found.items() if name not in self.camera_features}
 
     def why_ambiguous(self, camera: str) -> str | None:
         """Why a camera cannot be told from another, and what to do; None where it can."""

@@ -200,7 +200,7 @@ class SourceEpisode:
     repository: what its files are fetched from; None where they are here.
     max_spare: rows that may follow at its end, and are left out. trimmed: what was left out, in words.
     faults: what metadata alone shows to be wrong; a camera with a fault may have no clip.
-    lengths: of the parts of its rows, where these differ.
+    lengths: of the parts of its rows, where these differ. depth: clips of depth cameras, which only v3.0 keeps.
     """
 
     index: int
@@ -214,6 +214,7 @@ class SourceEpisode:
     max_spare: int = 0
     trimmed: str | None = None
     lengths: Mapping[str, int] = field(default_factory=dict)
+    depth: Mapping[str, Clip] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= MAX_FRAMES:

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from millrace.embodiments import FrozenModel
 from millrace.engine.errors import DatasetError
 from millrace.engine.fps import parse_fps
-from millrace.engine.sources.dataset import PICTURES, Feature
+from millrace.engine.sources.dataset import PICTURES, Feature, camera_name
+from millrace.engine.sources.depth_scale import read_depth_scale
 from millrace.engine.sources.image_columns import image_content
 from millrace.engine.sources.json_text import Model, parse_json, read_text, validate_as
 from millrace.engine.sources.listing import MAX_INDEX
@@ -68,10 +69,11 @@ class FeatureInfo(FrozenModel):
         """
         names = self._flat_names
         content = image_content(key, self.shape, names, self._facts) if self.dtype in PICTURES else None
+        depth = read_depth_scale(self._facts) if content == "depth" and self.dtype == "video" else None
         if is_blank(self.names) or (names is not None and all(map(is_unicode, names))):
-            return Feature(self.dtype, self.shape, names, content=content)
+            return Feature(self.dtype, self.shape, names, content=content, depth=depth)
         unread = json.dumps(self.names)[:MAX_UNREAD]
-        return Feature(self.dtype, self.shape, None, unread_names=unread, content=content)
+        return Feature(self.dtype, self.shape, None, unread_names=unread, content=content, depth=depth)
 
     @property
     def _flat_names(self) -> tuple[str, ...] | None:
@@ -126,6 +128,13 @@ class Info(FrozenModel):
     def cameras(self) -> dict[str, Feature]:
         """The features that are pictures of cameras."""
         return {key: feature for key, feature in self.known_features.items() if feature.is_camera}
+
+    @cached_property
+    def depth_videos(self) -> dict[str, Feature]:
+        """The features that are videos of depth which v3.0 can keep; none that is called as another camera."""
+        others = {camera_name(key) for key in self.cameras}
+        depth = {key: feature for key, feature in self.known_features.items() if feature.depth is not None}
+        return {key: feature for key, feature in depth.items() if camera_name(key) not in others}
 
     @field_validator("features")
     @classmethod

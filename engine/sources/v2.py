@@ -80,7 +80,11 @@ def _episode(root: Path, info: Info, line: EpisodeLine, files: SourceFiles) -> S
             clips[camera_name(key)] = Clip(path, line.length, info.fps, root=bounds)
         else:
             clips[camera_name(key)] = ImageColumn(rows, key, line.length)
-    return SourceEpisode(line.episode_index, line.length, rows, clips, line.tasks)
+    depth = {}
+    for key in info.depth_videos:
+        path = _path(root, info, info.video_path or VIDEO_PATH, {**place, "video_key": key}, files)
+        depth[camera_name(key)] = Clip(path, line.length, info.fps, root=bounds)
+    return SourceEpisode(line.episode_index, line.length, rows, clips, line.tasks, depth=depth)
 
 
 def _place(index: int, chunks_size: int) -> dict[str, int | str]:

@@ -122,7 +122,7 @@ def _list_episodes(root: Path, info: Info, bounds: Path) -> EpisodeList[_Episode
         DatasetError: none of the files can be read.
     """
     listed: EpisodeList[_EpisodeRow] = EpisodeList()
-    cameras = [key for key, feature in info.cameras.items() if feature.dtype == "video"]
+    cameras = [key for key, feature in info.cameras.items() if feature.dtype == "video"] + list(info.depth_videos)
     columns = {key: {name: f"videos/{key}/{name}" for name in _Place.model_fields} for key in cameras}
     wanted = ["tasks", *(column for names in columns.values() for column in names.values())]
     clip_of = partial(_clip, root, info, bounds)
@@ -181,13 +181,14 @@ def _clip(root: Path, info: Info, bounds: Path, key: str, num_frames: int, place
 
 def _episode(root: Path, info: Info, index: int, row: _EpisodeRow, shared: SharedRows, start: int) -> SourceEpisode:
     rows, broken = shared.slice(start, start + row.length), shared.broken
-    clips: dict[str, Camera] = {**row.clips}
+    depth = {name: row.clips[name] for name in map(camera_name, info.depth_videos) if name in row.clips}
+    clips: dict[str, Camera] = {name: clip for name, clip in row.clips.items() if name not in depth}
     for key, feature in info.cameras.items():
         if feature.dtype == "image":
             clips[camera_name(key)] = ImageColumn(rows, key, row.length)
     data = root / "data"
     faults = (*row.faults, *_row_faults(rows, broken))
-    return SourceEpisode(index, row.length, rows, clips, row.tasks, search=data, faults=faults)
+    return SourceEpisode(index, row.length, rows, clips, row.tasks, search=data, faults=faults, depth=depth)
 
 
 def _row_faults(rows: tuple[RowRange, ...], broken: Mapping[Path, DatasetError]) -> Iterator[SourceFault]:

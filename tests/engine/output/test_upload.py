@@ -15,6 +15,7 @@ from millrace.engine.errors import RecipeError
 from millrace.engine.hub.folder_upload import FILES_PER_COMMIT as SIZE
 from millrace.engine.hub.folder_upload import split_commits
 from millrace.engine.output.upload import check_uploadable, upload_folder
+from millrace.engine.packing import pack_dataset
 from support.hub_client import HubUser, finish, wait_until
 from support.hub_protocol import READ_TOKEN
 from support.hub_repository import is_large, oid
@@ -101,6 +102,47 @@ def test_a_later_upload_replaces_the_files_of_an_earlier_one(hub: HubServer, use
     assert uploaded(hub) == {**files_of(dataset), "notes.txt": b"mine"}
     assert repository.commits[repository.tags["v3.0"]] == earlier
     assert repository.tags["v2.1"] == repository.branches["main"]
+
+
+def test_v3_arrives_beside_v2(hub: HubServer, user: HubUser, dataset: Path) -> None:
+    missing = user.run("upload", dataset, "org/new", "--with-v30")
+    assert (
+        f"{dataset} has no LeRobot v3.0 beside it, in {dataset}_v30; convert it with --layout v2.1,v3.0" in missing.err
+    )
+    packed = dataset.with_name("dataset_v30")
+    pack_dataset(dataset, packed)
+    done = user.run("upload", dataset, "org/new", "--with-v30", "--private")
+    assert done.exit_code == 0, done.err
+    assert done.out.splitlines() == [f"{hub.url}/datasets/org/new", f"{hub.url}/datasets/org/new_v30"]
+    for folder, name, version in ((dataset, "org/new", "v2.1"), (packed, "org/new_v30", "v3.0")):
+        assert uploaded(hub, name) == files_of(folder)
+        repository = hub.repositories["dataset", name]
+        assert repository.private
+        assert repository.tags == {version: repository.branches["main"]}
+
+
+def test_nothing_is_sent_before_both_layouts_are_valid(hub: HubServer, user: HubUser, dataset: Path) -> None:
+    packed = dataset.with_name("dataset_v30")
+    pack_dataset(dataset, packed)
+    rows = packed / "data/chunk-000/file-000.parquet"
+    rows.write_bytes(rows.read_bytes()[:-10])
+    refused = user.run("upload", dataset, "org/new", "--with-v30")
+    assert (refused.exit_code, hub.repositories) == (1, {})
+    assert f"{packed} is not valid, as `millrace validate {packed}` shows" in refused.err
+    (dataset / "millrace.json").write_text("{}")
+    refused = user.run("upload", dataset, "org/new", "--with-v30")
+    assert f"{packed} was not made of {dataset} as it is now" in refused.err
+
+
+def test_v3_alone_resumes_where_it_was_stopped(hub: HubServer, user: HubUser, dataset: Path) -> None:
+    packed = dataset.with_name("dataset_v30")
+    pack_dataset(dataset, packed)
+    hub.fail("POST", "/commit/", status=403)
+    assert user.run("upload", packed, "org/new").exit_code == 1
+    hub.requests.clear()
+    assert user.run("upload", packed, "org/new").exit_code == 0
+    assert hub.paths("PUT") == []
+    assert uploaded(hub) == files_of(packed)
 
 
 def test_swapped_words_are_named(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

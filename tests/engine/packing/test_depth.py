@@ -14,6 +14,7 @@ from millrace.engine.packing import FileSizes
 from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.sources import open_source
+from millrace.engine.validate import validate
 from millrace.engine.video.decode import decode_frames
 from support.depth_videos import KEY, SCALE, add_depth, depth_codes
 from support.processes import convert_in_child
@@ -58,6 +59,10 @@ def test_every_code_of_a_kept_frame_is_the_sources(packed: Path) -> None:
         due = [depth_codes(episode.index, frame) for frame in range(0, LENGTHS[episode.index], STEP)]
         assert len(found) == len(due)
         assert all(map(np.array_equal, found, due))
+
+
+def test_it_is_a_valid_dataset(packed: Path) -> None:
+    assert [str(problem) for problem in validate(packed, deep=True).problems] == []
 
 
 def test_v2_has_none_of_it(source: Path, out: Path, tmp_path: Path) -> None:

@@ -197,9 +197,15 @@ def lost_values(rows: SourceRows, columns: Sequence[CarriedColumn]) -> Iterator[
         if column.is_float or column.rule != "kept" or column.num_values != 1 or column.name in LANGUAGE:
             continue
         values = rows.table.column(column.name).combine_chunks()
+        if pa.types.is_nested(values.type):  # lists of one value
+            values = values.flatten()
         kept = pc.unique(values.take(to_arrow(rows.frames)))
-        lost = [value for value in pc.unique(values).to_pylist() if value not in set(kept.to_pylist())]
-        if lost and len(kept) * ROWS_A_LABEL <= len(rows.frames):
-            named = join_names([repr(value) for value in lost])
-            message = f"column '{column.name}' holds {named} only in frames that are not kept"
+        if len(kept) * ROWS_A_LABEL > len(rows.frames):
+            continue
+        every = pc.unique(values)
+        lost = every.filter(pc.invert(pc.is_in(every, value_set=kept))).to_pylist()
+        if lost:
+            message = (
+                f"column '{column.name}' holds {join_names(list(map(repr, lost)))} only in frames that are not kept"
+            )
             yield EpisodeWarning(code="lost-label", message=message)

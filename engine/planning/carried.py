@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from millrace.engine.dataset.language_rows import EVENTS
 from millrace.engine.text import join_names
 
 # What a kept frame has of the source frames that it stands for: itself and all before the next kept one.
@@ -92,6 +93,8 @@ def carried_notes(carried: Carried, *, is_resampled: bool) -> Iterator[str]:
         yield f"columns carried, of the source frames that each kept frame stands for: {'; '.join(by_rule)}"
     elif carried.columns:
         yield f"columns carried as they are: {join_names([repr(name) for name in carried.names], 20)}"
+    if EVENTS in carried.names:
+        yield f"places in pictures that '{EVENTS}' names, such as boxes, stay those of the source's pictures"
     grouped: dict[tuple[str, str], list[str]] = {}
     for left in carried.left_out:
         grouped.setdefault((left.source, left.reason), []).append(repr(left.name))

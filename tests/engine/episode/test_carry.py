@@ -176,10 +176,14 @@ def test_columns_are_demanded_or_left_out_by_name(source: Path) -> None:
     assert carried(without_columns=["next.reward"]) == [name for name in COLUMNS if name != "next.reward"]
 
 
-def test_a_short_label_that_is_lost_is_a_warning(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_short_label_that_is_lost_is_a_warning(tmp_path: Path, is_list: bool) -> None:
     label = ExtraColumn(lambda episode, frames: np.where(frames == 6, 7, 1), dtype="int64")
     write_dataset(tmp_path / "aloha", lengths=(41,), extra_columns={"event": label})
+    if is_list:
+        edit_column(data_path(tmp_path / "aloha", 0), "event", lambda values: [[value] for value in values])
     summary = convert_here(tmp_path / "aloha", tmp_path / "out", robot="aloha", horizon=4)
+    assert set(read_table(tmp_path / "out", 0)["event"].to_pylist()) == {1}
     assert [(one.code, one.message) for one in summary.warnings if one.code == "lost-label"] == [
         ("lost-label", "column 'event' holds 7 only in frames that are not kept")
     ]

@@ -144,6 +144,7 @@ def test_what_is_said_of_a_camera_that_is_left_out_is_told(summary: Summary) -> 
     told = [(one.code, one.message) for one in summary.warnings if one.code == "lost-language"]
     message = "column 'language_events' says 1 things about cameras that the output lacks; they are left out"
     assert told == [("lost-language", message)] * 2
+    assert any("such as boxes, stay those of the source's pictures" in note for note in summary.notes)
 
 
 def test_what_was_written_is_a_source_again(root: Path, packed: pa.Table, tmp_path: Path) -> None:

@@ -182,9 +182,9 @@ CHECKS: dict[str, Check] = {
     "model-dims-all": warning("Where there is no config, all groups together fit the model.", CONFIG),
     "model-horizon": error("The action chunk fits the released model.", CONFIG),
     "camera-aspects": warning(
-        f"The config's cameras have one aspect, without which builds of GR00T {NEW.name} that do not pad images stop.",
-        "For these, convert with one size for all: millrace convert SOURCE OUT --image-size 256 --crop pad; or leave "
-        "cameras out of the config",
+        f"The config's cameras have one aspect: where GR00T {NEW.name} keeps that of images, it stops at several.",
+        "Train without --shortest-image-edge, or convert again with one size for all: millrace convert SOURCE OUT "
+        "--image-size 256 --crop pad",
     ),
     "episodes-too-short": error(
         "At least one episode is as long as an action chunk.",

@@ -90,8 +90,8 @@ def uneven_aspect_notes(sizes: Mapping[str, FrameSize]) -> Iterator[str]:
     if len({Fraction(*size) for size in sizes.values()}) > 1:
         listed = join_names([f"{camera} {size}" for camera, size in sizes.items()], 8)
         yield Message(
-            f"warning: the cameras' frames differ in aspect ({listed}): builds of GR00T {RELEASES[-1].name} that do "
-            "not pad images cannot train on them. For these pass ",
+            f"warning: the cameras' frames differ in aspect ({listed}): GR00T {RELEASES[-1].name} cannot train on them "
+            "where it keeps the aspect of images. For that pass ",
             Setting("crop", "pad"),
             " with one ",
             Setting("image_size"),

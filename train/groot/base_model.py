@@ -38,6 +38,7 @@ class ProcessorKwargs(FrozenModel):
     shortest_image_edge: int | None
     apply_sincos_state_encoding: bool = False
     image_target_size: tuple[int, int] | None = None
+    letter_box_transform: bool = False
 
 
 class _EmbodimentFile(RootModel[dict[str, int]]):

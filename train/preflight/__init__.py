@@ -12,7 +12,13 @@ from millrace.engine.validate.training import model_limit_problems, sharding_pro
 from millrace.train.errors import BatchError, ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint, read_base
 from millrace.train.groot.components import list_components
-from millrace.train.preflight.data import TrainedDataset, judge_data, kept_statistics_problems, open_dataset
+from millrace.train.preflight.data import (
+    TrainedDataset,
+    aspect_problems,
+    judge_data,
+    kept_statistics_problems,
+    open_dataset,
+)
 from millrace.train.preflight.earlier_run import earlier_run_problems
 from millrace.train.preflight.full_check import FullCheck, keep_full_checks, read_full_checks
 from millrace.train.preflight.machine import Machine, probe_machine
@@ -165,6 +171,7 @@ def _fit_problems(
                 dataset.metadata, base.limits, config.source, horizon=dataset.config.horizon, checks=CHECKS
             )
         yield from kept_statistics_problems(settings, dataset, base)
+        yield from aspect_problems(settings, dataset, base)
     if dataset.steps.any():
         yield from sharding_problems(dataset.path, dataset.cut(settings), CHECKS)
 

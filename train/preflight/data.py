@@ -17,6 +17,7 @@ from millrace.engine.dataset.sharding import Sharding, count_trainable_steps
 from millrace.engine.execution.capacity import reader_processes
 from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.validate import Progress, validate
+from millrace.engine.validate.training import camera_aspect_problems
 from millrace.train.checkpoint_files import STATISTICS, open_checkpoint_files, read_widths
 from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint
@@ -31,7 +32,7 @@ from millrace.train.settings import FinetuneSettings
 JUDGED_HERE = frozenset(
     (
         *("model-dims", "model-dims-all", "model-horizon", "shards", "config-tag", "config-syntax", "config-dynamic"),
-        *("stats-fingerprints", "relative-fingerprints"),
+        *("stats-fingerprints", "relative-fingerprints", "camera-aspects"),
     )
 )
 
@@ -161,6 +162,15 @@ def _file_problems(
         is_of_config = first.path == Path(MODALITY_CONFIG) and not first.code.startswith("digests")
         place = Path(config.source) if is_of_config else path / (first.path or "")
         yield replace(first, path=place, message=first.message + more)
+
+
+def aspect_problems(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint) -> Iterator[Problem]:
+    """Whether the cameras have one aspect, where the run keeps that of images: those of a step are stacked."""
+    if settings.shortest_image_edge is None or base.processor.letter_box_transform:
+        return
+    for found in camera_aspect_problems(dataset.metadata):
+        message = f"--shortest-image-edge keeps the aspect of images, but the dataset {found.message}"
+        yield make_run_problem("camera-aspects", message, dataset.path)
 
 
 def kept_statistics_problems(

@@ -42,6 +42,11 @@ CHECKS: dict[str, Check] = {
     ),
     # data
     "data-unchanged": note("The dataset's files are checked in full.", "Pass --verify to check all of them again"),
+    "camera-aspects": error(
+        "The cameras of a dataset have one aspect, where images keep theirs.",
+        "Leave out --shortest-image-edge and --crop-fraction, or convert again with one size for all: millrace convert "
+        "SOURCE OUT --image-size 256 --crop pad",
+    ),
     # base model
     "base-model": error(
         "The base model's config.json and processor_config.json can be read.",

@@ -93,7 +93,7 @@ def test_card_and_notes_say_the_sizes(source: Path, whole: Path) -> None:
     assert "all of each, without bars (`crop: none`)" in card
     plan = plan_conversion(recipe_for(source, robot="same", image_size=48, crop="none", horizon=4))
     (note,) = [note for note in plan.notes if "differ in aspect" in note]
-    assert "(top 48x32, wrist 32x48): builds of GR00T N1.7 that do not pad images cannot train on them" in note
+    assert "(top 48x32, wrist 32x48): GR00T N1.7 cannot train on them where it keeps the aspect" in note
     assert [str(framing) for framing in plan.framings] == [
         "trained on 48x32, whole frames of 96x64; send whole frames",
         "trained on 32x48, whole frames of 64x96; send whole frames",

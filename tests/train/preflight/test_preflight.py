@@ -19,6 +19,7 @@ from millrace.train.installed import Installed
 from millrace.train.preflight import CHECKS, Machine, keep_full_checks, preflight, preflight_without_data
 from millrace.train.preflight.backbone import Unreachable
 from millrace.train.preflight.gpus import Gpus
+from support.broken_datasets import add_wide_camera
 from support.groot_files import write_groot
 from support.synthetic import edit_jsonl, rewrite_parquet
 from support.training_setups import (
@@ -124,6 +125,12 @@ BREAKS: dict[str, tuple[Files, Mapping[str, Any], Mapping[str, Any], str]] = {
     "configs-differ": (second_dataset_of_another_config, {"datasets": ("dataset", "second")}, {}, "something else"),
     "config-unread": (dynamic_config, {}, {}, "only by running it, which failed ("),
     "data-unchanged": (checked_before, {}, {}, "were checked in full at 20"),
+    "camera-aspects": (
+        lambda dataset, base: add_wide_camera(dataset),
+        {"shortest_image_edge": 256, "crop_fraction": 0.9},
+        {},
+        "keeps the aspect of images, but the dataset trains on cameras of several aspects: top 64x64, wrist 64x32",
+    ),
     "base-model": (drop("base/processor_config.json"), {}, {}, "base has no processor_config.json"),
     "base-model-type": (other_base(model_type="mine"), {}, {}, "'mine'"),
     "backbone": (

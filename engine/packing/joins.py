@@ -43,13 +43,12 @@ class JoinedFile(FrozenModel):
 
 
 def join_files(
-    joins: Callable[[], Iterator[Join]], root: Path, out: Path, scratch: Path, fps: Fraction, *, num_processes: int
+    joins: Callable[[], Iterator[Join]], out: Path, scratch: Path, fps: Fraction, *, num_processes: int
 ) -> Iterator[FileRecord]:
     """Make each file in `out` unless it is there already; yields their records, in order.
 
     Args:
-        joins: The files to make, each time in the same order; paths are relative to `out`, those of parts to `root`.
-        root: Where the parts lie.
+        joins: The files to make, each time in the same order; their paths are relative to `out`, those of parts whole.
         out: The dataset's folder.
         scratch: A folder on its file system, for files that are not finished.
         fps: Of all clips.
@@ -62,7 +61,7 @@ def join_files(
         return known.file if known is not None and known.parts == join.digest else None
 
     due = (join for join in joins() if find(join) is None)
-    made = map_in_processes(partial(_join, root, out, scratch, fps), due, num_processes=num_processes)
+    made = map_in_processes(partial(_join, out, scratch, fps), due, num_processes=num_processes)
     with (out / JOINED).open("a", encoding="utf-8") as file:
         for join in joins():
             record = find(join)
@@ -93,13 +92,12 @@ def _is_as_written(path: Path, record: FileRecord) -> bool:
     return path.is_file() and path.stat().st_size == record.num_bytes
 
 
-def _join(root: Path, out: Path, scratch: Path, fps: Fraction, join: Join) -> FileRecord:
+def _join(out: Path, scratch: Path, fps: Fraction, join: Join) -> FileRecord:
     unfinished = scratch / f"{uuid4().hex}{join.path.suffix}"
-    paths = [root / part for part in join.parts]
     if join.num_frames:
-        join_clips(paths, join.num_frames, unfinished, fps)
+        join_clips(join.parts, join.num_frames, unfinished, fps)
     else:
-        join_rows(paths, unfinished)
+        join_rows(join.parts, unfinished)
     return finish_file(unfinished, out, join.path)
 
 

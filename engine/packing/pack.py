@@ -111,7 +111,7 @@ class _Packing:
         data = share_files((Load(int(size)) for size in self.rows.num_bytes), max_bytes=self.sizes.data)
         videos = {camera: self._share_clips(camera) for camera in self.clips}
         root, fps, joins = self.metadata.root, self.metadata.info.fps, partial(self._joins, data, videos)
-        made = join_files(joins, root, self.out, self.scratch, fps, num_processes=self.num_processes)
+        made = join_files(joins, self.out, self.scratch, fps, num_processes=self.num_processes)
         records = list(made)
         self._remove_strays(records)
         meta = self.scratch / META
@@ -159,7 +159,7 @@ class _Packing:
     def _joins(self, data: Sequence[SharedFile], videos: Mapping[str, Sequence[SharedFile]]) -> Iterator[Join]:
         metadata = self.metadata
         for file in data:
-            rows = tuple(map(metadata.data_path, file.episodes))
+            rows = tuple(metadata.root / metadata.data_path(number) for number in file.episodes)
             yield Join(file.path(DATA_PATH), rows, _digest(self.rows, file.episodes))
         for camera, files in videos.items():
             for file in files:

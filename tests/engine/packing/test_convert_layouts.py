@@ -10,6 +10,7 @@ from millrace.cli import main
 from millrace.engine.convert import Summary, convert
 from millrace.engine.errors import OutputExists, RecipeError
 from millrace.engine.packing.layouts import Layouts, parse_layouts
+from millrace.engine.sources import open_source
 from support.synthetic import DEFAULT_TASK, edit_column, edit_json, write_dataset
 
 BOTH, ALONE = Layouts(("v2.1", "v3.0")), Layouts(("v3.0",))
@@ -115,6 +116,12 @@ def test_depth_is_left_out_and_said_everywhere(source: Path, tmp_path: Path) -> 
         assert f"- `{DEFAULT_TASK}`" in card
         assert f"aloha: {said}" in (folder / "millrace.json").read_text()
         assert "top_depth" not in (folder / "meta/info.json").read_text()
+
+
+def test_paths_may_be_relative(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(Path("aloha"), Path("out"), ALONE)
+    assert open_source("out").layout == "LeRobot v3.0"
 
 
 def test_layouts_are_named_with_or_without_v() -> None:

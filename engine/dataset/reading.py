@@ -32,6 +32,7 @@ from millrace.engine.dataset.problems import Problem
 from millrace.engine.layout import MODALITY_CONFIG
 from millrace.engine.sources import v1, v3
 
+CONVERT = "millrace convert {} OUT --layout v2.1"
 REQUIRED = (INFO, EPISODES, TASKS, MODALITY)
 
 Value = TypeVar("Value")
@@ -70,8 +71,7 @@ def read_metadata(root: Path, config: GrootConfig | None = None) -> tuple[Metada
 def _missing(root: Path) -> list[Problem]:
     layout = _source_layout(root)
     if layout is not None:
-        remedy = f"millrace convert {root} OUT --layout v2.1"
-        message = f"{root} is a LeRobot {layout} dataset, which GR00T does not read: {remedy}"
+        message = f"{root} is a LeRobot {layout} dataset, which GR00T does not read: {CONVERT.format(root)}"
         return [Problem.of("meta-missing", "meta", message)]
     if reason := why_no_folder(root / "meta"):
         message = f"{reason}: no GR00T dataset, or a conversion that has not finished (run it again)"

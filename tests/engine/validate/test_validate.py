@@ -327,7 +327,7 @@ def test_small_temporary_folder_says_nothing_about_the_dataset(
 
 def test_what_is_no_dataset_says_what_to_do(aloha: Path, tmp_path: Path) -> None:
     def told(path: Path | str) -> str:
-        return validate(path).errors[0].message
+        return validate(path, layout="v2.1").errors[0].message
 
     assert "name the folder of the dataset" in told(aloha / "meta/info.json")
     assert "hf download me/it --repo-type dataset --local-dir DIR --revision v2" in told("me/it@v2")

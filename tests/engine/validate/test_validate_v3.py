@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from conftest import files_of
 from millrace.cli import main
+from millrace.engine.dataset.problems import Problem
 from millrace.engine.validate import V3_CHECKS, format_report, to_json, validate
 from millrace.engine.validate.v3.column_summary import QUANTILES, find_differences, summarize_rows
+from millrace.engine.validate.v3.shared_clips import VideoJob, clip_problems
 from support.broken_datasets import codes, copy
 from support.broken_v3 import CAMERAS, LENGTHS, ROWS, V3_BREAKS, V3_NEED_MANIFEST, VIDEO, write_whole_v3
 from support.synthetic import replace_with_lfs_pointer, truncate_file, write_dataset
@@ -143,3 +146,28 @@ def test_statistics_as_lerobot_computes_them_pass(num_rows: int, offset: float) 
     for name in ("min", "max", "mean", "std", "q50", "count") if abs(offset) < 10 else ("min", "max", "q50", "count"):
         changed = {**found, name: found[name] + 0.3 * max(values[:, 0].std(), 1)}
         assert [one.stat for one in find_differences(changed, exact)] == [name]
+
+
+def judge_clips(start: NDArray[np.float64], *, length: int, fps: int) -> list[Problem]:
+    """Episodes of one length in a file whose frames are exactly 1 / fps apart."""
+    lengths = np.full(len(start), length)
+    job = VideoJob("top", Path("a.mp4"), np.arange(len(start)), lengths, start, start + length / fps)
+    return list(clip_problems(np.arange(length * len(start)) / fps, Fraction(fps), job))
+
+
+def test_drift_is_noticed_from_where_lerobot_refuses_frames() -> None:
+    start = np.arange(20) * (40 / 50 + 1.05e-5)  # ten episodes on, sums of rounded durations are 0.1 ms off
+    found = judge_clips(start, length=40, fps=50)
+    assert {one.code for one in found} == {"video-drift"}
+    assert [one.episode for one in found] == list(range(10, 20))
+    assert "40 of its 40 frames" in found[0].message
+
+
+def test_frames_that_float32_cannot_tell_are_a_warning() -> None:
+    exact = np.arange(12) * 100.0
+    assert judge_clips(exact[:10], length=5000, fps=50) == []
+    for start, refused in ((exact, 0), (exact + 5e-5, 3648)):
+        found = judge_clips(start, length=5000, fps=50)
+        assert [(one.code, one.severity) for one in found] == [("video-float32", "warning")]
+        # As many as LeRobot 0.6.1's own comparison of such times refuses.
+        assert f"1200 s long; LeRobot refuses {refused} of its 60000 frames" in found[0].message

@@ -20,6 +20,8 @@ MAX_FRAMES = 10_000_000
 # How a picture is turned to stand upright: rows from last to first, columns from last to first, or both.
 Flip = Literal["none", "vertical", "horizontal", "both"]
 PixelOrder = Literal["rgb", "bgr"]
+# What of a picture is a camera's, where it holds the views of two beside each other.
+View = Literal["all", "left", "right"]
 
 
 class Rows(Protocol):
@@ -108,12 +110,14 @@ class StoredImage:
     """An image as it is stored: a PNG or JPEG file, not decoded, or pixels, (H, W, 3) or (H, W, 1) uint8.
 
     where: its place, for errors. flip: how it is turned to stand upright. order: of its colours, once it is decoded.
+    view: what of it is used.
     """
 
     content: bytes | NDArray[np.uint8]
     where: str
     flip: Flip = "none"
     order: PixelOrder = "rgb"
+    view: View = "all"
 
 
 class Images(Protocol):

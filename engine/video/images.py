@@ -1,6 +1,6 @@
 """Decode images, a PNG or JPEG file each, or pixels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import av
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, VideoError
 from millrace.engine.sources import Images, StoredImage
-from millrace.engine.sources.episode import Flip
+from millrace.engine.sources.episode import Flip, View
 from millrace.engine.video.decoder_limits import CODEC_OPTIONS
 from millrace.engine.video.image_files import strip_jpeg, strip_png
 
@@ -19,6 +19,12 @@ FLIPS: Mapping[Flip, tuple[slice, ...]] = {
     "vertical": (slice(None, None, -1),),
     "horizontal": (slice(None), slice(None, None, -1)),
     "both": (slice(None, None, -1), slice(None, None, -1)),
+}
+# The columns of a view in a picture so wide; of an odd number the one in the middle is neither's.
+VIEWS: Mapping[View, Callable[[int], tuple[slice, ...]]] = {
+    "all": lambda width: (),
+    "left": lambda width: (slice(None), slice(0, width // 2)),
+    "right": lambda width: (slice(None), slice(width - width // 2, None)),
 }
 DECODERS = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg"}
 
@@ -36,9 +42,10 @@ def decode_images(images: Images, indices: NDArray[np.int64]) -> Iterator[av.Vid
 def _decode_image(image: StoredImage) -> av.VideoFrame:
     content = image.content
     frame = _decode_file(content, image.where) if isinstance(content, bytes) else _to_frame(content)
-    if image.flip == "none" and image.order == "rgb":
+    if image.flip == "none" and image.order == "rgb" and image.view == "all":
         return frame
     pixels = frame.to_ndarray(format="rgb24")[FLIPS[image.flip]]
+    pixels = pixels[VIEWS[image.view](pixels.shape[1])]
     return _to_frame(pixels if image.order == "rgb" else pixels[..., ::-1])
 
 

@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 from fuzzing.seeds import SEEDS
 
 # A recipe's mutant takes three times as long as any other.
-NUM_MUTANTS = {layout: 20 if layout == "recipe" else 60 for layout in SEEDS}
+NUM_MUTANTS = {layout: 20 if layout in ("recipe", "recordings") else 60 for layout in SEEDS}
 SEED = 20260
 
 

@@ -19,6 +19,7 @@ SOURCE, OUT = "{source}", "{out}"
 
 SETTINGS = ("--local", "--robot", "aloha", "--image-size", str(SIDE), "--horizon", "4", "--task", "Pick.", "--task-all")
 CONVERT = ("convert", SOURCE, OUT, *SETTINGS)
+RECORDED = tuple("g1_arms" if word == "aloha" else word for word in (*CONVERT, "--cut-off", "keep"))
 INSPECT = ("inspect", SOURCE)
 VALIDATE = ("validate", SOURCE, "--deep")
 RECIPE = ("convert", "--recipe", f"{SOURCE}/recipe.yaml", OUT, "--local")
@@ -73,6 +74,7 @@ SEEDS = {
     "v3.0": Seed(_dataset(version="v3.0", video=AV1), (CONVERT, CONVERT, VALIDATE, VALIDATE, INSPECT)),
     "pictures": Seed(_dataset(version="v2.0", images_as="image"), MOSTLY_CONVERT),
     "frames": Seed(_dataset(version="frames"), MOSTLY_CONVERT),
+    "recordings": Seed(_dataset(version="xr_teleoperate", cameras=("color_0",)), (*[RECORDED] * 4, INSPECT)),
     "GR00T": Seed(_write_groot, (VALIDATE, VALIDATE, CONVERT)),
     "recipe": Seed(_write_recipe, (RECIPE,)),
 }

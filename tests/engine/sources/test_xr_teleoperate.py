@@ -17,7 +17,8 @@ from millrace.engine.inspection import inspect_dataset
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.resample import nearest_indices
 from millrace.engine.sources import SourceDataset, open_source
-from support.synthetic import SyntheticDataset, SyntheticVideo, read_stamps, read_video
+from support.barcode import draw
+from support.synthetic import SyntheticDataset, SyntheticVideo, encode_picture, read_stamps, read_video
 from support.synthetic_recordings import AT_ONCE, RecordingStyle, write_recording
 from support.synthetic_spec import expected_action, expected_state
 
@@ -260,6 +261,23 @@ def test_a_camera_that_one_episode_lacks_fails_that_episode_only(tmp_path: Path)
         convert_here(root, tmp_path / "out", **settings)
     assert [(one.episode, one.camera) for one in failed.value.quarantined] == [(1, "color_1")]
     assert convert_here(root, tmp_path / "both", **settings, without_cameras=("color_1",)).num_episodes == 2
+
+
+def test_a_wide_image_holds_two_cameras(tmp_path: Path) -> None:
+    folder = write(tmp_path / "recordings", "episode_0", video=SyntheticVideo(height=64, width=64))
+    for frame in range(6):
+        views = [draw(frame, 0, camera, 64, 64) for camera in (3, 4)]
+        path = folder / f"colors/{frame:06d}_color_0.jpg"
+        path.write_bytes(
+            encode_picture(np.concatenate([views[0], np.zeros((64, 2, 3), np.uint8), views[1]], 1), "jpeg")
+        )
+    assert open_source(tmp_path / "recordings").cameras == ("color_0", "color_0.left", "color_0.right")
+    cameras = {"head_left": "color_0.left", "head_right": "color_0.right"}
+    settings: dict[str, Any] = {"robot": "g1_arms", "fps": "source", "horizon": 2, "cameras": cameras}
+    convert_here(tmp_path / "recordings", tmp_path / "out", **settings, without_cameras=("color_0",))
+    for number, camera in enumerate(cameras, start=3):
+        stamps = read_stamps(video_path(tmp_path / "out", 0, camera))
+        assert [(stamp.frame, stamp.camera) for stamp in stamps] == [(frame, number) for frame in range(6)]
 
 
 def test_recordings_of_another_kind_or_without_an_end_are_named(tmp_path: Path) -> None:

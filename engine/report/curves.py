@@ -33,11 +33,12 @@ class CurveChart:
 
 @dataclass(frozen=True)
 class CurveGroup:
-    """The charts of one group of joints."""
+    """The charts of one group of joints. still: joints that do not move in this episode, with their values."""
 
     name: str
     unit: str
     charts: tuple[CurveChart, ...]
+    still: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,21 +71,31 @@ def draw_episode(
     drawn = []
     num_left = MAX_JOINTS
     for group in groups:
-        charts = [chart for joint in group.joints[:num_left] if (chart := _draw_joint(joint, values))]
+        charts: list[CurveChart] = []
+        still: list[str] = []
+        for joint in group.joints[:num_left]:
+            curves = _find_curves(joint, values)
+            ends = {float(end) for curve in curves.values() for end in (curve.min(), curve.max())}
+            if len(ends) == 1:
+                still.append(f"{joint.name} {ends.pop():.4g}")
+            elif curves:
+                charts.append(_draw_joint(joint, curves))
         num_left -= len(charts)
-        if charts:
-            drawn.append(CurveGroup(group.name, group.unit, tuple(charts)))
+        if charts or still:
+            drawn.append(CurveGroup(group.name, group.unit, tuple(charts), tuple(still)))
     return EpisodeCurves(episode.index, seconds, tuple(drawn), "" if drawn else "no column of joints could be read")
 
 
-def _draw_joint(joint: PlottedJoint, values: Mapping[str, Floats]) -> CurveChart | None:
-    curves = {
+def _find_curves(joint: PlottedJoint, values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """State and action of a joint, (T,) each, those that there are."""
+    return {
         name: values[place[0]][:, place[1]]
         for name, place in (("state", joint.state), ("action", joint.action))
         if place is not None and place[0] in values
     }
-    if not curves:
-        return None
+
+
+def _draw_joint(joint: PlottedJoint, curves: Mapping[str, Floats]) -> CurveChart:
     scale = fit_scale(*curves.values())
     paths = {name: draw_curve(curve, scale) for name, curve in curves.items()}
     inside = [limit for limit in joint.limits or () if scale.low < limit < scale.high]

@@ -13,6 +13,7 @@ from millrace.engine.report.charts import Histogram, draw_histogram
 from millrace.engine.report.curves import EpisodeCurves
 from millrace.engine.report.finding_groups import FindingGroup, Verdict, count_findings, group_findings
 from millrace.engine.report.joint_groups import PlottedGroup
+from millrace.engine.report.origins import Origins
 from millrace.engine.report.ranges import RangeGroup
 from millrace.engine.report.strips import ShownEpisode
 from millrace.engine.text import format_count, join_names, printable
@@ -62,17 +63,21 @@ class DatasetReport:
     inspected: str
     drawn: Drawn
     histograms: tuple[Histogram, ...]
+    origins: Origins | None
     tasks: TextTable
     cameras: TextTable
     columns: TextTable
 
 
-def describe_dataset(inspection: Inspection, drawn: Drawn, *, title: str, write: Callable[[str], str]) -> DatasetReport:
+def describe_dataset(
+    inspection: Inspection, drawn: Drawn, origins: Origins | None, *, title: str, write: Callable[[str], str]
+) -> DatasetReport:
     """What a page shows of an inspection.
 
     Args:
         inspection: Of a dataset that could be opened.
         drawn: What was drawn of it.
+        origins: Where it comes from; None: Millrace did not make it.
         title: Of the page.
         write: Makes a message fit for the page.
     """
@@ -88,6 +93,7 @@ def describe_dataset(inspection: Inspection, drawn: Drawn, *, title: str, write:
         inspected=_describe_scope(inspection),
         drawn=drawn,
         histograms=tuple(filter(None, _histograms(inspection))),
+        origins=origins,
         tasks=_tasks(inspection),
         cameras=_cameras(inspection.cameras),
         columns=_columns(inspection),

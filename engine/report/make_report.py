@@ -20,6 +20,7 @@ from millrace.engine.report.curves import draw_episode
 from millrace.engine.report.dataset_report import Drawn, describe_dataset
 from millrace.engine.report.finding_groups import list_remarkable
 from millrace.engine.report.joint_groups import plot_groups
+from millrace.engine.report.origins import read_origins
 from millrace.engine.report.page import render_page
 from millrace.engine.report.ranges import draw_ranges
 from millrace.engine.report.strips import choose_shown, show_episodes
@@ -81,7 +82,7 @@ def write_report(
         ranges=tuple(draw_ranges(groups, inspection.joints)),
         curves=tuple(map(draw, select_evenly(shown, MAX_CURVES))),
     )
-    page = render_page(describe_dataset(inspection, drawn, title=title or name, write=tidy))
+    page = render_page(describe_dataset(inspection, drawn, read_origins(dataset.root), title=title or name, write=tidy))
     target = Path(out_html)
     try:
         target.write_text(page, encoding="utf-8", newline="\n")

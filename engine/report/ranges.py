@@ -34,30 +34,41 @@ class JointRange:
 
 @dataclass(frozen=True)
 class RangeGroup:
-    """The ranges of one group of joints."""
+    """The ranges of one group of joints. still: joints that never move, with their values."""
 
     name: str
     unit: str
     joints: tuple[JointRange, ...]
+    still: tuple[str, ...]
 
 
 def draw_ranges(groups: Sequence[PlottedGroup], facts: Iterable[JointFacts]) -> Iterator[RangeGroup]:
     """The ranges of all joints over the episodes inspected."""
     by_place: dict[Place, JointFacts] = {(one.column, one.place): one for one in facts}
     for group in groups:
-        joints = [drawn for joint in group.joints[:MAX_JOINTS] if (drawn := _draw_range(joint, by_place))]
-        if joints:
-            yield RangeGroup(group.name, group.unit, tuple(joints))
+        joints: list[JointRange] = []
+        still: list[str] = []
+        for joint in group.joints[:MAX_JOINTS]:
+            found = _find_facts(joint, by_place)
+            values = {value for one in found.values() for value in (one.low, one.high)}
+            if len(values) == 1:
+                still.append(f"{joint.name} {values.pop():.4g}")
+            elif values:
+                joints.append(_draw_range(joint, found))
+        if joints or still:
+            yield RangeGroup(group.name, group.unit, tuple(joints), tuple(still))
 
 
-def _draw_range(joint: PlottedJoint, by_place: Mapping[Place, JointFacts]) -> JointRange | None:
-    found = {
+def _find_facts(joint: PlottedJoint, by_place: Mapping[Place, JointFacts]) -> dict[str, JointFacts]:
+    """The facts of a joint's state and action, those that there are."""
+    return {
         kind: by_place[place]
         for kind, place in (("state", joint.state), ("action", joint.action))
         if place is not None and place in by_place
     }
-    if not found:
-        return None
+
+
+def _draw_range(joint: PlottedJoint, found: Mapping[str, JointFacts]) -> JointRange:
     ends = [value for one in found.values() for value in (one.low, one.high)] + list(joint.limits or ())
     low, width = min(ends), (max(ends) - min(ends)) or 1.0
 

@@ -1,5 +1,6 @@
 """`millrace report` shows a dataset on one page, which runs nothing that the dataset says."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,11 +12,16 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from conftest import data_path
+from conftest import LOCAL, data_path
 from millrace import cli
+from millrace.embodiments import compile_map, load_map
+from millrace.engine.convert import convert
 from millrace.engine.inspection import KINDS
+from millrace.engine.planning.recipe import Recipe
 from millrace.engine.report import write_report
 from millrace.engine.report.charts import HEIGHT, ValueScale, draw_curve, draw_histogram, fit_scale
+from millrace.engine.report.map_drawing import draw_map
+from millrace.engine.report.origins import read_origins
 from support.chromium import Page, find_chromium, open_page
 from support.synthetic import ALOHA_JOINTS, rewrite_parquet, write_dataset
 
@@ -154,6 +160,65 @@ def test_the_command_prints_where_the_page_is(
 
 
 @pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of two sources, one of which lost an episode that could not be converted."""
+    folder = tmp_path_factory.mktemp("combo")
+    for name, lengths in (("first", (20, 20)), ("second", (20,))):
+        write_dataset(folder / name, lengths=lengths, fps=20, cameras=("top",))
+    next((folder / "first/videos").rglob("*000001.mp4")).write_bytes(b"no video")
+    sources = [{"path": folder / name, "map": "aloha_to_gr1_rescaled"} for name in ("first", "second")]
+    recipe = Recipe.model_validate({"sources": sources, "image_size": 32})
+    convert(recipe, folder / "out", workers=LOCAL, skip_bad=True)
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def converted_page(converted: Path) -> Path:
+    out = converted.parent / "converted.html"
+    write_report(converted, out)
+    return out
+
+
+def test_an_output_names_its_sources_and_what_was_left_out(converted_page: Path) -> None:
+    shown = " ".join(" ".join(Elements(converted_page.read_text(encoding="utf-8")).texts).split())
+    assert "first 1 aloha_to_gr1_rescaled second 1 aloha_to_gr1_rescaled" in shown
+    assert "1 could not be converted" in shown
+    assert "first 1, top" in shown
+    assert "state at rest left_wrist_pitch" in shown
+
+
+def test_a_map_is_drawn_joint_by_joint(converted_page: Path) -> None:
+    found = load_map("aloha_to_gr1_rescaled")
+    wiring = compile_map(found).state
+    drawing = draw_map("aloha_to_gr1_rescaled")
+    assert drawing is not None
+    assert len(drawing.links) == len(wiring.driven)
+    resting = {node.text for node in drawing.targets if node.is_idle and not node.is_heading}
+    joints = found.target.layout("state").joints
+    assert resting == {joint for column, joint in enumerate(joints) if column not in wiring.driven}
+    shown = Elements(converted_page.read_text(encoding="utf-8")).texts
+    assert all(link.text in shown for link in drawing.links)
+    assert draw_map("no_such_map") is None
+
+
+def test_joints_that_never_move_are_named_and_not_drawn(converted_page: Path) -> None:
+    page = Elements(converted_page.read_text(encoding="utf-8"))
+    labels = {found["aria-label"] for tag, found in page.found if tag == "svg" and "aria-label" in found}
+    assert "left_shoulder_roll" in labels
+    assert "waist_yaw" not in labels
+    assert any("waist_yaw 0" in text for text in page.texts)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"recipe": 3})])
+def test_a_broken_manifest_is_said_on_the_page(converted: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "millrace.json").write_text(text)
+    origins = read_origins(tmp_path)
+    assert origins is not None
+    assert "millrace.json" in origins.why
+    assert read_origins(tmp_path / "elsewhere") is None
+
+
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     if CHROMIUM is None:
         pytest.skip("NO CHROMIUM: the page was not opened in a browser; install Debian's package chromium")
@@ -179,4 +244,12 @@ def test_a_browser_shows_the_page(browser: Page, page: Path, width: int, scheme:
     browser.click("#viewer .close")
     assert not browser.run("document.getElementById('viewer').open")
     assert browser.requests() == [page.as_uri()]
+    assert browser.complaints() == []
+
+
+def test_a_browser_shows_the_map(browser: Page, converted_page: Path) -> None:
+    browser.open(converted_page, width=390, scheme="light")
+    assert browser.run("document.querySelectorAll('svg.map path').length") > 10
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    assert browser.requests() == [converted_page.as_uri()]
     assert browser.complaints() == []

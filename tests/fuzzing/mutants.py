@@ -20,6 +20,7 @@ from fuzzing.changes import (
     JsonChange,
 )
 from fuzzing.footer_changes import FooterChange
+from fuzzing.hdf5_changes import HDF5_CHANGES, Hdf5Change, HeaderChange
 from fuzzing.seeds import Seed
 from fuzzing.table_changes import TABLE_CHANGES, TableChange
 
@@ -65,6 +66,10 @@ def _own_changes(path: str) -> st.SearchStrategy[Any] | None:
     if path.endswith(".parquet"):
         table = st.builds(TableChange, st.just(path), NUMBERS, NUMBERS, st.sampled_from(TABLE_CHANGES), value)
         return table | table | st.builds(FooterChange, st.just(path), NUMBERS)
+    if path.endswith(".hdf5"):
+        structure = st.builds(Hdf5Change, st.just(path), NUMBERS, st.sampled_from(tuple(HDF5_CHANGES)), value)
+        header = st.binary(min_size=1, max_size=8) | WORDS.map(lambda word: word.to_bytes(8, "little"))
+        return structure | st.builds(HeaderChange, st.just(path), NUMBERS, header)
     if path.endswith(".mp4"):
         return st.builds(BoxChange, st.just(path), NUMBERS, st.sampled_from(BOX_CHANGES), NUMBERS, WORDS)
     return None

@@ -75,6 +75,7 @@ SEEDS = {
     "pictures": Seed(_dataset(version="v2.0", images_as="image"), MOSTLY_CONVERT),
     "frames": Seed(_dataset(version="frames"), MOSTLY_CONVERT),
     "recordings": Seed(_dataset(version="xr_teleoperate", cameras=("color_0",)), (*[RECORDED] * 4, INSPECT)),
+    "HDF5": Seed(_dataset(version="act"), MOSTLY_CONVERT),
     "GR00T": Seed(_write_groot, (VALIDATE, VALIDATE, CONVERT)),
     "recipe": Seed(_write_recipe, (RECIPE,)),
 }

@@ -105,6 +105,7 @@ def write_demos(path: Path, name: str, lengths: Mapping[int, int], *, side: int 
                 start += width
             demo["actions"] = expected_action(number, frames, action_width).astype(np.float64)
             demo["dones"] = np.zeros(length, np.uint8)
+            demo["states"] = np.zeros((length, 45))
             for camera, key in enumerate(layout["cameras"].values()):
                 pictures = np.stack([draw(frame, number, camera, side, side) for frame in range(length)])
                 pictures = pictures[:, ::-1] if name == "libero" else pictures

@@ -36,10 +36,12 @@ def read_vectors_and_extras(
         features[column] = Feature(dtype, (sum(widths),), _names(vector, present, widths))
         sources[column] = tuple(present)
     num_frames = len(find_vector(episode, next(iter(layout.action))))
-    for name, dataset in list_datasets(episode):
-        if name not in keys and name not in features and _is_column(dataset, num_frames):
+    for key, dataset in list_datasets(episode):
+        name = key.replace("/", ".")  # LeRobot's names have no slashes
+        is_used = key in keys or name in features or key.startswith(tuple(f"{part}/" for part in layout.skip))
+        if not is_used and key not in layout.skip and _is_column(dataset, num_frames):
             features[name] = Feature(str(dataset.dtype), (prod(dataset.shape[1:]),), None)
-            sources[name] = (name,)
+            sources[name] = (key,)
     return features, sources
 
 

@@ -14,7 +14,7 @@ def choose_depth(recipe: Recipe, sources: Sequence[PreparedSource], cameras: Seq
     """The depth cameras that v3.0 keeps: those of all sources, of one size and scale, that the recipe does not skip.
 
     Args:
-        recipe: Which cameras it wants, and which it skips.
+        recipe: Which cameras it skips; one that lists its cameras keeps these alone.
         sources: In the order of the recipe.
         cameras: The output's other cameras, whose names are taken.
     """
@@ -23,9 +23,7 @@ def choose_depth(recipe: Recipe, sources: Sequence[PreparedSource], cameras: Seq
     return tuple(
         camera
         for name, camera in found[0].items()
-        if all(others.get(name) == camera for others in found)
-        and name not in skipped
-        and (recipe.cameras is None or name in recipe.cameras)
+        if all(others.get(name) == camera for others in found) and name not in skipped and recipe.cameras is None
     )
 
 

@@ -68,6 +68,20 @@ def test_what_was_converted_is_uploaded_once(hub: HubServer, user: HubUser) -> N
     assert len(hub.repositories["dataset", "org/aloha-gr1"].commits) == num_commits
 
 
+def test_both_layouts_are_uploaded(hub: HubServer, user: HubUser) -> None:
+    path = user.home / "aloha.yaml"
+    text = path.read_text().replace("  local: true\n", "  local: true\n  layout: v2.1,v3.0\n")
+    path.write_text(text + "  with_v30: true\n")
+    done = user.run("pipeline", "aloha.yaml")
+    assert done.exit_code == 0, done.err
+    for name, folder, version in (("aloha-gr1", "gr1", "v2.1"), ("aloha-gr1_v30", "gr1_v30", "v3.0")):
+        repository = hub.repositories["dataset", f"org/{name}"]
+        sent = {path: content for path, content in repository.files.items() if path != ".gitattributes"}
+        assert sent == files_of(user.home / "out" / folder)
+        assert list(repository.tags) == [version]
+    assert told(user.run("pipeline", "aloha.yaml")) == {"convert": "", "upload": "done before, skipped"}
+
+
 def test_a_refused_upload_is_tried_again_and_nothing_before_it(hub: HubServer, user: HubUser) -> None:
     hub.fail("POST", COMMITS, status=403, times=1000)
     refused = user.run("pipeline", "aloha.yaml")

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import LOCAL, files_of, read_meta, recipe_for
-from millrace.engine.convert import convert
+from millrace.engine.convert import convert, plan_conversion
 from millrace.engine.errors import DatasetError
 from millrace.engine.packing import FileSizes
 from millrace.engine.packing.layouts import Layouts
-from millrace.engine.planning.recipe import Recipe
+from millrace.engine.planning.recipe import Recipe, check_recipe
 from millrace.engine.sources import open_source
 from millrace.engine.validate import validate
 from millrace.engine.video.decode import decode_frames
@@ -115,6 +115,20 @@ def test_a_damaged_depth_video_is_an_error_that_names_it(source: Path, tmp_path:
     recipe = recipe_of(damaged).model_copy(update={"without_cameras": ("top_depth",)})
     summary = convert(recipe, tmp_path / "without", workers=LOCAL, layouts=BOTH)
     assert f"{damaged}: camera 'top_depth' holds depth, and is left out" in summary.notes
+
+
+def test_only_what_all_sources_have_alike_is_kept(tmp_path: Path) -> None:
+    for name, facts in {"first": {}, "like_it": {}, "farther": {"depth_max": 5.0}}.items():
+        write_dataset(tmp_path / name, lengths=(9,))
+        add_depth(tmp_path / name, (), **facts)
+    kept = {}
+    for other in ("like_it", "farther"):
+        sources = [{"path": tmp_path / name} for name in ("first", other)]
+        plan = plan_conversion(check_recipe({"robot": "aloha", "fps": 25, "horizon": 2, "sources": sources}))
+        kept[other] = [camera.name for camera in plan.depth]
+        fate = "which v2.1 leaves out and v3.0 keeps" if kept[other] else "and is left out"
+        assert f"{tmp_path / other}: camera 'top_depth' holds depth, {fate}" in plan.notes
+    assert kept == {"like_it": ["top_depth"], "farther": []}
 
 
 @pytest.mark.parametrize("facts", [{"pix_fmt": "yuv420p12le"}, {"depth_min": 5.0}, {"shift": -1.0}, {"use_log": "no?"}])

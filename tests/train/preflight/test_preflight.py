@@ -21,7 +21,7 @@ from millrace.train.preflight.backbone import Unreachable
 from millrace.train.preflight.gpus import Gpus
 from support.broken_datasets import add_wide_camera
 from support.groot_files import write_groot
-from support.synthetic import edit_jsonl, rewrite_parquet
+from support.synthetic import edit_jsonl, rewrite_parquet, write_dataset
 from support.training_setups import (
     CONFIG,
     EVERYTHING,
@@ -451,6 +451,12 @@ def test_what_is_no_dataset_is_told_like_all_else(base: Path, tmp_path: Path) ->
     checked = preflight(settings_of(tmp_path / "nowhere", base, global_batch_size=7, num_gpus=2), machine=EVERYTHING)
     assert {"dataset-missing", "tag-unregistered", "batch"} == codes(checked)
     assert checked.plan is None
+
+
+def test_lerobot_v3_is_refused_with_the_conversion(base: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "v30", version="v3.0", lengths=(3,), cameras=())
+    told = printed(preflight(settings_of(tmp_path / "v30", base), machine=EVERYTHING), width=1000)
+    assert f"which GR00T does not read: millrace convert {tmp_path / 'v30'} OUT --layout v2.1" in told
 
 
 def test_problems_are_printed_one_a_line_with_markup_as_it_is(whole: Path, base: Path) -> None:

@@ -21,7 +21,7 @@ DEPTHS = "depths"
 
 
 @dataclass(frozen=True)
-class Recording:
+class XrRecording:
     """One episode's file, as its head and its end tell.
 
     is_cut: whether the file ends before its rows do; num_rows counts the whole ones.
@@ -43,7 +43,7 @@ class Recording:
         return self.fps, self.vectors.drop_body()
 
 
-def read_recording(path: Path, bounds: Path, usual_fps: Fraction | None) -> Recording:
+def read_recording(path: Path, bounds: Path, usual_fps: Fraction | None) -> XrRecording:
     """Read the head and the end of an episode's file; all of it only where the end is missing.
 
     Args:
@@ -74,7 +74,7 @@ def read_recording(path: Path, bounds: Path, usual_fps: Fraction | None) -> Reco
     if not (vectors.state and vectors.action):
         raise DatasetError(f"{path}: the first row has no positions under states and actions", file=path)
     colors, depths = first.get(COLORS), first.get(DEPTHS)
-    return Recording(
+    return XrRecording(
         path=path,
         fps=_read_rate(values, path, usual_fps),
         goal=_read_goal(values),

@@ -19,7 +19,7 @@ from millrace.engine.sources.files import SourceFiles
 from millrace.engine.sources.read_options import ReadOptions
 from millrace.engine.sources.xr_folders import RECORDING, find_recordings, has_recording, number_recordings
 from millrace.engine.sources.xr_images import RecordedImages, locate_image, read_image_size, usual_name
-from millrace.engine.sources.xr_recording import Recording, read_recording
+from millrace.engine.sources.xr_recording import XrRecording, read_recording
 from millrace.engine.sources.xr_rows import RecordedVectors
 from millrace.engine.text import printable
 
@@ -46,7 +46,7 @@ def open_xr_teleoperate(root: Path, files: SourceFiles, options: ReadOptions) ->
         raise DatasetError(f"{root} holds no HDF5 files: ", Remedy("leave out ", Setting("format", options.format)))
     bounds = files.bounds(root)
     folders = number_recordings(root, find_recordings(root, bounds))
-    found: dict[int, Recording] = {}
+    found: dict[int, XrRecording] = {}
     bad: list[BadEpisode] = []
     for index, folder in folders.items():
         try:
@@ -89,7 +89,7 @@ def _keep_whole_rows(episode: SourceEpisode) -> SourceEpisode:
     return replace(episode, faults=kept, trimmed=trimmed)
 
 
-def _describe_other(one: Recording, usual: tuple[Fraction, RecordedVectors]) -> SourceFault:
+def _describe_other(one: XrRecording, usual: tuple[Fraction, RecordedVectors]) -> SourceFault:
     """Why an episode is left out that has another rate or other joints than most."""
     fps, vectors = usual
     advice = Remedy("convert such recordings from a folder of their own")
@@ -111,7 +111,7 @@ def _describe_widths(vectors: RecordedVectors) -> str:
     return states if states == actions else f"states {states} and actions {actions}"
 
 
-def _common_vectors(recordings: Sequence[Recording]) -> RecordedVectors:
+def _common_vectors(recordings: Sequence[XrRecording]) -> RecordedVectors:
     """State and action of all episodes; the body's joints where all have them."""
     found = {one.vectors for one in recordings}
     return found.pop() if len(found) == 1 else recordings[0].vectors.drop_body()
@@ -124,7 +124,7 @@ def _features(cameras: Iterable[str], vectors: RecordedVectors) -> dict[str, Fea
     return features | {f"{CAMERA_PREFIX}{camera}": Feature("image", (), None) for camera in cameras}
 
 
-def _find_cameras(recordings: Sequence[Recording], bounds: Path) -> dict[str, dict[str, View]]:
+def _find_cameras(recordings: Sequence[XrRecording], bounds: Path) -> dict[str, dict[str, View]]:
     """The views of each camera's images by name: all of an image, and its halves where the first image is wide."""
     found: dict[str, dict[str, View]] = {}
     for camera in sorted({camera for one in recordings for camera in one.cameras}):
@@ -134,7 +134,7 @@ def _find_cameras(recordings: Sequence[Recording], bounds: Path) -> dict[str, di
     return found
 
 
-def _is_wide(one: Recording, camera: str, bounds: Path) -> bool:
+def _is_wide(one: XrRecording, camera: str, bounds: Path) -> bool:
     try:
         size = read_image_size(locate_image(one.path, camera, one.cameras[camera], 0), bounds)
     except VideoError:
@@ -143,7 +143,7 @@ def _is_wide(one: Recording, camera: str, bounds: Path) -> bool:
 
 
 def _episode(
-    index: int, one: Recording, vectors: RecordedVectors, cameras: Mapping[str, Mapping[str, View]], bounds: Path
+    index: int, one: XrRecording, vectors: RecordedVectors, cameras: Mapping[str, Mapping[str, View]], bounds: Path
 ) -> SourceEpisode:
     clips = {
         view: RecordedImages(
@@ -162,7 +162,7 @@ def _episode(
     return SourceEpisode(index, one.num_rows, rows, clips, (one.goal,) if one.goal else (), faults=faults)
 
 
-def _describe_cut(one: Recording) -> SourceFault:
+def _describe_cut(one: XrRecording) -> SourceFault:
     reason = Message(
         f"{one.path} ends within its rows: the recording was cut off. {one.num_rows} rows are whole; ",
         Remedy("to convert those, pass ", Setting("cut_off", "keep")),
@@ -172,7 +172,7 @@ def _describe_cut(one: Recording) -> SourceFault:
 
 def _notes(
     root: Path,
-    found: Mapping[int, Recording],
+    found: Mapping[int, XrRecording],
     vectors: RecordedVectors,
     cameras: Mapping[str, Mapping[str, View]],
 ) -> Iterator[str]:

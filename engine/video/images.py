@@ -44,9 +44,9 @@ def _decode_image(image: StoredImage) -> av.VideoFrame:
     frame = _decode_file(content, image.where) if isinstance(content, bytes) else _to_frame(content)
     if image.flip == "none" and image.order == "rgb" and image.view == "all":
         return frame
-    pixels = frame.to_ndarray(format="rgb24")[FLIPS[image.flip]]
+    pixels = frame.to_ndarray(format=f"{image.order}24")[FLIPS[image.flip]]
     pixels = pixels[VIEWS[image.view](pixels.shape[1])]
-    return _to_frame(pixels if image.order == "rgb" else pixels[..., ::-1])
+    return _to_frame(pixels)
 
 
 def _to_frame(pixels: NDArray[np.uint8]) -> av.VideoFrame:

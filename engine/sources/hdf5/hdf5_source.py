@@ -104,6 +104,7 @@ class _Opening:
             files=self.files,
             bad=tuple(bad),
             splits=_splits(found, numbers),
+            notes=tuple(_copy_notes(found)),
         )
 
     def _choose_layout(self) -> tuple[str, Hdf5Layout]:
@@ -243,6 +244,21 @@ def _numbers(found: Sequence[_File], layout: Hdf5Layout) -> list[int]:
     in_all = [number for name in names if (number := _last_number(name)) is not None]
     num_episodes = sum(len(file.episodes) for file in found)
     return in_all if len(set(in_all)) == num_episodes else list(range(num_episodes))
+
+
+def _copy_notes(found: Sequence[_File]) -> Iterator[str]:
+    """Files whose demonstrations have the same names and lengths, as robomimic's demo.hdf5 and low_dim.hdf5."""
+    seen: dict[object, Path] = {}
+    for file in found:
+        held = tuple(
+            (episode.group, tuple(episode.lengths.values())[-1:]) for episode in file.episodes if episode.group
+        )
+        first = seen.setdefault(held, file.path)
+        if held and first != file.path:
+            yield (
+                f"warning: {first} and {file.path} hold episodes of the same names and lengths: if these are the same "
+                "demonstrations, name one of the files in place of their folder"
+            )
 
 
 def _splits(found: Sequence[_File], numbers: Sequence[int]) -> dict[str, tuple[int, ...]]:

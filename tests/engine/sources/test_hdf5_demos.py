@@ -94,6 +94,15 @@ def test_splits_are_selected_by_name(folders: dict[str, Path], tmp_path: Path) -
     assert [line["length"] for line in read_meta(tmp_path / "out_heldout", "episodes.jsonl")] == [4]
 
 
+def test_copies_of_the_same_demonstrations_are_warned_of(tmp_path: Path) -> None:
+    for name in ("image", "low_dim"):
+        write_demos(tmp_path / f"{name}.hdf5", "robomimic", {0: 3, 1: 4})
+    write_demos(tmp_path / "other.hdf5", "robomimic", {0: 3, 1: 5})
+    (note,) = open_source(tmp_path).notes
+    assert "image.hdf5 and" in note
+    assert "low_dim.hdf5 hold episodes of the same names and lengths" in note
+
+
 def test_files_of_different_rates_are_refused(tmp_path: Path) -> None:
     for number in range(2):
         write_demos(tmp_path / f"{number}.hdf5", "robomimic", {0: 3})

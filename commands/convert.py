@@ -12,6 +12,7 @@ from tyro.conf import arg
 from millrace.commands.flags import name_flag
 from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import ConversionProgress, print_estimate, print_quarantine, print_summary
+from millrace.commands.report_page import write_reports
 from millrace.embodiments import Remedy
 from millrace.engine.convert import convert, estimate
 from millrace.engine.errors import EpisodesFailed, RecipeError
@@ -22,6 +23,7 @@ from millrace.engine.planning.recipe import NONE, Recipe, is_share
 from millrace.engine.planning.recipe_file import read_recipe
 from millrace.engine.planning.recipe_problems import write_recipe_keys
 from millrace.engine.run import Rerun
+from millrace.engine.summary import Summary
 from millrace.engine.video.backends import GPU_SHARE, Device
 from millrace.train.flag_types import Flag, option
 
@@ -149,6 +151,8 @@ class Convert:
     the dataset is finished; then only those fixed in the source since, or all with --retry-skipped."""
     retry_skipped: Flag = False
     """As --skip-bad, and try the skipped episodes of a finished OUT again."""
+    report: Flag = False
+    """Also write OUT/report.html, a page to look at: see `millrace report`."""
     json: Flag = False
     """Print the summary, or the error with the failed episodes, as JSON."""
     dry_run: Flag = False
@@ -186,7 +190,9 @@ class Convert:
         rerun = Rerun(
             overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad, retry_skipped=self.retry_skipped
         )
-        convert_with_progress(recipe, out, workers, rerun, layouts, as_json=self.json)
+        summary = convert_with_progress(recipe, out, workers, rerun, layouts, as_json=self.json)
+        if self.report:
+            write_reports(summary, out)
         return 0
 
     def _layouts(self) -> Layouts:
@@ -284,8 +290,8 @@ def convert_with_progress(
     layouts: Layouts = Layouts(),
     *,
     as_json: bool = False,
-) -> None:
-    """Convert with a progress bar, then print a summary, as a table or JSON."""
+) -> Summary:
+    """Convert with a progress bar, then print a summary, as a table or JSON, and return it."""
     progress = ConversionProgress(Console(stderr=True))
     try:
         with progress.bar:
@@ -312,3 +318,4 @@ def convert_with_progress(
         print(to_json_text(summary))
     else:
         print_summary(summary, str(out), Console())
+    return summary

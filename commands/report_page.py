@@ -11,8 +11,11 @@ from tyro.conf import arg
 
 from millrace.commands.flags import read_settings, show
 from millrace.commands.progress import show_stages
-from millrace.embodiments import Remedy
+from millrace.embodiments import MillraceError, Remedy
 from millrace.engine.errors import RecipeError
+from millrace.engine.layout import META, REPORT
+from millrace.engine.planning.holdout import heldout_folder
+from millrace.engine.summary import Summary
 from millrace.train.flag_types import Flag, option
 
 PAGES = (".html", ".htm")
@@ -68,6 +71,27 @@ class MakeReport:
         if self.open:
             _open_in_browser(self.out)
         return 0
+
+
+def write_reports(summary: Summary, out: Path) -> None:
+    """Write report.html into each folder that a conversion finished; without one it is finished all the same."""
+    from millrace.engine.report import write_report
+
+    for title, one, folder in (
+        ("Converted dataset", summary, out),
+        ("Held-out episodes", summary.held_out, heldout_folder(out)),
+    ):
+        if one is None:
+            continue
+        written = [folder] if (folder / META).is_dir() else []
+        packed = [] if one.packed is None else [Path(one.packed.folder)]
+        for dataset in dict.fromkeys((*written, *packed)):
+            try:
+                write_report(dataset, dataset / REPORT, title=title, write=show)
+            except MillraceError as error:
+                print(f"no report of {dataset}: {show(error.message)}", file=sys.stderr)
+            else:
+                print(f"wrote {dataset / REPORT}", file=sys.stderr)
 
 
 def _open_in_browser(path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from millrace.embodiments import VECTORS, Robot, Vector
+from millrace.embodiments.robot import Layout
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.motion import Extent
@@ -15,9 +16,10 @@ from millrace.engine.sources import SourceDataset, SourceEpisode
 
 @dataclass(frozen=True, eq=False)
 class LimitChecks:
-    """A robot, and where a dataset holds its joints."""
+    """A robot with its layouts, and where a dataset holds its joints."""
 
     robot: Robot
+    layouts: Mapping[Vector, Layout]
     columns: Mapping[Vector, JointColumns]
 
     def findings(self, episode: SourceEpisode, extents: Mapping[str, Extent]) -> Iterator[Finding]:
@@ -28,7 +30,7 @@ class LimitChecks:
             low, high = (
                 np.concatenate([extents[name][end] for name in wanted.columns])[wanted.gather] for end in (0, 1)
             )
-            layout = self.robot.layout(vector)
+            layout = self.layouts[vector]
             if beyond := find_beyond(low, high, layout.limits, layout.joints):
                 message = f"{describe_beyond(vector, beyond)}; limits of robot '{self.robot.name}'"
                 yield make_finding("beyond-limits", message, episode=episode.index)
@@ -39,6 +41,7 @@ def limit_checks(dataset: SourceDataset, robot: Robot | None) -> LimitChecks | N
     if robot is None:
         return None
     try:
-        return LimitChecks(robot, {vector: match_columns(dataset, robot, vector) for vector in VECTORS})
+        columns = {vector: match_columns(dataset, robot, vector) for vector in VECTORS}
     except ColumnMisfit:
         return None
+    return LimitChecks(robot, {vector: robot.layout(vector) for vector in VECTORS}, columns)

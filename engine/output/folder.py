@@ -18,6 +18,7 @@ from millrace.engine.layout import (
     META,
     MODALITY_CONFIG,
     QUARANTINE,
+    REPORT,
     WORK,
     EpisodePaths,
 )
@@ -34,6 +35,7 @@ OURS = (
     MANIFEST,
     CARD,
     MODALITY_CONFIG,
+    REPORT,
     LEDGER,
     QUARANTINE,
     *EPISODES,

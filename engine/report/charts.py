@@ -109,11 +109,12 @@ def draw_histogram(title: str, values: Sequence[float], *, unit: str, note: str)
         span = f"{low:.4g}" if num_bars == 1 else f"{edges[number]:.4g} to {edges[number + 1]:.4g}"
         episodes = f"{count:,} episode{'s' * (count != 1)}"
         height = 0.0 if not count else max(HEIGHT * count / most, 2.0)
+        left, wide = (WIDTH * 0.44, WIDTH * 0.12) if num_bars == 1 else (number * width + 0.75, width - 1.5)
         bars.append(
             Bar(
-                round(number * width + 0.75, 2),
+                round(left, 2),
                 round(HEIGHT - height, 2),
-                round(width - 1.5, 2),
+                round(wide, 2),
                 round(height, 2),
                 f"{span} {unit}: {episodes}",
             )

@@ -69,7 +69,7 @@ def write_report(
     columns = choose_columns(dataset.features, robot)
     shown = choose_shown(chosen, list_remarkable(inspection.findings), num_cameras=len(dataset.cameras))
     fetch_episodes(shown, frozenset(), lambda num_done, num_all: None)
-    name = dataset.hub_id or dataset.root.name
+    name = title or dataset.hub_id or dataset.root.name
 
     def tidy(text: str) -> str:
         return write(text).replace(f"{dataset.root}/", "").replace(str(dataset.root), name)
@@ -82,7 +82,7 @@ def write_report(
         ranges=tuple(draw_ranges(groups, inspection.joints)),
         curves=tuple(map(draw, select_evenly(shown, MAX_CURVES))),
     )
-    page = render_page(describe_dataset(inspection, drawn, read_origins(dataset.root), title=title or name, write=tidy))
+    page = render_page(describe_dataset(inspection, drawn, read_origins(dataset.root), title=name, write=tidy))
     target = Path(out_html)
     try:
         target.write_text(page, encoding="utf-8", newline="\n")

@@ -218,6 +218,20 @@ def test_a_broken_manifest_is_said_on_the_page(converted: Path, tmp_path: Path, 
     assert read_origins(tmp_path / "elsewhere") is None
 
 
+def test_a_conversion_writes_its_report_on_demand(converted: Path, tmp_path: Path) -> None:
+    source = converted.parent / "second"
+    for name in ("a", "b"):
+        words = ["convert", str(source), str(tmp_path / name), "--map", "aloha_to_gr1_rescaled", "--image-size", "32"]
+        assert cli.main([*words, "--local", "--report"]) == 0
+    reports = [(tmp_path / name / "report.html").read_bytes() for name in ("a", "b")]
+    assert reports[0] == reports[1]
+    assert b"Converted dataset" in reports[0]
+    assert "report.html" not in (tmp_path / "a/millrace.json").read_text()
+    assert cli.main(["validate", str(tmp_path / "a")]) == 0
+    assert cli.main([*words, "--local", "--overwrite"]) == 0
+    assert not (tmp_path / "b/report.html").exists()
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     if CHROMIUM is None:

@@ -160,6 +160,7 @@ def _run_local(few: ConversionPlan, *, with_floor: bool) -> Run:
 
 
 def _floor(clips: list[Clip], job: Job) -> Floor:
+    assert len(set(job.sizes.values())) == 1, "the floor is of cameras of one size"
     return episode_floor(clips, job.video, crop=job.crop)
 
 

@@ -18,6 +18,7 @@ from millrace.engine.execution.capacity import reader_processes
 from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.validate import Progress, validate
 from millrace.engine.validate.training import camera_aspect_problems
+from millrace.engine.video.thumbnails import info_image_size
 from millrace.train.checkpoint_files import STATISTICS, open_checkpoint_files, read_widths
 from millrace.train.errors import ConfigError
 from millrace.train.groot.base_model import BaseCheckpoint
@@ -64,6 +65,13 @@ class TrainedDataset:
             return len(self.metadata.cameras)
         video = self.config.modalities["video"]
         return len(video.modality_keys) * len(video.delta_indices)
+
+    @property
+    def widest_aspect(self) -> float:
+        """The longer side of a camera's images by the shorter, the largest of the cameras that say."""
+        features = (self.metadata.info.features[camera] for camera in self.metadata.cameras)
+        sizes = (info_image_size(feature.shape, feature.names) for feature in features)
+        return max((max(size) / min(size) for size in sizes if size is not None), default=1.0)
 
     @property
     def episode_bytes(self) -> int:
@@ -164,9 +172,15 @@ def _file_problems(
         yield replace(first, path=place, message=first.message + more)
 
 
+def keeps_aspect(settings: FinetuneSettings, base: BaseCheckpoint | None) -> bool:
+    """Whether images keep their aspect in a run, where others become squares."""
+    pads = base is not None and base.processor.letter_box_transform
+    return settings.shortest_image_edge is not None and not pads
+
+
 def aspect_problems(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint) -> Iterator[Problem]:
     """Whether the cameras have one aspect, where the run keeps that of images: those of a step are stacked."""
-    if settings.shortest_image_edge is None or base.processor.letter_box_transform:
+    if not keeps_aspect(settings, base):
         return
     for found in camera_aspect_problems(dataset.metadata):
         message = f"--shortest-image-edge keeps the aspect of images, but the dataset {found.message}"

@@ -8,7 +8,7 @@ from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import ModelLimits
 from millrace.train.groot.adapter import load_adapter
 from millrace.train.groot.base_model import BaseCheckpoint
-from millrace.train.preflight.data import TrainedDataset
+from millrace.train.preflight.data import TrainedDataset, keeps_aspect
 from millrace.train.preflight.machine import SHARED_MEMORY, Machine
 from millrace.train.preflight.resources import (
     PREFETCHED_BATCHES,
@@ -139,21 +139,27 @@ def _worker_bytes(settings: FinetuneSettings, model: ModelSize | None) -> tuple[
 
 
 def _limits_and_side(settings: FinetuneSettings, base: BaseCheckpoint | None) -> tuple[ModelLimits, int]:
-    """The limits and image side of the base model's processor, or of the released one where that is unknown."""
+    """The limits of the base model, or of the released one where that is unknown, and the shorter side of images."""
     release = settings.release
-    return (release.limits, release.image_side) if base is None else (base.limits, base.image_side)
+    limits, side = (release.limits, release.image_side) if base is None else (base.limits, base.image_side)
+    return limits, settings.shortest_image_edge or side
+
+
+def _squares(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:
+    """Images of one step, counted in squares of their shorter side."""
+    return dataset.num_images * (dataset.widest_aspect if keeps_aspect(settings, base) else 1.0)
 
 
 def _batched_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> int:
     """One sample of a batch; our loader hands over images as bytes, GR00T's as the model takes them."""
     limits, side = _limits_and_side(settings, base)
     per_image = load_adapter(settings.release).batch_image_bytes(side) if settings.stock_loader else image_bytes(side)
-    return padded_bytes(limits) + dataset.num_images * per_image
+    return padded_bytes(limits) + math.ceil(_squares(settings, dataset, base) * per_image)
 
 
 def _loader_bytes(settings: FinetuneSettings, dataset: TrainedDataset, base: BaseCheckpoint | None) -> float:
     limits, side = _limits_and_side(settings, base)
-    sample = padded_bytes(limits) + dataset.num_images * image_bytes(side)
+    sample = padded_bytes(limits) + math.ceil(_squares(settings, dataset, base) * image_bytes(side))
     # GR00T's own loader decodes whole episodes.
     decoded = dataset.episode_bytes if settings.stock_loader else 0
     is_forked = settings.dataloader_num_workers > 0 and settings.multiprocessing_context != "spawn"

@@ -8,6 +8,7 @@ import pytest
 from conftest import IMAGE_SIZE
 from millrace.train.preflight import preflight
 from millrace.train.settings import FinetuneSettings
+from support.synthetic import edit_json
 from support.training_setups import (
     CONFIG,
     EVERYTHING,
@@ -65,6 +66,22 @@ def test_prefetched_batches_of_all_loader_processes_need_shared_memory(loader: s
     batch = 4 * (IMAGE_BYTES[loader] + JOINT_BYTES)
     assert (plan.needs.per_batch, plan.needs.num_batches) == (batch, 4 * 3 * 2)
     assert f"= 24 batches x {batch / 1e9:.3f} GB" in printed(preflight(settings, machine=EVERYTHING))
+
+
+@pytest.mark.parametrize(("pads", "squares"), [(False, 2), (True, 1)])
+def test_images_that_keep_their_aspect_are_counted_whole(pads: bool, squares: int, dataset: Path, base: Path) -> None:
+    edit_json(
+        dataset / "meta/info.json",
+        lambda info: info["features"]["observation.images.top"].update(shape=[64, 128, 3]),
+    )
+    edit_json(
+        base / "processor_config.json",
+        lambda content: content["processor_kwargs"].update(letter_box_transform=pads),
+    )
+    flags = {"shortest_image_edge": 512, "crop_fraction": 0.9, "gradient_accumulation_steps": 8}
+    plan = preflight(settings_of(dataset, base, **flags), machine=EVERYTHING).plan
+    assert plan is not None
+    assert plan.needs.per_batch == 4 * (squares * 512**2 * 3 + JOINT_BYTES)
 
 
 def test_too_little_shared_memory_is_an_error_that_says_how_to_have_more(whole: Path, base: Path) -> None:

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from conftest import LOCAL, REPOSITORY, convert_here, matrix, read_meta, read_table, video_path
-from millrace.embodiments import compile_map, load_map
+from millrace.embodiments import compile_map, load_map, load_robot
 from millrace.engine.convert import convert, estimate
 from millrace.engine.errors import DatasetError, EpisodesFailed, FaultCode, RecipeError
 from millrace.engine.inspection import inspect_dataset
-from millrace.engine.planning.recipe import Recipe
+from millrace.engine.planning.recipe import Recipe, check_recipe
 from millrace.engine.planning.resample import nearest_indices
 from millrace.engine.sources import SourceDataset, open_source
 from support.barcode import draw
-from support.synthetic import SyntheticDataset, SyntheticVideo, encode_picture, read_stamps, read_video
+from support.synthetic import SyntheticDataset, SyntheticVideo, encode_picture, read_stamps, read_video, write_dataset
 from support.synthetic_recordings import AT_ONCE, RecordingStyle, write_recording
 from support.synthetic_spec import expected_action, expected_state
 
@@ -278,6 +278,19 @@ def test_a_wide_image_holds_two_cameras(tmp_path: Path) -> None:
     for number, camera in enumerate(cameras, start=3):
         stamps = read_stamps(video_path(tmp_path / "out", 0, camera))
         assert [(stamp.frame, stamp.camera) for stamp in stamps] == [(frame, number) for frame in range(6)]
+
+
+def test_recordings_and_a_lerobot_dataset_become_one(tmp_path: Path) -> None:
+    write(tmp_path / "recordings", "episode_0")
+    joints = list(load_robot("g1_arms").layout("state").joints)
+    stored: dict[str, Any] = {"names": {"motors": joints}, "cameras": ("color_0",), "fps": 30, "video": SMALL}
+    write_dataset(tmp_path / "stored", lengths=(6,), tasks="Wave.", **stored)
+    sources = [{"path": tmp_path / name} for name in ("stored", "recordings")]
+    recipe = check_recipe({"sources": sources, "robot": "g1_arms", "fps": "source", "image_size": 64, "horizon": 2})
+    assert convert(recipe, tmp_path / "out", workers=LOCAL).num_episodes == 2
+    first, second = (read_table(tmp_path / "out", episode) for episode in range(2))
+    np.testing.assert_array_equal(matrix(first, "action"), matrix(second, "action"))
+    assert [line["tasks"] for line in read_meta(tmp_path / "out", "episodes.jsonl")] == [["Wave."], [TASK]]
 
 
 def test_recordings_of_another_kind_or_without_an_end_are_named(tmp_path: Path) -> None:

@@ -41,10 +41,10 @@ def due_value(name: str, dtype: str, rows: list[Any]) -> Any:
     if name == "language_events":
         return [one for row in rows for one in row or ()]
     if dtype == "bool":
-        return any(rows)
+        return np.any(rows, axis=0)
     if own_name in ("reward", "rewards"):
-        return sum(rows)
-    return max(rows) if own_name in FLAGS else rows[0]
+        return np.sum(rows, axis=0)
+    return np.max(rows, axis=0) if own_name in FLAGS else rows[0]
 
 
 def normalize(name: str, value: Any) -> Any:

@@ -36,6 +36,9 @@ COLUMNS = {
     # Frame 6 lies between the kept frames 5 and 8.
     "next.success": ExtraColumn(lambda episode, frames: frames == 6, dtype="bool"),
     "next.terminal": ExtraColumn(lambda episode, frames: (frames == 11).astype(np.int64), dtype="int64"),
+    "contact": ExtraColumn(
+        lambda episode, frames: np.stack([frames == 6, frames % 3 == 0], axis=1), dtype="bool", shape=(2,)
+    ),
     "observation.effort": ExtraColumn(
         lambda episode, frames: noise(episode, frames, 3).astype(np.float32), shape=(3,), names=list(EFFORT)
     ),
@@ -62,6 +65,8 @@ def due(name: str, episode: int, fps: int) -> Any:
         return [np.float32(sum(span.tolist())) for span in spans]
     if name in ("next.done", "next.success", "next.terminal"):
         return [max(span.tolist()) for span in spans]
+    if name == "contact":
+        return [[any(row[side] for row in span) for side in (0, 1)] for span in spans]
     return [span[0] for span in spans]
 
 

@@ -9,6 +9,7 @@ from lerobot.datasets.factory import resolve_delta_timestamps
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.factory import make_policy, make_pre_post_processors
+from lerobot.utils.collate import lerobot_collate_fn
 from lerobot.utils.feature_utils import dataset_to_policy_features
 from torch.utils.data import DataLoader
 
@@ -39,7 +40,9 @@ def train(repo_id: str, root: Path, video_backend: str) -> str:
     before = {name: value.detach().clone() for name, value in policy.named_parameters()}
     losses = []
     policy.train()
-    loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=1)
+    # As LeRobot's own launcher does: torch's cannot make a batch of language columns.
+    collate = lerobot_collate_fn if dataset.meta.has_language_columns else None
+    loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=1, collate_fn=collate)
     for _, batch in zip(range(NUM_STEPS), loader, strict=False):
         loss, _ = policy.forward(normalize(batch))
         optimizer.zero_grad()

@@ -116,7 +116,8 @@ def check_rows(ds: LeRobotDataset, columns: Columns, files: StoredDataset) -> No
     names, stored = set(columns) - {"task"}, set(files.rows.column_names) & set(plain_columns(ds))
     require(names == stored, f"columns {sorted(names)}, files {sorted(stored)}")
     for key in names:
-        due = np.stack(files.rows[key].to_numpy(zero_copy_only=False))
+        # LeRobot gives float64 as float32.
+        due = np.stack(files.rows[key].to_numpy(zero_copy_only=False)).astype(columns[key].dtype)
         require(np.array_equal(columns[key].reshape(due.shape), due), f"{key}: not the values of the files")
     due_tasks = [files.tasks[number] for number in columns["task_index"].ravel().tolist()]
     require(columns["task"].tolist() == due_tasks, "task: not the instructions of the files")

@@ -100,6 +100,13 @@ def test_card_and_notes_say_the_sizes(source: Path, whole: Path) -> None:
     ]
 
 
+def test_an_aspect_that_is_rounded_is_said(tmp_path: Path) -> None:
+    root = write_cameras(tmp_path / "rig", {"top": (106, 60)})
+    notes = plan_conversion(recipe_for(root, robot="aloha", image_size=48, crop="none", horizon=4)).notes
+    told = f"{root}, camera 'top': frames of 106x60 become 48x28, the nearest even size of their aspect"
+    assert told in notes
+
+
 def test_what_needs_no_other_pixels_is_copied(whole: Path, tmp_path: Path) -> None:
     own = {"robot": "same", "fps": "source", "horizon": 4, "crop": None}
     kept = convert_here(whole, tmp_path / "kept", image_size="source", **own)

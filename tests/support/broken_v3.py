@@ -111,6 +111,9 @@ def move_clip(root: Path, *frames: int) -> None:
 def slow_down(root: Path) -> None:
     """So few frames a second that files are longer than float32 bears."""
     info(root, lambda content: content.update(fps=FPS / SLOWER))
+    for camera in CAMERAS:
+        key = f"observation.images.{camera}"
+        info(root, lambda content, key=key: content["features"][key].get("info", {}).pop("video.fps", None) and None)
     rows(root, "timestamp", lambda old: old * SLOWER)
     for path in sorted(root.rglob("*.mp4")):
         remux(path, lambda place: place * SLOWER)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS
+from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS, is_same_rate
 from millrace.engine.dataset.json_files import why_no_file
 from millrace.engine.dataset.metadata import INFO
 from millrace.engine.dataset.problems import Problem
@@ -62,8 +62,9 @@ def _video_problems(root: Path, info: V3Info, deep: bool, job: VideoJob) -> Iter
     except UNREADABLE as error:
         yield job.problem("video-unreadable", str(error).removeprefix(f"{root / job.path} "))
         return
-    yield from _fact_problems(facts, info.features[job.camera], job)
-    if _is_other_rate(facts, info.fps):
+    is_other_rate = _is_other_rate(facts, info.fps)
+    yield from _fact_problems(facts, info.features[job.camera], job, fps=None if is_other_rate else info.fps)
+    if is_other_rate:
         message = f"plays at {format_fps(facts.fps or info.fps)} fps, but {INFO} says {format_fps(info.fps)}"
         yield job.problem("video-rate", message)
     else:
@@ -79,10 +80,11 @@ def _video_problems(root: Path, info: V3Info, deep: bool, job: VideoJob) -> Iter
 
 def _is_other_rate(facts: VideoFacts, fps: Fraction) -> bool:
     """Whether a file plays at another rate; joined files may have lost or gained a frame's time at each join."""
-    return facts.fps is not None and facts.num_frames > 2 and abs(facts.fps - fps) > fps * Fraction(1, 50)
+    return facts.fps is not None and facts.num_frames > 2 and not is_same_rate(facts.fps, fps)
 
 
-def _fact_problems(facts: VideoFacts, feature: V3Feature, job: VideoJob) -> Iterator[Problem]:
+def _fact_problems(facts: VideoFacts, feature: V3Feature, job: VideoJob, *, fps: Fraction | None) -> Iterator[Problem]:
+    """Compare a stream with its feature; fps: of the stream, None where that is told already."""
     if facts.is_turned:
         yield job.problem("video-turned", "has a display matrix that turns its frames; some decoders ignore it")
     found, said = (facts.height, facts.width), info_image_size(feature.shape, feature.names)
@@ -96,6 +98,9 @@ def _fact_problems(facts: VideoFacts, feature: V3Feature, job: VideoJob) -> Iter
         for name, value in stream.items()
         if _is_other_fact(told.get(f"video.{name}"), value)
     ]
+    said_rate = told.get("video.fps")
+    if fps is not None and isinstance(said_rate, (int, float)) and not is_same_rate(said_rate or 0.0, fps):
+        wrong.append(f"{format_fps(fps)} fps where {INFO} says {said_rate}")
     if wrong:
         yield job.problem("video-info", f"has {', '.join(wrong)}")
 

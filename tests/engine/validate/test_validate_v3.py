@@ -17,8 +17,8 @@ from millrace.engine.validate import V3_CHECKS, format_report, to_json, validate
 from millrace.engine.validate.v3.column_summary import QUANTILES, find_differences, summarize_rows
 from millrace.engine.validate.v3.shared_clips import VideoJob, clip_problems
 from support.broken_datasets import codes, copy
-from support.broken_v3 import CAMERAS, LENGTHS, ROWS, V3_BREAKS, V3_NEED_MANIFEST, VIDEO, write_whole_v3
-from support.synthetic import replace_with_lfs_pointer, truncate_file, write_dataset
+from support.broken_v3 import CAMERAS, KEY, LENGTHS, ROWS, V3_BREAKS, V3_NEED_MANIFEST, VIDEO, write_whole_v3
+from support.synthetic import edit_json, replace_with_lfs_pointer, truncate_file, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,15 @@ def test_several_processes_find_the_same_of_v3(whole_v3: Path, tmp_path: Path, m
     one, two = validate(root), validate(root, num_processes=2)
     assert len(codes(one)) > 5
     assert two == one
+
+
+def test_what_info_says_of_videos_is_compared(whole_v3: Path, tmp_path: Path) -> None:
+    root = copy(whole_v3, tmp_path / "dataset", keep_manifest=False)
+    said = {"video.codec": "h264", "video.pix_fmt": "yuv420p", "video.height": 64, "video.width": None, "video.fps": 50}
+    edit_json(root / "meta/info.json", lambda content: content["features"][KEY].update(info=said))
+    assert validate(root).problems == ()
+    edit_json(root / "meta/info.json", lambda content: content["features"][KEY]["info"].update({"video.fps": 30}))
+    assert "has 50 fps where meta/info.json says 30" in validate(root).warnings[0].message
 
 
 def test_progress_of_v3_is_told(whole_v3: Path) -> None:

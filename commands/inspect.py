@@ -9,9 +9,10 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import read_settings
+from millrace.commands.flags import read_settings, show
 from millrace.commands.inspection_text import print_inspection
 from millrace.commands.progress import show_stages
+from millrace.commands.report_page import check_page_name
 from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
@@ -29,6 +30,8 @@ class Inspect:
 
     millrace inspect data/aloha --sheet aloha.png
 
+    millrace inspect data/aloha --html aloha.html
+
     millrace inspect data/aloha --json
 
     millrace inspect hf://lerobot/aloha_sim_transfer_cube_human
@@ -42,6 +45,8 @@ class Inspect:
     """Look into these episodes only: A:B, or a list such as 0,3,10:20."""
     sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None
     """Also draw a contact sheet: a row of images for each of some episodes."""
+    html: Annotated[Path | None, arg(metavar="FILE.html")] = None
+    """Also write a page to look at: see `millrace report`."""
     follow_links: Flag = False
     """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
     owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
@@ -57,14 +62,22 @@ class Inspect:
     when_stopped = "stopped"
 
     def run(self) -> int:
-        """Inspect and print; with --sheet, draw the contact sheet."""
+        """Inspect and print; with --sheet, draw the contact sheet; with --html, write the page."""
         if self.sheet is not None and self.sheet.suffix.lower() != ".png":
             png = self.sheet.with_suffix(".png")
             advice = Remedy(f"name it {png}")
             raise RecipeError(f"--sheet {self.sheet}: a contact sheet is a PNG; ", advice, got=str(self.sheet))
+        if self.html is not None:
+            check_page_name("html", self.html)
         reading = read_settings(self.follow_links, self.format, self.source_fps)
         with show_stages(Console(stderr=True)) as on_progress:
             inspection = inspect_dataset(self.dataset, episodes=self.episodes, on_progress=on_progress, **reading)
+            if self.html is not None and inspection.is_open:
+                from millrace.engine.report import write_report
+
+                write_report(
+                    self.dataset, self.html, inspection=inspection, episodes=self.episodes, write=show, **reading
+                )
         if self.json:
             print(inspection.to_json())
         else:
@@ -75,4 +88,6 @@ class Inspect:
             drawn = make_contact_sheet(self.dataset, self.sheet, episodes=self.episodes, **reading)
             episodes, cameras = ", ".join(map(str, drawn.episodes)), printable(", ".join(drawn.cameras))
             print(f"wrote {self.sheet}: episodes {episodes}, each with {cameras}", file=sys.stderr)
+        if self.html is not None:
+            print(f"wrote {self.html}", file=sys.stderr)
         return int(self.strict and any(finding.severity != "info" for finding in inspection.findings))

@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import read_settings, show
+from millrace.commands.flags import name_flag, read_settings, show
 from millrace.commands.progress import show_stages
 from millrace.embodiments import MillraceError, Remedy
 from millrace.engine.errors import RecipeError
@@ -55,9 +55,7 @@ class MakeReport:
 
     def run(self) -> int:
         """Write the report, and print where it is."""
-        if self.out.suffix.lower() not in PAGES:
-            advice = Remedy(f"name it {self.out.with_suffix('.html')}")
-            raise RecipeError(f"--out {self.out}: a report is an HTML file; ", advice, got=str(self.out))
+        check_page_name("out", self.out)
         from millrace.engine.report import write_report
 
         reading = read_settings(self.follow_links, self.format, self.source_fps)
@@ -71,6 +69,17 @@ class MakeReport:
         if self.open:
             _open_in_browser(self.out)
         return 0
+
+
+def check_page_name(setting: str, path: Path) -> None:
+    """Check that a page is written as HTML.
+
+    Raises:
+        RecipeError: its name says otherwise.
+    """
+    if path.suffix.lower() not in PAGES:
+        advice = Remedy(f"name it {path.with_suffix('.html')}")
+        raise RecipeError(f"{name_flag(setting)} {path}: a page is an HTML file; ", advice, got=str(path))
 
 
 def write_reports(summary: Summary, out: Path) -> None:

@@ -37,6 +37,7 @@ def write_report(
     out_html: str | Path,
     *,
     title: str | None = None,
+    inspection: Inspection | None = None,
     episodes: str | None = None,
     max_episodes: int = MAX_EPISODES,
     follow_links: bool = False,
@@ -53,6 +54,7 @@ def write_report(
         path: Folder of the dataset, in any layout, or org/name[@revision] on the Hub.
         out_html: Where to write; its folder exists.
         title: Of the page; by default the name of the dataset.
+        inspection: Of the same episodes, where that was made already.
         episodes: Report these only: "0:40", or "3,5,10:20".
         max_episodes: Read rows and video headers of no more than these.
         follow_links, format, fps: See `open_source`.
@@ -64,7 +66,8 @@ def write_report(
     """
     dataset = open_source(path, follow_links=follow_links, format=format, fps=fps)
     chosen = select_inspected(dataset, episodes, max_episodes=max_episodes)
-    inspection = inspect_source(dataset, chosen, on_progress=on_progress, pixel_budget=PIXEL_BUDGET)
+    if inspection is None:
+        inspection = inspect_source(dataset, chosen, on_progress=on_progress, pixel_budget=PIXEL_BUDGET)
     robot = None if inspection.robot.name is None else load_robot(inspection.robot.name)
     columns = choose_columns(dataset.features, robot)
     shown = choose_shown(chosen, list_remarkable(inspection.findings), num_cameras=len(dataset.cameras))

@@ -7,6 +7,9 @@ from millrace.engine.inspection.row_facts import JointFacts
 from millrace.engine.report.charts import WIDTH
 from millrace.engine.report.joint_groups import MAX_JOINTS, Place, PlottedGroup, PlottedJoint
 
+# Of the robot's range: less beyond it is a matter of rounding and calibration.
+SLACK = 0.01
+
 
 @dataclass(frozen=True)
 class RangeBar:
@@ -95,5 +98,8 @@ def _notes(joint: PlottedJoint, found: Mapping[str, JointFacts]) -> Iterator[str
     for kind, one in found.items():
         if one.low == one.high:
             yield f"{kind} is constant"
-        elif joint.limits is not None and (one.low < joint.limits[0] or one.high > joint.limits[1]):
-            yield f"{kind} leaves the limits"
+        elif joint.limits is not None:
+            low, high = joint.limits
+            slack = SLACK * (high - low)
+            if one.low < low - slack or one.high > high + slack:
+                yield f"{kind} leaves the limits"

@@ -15,6 +15,7 @@ from millrace.commands.positionals import move_positionals_first
 # What a command does not go without.
 NEEDED = {
     "inspect": ("DATASET",),
+    "report": ("DATASET",),
     "validate": ("DATASET",),
     "view": ("DATASET", "OUT"),
     "finetune": ("DATASET", "--base-model-path", "MODEL"),

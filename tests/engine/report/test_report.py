@@ -157,6 +157,13 @@ def test_the_command_prints_where_the_page_is(
     assert "1 of 3" in out.read_text(encoding="utf-8")
     assert cli.main(["report", str(hostile), "--out", "look.pdf"]) == 2
     assert "name it look.html" in capsys.readouterr().err
+    assert cli.main(["inspect", str(hostile), "--html", "look.txt"]) == 2
+
+
+def test_inspect_writes_the_page_of_what_it_found(hostile: Path, page: Path, tmp_path: Path) -> None:
+    out = tmp_path / "inspected.html"
+    assert cli.main(["inspect", str(hostile), "--html", str(out)]) == 0
+    assert out.read_bytes() == page.read_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,28 @@
-"""What it costs to merge two datasets of ours, against converting them, reading them, and LeRobot's own merge tool.
+"""What it costs to merge two datasets of ours, and to make LeRobot v3.0 of them, against LeRobot's own tools.
 
     python -m benchmarks.merge                                      # examples/, twice 32 episodes
-    python -m benchmarks.merge data/aloha --map aloha_to_gr1 --lerobot /path/to/lerobot-0.4/bin/python
+    python -m benchmarks.merge data/aloha --map aloha_to_gr1 --lerobot /path/to/lerobot-0.6/bin/python
 
-The source is converted into two datasets of --episodes each, over and over where it has fewer; they are merged by
-copying, in this process without Ray. Reading is the SHA-256 of all their files. LeRobot's tool merges the same
-two after its own converter has made v3.0 of them, which is not counted: it joins a few large files where we copy
-one for each episode. Of LeRobot only the call itself is counted, not the seconds that its imports take.
+The source is converted into two datasets of --episodes each, over and over where it has fewer, in v2.1 and in v3.0.
+All ways then do one of two works, in one process without Ray, from the same files:
 
-Needs Millrace with its extra `bench`, and Linux; --lerobot names a Python in which lerobot 0.4 is installed.
+    merge      the two in v3.0 become one in v3.0
+    convert    each of the two becomes v3.0 from v2.1
+
+LeRobot's tools join files. Millrace does the same work and no more (`benchmarks/join_alone.py`), and with all that it
+promises: checks, digests, exact statistics. Of LeRobot only the calls count, not the seconds that its imports take.
+Beside these: the merge of the two in v2.1, and the SHA-256 of all files of v2.1, which is reading them.
+
+Needs Millrace with its extra `bench`, and Linux; --lerobot names a Python in which lerobot 0.4 or later is installed.
 """
 
 import hashlib
 import json
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,31 +30,22 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.join_alone import join_episodes, merge_joined
+from benchmarks.lerobot_tools import measure_lerobot
 from benchmarks.measure import Cost, measure, typical
 from benchmarks.runs import EXAMPLE, EXAMPLE_MAP
 from millrace.engine.convert import Workers, convert
+from millrace.engine.packing import Layouts, pack_dataset
 from millrace.engine.planning.recipe import Recipe, check_recipe
 from millrace.engine.sources import open_source
+from millrace.engine.summary import Summary
 
 LOCAL = Workers(local=True)
-CONVERT, MERGE, READ, LEROBOT = "millrace, conversion", "millrace, merge", "reading all files", "lerobot, merge"
-
-# Runs in LeRobot's Python: argv is the folder of the datasets "a" and "b"; prints CPU and wall seconds of the merge.
-LEROBOT_MERGE = """
-import resource, sys, time
-from pathlib import Path
-from lerobot.datasets.aggregate import aggregate_datasets
-from lerobot.datasets.v30.convert_dataset_v21_to_v30 import convert_dataset
-def cpu():
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-folder = Path(sys.argv[1])
-for name in "ab":
-    convert_dataset(name, root=folder, push_to_hub=False)
-began, started = cpu(), time.perf_counter()
-aggregate_datasets(["a", "b"], "merged", roots=[folder / "a", folder / "b"], aggr_root=folder / "merged")
-print(cpu() - began, time.perf_counter() - started)
-"""
+BOTH, V30 = Layouts(("v2.1", "v3.0")), Layouts(("v3.0",))
+CONVERSION, READ = "millrace, conversion of the source", "reading all files"
+MERGE_V21 = "millrace, merge in v2.1"
+MERGE_ALONE, MERGE_V30 = "millrace, merge, joining alone", "millrace, merge"
+JOIN_ALONE, PACK, CONVERT = "millrace, convert, joining alone", "millrace, v3.0 beside v2.1", "millrace, convert"
 
 
 @dataclass(frozen=True)
@@ -65,8 +60,8 @@ class Options:
     """Episodes of each of the two datasets, at least."""
     rounds: int = 5
     """Times that everything is measured; medians are shown."""
-    lerobot: Path | None = None
-    """A Python with lerobot 0.4; without it LeRobot's tool is left out."""
+    lerobot: tuple[Path, ...] = ()
+    """Pythons with lerobot 0.4 or later; without any LeRobot's tools are left out."""
     json: Path | None = None
     """Also write the figures here."""
 
@@ -92,44 +87,40 @@ def main() -> None:
         options.json.write_text(json.dumps({"frames_per_cpu_second": speeds}, indent=2) + "\n")
 
 
-def _measure_round(recipe: Recipe, lerobot: Path | None, folder: Path, costs: dict[str, list[Cost]]) -> int:
+def _measure_round(recipe: Recipe, lerobots: tuple[Path, ...], folder: Path, costs: dict[str, list[Cost]]) -> int:
     """Each way once, one after the other, so that a slow minute of the machine hits all alike; frames of the whole."""
 
     def add(name: str, work: Callable[[], object]) -> None:
         costs.setdefault(name, []).append(measure(work, num_episodes=1))
 
     both = [folder / "a", folder / "b"]
-    add(CONVERT, lambda: [convert(recipe, out, workers=LOCAL) for out in both])
-    merge = check_recipe({"robot": _robot(both[0]), "sources": [{"path": path} for path in both]})
-    summaries = []
-    add(MERGE, lambda: summaries.append(convert(merge, folder / "merged", workers=LOCAL)))
-    assert summaries[0].num_copied_clips == summaries[0].num_clips, "all clips of our own are copied"
+    joined = [folder / "a_v30", folder / "b_v30"]
+    add(CONVERSION, lambda: [convert(recipe, out, workers=LOCAL) for out in both])
+    add(PACK, lambda: [pack_dataset(*each) for each in zip(both, joined, strict=True)])
+    summaries: list[Summary] = []
+    add(MERGE_V21, lambda: summaries.append(_merge(both, folder / "merged_v21", Layouts())))
+    add(MERGE_V30, lambda: summaries.append(_merge(joined, folder / "merged", V30)))
+    add(CONVERT, lambda: summaries.extend(_merge([path], folder / f"{path.name}_same", V30) for path in both))
+    assert all(one.num_copied_clips == one.num_clips for one in summaries), "all clips of our own are copied"
+    add(MERGE_ALONE, partial(merge_joined, joined, folder / "merged_alone"))
+    add(JOIN_ALONE, lambda: [join_episodes(path, folder / f"{path.name}_alone") for path in both])
     add(READ, lambda: [_read(path) for path in both])
-    if lerobot is not None:
-        costs.setdefault(LEROBOT, []).append(_measure_lerobot(lerobot, both, folder / "lerobot"))
+    for python in lerobots:
+        for name, cost in measure_lerobot(python, [*both, *joined]).items():
+            costs.setdefault(name, []).append(cost)
     return summaries[0].num_frames
 
 
-def _robot(dataset: Path) -> str:
-    return str(json.loads((dataset / "meta/info.json").read_text())["robot_type"])
+def _merge(datasets: list[Path], out: Path, layouts: Layouts) -> Summary:
+    """As `millrace convert --robot same --fps source`."""
+    recipe = check_recipe({"robot": "same", "fps": "source", "sources": [{"path": path} for path in datasets]})
+    return convert(recipe, out, workers=LOCAL, layouts=layouts)
 
 
 def _read(dataset: Path) -> None:
     for path in dataset.rglob("*"):
         if path.is_file():
             hashlib.sha256(path.read_bytes())
-
-
-def _measure_lerobot(python: Path, datasets: list[Path], folder: Path) -> Cost:
-    for dataset in datasets:
-        shutil.copytree(dataset, folder / dataset.name, ignore=shutil.ignore_patterns(".millrace"))
-    command = [str(python), "-W", "ignore", "-c", LEROBOT_MERGE, str(folder)]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"benchmarks/merge.py: LeRobot's tool failed:\n{done.stderr}")
-    cpu, wall = map(float, done.stdout.split()[-2:])
-    return Cost(cpu, wall)
 
 
 def _table(figures: dict[str, Cost], num_frames: int) -> Table:
@@ -139,7 +130,7 @@ def _table(figures: dict[str, Cost], num_frames: int) -> Table:
         column.justify = "right"
     speeds = _frames_per_cpu_second(figures, num_frames)
     for name, cost in figures.items():
-        against = f"{speeds[name] / speeds[CONVERT]:.1f} x"
+        against = f"{speeds[name] / speeds[CONVERSION]:.1f} x"
         table.add_row(name, f"{cost.cpu:.2f}", f"{cost.wall:.2f}", f"{speeds[name]:,.0f}", against)
     return table
 

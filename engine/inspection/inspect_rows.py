@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from millrace.embodiments import MillraceError, Robot
 from millrace.engine.inspection.columns import Columns, choose_columns
@@ -18,7 +17,7 @@ from millrace.engine.inspection.episode_rows import (
 from millrace.engine.inspection.facts import MotionFacts
 from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.joint_limits import limit_checks
-from millrace.engine.inspection.motion import Extent, LagFit, LagSums, best_lag, joint_scale
+from millrace.engine.inspection.motion import Extent, Floats, LagFit, LagSums, best_lag, joint_scale
 from millrace.engine.inspection.outliers import EpisodeSummary, outlier_findings, usual_extents
 from millrace.engine.inspection.row_facts import EpisodeFacts, JointFacts, list_joint_facts
 from millrace.engine.layout import ACTION
@@ -84,7 +83,7 @@ class _AllEpisodes:
         self.summaries: list[EpisodeSummary] = []
         self.agreements: dict[int, Extent] = {}
         self.episodes: list[EpisodeFacts] = []
-        self.samples: dict[str, list[NDArray[np.float32]]] = {}
+        self.samples: dict[str, list[Floats]] = {}
         self.lag: LagSums | None = None
         self.num_frames = self.num_idle = 0
 

@@ -4,17 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.motion import Extent, Floats
 from millrace.engine.layout import ACTION
 
 # Rows of each episode that quantiles are taken from, and values a row: 64 MB for a thousand episodes.
-NUM_SAMPLES, MAX_WIDTH = 64, 256
+NUM_SAMPLES, MAX_WIDTH = 64, 128
+# Beyond it differences of two values would not be finite.
+MAX_VALUE = float(np.finfo(np.float32).max)
 QUANTILES = (0.01, 0.99)
 
-Samples = Mapping[str, NDArray[np.float32]]
+Samples = Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,17 @@ class JointFacts:
 
 
 def sample_rows(values: Mapping[str, Floats]) -> Samples:
-    """Evenly spaced rows of each sound column of joints that is not too wide, (n, D) float32."""
+    """Evenly spaced rows of each sound column of joints that is not too wide, (n, D)."""
     sampled = {}
     for name, column in values.items():
         if name.startswith(("observation.", ACTION)) and len(column) and column.shape[1] <= MAX_WIDTH:
             rows = np.linspace(0, len(column) - 1, min(NUM_SAMPLES, len(column))).round().astype(np.int64)
-            sampled[name] = column[rows].astype(np.float32)
+            sampled[name] = column[rows].clip(-MAX_VALUE, MAX_VALUE)
     return sampled
 
 
 def list_joint_facts(
-    columns: Columns, extents: Mapping[str, Extent], samples: Mapping[str, list[NDArray[np.float32]]]
+    columns: Columns, extents: Mapping[str, Extent], samples: Mapping[str, list[Floats]]
 ) -> Iterator[JointFacts]:
     """Facts of each joint of the columns that were sampled.
 

@@ -11,7 +11,6 @@ from millrace.engine.inspection import MAX_EPISODES, Inspection
 from millrace.engine.inspection.columns import choose_columns
 from millrace.engine.inspection.inspect_dataset import (
     OnProgress,
-    fetch_episodes,
     inspect_source,
     select_inspected,
 )
@@ -71,7 +70,6 @@ def write_report(
     robot = None if inspection.robot.name is None else load_robot(inspection.robot.name)
     columns = choose_columns(dataset.features, robot)
     shown = choose_shown(chosen, list_remarkable(inspection.findings), num_cameras=len(dataset.cameras))
-    fetch_episodes(shown, frozenset(), lambda num_done, num_all: None)
     name = title or dataset.hub_id or dataset.root.name
 
     def tidy(text: str) -> str:

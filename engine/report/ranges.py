@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from millrace.engine.inspection.row_facts import JointFacts
 from millrace.engine.report.charts import WIDTH
 from millrace.engine.report.joint_groups import MAX_JOINTS, Place, PlottedGroup, PlottedJoint
@@ -56,7 +58,7 @@ def draw_ranges(groups: Sequence[PlottedGroup], facts: Iterable[JointFacts]) -> 
             values = {value for one in found.values() for value in (one.low, one.high)}
             if len(values) == 1:
                 still.append(f"{joint.name} {values.pop():.4g}")
-            elif values:
+            elif values and np.isfinite(max(values) - min(values)):
                 joints.append(_draw_range(joint, found))
         if joints or still:
             yield RangeGroup(group.name, group.unit, tuple(joints), tuple(still))

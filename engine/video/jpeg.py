@@ -36,7 +36,7 @@ def make_jpegs(clip: Camera, indices: NDArray[np.int64], *, num_pixels: int) -> 
     reformatter = VideoReformatter()
     images = []
     try:
-        for index, frame in zip(indices.tolist(), decode_clip(clip, indices), strict=True):
+        for index, frame in zip(indices.tolist(), decode_clip(clip, indices), strict=False):
             images.append(_encode(index, frame, reformatter, num_pixels))
     except av.FFmpegError as error:
         raise VideoError(f"frames cannot be converted ({error.strerror})") from error

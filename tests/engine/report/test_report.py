@@ -17,11 +17,16 @@ from millrace import cli
 from millrace.embodiments import compile_map, load_map
 from millrace.engine.convert import convert
 from millrace.engine.inspection import KINDS
+from millrace.engine.inspection.columns import Columns
+from millrace.engine.inspection.episode_rows import measure_extents
+from millrace.engine.inspection.row_facts import list_joint_facts, sample_rows
+from millrace.engine.layout import ACTION
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.report import write_report
 from millrace.engine.report.charts import HEIGHT, ValueScale, draw_curve, draw_histogram, fit_scale
 from millrace.engine.report.map_drawing import draw_map
 from millrace.engine.report.origins import read_origins
+from millrace.engine.sources import Feature
 from support.chromium import Page, find_chromium, open_page
 from support.synthetic import ALOHA_JOINTS, rewrite_parquet, write_dataset
 
@@ -131,6 +136,16 @@ def test_a_scale_fits_any_curve(curve: NDArray[np.float64]) -> None:
     scale = fit_scale(curve)
     assert np.isfinite([scale.low, scale.high]).all()
     assert scale.low < scale.high
+
+
+def test_quantiles_of_the_largest_numbers_are_finite() -> None:
+    values = {ACTION: np.array([[-1e308, 0.0], [1e308, 1.0]])}
+    columns = Columns({ACTION: Feature("float64", (2,), ("a", "b"))}, (), (), ())
+    samples = {name: [rows] for name, rows in sample_rows(values).items()}
+    facts = list(list_joint_facts(columns, measure_extents(values), samples))
+    assert [(one.name, one.low, one.high) for one in facts] == [("a", -1e308, 1e308), ("b", 0, 1)]
+    assert np.isfinite([(one.q01, one.q99) for one in facts]).all()
+    assert (facts[1].q01, facts[1].q99) == (0.01, 0.99)
 
 
 def test_a_histogram_counts_every_episode() -> None:

@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 from fuzzing.seeds import SEEDS
 
 # A recipe's mutant takes three times as long as any other; of one file's structure a few show most.
-NUM_MUTANTS = {layout: 60 for layout in SEEDS} | {"recipe": 20, "recordings": 20, "HDF5": 12}
+NUM_MUTANTS = dict.fromkeys(SEEDS, 60) | {"recipe": 20, "recordings": 20, "HDF5": 12}
 SEED = 20260
 
 

@@ -317,6 +317,15 @@ def test_a_recording_without_a_rate_says_where_to_write_it(tmp_path: Path) -> No
     edit(write(tmp_path, "episode_0"), lambda content: content["info"]["image"].pop("fps"))
     with pytest.raises(DatasetError, match=r"info\.image\.fps, the rate of the rows, is None"):
         open_source(tmp_path)
+    assert open_source(tmp_path, fps=Fraction(25)).fps == 25
+
+
+def test_depth_is_left_out_with_a_note(tmp_path: Path) -> None:
+    depths = {"depth_0": "depths/000000_depth_0.jpg"}
+    edit(write(tmp_path, "episode_0"), lambda content: content["data"][0].update(depths=depths))
+    source = open_source(tmp_path)
+    assert source.cameras == ("color_0",)
+    assert any("depth_0 hold depth as JPEG" in note for note in source.notes)
 
 
 REAL, SAME = (REPOSITORY.parent / "shared/datasets" / name for name in ("g1_dex3_json", "g1_dex3_v30"))

@@ -96,6 +96,7 @@ class Hdf5Layout(FileModel):
     fps: Fraction | Attribute | None = None
     task: Text | Attribute | None = None
     robot_type: Text | None = None
+    note: Text | None = None
     skip: tuple[Text, ...] = ()
     flip: Flip | Attribute = "none"
     jpeg_order: PixelOrder = "rgb"

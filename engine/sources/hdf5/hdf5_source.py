@@ -104,7 +104,7 @@ class _Opening:
             files=self.files,
             bad=tuple(bad),
             splits=_splits(found, numbers),
-            notes=tuple(_copy_notes(found)),
+            notes=(*([f"{self.root}: {self.layout.note}"] if self.layout.note else []), *_copy_notes(found)),
         )
 
     def _choose_layout(self) -> tuple[str, Hdf5Layout]:

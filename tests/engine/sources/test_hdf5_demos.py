@@ -98,7 +98,8 @@ def test_copies_of_the_same_demonstrations_are_warned_of(tmp_path: Path) -> None
     for name in ("image", "low_dim"):
         write_demos(tmp_path / f"{name}.hdf5", "robomimic", {0: 3, 1: 4})
     write_demos(tmp_path / "other.hdf5", "robomimic", {0: 3, 1: 5})
-    (note,) = open_source(tmp_path).notes
+    about_actions, note = open_source(tmp_path).notes
+    assert "whether actions are steps or targets depends on the controller" in about_actions
     assert "image.hdf5 and" in note
     assert "low_dim.hdf5 hold episodes of the same names and lengths" in note
 

@@ -18,8 +18,10 @@ from pathlib import Path
 from lerobot.datasets.aggregate import aggregate_datasets
 try:
     from lerobot.scripts.convert_dataset_v21_to_v30 import convert_dataset
-except ImportError:
+    wants_parent = False
+except ImportError:  # LeRobot 0.4, whose root is the folder around the dataset
     from lerobot.datasets.v30.convert_dataset_v21_to_v30 import convert_dataset
+    wants_parent = True
 folder = Path(sys.argv[1])
 def cpu():
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -32,7 +34,8 @@ def measure(work):
     return cost
 def convert(name):
     for dataset in "ab":
-        convert_dataset(dataset, root=folder / name / dataset, push_to_hub=False)
+        root = folder / name if wants_parent else folder / name / dataset
+        convert_dataset(dataset, root=root, push_to_hub=False)
 def merge(name):
     roots = [folder / name / dataset for dataset in ("a_v30", "b_v30")]
     aggregate_datasets(["a", "b"], "merged", roots=roots, aggr_root=folder / name / "merged")

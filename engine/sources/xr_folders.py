@@ -8,6 +8,7 @@ from pathlib import Path
 from millrace.engine.errors import DatasetError
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.containment import why_refused
+from millrace.engine.sources.natural_order import natural_key
 from millrace.engine.sources.xr_images import COLORS
 
 RECORDING = "data.json"
@@ -64,7 +65,7 @@ def number_recordings(root: Path, folders: Iterable[Path]) -> dict[int, Path]:
 
     The number is that at the end of the folder's name where no two folders have the same, else the place.
     """
-    ordered = sorted(folders, key=lambda folder: _natural_key(str(folder.relative_to(root))))
+    ordered = sorted(folders, key=lambda folder: natural_key(str(folder.relative_to(root))))
     found = [NUMBER.search(folder.name) if folder != root else None for folder in ordered]
     numbers = [int(number[1]) for number in found if number]
     if len(set(numbers)) < len(ordered):
@@ -98,9 +99,3 @@ def _has_entries(folder: Path) -> bool:
             return next(entries, None) is not None
     except OSError:
         return False
-
-
-def _natural_key(text: str) -> list[tuple[int, int, str]]:
-    """A key by which episode_2 comes before episode_10."""
-    parts = re.split(r"(\d{1,18})", text)
-    return [(0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part) for part in parts]

@@ -26,6 +26,7 @@ from millrace.engine.sources.hdf5.hdf5_images import find_images, image_kind, im
 from millrace.engine.sources.hdf5.hdf5_layout import WILDCARD, Attribute, CameraKey, Hdf5Layout
 from millrace.engine.sources.hdf5.hdf5_rows import find_vector
 from millrace.engine.sources.lerobot_metadata import MAX_CAMERAS
+from millrace.engine.sources.natural_order import natural_key
 
 if TYPE_CHECKING:
     import h5py
@@ -70,7 +71,7 @@ def list_groups(file: "h5py.File", layout: Hdf5Layout) -> list[str]:
     group = find_object(file, parent)
     if len(group) > MAX_EPISODES:
         raise Hdf5Problem(f"'{parent}' holds {len(group)} episodes, at most {MAX_EPISODES} are read")
-    found = sorted((str(name) for name in group if wanted.match(str(name))), key=sort_key)
+    found = sorted((str(name) for name in group if wanted.match(str(name))), key=natural_key)
     if not found:
         raise Hdf5Problem(f"there is no episode '{layout.episodes}'", code=FaultCode.MISSING)
     return [f"{parent}/{name}" for name in found]
@@ -196,12 +197,6 @@ def find_value(file: "h5py.File", episode: "h5py.Group", attribute: Attribute) -
     for key in attribute.json_keys:
         content = content.get(key) if isinstance(content, dict) else None
     return cast(object, content)
-
-
-def sort_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorts numbers in names by their value: demo_2 before demo_10."""
-    parts = re.findall(r"\d+|\D+", name)
-    return tuple((0, int(part[:30]), part) if part.isdecimal() else (1, 0, part) for part in parts)
 
 
 def fits_layout(file: "h5py.File", layout: Hdf5Layout) -> bool:

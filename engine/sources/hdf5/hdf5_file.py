@@ -1,4 +1,4 @@
-"""Open HDF5 files of strangers: no link or dataset leads to another file, and nothing is read beyond its bounds."""
+"""Open HDF5 files, which are not trusted: no link leads to another file, and nothing is read beyond its bounds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ def open_hdf5(
         error: The type of the errors.
 
     Raises:
-        error: it is no HDF5 file, truncated, or open for writing elsewhere; or what was raised meanwhile.
+        error: it is no HDF5 file, truncated, or open for writing elsewhere; or reading it failed while it was open.
     """
     h5py = import_h5py()
     if root is not None and (refusal := why_refused(path, root)):

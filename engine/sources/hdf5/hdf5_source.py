@@ -21,13 +21,13 @@ from millrace.engine.sources.hdf5.hdf5_episodes import (
     read_episode,
     read_rate,
     read_splits,
-    sort_key,
 )
 from millrace.engine.sources.hdf5.hdf5_features import camera_feature, describe_keys, read_vectors_and_extras
 from millrace.engine.sources.hdf5.hdf5_file import find_object, open_hdf5
 from millrace.engine.sources.hdf5.hdf5_images import Hdf5Images
 from millrace.engine.sources.hdf5.hdf5_layout import OWN_LAYOUT, Hdf5Layout, layout_names, load_layout
 from millrace.engine.sources.hdf5.hdf5_rows import Hdf5Rows
+from millrace.engine.sources.natural_order import natural_key
 from millrace.engine.sources.read_options import ReadOptions
 
 SUFFIXES = (".hdf5", ".h5")
@@ -45,7 +45,7 @@ def open_recordings(root: Path, files: SourceFiles = LOCAL, options: ReadOptions
     Raises:
         DatasetError: no layout fits, the rate is not known, or no file can be read.
     """
-    paths = sorted(list_recordings(root), key=lambda path: sort_key(str(path.relative_to(root))))
+    paths = sorted(list_recordings(root), key=lambda path: natural_key(str(path.relative_to(root))))
     return _Opening(root, paths, files, options).read()
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.engine.errors import DatasetError, EpisodeDataError
 from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.hdf5.hdf5_episodes import MAX_KEYS, sort_key
+from millrace.engine.sources.hdf5.hdf5_episodes import MAX_KEYS
 from millrace.engine.sources.hdf5.hdf5_features import list_datasets
 from millrace.engine.sources.hdf5.hdf5_file import LIBRARY_ERRORS, Hdf5Problem, find_object, open_hdf5, read_attribute
 from millrace.engine.sources.hdf5.hdf5_images import ImageKind, image_kind
 from millrace.engine.sources.hdf5.hdf5_rows import why_no_vector
+from millrace.engine.sources.natural_order import natural_key
 
 if TYPE_CHECKING:
     import h5py
@@ -69,7 +70,7 @@ def survey_file(path: Path, root: Path) -> Hdf5Survey:
 def _find_episodes(group: "h5py.Group", place: str, depth: int) -> tuple[str, str] | None:
     """The pattern of groups that are named alike but for a number, and the first; None: there are none."""
     groups = [name for name in islice(map(str, group), MAX_KEYS) if _is_group(group, name)]
-    numbered = sorted((name for name in groups if NUMBERED.fullmatch(name)), key=sort_key)
+    numbered = sorted((name for name in groups if NUMBERED.fullmatch(name)), key=natural_key)
     stems = {match["name"] for name in numbered if (match := NUMBERED.fullmatch(name))}
     if numbered and len(numbered) == len(groups) and len(stems) == 1:
         prefix = f"{place}/" if place else ""

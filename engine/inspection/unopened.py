@@ -20,8 +20,6 @@ UNKNOWN = "unknown"
 NAMES = {"frame_folder": "frames beside rows", "hdf5": "HDF5 recordings", "xr_teleoperate": "xr_teleoperate"}
 KNOWN = [layout for layout, _ in (*LAYOUTS, *RECORDINGS)]
 BY_SUFFIX = {
-    ".hdf5": "HDF5 episodes, as ACT and Isaac Lab record them",
-    ".h5": "HDF5 episodes",
     ".bag": "ROS bags",
     ".mcap": "ROS bags",
     ".tfrecord": "RLDS episodes",
@@ -92,7 +90,9 @@ def _next_step(root: Path, files: tuple[FileFacts, ...]) -> str:
         return f"millrace inspect {datasets[0]}{others}"
     recordings = next((BY_SUFFIX[facts.suffix] for facts in files if facts.suffix in BY_SUFFIX), None)
     if recordings is not None:
-        return f"these are {recordings}: make a LeRobot dataset of them first, Millrace reads LeRobot v1 to v3"
+        return f"these are {recordings}: make a LeRobot dataset of them first"
+    if any(facts.suffix in (".hdf5", ".h5") for facts in files):
+        return "fix what the error names, or say how the files are laid out: docs/recordings.md"
     if any(os.path.lexists(root / folder / "info.json") for folder in ("meta", "meta_data")):
         return "fix what the error names, or download the dataset again: hf download ORG/NAME --repo-type dataset"
     return "name the folder that holds meta/info.json and data/"

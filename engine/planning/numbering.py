@@ -151,8 +151,9 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
         return [(place(part.path), part.start, part.stop, *reader(part)) for part in ranges]
 
     def reader(part: RowRange) -> tuple[object, ...]:
-        """What makes columns of another kind of file than parquet."""
-        return () if part.open is ParquetRows else (repr(part.open),)
+        """What makes columns of another kind of file than parquet, and where in the file they lie."""
+        opened_by = () if part.open is ParquetRows else (repr(part.open),)
+        return (*opened_by, part.group) if part.group else opened_by
 
     def fact(clip: Camera, name: str) -> object:
         value = getattr(clip, name)
@@ -163,7 +164,7 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
         kind: Any = type(clip)
         clips.append((camera, kind.__name__, [(name, fact(clip, name)) for name in _compared_fields(kind)]))
     own: tuple[object, ...] = (episode.index, episode.num_frames, episode.tasks, place(episode.search), episode.faults)
-    own += (episode.max_spare, episode.trimmed)
+    own += (episode.max_spare, episode.trimmed, *sorted(episode.lengths.items()))
     return [own, rows(episode.rows), clips]
 
 

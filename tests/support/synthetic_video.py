@@ -106,6 +106,9 @@ def encode(path: Path, stamps: Iterable[Stamp], *, fps: Fraction | int, video: S
             frame.pts, frame.time_base = position, 1 / Fraction(fps)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    if video.codec == "libsvtav1":
+        # As root it gives this thread real-time priority, before which all other processes of the tests have to wait.
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def turn_video(path: Path, turn: tuple[int, int, int, int]) -> None:

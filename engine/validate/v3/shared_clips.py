@@ -24,7 +24,7 @@ from millrace.engine.video.probe import VideoFacts, probe_frame_times
 from millrace.engine.video.thumbnails import info_image_size
 
 # From here on neighbouring float32 numbers lie further apart than LeRobot's tolerance.
-FLOAT32_SECONDS = 1024.0
+FLOAT32_SECONDS = 2.0**10
 UNREADABLE = (VideoError, OSError)
 
 Seconds = NDArray[np.float64]

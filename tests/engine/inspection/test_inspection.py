@@ -171,7 +171,8 @@ def test_noise_of_a_parked_joint_is_no_motion(root: Path) -> None:
     [
         ({"meta/info.json": ""}, "unknown", "fix what the error names, or download the dataset again"),
         ({"meta/info.json": "{}", "meta/episodes.jsonl": ""}, "LeRobot v2, by its files", "fix what the error names"),
-        ({"episode_0.hdf5": "x", "episode_1.hdf5": "x"}, "unknown", "these are HDF5 episodes, as ACT"),
+        ({"episode_0.hdf5": "x", "episode_1.hdf5": "x"}, "HDF5 recordings", "fix what the error names, or say how"),
+        ({"episode_0.mcap": "x", "episode_1.mcap": "x"}, "unknown", "these are ROS bags: make a LeRobot dataset"),
         ({"a/meta/info.json": "{}", "a/meta/episodes.jsonl": ""}, "unknown", "millrace inspect "),
         ({}, "unknown", "name the folder that holds meta/info.json"),
     ],

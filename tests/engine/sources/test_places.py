@@ -149,6 +149,8 @@ def changed(value: Any) -> Any:
         return value + "x"
     if isinstance(value, tuple):
         return (*value, *value) or ("x",)
+    if isinstance(value, dict):
+        return {**value, "x": 1}
     return value + 1
 
 
@@ -182,7 +184,7 @@ def variants() -> dict[str, SourceEpisode]:
             if part.compare:
                 other: Any = replace(clip, **{part.name: changed(getattr(clip, part.name))})
                 found[f"{type(clip).__name__}.{part.name}"] = replace(EPISODE, clips={**EPISODE.clips, camera: other})
-    for name in ("index", "num_frames", "rows", "tasks", "search", "faults", "max_spare", "trimmed"):
+    for name in ("index", "num_frames", "rows", "tasks", "search", "faults", "max_spare", "trimmed", "lengths"):
         found[f"SourceEpisode.{name}"] = replace(EPISODE, **{name: changed(getattr(EPISODE, name))})
     found["SourceEpisode.clips"] = replace(EPISODE, clips={"top": CLIP})
     return found
@@ -202,8 +204,8 @@ def test_where_rows_are_expected_that_are_looked_for_makes_no_difference() -> No
 
 def test_every_field_of_an_episode_is_looked_at() -> None:
     known = {name.split(".")[1] for name in variants() if name.startswith("SourceEpisode")}
-    # A repository stands for files, whose state the digest has.
-    assert known == {part.name for part in fields(SourceEpisode)} - {"repository"}
+    # A repository stands for files, whose state the digest has; packing has a digest of depth.
+    assert known == {part.name for part in fields(SourceEpisode)} - {"repository", "depth"}
 
 
 def test_videos_that_nothing_is_made_of_change_no_digest(tmp_path: Path) -> None:

@@ -14,11 +14,10 @@ from millrace.engine.text import join_names
 
 @dataclass(frozen=True)
 class LayoutFile:
-    """A written layout. lines: what to tell the user. flags: what a conversion with it needs."""
+    """A written layout. name: as a command names it. lines: what to tell the user."""
 
-    path: Path
+    name: str
     lines: Sequence[str]
-    flags: Sequence[str]
 
 
 def draft_layout_file(source: Path, robot: Path, format: str | None) -> LayoutFile | None:
@@ -42,7 +41,7 @@ def draft_layout_file(source: Path, robot: Path, format: str | None) -> LayoutFi
         raise RecipeError(f"{path} ", why_unwritable(path, error), file=path) from error
     lines = (f"wrote {path}: no shipped layout fits {recording}", f"could not tell: {join_names(draft.unknown)}")
     name = str(path) if path.parent != Path() else f"./{path}"
-    return LayoutFile(path, lines, ("--format", name, *(() if draft.has_rate else ("--source-fps", "HZ"))))
+    return LayoutFile(name, lines)
 
 
 def _find_recording(source: Path) -> Path | None:

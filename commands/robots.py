@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,15 +11,15 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import read_settings
+from millrace.commands.flags import ReadSettings, read_settings
 from millrace.commands.layout_file import draft_layout_file
 from millrace.commands.tables import make_table, print_line
-from millrace.embodiments import VECTORS, is_path, load_robot, robot_names
+from millrace.embodiments import VECTORS, Message, is_path, load_robot, robot_names
 from millrace.engine.drafting.draft_robot import draft_robot
-from millrace.engine.errors import OutputExists, RecipeError
+from millrace.engine.errors import DatasetError, OutputExists, RecipeError
 from millrace.engine.planning.next_step import convert_command
 from millrace.engine.planning.robot_guess import guess_robot
-from millrace.engine.sources import locate_source, open_source, why_unwritable
+from millrace.engine.sources import SourceDataset, locate_source, open_source, why_unwritable
 from millrace.train.flag_types import Flag, option
 
 DRAFT_RATE = Fraction(20)
@@ -82,10 +82,8 @@ class Robots:
         yield from () if layout is None else layout.lines
         reading = read_settings(self.follow_links, self.format, self.source_fps)
         if layout is not None:
-            reading["format"] = str(layout.path)
-        # A robot has no rate: that of the dataset may still be unknown.
-        reading["fps"] = reading["fps"] or DRAFT_RATE
-        dataset = open_source(locate_source(source), **reading)
+            reading["format"] = layout.name
+        dataset = _open_for_draft(source, reading)
         draft = draft_robot(dataset, source)
         try:
             with self.out.open("x", encoding="utf-8") as file:
@@ -100,7 +98,21 @@ class Robots:
             yield from guess.commands
         yield f"wrote {self.out}: look through it, then"
         file_name = str(self.out) if is_path(str(self.out)) else f"./{self.out}"
-        yield convert_command(dataset, source, ["--robot", file_name, *(layout.flags if layout is not None else ())])
+        yield convert_command(dataset, source, ["--robot", file_name])
+
+
+def _open_for_draft(source: str, reading: ReadSettings) -> SourceDataset:
+    """Open a dataset whose rate may still be unknown, as a robot has none."""
+    try:
+        return open_source(locate_source(source), **reading)
+    except DatasetError as error:
+        if reading["fps"] is not None or all(
+            setting.name != "source_fps" for setting in Message(error.message).settings
+        ):
+            raise
+    reading["fps"] = DRAFT_RATE
+    dataset = open_source(locate_source(source), **reading)
+    return replace(dataset, options=replace(dataset.options, is_fps_assumed=True))
 
 
 def _facts(name: str) -> dict[str, object]:

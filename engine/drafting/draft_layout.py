@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from math import prod
 
 from millrace.embodiments import Remedy
@@ -26,11 +27,10 @@ MAX_WIDTH = 512
 
 @dataclass(frozen=True)
 class LayoutDraft:
-    """The text of a layout file, what it could not tell, in words, and whether it tells the rate."""
+    """The text of a layout file, and what it could not tell, in words."""
 
     text: str
     unknown: tuple[str, ...]
-    has_rate: bool
 
 
 def draft_layout(survey: Hdf5Survey) -> LayoutDraft:
@@ -67,7 +67,7 @@ def draft_layout(survey: Hdf5Survey) -> LayoutDraft:
     ]
     text = "\n".join(lines) + "\n"
     parse_layout(read_yaml(survey.path.with_suffix(".yaml"), error=DatasetError, text=text))
-    return LayoutDraft(text, tuple(_unknown(survey, cameras, rate, task)), rate is not None)
+    return LayoutDraft(text, tuple(_unknown(survey, cameras, rate, task)))
 
 
 def _unknown(survey: Hdf5Survey, cameras: Iterable[str], rate: str | None, task: str | None) -> Iterable[str]:
@@ -115,13 +115,19 @@ def _section(vector: str, names: Iterable[str], vectors: Mapping[str, SurveyedKe
 
 
 def _camera_names(keys: Iterable[str]) -> dict[str, str]:
-    """Keys by the last part of their path, or all of it where others end alike."""
-    keys = list(keys)
-    last = Counter(key.rpartition("/")[2] for key in keys)
-    short = (
-        (key.rpartition("/")[2] if last[key.rpartition("/")[2]] == 1 else key.replace("/", "_"), key) for key in keys
-    )
-    return {re.sub(r"[^A-Za-z0-9_.-]+", "_", name).replace("*", "_"): key for name, key in short}
+    """Keys by the last part of their path, or all of it where others end alike; a number tells the rest apart."""
+    short = {key: _clean(key.rpartition("/")[2]) for key in keys}
+    counts = Counter(short.values())
+    found: dict[str, str] = {}
+    for key, last in short.items():
+        name = last if counts[last] == 1 else _clean(key.replace("/", "_"))
+        numbered = (f"{name}_{number}" for number in count(2))
+        found[next(one for one in chain([name], numbered) if one not in found)] = key
+    return found
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
 
 
 def _find_rate(survey: Hdf5Survey) -> str | None:

@@ -1,7 +1,7 @@
-"""The next command for a dataset, ready to run."""
+"""The next command for a dataset, ready to run but for what only the user knows, in capitals."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from millrace.embodiments import EmbodimentMap, Robot
 from millrace.engine.layout import META, MODALITY_CONFIG
@@ -26,8 +26,7 @@ def validate_command(source: str) -> str:
 def draft_commands(dataset: SourceDataset, source: str) -> tuple[str, str]:
     """The commands for a robot that does not ship: draft its file, then convert."""
     draft = ["millrace", "robots", "new", "--from", source, "--out", ROBOT_FILE]
-    draft += ["--follow-links"] if _follows_links(dataset) else []
-    return shlex.join(draft), convert_command(dataset, source, ["--robot", ROBOT_FILE])
+    return shlex.join([*draft, *_reading_flags(dataset)]), convert_command(dataset, source, ["--robot", ROBOT_FILE])
 
 
 def shipped_command(
@@ -45,9 +44,7 @@ def shipped_command(
 
 def convert_command(dataset: SourceDataset, source: str, choice: Sequence[str]) -> str:
     """The conversion of a dataset by a map or robot, with the flags that the dataset needs."""
-    words = ["millrace", "convert", source, "OUT", *choice]
-    if _follows_links(dataset):
-        words.append("--follow-links")
+    words = ["millrace", "convert", source, "OUT", *choice, *_reading_flags(dataset)]
     default_fps = Recipe.model_fields["fps"].default
     if dataset.fps < default_fps:
         words += ["--fps", "source"]
@@ -56,6 +53,14 @@ def convert_command(dataset: SourceDataset, source: str, choice: Sequence[str]) 
     return shlex.join(words)
 
 
-def _follows_links(dataset: SourceDataset) -> bool:
-    """Whether it was opened with all of its links followed."""
-    return dataset.files.bounds(dataset.root) != dataset.root
+def _reading_flags(dataset: SourceDataset) -> Iterator[str]:
+    """What a command needs to open the dataset as it was opened."""
+    options = dataset.options
+    if dataset.files.bounds(dataset.root) != dataset.root:
+        yield "--follow-links"
+    if options.format is not None:
+        yield from ("--format", options.format)
+    if options.is_fps_assumed:
+        yield from ("--source-fps", "HZ")
+    elif options.fps == dataset.fps:  # where the files tell another, that counts
+        yield from ("--source-fps", str(dataset.fps))

@@ -8,7 +8,7 @@ from millrace.embodiments import MillraceError, Remedy, Setting
 from millrace.engine.errors import DatasetError, HubError, UnknownLayout
 from millrace.engine.sources import frame_folder, hdf5, v1, v2, v3, xr_teleoperate
 from millrace.engine.sources.access import why_unreadable, why_unwritable
-from millrace.engine.sources.containment import check_own_path, is_in_hub_cache, why_foreign, why_refused
+from millrace.engine.sources.containment import check_own_path, hide_targets, is_in_hub_cache, why_foreign, why_refused
 from millrace.engine.sources.damage import diagnose_file, name_file_in_errors
 from millrace.engine.sources.dataset import Feature, SourceDataset, camera_name
 from millrace.engine.sources.episode import Camera, Clip, Images, RowRange, SourceEpisode, SourceFault, StoredImage
@@ -38,6 +38,7 @@ __all__ = [
     "check_own_path",
     "diagnose_file",
     "fetch_images",
+    "hide_targets",
     "locate_source",
     "name_file_in_errors",
     "open_source",
@@ -76,8 +77,9 @@ def open_source(
         DatasetError: there is no such folder or repository, or its metadata is malformed.
         UnknownLayout: the files fit no known layout.
     """
+    options = ReadOptions(format, fps)
     try:
-        return _open(path, ReadOptions(format, fps), follow_links=follow_links)
+        return replace(_open(path, options, follow_links=follow_links), options=options)
     except MillraceError as error:
         error.about(dataset=str(path))
         raise

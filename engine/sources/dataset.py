@@ -15,6 +15,7 @@ from millrace.engine.sources.episode import BadEpisode, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.image_columns import Content
 from millrace.engine.sources.location import HUB
+from millrace.engine.sources.read_options import ReadOptions
 
 PICTURES = ("video", "image")
 # Of a column or picture: lists of names are made for what the metadata says.
@@ -79,7 +80,7 @@ class SourceDataset:
     subtasks: text by number of the column subtask_index, where the dataset tells them. tools: that its language columns
     may call, each as JSON.
     default_tasks: texts that a recorder writes where nobody says what the robot does.
-    notes: what the user should know of the files, such as what of them is not used.
+    notes: what the user should know of the files, such as what of them is not used. options: what it was opened with.
     """
 
     root: Path
@@ -100,6 +101,7 @@ class SourceDataset:
     file: Path | None = None
     default_tasks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    options: ReadOptions = ReadOptions()
 
     @property
     def address(self) -> str:

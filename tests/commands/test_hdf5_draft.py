@@ -1,5 +1,8 @@
 """`robots new` of HDF5 files of unknown keys: a layout and a robot that `convert` takes, and what is not known."""
 
+import shlex
+import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import h5py
@@ -8,6 +11,10 @@ import pytest
 
 from conftest import matrix, read_table
 from millrace import cli
+from millrace.engine.drafting.draft_layout import draft_layout
+from millrace.engine.inspection import inspect_dataset
+from millrace.engine.sources.hdf5.hdf5_layout import SHIPPED
+from millrace.engine.sources.hdf5.hdf5_survey import Hdf5Survey, SurveyedKey
 from support.barcode import draw
 from support.synthetic import expected_action, expected_state
 
@@ -69,3 +76,39 @@ def test_a_shipped_layout_is_taken_where_it_fits(tmp_path: Path) -> None:
     write_demos(tmp_path / "source/demo.hdf5", "isaaclab", {0: 3})
     assert run("robots", "new", "--from", tmp_path / "source", "--out", tmp_path / "mine.yaml") == 0
     assert [path.name for path in tmp_path.glob("*.yaml")] == ["mine.yaml"]
+
+
+def test_printed_commands_have_what_the_files_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from support.synthetic_hdf5 import write_demos
+
+    monkeypatch.chdir(tmp_path)
+    write_demos(tmp_path / "source/demo.hdf5", "isaaclab", {0: 3})
+    shutil.copy(SHIPPED / "isaaclab.yaml", "my.yaml")
+    draft, convert = inspect_dataset("source", format="my.yaml", fps=Fraction(30000, 1001)).robot.commands
+    flags = "--format my.yaml --source-fps 30000/1001"
+    assert draft == f"millrace robots new --from {tmp_path}/source --out robot.yaml {flags}"
+    assert f" --robot robot.yaml {flags} " in convert
+    assert run(*shlex.split(draft)[1:]) == 0
+    assert f" --robot robot.yaml {flags} " in capsys.readouterr().out
+    assert run(*shlex.split(convert)[1:], "--dry-run", "--horizon", 1) == 0
+
+
+def test_a_rate_that_nobody_said_is_left_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from support.synthetic_hdf5 import write_demos
+
+    for name, flag in (("isaaclab", " --source-fps HZ"), ("robomimic", "")):
+        write_demos(tmp_path / name / "demo.hdf5", name, {0: 3})
+        assert run("robots", "new", "--from", tmp_path / name, "--out", tmp_path / f"{name}.yaml") == 0
+        assert f" --robot {tmp_path}/{name}.yaml{flag} --task" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_draft_keeps_every_camera(tmp_path: Path) -> None:
+    camera = SurveyedKey((4, 64, 64, 3), "uint8", "pixels", False)
+    vector = SurveyedKey((4, 7), "float64", None, True)
+    keys = dict.fromkeys(("cam 1", "cam_1", "left/top", "right/top", "wrist"), camera)
+    survey = Hdf5Survey(tmp_path / "run.h5", "", {"qpos": vector, "action": vector, **keys}, {})
+    lines = draft_layout(survey).text.splitlines()
+    names = ("cam_1: cam 1", "cam_1_2: cam_1", "left_top: left/top", "right_top: right/top", "wrist: wrist")
+    assert [line.strip() for line in lines[lines.index("cameras:") + 1 :]][: len(names)] == list(names)

@@ -61,7 +61,8 @@ class Convert:
     source: Annotated[
         Path | None, tyro.conf.Positional, arg(metavar="[SOURCE]", help_behavior_hint=REQUIRED_WITHOUT_RECIPE)
     ] = None
-    """Source dataset: a folder of any LeRobot layout or of HDF5 files, or hf://org/name[@revision] on the Hub."""
+    """Source dataset: a folder of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
+    hf://org/name[@revision] on the Hub."""
     out: Annotated[Path | None, tyro.conf.Positional, arg(metavar="OUT", help_behavior_hint="(required)")] = None
     """Folder of the new dataset."""
     recipe: Annotated[Path | None, option("FILE")] = None

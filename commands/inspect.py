@@ -38,7 +38,8 @@ class Inspect:
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
-    """Folder of the dataset, of any LeRobot layout or of HDF5 files, or hf://org/name[@revision] on the Hub."""
+    """Folder of the dataset: of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
+    hf://org/name[@revision] on the Hub."""
     json: Flag = False
     """Print JSON instead of text; an error, too."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None

@@ -35,7 +35,8 @@ class MakeReport:
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
-    """Folder of the dataset, of any LeRobot layout or of HDF5 files, or hf://org/name[@revision] on the Hub."""
+    """Folder of the dataset: of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
+    hf://org/name[@revision] on the Hub."""
     out: Annotated[Path, arg(metavar="FILE.html")] = Path("report.html")
     """Where to write; a report that is there is replaced."""
     open: Flag = False

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 def printable(text: object) -> str:
     """Untrusted text without line breaks, terminal commands or halves of characters."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text))
+    shown = str(text)
+    return shown if shown.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
 
 
 def format_count(number: int, noun: str) -> str:

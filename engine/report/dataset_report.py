@@ -7,11 +7,12 @@ from datetime import timedelta
 from rich.filesize import decimal
 
 from millrace.engine.about import VERSION
+from millrace.engine.dataset.problems import Judgement
 from millrace.engine.inspection.facts import CameraFacts, Inspection
 from millrace.engine.planning.binding import BOOKKEEPING
 from millrace.engine.report.charts import Histogram, draw_histogram
 from millrace.engine.report.curves import EpisodeCurves
-from millrace.engine.report.finding_groups import FindingGroup, Verdict, count_findings, group_findings
+from millrace.engine.report.finding_groups import FindingGroup, Verdict, count_found, group_found, list_found
 from millrace.engine.report.joint_groups import PlottedGroup
 from millrace.engine.report.origins import Origins
 from millrace.engine.report.ranges import RangeGroup
@@ -70,7 +71,13 @@ class DatasetReport:
 
 
 def describe_dataset(
-    inspection: Inspection, drawn: Drawn, origins: Origins | None, *, title: str, write: Callable[[str], str]
+    inspection: Inspection,
+    drawn: Drawn,
+    origins: Origins | None,
+    *,
+    title: str,
+    judgement: Judgement | None,
+    write: Callable[[str], str],
 ) -> DatasetReport:
     """What a page shows of an inspection.
 
@@ -79,17 +86,19 @@ def describe_dataset(
         drawn: What was drawn of it.
         origins: Where it comes from; None: Millrace did not make it.
         title: Of the page.
+        judgement: What `validate` found, where it was asked.
         write: Makes a message fit for the page.
     """
+    found = list(list_found(inspection.findings, judgement, write))
     robot = inspection.robot.name or printable(inspection.robot_type or "unknown robot")
     return DatasetReport(
         title=printable(title),
-        subtitle=f"{robot}, {inspection.layout}",
+        subtitle=write(f"{robot}, {inspection.layout}"),
         version=VERSION,
-        verdicts=tuple(count_findings(inspection.findings)),
+        verdicts=tuple(count_found(found)),
         tiles=tuple(_tiles(inspection)),
         facts=tuple(Fact(fact.name, write(fact.text)) for fact in _facts(inspection, drawn)),
-        findings=tuple(group_findings(inspection.findings, drawn.episodes, write)),
+        findings=tuple(group_found(found, drawn.episodes)),
         inspected=_describe_scope(inspection),
         drawn=drawn,
         histograms=tuple(filter(None, _histograms(inspection))),

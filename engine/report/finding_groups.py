@@ -1,14 +1,31 @@
-"""Findings of an inspection as a report lists them: by kind, with episodes, an image and what to do."""
+"""Findings of an inspection, and problems of `validate`, by kind, with episodes, an image and what to do."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from millrace.engine.dataset import checks
+from millrace.engine.dataset.problems import Judgement, Problem
+from millrace.engine.dataset.v3_checks import V3_CHECKS
 from millrace.engine.inspection.findings import KINDS, SEVERITIES, Finding, Severity
 from millrace.engine.report.strips import ShownEpisode, Thumbnail
 
 MAX_MESSAGES, MAX_EPISODE_NUMBERS = 5, 24
 NOUNS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
+SEVERITY_OF: Mapping[checks.Severity, Severity] = {"error": "error", "warning": "warning", "note": "info"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finding of an inspection or a problem of `validate`; message: fit for the page, with where it is."""
+
+    code: str
+    severity: Severity
+    meaning: str
+    advice: str
+    message: str
+    episode: int | None
+    camera: str | None
 
 
 @dataclass(frozen=True)
@@ -34,22 +51,35 @@ class Verdict:
     text: str
 
 
-def group_findings(
-    findings: Iterable[Finding], shown: Sequence[ShownEpisode], write: Callable[[str], str]
-) -> Iterator[FindingGroup]:
-    """Findings by kind, in their order; write: makes a message fit for the page."""
-    by_code: dict[str, list[Finding]] = defaultdict(list)
-    for finding in findings:
-        by_code[finding.code].append(finding)
-    for code, among in by_code.items():
-        kind = KINDS[code]
+def list_found(
+    findings: Iterable[Finding], judgement: Judgement | None, write: Callable[[str], str]
+) -> Iterator[Found]:
+    """Problems of `validate`, errors first, then findings in their order; write: makes a message fit for the page."""
+    if judgement is not None:
+        promises = {code: check.promise for code, check in (V3_CHECKS | checks.CHECKS).items()}
+        for problem in (*judgement.errors, *judgement.warnings, *judgement.notes):
+            meaning, severity = f"Checked: {promises[problem.code]}", SEVERITY_OF[problem.severity]
+            message = write(_locate(problem))
+            yield Found(problem.code, severity, meaning, problem.remedy, message, problem.episode, problem.camera)
+    for one in findings:
+        kind = KINDS[one.code]
+        message = _describe(one, write)
+        yield Found(one.code, kind.severity, kind.meaning, kind.advice, message, one.episode, one.camera)
+
+
+def group_found(found: Iterable[Found], shown: Sequence[ShownEpisode]) -> Iterator[FindingGroup]:
+    """All of one kind together, in the order of the first of each."""
+    by_kind: dict[tuple[str, str, str], list[Found]] = defaultdict(list)
+    for one in found:
+        by_kind[one.code, one.meaning, one.advice].append(one)
+    for (code, meaning, advice), among in by_kind.items():
         episodes = list(dict.fromkeys(one.episode for one in among if one.episode is not None))
         yield FindingGroup(
             code,
-            kind.severity,
-            kind.meaning,
-            kind.advice,
-            tuple(_describe(one, write) for one in among[:MAX_MESSAGES]),
+            among[0].severity,
+            meaning,
+            advice,
+            tuple(one.message for one in among[:MAX_MESSAGES]),
             max(0, len(among) - MAX_MESSAGES),
             tuple(episodes[:MAX_EPISODE_NUMBERS]),
             max(0, len(episodes) - MAX_EPISODE_NUMBERS),
@@ -57,9 +87,9 @@ def group_findings(
         )
 
 
-def count_findings(findings: Sequence[Finding]) -> list[Verdict]:
-    """The number of findings of each severity that occurs."""
-    counts = {severity: sum(one.severity == severity for one in findings) for severity in SEVERITIES}
+def count_found(found: Sequence[Found]) -> list[Verdict]:
+    """The number of each severity that occurs."""
+    counts = {severity: sum(one.severity == severity for one in found) for severity in SEVERITIES}
     return [
         Verdict(severity, f"{number:,} {NOUNS[severity]}{'s' * (number != 1)}")
         for severity, number in counts.items()
@@ -79,7 +109,12 @@ def _describe(finding: Finding, write: Callable[[str], str]) -> str:
     return f"{', '.join(where)}{': ' if where else ''}{write(finding.message)}"
 
 
-def _find_image(finding: Finding, shown: Iterable[ShownEpisode]) -> Thumbnail | None:
+def _locate(problem: Problem) -> str:
+    where = "" if problem.path is None else f"{problem.path.as_posix()}: "
+    return f"{where}{problem.message}"
+
+
+def _find_image(finding: Found, shown: Iterable[ShownEpisode]) -> Thumbnail | None:
     """The middle image of the episode and camera that a finding is about."""
     if finding.episode is None:
         return None

@@ -10,7 +10,7 @@ from millrace.engine.inspection.columns import Columns
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
 from millrace.engine.sources import SourceDataset
 
-# Charts of a report, so that a wide column of an unknown robot stays readable.
+# Charts of a report's ranges, and of each episode's curves, so that a wide column of an unknown robot stays readable.
 MAX_JOINTS = 96
 
 Place = tuple[str, int]  # a column, and the place in it

@@ -5,7 +5,8 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from millrace.embodiments import load_robot
+from millrace.embodiments import is_path, load_robot
+from millrace.engine.dataset.problems import Judgement
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import MAX_EPISODES, Inspection
 from millrace.engine.inspection.columns import choose_columns
@@ -23,7 +24,7 @@ from millrace.engine.report.origins import read_origins
 from millrace.engine.report.page import render_page
 from millrace.engine.report.ranges import draw_ranges
 from millrace.engine.report.strips import choose_shown, show_episodes
-from millrace.engine.sources import open_source, why_unwritable
+from millrace.engine.sources import hide_targets, open_source, why_unwritable
 from millrace.engine.text import printable
 
 # Pixels that may be decoded for findings about frames: a core decodes some 3 * 10^8 in a second.
@@ -37,6 +38,7 @@ def write_report(
     *,
     title: str | None = None,
     inspection: Inspection | None = None,
+    judgement: Judgement | None = None,
     episodes: str | None = None,
     max_episodes: int = MAX_EPISODES,
     follow_links: bool = False,
@@ -54,6 +56,7 @@ def write_report(
         out_html: Where to write; its folder exists.
         title: Of the page; by default the name of the dataset.
         inspection: Of the same episodes, where that was made already.
+        judgement: What `validate` found; listed before what the inspection did.
         episodes: Report these only: "0:40", or "3,5,10:20".
         max_episodes: Read rows and video headers of no more than these.
         follow_links, format, fps: See `open_source`.
@@ -73,7 +76,8 @@ def write_report(
     name = title or dataset.hub_id or dataset.root.name
 
     def tidy(text: str) -> str:
-        return write(text).replace(f"{dataset.root}/", "").replace(str(dataset.root), name)
+        text = hide_targets(write(text)).replace(f"{dataset.root}/", "").replace(str(dataset.root), name)
+        return text if format is None or not is_path(format) else text.replace(format, Path(format).name)
 
     groups = plot_groups(dataset, robot, columns)
     draw = partial(draw_episode, groups=groups, columns=columns, fps=float(dataset.fps), write=tidy)
@@ -83,7 +87,8 @@ def write_report(
         ranges=tuple(draw_ranges(groups, inspection.joints)),
         curves=tuple(map(draw, select_evenly(shown, MAX_CURVES))),
     )
-    page = render_page(describe_dataset(inspection, drawn, read_origins(dataset.root), title=name, write=tidy))
+    origins = read_origins(dataset.root)
+    page = render_page(describe_dataset(inspection, drawn, origins, title=name, judgement=judgement, write=tidy))
     target = Path(out_html)
     try:
         target.write_text(page, encoding="utf-8", newline="\n")

@@ -1,10 +1,9 @@
 """Draw a map: which joint of the source drives which joint of the target, and which rest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from millrace.embodiments import Robot, compile_map, load_map
-from millrace.embodiments.errors import MillraceError
+from millrace.embodiments import Robot, compile_map, load_map, map_names
 from millrace.embodiments.joint_map import JointMap
 
 ROW, LEFT, RIGHT = 17, 250, 510  # of a drawing 760 wide
@@ -43,14 +42,18 @@ class MapDrawing:
     height: int
 
 
-def draw_map(name: str) -> MapDrawing | None:
-    """Draw a map that ships with Millrace; None where no such map ships."""
-    try:
-        found = load_map(name)
-        compiled = compile_map(found)
-    except MillraceError:
-        return None
-    wiring = compiled.state
+def draw_maps(names: Iterable[str]) -> Iterator[MapDrawing]:
+    """Draw each map once that ships with Millrace; other names draw none.
+
+    Names come from a manifest, which is not trusted, and a file of such a name may hold another map: none is opened.
+    """
+    shipped = map_names()
+    yield from (_draw_map(name) for name in dict.fromkeys(names) if name in shipped)
+
+
+def _draw_map(name: str) -> MapDrawing:
+    found = load_map(name)
+    wiring = compile_map(found).state
     driving, driven = set(wiring.gather.tolist()), set(wiring.driven.tolist())
     sources, targets = (tuple(_nodes(robot, used)) for robot, used in ((found.source, driving), (found.target, driven)))
     links = tuple(_links(found.source, found.target, wiring, sources, targets))

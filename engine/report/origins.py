@@ -1,7 +1,7 @@
 """Where a dataset comes from, as its manifest says: sources, settings, versions, episodes that failed."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.json_files import Unreadable, is_file, parse_model, report_unreadable
 from millrace.engine.dataset.manifest import parse_episode, read_head_text, read_manifest_episodes
 from millrace.engine.layout import MANIFEST
-from millrace.engine.report.map_drawing import MapDrawing, draw_map
-from millrace.engine.text import printable
+from millrace.engine.report.map_drawing import MapDrawing, draw_maps
+from millrace.engine.text import join_names, printable
 
 MAX_FAILURES, MAX_SOURCES = 100, 100
 
@@ -82,7 +82,7 @@ class EpisodeSource(FrozenModel):
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A source of a dataset. map: its name, or what stands in place of one."""
+    """A source of a dataset, or several of one name. map: its name, or what stands in place of one; all of several."""
 
     name: str
     revision: str
@@ -127,9 +127,9 @@ def _count_episodes(root: Path) -> Counter[tuple[str, str]]:
 
 
 def _describe(head: RecordedHead, counts: Mapping[tuple[str, str], int]) -> Origins:
-    recorded = head.recipe.sources[:MAX_SOURCES]
-    maps = {source.path: _map_name(source, head.recipe.robot) for source in recorded}
-    names = dict.fromkeys(source.map for source in recorded if source.map is not None and not source.rules)
+    recorded = head.recipe.sources
+    maps = _map_names(recorded, head.recipe.robot)
+    drawn = (source.map for source in recorded if source.map is not None and not source.rules)
     return Origins(
         sources=tuple(
             SourceRow(printable(name), printable(revision), number, maps.get(name, ""))
@@ -140,8 +140,16 @@ def _describe(head: RecordedHead, counts: Mapping[tuple[str, str], int]) -> Orig
         notes=tuple(map(printable, (*head.notes, *map(_describe_warning, head.warnings)))),
         failures=head.quarantine[:MAX_FAILURES],
         num_failures=len(head.quarantine),
-        maps=tuple(filter(None, map(draw_map, names))),
+        maps=tuple(draw_maps(drawn)),
     )
+
+
+def _map_names(sources: Iterable[RecordedSource], robot: str | None) -> dict[str, str]:
+    """The maps of each name's sources: the manifest does not tell folders of one name in several places apart."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for source in sources:
+        found[source.path][_map_name(source, robot)] = None
+    return {name: join_names(list(maps)) for name, maps in found.items()}
 
 
 def _map_name(source: RecordedSource, robot: str | None) -> str:

@@ -9,12 +9,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from millrace.engine.report.charts import HEIGHT, WIDTH
 from millrace.engine.report.dataset_report import DatasetReport
+from millrace.engine.text import printable
 
 FOLDER = Path(__file__).parent
 
 
 def render_page(report: DatasetReport) -> str:
-    """The page. Every text is escaped, and the policy in its head lets a browser run no script but its own."""
+    """The page. Every text is escaped, and the policy in its head lets a browser run no script but its own.
+
+    Whatever texts hold, halves of characters among them, can be written as UTF-8.
+    """
     style, script = (_read(f"report.{suffix}") for suffix in ("css", "js"))
     return _template().render(
         report=report,
@@ -35,10 +39,16 @@ def _template() -> Template:
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_make_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template("report.html")
+
+
+def _make_printable(value: object) -> object:
+    """A value as the page has it; parts of the page itself stay as they are."""
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _read(name: str) -> str:

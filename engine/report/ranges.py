@@ -48,18 +48,20 @@ class RangeGroup:
 
 
 def draw_ranges(groups: Sequence[PlottedGroup], facts: Iterable[JointFacts]) -> Iterator[RangeGroup]:
-    """The ranges of all joints over the episodes inspected."""
+    """The ranges of at most MAX_JOINTS joints over the episodes inspected."""
     by_place: dict[Place, JointFacts] = {(one.column, one.place): one for one in facts}
+    num_left = MAX_JOINTS
     for group in groups:
         joints: list[JointRange] = []
         still: list[str] = []
-        for joint in group.joints[:MAX_JOINTS]:
+        for joint in group.joints[:num_left]:
             found = _find_facts(joint, by_place)
             values = {value for one in found.values() for value in (one.low, one.high)}
             if len(values) == 1:
                 still.append(f"{joint.name} {values.pop():.4g}")
             elif values and np.isfinite(max(values) - min(values)):
                 joints.append(_draw_range(joint, found))
+        num_left -= len(joints)
         if joints or still:
             yield RangeGroup(group.name, group.unit, tuple(joints), tuple(still))
 

@@ -1,6 +1,7 @@
 """Keep reads within a dataset's own folder: paths that lead elsewhere, or to no file, are never opened."""
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from millrace.engine.sources.access import UNREADABLE, why_unreadable
 SNAPSHOTS, BLOBS, REPOSITORY_PREFIX = "snapshots", "blobs", "datasets--"
 # In place of a dataset's folder: its links may lead anywhere on this machine.
 ANYWHERE = Path("/")
+LEADS_OUT = "leads out of the dataset"
+HUB_LINKS, TRUST = "links of a dataset from the Hub are not followed", "if you trust its links: "
 # Folders of a download or clone, whose links others may have made.
 OF_DOWNLOADS = (".git", ".cache/huggingface")
 
@@ -51,7 +54,7 @@ def why_foreign(path: Path, root: Path) -> Refusal | None:
     try:
         real = os.path.realpath(path, strict=True)
         if not _is_below(real, root):
-            return Refusal(Barrier.OUTSIDE, f"leads out of the dataset, to {real}")
+            return Refusal(Barrier.OUTSIDE, f"{LEADS_OUT}, to {real}")
         mode = os.stat(real).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -62,6 +65,11 @@ def why_foreign(path: Path, root: Path) -> Refusal | None:
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return None
     return Refusal(Barrier.NO_FILE, "is no file but a device or a pipe")
+
+
+def hide_targets(text: str) -> str:
+    """A line of text without the place that a link out of a dataset leads to."""
+    return re.sub(rf"({LEADS_OUT}), to /.*?(?=$|; {HUB_LINKS}|; {TRUST})", r"\1", text)
 
 
 def _refused_by_system(path: Path, error: OSError) -> Refusal:
@@ -85,14 +93,14 @@ def why_refused(path: Path, root: Path) -> Refusal | None:
     if refusal is None or refusal.barrier is not Barrier.OUTSIDE:
         return refusal
     if is_in_hub_cache(os.path.realpath(root)):
-        return replace(refusal, reason=f"{refusal}; links of a dataset from the Hub are not followed")
+        return replace(refusal, reason=f"{refusal}; {HUB_LINKS}")
     try:
         is_own = _is_users_own(path, root)
     except OSError as error:
         return _refused_by_system(path, error)
     if is_own:
         return why_foreign(path, ANYWHERE)
-    advice = Remedy("if you trust its links: ", Setting("follow_links", True))
+    advice = Remedy(TRUST, Setting("follow_links", True))
     return replace(refusal, reason=Message(str(refusal), "; ", advice))
 
 

@@ -40,7 +40,7 @@ ERRORS = {name for module in (errors, embodiments.errors) for name, value in var
 SUBSTITUTES = {
     *("embodiments/matching.py", "engine/drafting/draft_cameras.py", "engine/drafting/robot_text.py"),
     *("engine/hub/calls.py", "engine/output/warning_sums.py", "engine/planning/vector_columns.py"),
-    *("engine/validate/info.py", "engine/drafting/draft_layout.py"),
+    *("engine/validate/info.py", "engine/drafting/draft_layout.py", "engine/sources/containment.py"),
 }
 
 

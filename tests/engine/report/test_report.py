@@ -15,17 +15,26 @@ from numpy.typing import NDArray
 from conftest import LOCAL, data_path
 from millrace import cli
 from millrace.embodiments import compile_map, load_map
+from millrace.embodiments.mapping import MAPS
 from millrace.engine.convert import convert
+from millrace.engine.dataset.manifest import Lineage, manifest_text
 from millrace.engine.inspection import KINDS
 from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.episode_rows import measure_extents
-from millrace.engine.inspection.row_facts import list_joint_facts, sample_rows
-from millrace.engine.layout import ACTION
+from millrace.engine.inspection.row_facts import JointFacts, list_joint_facts, sample_rows
+from millrace.engine.layout import ACTION, MANIFEST
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.report import write_report
-from millrace.engine.report.charts import HEIGHT, ValueScale, draw_curve, draw_histogram, fit_scale
-from millrace.engine.report.map_drawing import draw_map
-from millrace.engine.report.origins import read_origins
+from millrace.engine.report.charts import HEIGHT, Histogram, ValueScale, draw_curve, draw_histogram, fit_scale
+from millrace.engine.report.curves import CurveChart, CurveGroup, EpisodeCurves
+from millrace.engine.report.dataset_report import DatasetReport, Drawn, Fact, TextTable
+from millrace.engine.report.finding_groups import FindingGroup, Verdict
+from millrace.engine.report.joint_groups import MAX_JOINTS, PlottedGroup, PlottedJoint
+from millrace.engine.report.map_drawing import draw_maps
+from millrace.engine.report.origins import Origins, SourceRow, read_origins
+from millrace.engine.report.page import render_page
+from millrace.engine.report.ranges import JointRange, RangeBar, RangeGroup, draw_ranges
+from millrace.engine.report.strips import ShownEpisode, Strip, Thumbnail
 from millrace.engine.sources import Feature
 from support.chromium import Page, find_chromium, open_page
 from support.synthetic import ALOHA_JOINTS, rewrite_parquet, write_dataset
@@ -212,15 +221,94 @@ def test_an_output_names_its_sources_and_what_was_left_out(converted_page: Path)
 def test_a_map_is_drawn_joint_by_joint(converted_page: Path) -> None:
     found = load_map("aloha_to_gr1_rescaled")
     wiring = compile_map(found).state
-    drawing = draw_map("aloha_to_gr1_rescaled")
-    assert drawing is not None
+    [drawing] = draw_maps(["no_such_map", "aloha_to_gr1_rescaled", "aloha_to_gr1_rescaled"])
     assert len(drawing.links) == len(wiring.driven)
     resting = {node.text for node in drawing.targets if node.is_idle and not node.is_heading}
     joints = found.target.layout("state").joints
     assert resting == {joint for column, joint in enumerate(joints) if column not in wiring.driven}
     shown = Elements(converted_page.read_text(encoding="utf-8")).texts
     assert all(link.text in shown for link in drawing.links)
-    assert draw_map("no_such_map") is None
+
+
+def write_manifest(folder: Path, sources: list[dict[str, str]]) -> None:
+    """A manifest of two episodes of a source called recordings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    episodes = [Lineage(episode_index=number, source="recordings", files=()) for number in range(2)]
+    (folder / MANIFEST).write_text("".join(manifest_text({"recipe": {"sources": sources}}, episodes)))
+
+
+def test_a_map_of_ones_own_is_named_and_its_file_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(MAPS / "aloha_to_gr1_rescaled.yaml", tmp_path / "mine.yaml")
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.yaml", str(tmp_path / "mine.yaml")):
+        write_manifest(tmp_path / "out", [{"path": "recordings", "map": name}])
+        origins = read_origins(tmp_path / "out")
+        assert origins is not None
+        assert [source.map for source in origins.sources] == [name]
+        assert origins.maps == ()
+
+
+def test_sources_of_one_name_have_the_maps_of_all(tmp_path: Path) -> None:
+    maps = ("aloha_to_gr1", "aloha_to_gr1_rescaled", "aloha_to_gr1")
+    write_manifest(tmp_path, [{"path": "recordings", "map": name} for name in maps])
+    origins = read_origins(tmp_path)
+    assert origins is not None
+    assert [(one.num_episodes, one.map) for one in origins.sources] == [(2, "aloha_to_gr1, aloha_to_gr1_rescaled")]
+    assert [drawing.name for drawing in origins.maps] == ["aloha_to_gr1", "aloha_to_gr1_rescaled"]
+
+
+def test_any_text_can_be_shown() -> None:
+    bad = "\ud83d\x1b[2J"
+    fact, table = Fact(bad, bad), TextTable((bad,), ((bad,),), bad)
+    strips = (Strip(bad, (Thumbnail("data:image/jpeg;base64,", 1, 1, bad),)), Strip(bad, (), bad))
+    drawn = Drawn(
+        (ShownEpisode(0, 1.0, (bad, bad), strips),),
+        (),
+        (RangeGroup(bad, bad, (JointRange(bad, (RangeBar(bad, 0, 1, 0, 1, bad),), None, bad, (bad,)),), (bad,)),),
+        (EpisodeCurves(0, 1.0, (CurveGroup(bad, bad, (CurveChart(bad, bad, bad, (), 0, 1),), (bad,)),), bad),),
+    )
+    report = DatasetReport(
+        title=bad,
+        subtitle=bad,
+        version=bad,
+        verdicts=(Verdict("error", bad),),
+        tiles=(fact,),
+        facts=(fact,),
+        findings=(FindingGroup("nan", "error", bad, bad, (bad,), 0, (0, 1), 0, None),),
+        inspected=bad,
+        drawn=drawn,
+        histograms=(Histogram(bad, (), bad, bad, bad),),
+        origins=Origins((SourceRow(bad, bad, 1, bad),), ((bad, bad),), ((bad, bad),), (bad,)),
+        tasks=table,
+        cameras=table,
+        columns=table,
+    )
+    page = render_page(report)
+    assert page.encode("utf-8").count(b"\\ud83d\\x1b[2J") > 40
+    assert "\x1b" not in page
+
+
+def test_a_page_does_not_say_where_a_link_leads(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "data", tmp_path / "secret.parquet"
+    write_dataset(root, lengths=(8, 8), cameras=("top",))
+    data_path(root, 1).rename(elsewhere)
+    data_path(root, 1).symlink_to(elsewhere)
+    (root / ".git").mkdir()  # of a clone no links out are followed
+    write_report(root, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "leads out of the dataset; if you trust its links: " in page
+    assert str(tmp_path) not in page
+    assert "secret" not in page
+
+
+def test_a_report_draws_at_most_so_many_ranges() -> None:
+    names = [[f"{group}{place}" for place in range(60)] for group in "abc"]
+    groups = [
+        PlottedGroup(group, "", tuple(PlottedJoint(name, (group, place)) for place, name in enumerate(own)))
+        for group, own in zip("abc", names, strict=True)
+    ]
+    facts = [JointFacts(name, name[0], int(name[1:]), 0, 1, 0, 1) for own in names for name in own]
+    assert [len(group.joints) for group in draw_ranges(groups, facts)] == [60, MAX_JOINTS - 60]
 
 
 def test_joints_that_never_move_are_named_and_not_drawn(converted_page: Path) -> None:

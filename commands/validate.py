@@ -1,5 +1,6 @@
 """`millrace validate`."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,10 +9,13 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
+from millrace.commands.flags import show
 from millrace.commands.progress import show_stages
+from millrace.commands.report_page import check_page_name
 from millrace.engine.dataset.releases import GrootChoice
+from millrace.engine.errors import DatasetError
 from millrace.engine.execution.capacity import reader_processes
-from millrace.engine.validate import VideoBackend, format_report, to_json, validate
+from millrace.engine.validate import Report, VideoBackend, format_report, to_json, validate
 from millrace.train.flag_types import Flag
 from millrace.train.installed import choose_release
 
@@ -28,7 +32,7 @@ class Validate:
 
     millrace validate out/aloha_gr1_v30
 
-    millrace validate out/aloha_gr1 --deep
+    millrace validate out/aloha_gr1 --deep --html aloha_gr1.html
 
     millrace validate out/aloha_gr1 --gr00t n1.7 --json --strict
     """
@@ -46,6 +50,8 @@ class Validate:
     """Exit with 1 for warnings, too."""
     json: Flag = False
     """Print JSON instead of text; an error, too."""
+    html: Annotated[Path | None, arg(metavar="FILE.html")] = None
+    """Also write a page to look at, with the problems on it: see `millrace report`."""
     temp: Annotated[Path | None, arg(metavar="DIR")] = None
     """A folder for temporary files, 4 bytes for each number of the rows; by default the system's."""
     debug: Flag = False
@@ -54,7 +60,9 @@ class Validate:
     when_stopped = "stopped"
 
     def run(self) -> int:
-        """Validate and print the problems; returns 1 if there are any."""
+        """Validate and print the problems; returns 1 if there are any. With --html, write the page."""
+        if self.html is not None:
+            check_page_name("html", self.html)
         release = choose_release(self.gr00t)
         is_for_groot = self.gr00t != "auto" or self.video_backend is not None
         with show_stages(Console(stderr=True)) as on_progress:
@@ -69,4 +77,20 @@ class Validate:
                 on_progress=on_progress,
             )
         print(to_json(report) if self.json else format_report(report))
+        if self.html is not None:
+            self._write_page(self.html, report)
         return 0 if report.is_valid and not (self.strict and report.warnings) else 1
+
+    def _write_page(self, page: Path, report: Report) -> None:
+        """Write the page; of what cannot be opened as a dataset there is none."""
+        from millrace.engine.report import write_report
+
+        if not self.dataset.is_dir():
+            print(f"no page: there is no folder {self.dataset}", file=sys.stderr)
+            return
+        try:
+            write_report(self.dataset, page, judgement=report, write=show)
+        except DatasetError as error:
+            print(f"no page: {show(error.message)}", file=sys.stderr)
+        else:
+            print(f"wrote {page}", file=sys.stderr)

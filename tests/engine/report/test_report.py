@@ -342,6 +342,27 @@ def test_a_conversion_writes_its_report_on_demand(converted: Path, tmp_path: Pat
     assert not (tmp_path / "b/report.html").exists()
 
 
+def test_validate_writes_the_page_with_what_it_found(
+    converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = tmp_path / "data", tmp_path / "judged.html"
+    shutil.copytree(converted, root)
+    clip = next((root / "videos").rglob("*000000.mp4"))
+    clip.write_bytes(b"no video")
+    assert cli.main(["validate", str(root), "--html", str(out), "--json"]) == 1
+    problem = json.loads(capsys.readouterr().out)["problems"][0]
+    shown = " ".join("".join(Elements(out.read_text(encoding="utf-8")).texts).split())
+    assert f"error {problem['code']} Checked: " in shown
+    assert f"{problem['path']}: {problem['message']}" in shown
+    assert f"What to do {problem['remedy']}" in shown
+    assert str(tmp_path) not in out.read_text(encoding="utf-8")
+    assert cli.main(["validate", str(root), "--html", "look.pdf"]) == 2
+    (root / "meta/info.json").write_text("{")
+    assert cli.main(["validate", str(root), "--html", str(tmp_path / "none.html")]) == 1
+    assert "no page: " in capsys.readouterr().err
+    assert not (tmp_path / "none.html").exists()
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     if CHROMIUM is None:

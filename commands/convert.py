@@ -179,7 +179,7 @@ class Convert:
             num_workers = 1 if self.local else self.workers or usable_cores()
             if workers.cluster is None:
                 num_workers = min(num_workers, usable_cores())
-            found = estimate(recipe, out, workers=workers, overwrite=self.overwrite)
+            found = estimate(recipe, out, workers=workers, overwrite=self.overwrite, layouts=layouts)
             found = replace(found, notes=tuple(write_recipe_keys(note, recipe) for note in found.notes))
             if self.json:
                 print(to_json_text(found))

@@ -180,12 +180,20 @@ def _join(summaries: Iterable[Summary | None]) -> Summary:
     return replace(first, held_out=others[0]) if others else first
 
 
-def estimate(recipe: Recipe, out: str | Path, *, workers: Workers = Workers(), overwrite: bool = False) -> Estimate:
+def estimate(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    workers: Workers = Workers(),
+    overwrite: bool = False,
+    layouts: Layouts = Layouts(),
+) -> Estimate:
     """What `convert` would do, and at what cost; found by converting one episode of median length on the CPU.
 
     Raises what `convert` raises before it converts.
     """
-    prepared, states = _prepare(recipe, Path(out), overwrite=overwrite)
+    layouts.check(Path(out))
+    prepared, states = _prepare(recipe, layouts.episodes_folder(Path(out)), overwrite=overwrite)
     created = created_backends(states, recipe.device)
     for state in states:
         check_output(state.folder, _source_paths(recipe), overwrite=overwrite)

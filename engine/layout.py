@@ -14,6 +14,7 @@ ACTION = "action"
 CAMERA_PREFIX = "observation.images."
 
 META = "meta"
+EPISODES_FOLDER = f"{META}/episodes"  # of LeRobot v3.0
 WORK = ".millrace"  # timings, the ledger and unfinished files; not part of the dataset
 LEDGER = f"{WORK}/ledger.jsonl"
 PACKED = f"{WORK}/packed"  # its episodes were packed into LeRobot v3.0, and their own files deleted

@@ -26,14 +26,15 @@ from millrace.engine.dataset.record import FileRecord, Origin, hash_file
 from millrace.engine.dataset.rows import read_table
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import DatasetError, RowsError, system_errno
-from millrace.engine.layout import MANIFEST, META, camera_key
+from millrace.engine.layout import EPISODES_FOLDER, MANIFEST, META, camera_key
 from millrace.engine.sources import Clip, why_foreign
 
 EPISODES_STATS = f"{META}/episodes_stats.jsonl"
-# Of LeRobot v3.0.
-EPISODES_FOLDER = f"{META}/episodes/"
 # How lines begin in the manifest and in episodes_stats.jsonl: no other part of them is parsed to find an episode.
 EPISODE_BEGIN = b'{"episode_index": '
+
+# Of statistics in memory: one for each camera of a file of meta/episodes/, of 1 to 2 MB.
+MAX_TABLES = 32
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -145,7 +146,7 @@ def _list_episodes(paths: Iterable[Path], written: Mapping[Path, FileRecord]) ->
     return {number: path for path in sound for number in read_table(path, ["episode_index"])[0].to_pylist()}
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=MAX_TABLES)
 def _read_statistics(path: Path, feature: str, mtime: int) -> pa.Table:
     """A camera's columns of a file of meta/episodes/; mtime: as of `_read`."""
     stats = [f"stats/{feature}/{name}" for name in ColumnSummary.__dataclass_fields__]

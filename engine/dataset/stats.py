@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
+# Of LeRobot v3.0.
+QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 # Sums are taken in float64, a block at a time.
 BLOCK_ROWS = 1 << 20
 # Of the largest magnitude: a few roundings to float32.

@@ -23,8 +23,7 @@ def finish_file(unfinished: Path, out: Path, relative: Path) -> FileRecord:
     """Move a complete file to its place in `out`, and describe it."""
     with name_file_in_errors(unfinished):
         record = FileRecord.of(unfinished, relative)
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
+    sync_file(unfinished)
     move_file(unfinished, out / relative)
     return record
 
@@ -33,6 +32,19 @@ def move_file(path: Path, final: Path) -> None:
     """Move a file by a rename; makes its folder."""
     final.parent.mkdir(parents=True, exist_ok=True)
     path.replace(final)
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file to disk, so that a power cut does not leave it empty behind a rename."""
+    with name_file_in_errors(path), path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush a folder to disk with all that lies in it."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        sync_folder(path) if path.is_dir() else sync_file(path)
+    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -22,6 +22,8 @@ from millrace.engine.text import join_names
 
 # A column whose kept rows hold so many rows of each value on average holds labels, not counters.
 ROWS_A_LABEL = 2
+# Characters of a label in a warning, which is kept for each episode.
+MAX_LABEL = 60
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,12 @@ def lost_values(rows: SourceRows, columns: Sequence[CarriedColumn]) -> Iterator[
         lost = every.filter(pc.invert(pc.is_in(every, value_set=kept))).to_pylist()
         if lost:
             message = (
-                f"column '{column.name}' holds {join_names(list(map(repr, lost)))} only in frames that are not kept"
+                f"column '{column.name}' holds {join_names(list(map(_show, lost)))} only in frames that are not kept"
             )
             yield EpisodeWarning(code="lost-label", message=message)
+
+
+def _show(label: object) -> str:
+    """A label in a warning, cut short."""
+    text = repr(label)
+    return text if len(text) <= MAX_LABEL else f"{text[:MAX_LABEL]}..."

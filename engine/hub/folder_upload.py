@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import count
 from pathlib import Path
 
 from millrace.embodiments import Remedy
@@ -107,8 +108,11 @@ def _commit(folder: Path, name: HubName, paths: Sequence[str], strays: Sequence[
     """Make one commit: files of the folder, and which of the repository's are deleted."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
+    tries: Iterator[int] = count()
+
     def commit() -> None:
-        there = list_files(name) if strays else {}  # an earlier try may have deleted them
+        is_again = next(tries) > 0  # an earlier try may have deleted them
+        there = list_files(name) if strays and is_again else strays
         changes: list[CommitOperationAdd | CommitOperationDelete] = [
             CommitOperationAdd(path, folder / path) for path in paths
         ]

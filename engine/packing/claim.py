@@ -11,9 +11,10 @@ from millrace.embodiments import FrozenModel, Remedy, Setting
 from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.dataset.record import hash_file
 from millrace.engine.errors import OutputExists
-from millrace.engine.layout import LEDGER, MANIFEST, META, WORK
+from millrace.engine.layout import LEDGER, MANIFEST, META, PACKED, WORK
 from millrace.engine.output.folder import unfinished_files
 from millrace.engine.packing.joins import JOINED
+from millrace.engine.packing.shared_files import MB, FileSizes
 
 PACKED_FROM = f"{WORK}/packed_from.json"
 
@@ -22,18 +23,20 @@ class PackOrigin(FrozenModel):
     """OUT/.millrace/packed_from.json: what a dataset was packed from.
 
     manifest: digest of the files. run: digest of the settings that these were made with. depth: of the depth clips.
+    sizes: of the files that were made.
     """
 
     manifest: str
     run: str
     depth: str | None = None
+    sizes: FileSizes = FileSizes()
 
     @classmethod
-    def of(cls, root: Path, depth: str | None = None) -> "PackOrigin":
+    def of(cls, root: Path, sizes: FileSizes = FileSizes(), depth: str | None = None) -> "PackOrigin":
         """The origin that a finished dataset of Millrace will be, with a digest of its depth clips."""
         with (root / LEDGER).open("rb") as ledger:
             run = hashlib.sha256(ledger.readline()).hexdigest()
-        return cls(manifest=hash_file(root / MANIFEST), run=run, depth=depth)
+        return cls(manifest=hash_file(root / MANIFEST), run=run, depth=depth, sizes=sizes)
 
     @classmethod
     def read(cls, out: Path) -> "PackOrigin | None":
@@ -42,6 +45,30 @@ class PackOrigin(FrozenModel):
             return cls.model_validate_json((out / PACKED_FROM).read_bytes())
         except (OSError, ValidationError):
             return None
+
+
+def check_parts(root: Path, out: Path, origin: PackOrigin) -> None:
+    """Check that the episodes of a dataset are still there, which are deleted where only v3.0 stays.
+
+    Raises:
+        OutputExists: they were deleted once `out` was made of them, so that no other can be made.
+    """
+    if (root / PACKED).is_file():
+        why = _difference(PackOrigin.read(out), origin)
+        advice = Remedy("keep it, choose another folder, or pass ", Setting("overwrite", True), " to convert again")
+        raise OutputExists(f"{out} {why}, and the episodes that it was made of are deleted; ", advice, file=out)
+
+
+def _difference(before: PackOrigin | None, origin: PackOrigin) -> str:
+    """How a dataset is another than the one that is asked for, in words that follow its folder's name."""
+    if before is None or before == origin:
+        return "lacks files of meta/"
+    if before.sizes != origin.sizes:
+        sizes = before.sizes
+        return f"was made with files of {sizes.data / MB:g} MB of rows and {sizes.video / MB:g} MB of video"
+    if before.depth != origin.depth:
+        return "is finished, but depth videos of its sources were changed since"
+    return "was made of other episodes"
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from millrace.engine.planning.plan import episode_frame_indices
 from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources import Clip, FileState
 from millrace.engine.sources.depth_scale import PIX_FMT
+from millrace.engine.sources.file_state import is_missing
 from millrace.engine.video.depth import count_codes, write_depth
 
 FOLDER = f"{WORK}/depth"
@@ -60,6 +62,7 @@ class DepthClips:
         self.cameras, self.addresses = plan.depth, [str(spec.path) for spec in plan.recipe.sources]
         fps, bindings = plan.job.video.fps, plan.job.bindings
         self.job = DepthJob(fps, tuple(one.fps for one in bindings), plan.job.resample, plan.job.video.gop)
+        self.roots = [one.root for one in bindings]
         planned = {episode.key: episode for episode in plan.episodes}
         with Ledger(folder, plan, is_read_only=True) as ledger:
             self.episodes = [planned[entry.key] for entry in ledger.entries()]
@@ -72,8 +75,24 @@ class DepthClips:
             for episode in self.episodes:
                 clip = episode.episode.depth.get(camera.name)
                 state = None if clip is None else _state(clip, episode)
-                digest.update(repr((episode.index, episode.num_frames, clip, state)).encode())
+                place = None if clip is None else self._in_its_dataset(clip, episode)
+                digest.update(repr((episode.index, episode.num_frames, place, state)).encode())
         return digest.hexdigest()
+
+    def _in_its_dataset(self, clip: Clip, episode: EpisodePlan) -> Clip:
+        """The clip by its path within the dataset, by whatever name or cache folder this is found."""
+        return replace(clip, path=Path(str(clip.path).removeprefix(f"{self.roots[episode.binding]}/")))
+
+    def check(self) -> None:
+        """Check that each episode has its clips, before anything is deleted or written.
+
+        Raises:
+            DatasetError: one is missing, or its place is wrong.
+        """
+        for camera in self.cameras:
+            for origin in self.origins(camera):
+                with _named_in_errors(origin):
+                    _find_clip(origin)
 
     def origins(self, camera: DepthCamera) -> Iterator[DepthOrigin]:
         """Where each episode's clip of a camera comes from, in order."""
@@ -142,28 +161,49 @@ def _write(job: DepthJob, camera: DepthCamera, out: Path, scratch: Path, origin:
     relative = final.relative_to(out)
     if final.is_file():
         return FileRecord.of(final, relative)
-    try:
-        unfinished = scratch / f"{uuid4().hex}.mp4"
+    unfinished = scratch / f"{uuid4().hex}.mp4"
+    with _named_in_errors(origin):
         _write_clip(job, origin, unfinished)
-    except MillraceError as error:
-        where = f"{origin.address}: episode {origin.episode.episode.index}, depth camera {camera.name!r}: "
-        advice = Remedy("; to do without it, pass ", Setting("without_cameras", [camera.name]))
-        raise DatasetError(where, Message(error), advice).about(error.facts) from error
     return finish_file(unfinished, out, relative)
 
 
+@contextmanager
+def _named_in_errors(origin: DepthOrigin) -> Iterator[None]:
+    """Name the episode and the camera in errors, and how to do without the camera."""
+    try:
+        yield
+    except MillraceError as error:
+        where = f"{origin.address}: episode {origin.episode.episode.index}, depth camera {origin.camera!r}: "
+        advice = Remedy("; to do without it, pass ", Setting("without_cameras", [origin.camera]))
+        raise DatasetError(where, Message(error), advice).about(error.facts) from error
+
+
 def _write_clip(job: DepthJob, origin: DepthOrigin, path: Path) -> None:
-    episode = origin.episode.episode
-    clip = episode.depth.get(origin.camera)
-    if clip is None:
-        reason = next((fault.reason for fault in episode.faults if fault.camera == origin.camera), "it has no video")
-        raise VideoError(reason, code=FaultCode.MISSING)
+    episode, clip = origin.episode.episode, _find_clip(origin)
     if episode.repository is not None:
         episode.repository.fetch(clip.paths)
     source_fps = job.source_fps[origin.episode.binding]
     indices = episode_frame_indices(episode, source_fps, job.fps, job.resample)
     clip = clip.trim(episode.num_frames, max_spare=episode.max_spare)
     write_depth(clip, indices, path, job.fps, gop=job.gop)
+
+
+def _find_clip(origin: DepthOrigin) -> Clip:
+    """The source's clip, which metadata does not contradict.
+
+    Raises:
+        VideoError: it is contradicted, or there is none.
+    """
+    episode = origin.episode.episode
+    for fault in episode.faults:
+        if fault.camera == origin.camera:
+            raise VideoError(fault.reason, code=fault.code).about(fault.facts)
+    clip = episode.depth.get(origin.camera)
+    if clip is None:
+        raise VideoError("it has no video", code=FaultCode.MISSING)
+    if episode.repository is None and is_missing(clip.path):
+        raise VideoError(f"no video at {clip.path}", code=FaultCode.MISSING, file=clip.path)
+    return clip
 
 
 def _count(camera: DepthCamera, clip: Clip) -> LevelCounts:

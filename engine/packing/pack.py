@@ -13,12 +13,13 @@ from millrace.engine.dataset.metadata import INFO, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.dataset.record import FileRecord
-from millrace.engine.dataset.writing import explain_write_errors, sync_folder
+from millrace.engine.dataset.writing import explain_write_errors, sync_file, sync_folder, sync_tree
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CARD, MANIFEST, META, camera_key
-from millrace.engine.packing.claim import PACKED_FROM, PackOrigin, claim_folder
+from millrace.engine.packing.claim import PACKED_FROM, PackOrigin, check_parts, claim_folder
 from millrace.engine.packing.depth_clips import DepthClips, claim_depth, depth_path, remove_depth
 from millrace.engine.packing.episode_files import FileTable, read_episode_files, read_lineages
+from millrace.engine.packing.episode_places import add_statistics, place_episodes
 from millrace.engine.packing.joins import Join, join_files
 from millrace.engine.packing.pack_statistics import (
     DatasetTotals,
@@ -32,6 +33,7 @@ from millrace.engine.packing.v3_metadata import write_episodes, write_info, writ
 from millrace.engine.sources.task_list import read_subtasks
 from millrace.engine.video.join import StreamKind, read_stream_kind
 
+ORIGIN = Path(PACKED_FROM).name
 # Clips whose headers a process reads at a time.
 CLIPS_AT_ONCE = 64
 
@@ -67,16 +69,19 @@ def pack_dataset(
         overwrite: Replace what an earlier run made there.
 
     Raises:
-        DatasetError: `root` is not such a dataset.
-        OutputExists: `out` holds something else.
+        DatasetError: `root` is not such a dataset, or a depth clip is missing.
+        OutputExists: `out` holds something else, or the episodes of `root` are deleted, which it was made of.
     """
     metadata, problems = read_metadata(root)
     if metadata is None or problems or not (root / MANIFEST).is_file():
         why = f": {problems[0]}" if problems else ", or Millrace did not make it"
         raise DatasetError(f"{root} is no finished LeRobot v2.1 dataset{why}", dataset=str(root))
-    origin = PackOrigin.of(root, depth.digest if depth is not None and depth.cameras else None)
+    origin = PackOrigin.of(root, sizes, depth.digest if depth is not None and depth.cameras else None)
     if not overwrite and PackOrigin.read(out) == origin and (out / META).is_dir():
         return _summarize(metadata, out, was_finished=True)
+    check_parts(root, out, origin)
+    if depth is not None:
+        depth.check()
     with explain_write_errors(out), claim_folder(out, origin, overwrite=overwrite) as scratch:
         _Packing(metadata, depth, out, scratch, sizes, num_processes).run(origin)
     return _summarize(metadata, out)
@@ -114,20 +119,27 @@ class _Packing:
         made = join_files(joins, self.out, self.scratch, fps, num_processes=self.num_processes)
         records = list(made)
         self._remove_strays(records)
-        meta = self.scratch / META
-        meta.mkdir()
+        (self.scratch / META).mkdir()
         self._write_metadata(data, videos)
         head = json.loads(read_head_text(root))
-        (self.scratch / CARD).write_text(packed_card(self.metadata, head), encoding="utf-8")
+        card = packed_card(self.metadata, head, tuple(self.depth_cameras.values()))
+        (self.scratch / CARD).write_text(card, encoding="utf-8")
         self._write_manifest(head, records)
-        for name in (CARD, MANIFEST):
-            (self.scratch / name).replace(self.out / name)
-        (self.out / PACKED_FROM).write_text(origin.model_dump_json(), encoding="utf-8")
-        for folder in {record.path.parent for record in records}:
-            sync_folder(self.out / folder)
-        meta.rename(self.out / META)
-        sync_folder(self.out)
+        (self.scratch / ORIGIN).write_text(origin.model_dump_json(), encoding="utf-8")
+        self._publish(records)
         remove_depth(self.out)
+
+    def _publish(self, records: Sequence[FileRecord]) -> None:
+        """Move what was written to its place, meta/ last and once all else is on the disk: the parts may be deleted."""
+        for name, place in {CARD: CARD, MANIFEST: MANIFEST, ORIGIN: PACKED_FROM}.items():
+            sync_file(self.scratch / name)
+            (self.scratch / name).replace(self.out / place)
+        folders = {folder for record in records for folder in record.path.parents}
+        for folder in sorted({*folders, Path(PACKED_FROM).parent, Path()}):
+            sync_folder(self.out / folder)
+        sync_tree(self.scratch / META)
+        (self.scratch / META).rename(self.out / META)
+        sync_folder(self.out)
 
     def _write_depth(self, origin: PackOrigin) -> None:
         """Write the depth clips that an earlier run of the same origin has not; they are joined as others are."""
@@ -179,9 +191,9 @@ class _Packing:
         metadata, meta = self.metadata, self.scratch / META
         info = json.loads((metadata.root / INFO).read_bytes())
         totals = DatasetTotals.open(metadata, self.scratch)
-        places = self._places(data, videos)
-        found = self._add_depth(read_statistics(metadata, num_processes=self.num_processes))
-        rows = (_episode_row(place, _add(totals, read)) for place, read in zip(places, found, strict=True))
+        places = place_episodes(metadata, data, videos)
+        found = self._add_depth(read_statistics(metadata, num_processes=self._processes_a_kind))
+        rows = (add_statistics(place, _add(totals, read)) for place, read in zip(places, found, strict=True))
         cameras, features = list(self.clips), [*described_features(metadata), *self.depth_cameras]
         write_episodes(self.scratch, rows, cameras, features)
         info["features"] |= {} if self.depth is None else self.depth.features()
@@ -191,38 +203,22 @@ class _Packing:
             write_tasks(meta / "subtasks.parquet", subtasks, "subtask")
         write_stats(meta / "stats.json", totals.summaries())
 
+    @property
+    def _processes_a_kind(self) -> int:
+        """Processes for the rows and clips of v2.1, and as many for each depth camera, which run side by side."""
+        return max(self.num_processes // (1 + len(self.depth_cameras)), 1)
+
     def _add_depth(self, found: Iterator[EpisodeStatistics]) -> Iterator[EpisodeStatistics]:
         """Statistics of episodes with those of their depth."""
         if self.depth is None or not self.depth_cameras:
             yield from found
             return
-        lengths, num_processes = self.metadata.lengths.tolist(), self.num_processes
+        lengths, share = self.metadata.lengths.tolist(), self._processes_a_kind
         counts = [
-            self.depth.count(camera, self.out, lengths, num_processes=num_processes)
-            for camera in self.depth_cameras.values()
+            self.depth.count(camera, self.out, lengths, num_processes=share) for camera in self.depth_cameras.values()
         ]
         for episode, *codes in zip(found, *counts, strict=True):
             yield episode.with_depth(dict(zip(self.depth_cameras, codes, strict=True)))
-
-    def _places(
-        self, data: Sequence[SharedFile], videos: Mapping[str, Sequence[SharedFile]]
-    ) -> Iterator[dict[str, Any]]:
-        """What meta/episodes says of each episode but its statistics."""
-        ends, fps = self.metadata.lengths.cumsum(), self.metadata.info.fps
-        data_of = _by_episode(data)
-        video_of = {camera: _by_episode(files) for camera, files in videos.items()}
-        for episode in self.metadata.episodes():
-            number, start = episode.index, episode.first_row
-            row: dict[str, Any] = {"episode_index": number, "tasks": list(episode.tasks), "length": episode.length}
-            row |= {f"data/{name}": value for name, value in next(data_of).place.items()}
-            row |= {"dataset_from_index": start, "dataset_to_index": start + episode.length}
-            for camera, files in video_of.items():
-                file = next(files)
-                before = start - int(ends[file.episodes.start - 1] if file.episodes.start else 0)
-                times = {"from_timestamp": before, "to_timestamp": before + episode.length}
-                row |= {f"videos/{camera}/{name}": value for name, value in file.place.items()}
-                row |= {f"videos/{camera}/{name}": float(frames / fps) for name, frames in times.items()}
-            yield row
 
     def _write_manifest(self, head: Mapping[str, Any], records: Sequence[FileRecord]) -> None:
         """The head of the source's manifest with these files, and each episode's lineage."""
@@ -233,11 +229,6 @@ class _Packing:
         lineages = (lineage.model_copy(update={"files": ()}) for lineage in read_lineages(self.metadata.root))
         with (self.scratch / MANIFEST).open("w", encoding="utf-8") as file:
             file.writelines(manifest_text({**head, "files": files}, lineages))
-
-
-def _by_episode(files: Sequence[SharedFile]) -> Iterator[SharedFile]:
-    """The file of each episode, in order."""
-    return (file for file in files for _ in file.episodes)
 
 
 def _digest(files: FileTable, episodes: range) -> str:
@@ -251,14 +242,3 @@ def _read_kinds(paths: Sequence[Path]) -> list[StreamKind]:
 def _add(totals: DatasetTotals, episode: EpisodeStatistics) -> EpisodeStatistics:
     totals.add(episode)
     return episode
-
-
-def _episode_row(place: Mapping[str, Any], episode: EpisodeStatistics) -> dict[str, Any]:
-    return {
-        **place,
-        **{
-            f"stats/{feature}/{name}": values
-            for feature, summary in episode.summaries.items()
-            for name, values in summary.items()
-        },
-    }

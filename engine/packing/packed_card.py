@@ -1,12 +1,14 @@
 """The dataset card of a LeRobot v3.0 dataset."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from millrace.engine.dataset.metadata import Metadata
 from millrace.engine.fps import format_fps
+from millrace.engine.layout import camera_key
 from millrace.engine.output.warning_sums import WarningSum
+from millrace.engine.planning.depth_camera import DepthCamera
 from millrace.engine.text import code_cell, code_span, printable
 
 CARD = """\
@@ -53,12 +55,13 @@ That files, rows, videos and statistics fit each other, by Millrace:
 NUM_TASKS = 20
 
 
-def packed_card(metadata: Metadata, head: Mapping[str, Any]) -> str:
+def packed_card(metadata: Metadata, head: Mapping[str, Any], depth: Sequence[DepthCamera] = ()) -> str:
     """The text of README.md.
 
     Args:
         metadata: Of the dataset in v2.1 that it is made of.
         head: Of that one's manifest, which names sources without the folders of this machine.
+        depth: Depth cameras that v3.0 has besides.
     """
     robot, fps = printable(str(metadata.info.robot_type or "robot")), format_fps(metadata.info.fps)
     texts = list((metadata.tasks or {}).values())
@@ -72,7 +75,7 @@ def packed_card(metadata: Metadata, head: Mapping[str, Any]) -> str:
         num_episodes=metadata.num_episodes,
         num_frames=metadata.num_frames,
         fps=fps,
-        cameras=", ".join(_describe_camera(metadata, camera) for camera in metadata.cameras) or "none",
+        cameras=", ".join(_describe_cameras(metadata, depth)) or "none",
         sources=", ".join(map(code_cell, sources)),
         notes=_section("Notes", head["notes"]),
         warnings=_section("Warnings", warnings),
@@ -80,9 +83,12 @@ def packed_card(metadata: Metadata, head: Mapping[str, Any]) -> str:
     )
 
 
-def _describe_camera(metadata: Metadata, camera: str) -> str:
-    height, width = metadata.info.features[camera].shape[:2]
-    return f"{code_cell(camera)} {width}x{height}"
+def _describe_cameras(metadata: Metadata, depth: Iterable[DepthCamera]) -> Iterator[str]:
+    for camera in metadata.cameras:
+        height, width = metadata.info.features[camera].shape[:2]
+        yield f"{code_cell(camera)} {width}x{height}"
+    for one in depth:
+        yield f"{code_cell(camera_key(one.name))} {one.width}x{one.height} depth"
 
 
 def _section(title: str, texts: Iterable[str]) -> str:

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.engine.dataset.stats import BLOCK_ROWS, QUANTILES
 from millrace.engine.video.histogram import LEVELS
 
-QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
-# Sums are taken in float64, a block at a time.
-BLOCK_ROWS = 1 << 20
 # float64 has each whole number up to here.
 LARGEST_WHOLE = 1 << 53
 NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)

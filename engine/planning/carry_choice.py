@@ -27,7 +27,7 @@ PREFIX = re.compile(r"^(torch|np|numpy)\.")
 # A column as wide as this holds an embedding or a point cloud: many times what state and action take.
 MAX_VALUES = 512
 REWARDS = ("reward", "rewards")
-ENDS = ("done", "success", "terminated", "truncated", "terminal")
+ENDS = ("done", "dones", "success", "successes", "terminated", "truncated", "terminal", "terminals")
 # Numbers of texts in the list of tasks, which the output numbers again.
 OF_TASKS = re.compile(r"^annotation\.|task_index$")
 
@@ -111,6 +111,8 @@ def _names_in_rows(source: PreparedSource) -> frozenset[str] | None:
 def _describe(name: str, feature: Feature, *, is_resampled: bool) -> CarriedColumn | str:
     if not (name.strip() and is_unicode(name)):
         return "has no name that a file can hold"
+    if "/" in name:
+        return "has a name with '/', at which LeRobot divides the statistics of one feature into several"
     if name in (STATE, ACTION) or name.startswith(CAMERA_PREFIX):
         return "has a name that the output gives to columns or cameras of its own"
     bare = PREFIX.sub("", feature.dtype)

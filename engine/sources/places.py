@@ -93,14 +93,15 @@ def _without_place_faults(episode: SourceEpisode) -> SourceEpisode:
 
 
 def _shared_places(episodes: Sequence[SourceEpisode]) -> Iterator[_Places]:
-    """For each camera of which clips are parts of files."""
+    """For each camera, of colour or depth, of which clips are parts of files."""
     found: dict[str, list[tuple[int, Clip]]] = {}
     for number, episode in enumerate(episodes):
-        for camera, clip in episode.clips.items():
-            if isinstance(clip, Clip) and clip.start_seconds is not None:
-                found.setdefault(camera, []).append((number, clip))
-    for camera, clips in found.items():
-        yield _sorted_places(camera, clips)
+        for clips in (episode.clips, episode.depth):
+            for camera, clip in clips.items():
+                if isinstance(clip, Clip) and clip.start_seconds is not None:
+                    found.setdefault(camera, []).append((number, clip))
+    for camera, placed in found.items():
+        yield _sorted_places(camera, placed)
 
 
 def _sorted_places(camera: str, clips: Sequence[tuple[int, Clip]]) -> _Places:
@@ -126,10 +127,7 @@ def _check_camera(
     """Sets the rate of each clip in `episodes`; returns why places are wrong, by place in the list."""
     fps = next((rate for rate in rates if not _is_too_long_or_short(places, rate).any()), rates[0])
     for number in places.episodes.tolist():
-        clip = episodes[number].clips[places.camera]
-        if isinstance(clip, Clip) and clip.fps != fps:
-            clips = {**episodes[number].clips, places.camera: replace(clip, fps=fps)}
-            episodes[number] = replace(episodes[number], clips=clips)
+        episodes[number] = _retime(episodes[number], places.camera, fps)
     is_wrong = np.abs(places.errors(fps)) >= TOLERANCE + max_trim
     shorter = np.minimum(np.round(places.errors(fps)), 0).astype(np.int64) if max_trim else 0
     advice = _advice(places, is_wrong)
@@ -138,6 +136,16 @@ def _check_camera(
         with_index = episodes[int(places.episodes[other])].index
         faults[int(places.episodes[one])] = _overlap_fault(places, one, other, with_index, fps)
     return faults
+
+
+def _retime(episode: SourceEpisode, camera: str, fps: Fraction) -> SourceEpisode:
+    """The episode with a camera's clip timed at that rate."""
+    clip, depth = episode.clips.get(camera), episode.depth.get(camera)
+    if depth is not None and depth.fps != fps:
+        return replace(episode, depth={**episode.depth, camera: replace(depth, fps=fps)})
+    if isinstance(clip, Clip) and clip.fps != fps:
+        return replace(episode, clips={**episode.clips, camera: replace(clip, fps=fps)})
+    return episode
 
 
 def _is_too_long_or_short(places: _Places, fps: Fraction) -> NDArray[np.bool_]:

@@ -104,7 +104,7 @@ def write_demos(path: Path, name: str, lengths: Mapping[int, int], *, side: int 
                 demo[key] = expected_state(number, frames, start + width)[:, start:].astype(np.float64)
                 start += width
             demo["actions"] = expected_action(number, frames, action_width).astype(np.float64)
-            demo["dones"] = np.zeros(length, np.uint8)
+            demo["dones"] = (frames == length - 1).astype(np.uint8)
             demo["states"] = np.zeros((length, 45))
             for camera, key in enumerate(layout["cameras"].values()):
                 pictures = np.stack([draw(frame, number, camera, side, side) for frame in range(length)])

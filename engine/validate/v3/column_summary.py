@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.stats import ROUNDING, TOLERANCE
+from millrace.engine.dataset.stats import QUANTILES, ROUNDING, TOLERANCE
 
 MOMENTS = ("min", "max", "mean", "std")
-QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 STATISTICS = (*MOMENTS, "count", *QUANTILES)
 # Of max - min: a sum of rounded numbers; and a bin of LeRobot's histograms, with the rounding of its edges.
 SUM_SHARE, BIN_SHARE = 1e-3, 2.1e-4

@@ -13,11 +13,11 @@ from millrace.engine.dataset.json_files import JsonObject, Unreadable, is_file, 
 from millrace.engine.dataset.metadata import STATS
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.processes import map_in_processes
+from millrace.engine.dataset.stats import QUANTILES
 from millrace.engine.dataset.stored_statistics import to_array
 from millrace.engine.text import join_names
 from millrace.engine.validate.v3.column_summary import (
     PADDING,
-    QUANTILES,
     STATISTICS,
     RowSummary,
     find_differences,
@@ -72,6 +72,10 @@ def _key_problems(content: Mapping[str, Any], features: Mapping[str, V3Feature])
             STATS,
             f"has {join_names(foreign, 8)}, which {'is' if len(foreign) == 1 else 'are'} no feature",
         )
+    divided = [name for name in content if name in features and "/" in name]
+    if divided:
+        message = f"has {join_names(divided, 8)}, which LeRobot divides at '/' into several features"
+        yield make_v3_problem("stats-keys", STATS, message)
     for name, entry in content.items():
         others = (
             [stat for stat, value in entry.items() if _to_numbers(value) is None] if isinstance(entry, dict) else []

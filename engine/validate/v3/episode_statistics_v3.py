@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.rows import to_numbers
+from millrace.engine.dataset.stats import QUANTILES
 from millrace.engine.errors import RowsError
+from millrace.engine.layout import EPISODES_FOLDER
 from millrace.engine.sources import diagnose_file
 from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from millrace.engine.sources.row_stream import RowStream
 from millrace.engine.text import join_names
-from millrace.engine.validate.v3.column_summary import QUANTILES, STATISTICS
-from millrace.engine.validate.v3.v3_dataset import COUNTERS, EPISODES_FOLDER, Ints, V3Feature, V3Info, make_v3_problem
+from millrace.engine.validate.v3.column_summary import STATISTICS
+from millrace.engine.validate.v3.v3_dataset import COUNTERS, Ints, V3Feature, V3Info, make_v3_problem
 
 BATCH_ROWS = 256
 MAX_LINES = 100

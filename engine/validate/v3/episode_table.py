@@ -14,11 +14,11 @@ from millrace.engine.dataset.json_files import Unreadable
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.rows import to_numbers
 from millrace.engine.errors import RowsError
+from millrace.engine.layout import EPISODES_FOLDER
 from millrace.engine.sources import diagnose_file, why_foreign
 from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from millrace.engine.text import join_names
 from millrace.engine.validate.v3.v3_dataset import (
-    EPISODES_FOLDER,
     ClipPlaces,
     EpisodeTable,
     FilePlaces,

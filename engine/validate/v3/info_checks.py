@@ -6,10 +6,10 @@ import numpy as np
 
 from millrace.engine.dataset.metadata import INFO
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.layout import EPISODES_FOLDER
 from millrace.engine.text import join_names
 from millrace.engine.validate.v3.v3_dataset import (
     COUNTERS,
-    EPISODES_FOLDER,
     TASKS_TABLE,
     V3Metadata,
     make_v3_problem,

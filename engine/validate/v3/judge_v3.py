@@ -36,13 +36,13 @@ from millrace.engine.validate.v3.row_contents import (
     judge_rows,
     summarized_features,
 )
+from millrace.engine.validate.v3.row_place_checks import row_place_problems
 from millrace.engine.validate.v3.row_places import (
     FileRuns,
     RowPlaces,
     find_rows,
     list_data_files,
     read_file_runs,
-    row_place_problems,
 )
 from millrace.engine.validate.v3.shared_clips import VideoJob, judge_videos
 from millrace.engine.validate.v3.v3_dataset import V3Metadata, make_v3_problem

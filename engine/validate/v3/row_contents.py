@@ -16,13 +16,13 @@ from millrace.engine.dataset.metadata import INFO
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.rows import to_numbers
 from millrace.engine.errors import FaultCode, RowsError
+from millrace.engine.layout import EPISODES_FOLDER
 from millrace.engine.sources import RowRange, RowReader
 from millrace.engine.text import join_names
 from millrace.engine.validate.row_checks import RATE_TOLERANCE
 from millrace.engine.validate.v3.column_summary import find_differences, summarize_rows
 from millrace.engine.validate.v3.v3_dataset import (
     COUNTERS,
-    EPISODES_FOLDER,
     TASKS_TABLE,
     V3Feature,
     V3Info,

@@ -17,7 +17,7 @@ from millrace.engine.errors import VideoError
 from millrace.engine.fps import format_fps
 from millrace.engine.sources import Clip
 from millrace.engine.validate.row_checks import RATE_TOLERANCE
-from millrace.engine.validate.v3.row_places import MAX_LINES
+from millrace.engine.validate.v3.row_place_checks import MAX_LINES
 from millrace.engine.validate.v3.v3_dataset import Ints, V3Feature, V3Info, make_v3_problem
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.probe import VideoFacts, probe_frame_times

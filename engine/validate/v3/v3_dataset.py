@@ -13,7 +13,6 @@ from millrace.engine.dataset.metadata import GrootFeature, InfoFile
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.v3_checks import V3_CHECKS
 
-EPISODES_FOLDER = "meta/episodes"
 TASKS_TABLE = "meta/tasks.parquet"
 # What LeRobot writes into every dataset; it normalises none of them.
 COUNTERS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
@@ -74,10 +73,6 @@ class FilePlaces:
 
     chunk: Ints
     file: Ints
-
-    def select(self, rows: Ints) -> "FilePlaces":
-        """Those of some episodes."""
-        return FilePlaces(self.chunk[rows], self.file[rows])
 
 
 @dataclass(frozen=True, eq=False)

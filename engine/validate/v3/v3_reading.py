@@ -10,6 +10,7 @@ from millrace.engine.dataset.json_files import Unreadable, is_file, read_json, w
 from millrace.engine.dataset.metadata import EPISODES, INFO
 from millrace.engine.dataset.problems import DatasetLayout, Problem
 from millrace.engine.errors import DatasetError
+from millrace.engine.layout import EPISODES_FOLDER
 from millrace.engine.sources import why_foreign
 from millrace.engine.sources.checked_parquet import DAMAGE, CheckedParquet
 from millrace.engine.sources.lerobot_metadata import MAX_CAMERAS
@@ -17,7 +18,6 @@ from millrace.engine.sources.task_list import read_task_table
 from millrace.engine.sources.templates import template_problem
 from millrace.engine.validate.v3.episode_table import list_episode_files, read_episode_table
 from millrace.engine.validate.v3.v3_dataset import (
-    EPISODES_FOLDER,
     TASKS_TABLE,
     V3Info,
     V3Metadata,

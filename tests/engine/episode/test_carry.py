@@ -13,10 +13,11 @@ import pytest
 
 from conftest import LOCAL, convert_here, data_path, read_meta, read_table, recipe_for
 from millrace.engine.convert import Summary, convert, plan_conversion
-from millrace.engine.episode.carry import resample_column
+from millrace.engine.episode.carry import SourceRows, lost_values, resample_column
 from millrace.engine.errors import EpisodesFailed
 from millrace.engine.layout import MANIFEST
 from millrace.engine.packing.layouts import Layouts
+from millrace.engine.planning.carried import CarriedColumn
 from millrace.engine.planning.resample import frame_indices
 from millrace.engine.validate import validate
 from support.synthetic import ExtraColumn, edit_column, rewrite_parquet, write_dataset
@@ -36,6 +37,7 @@ COLUMNS = {
     # Frame 6 lies between the kept frames 5 and 8.
     "next.success": ExtraColumn(lambda episode, frames: frames == 6, dtype="bool"),
     "next.terminal": ExtraColumn(lambda episode, frames: (frames == 11).astype(np.int64), dtype="int64"),
+    "dones": ExtraColumn(lambda episode, frames: (frames == 11).astype(np.uint8), dtype="uint8"),
     "contact": ExtraColumn(
         lambda episode, frames: np.stack([frames == 6, frames % 3 == 0], axis=1), dtype="bool", shape=(2,)
     ),
@@ -63,7 +65,7 @@ def due(name: str, episode: int, fps: int) -> Any:
     spans = [values[start:stop] for start, stop in zip(kept, [*kept[1:], length], strict=True)]
     if name == "next.reward":
         return [np.float32(sum(span.tolist())) for span in spans]
-    if name in ("next.done", "next.success", "next.terminal"):
+    if name in ("next.done", "next.success", "next.terminal", "dones"):
         return [max(span.tolist()) for span in spans]
     if name == "contact":
         return [[any(row[side] for row in span) for side in (0, 1)] for span in spans]
@@ -192,6 +194,14 @@ def test_a_short_label_that_is_lost_is_a_warning(tmp_path: Path, is_list: bool) 
     assert [(one.code, one.message) for one in summary.warnings if one.code == "lost-label"] == [
         ("lost-label", "column 'event' holds 7 only in frames that are not kept")
     ]
+
+
+def test_a_long_label_that_is_lost_is_cut_short_in_the_warning() -> None:
+    table = pa.table({"log": ["a", "x" * 5000, "a", "a", "a"]})
+    rows = SourceRows(table, np.array([0, 2, 4]), "rows", Fraction(20))
+    (warning,) = lost_values(rows, [CarriedColumn("log", "string", 1, None, "kept")])
+    assert warning.code == "lost-label"
+    assert warning.message == f"column 'log' holds '{'x' * 59}... only in frames that are not kept"
 
 
 def test_an_event_in_trimmed_rows_counts(tmp_path: Path) -> None:

@@ -189,6 +189,8 @@ def test_a_number_that_the_list_lacks_fails_its_episode(tmp_path: Path) -> None:
         ("hello", "a row is no list of what is said|Expecting value"),
         ('[{"role": "user", "content": 7}]', "content is 7"),
         ('[{"role": "user", "timestamp": NaN}]', "a timestamp is not finite"),
+        (f'[{{"role": "user", "timestamp": 1{"0" * 400}}}]', "a timestamp is not finite"),
+        ('[{"role": "user", "timestamp": 1e39}]', "a timestamp is not finite"),
         ("[" * 100_000, "recursion|Expecting value"),
     ],
 )

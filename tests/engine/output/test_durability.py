@@ -10,6 +10,7 @@ from millrace.engine.convert import convert
 from millrace.engine.dataset.writing import finish_file
 from millrace.engine.layout import LEDGER, META, WORK
 from millrace.engine.output.folder import claim_output
+from millrace.engine.packing import pack_dataset
 from support.synthetic import SyntheticVideo, write_dataset
 
 SMALL = SyntheticVideo(codec="libx264", gop=10, bframes=0)
@@ -64,6 +65,27 @@ def test_files_ledger_and_folders_are_synced_before_meta_appears(
     after_last_file = events[events.index(("move", files[-1])) : appears]
     assert {*folders, out / LEDGER} <= {path for kind, path in after_last_file if kind == "sync"}
     assert events[appears + 1 :] == [("sync", out)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to name what is synced")
+def test_a_dataset_of_v3_is_on_the_disk_before_its_meta_appears(
+    source: Path, tmp_path: Path, events: list[Event]
+) -> None:
+    out = tmp_path / "out"
+    convert_here(source, tmp_path / "v21", **SETTINGS)
+    events.clear()
+    pack_dataset(tmp_path / "v21", out)
+    meta = next(path for kind, path in events if kind == "move" and path.name == META)
+    appears = events.index(("move", meta))
+    synced = {path for kind, path in events[:appears] if kind == "sync"}
+    within = {meta / path.relative_to(out / META) for path in (out / META).rglob("*")}
+    assert len([path for path in within if path.suffix]) >= 4
+    folders = {path for name in ("data", "videos") for path in (out / name).rglob("*") if path.is_dir()}
+    assert {meta, *within, *folders, out, out / WORK} <= synced
+    moved = [path for kind, path in events[:appears] if kind == "move"]
+    assert {"README.md", "millrace.json", "packed_from.json"} <= {path.name for path in moved}
+    assert [path for path in moved if ("sync", path) not in events[: events.index(("move", path))]] == []
+    assert events[appears + 1] == ("sync", out)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to name what is synced")

@@ -98,6 +98,10 @@ def test_a_later_upload_replaces_the_files_of_an_earlier_one(hub: HubServer, use
         hub.fail("POST", "/commit/", status=status)
     done = user.run("upload", dataset, "org/new")
     assert done.exit_code == 0, done.err
+    paths = [request.path for request in hub.requests]
+    first = next(place for place, path in enumerate(paths) if "/commit/" in path)
+    # The repository is listed for the message and for the upload, and not again until a commit is tried again.
+    assert sum("/tree/" in path for path in paths[:first]) == 2
     assert "2 files of an earlier upload will be deleted there" in done.err
     assert uploaded(hub) == {**files_of(dataset), "notes.txt": b"mine"}
     assert repository.commits[repository.tags["v3.0"]] == earlier

@@ -1,14 +1,16 @@
 """`millrace convert --layout`: LeRobot v3.0 beside v2.1, or alone; stopped runs, and those with nothing to do."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conftest import LOCAL, data_path, files_of, recipe_for
 from millrace.cli import main
-from millrace.engine.convert import Summary, convert
+from millrace.engine.convert import Summary, convert, estimate
 from millrace.engine.errors import OutputExists, RecipeError
+from millrace.engine.packing import FileSizes
 from millrace.engine.packing.layouts import Layouts, parse_layouts
 from millrace.engine.sources import open_source
 from support.synthetic import DEFAULT_TASK, edit_column, edit_json, write_dataset
@@ -137,3 +139,25 @@ def test_an_unknown_layout_is_an_error(source: Path, tmp_path: Path, capsys: pyt
     assert "--layout v3.1: no layout 'v3.1'. Known: v2.1, v3.0" in capsys.readouterr().err
     assert main([*command, "v3.0", "--video-file-mb", "0"]) == 2
     assert "--video-file-mb 0: must be at least 1" in capsys.readouterr().err
+
+
+def test_other_sizes_make_other_files_or_are_refused(source: Path, tmp_path: Path) -> None:
+    both, alone, small = tmp_path / "both", tmp_path / "alone", FileSizes(1, 1)
+    run(source, both, BOTH)
+    run(source, alone, ALONE)
+    before = files_of(alone)
+    assert not run(source, both, replace(BOTH, sizes=small)).had_nothing_to_do
+    assert len(list((tmp_path / "both_v30").rglob("*.mp4"))) == 2
+    with pytest.raises(OutputExists, match=r"files of 100 MB of rows and 200 MB of video, .* pass overwrite=True"):
+        run(source, alone, replace(ALONE, sizes=small))
+    assert files_of(alone) == before
+
+
+def test_an_estimate_is_refused_where_the_conversion_is(source: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(source, robot="aloha", fps=50, horizon=4)
+    convert(recipe, tmp_path / "out", workers=LOCAL, layouts=ALONE)
+    assert estimate(recipe, tmp_path / "out", layouts=ALONE, overwrite=True).num_episodes == 3
+    (tmp_path / "other_v30").mkdir()
+    (tmp_path / "other_v30/mine.txt").touch()
+    with pytest.raises(OutputExists, match=r"is no LeRobot v3\.0 dataset that Millrace made"):
+        estimate(recipe, tmp_path / "other", layouts=BOTH)

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import LOCAL, files_of, read_meta, recipe_for
 from millrace.engine.convert import convert, plan_conversion
-from millrace.engine.errors import DatasetError
+from millrace.engine.errors import DatasetError, OutputExists
 from millrace.engine.packing import FileSizes
 from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning.recipe import Recipe, check_recipe
@@ -18,10 +18,10 @@ from millrace.engine.validate import validate
 from millrace.engine.video.decode import decode_frames
 from support.depth_videos import KEY, SCALE, add_depth, depth_codes
 from support.processes import convert_in_child
-from support.synthetic import write_dataset
+from support.synthetic import edit_column, write_dataset
 
 LENGTHS = (9, 12)
-BOTH = Layouts(("v2.1", "v3.0"))
+BOTH, ALONE = Layouts(("v2.1", "v3.0")), Layouts(("v3.0",))
 STEP = 2  # 50 Hz to 25
 
 
@@ -115,6 +115,44 @@ def test_a_damaged_depth_video_is_an_error_that_names_it(source: Path, tmp_path:
     recipe = recipe_of(damaged).model_copy(update={"without_cameras": ("top_depth",)})
     summary = convert(recipe, tmp_path / "without", workers=LOCAL, layouts=BOTH)
     assert f"{damaged}: camera 'top_depth' holds depth, and is left out" in summary.notes
+
+
+def test_a_finished_dataset_of_v3_alone_stays_whatever_becomes_of_the_depth(source: Path, tmp_path: Path) -> None:
+    mine, out = tmp_path / "aloha", tmp_path / "out"
+    shutil.copytree(source, mine)
+    convert(recipe_of(mine), out, workers=LOCAL, layouts=ALONE)
+    before = files_of(out)
+    (tmp_path / "link").symlink_to(mine)
+    assert convert(recipe_of(tmp_path / "link"), out, workers=LOCAL, layouts=ALONE).had_nothing_to_do
+    video = mine / f"videos/chunk-000/{KEY}/episode_000001.mp4"
+    for change in (video.touch, video.unlink):
+        change()
+        with pytest.raises(OutputExists, match=r"depth videos .* were changed since, and the episodes .* are deleted"):
+            convert(recipe_of(mine), out, workers=LOCAL, layouts=ALONE)
+        assert files_of(out) == before
+
+
+def test_what_is_there_stays_where_a_depth_video_is_gone(source: Path, tmp_path: Path) -> None:
+    shutil.copytree(source, tmp_path / "aloha")
+    convert(recipe_of(tmp_path / "aloha"), tmp_path / "out", workers=LOCAL, layouts=BOTH)
+    before = files_of(tmp_path / "out_v30")
+    (tmp_path / f"aloha/videos/chunk-000/{KEY}/episode_000001.mp4").unlink()
+    with pytest.raises(DatasetError, match="no video at"):
+        convert(recipe_of(tmp_path / "aloha"), tmp_path / "out", workers=LOCAL, layouts=BOTH)
+    assert files_of(tmp_path / "out_v30") == before
+
+
+def test_depth_of_another_episode_is_an_error(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "wrong")
+    table = tmp_path / "wrong/meta/episodes/chunk-000/file-000.parquet"
+    for name, times in {"from_timestamp": [0.0, 0.0], "to_timestamp": [5 / 25, 6 / 25]}.items():
+        edit_column(table, f"videos/{KEY}/{name}", lambda old, times=times: times)
+    with pytest.raises(DatasetError, match=r"depth camera 'top_depth': .* they claim the same frames"):
+        convert(recipe_of(tmp_path / "wrong"), tmp_path / "out", workers=LOCAL, layouts=BOTH)
+
+
+def test_the_card_names_it(packed: Path) -> None:
+    assert f"`{KEY}` 64x48 depth |" in (packed / "README.md").read_text()
 
 
 def test_only_what_all_sources_have_alike_is_kept(tmp_path: Path) -> None:

@@ -95,6 +95,14 @@ def test_a_name_that_no_file_can_hold_is_left_out(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / MANIFEST).read_text())["columns"]["left_out"][0]["name"] == "\\ud800"
 
 
+def test_a_name_that_lerobot_divides_is_left_out(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "aloha", lengths=(20,), extra_columns={"obs/force": vector()})
+    found = plan_conversion(Recipe.single(tmp_path / "aloha", robot="aloha", horizon=4))
+    assert [(left.name, left.reason.partition(",")[0]) for left in found.left_out] == [
+        ("obs/force", "has a name with '/'")
+    ]
+
+
 def test_actions_of_another_robot_are_carried_only_where_no_frame_is_dropped(tmp_path: Path) -> None:
     write_dataset(tmp_path / "a", lengths=(20,), extra_columns={"action.eef": vector()})
     for fps, carried in ((25, []), (50, ["action.eef"])):

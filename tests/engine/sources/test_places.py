@@ -129,6 +129,14 @@ def test_a_rate_that_info_json_has_wrong_is_advised_and_reaches_the_clips(tmp_pa
         assert stamps == [Stamp(frame, episode) for frame in range(length)]
 
 
+def test_depth_is_checked_and_timed_as_other_cameras_are() -> None:
+    dataset = dataset_of([(0, 0.0, 2.0), (0, 2.0, 4.0), (0, 2.0, 4.0)], [20, 20, 20])
+    as_depth = [replace(one, clips={}, depth=dict(one.clips)) for one in dataset.episodes]
+    found = check_places(replace(dataset, episodes=as_depth), Fraction(10))
+    assert {episode.depth["top"].fps for episode in found.episodes} == {10}
+    assert set(faulty(found)) == {1, 2}
+
+
 def test_videos_written_at_another_rate_than_the_user_says_stay_where_they_are() -> None:
     dataset = dataset_of([(0, 0.0, 1.0), (0, 1.0, 2.0)], [20, 20])
     found = check_places(dataset, Fraction(10))

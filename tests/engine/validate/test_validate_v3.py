@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from conftest import files_of
 from millrace.cli import main
 from millrace.engine.dataset.problems import Problem
+from millrace.engine.dataset.stats import QUANTILES
 from millrace.engine.validate import V3_CHECKS, format_report, to_json, validate
-from millrace.engine.validate.v3.column_summary import QUANTILES, find_differences, summarize_rows
+from millrace.engine.validate.v3.column_summary import find_differences, summarize_rows
 from millrace.engine.validate.v3.shared_clips import VideoJob, clip_problems
 from support.broken_datasets import codes, copy
 from support.broken_v3 import CAMERAS, KEY, LENGTHS, ROWS, V3_BREAKS, V3_NEED_MANIFEST, VIDEO, write_whole_v3
-from support.synthetic import edit_json, replace_with_lfs_pointer, truncate_file, write_dataset
+from support.synthetic import ExtraColumn, edit_json, replace_with_lfs_pointer, truncate_file, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +181,10 @@ def test_frames_that_float32_cannot_tell_are_a_warning() -> None:
         assert [(one.code, one.severity) for one in found] == [("video-float32", "warning")]
         # As many as LeRobot 0.6.1's own comparison of such times refuses.
         assert f"1200 s long; LeRobot refuses {refused} of its 60000 frames" in found[0].message
+
+
+def test_a_name_that_lerobot_divides_is_an_error(tmp_path: Path) -> None:
+    column = ExtraColumn(lambda episode, frames: frames.astype(np.float32))
+    write_dataset(tmp_path / "data", version="v3.0", lengths=(9, 7), extra_columns={"obs/force": column})
+    found = [one for one in validate(tmp_path / "data").problems if one.code == "stats-keys"]
+    assert [one.message for one in found] == ["has obs/force, which LeRobot divides at '/' into several features"]

@@ -78,6 +78,7 @@ def pack_dataset(
         raise DatasetError(f"{root} is no finished LeRobot v2.1 dataset{why}", dataset=str(root))
     origin = PackOrigin.of(root, sizes, depth.digest if depth is not None and depth.cameras else None)
     if not overwrite and PackOrigin.read(out) == origin and (out / META).is_dir():
+        remove_depth(out)  # a run may end after meta/ has appeared and before they are deleted
         return _summarize(metadata, out, was_finished=True)
     check_parts(root, out, origin)
     if depth is not None:

@@ -23,6 +23,7 @@ from conftest import (
 from millrace.engine.errors import DatasetError, OutputExists
 from millrace.engine.layout import LEDGER
 from millrace.engine.packing import FileSizes, pack_dataset
+from millrace.engine.packing.depth_clips import depth_path
 from millrace.engine.sources import Clip, RowReader, open_source
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.join import join_clips
@@ -194,6 +195,18 @@ def test_a_run_that_was_stopped_goes_on(converted: Path, packed: Path, sizes: Fi
     assert kept.stat().st_mtime_ns == before
     assert files_of(out) == files_of(packed)
     assert pack_dataset(converted, out, sizes=sizes).was_finished
+
+
+def test_depth_clips_that_a_stopped_run_left_are_deleted(
+    converted: Path, packed: Path, sizes: FileSizes, tmp_path: Path
+) -> None:
+    """It ended after meta/ had appeared and before they were deleted."""
+    out = Path(shutil.copytree(packed, tmp_path / "out"))
+    clip = depth_path(out, 0, "top_depth")
+    clip.parent.mkdir(parents=True)
+    clip.touch()
+    assert pack_dataset(converted, out, sizes=sizes).was_finished
+    assert files_of(out) == files_of(packed)
 
 
 def test_other_sizes_leave_no_files_behind(converted: Path, packed: Path, tmp_path: Path) -> None:

@@ -275,12 +275,12 @@ def _public_recipe(plan: ConversionPlan) -> dict[str, Any]:
     recipe = plan.recipe.model_dump(mode="json")
     for source, binding in zip(recipe["sources"], plan.job.bindings, strict=True):
         source["path"] = public_name(binding.source.path, binding.revision)
-        source["map"] = _public_file(source["map"])
+        source["map"], source["format"] = _public_file(source["map"]), _public_file(source["format"])
     return {**recipe, "robot": _public_file(recipe["robot"])}
 
 
 def _public_file(name: str | None) -> str | None:
-    """The name of a map or robot: a shipped one's name, or the name of its file without the folder."""
+    """The name of a map, robot or format: a shipped one's name, or the name of its file without the folder."""
     return Path(name).name if name is not None and is_path(name) else name
 
 

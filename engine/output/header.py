@@ -35,7 +35,7 @@ def make_header(plan: ConversionPlan) -> dict[str, Any]:
     for source, binding in zip(recipe[SOURCES], plan.job.bindings, strict=True):
         if binding.revision is None:
             source["path"] = _identity(binding.root)
-        source["map"] = _public_name(source["map"])
+        source["map"], source["format"] = _public_name(source["map"]), _public_name(source["format"])
     return {
         **recipe,
         "robot": _public_name(recipe["robot"]),
@@ -54,7 +54,7 @@ def _own_sizes(plan: ConversionPlan) -> dict[str, Any]:
 
 
 def _public_name(name: str | None) -> str | dict[str, str] | None:
-    """A map or robot: the name of one that ships, or the identity of its file."""
+    """A map, robot or format: the name of one that ships, or the identity of its file."""
     return _identity(Path(name)) if name is not None and is_path(name) else name
 
 

@@ -1,15 +1,17 @@
 """Conversions of HDF5 recordings: beside LeRobot sources, by several processes, resumed, dry, and as LeRobot v3.0."""
 
+import json
 import shutil
 from pathlib import Path
 
 import h5py
 import pytest
 
-from conftest import IMAGE_SIZE, LOCAL, files_of, read_meta, video_path
-from millrace.engine.convert import convert, estimate
+from conftest import IMAGE_SIZE, LOCAL, REPOSITORY, files_of, read_meta, video_path
+from millrace.engine.convert import convert, estimate, plan_conversion
 from millrace.engine.errors import EpisodesFailed
 from millrace.engine.execution.workers import Workers
+from millrace.engine.output.header import make_header
 from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.recipe_file import read_recipe
@@ -25,7 +27,7 @@ image_size: 64
 sources:
   - path: lerobot
   - path: act
-    format: aloha_act
+    format: mine.yaml
     task: Hand over the cube.
     holdout: "1"
 """
@@ -38,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(root / "lerobot", lengths=(5,), video=SMALL)
     write_dataset(root / "act", version="act", lengths=(4, 3, 6), video=SMALL)
     (root / "recipe.yaml").write_text(RECIPE)
+    shutil.copyfile(REPOSITORY / "engine/sources/hdf5/aloha_act.yaml", root / "mine.yaml")
     return root
 
 
@@ -50,6 +53,9 @@ def test_recordings_are_merged_with_lerobot_sources_and_packed(folder: Path, tmp
     assert [line["length"] for line in read_meta(tmp_path / "out_heldout", "episodes.jsonl")] == [3]
     assert read_stamps(video_path(tmp_path / "out", 2)) == [Stamp(frame, 2, 0) for frame in range(6)]
     assert list((tmp_path / "out_v30/videos").rglob("*.mp4"))
+    manifest = (tmp_path / "out/millrace.json").read_text()
+    assert "mine.yaml" in manifest
+    assert str(folder) not in manifest + json.dumps(make_header(plan_conversion(recipe)))
 
 
 def single(source: Path) -> Recipe:

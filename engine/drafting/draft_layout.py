@@ -63,6 +63,7 @@ def draft_layout(survey: Hdf5Survey) -> LayoutDraft:
         *(f"  {dump_flow(name)}: {dump_flow(key)}" for name, key in _camera_names(cameras).items()),
         "flip: none  # or vertical, horizontal, both: pictures of simulators are often upside down",
         *(["jpeg_order: rgb  # or bgr, where red is blue"] if _has_files(survey, cameras) else []),
+        *(["color_order: rgb  # or bgr, where red is blue in arrays"] if _has_arrays(survey, cameras) else []),
         *(f"# not used: {printable(name)} {list(vectors[name].shape)}" for name in left),
     ]
     text = "\n".join(lines) + "\n"
@@ -84,6 +85,10 @@ def _unknown(survey: Hdf5Survey, cameras: Iterable[str], rate: str | None, task:
 
 def _has_files(survey: Hdf5Survey, cameras: Iterable[str]) -> bool:
     return any(survey.keys[name].image == "files" for name in cameras)
+
+
+def _has_arrays(survey: Hdf5Survey, cameras: Iterable[str]) -> bool:
+    return any(survey.keys[name].image != "files" for name in cameras)
 
 
 def _num_frames(survey: Hdf5Survey) -> int:

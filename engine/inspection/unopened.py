@@ -18,7 +18,7 @@ MAX_SUFFIXES = 8
 UNKNOWN = "unknown"
 # Of layouts that are not LeRobot's.
 NAMES = {"frame_folder": "frames beside rows", "hdf5": "HDF5 recordings", "xr_teleoperate": "xr_teleoperate"}
-KNOWN = [layout for layout, _ in (*LAYOUTS, *RECORDINGS)]
+KNOWN = [*(layout for layout, _ in LAYOUTS), *RECORDINGS]
 BY_SUFFIX = {
     ".bag": "ROS bags",
     ".mcap": "ROS bags",

@@ -56,8 +56,8 @@ EXPECTED = (
     "or *.hdf5, or folders of data.json and colors/ (xr_teleoperate)"
 )
 LAYOUTS = ((v3, v3.open_v3), (v2, v2.open_v2), (v1, v1.open_v1), (frame_folder, frame_folder.open_frame_folder))
-# Recordings as rigs write them, which do not say all that a dataset says.
-RECORDINGS = ((hdf5, hdf5.open_recordings), (xr_teleoperate, xr_teleoperate.open_xr_teleoperate))
+# Recordings as rigs write them, which do not say all that a dataset says; see _open_recordings.
+RECORDINGS = (xr_teleoperate, hdf5)
 
 
 def open_source(
@@ -117,9 +117,8 @@ def _open_folder(root: Path, files: SourceFiles, options: ReadOptions) -> Source
                 advice = Remedy("leave out ", Setting("format", options.format))
                 raise DatasetError(f"{root} is a LeRobot dataset or frames beside rows, no HDF5 files: ", advice)
             return open_layout(root, files)
-    for layout, open_recordings in RECORDINGS:
-        if layout.fits(root):
-            return open_recordings(root, files, options)
+    if recordings := _open_recordings(root, files, options):
+        return recordings
     found = sorted(entry.name for entry in root.iterdir())
     raise UnknownLayout(
         f"{root} is no LeRobot dataset of a known layout: found {', '.join(found) or 'nothing'}. Expected {EXPECTED}",
@@ -127,3 +126,16 @@ def _open_folder(root: Path, files: SourceFiles, options: ReadOptions) -> Source
         got=found,
         expected=EXPECTED,
     )
+
+
+def _open_recordings(root: Path, files: SourceFiles, options: ReadOptions) -> SourceDataset | None:
+    """Recordings as rigs write them; None where there are none.
+
+    Of both kinds, HDF5 is taken where its layout is named; else a note says that it is left out.
+    """
+    is_hdf5 = options.format is not None and hdf5.fits(root)
+    if not is_hdf5 and xr_teleoperate.fits(root):
+        dataset = xr_teleoperate.open_xr_teleoperate(root, files, options)
+        note = f"{root}: HDF5 files beside the recordings of xr_teleoperate are left out: convert them by their paths"
+        return replace(dataset, notes=(*dataset.notes, note)) if hdf5.fits(root) else dataset
+    return hdf5.open_recordings(root, files, options) if is_hdf5 or hdf5.fits(root) else None

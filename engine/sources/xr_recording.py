@@ -18,6 +18,8 @@ from millrace.engine.sources.xr_json import ROWS, CutShort, read_last_row, read_
 from millrace.engine.sources.xr_rows import RecordedVectors, read_index, read_vectors_of
 
 DEPTHS = "depths"
+# What is used of a file beside its rows.
+HEAD = {"info", "text"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def read_recording(path: Path, bounds: Path, usual_fps: Fraction | None) -> XrRe
 
 
 def _read_head(path: Path) -> tuple[dict[str, object], object, int, bool]:
-    """What stands beside the rows, the first row, the number of whole rows, and whether the file was cut off."""
+    """HEAD's values, the first row, the number of whole rows, and whether the file was cut off."""
     values: dict[str, object] = {}
     first: object = None
     num_rows = 0
@@ -96,11 +98,12 @@ def _read_head(path: Path) -> tuple[dict[str, object], object, int, bool]:
         with closing(read_pieces(path)) as pieces:
             for key, value in pieces:
                 if key != ROWS:
-                    values[key] = value
+                    if key in HEAD:
+                        values[key] = value
                     continue
                 num_rows += 1
                 first = value if num_rows == 1 else first
-                if num_rows == 1 and {"info", "text"} <= values.keys() and (length := _count_by_ends(path, first)):
+                if num_rows == 1 and values.keys() >= HEAD and (length := _count_by_ends(path, first)):
                     return values, first, length, False
     except CutShort:
         return values, first, num_rows, True

@@ -12,7 +12,9 @@ import pytest
 from conftest import matrix, read_table
 from millrace import cli
 from millrace.engine.drafting.draft_layout import draft_layout
+from millrace.engine.errors import DatasetError
 from millrace.engine.inspection import inspect_dataset
+from millrace.engine.sources import open_source
 from millrace.engine.sources.hdf5.hdf5_layout import SHIPPED
 from millrace.engine.sources.hdf5.hdf5_survey import Hdf5Survey, SurveyedKey
 from support.barcode import draw
@@ -60,6 +62,27 @@ def test_a_layout_and_a_robot_are_drafted_and_converted(
     )
     np.testing.assert_array_equal(matrix(read_table(tmp_path / "out", 1), "action"), expected_action(1, range(4), 7))
     assert "Fold the towel." in (tmp_path / "out/meta/tasks.jsonl").read_text()
+
+
+def test_a_rate_of_the_episodes_is_read(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first take, which holds nothing, does not keep the others from being read."""
+    with h5py.File(recording, "a") as file:
+        for take in range(2):
+            file[f"sessions/take{take}"].attrs["fps"] = 20
+        file.copy("sessions/take1", "sessions/take2")
+        file["sessions/take0"].clear()
+    layout = tmp_path / "mine_hdf5.yaml"
+    assert run("robots", "new", "--from", recording, "--out", tmp_path / "mine.yaml") == 0
+    assert "--source-fps" not in capsys.readouterr().out
+    assert "color_order: rgb" in layout.read_text()
+    dataset = open_source(recording, format=str(layout))
+    assert (dataset.layout, dataset.fps) == ("HDF5, mine_hdf5.yaml", 20)
+    assert [episode.index for episode in dataset.episodes] == [1, 2]
+    with h5py.File(recording, "a") as file:
+        file["sessions/take2"].attrs["fps"] = 10
+    with pytest.raises(DatasetError, match=r"session.h5 of different rates: sessions/take1 20 Hz, .*take2 10 Hz"):
+        open_source(recording, format=str(layout))
+    assert open_source(recording, format=str(layout), fps=Fraction(10)).fps == 10
 
 
 def test_files_without_an_action_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

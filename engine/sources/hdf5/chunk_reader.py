@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     import h5py
 
 # Of the HDF5 library; others are read by the library itself.
-DEFLATE, SHUFFLE = 1, 2
+DEFLATE, SHUFFLE, CHECKSUM, NBIT, SCALE_OFFSET, LZF = 1, 2, 3, 5, 6, 32000
 MAX_CHUNK_BYTES = 256 << 20
 # Of one read; a frame of a camera is far smaller.
 MAX_READ_BYTES = 1 << 30
 MAX_CHUNKS = 1 << 20  # of one read
-# zlib's largest ratio: what the library may make of a stored chunk.
+# What the library may make of a stored chunk, as a multiple of its size: zlib's largest ratio, which is taken for
+# filters that are not known, too, and that of LZF, whose references of 3 bytes stand for 264 at most. The others make
+# no more than the chunk's declared size.
 MAX_RATIO = 1032
+RATIOS = {SHUFFLE: 1, CHECKSUM: 1, NBIT: 1, SCALE_OFFSET: 1, LZF: 88}
 
 REPACK = Remedy("rewrite the file with `h5repack -f GZIP=4 IN.hdf5 OUT.hdf5`")
 
@@ -61,6 +64,28 @@ def read_frames(dataset: "h5py.Dataset", start: int, stop: int) -> NDArray[Any]:
     return frames
 
 
+def read_heap_rows(dataset: "h5py.Dataset", start: int, stop: int) -> NDArray[Any]:
+    """Rows [start, stop) of any length each; they lie in a heap, which only the library reads.
+
+    Args:
+        dataset: Of one axis.
+        start: The first row, less than `stop`.
+        stop: After the last, at most the dataset's length.
+
+    Returns:
+        (stop - start,) of texts or arrays.
+
+    Raises:
+        Hdf5Problem: rows were never written, or lie in chunks larger than their bounds.
+    """
+    if dataset.chunks is not None:
+        for first in _chunks(dataset, start, stop):
+            _check_chunk(dataset, first, stop)
+    elif not dataset.id.get_storage_size():
+        raise _never_written(dataset, start, stop)
+    return np.asarray(dataset[start:stop])
+
+
 def _chunks(dataset: "h5py.Dataset", start: int, stop: int) -> Iterator[tuple[int, ...]]:
     """The first element of each chunk that holds some of frames [start, stop)."""
     sizes = dataset.chunks
@@ -76,17 +101,13 @@ def _chunks(dataset: "h5py.Dataset", start: int, stop: int) -> Iterator[tuple[in
 
 def _read_chunk(dataset: "h5py.Dataset", first: tuple[int, ...], place: tuple[slice, ...]) -> NDArray[Any]:
     """The values of a chunk that lie at a place of the dataset."""
-    stored = dataset.id.get_chunk_info_by_coord(first)
-    if stored.byte_offset is None:
-        raise _never_written(dataset, first[0], place[0].stop)
-    created = dataset.id.get_create_plist()
-    filters = [created.get_filter(number) for number in range(created.get_nfilters())]
+    filters = _filters(dataset)
     if not {code for code, *_ in filters} <= {DEFLATE, SHUFFLE}:
-        _check_filters(dataset, filters)
-        _check_size(dataset, stored.size * MAX_RATIO, MAX_READ_BYTES, "stored chunk, uncompressed,")
+        _check_chunk(dataset, first, place[0].stop)
         return np.asarray(dataset[place])
+    stored = _stored_size(dataset, first, place[0].stop)
     num_bytes = prod(dataset.chunks) * dataset.dtype.itemsize
-    _check_size(dataset, stored.size, num_bytes + num_bytes // 100 + 1024, "stored chunk")
+    _check_size(dataset, stored, num_bytes + num_bytes // 100 + 1024, "stored chunk")
     skipped, content = dataset.id.read_direct_chunk(first)
     for number in reversed(range(len(filters))):
         if not skipped >> number & 1:
@@ -116,6 +137,32 @@ def _unshuffle(content: bytes, size: int) -> bytes:
     whole = len(content) // size * size
     values = np.frombuffer(content, np.uint8, whole).reshape(size, -1)
     return values.T.tobytes() + content[whole:]
+
+
+def _filters(dataset: "h5py.Dataset") -> list[Any]:
+    created = dataset.id.get_create_plist()
+    return [created.get_filter(number) for number in range(created.get_nfilters())]
+
+
+def _stored_size(dataset: "h5py.Dataset", first: tuple[int, ...], stop: int) -> int:
+    """The bytes of a chunk in the file; stop: after the last frame that is read of it."""
+    stored = dataset.id.get_chunk_info_by_coord(first)
+    if stored.byte_offset is None:
+        raise _never_written(dataset, first[0], stop)
+    return int(stored.size)
+
+
+def _check_chunk(dataset: "h5py.Dataset", first: tuple[int, ...], stop: int) -> None:
+    """Check a chunk that the library itself decompresses, whatever a damaged one holds."""
+    size, filters = _stored_size(dataset, first, stop), _filters(dataset)
+    _check_filters(dataset, filters)
+    ratio = prod(RATIOS.get(code, MAX_RATIO) for code, *_ in filters)
+    if size * ratio > MAX_READ_BYTES:
+        message = (
+            f"a chunk of '{dataset.name}' is stored in {size} bytes; uncompressed it takes up to {size * ratio} bytes "
+            f"({ratio} times as many), at most {MAX_READ_BYTES} are read; "
+        )
+        raise Hdf5Problem(message, REPACK, code=FaultCode.TOO_LARGE, got=size * ratio, expected=MAX_READ_BYTES)
 
 
 def _check_filters(dataset: "h5py.Dataset", filters: list[Any]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,12 +19,13 @@ from millrace.engine.sources.hdf5.hdf5_file import (
     find_dataset,
     find_object,
     has_object,
+    list_names,
     read_attribute,
 )
 from millrace.engine.sources.hdf5.hdf5_images import find_images, image_kind, image_shape
 from millrace.engine.sources.hdf5.hdf5_layout import WILDCARD, Attribute, CameraKey, Hdf5Layout
 from millrace.engine.sources.hdf5.hdf5_rows import find_vector
-from millrace.engine.sources.lerobot_metadata import MAX_CAMERAS
+from millrace.engine.sources.lerobot_metadata import MAX_CAMERAS, is_unicode
 from millrace.engine.sources.natural_order import natural_key
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Of one file, or of one episode.
 MAX_EPISODES, MAX_KEYS = 1_000_000, 1000
+# Episodes that are looked at to tell the layout: the first may be broken.
+MAX_TRIED = 20
 FLIPS = ("none", "vertical", "horizontal", "both")
 
 
@@ -47,7 +49,11 @@ class Hdf5Camera:
 
 @dataclass(frozen=True, slots=True)
 class Hdf5Episode:
-    """An episode of a file. lengths: rows by key. error: why it cannot be read; then nothing else is known."""
+    """An episode of a file.
+
+    lengths: rows by key. rate: Hz, where the layout or the file tells it. error: why it cannot be read; then nothing
+    else is known.
+    """
 
     path: Path
     group: str
@@ -55,6 +61,7 @@ class Hdf5Episode:
     cameras: Mapping[str, Hdf5Camera] = field(default_factory=dict)
     task: str | None = None
     flip: Flip = "none"
+    rate: Fraction | None = None
     error: EpisodeDataError | None = None
 
 
@@ -71,7 +78,7 @@ def list_groups(file: "h5py.File", layout: Hdf5Layout) -> list[str]:
     group = find_object(file, parent)
     if len(group) > MAX_EPISODES:
         raise Hdf5Problem(f"'{parent}' holds {len(group)} episodes, at most {MAX_EPISODES} are read")
-    found = sorted((str(name) for name in group if wanted.match(str(name))), key=natural_key)
+    found = sorted((name for name in list_names(group, strict=True) if wanted.match(name)), key=natural_key)
     if not found:
         raise Hdf5Problem(f"there is no episode '{layout.episodes}'", code=FaultCode.MISSING)
     return [f"{parent}/{name}" for name in found]
@@ -82,13 +89,14 @@ def read_episode(file: "h5py.File", path: Path, group: str, layout: Hdf5Layout) 
     try:
         with explain_damage(path, EpisodeDataError):
             episode = find_object(file, group)
+            rate = _read_rate(file, episode, layout)
             lengths = {key: len(find_vector(episode, key)) for key in vector_keys(episode, layout)}
             flip = layout.flip if isinstance(layout.flip, str) else _read_flip(file, episode, layout.flip)
             cameras = {}
             for name, camera in find_cameras(episode, layout).items():
                 images = find_images(episode, camera.key)
                 cameras[name] = Hdf5Camera(camera, len(images), image_shape(images))
-            return Hdf5Episode(path, group, lengths, cameras, _read_task(file, episode, layout), flip)
+            return Hdf5Episode(path, group, lengths, cameras, _read_task(file, episode, layout), flip, rate)
     except EpisodeDataError as error:
         return Hdf5Episode(path, group, error=error)
 
@@ -118,8 +126,8 @@ def _matches(episode: "h5py.Group", pattern: str) -> Iterator[tuple[str, str]]:
     """Keys that fit a pattern in their last part, and what stands for its *; of * alone, those that hold pictures."""
     parent, _, last = pattern.rpartition("/")
     before, _, after = last.partition(WILDCARD)
-    group = find_object(episode, parent) if has_object(episode, parent) else ()
-    for number, name in enumerate(map(str, group)):
+    names = list_names(find_object(episode, parent), strict=True) if has_object(episode, parent) else ()
+    for number, name in enumerate(names):
         if number > MAX_KEYS:
             raise Hdf5Problem(f"'{parent}' holds more than {MAX_KEYS} keys")
         part = name[len(before) : len(name) - len(after)]
@@ -134,34 +142,15 @@ def _holds_images(episode: "h5py.Group", key: str) -> bool:
     return not is_group and image_kind(find_dataset(episode, key)) is not None
 
 
-def read_rate(file: "h5py.File", layout: Hdf5Layout) -> Fraction | None:
-    """The rate that a layout or a file tells, Hz; None where neither does.
-
-    Raises:
-        Hdf5Problem: the file tells something else.
-    """
+def _read_rate(file: "h5py.File", episode: "h5py.Group", layout: Hdf5Layout) -> Fraction | None:
+    """The rate that a layout or a file tells, Hz; None where neither does."""
     if layout.fps is None or isinstance(layout.fps, Fraction):
         return layout.fps
-    value = find_value(file, file, layout.fps)
+    value = find_value(file, episode, layout.fps)
     try:
         return None if value is None else parse_fps(value)
     except ValueError as error:
         raise Hdf5Problem(f"attribute '{layout.fps.attribute}': {error}", code=FaultCode.METADATA) from error
-
-
-def read_splits(file: "h5py.File", layout: Hdf5Layout) -> dict[str, frozenset[str]]:
-    """The groups of the episodes in each list of a file's splits."""
-    if layout.splits is None or not has_object(file, layout.splits):
-        return {}
-    parent = layout.episodes.rpartition("/")[0]
-    splits = {}
-    for name in islice(map(str, find_object(file, layout.splits)), MAX_KEYS):
-        dataset = find_dataset(file, f"{layout.splits}/{name}")
-        if len(dataset.shape) != 1 or len(dataset) > MAX_EPISODES or dataset.dtype.kind not in "SO":
-            continue
-        members = (value.decode("utf-8", "replace") for value in dataset[:] if isinstance(value, bytes))
-        splits[name] = frozenset(f"{parent}/{member}" for member in members)
-    return splits
 
 
 def _read_task(file: "h5py.File", episode: "h5py.Group", layout: Hdf5Layout) -> str | None:
@@ -169,7 +158,7 @@ def _read_task(file: "h5py.File", episode: "h5py.Group", layout: Hdf5Layout) -> 
         return layout.task
     value = find_value(file, episode, layout.task)
     text = "".join(map(str, value)) if isinstance(value, list) else value
-    return text if isinstance(text, str) and text.strip() else None
+    return text if isinstance(text, str) and text.strip() and is_unicode(text) else None
 
 
 def _read_flip(file: "h5py.File", episode: "h5py.Group", attribute: Attribute) -> Flip:
@@ -200,9 +189,9 @@ def find_value(file: "h5py.File", episode: "h5py.Group", attribute: Attribute) -
 
 
 def fits_layout(file: "h5py.File", layout: Hdf5Layout) -> bool:
-    """Whether a file's first episode has all keys of a layout."""
+    """Whether one of a file's first episodes has all keys of a layout."""
     try:
-        episode = find_object(file, list_groups(file, layout)[0])
-        return all(has_object(episode, key) for key in layout.required_keys)
+        groups = list_groups(file, layout)[:MAX_TRIED]
+        return any(all(has_object(file, f"{group}/{key}") for key in layout.required_keys) for group in groups)
     except (Hdf5Problem, *LIBRARY_ERRORS):
         return False

@@ -12,6 +12,7 @@ from millrace.engine.about import install_command
 from millrace.engine.errors import DatasetError, EpisodeDataError, FaultCode
 from millrace.engine.sources.containment import why_refused
 from millrace.engine.sources.damage import diagnose_file
+from millrace.engine.sources.lerobot_metadata import is_unicode
 
 if TYPE_CHECKING:
     import h5py
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 LIBRARY_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, AttributeError)
 MAX_SOFT_LINKS = 16
 MAX_ATTRIBUTE_BYTES = 16 << 20  # robosuite keeps a whole MuJoCo model in one
+# Of an attribute of several texts, of which each may be as long as the file.
+MAX_TEXTS_BYTES = 1 << 30
 
 
 class Hdf5Problem(EpisodeDataError):
@@ -120,6 +123,19 @@ def find_object(group: "h5py.Group", key: str) -> Any:
     return here
 
 
+def list_names(group: "h5py.Group", *, strict: bool = False) -> Iterator[str]:
+    """The names in a group, without those that are no Unicode, which the library gives as bytes.
+
+    Raises:
+        Hdf5Problem: there are such names, and strict is set.
+    """
+    for name in group:
+        if isinstance(name, str) and is_unicode(name):
+            yield name
+        elif strict:
+            raise Hdf5Problem(f"'{group.name}' holds {name!a}, a name that is no Unicode", code=FaultCode.METADATA)
+
+
 def has_object(group: "h5py.Group", key: str) -> bool:
     """Whether there is such a group or dataset in the file itself."""
     try:
@@ -154,19 +170,32 @@ def read_attribute(group: "h5py.Group", name: str) -> object:
     """An attribute as a text, a number or a list of these; None where there is none.
 
     Raises:
-        Hdf5Problem: it is larger than MAX_ATTRIBUTE_BYTES.
+        Hdf5Problem: it may be larger than MAX_ATTRIBUTE_BYTES, or its texts than MAX_TEXTS_BYTES.
     """
     h5py = import_h5py()
     if name not in group.attrs:
         return None
-    num_bytes = h5py.h5a.open(group.id, name.encode()).get_storage_size()
-    if num_bytes > MAX_ATTRIBUTE_BYTES:
-        message = f"attribute '{name}' has {num_bytes} bytes, at most {MAX_ATTRIBUTE_BYTES} are read"
-        raise Hdf5Problem(message, code=FaultCode.TOO_LARGE, got=num_bytes, expected=MAX_ATTRIBUTE_BYTES)
+    opened = h5py.h5a.open(group.id, name.encode("utf-8", "surrogateescape"))
+    _check_attribute(name, opened.get_storage_size(), MAX_ATTRIBUTE_BYTES)
+    num_values = opened.get_space().get_simple_extent_npoints()
+    if opened.dtype.hasobject and num_values > 1:
+        # Only references to the texts are counted above, and all may lead to the same long one.
+        _check_attribute(name, num_values * group.file.id.get_filesize(), MAX_TEXTS_BYTES)
     value = group.attrs[name]
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _check_attribute(name: str, num_bytes: int, limit: int) -> None:
+    if num_bytes > limit:
+        message = f"attribute '{name}' may take {num_bytes} bytes, at most {limit} are read"
+        raise Hdf5Problem(message, code=FaultCode.TOO_LARGE, got=num_bytes, expected=limit)
+
+
+def find_address(found: Any) -> int:
+    """Where a group or dataset lies in its file: the same under all of its names."""
+    return int(import_h5py().h5o.get_info(found.id).addr)
 
 
 def _parts(key: str) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from millrace.engine.errors import FaultCode, FrameCountMismatch, VideoError
 from millrace.engine.sources.episode import Flip, PixelOrder, RowRange, StoredImage
-from millrace.engine.sources.hdf5.chunk_reader import read_frames
+from millrace.engine.sources.hdf5.chunk_reader import read_frames, read_heap_rows
 from millrace.engine.sources.hdf5.hdf5_file import Hdf5Problem, find_dataset, find_object, import_h5py, open_hdf5
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ ImageKind = Literal["pixels", "planes", "files"]
 class Hdf5Images:
     """A camera's pictures in one dataset.
 
-    group: the episode's. key: of the pictures, below it. num_stored: how many there are. order: of the colours of
-    files in rows; arrays are RGB. root: the dataset's folder, which the file must lie in.
+    group: the episode's. key: of the pictures, below it. num_stored: how many there are. order: of the
+    colours. root: the dataset's folder, which the file must lie in.
     """
 
     path: Path
@@ -79,7 +79,7 @@ class Hdf5Images:
                 if kind == "files":
                     yield StoredImage(_file_content(value), where, self.flip, self.order)
                 else:
-                    yield StoredImage(_to_pixels(value, kind), where, self.flip)
+                    yield StoredImage(_to_pixels(value, kind), where, self.flip, self.order)
 
 
 def find_images(episode: "h5py.Group", key: str) -> "h5py.Dataset":
@@ -107,7 +107,8 @@ def image_kind(dataset: "h5py.Dataset") -> ImageKind | None:
         return "pixels" if shape[3] in CHANNELS else "planes" if shape[1] in CHANNELS else None
     if is_bytes and len(shape) == 2 and shape[1] >= MIN_FILE_BYTES:
         return "files"
-    if len(shape) == 1 and (h5py.check_vlen_dtype(dataset.dtype) == np.uint8 or dataset.dtype.kind == "S"):
+    is_text = dataset.dtype.kind == "S" and dataset.dtype.itemsize >= MIN_FILE_BYTES
+    if len(shape) == 1 and (is_text or h5py.check_vlen_dtype(dataset.dtype) == np.uint8):
         return "files"
     return None
 
@@ -132,8 +133,7 @@ def _read_values(images: "h5py.Dataset", indices: NDArray[np.int64]) -> Iterator
 
 
 def _read_block(images: "h5py.Dataset", start: int, stop: int) -> NDArray[Any]:
-    # Files of any length lie in a heap, which only the library reads.
-    return np.asarray(images[start:stop]) if images.dtype.hasobject else read_frames(images, start, stop)
+    return (read_heap_rows if images.dtype.hasobject else read_frames)(images, start, stop)
 
 
 def _block_frames(images: "h5py.Dataset") -> int:

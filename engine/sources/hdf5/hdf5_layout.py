@@ -70,6 +70,7 @@ class CameraKey(FileModel):
     key: Text
     flip: Flip | None = None
     jpeg_order: PixelOrder | None = None
+    color_order: PixelOrder | None = None
 
 
 VectorKeys = Annotated[
@@ -82,8 +83,8 @@ class Hdf5Layout(FileModel):
 
     episodes: the group of each episode, with * for its name; empty: a file holds one. state, action: the keys that
     make up each vector, in this order. cameras: key by name; * in both stands for any name. fps: the rate, or where
-    it is told. flip: how pictures are turned to stand upright. jpeg_order: of the colours in JPEG rows. splits: the
-    group of lists of episodes.
+    it is told. flip: how pictures are turned to stand upright. jpeg_order: of the colours in rows of JPEG or PNG
+    files. color_order: of those in arrays. splits: the group of lists of episodes.
     """
 
     description: Text = ""
@@ -100,6 +101,7 @@ class Hdf5Layout(FileModel):
     skip: tuple[Text, ...] = ()
     flip: Flip | Attribute = "none"
     jpeg_order: PixelOrder = "rgb"
+    color_order: PixelOrder = "rgb"
     splits: Text | None = None
 
     @field_validator("fps", mode="before")

@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import FaultCode, RowsError
+from millrace.engine.layout import ACTION, STATE
 from millrace.engine.sources.episode import Rows
 from millrace.engine.sources.hdf5.chunk_reader import read_frames
-from millrace.engine.sources.hdf5.hdf5_file import Hdf5Problem, find_dataset, find_object, open_hdf5
+from millrace.engine.sources.hdf5.hdf5_file import Hdf5Problem, find_dataset, find_object, has_object, open_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -38,14 +40,15 @@ class Hdf5Rows:
 
 
 class _OpenRows:
-    """Rows of one episode; the number of rows is that of the vector's first key."""
+    """Rows of one episode, as many as state and action both have; the columns are those that it has."""
 
     def __init__(self, path: Path, group: str, vectors: dict[str, tuple[str, ...]]) -> None:
         self._path, self._group, self._vectors = path, group, vectors
-        self.names = list(vectors)
         with open_hdf5(path, error=RowsError) as file:
             episode = find_object(file, group)
-            self.num_rows = min(len(find_vector(episode, key)) for keys in vectors.values() for key in keys)
+            self._lengths = {len(find_vector(episode, key)) for column in (STATE, ACTION) for key in vectors[column]}
+            self.names = [name for name, keys in vectors.items() if all(has_object(episode, key) for key in keys)]
+            self.num_rows = min(self._lengths)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -54,8 +57,18 @@ class _OpenRows:
         """Those columns of rows [start, stop), as lists of numbers."""
         with open_hdf5(self._path, error=RowsError) as file:
             episode = find_object(file, self._group)
+            for name in columns:
+                self._check_length(episode, name)
             arrays = [_read_vector(episode, self._vectors[name], start, stop) for name in columns]
         return pa.table(arrays, names=list(columns))
+
+    def _check_length(self, episode: "h5py.Group", column: str) -> None:
+        """Check that a column is as long as state or action."""
+        for key in self._vectors[column]:
+            if (number := len(find_vector(episode, key))) not in self._lengths:
+                message = f"'{key}' has {number} rows, but state and action have {self.num_rows}; "
+                advice = Remedy("do without that column: ", Setting("without_columns", [column]))
+                raise Hdf5Problem(message, advice, code=FaultCode.ROW_COUNT, got=number, expected=self.num_rows)
 
 
 def find_vector(episode: "h5py.Group", key: str) -> "h5py.Dataset":

@@ -1,42 +1,52 @@
 """Open a folder of HDF5 recordings by the layout that its files fit, or that the user names."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from millrace.embodiments import Facts, Message, Remedy, Setting
+from millrace.embodiments import Facts, Message, Remedy, Setting, is_path
 from millrace.engine.errors import DatasetError, EpisodeDataError, FaultCode, UnknownLayout, length_advice
 from millrace.engine.fps import format_fps
 from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.dataset import Feature, SourceDataset
-from millrace.engine.sources.episode import MAX_FRAMES, BadEpisode, Camera, RowRange, SourceEpisode, SourceFault
+from millrace.engine.sources.episode import (
+    MAX_FRAMES,
+    BadEpisode,
+    Camera,
+    PixelOrder,
+    RowRange,
+    SourceEpisode,
+    SourceFault,
+)
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.hdf5.hdf5_episodes import (
+    MAX_TRIED,
+    Hdf5Camera,
     Hdf5Episode,
     fits_layout,
     list_groups,
     read_episode,
-    read_rate,
-    read_splits,
 )
-from millrace.engine.sources.hdf5.hdf5_features import camera_feature, describe_keys, read_vectors_and_extras
+from millrace.engine.sources.hdf5.hdf5_features import (
+    camera_feature,
+    describe_keys,
+    list_unused,
+    read_vectors_and_extras,
+)
 from millrace.engine.sources.hdf5.hdf5_file import find_object, open_hdf5
+from millrace.engine.sources.hdf5.hdf5_folders import list_linked_folders, list_recordings
 from millrace.engine.sources.hdf5.hdf5_images import Hdf5Images
 from millrace.engine.sources.hdf5.hdf5_layout import OWN_LAYOUT, Hdf5Layout, layout_names, load_layout
 from millrace.engine.sources.hdf5.hdf5_rows import Hdf5Rows
+from millrace.engine.sources.hdf5.hdf5_splits import read_splits
 from millrace.engine.sources.natural_order import natural_key
 from millrace.engine.sources.read_options import ReadOptions
+from millrace.engine.text import join_names, printable
 
-SUFFIXES = (".hdf5", ".h5")
 NUMBER = re.compile(r"\d{1,18}")
-
-
-def fits(root: Path) -> bool:
-    """Whether files of this format are there."""
-    return next(list_recordings(root), None) is not None
+MAX_LISTED = 20  # names in a note
 
 
 def open_recordings(root: Path, files: SourceFiles = LOCAL, options: ReadOptions = ReadOptions()) -> SourceDataset:
@@ -46,7 +56,11 @@ def open_recordings(root: Path, files: SourceFiles = LOCAL, options: ReadOptions
         DatasetError: no layout fits, the rate is not known, or no file can be read.
     """
     paths = sorted(list_recordings(root), key=lambda path: natural_key(str(path.relative_to(root))))
-    return _Opening(root, paths, files, options).read()
+    found = _Opening(root, paths, files, options).read()
+    if linked := list_linked_folders(root):
+        names = join_names([printable(path.relative_to(root)) for path in linked], MAX_LISTED)
+        found = replace(found, notes=(*found.notes, f"{root}: no HDF5 files are looked for in linked folders: {names}"))
+    return found
 
 
 def open_recording(path: Path, files: SourceFiles = LOCAL, options: ReadOptions = ReadOptions()) -> SourceDataset:
@@ -56,11 +70,10 @@ def open_recording(path: Path, files: SourceFiles = LOCAL, options: ReadOptions 
 
 @dataclass(frozen=True)
 class _File:
-    """What one file holds; rate None: nothing tells it. splits: groups of episodes by name."""
+    """What one file holds. splits: groups of episodes by name."""
 
     path: Path
     episodes: tuple[Hdf5Episode, ...]
-    rate: Fraction | None = None
     splits: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
@@ -73,6 +86,7 @@ class _Opening:
         self.name, self.layout = self._choose_layout()
         self.features: dict[str, Feature] = {}
         self.keys: Mapping[str, tuple[str, ...]] = {}
+        self.unused: tuple[str, ...] = ()
 
     def read(self) -> SourceDataset:
         """The dataset.
@@ -85,7 +99,7 @@ class _Opening:
         if not self.keys:
             errors = (episode.error for episode in recorded if episode.error is not None)
             raise DatasetError(next(errors), file=self.paths[0])
-        fps = self._rate(found)
+        fps = self._rate(recorded)
         numbers = _numbers(found, self.layout)
         episodes, bad = [], []
         for index, episode in sorted(zip(numbers, recorded, strict=True), key=lambda pair: pair[0]):
@@ -104,24 +118,35 @@ class _Opening:
             files=self.files,
             bad=tuple(bad),
             splits=_splits(found, numbers),
-            notes=(*([f"{self.root}: {self.layout.note}"] if self.layout.note else []), *_copy_notes(found)),
+            notes=(*self._notes(), *_copy_notes(found)),
         )
 
+    def _notes(self) -> Iterator[str]:
+        if self.layout.note:
+            yield f"{self.root}: {self.layout.note}"
+        if self.unused:
+            names = join_names(self.unused, MAX_LISTED)
+            yield f"{self.root}: left out, as they are neither camera nor column: {names}"
+
     def _choose_layout(self) -> tuple[str, Hdf5Layout]:
-        """The layout that the user names, that lies beside the files, or that the first sound file fits."""
+        """The layout that the user names, that lies beside the files, or that one of the first sound files fits."""
         if self.options.format is not None:
-            return self.options.format, load_layout(self.options.format)
+            name = self.options.format
+            return Path(name).name if is_path(name) else name, load_layout(name)
         if (own := self.root / OWN_LAYOUT).is_file():
             return OWN_LAYOUT, load_layout(check_own_path(own, self.bounds))
-        error: DatasetError | None = None
+        unknown: list[UnknownLayout] = []
+        damage: DatasetError | None = None
         for path in self.paths:
             try:
                 return self._find_layout(path)
-            except UnknownLayout:
-                raise
+            except UnknownLayout as problem:
+                unknown.append(problem)
+                if len(unknown) == MAX_TRIED:
+                    break
             except EpisodeDataError as problem:
-                error = error or DatasetError(problem, file=path)
-        raise error or DatasetError(f"no HDF5 file in {self.root}")
+                damage = damage or DatasetError(problem, file=path)
+        raise next(iter(unknown), damage) or DatasetError(f"no HDF5 file in {self.root}")
 
     def _find_layout(self, path: Path) -> tuple[str, Hdf5Layout]:
         with open_hdf5(path, self.bounds) as file:
@@ -141,28 +166,36 @@ class _Opening:
         """A file that cannot be read counts as one episode."""
         try:
             with open_hdf5(path, self.bounds, error=EpisodeDataError) as file:
-                rate, splits = read_rate(file, self.layout), read_splits(file, self.layout)
+                splits = read_splits(file, self.layout)
                 groups = list_groups(file, self.layout)
                 episodes = tuple(read_episode(file, path, group, self.layout) for group in groups)
                 sound = next((episode for episode in episodes if episode.error is None), None)
                 if not self.keys and sound is not None:
-                    features, self.keys = read_vectors_and_extras(find_object(file, sound.group), self.layout)
+                    group = find_object(file, sound.group)
+                    features, self.keys = read_vectors_and_extras(group, self.layout)
                     self.features = features | self.features
+                    self.unused = tuple(list_unused(group, self.layout, self.keys))
                 for episode in episodes:
                     for name, camera in episode.cameras.items():
                         key, feature = camera_feature(name, camera)
                         self.features.setdefault(key, feature)
-                return _File(path, episodes, rate, splits)
+                return _File(path, episodes, splits)
         except EpisodeDataError as error:
             return _File(path, (Hdf5Episode(path, "", error=error),))
 
-    def _rate(self, found: Sequence[_File]) -> Fraction:
-        rates = {file.rate: file.path for file in found if file.rate is not None}
+    def _rate(self, recorded: Sequence[Hdf5Episode]) -> Fraction:
+        rates: dict[Fraction, Hdf5Episode] = {}
+        for episode in recorded:
+            if episode.rate is not None:
+                rates.setdefault(episode.rate, episode)
         if len(rates) > 1 and self.options.fps is None:
-            listed = ", ".join(f"{path} {format_fps(rate)} Hz" for rate, path in rates.items())
+            is_one = len(self.paths) == 1
+            places = ((printable(one.group if is_one else one.path), rate) for rate, one in rates.items())
+            listed = join_names([f"{place} {format_fps(rate)} Hz" for place, rate in places], MAX_LISTED)
             advice = Remedy("convert them as several sources, or pass ", Setting("source_fps", "HZ"))
-            raise DatasetError(f"files of different rates: {listed}; ", advice, got=sorted(map(str, rates)))
-        rate = next(iter(rates), self.options.fps)
+            what = f"episodes of {self.paths[0]}" if is_one else "files"
+            raise DatasetError(f"{what} of different rates: {listed}; ", advice, got=sorted(map(str, rates)))
+        rate = self.options.fps if len(rates) > 1 else next(iter(rates), self.options.fps)
         if rate is None:
             advice = Remedy("say at how many Hz it was recorded: ", Setting("source_fps", "HZ"))
             raise DatasetError(f"{self.root} does not say its rate, nor does the layout '{self.name}'; ", advice)
@@ -210,9 +243,15 @@ class _Opening:
             num_frames=num_frames,
             num_stored=camera.num_images,
             flip=camera.key.flip or recorded.flip,
-            order=camera.key.jpeg_order or self.layout.jpeg_order,
+            order=self._color_order(camera),
             root=self.bounds,
         )
+
+    def _color_order(self, camera: Hdf5Camera) -> PixelOrder:
+        """Only arrays have a shape before they are decoded."""
+        if camera.shape:
+            return camera.key.color_order or self.layout.color_order
+        return camera.key.jpeg_order or self.layout.jpeg_order
 
 
 def _count_faults(recorded: Hdf5Episode, clips: Mapping[str, Camera], num_frames: int) -> Iterator[SourceFault]:
@@ -274,12 +313,3 @@ def _splits(found: Sequence[_File], numbers: Sequence[int]) -> dict[str, tuple[i
 def _last_number(name: str) -> int | None:
     found = NUMBER.findall(name)
     return int(found[-1]) if found else None
-
-
-def list_recordings(root: Path) -> Iterator[Path]:
-    """HDF5 files below a folder; linked and hidden folders are not entered."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(folder, name)

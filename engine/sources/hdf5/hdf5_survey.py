@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.engine.errors import DatasetError, EpisodeDataError
 from millrace.engine.sources.containment import why_refused
-from millrace.engine.sources.hdf5.hdf5_episodes import MAX_KEYS
-from millrace.engine.sources.hdf5.hdf5_features import list_datasets
-from millrace.engine.sources.hdf5.hdf5_file import LIBRARY_ERRORS, Hdf5Problem, find_object, open_hdf5, read_attribute
+from millrace.engine.sources.hdf5.hdf5_episodes import MAX_KEYS, MAX_TRIED
+from millrace.engine.sources.hdf5.hdf5_features import MAX_OBJECTS, list_datasets
+from millrace.engine.sources.hdf5.hdf5_file import (
+    LIBRARY_ERRORS,
+    Hdf5Problem,
+    find_address,
+    find_object,
+    list_names,
+    open_hdf5,
+    read_attribute,
+)
 from millrace.engine.sources.hdf5.hdf5_images import ImageKind, image_kind
 from millrace.engine.sources.hdf5.hdf5_rows import why_no_vector
 from millrace.engine.sources.natural_order import natural_key
@@ -54,7 +62,7 @@ def survey_file(path: Path, root: Path) -> Hdf5Survey:
         raise DatasetError(f"{path} ", refusal.reason, file=path)
     try:
         with open_hdf5(path) as file:
-            episodes, first = _find_episodes(file, "", 0) or ("", "")
+            episodes, first = _find_episodes(file, "", {find_address(file)}) or ("", "")
             episode = find_object(file, first)
             keys = {key: _survey(dataset) for key, dataset in list_datasets(episode)}
             above = [first.rpartition("/")[0]] if episodes else []
@@ -67,16 +75,24 @@ def survey_file(path: Path, root: Path) -> Hdf5Survey:
         raise DatasetError(error, file=path) from error
 
 
-def _find_episodes(group: "h5py.Group", place: str, depth: int) -> tuple[str, str] | None:
-    """The pattern of groups that are named alike but for a number, and the first; None: there are none."""
-    groups = [name for name in islice(map(str, group), MAX_KEYS) if _is_group(group, name)]
+def _find_episodes(group: "h5py.Group", place: str, seen: set[int]) -> tuple[str, str] | None:
+    """The pattern of groups that are named alike but for a number, and the first that holds something.
+
+    None: there are none. seen: addresses of the groups that were looked at; links may make circles.
+    """
+    groups = [name for name in islice(list_names(group), MAX_KEYS) if _is_group(group, name)]
     numbered = sorted((name for name in groups if NUMBERED.fullmatch(name)), key=natural_key)
     stems = {match["name"] for name in numbered if (match := NUMBERED.fullmatch(name))}
     if numbered and len(numbered) == len(groups) and len(stems) == 1:
         prefix = f"{place}/" if place else ""
-        return f"{prefix}{stems.pop()}*", f"{prefix}{numbered[0]}"
-    for name in groups if depth < MAX_DEPTH else ():
-        if found := _find_episodes(find_object(group, name), f"{place}/{name}" if place else name, depth + 1):
+        held = (name for name in numbered[:MAX_TRIED] if any(list_datasets(find_object(group, name))))
+        return f"{prefix}{stems.pop()}*", f"{prefix}{next(held, numbered[0])}"
+    for name in groups if place.count("/") < MAX_DEPTH - 1 else ():
+        inner = find_object(group, name)
+        if (address := find_address(inner)) in seen or len(seen) >= MAX_OBJECTS:
+            continue
+        seen.add(address)
+        if found := _find_episodes(inner, f"{place}/{name}" if place else name, seen):
             return found
     return None
 

@@ -12,9 +12,9 @@ import pytest
 
 from conftest import LOCAL, REPOSITORY, convert_here, matrix, read_table, recipe_for
 from millrace.engine.convert import convert, plan_conversion
-from millrace.engine.errors import DatasetError, EpisodesFailed, UnknownLayout
+from millrace.engine.errors import DatasetError, EpisodesFailed, RowsError, UnknownLayout
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
-from millrace.engine.sources import open_source
+from millrace.engine.sources import RowReader, open_source
 from millrace.engine.video.decode import decode_clip
 from support.synthetic import SyntheticVideo, truncate_file, write_dataset
 from support.synthetic_check import assert_converted
@@ -55,6 +55,10 @@ def edit(change: Callable[[h5py.File], object]) -> Callable[[Path], object]:
             change(file)
 
     return apply
+
+
+def add(key: str, values: Any) -> Callable[[Path], object]:
+    return edit(lambda file: file.update({key: values}))
 
 
 def replace(key: str, values: Any, **options: Any) -> Callable[[Path], object]:
@@ -212,6 +216,51 @@ def test_a_folder_of_unknown_keys_says_what_it_holds(tmp_path: Path) -> None:
         open_source(tmp_path)
     with pytest.raises(DatasetError, match=r"'alohaact' is not a format .*Did you mean 'aloha_act'\?"):
         open_source(tmp_path, format="alohaact")
+
+
+def test_a_broken_first_file_does_not_hide_the_layout(source: Path) -> None:
+    edit(lambda file: file.pop("action"))(source / "episode_0.hdf5")
+    dataset = open_source(source)
+    assert [episode.index for episode in dataset.episodes] == [1, 2]
+    assert [episode.index for episode in dataset.bad] == [0]
+
+
+def test_a_column_that_some_episodes_lack_fails_only_those_that_need_it(source: Path, tmp_path: Path) -> None:
+    for number, length in ((0, 8), (2, 5)):
+        add("base_action", np.zeros((length, 2)))(source / f"episode_{number}.hdf5")
+    convert_here(source, tmp_path / "out", **SETTINGS, without_columns=["base_action"])
+    assert_converted(tmp_path / "out", LENGTHS)
+    rows = [episode.rows for episode in open_source(source).episodes]
+    columns = ["action", "base_action"]
+    assert RowReader().read_ranges(rows[0], columns).num_rows == 8
+    with pytest.raises(RowsError, match=r"episode_1.hdf5 has no column 'base_action'"):
+        RowReader().read_ranges(rows[1], columns)
+    with pytest.raises(RowsError, match=r"episode_2.hdf5: 'base_action' has 5 rows, but state and action have 7; "):
+        RowReader().read_ranges(rows[2], columns)
+
+
+def test_what_is_neither_camera_nor_column_is_told(source: Path) -> None:
+    add("observations/images/cam_depth", np.zeros((8, 4, 6), np.uint16))(source / "episode_0.hdf5")
+    dataset = open_source(source)
+    assert dataset.cameras == ("top",)
+    assert dataset.notes[-1] == (
+        f"{source}: left out, as they are neither camera nor column: "
+        "'observations/images/cam_depth' (uint16 of shape [8, 4, 6])"
+    )
+
+
+def test_texts_by_frame_are_no_pictures(source: Path) -> None:
+    for number, length in enumerate(LENGTHS):
+        add("observations/images/said", np.array([b"fold it"] * length))(source / f"episode_{number}.hdf5")
+    assert open_source(source).cameras == ("top",)
+
+
+def test_linked_folders_are_told(source: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "elsewhere", version="act", lengths=(3,), video=SMALL)
+    (source / "more").symlink_to(tmp_path / "elsewhere")
+    dataset = open_source(source)
+    assert len(dataset.episodes) == len(LENGTHS)
+    assert dataset.notes[-1] == f"{source}: no HDF5 files are looked for in linked folders: more"
 
 
 def test_another_layout_makes_other_episodes(source: Path) -> None:

@@ -1,5 +1,7 @@
 """Many demonstrations in one HDF5 file, of robomimic, LIBERO and Isaac Lab: gaps, splits and turned pictures."""
 
+import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import convert_here, matrix, read_meta, read_table, video_path
+from conftest import REPOSITORY, convert_here, matrix, read_meta, read_table, video_path
 from millrace.embodiments import MillraceError
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.inspection import inspect_dataset
@@ -111,6 +113,32 @@ def test_files_of_different_rates_are_refused(tmp_path: Path) -> None:
         file["data"].attrs["env_args"] = '{"env_kwargs": {"control_freq": 10}}'
     with pytest.raises(DatasetError, match=r"files of different rates: .*0.hdf5 20 Hz, .*1.hdf5 10 Hz"):
         open_source(tmp_path)
+    assert open_source(tmp_path, fps=Fraction(10)).fps == 10
+
+
+def test_a_broken_first_demo_does_not_hide_the_layout(tmp_path: Path) -> None:
+    write_demos(tmp_path / "demo.hdf5", "robomimic", {0: 3, 1: 4})
+    with h5py.File(tmp_path / "demo.hdf5", "a") as file:
+        file["data/demo_0"].clear()
+    dataset = open_source(tmp_path)
+    assert [(episode.index, episode.num_frames) for episode in dataset.episodes] == [(1, 4)]
+    assert [episode.index for episode in dataset.bad] == [0]
+
+
+def test_names_and_tasks_that_are_no_unicode_cost_no_more_than_their_episode(tmp_path: Path) -> None:
+    write_demos(tmp_path / "demo.hdf5", "libero", {0: 3, 1: 3})
+    with h5py.File(tmp_path / "demo.hdf5", "a") as file:
+        file["data"].attrs["problem_info"] = json.dumps({"language_instruction": "fold \ud83d"})
+        group = file["data/demo_1/obs"]
+        group.create_dataset(b"caf\xe9_rgb", data=group["agentview_rgb"][:])
+        group.create_dataset(b"caf\xe9", data=np.zeros((3, 2)))
+        file.create_dataset(b"mask/caf\xe9", data=np.array([b"demo_0"]))
+    layout = (REPOSITORY / "engine/sources/hdf5/libero.yaml").read_text()
+    (tmp_path / "hdf5.yaml").write_text(layout.replace("cameras:\n", 'cameras:\n  "*_rgb": obs/*_rgb\n'))
+    dataset = open_source(tmp_path)
+    assert (dataset.tasks, dataset.splits) == ({}, {})
+    assert [episode.index for episode in dataset.episodes] == [0]
+    assert r"'/data/demo_1/obs' holds b'caf\xe9', a name that is no Unicode" in str(dataset.bad[0].fault.reason)
 
 
 def test_an_attribute_of_another_kind_costs_the_file(tmp_path: Path) -> None:

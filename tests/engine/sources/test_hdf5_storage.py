@@ -50,6 +50,7 @@ STORAGE: dict[str, Callable[[h5py.File], object]] = {
     "gzip but for one chunk": store_unfiltered,
     "lzf": store(compression="lzf", chunks=(1, 64, 80, 3)),
     "gzip with checksums": store(compression="gzip", fletcher32=True),
+    "checksums alone": store(chunks=(1, 64, 80, 3), fletcher32=True),
     "four channels": store(np.concatenate([PICTURES, PICTURES[..., :1]], axis=-1)),
     "channels first": store(PICTURES.transpose(0, 3, 1, 2)),
     "PNG rows of any length": store_heap,
@@ -91,6 +92,24 @@ def test_a_layout_turns_pictures(flip: str, turned: NDArray[np.uint8], values: N
     np.testing.assert_array_equal(read(tmp_path, [1]), turned[[1]])
 
 
+@pytest.mark.parametrize("where", ["all cameras", "one"])
+def test_a_layout_swaps_the_colours_of_arrays(where: str, tmp_path: Path) -> None:
+    write(tmp_path / "episode_0.hdf5", store(PICTURES[..., ::-1]))
+    own = {
+        "all cameras": LAYOUT + "color_order: bgr\n",
+        "one": LAYOUT.replace("observations/images/*", "{key: observations/images/*, color_order: bgr}"),
+    }
+    (tmp_path / "hdf5.yaml").write_text(own[where])
+    np.testing.assert_array_equal(read(tmp_path, [1, 2]), PICTURES[[1, 2]])
+
+
+def test_checksums_without_compression_add_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk that is stored as it is takes its own size, however large it is."""
+    write(tmp_path / "episode_0.hdf5", store(chunks=(5, 64, 80, 3), fletcher32=True))
+    monkeypatch.setattr(chunk_reader, "MAX_READ_BYTES", 1 << 20)
+    np.testing.assert_array_equal(read(tmp_path, [0, 4]), PICTURES[[0, 4]])
+
+
 def test_a_chunk_that_is_damaged_is_named(tmp_path: Path) -> None:
     def damage(file: h5py.File) -> None:
         made = file.create_dataset(KEY, data=PICTURES, chunks=(1, 64, 80, 3), compression="gzip", fletcher32=True)
@@ -104,7 +123,7 @@ def test_a_chunk_that_is_damaged_is_named(tmp_path: Path) -> None:
 def test_a_filter_that_cannot_be_bounded_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "episode_0.hdf5", store(compression="lzf", chunks=(5, 64, 80, 3)))
     monkeypatch.setattr(chunk_reader, "MAX_READ_BYTES", 1 << 20)
-    with pytest.raises(VideoError, match=r"takes \d+ bytes, at most 1048576 are read; rewrite .*h5repack -f GZIP=4"):
+    with pytest.raises(VideoError, match=r"takes up to \d+ bytes \(88 times as many\), at most 1048576 .*h5repack"):
         read(tmp_path, [0])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from millrace.engine.inspection import inspect_dataset
 from millrace.engine.planning.recipe import Recipe, check_recipe
 from millrace.engine.planning.resample import nearest_indices
 from millrace.engine.sources import SourceDataset, open_source
+from millrace.engine.sources.hdf5 import hdf5_folders
+from millrace.engine.sources.xr_recording import read_recording
 from support.barcode import draw
 from support.synthetic import SyntheticDataset, SyntheticVideo, encode_picture, read_stamps, read_video, write_dataset
 from support.synthetic_recordings import AT_ONCE, RecordingStyle, write_recording
@@ -318,6 +321,39 @@ def test_a_recording_without_a_rate_says_where_to_write_it(tmp_path: Path) -> No
     with pytest.raises(DatasetError, match=r"info\.image\.fps, the rate of the rows, is None"):
         open_source(tmp_path)
     assert open_source(tmp_path, fps=Fraction(25)).fps == 25
+
+
+def test_what_else_stands_before_the_rows_is_not_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, "episode_0001") / "data.json"
+    others = "".join(f'"other {number}": "{"x" * (1 << 17)}", ' for number in range(40))
+    path.write_text(path.read_text().replace("{", "{" + others, 1))
+    tracemalloc.start()
+    recording = read_recording(path, tmp_path, None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (recording.num_rows, recording.goal) == (6, TASK)
+    assert peak < path.stat().st_size / 2
+
+
+def test_hdf5_files_beside_recordings_are_told(tmp_path: Path) -> None:
+    """A policy's file hides no recordings; where the layout of HDF5 files is named, these are read."""
+    write(tmp_path, "episode_0001")
+    assert not [note for note in open_source(tmp_path).notes if "HDF5" in note]
+    write_dataset(tmp_path / "act", version="act", lengths=(3,), video=SMALL)
+    dataset = open_source(tmp_path)
+    assert dataset.layout == "xr_teleoperate"
+    assert dataset.notes[-1] == (
+        f"{tmp_path}: HDF5 files beside the recordings of xr_teleoperate are left out: convert them by their paths"
+    )
+    assert open_source(tmp_path, format="aloha_act").layout == "HDF5, aloha_act"
+
+
+def test_hdf5_files_are_looked_for_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path / "act/of/today", version="act", lengths=(3,), video=SMALL)
+    (tmp_path / "act/notes.txt").touch()
+    assert hdf5_folders.fits(tmp_path)
+    monkeypatch.setattr(hdf5_folders, "MAX_NAMES", 2)
+    assert not hdf5_folders.fits(tmp_path)
 
 
 def test_depth_is_left_out_with_a_note(tmp_path: Path) -> None:

@@ -33,7 +33,14 @@ LENGTHS = (41, 33, 17)
 IMAGE_SIZE = 64
 # Files that take longest. They come first, so that no process has one left when the others are done.
 LONGEST_FIRST = (
-    *("test_finetune_ray.py", "test_fuzz.py", "test_upload.py", "test_finetune_cluster.py", "test_executors.py"),
+    *(
+        "test_finetune_ray.py",
+        "test_fuzz.py",
+        "test_fuzz_recordings.py",
+        "test_upload.py",
+        "test_finetune_cluster.py",
+        "test_executors.py",
+    ),
     *("test_cli.py", "test_hub.py", "test_convert.py", "test_failures.py", "test_pipeline_upload.py", "test_kills.py"),
     *("test_evaluate.py", "test_starved.py", "test_pipeline.py", "test_worker_deaths.py", "test_benchmarks.py"),
 )

@@ -58,6 +58,7 @@ def train(repo_id: str, root: Path, video_backend: str) -> str:
 def _config(meta: LeRobotDatasetMetadata) -> ACTConfig:
     """ACT, small and without pretrained weights; its actions are at once a chunk of 8."""
     features = dataset_to_policy_features(meta.features)
+    features = {key: one for key, one in features.items() if key not in meta.depth_keys}  # of one channel, not three
     wanted = {key: one for key, one in features.items() if one.type is FeatureType.VISUAL or key == "observation.state"}
     if not any(one.type is FeatureType.VISUAL for one in wanted.values()):
         raise NotTrained("ACT needs a camera, and there is none")

@@ -35,12 +35,25 @@ def idle_mask(positions: Floats, *, window: int) -> NDArray[np.bool_]:
     num_frames = len(positions)
     if num_frames < window:
         return np.zeros(num_frames, dtype=np.bool_)
-    windows = np.lib.stride_tricks.sliding_window_view(positions, window, axis=0)
-    is_still = np.all(windows.max(axis=2) - windows.min(axis=2) <= STILL_SHARE, axis=1)
+    highest, lowest = (_over_windows(extreme, positions, window) for extreme in (np.maximum, np.minimum))
+    is_still = np.all(highest - lowest <= STILL_SHARE, axis=1)
     edges = np.zeros(num_frames + 1, dtype=np.int64)
     edges[: len(is_still)] += is_still
     edges[window : window + len(is_still)] -= is_still
     return np.cumsum(edges[:-1]) > 0
+
+
+def _over_windows(extreme: np.ufunc, values: Floats, window: int) -> Floats:
+    """The maximum or minimum of each `window` values from every frame on, (T - window + 1, D).
+
+    Windows of twice the length are made of two that overlap or touch, so that a long one takes few passes.
+    """
+    width = 1
+    while width < window:
+        step = min(width, window - width)
+        values = extreme(values[:-step], values[step:])
+        width += step
+    return values
 
 
 def true_runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -29,8 +29,8 @@ from millrace.engine.planning.copies import count_copies
 from millrace.engine.planning.plan import first_fault
 from millrace.engine.planning.planner import PreparedRecipe, plan_splits, prepare_recipe
 from millrace.engine.planning.recipe import Recipe
+from millrace.engine.planning.recipe_sources import pin_commits
 from millrace.engine.run import Rerun, Watch, run_plan
-from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.splits import finished_summary, read_states, states_of_splits
 from millrace.engine.summary import Estimate, Summary, held_out_episodes
 from millrace.engine.video.backends import CPU_BACKENDS, X264, BackendChoice
@@ -127,19 +127,8 @@ def _convert(
 def _prepare(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[PreparedRecipe, tuple[OutputState, ...]]:
     """The opened recipe, and the states of the folders that it writes to."""
     states = read_states(out, overwrite=overwrite)
-    prepared = prepare_recipe(keep_source_robot(_pin_commits(recipe, states[0].commits)))
+    prepared = prepare_recipe(keep_source_robot(pin_commits(recipe, states[0].commits)))
     return prepared, states_of_splits(prepared, *states)
-
-
-def _pin_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
-    """The recipe with the commits that OUT was created with, where it names none: a branch may have moved since."""
-    specs = []
-    for spec in recipe.sources:
-        hub_id = parse_hub_id(spec.path)
-        is_free = hub_id is not None and hub_id.revision is None and not spec.path.is_dir()
-        path = commits.get(hub_id.repo) if hub_id is not None and is_free else None
-        specs.append(spec if path is None else spec.model_copy(update={"path": path}))
-    return recipe.model_copy(update={"sources": tuple(specs)})
 
 
 def _check_folders(states: Iterable[OutputState], recipe: Recipe, rerun: Rerun) -> None:

@@ -1,13 +1,14 @@
 """Open a recipe's sources: paths are relative to its file; places of clips are checked."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from millrace.embodiments import Remedy
 from millrace.engine.errors import DatasetError, HubError
 from millrace.engine.planning.recipe import Places, Recipe, SourceSpec
 from millrace.engine.sources import SourceDataset, open_source
-from millrace.engine.sources.location import HUB, is_hub_address
+from millrace.engine.sources.location import HUB, is_hub_address, parse_hub_id
 from millrace.engine.sources.places import check_places
 from millrace.engine.sources.xr_teleoperate import keep_whole_rows
 
@@ -37,6 +38,17 @@ def open_recipe_source(recipe: Recipe, number: int) -> SourceDataset:
 def trim_limit(recipe: Recipe, spec: SourceSpec) -> int:
     """How many frames or rows may be dropped at the end of a source's episodes."""
     return recipe.trim_mismatch if spec.trim_mismatch is None else spec.trim_mismatch
+
+
+def pin_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
+    """The recipe with the commits that its output was created with, where it names none: a branch may have moved."""
+    specs = []
+    for spec in recipe.sources:
+        hub_id = parse_hub_id(spec.path)
+        is_free = hub_id is not None and hub_id.revision is None and not spec.path.is_dir()
+        path = commits.get(hub_id.repo) if hub_id is not None and is_free else None
+        specs.append(spec if path is None else spec.model_copy(update={"path": path}))
+    return recipe.model_copy(update={"sources": tuple(specs)})
 
 
 def _relative_path(places: Places, number: int) -> str | None:

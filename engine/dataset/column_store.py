@@ -1,5 +1,6 @@
 """Features of many episodes, laid out by column in a file, of which any process reads one column at a time."""
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,6 +72,9 @@ class ColumnStore:
             assert self._types.setdefault(name, block.dtype) == block.dtype, "a feature has one type"
             self._blocks.setdefault(name, []).append(_Block(self._file.tell(), *block.shape))
             np.ascontiguousarray(block).tofile(self._file)
+            # Where a disk is full, tofile may say nothing about its last bytes.
+            if os.fstat(self._file.fileno()).st_size < self._file.tell():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._held, self._num_held = [], 0
 
     def column(self, name: str, number: int) -> NDArray[Any]:

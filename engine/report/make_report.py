@@ -1,6 +1,6 @@
 """Make the report of a dataset: one HTML file that shows what it holds and what is remarkable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from millrace.engine.report.origins import read_origins
 from millrace.engine.report.page import render_page
 from millrace.engine.report.ranges import draw_ranges
 from millrace.engine.report.strips import choose_shown, show_episodes
-from millrace.engine.sources import hide_targets, open_source, why_unwritable
+from millrace.engine.sources import SourceDataset, SourceEpisode, hide_targets, open_source, why_unwritable
 from millrace.engine.text import printable
 
 # Pixels that may be decoded for findings about frames: a core decodes some 3 * 10^8 in a second.
@@ -70,8 +70,6 @@ def write_report(
     chosen = select_inspected(dataset, episodes, max_episodes=max_episodes)
     if inspection is None:
         inspection = inspect_source(dataset, chosen, on_progress=on_progress, pixel_budget=PIXEL_BUDGET)
-    robot = None if inspection.robot.name is None else load_robot(inspection.robot.name)
-    columns = choose_columns(dataset.features, robot)
     shown = choose_shown(chosen, list_remarkable(inspection.findings), num_cameras=len(dataset.cameras))
     name = title or dataset.hub_id or dataset.root.name
 
@@ -79,19 +77,31 @@ def write_report(
         text = hide_targets(write(text)).replace(f"{dataset.root}/", "").replace(str(dataset.root), name)
         return text if format is None or not is_path(format) else text.replace(format, Path(format).name)
 
+    drawn = _draw(dataset, inspection, shown, tidy)
+    origins = read_origins(dataset.root)
+    page = render_page(describe_dataset(inspection, drawn, origins, title=name, judgement=judgement, write=tidy))
+    _write_page(Path(out_html), page)
+    return inspection
+
+
+def _draw(
+    dataset: SourceDataset, inspection: Inspection, shown: Sequence[SourceEpisode], tidy: Callable[[str], str]
+) -> Drawn:
+    """Images, curves and ranges of the episodes shown."""
+    robot = None if inspection.robot.name is None else load_robot(inspection.robot.name)
+    columns = choose_columns(dataset.features, robot)
     groups = plot_groups(dataset, robot, columns)
     draw = partial(draw_episode, groups=groups, columns=columns, fps=float(dataset.fps), write=tidy)
-    drawn = Drawn(
+    return Drawn(
         episodes=tuple(show_episodes(dataset, shown, tidy)),
         groups=groups,
         ranges=tuple(draw_ranges(groups, inspection.joints)),
         curves=tuple(map(draw, select_evenly(shown, MAX_CURVES))),
     )
-    origins = read_origins(dataset.root)
-    page = render_page(describe_dataset(inspection, drawn, origins, title=name, judgement=judgement, write=tidy))
-    target = Path(out_html)
+
+
+def _write_page(target: Path, page: str) -> None:
     try:
         target.write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
         raise RecipeError(f"{target} ", why_unwritable(target, error), file=target) from error
-    return inspection

@@ -1,22 +1,20 @@
 """Statistics against the rows and the robot, and what GR00T's normalisation will make of them."""
 
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.filesize import decimal
 
-from millrace.embodiments import VECTORS, MillraceError, Remedy, Setting, load_robot, robot_names
-from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics, float32_moments
+from millrace.embodiments import VECTORS, MillraceError, load_robot, robot_names
+from millrace.engine.dataset.groot_stats import RelativeGroup, compute_statistics, float32_moments
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, RELATIVE_STATS, STATS, JointSlice, Metadata
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import RELEASES
 from millrace.engine.dataset.stats import Statistics
 from millrace.engine.dataset.stored_statistics import MEAN_DRIFT, lies_in_columns, relative_group
-from millrace.engine.errors import NoScratchSpace
 from millrace.engine.text import join_names
+from millrace.engine.validate.scratch_space import cannot_keep, check_scratch_space
 from millrace.engine.validate.training import find_trained_groups
 
 # GR00T adds up float32 in float32: its mean and std of many rows may be off by this part of max - min.
@@ -28,7 +26,6 @@ TINY_RANGE = 1e-3
 POSE_WIDTH = 9
 # Of the released models'.
 LONGEST_HORIZON = max(release.limits.max_horizon for release in RELEASES)
-OTHER = Remedy("name another folder with ", Setting("scratch", "DIR"), ", or in the environment as TMPDIR")
 
 
 def value_problems(
@@ -49,7 +46,8 @@ def value_problems(
     if not (stats or groups):
         return
     paths = [metadata.root / metadata.data_path(index) for index in metadata.indices.tolist()]
-    _check_scratch(metadata, {*stats, *(name for group in groups.values() for name in group.columns)}, scratch)
+    columns = {*stats, *(name for group in groups.values() for name in group.columns)}
+    check_scratch_space(scratch, metadata.num_frames, sum(metadata.info.features[name].width for name in columns))
     horizon = next((len(relative[name].mean) for name in groups), 1)
     try:
         found, relative_found = compute_statistics(
@@ -66,26 +64,9 @@ def value_problems(
         yield Problem.of("stats-values", STATS, f"cannot be compared with the rows: {error}")
         return
     except OSError as error:  # reading the rows raises MillraceError
-        raise NoScratchSpace(
-            f"statistics cannot be computed in {scratch} ({error.strerror or error}); ", OTHER
-        ) from error
+        raise cannot_keep(scratch, error) from error
     for name, right in relative_found.items():
         yield from _difference(relative[name], right, RELATIVE_STATS, name)
-
-
-def _check_scratch(metadata: Metadata, columns: Collection[str], scratch: Path) -> None:
-    """Whether there is room for what is kept of the rows; these are as many as the metadata says."""
-    num_values = sum(metadata.info.features[name].width for name in columns)
-    needed = column_store_bytes(metadata.num_frames, num_values)
-    try:
-        free = shutil.disk_usage(scratch).free
-    except OSError as error:
-        problem = f"the temporary folder {scratch} cannot be used ({error.strerror}); "
-        raise NoScratchSpace(problem, OTHER, file=scratch) from error
-    if needed > free:
-        problem = f"the temporary folder {scratch} has {decimal(free)} free, but comparing statistics of "
-        rows = f"{metadata.num_frames:,} rows of {num_values} values needs {decimal(needed)}; "
-        raise NoScratchSpace(problem, rows, OTHER, file=scratch, got=free, expected=needed)
 
 
 def _report_progress(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[Path]:

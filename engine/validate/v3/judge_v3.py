@@ -1,6 +1,5 @@
 """Judge a LeRobot v3.0 dataset: meta/, then where rows lie, rows and clips by file, then statistics of all rows."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,18 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.filesize import decimal
 
-from millrace.embodiments import Remedy, Setting
 from millrace.engine.dataset.column_store import ColumnStore
-from millrace.engine.dataset.groot_stats import column_store_bytes
 from millrace.engine.dataset.problems import Problem, Report
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.v3_checks import V3_CHECKS
-from millrace.engine.errors import NoScratchSpace
 from millrace.engine.sources import why_foreign
 from millrace.engine.sources.parquet import is_hidden
 from millrace.engine.validate.listed_files import manifest_problems
+from millrace.engine.validate.scratch_space import cannot_keep, check_scratch_space
 from millrace.engine.validate.v3.dataset_statistics import (
     Entries,
     counter_problems,
@@ -53,7 +49,6 @@ ROWS_AT_ONCE, EPISODES_AT_ONCE = 1 << 16, 256
 FILES_AT_ONCE, VIDEOS_AT_ONCE = 8, 1
 # Work for which starting a process pays.
 EPISODES_A_PROCESS = 1000
-OTHER = Remedy("name another folder with ", Setting("scratch", "DIR"), ", or in the environment as TMPDIR")
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -127,7 +122,7 @@ class _Judging:
         features = [name for name in summarized_features(metadata.info) if name in entries]
         num_values = sum(metadata.info.features[name].width for name in features)
         num_rows = sum(file.num_rows for file in places.files)
-        self._check_scratch(num_rows, num_values)
+        check_scratch_space(self.job.scratch, num_rows, num_values)
         judge = partial(judge_rows, RowRules(metadata.root, metadata.info, metadata.tasks, tuple(features)))
         is_sound, num_judged, num_done = places.has_all, 0, 0
         with tempfile.TemporaryFile(dir=self.job.scratch) as file:
@@ -143,29 +138,23 @@ class _Judging:
             yield from stored.problems
             stored.close()
             if is_sound and num_judged == num_rows and num_rows:
-                store.flush()
+                self._keep(store.flush)
                 self.job.on_progress("statistics", 0, None)
                 yield from statistics_value_problems(
                     metadata, entries, store, stored, num_processes=self.job.num_processes
                 )
                 yield from counter_problems(entries, self.counters)
 
-    def _check_scratch(self, num_rows: int, num_values: int) -> None:
-        """Whether there is room for what is kept of the rows."""
-        scratch, needed = self.job.scratch, column_store_bytes(num_rows, num_values)
+    def _keep(self, write: Callable[[], None]) -> None:
         try:
-            free = shutil.disk_usage(scratch).free
+            write()
         except OSError as error:
-            problem = f"the temporary folder {scratch} cannot be used ({error.strerror}); "
-            raise NoScratchSpace(problem, OTHER, file=scratch) from error
-        if needed > free:
-            problem = f"the temporary folder {scratch} has {decimal(free)} free, but comparing statistics needs "
-            raise NoScratchSpace(f"{problem}{decimal(needed)}; ", OTHER, file=scratch, got=free, expected=needed)
+            raise cannot_keep(self.job.scratch, error) from error
 
     def _add(self, found: RowsFound, store: ColumnStore, features: Sequence[str]) -> int:
         """Take in what a job found; returns its number of rows."""
         if features:
-            store.append(found.floats)
+            self._keep(partial(store.append, found.floats))
         num_rows = 0
         for name, (low, high, total, num_rows) in found.counters.items():
             before = self.counters.get(name, (low, high, 0.0, 0))

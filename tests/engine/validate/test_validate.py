@@ -319,7 +319,7 @@ def test_small_temporary_folder_says_nothing_about_the_dataset(
     with pytest.raises(NoScratchSpace, match=r"scratch=DIR"):
         validate(dataset, scratch=small_disk)
     # Others may fill the disk meanwhile: then writing fails.
-    monkeypatch.setattr("millrace.engine.validate.statistics._check_scratch", lambda *arguments: None)
+    monkeypatch.setattr("millrace.engine.validate.statistics.check_scratch_space", lambda *arguments: None)
     with pytest.raises(NoScratchSpace, match=r"scratch=DIR"):
         validate(dataset, scratch=small_disk)
     assert validate(dataset).problems == ()

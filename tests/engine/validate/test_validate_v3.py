@@ -1,6 +1,7 @@
 """Every check of validate() for LeRobot v3.0 notices what breaks it, and nothing else is said."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ from conftest import files_of
 from millrace.cli import main
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.stats import QUANTILES
+from millrace.engine.errors import NoScratchSpace
 from millrace.engine.validate import V3_CHECKS, format_report, to_json, validate
 from millrace.engine.validate.v3.column_summary import find_differences, summarize_rows
 from millrace.engine.validate.v3.shared_clips import VideoJob, clip_problems
@@ -188,3 +190,15 @@ def test_a_name_that_lerobot_divides_is_an_error(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", version="v3.0", lengths=(9, 7), extra_columns={"obs/force": column})
     found = [one for one in validate(tmp_path / "data").problems if one.code == "stats-keys"]
     assert [one.message for one in found] == ["has obs/force, which LeRobot divides at '/' into several features"]
+
+
+def test_a_small_temporary_folder_says_nothing_about_a_v3_dataset(
+    whole_v3: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (small_disk / "full").write_bytes(b"0" * shutil.disk_usage(small_disk).free)
+    with pytest.raises(NoScratchSpace, match=r"scratch=DIR"):
+        validate(whole_v3, scratch=small_disk)
+    # Others may fill the disk meanwhile: then writing fails.
+    monkeypatch.setattr("millrace.engine.validate.v3.judge_v3.check_scratch_space", lambda *arguments: None)
+    with pytest.raises(NoScratchSpace, match=r"scratch=DIR"):
+        validate(whole_v3, scratch=small_disk)

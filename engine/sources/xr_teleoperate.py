@@ -185,12 +185,6 @@ def _notes(
     depths = sorted({printable(depth) for one in found.values() for depth in one.depths})
     if depths:
         yield f"{root}: {', '.join(depths)} hold depth as JPEG, which keeps no distances; they are left out"
-    if any(part.names == ("left_gripper",) for part in vectors.state):
-        yield (
-            f"warning: {root}: this recorder's grippers go from 0 closed to 5.4 open, while maps from 'g1_dex1' take 0 "
-            "for open: look at a few images, and where that is so give both hands' rules the other polarity "
-            "(docs/recordings.md)"
-        )
     without = [index for index, one in found.items() if one.vectors != vectors]
     if without:
         yield (

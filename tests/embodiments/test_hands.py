@@ -17,7 +17,8 @@ DEX3_LEFT = {
     **dict.fromkeys(("index_0", "index_1", "middle_0", "middle_1"), "low"),
 }
 MIRRORED = {"low": "high", "high": "low"}
-GRIPPER_OPEN_AT_LOW = {"left_gripper": "high", "right_gripper": "high"}  # Dex1: 0 open, 5.4 closed
+# Dex1: its driver is set to 0 with the gripper closed (dex1_1_service, README.md); 5.4 is open.
+DEX1 = {"left_gripper": "low", "right_gripper": "low"}
 SDK_FINGERS = ("pinky", "ring", "middle", "index", "thumb_bend", "thumb_rotation")
 BRAINCO_JOINTS = ("thumb", "thumb_aux", "index", "middle", "ring", "pinky")
 DEX3 = {
@@ -27,8 +28,8 @@ DEX3 = {
 CLOSED: Mapping[str, Mapping[str, str]] = {
     "g1_dex3": DEX3,
     "g1_trifinger": DEX3,
-    "g1_dex1": GRIPPER_OPEN_AT_LOW,
-    "g1_gripper": GRIPPER_OPEN_AT_LOW,
+    "g1_dex1": DEX1,
+    "g1_gripper": DEX1,
     "g1_inspire26": {f"{side}_hand_{finger}": "low" for side in ("left", "right") for finger in SDK_FINGERS},
     "g1_brainco": {f"{side}_hand_{joint}": "high" for side in ("left", "right") for joint in BRAINCO_JOINTS},
     "aloha": {"left_gripper": "low", "right_gripper": "low"},

@@ -87,28 +87,28 @@ right_wrist_pitch      kRightWristPitch
 right_wrist_yaw        kRightWristYaw
 """
 HANDS_FROM_GRIPPERS = """
-left_index_proximal          kLeftGripper    0->0 5.4->1.7
+left_index_proximal          kLeftGripper    0->1.7 5.4->0
 left_index_intermediate      0
-left_middle_proximal         kLeftGripper    0->0 5.4->1.7
+left_middle_proximal         kLeftGripper    0->1.7 5.4->0
 left_middle_intermediate     0
-left_pinky_proximal          kLeftGripper    0->0 5.4->1.7
+left_pinky_proximal          kLeftGripper    0->1.7 5.4->0
 left_pinky_intermediate      0
-left_ring_proximal           kLeftGripper    0->0 5.4->1.7
+left_ring_proximal           kLeftGripper    0->1.7 5.4->0
 left_ring_intermediate       0
 left_thumb_proximal_yaw      0
-left_thumb_proximal_pitch    kLeftGripper    0->0 5.4->0.6
+left_thumb_proximal_pitch    kLeftGripper    0->0.6 5.4->0
 left_thumb_intermediate      0
 left_thumb_distal            0
-right_index_proximal         kRightGripper   0->0 5.4->1.7
+right_index_proximal         kRightGripper   0->1.7 5.4->0
 right_index_intermediate     0
-right_middle_proximal        kRightGripper   0->0 5.4->1.7
+right_middle_proximal        kRightGripper   0->1.7 5.4->0
 right_middle_intermediate    0
-right_pinky_proximal         kRightGripper   0->0 5.4->1.7
+right_pinky_proximal         kRightGripper   0->1.7 5.4->0
 right_pinky_intermediate     0
-right_ring_proximal          kRightGripper   0->0 5.4->1.7
+right_ring_proximal          kRightGripper   0->1.7 5.4->0
 right_ring_intermediate      0
 right_thumb_proximal_yaw     0
-right_thumb_proximal_pitch   kRightGripper   0->0 5.4->0.6
+right_thumb_proximal_pitch   kRightGripper   0->0.6 5.4->0
 right_thumb_intermediate     0
 right_thumb_distal           0
 """

@@ -163,10 +163,14 @@ def test_a_body_in_some_episodes_only_is_left_out_with_a_note(tmp_path: Path) ->
     assert any("body's joints are left out" in note for note in source.notes)
 
 
-def test_grippers_are_warned_of(tmp_path: Path) -> None:
+def test_an_open_gripper_arrives_as_an_open_hand(tmp_path: Path) -> None:
     write(tmp_path / "recordings", "episode_0", state_width=16)
-    notes = estimate(Recipe.single(tmp_path / "recordings", robot="g1_dex1", horizon=2), tmp_path / "out").notes
-    assert any("0 closed to 5.4 open" in note for note in notes)
+    convert_here(tmp_path / "recordings", tmp_path / "out", map="g1_dex1_to_inspire", fps="source", horizon=2)
+    finger = load_robot("g1_inspire").layout("action").joints.index("left_index_proximal")
+    recorded = expected_action(0, np.arange(6), 16)[:, 14]
+    # The recorder writes 0 for closed, 5.4 for open; an Inspire finger is open at 0, closed at 1.7.
+    arrived = matrix(read_table(tmp_path / "out", 0), "action")[:, finger]
+    np.testing.assert_allclose(arrived, 1.7 * (1 - recorded / 5.4), atol=1e-4)
 
 
 def test_the_recorders_own_task_is_replaced_by_task_alone(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from millrace.commands.finetune import Finetune
 from millrace.commands.flags import show
 from millrace.commands.inspect import Inspect
 from millrace.commands.json_output import error_to_json
+from millrace.commands.launcher_view import MakeView
 from millrace.commands.maps import Maps
 from millrace.commands.pipe import exit_quietly_if_unread, is_unread
 from millrace.commands.pipeline import Pipeline
@@ -31,7 +32,6 @@ from millrace.commands.serve import Serve
 from millrace.commands.unknown_flags import check_flags
 from millrace.commands.upload import Upload
 from millrace.commands.validate import Validate
-from millrace.commands.view import MakeView
 from millrace.embodiments import MillraceError, unknown_name
 from millrace.engine.about import VERSION
 from millrace.engine.errors import RecipeError
@@ -45,7 +45,7 @@ COMMANDS = {
     "report": MakeReport,
     "convert": Convert,
     "validate": Validate,
-    "view": MakeView,
+    "groot-view": MakeView,
     "robots": Robots,
     "maps": Maps,
     "finetune": Finetune,

@@ -41,7 +41,7 @@ FILES = "Copy the dataset again, as a whole, or convert its source again"
 HARMLESS = "Training goes on without"
 VIEW = (
     "`millrace finetune` hands GR00T statistics as its release wants them; for NVIDIA's launcher: "
-    "millrace view DATASET OUT --gr00t {release}"
+    "millrace groot-view DATASET OUT --gr00t {release}"
 )
 
 error, warning, note = partial(Check, "error"), partial(Check, "warning"), partial(Check, "note")

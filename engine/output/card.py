@@ -61,7 +61,7 @@ Newer builds of GR00T {newest} compute relative statistics again unless these ha
 that {oldest} stops at them. For their launcher make a view, which leaves this dataset as it is, and pass
 `--dataset-path VIEW`:
 
-    millrace view DATASET VIEW --gr00t {choice} --embodiment-tag {default_tag}
+    millrace groot-view DATASET VIEW --gr00t {choice} --embodiment-tag {default_tag}
 
 `millrace finetune` needs none of that.
 """

@@ -17,7 +17,7 @@ NEEDED = {
     "inspect": ("DATASET",),
     "report": ("DATASET",),
     "validate": ("DATASET",),
-    "view": ("DATASET", "OUT"),
+    "groot-view": ("DATASET", "OUT"),
     "finetune": ("DATASET", "--base-model-path", "MODEL"),
     "evaluate": ("CHECKPOINT", "DATASET"),
     "serve": ("CHECKPOINT",),

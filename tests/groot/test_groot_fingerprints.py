@@ -190,7 +190,7 @@ def test_a_tag_with_a_config_of_its_own_is_viewed_with_its_steps(
     options: dict[str, Any] = {"names": "nested", "parts": COLUMNS["g1_gripper"], "robot_type": None}
     write_dataset(tmp_path / "source", lengths=(150, 120), fps=30, cameras=("cam_left_high",), **options)
     convert_here(tmp_path / "source", tmp_path / "g1", map="g1_gripper_to_unitree_g1")
-    words = ["view", str(tmp_path / "g1"), str(tmp_path / "view"), "--embodiment-tag", "UNITREE_G1"]
+    words = ["groot-view", str(tmp_path / "g1"), str(tmp_path / "view"), "--embodiment-tag", "UNITREE_G1"]
     assert cli.main(words) == 0
     assert "relative left_arm, relative right_arm" in capfd.readouterr().out
     tag = find_release("n1.7").tag_value("UNITREE_G1")

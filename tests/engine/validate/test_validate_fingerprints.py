@@ -36,7 +36,7 @@ def test_what_n1_7_computes_again_is_a_warning(break_it: Any, told: str, dataset
     assert [(found.code, found.path) for found in report.problems] == [("stats-fingerprints", Path("meta/stats.json"))]
     assert told in report.warnings[0].message
     assert "GR00T N1.7 computes statistics again" in report.warnings[0].message
-    assert "millrace view DATASET OUT --gr00t n1.7" in report.warnings[0].remedy
+    assert "millrace groot-view DATASET OUT --gr00t n1.7" in report.warnings[0].remedy
 
 
 def test_another_dtype_in_info_makes_a_fingerprint_wrong(dataset: Path) -> None:
@@ -55,7 +55,7 @@ def test_relative_statistics_that_n1_7_wrote_stop_n1_6(dataset: Path) -> None:
     report = validate(dataset)
     assert codes(report) == {"relative-fingerprints"}
     assert "GR00T N1.6 and the first N1.7 stop" in report.warnings[0].message
-    assert "millrace view DATASET OUT --gr00t n1.6" in report.warnings[0].remedy
+    assert "millrace groot-view DATASET OUT --gr00t n1.6" in report.warnings[0].remedy
 
 
 def test_a_view_is_no_dataset_and_names_its_own(dataset: Path, tmp_path: Path) -> None:

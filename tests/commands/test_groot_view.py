@@ -1,4 +1,4 @@
-"""`millrace view` makes a folder that NVIDIA's launcher takes in place of the dataset."""
+"""`millrace groot-view` makes a folder that NVIDIA's launcher takes in place of the dataset."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from support.groot_files import write_groot
 
 
 def view(*words: object) -> int:
-    return cli.main(["view", *map(str, words)])
+    return cli.main(["groot-view", *map(str, words)])
 
 
 def test_a_view_is_made_and_its_use_is_said(
@@ -123,4 +123,4 @@ def test_another_view_and_a_foreign_folder_are_kept(
 
 def test_the_card_names_the_command(aloha_gr1: Path) -> None:
     card = (aloha_gr1 / "README.md").read_text()
-    assert "millrace view DATASET VIEW --gr00t n1.7 --embodiment-tag NEW_EMBODIMENT" in card
+    assert "millrace groot-view DATASET VIEW --gr00t n1.7 --embodiment-tag NEW_EMBODIMENT" in card

@@ -1,4 +1,4 @@
-"""`millrace view`."""
+"""`millrace groot-view`."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,11 +25,11 @@ class MakeView:
 
     OUT has meta/ as GR00T wants it, and links to data and videos. `millrace finetune` does that by itself. Examples:
 
-    millrace view out/aloha_gr1 views/aloha_gr1 --gr00t n1.7
+    millrace groot-view out/aloha_gr1 views/aloha_gr1 --gr00t n1.7
 
-    millrace view out/g1 views/g1 --gr00t n1.7 --embodiment-tag UNITREE_G1
+    millrace groot-view out/g1 views/g1 --gr00t n1.7 --embodiment-tag UNITREE_G1
 
-    millrace view out/aloha_gr1 views/short --gr00t n1.7 --modality-config-path short.py
+    millrace groot-view out/aloha_gr1 views/short --gr00t n1.7 --modality-config-path short.py
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]

@@ -10,6 +10,7 @@ from millrace.embodiments.errors import (
     UnknownName,
     unknown_name,
 )
+from millrace.embodiments.inverse import InverseJoint, InverseJointMap, InverseMap
 from millrace.embodiments.joint_map import CompiledMap, JointMap
 from millrace.embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names
 from millrace.embodiments.matching import Match, match_joints
@@ -30,6 +31,9 @@ __all__ = [
     "EmbodimentMap",
     "Facts",
     "FrozenModel",
+    "InverseJoint",
+    "InverseJointMap",
+    "InverseMap",
     "JointGroup",
     "JointMap",
     "JointMismatch",

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from millrace.embodiments.errors import MapError, MillraceError, RuleError, UnknownName, WrongField, check_name
+from millrace.embodiments.inverse import InverseMap, invert_map
 from millrace.embodiments.joint_map import CompiledMap, JointMap
 from millrace.embodiments.messages import Remedy
 from millrace.embodiments.robot import (
@@ -23,9 +24,10 @@ from millrace.embodiments.robot import (
 )
 from millrace.embodiments.rules import Copy, Rule, Undefined, apply_rule
 from millrace.embodiments.wiring import Source, Target, Wire
-from millrace.embodiments.yaml_file import FileModel, Name, YamlFile, first_problem, parse_yaml, read_yaml
+from millrace.embodiments.yaml_file import FileModel, Name, YamlFile, first_problem, one_or_more, parse_yaml, read_yaml
 
 MAPS = Path(__file__).parent / "maps"
+JointNames = Annotated[tuple[str, ...], one_or_more(str), Field(min_length=1)]
 
 
 class EmbodimentMap(FileModel):
@@ -38,6 +40,8 @@ class EmbodimentMap(FileModel):
         cameras: The source's camera for each camera of the target.
         also_train: Groups to train on though the map drives none of their joints.
         crop: How its guide crops frames; None: it does not say.
+        read_back: By joint of the source, the joints of the target that give it back; by default the mean of all that
+            carry it does.
     """
 
     name: Name
@@ -50,6 +54,16 @@ class EmbodimentMap(FileModel):
     action: dict[str, Rule] = Field(default_factory=dict)
     also_train: tuple[str, ...] = ()
     crop: Literal["center", "pad", "none"] | None = None
+    read_back: dict[str, JointNames] = Field(default_factory=dict)
+
+    @property
+    def inverse(self) -> InverseMap:
+        """From the target back to the source: of each joint, what carries it; `losses` names what nothing carries.
+
+        Raises:
+            MapError: The map leaves a group undefined.
+        """
+        return invert_map(compile_map(self), self.read_back)
 
     def rule(self, group: str, vector: Vector) -> tuple[Rule, tuple[str, str]]:
         """The rule of a target group in the state or the action, and its key in the file."""
@@ -93,7 +107,7 @@ class EmbodimentMap(FileModel):
                 Remedy("`rest` says that nothing drives a group."),
                 expected=missing,
             )
-        _compile(self)
+        invert_map(_compile(self), self.read_back)
         return self
 
     def _check_names(self) -> None:

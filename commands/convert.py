@@ -29,7 +29,18 @@ from millrace.train.flag_types import Flag, option
 
 REQUIRED_WITHOUT_RECIPE = "(required without --recipe)"
 # Flags for all sources; None: the recipe's value.
-SETTINGS = ("robot", "fps", "image_size", "crop", "resample", "horizon", "gop", "chunks_size", "trim_mismatch")
+SETTINGS = (
+    "robot",
+    "fps",
+    "image_size",
+    "crop",
+    "resample",
+    "action",
+    "horizon",
+    "gop",
+    "chunks_size",
+    "trim_mismatch",
+)
 # Flags for one source, which a recipe's file sets itself.
 SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "source_fps", "language", "format", "cut_off")
 RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, "camera", "cameras", "columns", "without_columns")
@@ -83,6 +94,11 @@ class Convert:
     the map follows a guide that crops, as aloha_to_gr1 does; with --image-size source, none."""
     resample: Annotated[Literal["nearest", "linspace"] | None, option("nearest|linspace")] = None
     """The frame nearest in time (default), or the ALOHA guide's stretched choice."""
+    action: Annotated[
+        Literal["at_frame", "mid_interval", "end_of_interval"] | None, option("at_frame|mid_interval|end_of_interval")
+    ] = None
+    """Which recorded action a frame has where others are dropped: its own (default), or that in force in the middle or
+    at the end of its time; a controller that holds an action follows the recording best with mid_interval."""
     episodes: Annotated[str | None, option("A:B|LIST")] = None
     """Some episodes only: A:B, or a list such as 0,3,10:20."""
     task: Annotated[str | None, option("TEXT")] = None

@@ -43,7 +43,7 @@ from millrace.engine.planning import EpisodePlan, Job
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.joint_columns import JointColumns
 from millrace.engine.planning.language import row_instructions
-from millrace.engine.planning.plan import episode_frame_indices, first_fault
+from millrace.engine.planning.plan import episode_action_indices, episode_frame_indices, first_fault
 from millrace.engine.planning.resample import resample_actions
 from millrace.engine.sources import Camera, FileState, RowRange, RowReader, SourceEpisode, fetch_images
 from millrace.engine.sources.file_state import why_changed
@@ -86,6 +86,7 @@ class _Conversion:
         self.binding = job.bindings[plan.binding]
         self.paths = EpisodePaths(plan.index, job.chunks_size)
         self.frames = episode_frame_indices(plan.episode, self.binding.fps, job.video.fps, job.resample)
+        self.held = episode_action_indices(plan.episode, self.binding.fps, job)
         self.clock = StageClock()
         self.rows: RowRange | None = None
         self.files: list[FileRecord] = []
@@ -234,7 +235,7 @@ class _Conversion:
             kinds = binding.map.source.layout("action").action_kinds
             self._check_limits(state, action)
             self._check_jumps(state)
-            state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds))
+            state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds, held=self.held))
             cameras = {source: target for target, source in list(binding.cameras.items())[::-1]}
             source = SourceRows(whole, frames, where, binding.fps, binding.subtasks, cameras)
             others = {one.name: carry_numbers(source, one) for one in self.job.carried if one.is_number}

@@ -6,9 +6,11 @@ from fractions import Fraction
 import numpy as np
 
 from millrace.embodiments import CompiledMap, Message, Setting
+from millrace.embodiments.robot import ActionKind
 from millrace.engine.dataset.data_checks import TOLERANCE_SECONDS, find_uneven_step
 from millrace.engine.dataset.releases import RELEASES
 from millrace.engine.fps import format_fps
+from millrace.engine.planning.action_rule import ActionRule
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.camera_sizes import read_frame_size
 from millrace.engine.planning.image_size import OWN_SIZE
@@ -22,6 +24,8 @@ from millrace.engine.video.framing import Framing, manifest_framings
 from millrace.engine.video.reframe import Crop, crop_box
 
 DEFAULT_CROP: Crop = "pad"
+HELD: dict[ActionRule, str] = {"mid_interval": "in the middle", "end_of_interval": "at the end"}
+STEPS: dict[ActionKind, str] = {"delta": "sums of steps", "velocity": "means of velocities"}
 
 
 def choose_crop(recipe: Recipe, maps: Sequence[CompiledMap]) -> Crop:
@@ -120,6 +124,20 @@ def uneven_rate_notes(source: SourceDataset, binding: Binding, target_fps: Fract
         f"{source.address}: {format_fps(binding.fps)} to {format_fps(target_fps)} Hz is uneven, steps of {long:.0f} "
         f"and {short:.0f} ms; {even} Hz would be even"
     )
+
+
+def action_rule_notes(source: SourceDataset, binding: Binding, rule: ActionRule, fps: Fraction) -> Iterator[str]:
+    """What the user should know where another rule than the default was asked for; fps: of the output."""
+    kinds = set(binding.map.source.layout("action").action_kinds)
+    if rule == "at_frame":
+        return
+    if binding.fps == fps:
+        yield f"{source.address}: every frame is kept with its own action, whichever is asked for"
+    elif "target" in kinds:
+        yield f"{source.address}: each action is the one in force {HELD[rule]} of its interval, not that of its frame"
+    else:
+        steps = " and ".join(STEPS[kind] for kind in STEPS if kind in kinds)
+        yield f"{source.address}: its actions are {steps} of whole intervals, whichever is asked for"
 
 
 def width_notes(compiled: CompiledMap) -> Iterator[str]:

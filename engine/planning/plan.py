@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from millrace.embodiments import CompiledMap, Robot
 from millrace.engine.dataset import EpisodeFailure, Origin
+from millrace.engine.planning.action_rule import ActionRule, action_indices
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.carried import CarriedColumn, LeftOut
 from millrace.engine.planning.depth_camera import DepthCamera
@@ -30,7 +31,8 @@ class Job:
     """What all episodes share; sent to each worker once.
 
     cameras, tasks, subtasks, tools: of the output. sizes: of each camera's frames. video: its size is the smallest of
-    these; see `for_camera`. gpu: where workers have one. carried: columns beside state and action.
+    these; see `for_camera`. gpu: where workers have one. carried: columns beside state and action. action: which
+    recorded action an output frame has.
     """
 
     bindings: tuple[Binding, ...]
@@ -45,6 +47,7 @@ class Job:
     carried: tuple[CarriedColumn, ...] = ()
     subtasks: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    action: ActionRule = "at_frame"
 
     def for_camera(self, camera: str) -> "Job":
         """The job with the settings of one camera's videos."""
@@ -137,3 +140,14 @@ def episode_frame_indices(
 ) -> NDArray[np.int64]:
     """Source frames that become the output's, shape (T',); the same for state, action and every camera."""
     return frame_indices(episode.num_frames, source_fps=source_fps, target_fps=target_fps, resampler=resample)
+
+
+def episode_action_indices(episode: SourceEpisode, source_fps: Fraction, job: Job) -> NDArray[np.int64]:
+    """Source frames whose actions become the output's, shape (T',), by the job's rule."""
+    return action_indices(
+        episode.num_frames,
+        source_fps=source_fps,
+        target_fps=job.video.fps,
+        resampler=job.resample,
+        rule=job.action,
+    )

@@ -17,6 +17,7 @@ from millrace.engine.planning.holdout import duplicate_notes, split_episodes
 from millrace.engine.planning.image_size import DEFAULT_SIDE
 from millrace.engine.planning.map_choice import combine_maps
 from millrace.engine.planning.notes import (
+    action_rule_notes,
     binding_notes,
     choose_crop,
     frame_notes,
@@ -176,6 +177,7 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
         video=prepared.video_settings(choice.backends),
         crop=prepared.crop,
         resample=recipe.resample,
+        action=recipe.action,
         chunks_size=recipe.chunks_size,
         sizes=prepared.sizes,
         gpu=choice.gpu,
@@ -191,6 +193,7 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
     told += [n for bind in bound for n in frame_notes(*bind, job)]
     told += uneven_aspect_notes(prepared.sizes)
     told += [n for bind in bound for n in uneven_rate_notes(*bind, prepared.fps)]
+    told += [n for bind in bound for n in action_rule_notes(*bind, recipe.action, prepared.fps)]
     told += width_notes(prepared.map)
     episodes = tuple(number_episodes(sources, bindings, selected, tasks))
     return ConversionPlan(

@@ -25,6 +25,7 @@ from millrace.embodiments.messages import join_texts
 from millrace.embodiments.yaml_file import BOUND
 from millrace.engine.errors import RecipeError
 from millrace.engine.fps import parse_fps
+from millrace.engine.planning.action_rule import ActionRule
 from millrace.engine.planning.image_size import DEFAULT_SIDE, OWN_SIZE, ImageSize
 from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources import SourceDataset
@@ -196,7 +197,8 @@ class Recipe(BaseModel):
     how many frames or rows may be dropped at the end of an episode whose rows and videos differ in length.
     image_size: side of square frames, or width x height as "320x180", or "source": each camera's own size.
     crop: how frames come to that size. None: "none" with image_size "source", else as its maps say, or "pad".
-    fps: target rate in Hz, or "source". horizon: steps in an action chunk, by default the robot's.
+    fps: target rate in Hz, or "source". action: which recorded action an output frame has, where frames are dropped.
+    horizon: steps in an action chunk, by default the robot's.
     holdout: share of each source's episodes that goes to the held-out dataset.
     device: what the user prefers. It is not recorded; the choice that the machine allows is (see `Backends`).
     """
@@ -214,6 +216,7 @@ class Recipe(BaseModel):
     image_size: ImageSize = DEFAULT_SIDE
     crop: Crop | None = None
     resample: Resampler = "nearest"
+    action: ActionRule = "at_frame"
     gop: int = Field(default=DEFAULT_GOP, ge=1, le=250)
     horizon: int | None = Field(default=None, ge=1)
     chunks_size: int = Field(default=1000, ge=1)

@@ -78,7 +78,11 @@ def linspace_indices(num_frames: int, *, source_fps: Fraction, target_fps: Fract
 
 
 def resample_actions(
-    action: NDArray[np.floating], frames: NDArray[np.int64], kinds: Sequence[ActionKind]
+    action: NDArray[np.floating],
+    frames: NDArray[np.int64],
+    kinds: Sequence[ActionKind],
+    *,
+    held: NDArray[np.int64] | None = None,
 ) -> NDArray[np.floating]:
     """The actions of the kept frames: targets as they are, deltas summed, velocities averaged.
 
@@ -89,11 +93,12 @@ def resample_actions(
         action: Source actions, shape (T, D).
         frames: Kept source frames, rising, the first of them 0; shape (T',).
         kinds: What each column of the action is, D of them.
+        held: Source frames whose targets the kept frames have, by default their own; shape (T',).
 
     Returns:
         Shape (T', D), dtype as given.
     """
-    kept = action[frames]
+    kept = action[frames if held is None else held]
     rates = np.flatnonzero(np.array(kinds) != "target")
     if not len(rates) or not len(frames):
         return kept

@@ -7,10 +7,12 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.convert import num_distinct
 from benchmarks.floor import episode_floor
+from benchmarks.held_actions import INTERPOLATED, episode_errors, read_recording
 from benchmarks.lengthen import lengthened
 from benchmarks.measure import Cost, typical
 from benchmarks.runs import less, repeated, run_local, steady_rate
@@ -111,3 +113,15 @@ def test_the_driver_is_measured_at_every_size(tmp_path: Path) -> None:
     subprocess.run(list(map(str, command)), cwd=REPOSITORY, env=environment, check=True, capture_output=True)
     assert [found["num_episodes"] for found in json.loads(figures.read_text())] == [4, 30]
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_held_actions_are_measured_against_the_recording() -> None:
+    # One joint moves by 1 rad each source frame: an error is a mean distance in frames.
+    ramp = np.arange(101, dtype=np.float64)[:, np.newaxis]
+    errors = episode_errors(ramp, Fraction(50), Fraction(10))
+    assert errors["at_frame"] == pytest.approx((2.0, 2.5), abs=1e-6)
+    assert errors["mid_interval"] == pytest.approx((1.2, 1.3), abs=1e-6)
+    assert errors["end_of_interval"] == pytest.approx((2.0, 1.7), abs=1e-6)
+    assert errors[INTERPOLATED] == pytest.approx((0.5, 0.0), abs=1e-6)
+    fps, [first, second] = read_recording(REPOSITORY / "examples/aloha")
+    assert (fps, first.shape, second.shape) == (50, (400, 12), (400, 12))  # the grippers are no radians

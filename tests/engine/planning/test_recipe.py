@@ -73,7 +73,7 @@ def test_an_opened_source_stands_for_its_folder(tmp_path: Path) -> None:
         ({"task": "  "}, r"^task: a task is a sentence, not an empty text"),
         (
             {"imagesize": 64},
-            r"^'imagesize' is not a setting of a recipe\. Did you mean 'image_size'\? Known: cameras, ",
+            r"^'imagesize' is not a setting of a recipe\. Did you mean 'image_size'\? Known: ",
         ),
         ({"holdout": 1.5}, r"^holdout: a share of the episodes lies between 0 and 1"),
         ({"holdout": "5%"}, r"^holdout: a share of the episodes lies between 0 and 1, such as 0\.05 or 1/20, not '5%'"),

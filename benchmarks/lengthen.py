@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, episode_frame_indices
+from millrace.engine.planning.frame_choice import choose_frames
+from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
 from millrace.engine.sources import Clip, FileState, RowRange, SourceEpisode
 from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.video.decode import open_video
@@ -24,7 +25,8 @@ def lengthened(plan: ConversionPlan, num_frames: int, folder: Path) -> Conversio
     planned = plan.episodes[0]
     episode = _repeat(planned.episode, num_frames, folder)
     binding = plan.job.bindings[planned.binding]
-    frames = episode_frame_indices(episode, binding.fps, plan.job.video.fps, plan.job.resample)
+    rates = {"source_fps": binding.fps, "target_fps": plan.job.video.fps}
+    frames = choose_frames(episode.num_frames, **rates, resampler=plan.job.resample).frames
     states = tuple(map(FileState.read, episode.paths))
     long: EpisodePlan = replace(planned, index=0, first_index=0, episode=episode, num_frames=len(frames), states=states)
     return replace(plan, episodes=(long,))

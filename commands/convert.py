@@ -41,9 +41,11 @@ SETTINGS = (
     "chunks_size",
     "trim_mismatch",
 )
+# Flags of the steps that leave still stretches out of episodes.
+CUT_FLAGS = ("trim_idle", "idle_keep", "drop_pauses", "still")
 # Flags for one source, which a recipe's file sets itself.
 SOURCE_FLAGS = ("map", "episodes", "task", "task_all", "follow_links", "source_fps", "language", "format", "cut_off")
-RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, "camera", "cameras", "columns", "without_columns")
+RECIPE_FLAGS = (*SETTINGS, *SOURCE_FLAGS, *CUT_FLAGS, "camera", "cameras", "columns", "without_columns")
 # Flags that count beside a recipe's file, too.
 OUTPUT_FLAGS = ("holdout", "device")
 
@@ -123,6 +125,14 @@ class Convert:
     """The column that holds each row's instruction, as text or as a number among the tasks; by default task_index."""
     trim_mismatch: Annotated[int | None, option("FRAMES")] = None
     """Frames or rows that may be dropped at the end of an episode where its rows and videos differ in length."""
+    trim_idle: Flag = False
+    """Cut still stretches at the start and the end of each episode, but for --idle-keep."""
+    drop_pauses: Annotated[str | None, option("SECONDS")] = None
+    """Cut still stretches within an episode that are longer than this, such as 1.0s, but for --idle-keep."""
+    idle_keep: Annotated[str | None, option("SECONDS")] = None
+    """How much stays of each still stretch that is cut; 0.2s by default."""
+    still: Annotated[tuple[str, ...], option("GROUP=WIDTH ...")] = ()
+    """How far joints of a group may stray while they count as still, in the group's unit, such as left_arm=0.02."""
     follow_links: Flag = False
     """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
     owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
@@ -244,6 +254,7 @@ class Convert:
             **settings,
             **self._camera_settings(),
             **self._column_settings(),
+            **self._cut_settings(),
         )
 
     def _camera_settings(self) -> dict[str, Any]:
@@ -262,6 +273,16 @@ class Convert:
             if text is not None
         }
 
+    def _cut_settings(self) -> dict[str, Any]:
+        """The settings for still stretches that the flags give."""
+        if self.idle_keep is not None and not self.trim_idle and self.drop_pauses is None:
+            raise RecipeError("--idle-keep says how much stays: ", Remedy("add --trim-idle or --drop-pauses SECONDS"))
+        keep = {} if self.idle_keep is None else {"keep": self.idle_keep}
+        found: dict[str, Any] = {"trim_idle": keep} if self.trim_idle else {}
+        if self.drop_pauses is not None:
+            found["drop_pauses"] = {"longer_than": self.drop_pauses, **keep}
+        return {**found, "still": dict(map(_width, self.still))} if self.still else found
+
     def _from_file(self, path: Path) -> Recipe:
         """The recipe of a file, with --holdout and --device of the command line."""
         # None, () or False; a 0 or an empty text is given.
@@ -276,6 +297,15 @@ class Convert:
 
     def _given(self, names: Iterable[str]) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def _width(text: str) -> tuple[str, float]:
+    group, _, width = text.partition("=")
+    try:
+        return group, float(width)
+    except ValueError:
+        message = f"--still takes GROUP=WIDTH, for example left_arm=0.02, not {text!r}"
+        raise RecipeError(message, got=text, expected="GROUP=WIDTH") from None
 
 
 def _names(setting: str, text: str, example: str) -> tuple[str, ...]:

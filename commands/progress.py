@@ -13,6 +13,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from millrace.commands.cuts_text import print_cuts
 from millrace.commands.tables import make_fact_table, make_table, print_line, safe
 from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
@@ -137,7 +138,8 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     table = make_fact_table()
     resumed = f", {summary.num_resumed:,} of them by an earlier run" if summary.num_resumed else ""
     table.add_row("episodes", f"{summary.num_episodes:,}{resumed}")
-    table.add_row("frames", f"{summary.num_source_frames:,} in, {summary.num_frames:,} out")
+    cut = f", {summary.num_cut_frames:,} still ones cut" if summary.num_cut_frames else ""
+    table.add_row("frames", f"{summary.num_source_frames:,} in{cut}, {summary.num_frames:,} out")
     copied, encoded = summary.num_copied_clips, summary.num_clips - summary.num_copied_clips
     table.add_row("clips", f"{encoded:,} encoded, {copied:,} copied as they were")
     table.add_row("size", decimal(summary.num_bytes))
@@ -208,6 +210,7 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     console.print(table)
     for note in estimate.notes:
         print_line(_format_note(note), console)
+    print_cuts(estimate.cuts, console)
     if (needed := estimate.num_bytes + estimate.num_scratch_bytes) > estimate.free_bytes:
         short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"
         print_line(f"warning: {short}", console)

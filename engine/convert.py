@@ -13,6 +13,7 @@ from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.drafting.same_robot import keep_source_robot
 from millrace.engine.episode.convert_episode import convert_episode
+from millrace.engine.episode.survey import EpisodeCuts, survey_cuts
 from millrace.engine.errors import EpisodeError, EpisodesFailed, Quarantined, RecipeError
 from millrace.engine.execution.devices import choose, created_backends
 from millrace.engine.execution.workers import Workers, cluster_session, describe_shortage
@@ -26,8 +27,9 @@ from millrace.engine.packing.depth_clips import DepthClips
 from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.copies import count_copies
+from millrace.engine.planning.numbering import remove_episodes, settle_lengths
 from millrace.engine.planning.plan import first_fault
-from millrace.engine.planning.planner import PreparedRecipe, plan_splits, prepare_recipe
+from millrace.engine.planning.planner import PreparedRecipe, check_horizon, plan_splits, prepare_recipe
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.recipe_sources import pin_commits
 from millrace.engine.run import Rerun, Watch, run_plan
@@ -190,6 +192,8 @@ def estimate(
         with cluster_session(workers):
             choose(prepared, recipe.device, workers, created=created)
     plans = plan_splits(prepared, BackendChoice(created or CPU_BACKENDS))
+    cuts = [list(survey_cuts(plan)) if plan.job.has_cuts else [] for plan in plans]
+    plans = [_without_cuts(plan, found) for plan, found in zip(plans, cuts, strict=True)]
     sample, seconds = _timed_sample(plans[0])
     num_frames = sum(plan.num_frames for plan in plans)
     scale = num_frames / sample.num_frames
@@ -207,8 +211,22 @@ def estimate(
         dropped=plans[0].dropped,
         notes=(*plans[0].notes, *map(str, sum_warnings([sample], plans[0])), *_known_failures(plans)),
         carried=tuple(column.name for column in plans[0].job.carried),
+        cuts=tuple(one for found in cuts for one in found if one.cuts or one.reason),
         held_out=held_out_episodes(plans[-1]),
     )
+
+
+def _without_cuts(plan: ConversionPlan, found: Sequence[EpisodeCuts]) -> ConversionPlan:
+    """The plan with the lengths that its episodes would have, without those of which nothing would be left."""
+    if not found:
+        return plan
+    kept = [one for one in plan.episodes if plan.job.bindings[one.binding].cuts is not None]
+    known = {episode.key: one for episode, one in zip(kept, found, strict=True)}
+    settled = settle_lengths(plan, {key: one.num_output_frames for key, one in known.items() if not one.reason})
+    sound = remove_episodes(settled, {key for key, one in known.items() if one.reason})
+    if sound.episodes:
+        check_horizon(sound)
+    return sound if sound.episodes else plan
 
 
 def _known_failures(plans: Sequence[ConversionPlan]) -> Iterator[str]:

@@ -58,6 +58,7 @@ class FaultCode(str, Enum):
     PLACE = "place"  # a clip's place in a shared video contradicts its length, or another episode's place
     RATE = "rate"  # metadata, timestamps and video run at different rates
     TASK = "task"  # a task that the metadata does not name
+    STILL = "still"  # a robot that stands still throughout, where still stretches are cut
     PICTURE_SIZE = "picture-size"  # pictures that change within a clip
     WORKER_DIED = "worker-died"  # killed, or crashed in a codec, each time
     MEMORY = "memory"  # refused, each time

@@ -11,6 +11,7 @@ from millrace.embodiments import Message, MillraceError
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import EpisodesFailed, FaultCode, OutputFailed
+from millrace.engine.execution.capacity import usable_cores
 from millrace.engine.execution.executor import Executor, Folders
 from millrace.engine.execution.retry import retry
 from millrace.engine.execution.workers import Workers, choose_executor
@@ -19,10 +20,11 @@ from millrace.engine.output.commit import commit
 from millrace.engine.output.folder import claim_output, remove_strays
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import skip_failed_episodes, write_quarantine
-from millrace.engine.output.renumber import renumber_episodes
+from millrace.engine.output.renumber import move_episodes, renumber_rows
 from millrace.engine.planning import ConversionPlan
-from millrace.engine.planning.numbering import Key, remove_episodes, remove_unused_tasks
+from millrace.engine.planning.numbering import Key, remove_episodes, remove_unused_tasks, settle_lengths
 from millrace.engine.planning.plan import first_fault
+from millrace.engine.planning.planner import check_horizon
 from millrace.engine.summary import Summary, summarize
 
 
@@ -105,19 +107,25 @@ class _Run:
             while True:
                 failures = self._convert(plan, ledger)
                 if not failures and (self.rerun.skip_bad or not plan.rejected):
-                    rest = remove_unused_tasks(plan, ledger.task_texts())
-                    if rest is plan:
-                        return self._commit(plan, ledger)
-                else:
-                    rest = self._without(failures, plan)
-                    ledger.skip(failures)
-                plan = rest
+                    return self._commit(self._settle(plan, ledger), ledger)
+                plan = self._without(failures, plan)
+                ledger.skip(failures)
                 ledger.follow(plan)
+
+    def _settle(self, plan: ConversionPlan, ledger: Ledger) -> ConversionPlan:
+        """The plan as its episodes turned out to be, once all are converted; their rows get its numbers."""
+        plan = remove_unused_tasks(plan, ledger.task_texts())
+        if plan.job.has_cuts:
+            plan = settle_lengths(plan, ledger.lengths)
+            check_horizon(plan)
+        ledger.follow(plan)
+        renumber_rows(plan, ledger, self.out, self.scratch, num_threads=usable_cores())
+        return plan
 
     def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:
         """Convert the episodes that are not done; returns the failed ones in the plan's order."""
-        renumber_episodes(plan, ledger, self.out, self.scratch)
-        todo = [episode for episode in plan.episodes if episode not in ledger]
+        move_episodes(plan, ledger, self.out, self.scratch)
+        todo = [episode for episode in plan.episodes if not ledger.is_placed(episode)]
         for episode in todo:
             ledger.vacate(episode.index)
         ledger.sync()

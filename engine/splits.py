@@ -12,7 +12,7 @@ from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.state import OutputState
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.holdout import heldout_folder
-from millrace.engine.planning.numbering import remove_unused_tasks
+from millrace.engine.planning.numbering import remove_unused_tasks, settle_lengths
 from millrace.engine.planning.planner import PreparedRecipe
 from millrace.engine.run import Rerun, skip_again
 from millrace.engine.summary import Summary, summarize
@@ -66,7 +66,7 @@ def finished_summary(plan: ConversionPlan, state: OutputState, rerun: Rerun) -> 
             raise OutputExists(problem, f" ({MANIFEST} says why). ", advice, file=state.folder)
         had_skipped = num_skipped > len(plan.rejected)
         plan = skip_again(plan, ledger) if rerun.skip_bad else plan
-        plan = remove_unused_tasks(plan, ledger.task_texts())
+        plan = settle_lengths(remove_unused_tasks(plan, ledger.task_texts()), ledger.lengths)
         ledger.follow(plan)
         has_all = _check_episodes(plan, ledger, state.folder, rerun)
         if not has_all or (rerun.retry_skipped and had_skipped):

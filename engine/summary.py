@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from millrace.engine.episode.survey import EpisodeCuts
 from millrace.engine.errors import Quarantined
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import describe_failures
@@ -20,7 +21,8 @@ class Summary:
     source_seconds and stage_seconds (wall time over all workers): of the episodes that this run converted.
     quarantined: what skip_bad skipped. was_finished: there was nothing to do. redone: why clips that a GPU should
     have made were made on the CPU. carried: columns beside state and action that the output has. warnings: of all
-    episodes, by source and kind. executor: what ran this run's episodes, if there were any. packed: LeRobot v3.0 of it,
+    episodes, by source and kind. executor: what ran this run's episodes, if there were any. num_cut_frames: of the
+    sources, in still stretches that were cut. packed: LeRobot v3.0 of it,
     if that was asked for. held_out: the same of the held-out episodes.
     """
 
@@ -42,6 +44,7 @@ class Summary:
     carried: tuple[str, ...] = ()
     warnings: tuple[WarningSum, ...] = ()
     executor: str | None = None
+    num_cut_frames: int = 0
     packed: PackSummary | None = None
     held_out: "Summary | None" = None
 
@@ -61,8 +64,8 @@ class Estimate:
     """What a conversion would do, measured on one episode. core_seconds: of one core.
 
     num_copied_clips: judged by one episode of each source; None where that would have to be downloaded.
-    num_scratch_bytes: in OUT/.millrace while statistics are computed, beside num_bytes. held_out: see
-    `held_out_episodes`.
+    num_scratch_bytes: in OUT/.millrace while statistics are computed, beside num_bytes. cuts: episodes of which
+    stretches would be cut, or that fail for it. held_out: see `held_out_episodes`.
     """
 
     num_episodes: int
@@ -77,6 +80,7 @@ class Estimate:
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
     carried: tuple[str, ...] = ()
+    cuts: tuple[EpisodeCuts, ...] = ()
     held_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -113,6 +117,7 @@ def summarize(
         notes=(*plan.notes, *plan.machine_notes),
         redone=tuple(why for entry in entries for why in entry.redone),
         carried=tuple(column.name for column in plan.job.carried),
+        num_cut_frames=sum(cut.num_frames for entry in entries for cut in entry.cuts),
         warnings=sum_warnings(entries, plan),
         quarantined=describe_failures(ledger.skipped, plan),
         was_finished=False,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, number_lines, parse_model, report_unreadable
 from millrace.engine.dataset.problems import Problem
-from millrace.engine.dataset.record import FileRecord, Origin
+from millrace.engine.dataset.record import Cut, FileRecord, Origin
 from millrace.engine.layout import MANIFEST
 
 BEGIN, END = '"episodes": [', "]"
@@ -33,7 +33,8 @@ class RecordedEpisode(FrozenModel):
 class Lineage(FrozenModel):
     """Where one episode comes from, and its files; earlier versions wrote fewer fields.
 
-    source_episode: its number in that source. copied: cameras whose clips were not encoded again.
+    source_episode: its number in that source. cuts: source frames that it lacks; only written where there are some.
+    copied: cameras whose clips were not encoded again.
     """
 
     episode_index: int
@@ -41,8 +42,14 @@ class Lineage(FrozenModel):
     revision: str | None = None
     source_episode: int | None = None
     origin: Origin | None = None
+    cuts: tuple[Cut, ...] = ()
     copied: tuple[str, ...] = ()
     files: tuple[FileRecord, ...]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Its line in the manifest."""
+        return self.model_dump(mode="json", exclude=None if self.cuts else {"cuts"})
 
 
 class ManifestHead(FrozenModel):
@@ -66,7 +73,7 @@ def manifest_text(head: Mapping[str, object], episodes: Iterable[Lineage]) -> It
         yield f'  "{name}": {text},\n'
     yield f"  {BEGIN}\n"
     for number, episode in enumerate(episodes):
-        yield (",\n" if number else "") + "    " + json.dumps(episode.model_dump(mode="json"))
+        yield (",\n" if number else "") + "    " + json.dumps(episode.line)
     yield f"\n  {END}\n}}\n"
 
 

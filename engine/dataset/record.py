@@ -68,6 +68,19 @@ class EpisodeWarning(FrozenModel):
     camera: str | None = None
 
 
+class Cut(FrozenModel):
+    """Source frames [start, stop) that an episode of the output lacks. why: a still start or end, or a pause within."""
+
+    start: int
+    stop: int
+    why: Literal["start", "end", "pause"]
+
+    @property
+    def num_frames(self) -> int:
+        """How many they are."""
+        return self.stop - self.start
+
+
 class EpisodeRecord(FrozenModel):
     """A converted episode.
 
@@ -75,7 +88,8 @@ class EpisodeRecord(FrozenModel):
     that is not finished; tasks: with their texts, in order of appearance. files: its rows, then its clips.
     copied: cameras whose clips were not encoded again. redone: cameras whose clips a GPU should have made but the CPU
     did, and why. warnings: what is remarkable about its data. elsewhere: files in which its rows were found though
-    the plan did not know of them. stats: LeRobot's, by feature. seconds: wall time by stage.
+    the plan did not know of them. cuts: still stretches that were left out, rising. stats: LeRobot's, by feature.
+    seconds: wall time by stage.
     """
 
     kind: Literal["done"] = "done"
@@ -92,6 +106,7 @@ class EpisodeRecord(FrozenModel):
     redone: dict[str, str] = Field(default_factory=dict)
     warnings: tuple[EpisodeWarning, ...] = ()
     elsewhere: tuple[SourceFile, ...] = ()
+    cuts: tuple[Cut, ...] = ()
     stats: dict[str, ColumnSummary]
     seconds: dict[str, float]
 

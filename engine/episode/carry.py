@@ -30,7 +30,8 @@ MAX_LABEL = 60
 class SourceRows:
     """All rows of a source episode, those that are trimmed at its end too.
 
-    frames: kept rows, rising, the first of them 0; shape (T',). where: the file, for errors. subtasks: the output's
+    frames: kept rows, rising; shape (T',). Each stands for itself and all before the next, the first for all before it,
+    too, so that what rows say counts once whichever are cut. where: the file, for errors. subtasks: the output's
     number of each of the source's; empty where these stay as they are. cameras: the output's name of each of the
     source's that it has.
     """
@@ -172,19 +173,21 @@ def _number_subtasks(values: NDArray[Any], rows: SourceRows) -> NDArray[Any]:
 
 
 def resample_column(values: NDArray[Any], frames: NDArray[np.int64], rule: Rule) -> NDArray[Any]:
-    """(T, D) values at the kept frames: kept frame k stands for rows [frames[k], frames[k + 1]), the last for the rest.
+    """(T, D) values at the kept frames: kept frame k stands for rows [frames[k], frames[k + 1]), the last for the rest,
+    and the first for all before it, too.
 
     Raises:
         RowsError: a sum does not fit the column's type.
     """
-    if rule == "any":
-        return np.logical_or.reduceat(values, frames, axis=0)
-    if rule == "max":
-        return np.maximum.reduceat(values, frames, axis=0)
     if rule == "kept":
         return values[frames]
+    starts = np.concatenate([[0], frames[1:]])
+    if rule == "any":
+        return np.logical_or.reduceat(values, starts, axis=0)
+    if rule == "max":
+        return np.maximum.reduceat(values, starts, axis=0)
     wide = np.float64 if values.dtype.kind == "f" else np.int64
-    sums = np.add.reduceat(values.astype(wide), frames, axis=0)
+    sums = np.add.reduceat(values.astype(wide), starts, axis=0)
     found = sums.astype(values.dtype)
     if values.dtype.kind != "f" and not np.array_equal(found, sums):
         raise RowsError(f"sums of rows do not fit {values.dtype}", code=FaultCode.NOT_NUMBERS)

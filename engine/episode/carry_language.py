@@ -20,7 +20,8 @@ def carry_language(
 ) -> tuple[pa.Array, int]:
     """A language column at the kept frames as JSON texts, (T',), and how much of it is about cameras that are no more.
 
-    An event counts for the kept frame that stands for its own: itself and all before the next kept one.
+    An event counts for the kept frame that stands for its own: itself and all before the next kept one; the first for
+    all before it, too.
 
     Args:
         name: Of the column.
@@ -54,8 +55,8 @@ def carry_language(
 
 
 def _join_spans(rows: Iterator[list[Said]], frames: NDArray[np.int64]) -> Iterator[list[Said]]:
-    """What is said in the rows that each kept frame stands for."""
-    spans: list[int | None] = [*np.diff(frames).tolist(), None]
+    """What is said in the rows that each kept frame stands for: the first for all before it, too."""
+    spans: list[int | None] = [*np.diff([0, *frames[1:]]).tolist(), None]
     return ([one for said in islice(rows, length) for one in said] for length in spans)
 
 

@@ -21,11 +21,13 @@ from millrace.engine.dataset import (
 )
 from millrace.engine.dataset.jumps import check_jumps
 from millrace.engine.dataset.limits import warn_beyond
-from millrace.engine.dataset.record import FileRecord, SourceFile
-from millrace.engine.dataset.rows import EpisodeRows, read_integers, read_vectors, write_rows
+from millrace.engine.dataset.record import Cut, FileRecord, SourceFile
+from millrace.engine.dataset.rows import EpisodeRows, read_integers, write_rows
 from millrace.engine.dataset.writing import explain_write_errors, finish_file
 from millrace.engine.episode.carry import SourceRows, carry_numbers, carry_texts, lost_values
 from millrace.engine.episode.clip import ClipSource, write_clip
+from millrace.engine.episode.cut_frames import cut_episode, still_error
+from millrace.engine.episode.joints import gather_joints
 from millrace.engine.episode.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import (
@@ -40,10 +42,11 @@ from millrace.engine.errors import (
 )
 from millrace.engine.layout import EpisodePaths, camera_key
 from millrace.engine.planning import EpisodePlan, Job
+from millrace.engine.planning.action_rule import action_indices
 from millrace.engine.planning.binding import Binding
-from millrace.engine.planning.joint_columns import JointColumns
+from millrace.engine.planning.frame_choice import FrameChoice, choose_frames
 from millrace.engine.planning.language import row_instructions
-from millrace.engine.planning.plan import episode_action_indices, episode_frame_indices, first_fault
+from millrace.engine.planning.plan import first_fault
 from millrace.engine.planning.resample import resample_actions
 from millrace.engine.sources import Camera, FileState, RowRange, RowReader, SourceEpisode, fetch_images
 from millrace.engine.sources.file_state import why_changed
@@ -85,8 +88,8 @@ class _Conversion:
         self.unfinished = scratch / f"{plan.index}-{uuid4().hex}"
         self.binding = job.bindings[plan.binding]
         self.paths = EpisodePaths(plan.index, job.chunks_size)
-        self.frames = episode_frame_indices(plan.episode, self.binding.fps, job.video.fps, job.resample)
-        self.held = episode_action_indices(plan.episode, self.binding.fps, job)
+        self.cuts: tuple[Cut, ...] = ()
+        self.choice = self._choose_frames()
         self.clock = StageClock()
         self.rows: RowRange | None = None
         self.files: list[FileRecord] = []
@@ -120,7 +123,7 @@ class _Conversion:
             binding=self.plan.binding,
             source_episode=self.plan.episode.index,
             num_source_frames=self.plan.episode.num_frames,
-            num_frames=self.plan.num_frames,
+            num_frames=len(self.choice.chosen),
             first_index=self.plan.first_index,
             tasks=tuple((index, self.job.tasks[index]) for index in dict.fromkeys(rows.task_index.tolist())),
             files=tuple(self.files),
@@ -128,6 +131,7 @@ class _Conversion:
             redone=self.redone,
             warnings=tuple(self.warnings),
             elsewhere=self._unplanned_files(ranges),
+            cuts=self.cuts,
             stats=self.stats,
             seconds=self.clock.seconds,
         )
@@ -224,18 +228,21 @@ class _Conversion:
 
     def _make_rows(self, ranges: tuple[RowRange, ...], table: pa.Table, whole: pa.Table) -> EpisodeRows:
         """Keep the chosen frames and map their joints; whole: with what was trimmed, of which events count."""
-        plan, binding, frames = self.plan, self.binding, self.frames
+        plan, binding = self.plan, self.binding
         where = ", ".join(map(str, ranges))
         with self.clock.stage("map joints"):
             used = binding.map.state.gather, binding.map.action.gather
             state, action = (
-                _gather_joints(table, wanted, joints, where)
+                gather_joints(table, wanted, joints, where)
                 for wanted, joints in zip((binding.state, binding.action), used, strict=True)
             )
             kinds = binding.map.source.layout("action").action_kinds
             self._check_limits(state, action)
             self._check_jumps(state)
-            state, action = binding.map.apply(state[frames], resample_actions(action, frames, kinds, held=self.held))
+            self._cut(state, action)
+            choice, frames = self.choice, self.choice.frames
+            action = resample_actions(action[choice.kept], choice.chosen, kinds, held=self._choose_actions())
+            state, action = binding.map.apply(state[frames], action)
             cameras = {source: target for target, source in list(binding.cameras.items())[::-1]}
             source = SourceRows(whole, frames, where, binding.fps, binding.subtasks, cameras)
             others = {one.name: carry_numbers(source, one) for one in self.job.carried if one.is_number}
@@ -252,6 +259,33 @@ class _Conversion:
             others=others,
             texts=texts,
         )
+
+    def _choose_frames(self) -> FrameChoice:
+        return choose_frames(
+            self.plan.episode.num_frames,
+            self.cuts,
+            source_fps=self.binding.fps,
+            target_fps=self.job.video.fps,
+            resampler=self.job.resample,
+        )
+
+    def _choose_actions(self) -> NDArray[np.int64]:
+        """Places among the frames that are not cut of the actions that the output has, (T',)."""
+        return action_indices(
+            len(self.choice.kept),
+            source_fps=self.binding.fps,
+            target_fps=self.job.video.fps,
+            resampler=self.job.resample,
+            rule=self.job.action,
+        )
+
+    def _cut(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:
+        """Leave out the still stretches that the recipe does not want."""
+        if (rules := self.binding.cuts) is not None:
+            self.cuts = cut_episode(state, action, rules, self.binding.fps)
+            self.choice = self._choose_frames()
+            if not len(self.choice.chosen):
+                raise still_error(f"the {len(self.choice.kept)} frames that move are too few for one output frame")
 
     def _check_limits(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:
         """Warn of values beyond the source robot's limits; they are converted anyway."""
@@ -278,7 +312,7 @@ class _Conversion:
         """source_camera: None where the source has none, and the clip is black."""
         source = ClipSource(
             clip=None if source_camera is None else _find_clip(self.plan.episode, source_camera, ranges),
-            frames=self.frames,
+            frames=self.choice.frames,
             root=self.binding.root,
             episode=self.plan.episode.index,
             camera=source_camera or camera,
@@ -319,24 +353,6 @@ def _check_order(table: pa.Table, where: str) -> None:
             got=after,
             expected=f"more than {before}",
         )
-
-
-def _gather_joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64], where: str) -> NDArray[np.float32]:
-    """The robot's joints in the robot's order, shape (T, D); only joints that are used must be finite."""
-    places = wanted.gather[used[used < len(wanted.gather)]]
-    columns, start = [], 0
-    for column, width in zip(wanted.columns, wanted.widths, strict=True):
-        values = read_vectors(table, column, where=where, used=places - start)
-        if values.shape[1] != width:
-            raise RowsError(
-                f"column '{column}' holds {values.shape[1]} values a row in {where}, but the metadata says {width}",
-                code=FaultCode.WIDTH,
-                got=values.shape[1],
-                expected=width,
-            )
-        columns.append(values)
-        start += width
-    return np.concatenate(columns, axis=1)[:, wanted.gather]
 
 
 def _task_index(table: pa.Table, plan: EpisodePlan, binding: Binding, where: str) -> NDArray[np.int64]:

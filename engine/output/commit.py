@@ -229,6 +229,7 @@ def _manifest(
             **_gpu_facts(plan.job.video.backends),
         },
         **_columns(plan),
+        **_still(plan),
         "notes": [remove_roots(note, plan) for note in plan.notes],
         "warnings": [one.model_dump(mode="json") for one in warnings],
         **({"quarantine": quarantine} if quarantine else {}),
@@ -245,6 +246,13 @@ def _columns(plan: ConversionPlan) -> dict[str, Any]:
     return {"columns": {"carried": carried, "left_out": left_out}} if carried or left_out else {}
 
 
+def _still(plan: ConversionPlan) -> dict[str, Any]:
+    """How far joints of each source may stray where they count as still, if still stretches are cut."""
+    bindings = [binding for binding in plan.job.bindings if binding.cuts is not None]
+    bands = [(public_name(one.source.path, one.revision), one.cuts.tolerances) for one in bindings if one.cuts]
+    return {"still": [{"source": source, "within": within} for source, within in bands]} if bands else {}
+
+
 def _lineages(plan: ConversionPlan, ledger: Ledger) -> Iterator[Lineage]:
     sources = [(public_name(binding.source.path, binding.revision), binding.revision) for binding in plan.job.bindings]
     origins = {episode.key: episode.origin for episode in plan.episodes}
@@ -256,6 +264,7 @@ def _lineages(plan: ConversionPlan, ledger: Ledger) -> Iterator[Lineage]:
             revision=revision,
             source_episode=record.source_episode,
             origin=origins[record.key],
+            cuts=record.cuts,
             copied=record.copied,
             files=record.files,
         )

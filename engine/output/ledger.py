@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from millrace.embodiments import Facts
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult, EpisodeWarning
-from millrace.engine.dataset.record import LEDGER_LINE, LedgerLine, Skipped, Vacated, hash_file
+from millrace.engine.dataset.record import LEDGER_LINE, Cut, LedgerLine, Skipped, Vacated, hash_file
 from millrace.engine.layout import LEDGER, PACKED
 from millrace.engine.output.header import check_header, make_header
 from millrace.engine.output.warning_sums import remove_roots
@@ -34,6 +34,8 @@ class Entry:
     tasks: tuple[tuple[int, str], ...]
     num_bytes: int
     num_copied: int
+    num_frames: int
+    cuts: tuple[Cut, ...]
     redone: tuple[str, ...]
     warnings: tuple[EpisodeWarning, ...]
 
@@ -151,6 +153,8 @@ class Ledger:
             tasks=self._known_tasks.setdefault(record.tasks, record.tasks),  # of many episodes a few
             num_bytes=sum(file.num_bytes for file in record.files),
             num_copied=len(record.copied),
+            num_frames=record.num_frames,
+            cuts=record.cuts,
             redone=tuple(record.redone.values()),
             warnings=record.warnings,
         )
@@ -251,6 +255,17 @@ class Ledger:
     def __contains__(self, episode: EpisodePlan) -> bool:
         """Whether an episode is converted and has the number that the plan gives it."""
         return episode.key in self._numbers and episode.key not in self._misplaced
+
+    def is_placed(self, episode: EpisodePlan) -> bool:
+        """Whether an episode is converted and lies under its number, whichever numbers its rows hold by now."""
+        if (index := self._numbers.get(episode.key)) != episode.index:
+            return False
+        return all(text in self._tasks for _, text in self._entries[index].tasks)
+
+    @property
+    def lengths(self) -> dict[Key, int]:
+        """Output frames of each converted episode."""
+        return {entry.key: entry.num_frames for entry in self._entries.values()}
 
     def misplaced_record(self, episode: EpisodePlan) -> EpisodeRecord | None:
         """The record of a converted episode whose number or task numbers differ from the plan's; else None."""

@@ -1,6 +1,8 @@
 """Give finished episodes the numbers of the present plan, without converting them again."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,11 @@ from millrace.engine.output.ledger import Ledger
 from millrace.engine.planning import ConversionPlan, EpisodePlan
 from millrace.engine.planning.carried import CarriedColumn
 
+# Episodes whose rows are rewritten between two flushes of the ledger.
+BATCH = 256
 
-def renumber_episodes(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
+
+def move_episodes(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
     """Move finished episodes whose number has changed, the lowest first.
 
     Numbers only fall when episodes are removed, so each place is free by then. An episode whose number would rise,
@@ -32,13 +37,28 @@ def renumber_episodes(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: 
     ledger before it is written to, and a record that lost a file no longer counts.
     """
     for episode in plan.episodes:
-        record = ledger.misplaced_record(episode)
-        if record is not None and record.index >= episode.index:
+        record = None if ledger.is_placed(episode) else ledger.misplaced_record(episode)
+        if record is not None and record.index > episode.index:
             ledger.vacate(episode.index)
             ledger.sync()
             ledger.append(_move(record, episode, plan, out, scratch))
-            if record.index != episode.index:
-                (out / record.files[0].path).unlink()
+            (out / record.files[0].path).unlink()
+
+
+def renumber_rows(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path, *, num_threads: int) -> None:
+    """Give the rows of finished episodes the numbers of frames and tasks that the plan has by now.
+
+    A run that is killed here converts the episodes of one batch again.
+    """
+    with ThreadPoolExecutor(num_threads) as pool:
+        misplaced = (episode for episode in plan.episodes if episode not in ledger)
+        while batch := list(islice(misplaced, BATCH)):
+            moves = [(record, episode) for episode in batch if (record := ledger.misplaced_record(episode))]
+            for episode in batch:
+                ledger.vacate(episode.index)
+            ledger.sync()
+            for moved in pool.map(lambda move: _move(move[0], move[1], plan, out, scratch), moves):
+                ledger.append(moved)
 
 
 def _move(record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, out: Path, scratch: Path) -> EpisodeRecord:

@@ -15,7 +15,7 @@ import numpy as np
 
 from millrace.embodiments import Message, MillraceError, Remedy, Setting
 from millrace.engine.dataset.processes import map_in_processes
-from millrace.engine.dataset.record import FileRecord
+from millrace.engine.dataset.record import Cut, FileRecord
 from millrace.engine.dataset.writing import finish_file
 from millrace.engine.errors import DatasetError, FaultCode, VideoError
 from millrace.engine.layout import WORK, camera_key
@@ -23,7 +23,7 @@ from millrace.engine.output.ledger import Ledger
 from millrace.engine.packing.summaries import LevelCounts
 from millrace.engine.planning import ConversionPlan, EpisodePlan
 from millrace.engine.planning.depth_camera import DepthCamera
-from millrace.engine.planning.plan import episode_frame_indices
+from millrace.engine.planning.frame_choice import choose_frames
 from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources import Clip, FileState
 from millrace.engine.sources.depth_scale import PIX_FMT
@@ -46,12 +46,16 @@ class DepthJob:
 
 @dataclass(frozen=True)
 class DepthOrigin:
-    """Where a depth clip of the output comes from. index: of the episode. address: of the dataset, for errors."""
+    """Where a depth clip of the output comes from.
+
+    index: of the episode. address: of the dataset, for errors. cuts: source frames that the episode lacks.
+    """
 
     index: int
     camera: str
     episode: EpisodePlan
     address: str
+    cuts: tuple[Cut, ...] = ()
 
 
 class DepthClips:
@@ -66,17 +70,19 @@ class DepthClips:
         planned = {episode.key: episode for episode in plan.episodes}
         with Ledger(folder, plan, is_read_only=True) as ledger:
             self.episodes = [planned[entry.key] for entry in ledger.entries()]
+            self.cuts = [entry.cuts for entry in ledger.entries()]
 
     @property
     def digest(self) -> str:
         """A digest of all that decides what the clips show."""
         digest = hashlib.sha256(repr((self.cameras, self.job)).encode())
         for camera in self.cameras:
-            for episode in self.episodes:
+            for episode, cuts in zip(self.episodes, self.cuts, strict=True):
                 clip = episode.episode.depth.get(camera.name)
                 state = None if clip is None else _state(clip, episode)
                 place = None if clip is None else self._in_its_dataset(clip, episode)
-                digest.update(repr((episode.index, episode.num_frames, place, state)).encode())
+                shown = (episode.index, episode.num_frames, place, state, *map(repr, cuts))
+                digest.update(repr(shown).encode())
         return digest.hexdigest()
 
     def _in_its_dataset(self, clip: Clip, episode: EpisodePlan) -> Clip:
@@ -97,7 +103,7 @@ class DepthClips:
     def origins(self, camera: DepthCamera) -> Iterator[DepthOrigin]:
         """Where each episode's clip of a camera comes from, in order."""
         for number, episode in enumerate(self.episodes):
-            yield DepthOrigin(number, camera.name, episode, self.addresses[episode.binding])
+            yield DepthOrigin(number, camera.name, episode, self.addresses[episode.binding], self.cuts[number])
 
     def write(self, camera: DepthCamera, out: Path, scratch: Path, *, num_processes: int) -> Iterator[FileRecord]:
         """Write each episode's clip unless it is there; yields their records, in order.
@@ -183,9 +189,11 @@ def _write_clip(job: DepthJob, origin: DepthOrigin, path: Path) -> None:
     if episode.repository is not None:
         episode.repository.fetch(clip.paths)
     source_fps = job.source_fps[origin.episode.binding]
-    indices = episode_frame_indices(episode, source_fps, job.fps, job.resample)
+    choice = choose_frames(
+        episode.num_frames, origin.cuts, source_fps=source_fps, target_fps=job.fps, resampler=job.resample
+    )
     clip = clip.trim(episode.num_frames, max_spare=episode.max_spare)
-    write_depth(clip, indices, path, job.fps, gop=job.gop)
+    write_depth(clip, choice.frames, path, job.fps, gop=job.gop)
 
 
 def _find_clip(origin: DepthOrigin) -> Clip:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from millrace.embodiments import CompiledMap
 from millrace.engine.dataset.data_checks import SourceRate
+from millrace.engine.planning.cut_rules import CutRules
 from millrace.engine.planning.joint_columns import JointColumns
 from millrace.engine.planning.recipe import SourceSpec
 from millrace.engine.sources import SourceDataset
@@ -25,7 +26,7 @@ class Binding:
     all rows of an episode have the task that its plan names. task_column: names each row's task, by index, or as
     text; texts: the index of each such text. sizes: width and height of each source camera in use, by info.json.
     carried: columns beside state and action, in words. subtasks: source subtask index -> output subtask index; empty
-    where the output lists none.
+    where the output lists none. cuts: which still stretches of episodes are cut; None: none.
     """
 
     source: SourceSpec
@@ -42,6 +43,7 @@ class Binding:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     carried: str = ""
     subtasks: Mapping[int, int] = field(default_factory=dict)
+    cuts: CutRules | None = None
 
     @property
     def used_columns(self) -> frozenset[str]:
@@ -65,6 +67,7 @@ class Binding:
             self.tasks is None,
             self.carried,
             dict(self.subtasks),
+            *(() if self.cuts is None else self.cuts.facts),
         )
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 

@@ -1,7 +1,7 @@
 """The numbers of the output's tasks, episodes and frames."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields as fields_of
 from dataclasses import replace
 from functools import lru_cache
@@ -92,6 +92,22 @@ def remove_episodes(plan: ConversionPlan, removed: Collection[Key]) -> Conversio
         for index, (episode, first_index) in enumerate(zip(episodes, first_indices, strict=False))
     )
     return _with_tasks(replace(plan, episodes=renumbered), texts)
+
+
+def settle_lengths(plan: ConversionPlan, lengths: Mapping[Key, int]) -> ConversionPlan:
+    """The plan with the lengths that episodes have without the stretches that were cut; itself where none differs.
+
+    lengths: output frames of converted episodes.
+    """
+    if all(lengths.get(episode.key, episode.num_frames) == episode.num_frames for episode in plan.episodes):
+        return plan
+    counts = [lengths.get(episode.key, episode.num_frames) for episode in plan.episodes]
+    first_indices = accumulate(counts, initial=0)
+    settled = tuple(
+        replace(episode, num_frames=num_frames, first_index=first_index)
+        for episode, num_frames, first_index in zip(plan.episodes, counts, first_indices, strict=False)
+    )
+    return replace(plan, episodes=settled)
 
 
 def remove_unused_tasks(plan: ConversionPlan, named: Collection[str]) -> ConversionPlan:

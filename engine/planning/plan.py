@@ -2,20 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from millrace.embodiments import CompiledMap, Robot
 from millrace.engine.dataset import EpisodeFailure, Origin
-from millrace.engine.planning.action_rule import ActionRule, action_indices
+from millrace.engine.planning.action_rule import ActionRule
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.carried import CarriedColumn, LeftOut
 from millrace.engine.planning.depth_camera import DepthCamera
 from millrace.engine.planning.recipe import Recipe
-from millrace.engine.planning.resample import Resampler, frame_indices
+from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources import FileState, SourceEpisode, SourceFault
 from millrace.engine.video.backends import Gpu
 from millrace.engine.video.encode import VideoSettings
@@ -49,6 +45,11 @@ class Job:
     tools: tuple[str, ...] = ()
     action: ActionRule = "at_frame"
 
+    @property
+    def has_cuts(self) -> bool:
+        """Whether rows decide how long episodes become."""
+        return any(binding.cuts is not None for binding in self.bindings)
+
     def for_camera(self, camera: str) -> "Job":
         """The job with the settings of one camera's videos."""
         return replace(self, video=replace(self.video, size=self.sizes[camera]))
@@ -58,6 +59,7 @@ class Job:
 class EpisodePlan:
     """One output episode.
 
+    num_frames: its length, or as long as it can be until its rows tell what is cut.
     tasks: as the metadata says. first_index: the global index of its first frame. task_index: its first
     task's. digest: of its source's files and all else that decides its content, except the recipe and
     its numbers, so that a finished episode may get another number when a stopped run continues. origin: where it was
@@ -133,21 +135,3 @@ def first_fault(plan: EpisodePlan, job: Job) -> SourceFault | None:
     cameras = job.bindings[plan.binding].cameras
     used = {None, *(cameras.get(camera) for camera in job.cameras)}
     return next((fault for fault in plan.episode.faults if fault.camera in used), None)
-
-
-def episode_frame_indices(
-    episode: SourceEpisode, source_fps: Fraction, target_fps: Fraction, resample: Resampler
-) -> NDArray[np.int64]:
-    """Source frames that become the output's, shape (T',); the same for state, action and every camera."""
-    return frame_indices(episode.num_frames, source_fps=source_fps, target_fps=target_fps, resampler=resample)
-
-
-def episode_action_indices(episode: SourceEpisode, source_fps: Fraction, job: Job) -> NDArray[np.int64]:
-    """Source frames whose actions become the output's, shape (T',), by the job's rule."""
-    return action_indices(
-        episode.num_frames,
-        source_fps=source_fps,
-        target_fps=job.video.fps,
-        resampler=job.resample,
-        rule=job.action,
-    )

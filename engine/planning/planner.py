@@ -12,6 +12,7 @@ from millrace.engine.planning.camera_sizes import info_frame_size, output_sizes
 from millrace.engine.planning.cameras import check_cameras, check_skipped_cameras, output_cameras
 from millrace.engine.planning.carried import Carried, carried_notes
 from millrace.engine.planning.carry_choice import choose_carried
+from millrace.engine.planning.cut_rules import cut_notes
 from millrace.engine.planning.depth_choice import choose_depth, depth_notes
 from millrace.engine.planning.holdout import duplicate_notes, split_episodes
 from millrace.engine.planning.image_size import DEFAULT_SIDE
@@ -195,6 +196,7 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
     told += [n for bind in bound for n in uneven_rate_notes(*bind, prepared.fps)]
     told += [n for bind in bound for n in action_rule_notes(*bind, recipe.action, prepared.fps)]
     told += width_notes(prepared.map)
+    told += cut_notes([(source.dataset.address, source.cuts) for source in sources])
     episodes = tuple(number_episodes(sources, bindings, selected, tasks))
     return ConversionPlan(
         split=split,
@@ -268,6 +270,7 @@ def _bind(source: PreparedSource, tasks: dict[str, int], carried: Carried) -> Bi
         carried=repr(carried.columns) if carried.columns else "",
         subtasks=carried.number_subtasks(source.dataset.subtasks),
         sizes={camera: size for camera in source.cameras.values() if (size := info_frame_size(source.dataset, camera))},
+        cuts=source.cuts,
     )
 
 

@@ -8,8 +8,8 @@ from functools import partial
 from millrace.embodiments import CompiledMap, Key, MillraceError, Remedy, Robot, RuleError, Setting, is_path
 from millrace.engine.dataset import Origin
 from millrace.engine.errors import DatasetError
-from millrace.engine.planning.action_kinds import check_action_kinds
 from millrace.engine.planning.cameras import bind_cameras, check_named_cameras
+from millrace.engine.planning.cut_rules import CutRules, choose_cut_rules
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
 from millrace.engine.planning.language import is_text_column, read_instructions
 from millrace.engine.planning.lineage import episode_origins
@@ -33,7 +33,8 @@ class PreparedSource:
 
     key: its place in the recipe. spec: with the map that was guessed. cameras: target camera -> source
     camera. episodes: those that the recipe selects. rejected: of these, what cannot be read. num_frames: of the
-    output, by episode index. origins: by episode index. notes: what the user should know.
+    output, by episode index, before still stretches are cut. origins: by episode index. notes: what the user should
+    know. cuts: which still stretches are cut.
     """
 
     key: Key
@@ -49,6 +50,7 @@ class PreparedSource:
     origins: Mapping[int, Origin]
     notes: tuple[str, ...]
     texts: Mapping[str, int] | None = None
+    cuts: CutRules | None = None
 
     @property
     def fps(self) -> Fraction:
@@ -110,8 +112,7 @@ def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, probl
     spec, compiled, notes = chosen
     columns = problems.collect((*key, "map"), _match, facts.dataset, compiled, spec)
     cameras = problems.collect((*key, "cameras"), _bind, recipe, facts.dataset, spec, compiled)
-    if columns is not None:
-        problems.collect((*key, "map"), _check_kinds, recipe, facts.dataset, spec, compiled, columns[1])
+    cuts = problems.collect((*key, "still"), choose_cut_rules, recipe, spec, compiled)
     if facts.episodes is None or columns is None or cameras is None:
         return None
     episodes, num_frames = facts.episodes, facts.num_frames
@@ -133,17 +134,9 @@ def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, probl
         num_frames=num_frames,
         origins=episode_origins(spec.path, facts.dataset),
         texts={text: number for number, text in facts.dataset.tasks.items()} if facts.has_texts else None,
+        cuts=cuts,
         notes=(*notes, *facts.notes),
     )
-
-
-def _check_kinds(
-    recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, compiled: CompiledMap, action: JointColumns
-) -> None:
-    own_fps = _own_fps(spec, dataset)
-    target_fps = own_fps if recipe.fps == SOURCE_RATE else Fraction(recipe.fps)
-    is_drafted = recipe.drafted is not None and compiled.source == recipe.drafted.robot
-    check_action_kinds(dataset, action, compiled, rates=(own_fps, target_fps), drafted=is_drafted)
 
 
 def _has_texts(dataset: SourceDataset, spec: SourceSpec) -> bool:

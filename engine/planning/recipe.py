@@ -27,6 +27,7 @@ from millrace.engine.errors import RecipeError
 from millrace.engine.fps import parse_fps
 from millrace.engine.planning.action_rule import ActionRule
 from millrace.engine.planning.image_size import DEFAULT_SIDE, OWN_SIZE, ImageSize
+from millrace.engine.planning.quality import DropPausesField, Still, TrimIdleField
 from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.lerobot_metadata import is_unicode
@@ -128,6 +129,7 @@ class SourceSpec(BaseModel):
     fps: the source's rate, if its metadata is wrong or does not tell it.
     language: the column that holds the instruction of each row, as text or as its number among the tasks.
     trim_mismatch: replaces the recipe's.
+    trim_idle, drop_pauses: replace the recipe's; "none" cuts nothing. still: adds to the recipe's.
     holdout: episodes to hold out, which replace the recipe's share, or "none".
     cut_off: what becomes of a recording that was cut off, whose file ends within its rows: "keep" converts the whole
     rows, "fail" leaves the episode out.
@@ -149,6 +151,9 @@ class SourceSpec(BaseModel):
     fps: Fps | None = None
     language: str | None = None
     trim_mismatch: int | None = Field(default=None, ge=0, le=MAX_TRIM)
+    trim_idle: TrimIdleField = None
+    drop_pauses: DropPausesField = None
+    still: Still = Field(default_factory=dict)
     holdout: HeldOut | None = None
     cut_off: CutOff = Field(default="fail", exclude=True)
     follow_links: bool = Field(default=False, exclude=True)
@@ -195,6 +200,9 @@ class Recipe(BaseModel):
     names in the output or in a source. columns: those beside state and action that the output has, and each source
     must have; by default all that the sources have alike. without_columns: such columns to leave out. trim_mismatch:
     how many frames or rows may be dropped at the end of an episode whose rows and videos differ in length.
+    trim_idle: cut still stretches at the ends of episodes. drop_pauses: cut those within. still: how far a joint may
+    stray while it counts as still, by joint group of the sources' robots, in the group's unit; by default as
+    `engine/dataset/stillness.py` says.
     image_size: side of square frames, or width x height as "320x180", or "source": each camera's own size.
     crop: how frames come to that size. None: "none" with image_size "source", else as its maps say, or "pad".
     fps: target rate in Hz, or "source". action: which recorded action an output frame has, where frames are dropped.
@@ -212,6 +220,9 @@ class Recipe(BaseModel):
     columns: tuple[str, ...] | None = None
     without_columns: tuple[str, ...] = ()
     trim_mismatch: int = Field(default=0, ge=0, le=MAX_TRIM)
+    trim_idle: TrimIdleField = None
+    drop_pauses: DropPausesField = None
+    still: Still = Field(default_factory=dict)
     fps: TargetFps = Fraction(20)
     image_size: ImageSize = DEFAULT_SIDE
     crop: Crop | None = None

@@ -1,0 +1,27 @@
+"""A source's rows as the joints of its robot."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from millrace.engine.dataset.rows import read_vectors
+from millrace.engine.errors import FaultCode, RowsError
+from millrace.engine.planning.joint_columns import JointColumns
+
+
+def gather_joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64], where: str) -> NDArray[np.float32]:
+    """The robot's joints in the robot's order, shape (T, D); only joints that are used must be finite."""
+    places = wanted.gather[used[used < len(wanted.gather)]]
+    columns, start = [], 0
+    for column, width in zip(wanted.columns, wanted.widths, strict=True):
+        values = read_vectors(table, column, where=where, used=places - start)
+        if values.shape[1] != width:
+            raise RowsError(
+                f"column '{column}' holds {values.shape[1]} values a row in {where}, but the metadata says {width}",
+                code=FaultCode.WIDTH,
+                got=values.shape[1],
+                expected=width,
+            )
+        columns.append(values)
+        start += width
+    return np.concatenate(columns, axis=1)[:, wanted.gather]

@@ -1,0 +1,65 @@
+"""What would be cut of each episode: rows are read, but no frames."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from millrace.embodiments import MillraceError
+from millrace.engine.dataset.record import Cut
+from millrace.engine.episode.cut_frames import cut_episode
+from millrace.engine.episode.joints import gather_joints
+from millrace.engine.planning import ConversionPlan, EpisodePlan, Job
+from millrace.engine.planning.frame_choice import choose_frames
+from millrace.engine.sources import RowReader
+
+
+@dataclass(frozen=True)
+class EpisodeCuts:
+    """What would be cut of an episode, which is named as its source numbers it.
+
+    num_frames: of the source. num_output_frames: 0 where it would fail, for which reason. fps: of the source.
+    """
+
+    source: Path
+    episode: int
+    num_frames: int
+    num_output_frames: int
+    fps: float
+    cuts: tuple[Cut, ...] = ()
+    reason: str = ""
+
+
+def survey_cuts(plan: ConversionPlan) -> Iterator[EpisodeCuts]:
+    """Read the rows of every episode of which stretches may be cut, in the plan's order."""
+    reader = RowReader()
+    for episode in plan.episodes:
+        if plan.job.bindings[episode.binding].cuts is not None:
+            yield _survey(episode, plan.job, reader)
+
+
+def _survey(plan: EpisodePlan, job: Job, reader: RowReader) -> EpisodeCuts:
+    binding, num_frames = job.bindings[plan.binding], plan.episode.num_frames
+    said = (binding.source.path, plan.episode.index, num_frames)
+    try:
+        cuts = _find_cuts(plan, job, reader)
+    except MillraceError as error:
+        return EpisodeCuts(*said, 0, float(binding.fps), reason=error.message)
+    rates = {"source_fps": binding.fps, "target_fps": job.video.fps}
+    choice = choose_frames(num_frames, cuts, **rates, resampler=job.resample)
+    return EpisodeCuts(*said, len(choice.chosen), float(binding.fps), cuts)
+
+
+def _find_cuts(plan: EpisodePlan, job: Job, reader: RowReader) -> tuple[Cut, ...]:
+    binding, episode = job.bindings[plan.binding], plan.episode
+    assert binding.cuts is not None, "only episodes that may be cut are surveyed"
+    episode.fetch([])
+    ranges, table = reader.read(episode, [*binding.state.columns, *binding.action.columns])
+    rows: pa.Table = table.slice(0, episode.num_frames)
+    where = ", ".join(map(str, ranges))
+    state, action = (
+        gather_joints(rows, wanted, joints.gather, where)
+        for wanted, joints in ((binding.state, binding.map.state), (binding.action, binding.map.action))
+    )
+    return cut_episode(state, action, binding.cuts, binding.fps)

@@ -59,6 +59,7 @@ def draft_layout(survey: Hdf5Survey) -> LayoutDraft:
         *([f"task: {{attribute: {dump_flow(task)}}}"] if task else []),
         *_section("state", state, vectors),
         *_section("action", action, vectors),
+        "action_kind: target  # or delta, where actions are steps, or velocity",
         *(["cameras:"] if cameras else []),
         *(f"  {dump_flow(name)}: {dump_flow(key)}" for name, key in _camera_names(cameras).items()),
         "flip: none  # or vertical, horizontal, both: pictures of simulators are often upside down",
@@ -73,6 +74,7 @@ def draft_layout(survey: Hdf5Survey) -> LayoutDraft:
 
 def _unknown(survey: Hdf5Survey, cameras: Iterable[str], rate: str | None, task: str | None) -> Iterable[str]:
     yield "the names of the values of state and action"
+    yield "whether actions are targets, steps or velocities"
     if rate is None:
         yield "the rate"
     if task is None:

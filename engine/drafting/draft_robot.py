@@ -1,12 +1,13 @@
 """Draft a robot file for a dataset of a robot that does not ship, for its owner to check."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 
 from millrace.embodiments import VECTORS, MillraceError, Robot, Vector
-from millrace.embodiments.robot import read_robot
+from millrace.embodiments.robot import ActionKind, read_robot
 from millrace.engine.drafting.draft_cameras import DraftedCameras, name_cameras
 from millrace.engine.drafting.groups import OwnModality, group_joints, guess_action_kind, read_modality
 from millrace.engine.drafting.joints import JointColumn, name_joints, number_name
@@ -17,6 +18,9 @@ from millrace.engine.planning.joint_columns import match_columns
 from millrace.engine.planning.vector_columns import PartColumn, find_vectors, unused_columns
 from millrace.engine.sources import SourceDataset
 from millrace.engine.text import join_names, printable
+
+# A group of steps is called so, as the state may have one of the same joints.
+OF_KIND: Mapping[ActionKind | None, str] = {"delta": "_step", "velocity": "_velocity"}
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,10 @@ class _Draft:
 
     def _add(self, vector: Vector, column: JointColumn) -> None:
         slices = self.facts.modality.slices.get((vector, column.name), {})
-        runs = group_joints(column, slices)
-        self.columns[vector][column.name] = [self._group(label, joints, column, vector) for label, joints in runs]
+        runs = list(self._split_by_kind(column, group_joints(column, slices)))
+        self.columns[vector][column.name] = [
+            self._group(label, joints, kind, column, vector) for label, joints, kind in runs
+        ]
         self.places[vector].append(column.places)
         if column.stated:
             self.column_names[column.name] = list(column.stated)
@@ -123,14 +129,27 @@ class _Draft:
             if name not in self.aliases.setdefault(joint, []):
                 self.aliases[joint].append(name)
 
-    def _group(self, label: str, joints: tuple[str, ...], column: JointColumn, vector: Vector) -> str:
+    def _split_by_kind(
+        self, column: JointColumn, runs: Iterable[tuple[str, tuple[str, ...]]]
+    ) -> Iterator[tuple[str, tuple[str, ...], ActionKind | None]]:
+        """Runs of joints of one kind each, as far as the dataset tells what its actions are."""
+        kinds = self.facts.dataset.features[column.name].kinds
+        place_of = dict(zip(column.joints, column.places, strict=True))
+        for label, joints in runs:
+            for kind, alike in groupby(joints, lambda joint: kinds[place_of[joint]] if kinds else None):
+                yield f"{label}{OF_KIND.get(kind, '')}", tuple(alike), kind
+
+    def _group(
+        self, label: str, joints: tuple[str, ...], told: ActionKind | None, column: JointColumn, vector: Vector
+    ) -> str:
         """The name of the group of these joints, which state and action share where both have it."""
         name = number_name(label, lambda free: free in self.groups and self.groups[free].joints != joints)
         extent = self._extent(joints, column)
         if name in self.groups:
             extent |= self.groups[name].extent
-        kind = guess_action_kind(joints, column.part)
+        kind = told or guess_action_kind(joints, column.part)
         unit, seen = guess_unit(name, extent, is_speed=kind == "velocity")
+        unit = "of a step" if told == "delta" else unit
         shown = kind if vector == "action" else None
         self.groups[name] = DraftedGroup(joints, column.check, extent, unit, seen, shown)
         return name

@@ -24,7 +24,8 @@ def keep_source_robot(recipe: Recipe) -> Recipe:
 
 
 def _notes(robot: Robot, source: SourceDataset) -> tuple[str, ...]:
-    """What is guessed from names and decides how actions are resampled."""
+    """What the files tell or names suggest of how actions are resampled."""
     kinds = {name: group.action_kind for name, group in robot.groups.items() if group.action_kind != "target"}
     said = [f"{name} as {kind}" for name, kind in kinds.items()]
-    return (f"{source.address}: by their names, actions are taken {join_names(said)}",) if said else ()
+    by = "as the files tell" if any(feature.kinds for feature in source.features.values()) else "by their names"
+    return (f"{source.address}: {by}, actions are taken {join_names(said)}",) if said else ()

@@ -8,6 +8,7 @@ from functools import partial
 from millrace.embodiments import CompiledMap, Key, MillraceError, Remedy, Robot, RuleError, Setting, is_path
 from millrace.engine.dataset import Origin
 from millrace.engine.errors import DatasetError
+from millrace.engine.planning.action_kinds import check_action_kinds
 from millrace.engine.planning.cameras import bind_cameras, check_named_cameras
 from millrace.engine.planning.cut_rules import CutRules, choose_cut_rules
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
@@ -112,6 +113,8 @@ def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, probl
     spec, compiled, notes = chosen
     columns = problems.collect((*key, "map"), _match, facts.dataset, compiled, spec)
     cameras = problems.collect((*key, "cameras"), _bind, recipe, facts.dataset, spec, compiled)
+    if columns is not None:
+        problems.collect((*key, "map"), _check_kinds, recipe, facts.dataset, spec, compiled, columns[1])
     cuts = problems.collect((*key, "still"), choose_cut_rules, recipe, spec, compiled)
     if facts.episodes is None or columns is None or cameras is None:
         return None
@@ -137,6 +140,15 @@ def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, probl
         cuts=cuts,
         notes=(*notes, *facts.notes),
     )
+
+
+def _check_kinds(
+    recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, compiled: CompiledMap, action: JointColumns
+) -> None:
+    own_fps = _own_fps(spec, dataset)
+    target_fps = own_fps if recipe.fps == SOURCE_RATE else Fraction(recipe.fps)
+    is_drafted = recipe.drafted is not None and compiled.source == recipe.drafted.robot
+    check_action_kinds(dataset, action, compiled, rates=(own_fps, target_fps), drafted=is_drafted)
 
 
 def _has_texts(dataset: SourceDataset, spec: SourceSpec) -> bool:

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 from millrace.embodiments import Message, Remedy, Setting
+from millrace.embodiments.robot import ActionKind
 from millrace.engine.errors import DatasetError
 from millrace.engine.layout import CAMERA_PREFIX
 from millrace.engine.sources.depth_scale import DepthScale
@@ -30,7 +31,8 @@ class Feature:
     shape: of a row; 0: a size that the metadata does not tell. names: of its values, as far as they were understood;
     None: it names none. unread_names: what stands in place of
     names that were not understood, as JSON. content: what pictures show that is no colour; None: colours, or no
-    pictures. depth: of a depth video whose codes v3.0 can keep, what these mean.
+    pictures. depth: of a depth video whose codes v3.0 can keep, what these mean. kinds: of an action, what each value
+    is, None for one that may be a step without that the files tell; empty: as the robot has it.
     """
 
     dtype: str
@@ -39,6 +41,7 @@ class Feature:
     unread_names: str | None = None
     content: Content | None = None
     depth: DepthScale | None = None
+    kinds: tuple[ActionKind | None, ...] = ()
 
     def __post_init__(self) -> None:
         if not all(0 <= size <= MAX_SIZE for size in self.shape):

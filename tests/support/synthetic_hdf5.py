@@ -83,8 +83,18 @@ DEMO_FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_demos(path: Path, name: str, lengths: Mapping[int, int], *, side: int = 64, action_width: int = 7) -> None:
+def write_demos(
+    path: Path,
+    name: str,
+    lengths: Mapping[int, int],
+    *,
+    side: int = 64,
+    action_width: int = 7,
+    env_args: Mapping[str, object] | None = None,
+) -> None:
     """Many demonstrations in one file, in the order given, each with its number's values and barcodes.
+
+    env_args: in place of the format's own.
 
     Pictures are upside down in LIBERO's, have a fourth channel in Isaac Lab's, and gzip's chunks hold several frames.
     """
@@ -94,7 +104,8 @@ def write_demos(path: Path, name: str, lengths: Mapping[int, int], *, side: int 
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
-        for key, value in layout["attributes"].items():
+        attributes = layout["attributes"] | ({} if env_args is None else {"env_args": env_args})
+        for key, value in attributes.items():
             data.attrs[key] = value if isinstance(value, str) else json.dumps(value)
         for number, length in lengths.items():
             demo = data.create_group(f"demo_{number}")

@@ -1,17 +1,16 @@
 """What an HDF5 file says of its episodes: their groups, lengths, cameras and tasks; no value of a frame is read."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from millrace.engine.errors import EpisodeDataError, FaultCode
-from millrace.engine.fps import parse_fps
 from millrace.engine.sources.episode import Flip
+from millrace.engine.sources.hdf5.hdf5_attributes import read_action_kind, read_flip, read_rate, read_task
 from millrace.engine.sources.hdf5.hdf5_file import (
     LIBRARY_ERRORS,
     Hdf5Problem,
@@ -20,12 +19,11 @@ from millrace.engine.sources.hdf5.hdf5_file import (
     find_object,
     has_object,
     list_names,
-    read_attribute,
 )
 from millrace.engine.sources.hdf5.hdf5_images import find_images, image_kind, image_shape
-from millrace.engine.sources.hdf5.hdf5_layout import WILDCARD, Attribute, CameraKey, Hdf5Layout
+from millrace.engine.sources.hdf5.hdf5_layout import WILDCARD, CameraKey, Hdf5Layout
 from millrace.engine.sources.hdf5.hdf5_rows import find_vector
-from millrace.engine.sources.lerobot_metadata import MAX_CAMERAS, is_unicode
+from millrace.engine.sources.lerobot_metadata import MAX_CAMERAS
 from millrace.engine.sources.natural_order import natural_key
 
 if TYPE_CHECKING:
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 MAX_EPISODES, MAX_KEYS = 1_000_000, 1000
 # Episodes that are looked at to tell the layout: the first may be broken.
 MAX_TRIED = 20
-FLIPS = ("none", "vertical", "horizontal", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,8 @@ class Hdf5Camera:
 class Hdf5Episode:
     """An episode of a file.
 
-    lengths: rows by key. rate: Hz, where the layout or the file tells it. error: why it cannot be read; then nothing
-    else is known.
+    lengths: rows by key. rate: Hz, where the layout or the file tells it. action_kind: the name of what its actions
+    are, where they tell it. error: why it cannot be read; then nothing else is known.
     """
 
     path: Path
@@ -62,6 +59,7 @@ class Hdf5Episode:
     task: str | None = None
     flip: Flip = "none"
     rate: Fraction | None = None
+    action_kind: str | None = None
     error: EpisodeDataError | None = None
 
 
@@ -89,14 +87,21 @@ def read_episode(file: "h5py.File", path: Path, group: str, layout: Hdf5Layout) 
     try:
         with explain_damage(path, EpisodeDataError):
             episode = find_object(file, group)
-            rate = _read_rate(file, episode, layout)
             lengths = {key: len(find_vector(episode, key)) for key in vector_keys(episode, layout)}
-            flip = layout.flip if isinstance(layout.flip, str) else _read_flip(file, episode, layout.flip)
             cameras = {}
             for name, camera in find_cameras(episode, layout).items():
                 images = find_images(episode, camera.key)
                 cameras[name] = Hdf5Camera(camera, len(images), image_shape(images))
-            return Hdf5Episode(path, group, lengths, cameras, _read_task(file, episode, layout), flip, rate)
+            return Hdf5Episode(
+                path,
+                group,
+                lengths,
+                cameras,
+                task=read_task(file, episode, layout),
+                flip=read_flip(file, episode, layout),
+                rate=read_rate(file, episode, layout),
+                action_kind=read_action_kind(file, episode, layout),
+            )
     except EpisodeDataError as error:
         return Hdf5Episode(path, group, error=error)
 
@@ -140,52 +145,6 @@ def _holds_images(episode: "h5py.Group", key: str) -> bool:
     """Whether a key that any name fits holds pictures; a link to another file is an error."""
     is_group = hasattr(find_object(episode, key), "keys")
     return not is_group and image_kind(find_dataset(episode, key)) is not None
-
-
-def _read_rate(file: "h5py.File", episode: "h5py.Group", layout: Hdf5Layout) -> Fraction | None:
-    """The rate that a layout or a file tells, Hz; None where neither does."""
-    if layout.fps is None or isinstance(layout.fps, Fraction):
-        return layout.fps
-    value = find_value(file, episode, layout.fps)
-    try:
-        return None if value is None else parse_fps(value)
-    except ValueError as error:
-        raise Hdf5Problem(f"attribute '{layout.fps.attribute}': {error}", code=FaultCode.METADATA) from error
-
-
-def _read_task(file: "h5py.File", episode: "h5py.Group", layout: Hdf5Layout) -> str | None:
-    if layout.task is None or isinstance(layout.task, str):
-        return layout.task
-    value = find_value(file, episode, layout.task)
-    text = "".join(map(str, value)) if isinstance(value, list) else value
-    return text if isinstance(text, str) and text.strip() and is_unicode(text) else None
-
-
-def _read_flip(file: "h5py.File", episode: "h5py.Group", attribute: Attribute) -> Flip:
-    value = find_value(file, episode, attribute)
-    flip = attribute.values.get(str(value), attribute.otherwise)
-    if flip not in FLIPS:
-        known = ", ".join(attribute.values)
-        message = f"attribute '{attribute.attribute}' is {value!r}, expected one of {known}"
-        raise Hdf5Problem(message, code=FaultCode.METADATA, got=value, known=tuple(attribute.values))
-    return cast(Flip, flip)
-
-
-def find_value(file: "h5py.File", episode: "h5py.Group", attribute: Attribute) -> object:
-    """The value of an attribute, or of a key of the JSON in it; None where there is none."""
-    place, _, name = attribute.attribute.rpartition("@")
-    if place and not has_object(file, place):
-        return None
-    value = read_attribute(find_object(file, place) if place else episode, name)
-    if value is None or not attribute.json_keys:
-        return value
-    try:
-        content: Any = json.loads(str(value))
-    except (ValueError, RecursionError) as error:
-        raise Hdf5Problem(f"attribute '{name}' is not JSON ({error})", code=FaultCode.METADATA) from error
-    for key in attribute.json_keys:
-        content = content.get(key) if isinstance(content, dict) else None
-    return cast(object, content)
 
 
 def fits_layout(file: "h5py.File", layout: Hdf5Layout) -> bool:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from millrace.embodiments import is_path, unknown_name
+from millrace.embodiments.robot import ActionKind
 from millrace.embodiments.yaml_file import FileModel, YamlFile, parse_yaml, read_yaml
 from millrace.engine.errors import DatasetError
 from millrace.engine.fps import parse_fps
@@ -19,6 +20,7 @@ SHIPPED = Path(__file__).parent
 # In a dataset's folder: the layout of its files.
 OWN_LAYOUT = "hdf5.yaml"
 WILDCARD = "*"
+ACTION_KINDS: tuple[str, ...] = get_args(ActionKind)
 
 Names = Annotated[tuple[Text, ...], Field(min_length=1)]
 
@@ -55,7 +57,8 @@ class VectorKey(FileModel):
 class Attribute(FileModel):
     """An attribute: NAME of the episode's group, or /GROUP@NAME; json: the keys on the way to a value in JSON.
 
-    values: what the attribute's texts stand for. otherwise: where there is no such attribute or value.
+    values: what the attribute's texts stand for, which may have * and ?. otherwise: where there is no such attribute
+    or value.
     """
 
     attribute: Text
@@ -73,6 +76,14 @@ class CameraKey(FileModel):
     color_order: PixelOrder | None = None
 
 
+def _as_kind_lists(value: object) -> object:
+    """One kind for all values, a list of one for each, or several lists of which the one as long as a row is taken."""
+    lists = [value] if isinstance(value, list) and not any(isinstance(item, list) for item in value) else value
+    return [[lists]] if isinstance(lists, str) else lists
+
+
+Kinds = Annotated[tuple[ActionKind, ...], Field(min_length=1)]
+KindLists = Annotated[tuple[Kinds, ...], BeforeValidator(_as_kind_lists), Field(min_length=1)]
 VectorKeys = Annotated[
     dict[Text, Annotated[VectorKey, BeforeValidator(_as_vector)]], Field(min_length=1, max_length=MAX_CAMERAS)
 ]
@@ -84,7 +95,9 @@ class Hdf5Layout(FileModel):
     episodes: the group of each episode, with * for its name; empty: a file holds one. state, action: the keys that
     make up each vector, in this order. cameras: key by name; * in both stands for any name. fps: the rate, or where
     it is told. flip: how pictures are turned to stand upright. jpeg_order: of the colours in rows of JPEG or PNG
-    files. color_order: of those in arrays. splits: the group of lists of episodes.
+    files. color_order: of those in arrays. splits: the group of lists of episodes. action_kind: what the actions are,
+    which decides how they are brought to a lower rate: target, delta or velocity, or a name of action_kinds; or the
+    attributes that tell it, the first that does. action_kinds: of each value, where they differ.
     """
 
     description: Text = ""
@@ -97,12 +110,13 @@ class Hdf5Layout(FileModel):
     fps: Fraction | Attribute | None = None
     task: Text | Attribute | None = None
     robot_type: Text | None = None
-    note: Text | None = None
     skip: tuple[Text, ...] = ()
     flip: Flip | Attribute = "none"
     jpeg_order: PixelOrder = "rgb"
     color_order: PixelOrder = "rgb"
     splits: Text | None = None
+    action_kind: Text | Annotated[tuple[Attribute, ...], Field(min_length=1)] = "target"
+    action_kinds: dict[Text, KindLists] = Field(default_factory=dict)
 
     @field_validator("fps", mode="before")
     @classmethod
@@ -117,6 +131,23 @@ class Hdf5Layout(FileModel):
         if self.episodes.count(WILDCARD) > 1 or (WILDCARD in self.episodes and not self.episodes.endswith(WILDCARD)):
             raise ValueError(f"episodes {self.episodes!r} is empty or ends in one *, such as data/*")
         return self
+
+    @model_validator(mode="after")
+    def _knows_the_kinds(self) -> "Hdf5Layout":
+        known = (*ACTION_KINDS, *self.action_kinds)
+        told = [self.action_kind] if isinstance(self.action_kind, str) else self.action_kind
+        for one in told:
+            named = [one] if isinstance(one, str) else [*one.values.values(), *filter(None, [one.otherwise])]
+            for kind in named:
+                if kind not in known:
+                    raise ValueError(unknown_name(kind, "kind of actions", known))
+        return self
+
+    def action_kinds_of(self, kind: str | None, width: int) -> tuple[ActionKind | None, ...]:
+        """What each of the actions' values is; None each where it is not known, as no list is as long as that."""
+        lists = self.action_kinds.get(kind or "", ((cast(ActionKind, kind),),) if kind in ACTION_KINDS else ())
+        found = next((kinds for kinds in lists if len(kinds) in (1, width)), (None,))
+        return tuple(found) if len(found) == width else tuple(found) * width
 
     @property
     def vectors(self) -> dict[str, dict[str, VectorKey]]:

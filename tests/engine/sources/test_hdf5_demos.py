@@ -11,7 +11,7 @@ import pytest
 
 from conftest import REPOSITORY, convert_here, matrix, read_meta, read_table, video_path
 from millrace.embodiments import MillraceError
-from millrace.engine.errors import DatasetError, RecipeError
+from millrace.engine.errors import DatasetError, RecipeError, UnknownLayout
 from millrace.engine.inspection import inspect_dataset
 from millrace.engine.sources import open_source
 from millrace.engine.sources.selection import select_episodes
@@ -101,7 +101,7 @@ def test_copies_of_the_same_demonstrations_are_warned_of(tmp_path: Path) -> None
         write_demos(tmp_path / f"{name}.hdf5", "robomimic", {0: 3, 1: 4})
     write_demos(tmp_path / "other.hdf5", "robomimic", {0: 3, 1: 5})
     about_actions, note = open_source(tmp_path).notes
-    assert "whether actions are steps or targets depends on the controller" in about_actions
+    assert "nothing tells whether actions are targets or steps" in about_actions
     assert "image.hdf5 and" in note
     assert "low_dim.hdf5 hold episodes of the same names and lengths" in note
 
@@ -114,6 +114,14 @@ def test_files_of_different_rates_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"files of different rates: .*0.hdf5 20 Hz, .*1.hdf5 10 Hz"):
         open_source(tmp_path)
     assert open_source(tmp_path, fps=Fraction(10)).fps == 10
+
+
+def test_robosuites_own_file_needs_observations(tmp_path: Path) -> None:
+    # As gather_demonstrations_as_hdf5 of robosuite 1.4.1 and 1.5.2 writes it: no obs/, no mask/, counted from 1.
+    with h5py.File(tmp_path / "demo.hdf5", "w") as file:
+        file["data/demo_1/states"], file["data/demo_1/actions"] = np.zeros((4, 32)), np.zeros((4, 7))
+    with pytest.raises(UnknownLayout, match=r"states without observations: .*dataset_states_to_obs\.py"):
+        open_source(tmp_path)
 
 
 def test_a_broken_first_demo_does_not_hide_the_layout(tmp_path: Path) -> None:

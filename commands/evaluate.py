@@ -50,7 +50,7 @@ class Evaluate(EvaluateFlags):
     server: Annotated[str | None, arg(metavar="HOST:PORT")] = None
     """Score the model in a running GR00T server instead."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
-    """Some episodes only: A:B, or a list such as 0,3,10:20."""
+    """Some episodes only: 0:10, the same as 0-9; -3: for the last three; or a list such as 0,3,10:20."""
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     """Write all errors, by checkpoint, episode and joint group."""
     plots: Annotated[Path | None, arg(metavar="FOLDER")] = None

@@ -1,12 +1,8 @@
 """Settings in messages as flags."""
 
 from collections.abc import Mapping
-from fractions import Fraction
-from typing import TypedDict
 
 from millrace.embodiments.messages import FileSetting, Setting, quote_words, render
-from millrace.engine.errors import RecipeError
-from millrace.engine.fps import parse_fps
 from millrace.engine.text import printable
 
 # Arguments of Python by other names than their flags.
@@ -47,24 +43,3 @@ def name_flag(name: str) -> str:
 def show(text: object) -> str:
     """A text, its settings as flags, fit for a line of a terminal."""
     return printable(render(text if isinstance(text, str) else str(text), write_flag))
-
-
-class ReadSettings(TypedDict):
-    """Arguments of `open_source`."""
-
-    follow_links: bool
-    format: str | None
-    fps: Fraction | None
-
-
-def read_settings(follow_links: bool, format: str | None, source_fps: str | None) -> ReadSettings:
-    """The flags of a command that opens a source.
-
-    Raises:
-        RecipeError: the rate is none.
-    """
-    try:
-        fps = None if source_fps is None else parse_fps(source_fps)
-    except ValueError as error:
-        raise RecipeError(f"--source-fps: {error}", got=source_fps) from None
-    return {"follow_links": follow_links, "format": format, "fps": fps}

@@ -9,19 +9,21 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import read_settings, show
+from millrace.commands.flags import show
 from millrace.commands.inspection_text import print_inspection
+from millrace.commands.print_flags import PrintFlags
 from millrace.commands.progress import show_stages
+from millrace.commands.read_flags import ReadFlags
 from millrace.commands.report_page import check_page_name
 from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
 from millrace.engine.text import printable
-from millrace.train.flag_types import Flag, option
+from millrace.train.flag_types import Flag
 
 
-@dataclass(frozen=True)
-class Inspect:
+@dataclass(frozen=True, kw_only=True)
+class Inspect(ReadFlags, PrintFlags):
     """Show what a dataset holds, which robot it is of, and what is wrong with it.
 
     Exit code 0 whatever is found, unless --strict; 1 if the folder cannot be opened as a dataset. Examples:
@@ -40,25 +42,14 @@ class Inspect:
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
     """Folder of the dataset: of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
     hf://org/name[@revision] on the Hub."""
-    json: Flag = False
-    """Print JSON instead of text; an error, too."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
-    """Look into these episodes only: A:B, or a list such as 0,3,10:20."""
+    """Look into these episodes only: 0:10, the same as 0-9; -3: for the last three; or a list such as 0,3,10:20."""
     sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None
     """Also draw a contact sheet: a row of images for each of some episodes."""
     html: Annotated[Path | None, arg(metavar="FILE.html")] = None
     """Also write a page to look at: see `millrace report`."""
-    follow_links: Flag = False
-    """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
-    owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
-    format: Annotated[str | None, option("NAME|FILE")] = None
-    """The layout of HDF5 files: see `millrace convert --help`."""
-    source_fps: Annotated[str | None, option("HZ")] = None
-    """The rate of recordings that do not say theirs."""
     strict: Flag = False
     """Exit with 1 for errors and warnings."""
-    debug: Flag = False
-    """Show tracebacks."""
 
     when_stopped = "stopped"
 
@@ -70,7 +61,7 @@ class Inspect:
             raise RecipeError(f"--sheet {self.sheet}: a contact sheet is a PNG; ", advice, got=str(self.sheet))
         if self.html is not None:
             check_page_name("html", self.html)
-        reading = read_settings(self.follow_links, self.format, self.source_fps)
+        reading = self.settings()
         with show_stages(Console(stderr=True)) as on_progress:
             inspection = inspect_dataset(self.dataset, episodes=self.episodes, on_progress=on_progress, **reading)
             if self.html is not None and inspection.is_open:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from millrace.commands.convert import convert_with_progress
+from millrace.commands.conversion import convert_with_progress
 from millrace.commands.finetune import Finetune
 from millrace.commands.pipeline_file import PipelineFile, StepKind, dump_settings
 from millrace.commands.pipeline_results import evaluate_step, upload_step

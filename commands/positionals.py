@@ -51,6 +51,9 @@ def move_positionals_first(words: Sequence[str], command: type) -> list[str]:
                 flags.append(word)
         elif num_values and is_camera and word.startswith("-") and len(word) > 1:
             flags.append(f"{word[1:]}=")  # a parser would take -NAME for a flag; see commands/convert.py
+        elif num_values == 1 and word.startswith("-"):
+            flags[-1] += f"={word}"  # a parser would take the value for a flag
+            num_values = 0
         elif num_values and not (is_camera and "=" not in word and flags[-1] != f"--{flag}"):
             num_values = SEVERAL if num_values == SEVERAL else 0
             flags.append(word)

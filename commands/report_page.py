@@ -9,20 +9,23 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import name_flag, read_settings, show
+from millrace.commands.flags import name_flag, show
+from millrace.commands.json_output import to_json_text
+from millrace.commands.print_flags import PrintFlags
 from millrace.commands.progress import show_stages
+from millrace.commands.read_flags import ReadFlags
 from millrace.embodiments import MillraceError, Remedy
 from millrace.engine.errors import RecipeError
 from millrace.engine.layout import META, REPORT
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.summary import Summary
-from millrace.train.flag_types import Flag, option
+from millrace.train.flag_types import Flag
 
 PAGES = (".html", ".htm")
 
 
-@dataclass(frozen=True)
-class MakeReport:
+@dataclass(frozen=True, kw_only=True)
+class MakeReport(ReadFlags, PrintFlags):
     """Write a page to look at: what a dataset holds, its images and curves, and what is wrong with it.
 
     One HTML file that loads nothing; open it in any browser. Examples:
@@ -42,15 +45,7 @@ class MakeReport:
     open: Flag = False
     """Open it in the browser."""
     episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
-    """Report these episodes only: A:B, or a list such as 0,3,10:20."""
-    follow_links: Flag = False
-    """Follow links that lead out of the dataset's folder, as `millrace inspect` does."""
-    format: Annotated[str | None, option("NAME|FILE")] = None
-    """The layout of HDF5 files: see `millrace convert --help`."""
-    source_fps: Annotated[str | None, option("HZ")] = None
-    """The rate of recordings that do not say theirs."""
-    debug: Flag = False
-    """Show tracebacks."""
+    """Report these episodes only: 0:10, the same as 0-9; -3: for the last three; or a list such as 0,3,10:20."""
 
     when_stopped = "stopped; no report was written"
 
@@ -59,12 +54,12 @@ class MakeReport:
         check_page_name("out", self.out)
         from millrace.engine.report import write_report
 
-        reading = read_settings(self.follow_links, self.format, self.source_fps)
+        reading = self.settings()
         with show_stages(Console(stderr=True)) as on_progress:
             inspection = write_report(
                 self.dataset, self.out, episodes=self.episodes, write=show, on_progress=on_progress, **reading
             )
-        print(self.out)
+        print(to_json_text({"report": str(self.out)}) if self.json else self.out)
         counts = f"{inspection.num_inspected:,} of {inspection.num_episodes:,} episodes"
         print(f"a report of {counts}; open it in a browser", file=sys.stderr)
         if self.open:

@@ -11,8 +11,9 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.flags import ReadSettings, read_settings
 from millrace.commands.layout_file import draft_layout_file
+from millrace.commands.print_flags import PrintFlags
+from millrace.commands.read_flags import ReadFlags, ReadSettings
 from millrace.commands.tables import make_table, print_line
 from millrace.embodiments import VECTORS, Message, is_path, load_robot, robot_names
 from millrace.engine.drafting.draft_robot import draft_robot
@@ -20,13 +21,12 @@ from millrace.engine.errors import DatasetError, OutputExists, RecipeError
 from millrace.engine.planning.next_step import convert_command
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.sources import SourceDataset, locate_source, open_source, why_unwritable
-from millrace.train.flag_types import Flag, option
 
 DRAFT_RATE = Fraction(20)
 
 
-@dataclass(frozen=True)
-class Robots:
+@dataclass(frozen=True, kw_only=True)
+class Robots(ReadFlags, PrintFlags):
     """List the robots that ship, or draft a file for a robot of your own.
 
     A robot file names the joints of a robot, their groups, units and rest pose. Of HDF5 files of unknown keys a layout
@@ -45,17 +45,6 @@ class Robots:
     """A dataset of the new robot: its columns, joints and cameras are taken from there."""
     out: Annotated[Path, arg(metavar="FILE")] = Path("robot.yaml")
     """The new robot's file."""
-    json: Flag = False
-    """Print the list as JSON instead of text."""
-    follow_links: Flag = False
-    """Follow links that lead out of the dataset's folder wherever they lead. Without it only those are followed whose
-    owner, and that of what they lead to, is the folder's, and none of a folder that was downloaded or cloned."""
-    format: Annotated[str | None, option("NAME|FILE")] = None
-    """The layout of HDF5 files: see `millrace convert --help`."""
-    source_fps: Annotated[str | None, option("HZ")] = None
-    """The rate of recordings that do not say theirs."""
-    debug: Flag = False
-    """Show tracebacks."""
 
     when_stopped = "stopped"
 
@@ -80,7 +69,7 @@ class Robots:
         """Write the draft; print what it does not contain, and the next command."""
         layout = draft_layout_file(locate_source(source), self.out, self.format)
         yield from () if layout is None else layout.lines
-        reading = read_settings(self.follow_links, self.format, self.source_fps)
+        reading = self.settings()
         if layout is not None:
             reading["format"] = layout.name
         dataset = _open_for_draft(source, reading)

@@ -7,23 +7,12 @@ from typing import Any, get_args, get_type_hints
 
 from tyro.conf import Positional
 
+from millrace.commands.foreign_words import advise_on_flag
 from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 
 # The parser's own.
 ALWAYS = ("help", "tyro-print-completion", "tyro-write-completion")
-# Flags of the guides' scripts and of other tools; what takes their place.
-ELSEWHERE = {
-    "target-fps": "--fps",
-    "target-resolution": "--image-size",
-    "resolution": "--image-size",
-    "input": "SOURCE, without a flag",
-    "input-dir": "SOURCE, without a flag",
-    "output": "OUT, without a flag",
-    "output-dir": "OUT, without a flag",
-    "root": "the folder, without a flag",
-    "repo-id": "hf://org/name, without a flag",
-}
 
 
 def check_flags(words: Sequence[str], command: type, *, name: str) -> None:
@@ -44,15 +33,31 @@ def check_flags(words: Sequence[str], command: type, *, name: str) -> None:
         flag = word.removeprefix("--").partition("=")[0].replace("_", "-")
         if not word.startswith("--") or flag in known or (number and _takes(words[number - 1], command)):
             continue
-        if flag in _positionals(command):
-            hint = "Give it without a flag"
-        elif flag in ELSEWHERE and not _is_near(flag, known):
-            hint = f"Use {ELSEWHERE[flag]}"
-        else:
-            near = get_close_matches(flag, known, n=1)
-            hint = f"Did you mean --{near[0]}?" if near else f"`millrace {name} --help` lists its flags"
         flags = tuple(f"--{one}" for one in known)
-        raise RecipeError(f"--{flag} is not a flag of `millrace {name}`. ", Remedy(hint), got=f"--{flag}", known=flags)
+        hint = Remedy(_advise(flag, known, command, name))
+        raise RecipeError(f"--{flag} is not a flag of `millrace {name}`. ", hint, got=f"--{flag}", known=flags)
+
+
+def list_places(command: type) -> dict[str, str]:
+    """What a command takes, by its fields: flags as they are written, positional arguments by their metavars."""
+    kinds = get_type_hints(command, include_extras=True)
+    return {
+        one.name: _metavar(one.name, kinds[one.name])
+        if Positional in get_args(kinds[one.name])
+        else f"--{next(_names(one.name, kinds[one.name])).replace('_', '-')}"
+        for one in fields(command)
+    }
+
+
+def _advise(flag: str, known: Sequence[str], command: type, name: str) -> str:
+    """What to write in place of a flag."""
+    places = list_places(command)
+    if not places.get(flag, "-").startswith("-"):
+        return f"Write {places[flag]} without a flag"
+    if advice := advise_on_flag(flag, places):
+        return advice
+    near = get_close_matches(flag, known, n=1)
+    return f"Did you mean --{near[0]}?" if near else f"`millrace {name} --help` lists its flags"
 
 
 def _flags(command: type) -> Iterator[str]:
@@ -63,16 +68,18 @@ def _flags(command: type) -> Iterator[str]:
             yield from (name.replace("_", "-").lstrip("-") for name in _names(field.name, kinds[field.name]))
 
 
-def _positionals(command: type) -> list[str]:
-    kinds = get_type_hints(command, include_extras=True)
-    return [name for name, kind in kinds.items() if Positional in get_args(kind)]
+def _metavar(field: str, kind: Any) -> str:
+    given = (getattr(setting, "metavar", None) for setting in get_args(kind)[1:])
+    metavar = next((one for one in given if one is not None), field.upper())
+    return metavar.removeprefix("[").removesuffix("]") if metavar.endswith("]") else metavar
 
 
 def _names(field: str, kind: Any) -> Iterator[str]:
     settings = get_args(kind)[1:]
     renamed = next((found for setting in settings if (found := getattr(setting, "name", None))), field)
     yield renamed
-    yield f"no-{renamed}"
+    if bool in (get_args(kind)[:1] or (kind,)):
+        yield f"no-{renamed}"
     for setting in settings:
         yield from getattr(setting, "aliases", None) or ()
 
@@ -84,7 +91,3 @@ def _takes(word: str, command: type) -> bool:
     kinds = get_type_hints(command)
     name = word.removeprefix("--").replace("-", "_")
     return name in kinds and kinds[name] is not bool
-
-
-def _is_near(flag: str, known: Sequence[str]) -> bool:
-    return bool(get_close_matches(flag, known, n=1, cutoff=0.85))

@@ -5,24 +5,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from functools import reduce
 from io import StringIO
-from operator import or_
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-import millrace
 from millrace.__main__ import STOPPED
 from millrace.commands.convert import Convert
 from millrace.commands.doctor import Doctor
 from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
+from millrace.commands.flag_groups import read_command
 from millrace.commands.flags import show
+from millrace.commands.foreign_words import DOWNLOAD, find_command
 from millrace.commands.inspect import Inspect
 from millrace.commands.json_output import error_to_json
 from millrace.commands.launcher_view import MakeView
 from millrace.commands.maps import Maps
+from millrace.commands.overview import list_overview
 from millrace.commands.pipe import exit_quietly_if_unread, is_unread
 from millrace.commands.pipeline import Pipeline
 from millrace.commands.positionals import move_positionals_first
@@ -32,11 +30,12 @@ from millrace.commands.serve import Serve
 from millrace.commands.unknown_flags import check_flags
 from millrace.commands.upload import Upload
 from millrace.commands.validate import Validate
-from millrace.embodiments import MillraceError, unknown_name
+from millrace.embodiments import MillraceError, Remedy, unknown_name
 from millrace.engine.about import VERSION
 from millrace.engine.errors import RecipeError
 
 VERSION_WORDS = ("version", "--version", "-V")
+HELP_WORDS = ("--help", "-h")
 # What the parser draws around its messages.
 BOX, BOX_TITLE = " ─│╭╮╰╯", "╭"
 
@@ -67,9 +66,14 @@ def _run(words: list[str]) -> int:
     if words and words[0] in VERSION_WORDS:
         print(f"millrace {VERSION}")
         return 0
-    as_json = "--json" in words and getattr(COMMANDS.get(words[0]), "json", None) is False
+    if words and words[0] == "help":
+        words = [*words[1:2], "--help"]  # `millrace help convert` as `millrace convert --help`
+    if not words or words[0] in HELP_WORDS:
+        print("\n".join(list_overview()))
+        return 0
+    as_json = "--json" in words and getattr(COMMANDS.get(words[0]), "json", False) is False
     try:
-        command = (_parse_silently if as_json else _parse)(_rewrite_help(words))
+        command = (_parse_silently if as_json else _parse)(words)
     except MillraceError as error:
         return _report(error, as_json=as_json)
     as_json = as_json and command.json
@@ -86,26 +90,24 @@ def _run(words: list[str]) -> int:
         return _report(error, as_json=as_json)
 
 
-def _rewrite_help(words: list[str]) -> list[str]:
-    """`millrace help convert` as `millrace convert --help`, `millrace` and `millrace help` as `millrace --help`."""
-    if not words or words[0] == "help":
-        return [*words[1:2], "--help"]
-    return words
+def _parse(words: list[str]) -> Any:
+    """Parse the words into a command."""
+    name = words[0]
+    if name not in COMMANDS:
+        raise _unknown_word(name)
+    check_flags(words[1:], COMMANDS[name], name=name)
+    return read_command(COMMANDS[name], move_positionals_first(words[1:], COMMANDS[name]), prog=f"millrace {name}")
 
 
-def _parse(arguments: list[str]) -> Any:
-    """Parse the arguments into a command; each command has its own --help, and the overview lists them."""
-    name = arguments[0]
-    if not name.startswith("-") and name not in COMMANDS:
-        raise unknown_name(name, "command of millrace", COMMANDS)
-    if name in COMMANDS:
-        check_flags(arguments[1:], COMMANDS[name], name=name)
-        words = move_positionals_first(arguments[1:], COMMANDS[name])
-        return tyro.cli(COMMANDS[name], prog=f"millrace {name}", args=words)
-    overview = {name: tyro.conf.subcommand(name, description=_title(command)) for name, command in COMMANDS.items()}
-    choices: list[Any] = [Annotated[command, overview[name]] for name, command in COMMANDS.items()]
-    description = (millrace.__doc__ or "").splitlines()[0]
-    return tyro.cli(reduce(or_, choices), prog="millrace", description=description, args=arguments)
+def _unknown_word(word: str) -> MillraceError:
+    if word.startswith("-"):
+        advice = Remedy("Flags follow a command: `millrace COMMAND --help` lists them")
+        return RecipeError(f"{word} is not a flag of `millrace`. ", advice, got=word, known=tuple(COMMANDS))
+    ours = find_command(word)
+    if word == "download" or ours is not None:
+        advice = Remedy(DOWNLOAD if ours is None else f"Use `millrace {ours}`")
+        return RecipeError(f"{word!r} is not a command of millrace. ", advice, got=word, known=tuple(COMMANDS))
+    return unknown_name(word, "command of millrace", COMMANDS)
 
 
 def _parse_silently(arguments: list[str]) -> Any:
@@ -123,10 +125,6 @@ def _parse_silently(arguments: list[str]) -> Any:
             raise
         lines = (line.strip(BOX) for line in printed.getvalue().splitlines() if not line.startswith(BOX_TITLE))
         raise RecipeError(" ".join(filter(None, lines))) from None
-
-
-def _title(command: type) -> str:
-    return (command.__doc__ or "").splitlines()[0]
 
 
 @contextmanager

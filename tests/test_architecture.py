@@ -70,6 +70,7 @@ TRAIN_MAY_USE = (
     "millrace.engine.execution.ray_session",
     "millrace.engine.execution.waiting",
     "millrace.engine.layout",
+    "millrace.engine.sources.selection",
     "millrace.engine.sources.templates",
     "millrace.engine.text",
     "millrace.engine.validate",

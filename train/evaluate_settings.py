@@ -9,6 +9,7 @@ from tyro.conf import UseAppendAction, arg
 
 from millrace.embodiments import Message, Setting
 from millrace.engine.dataset.releases import GrootChoice
+from millrace.engine.sources.selection import count_from_start
 from millrace.train.errors import SettingsError
 from millrace.train.flag_types import Flag, option
 from millrace.train.server_access import join_address
@@ -131,13 +132,18 @@ class EvaluateSettings(EvaluateFlags):
         Raises:
             SettingsError: one that is asked for does not exist, or none is left.
         """
-        last = max(known)
-        strange = [part for part in self.episodes if isinstance(part, int) and part not in known]
+        in_order = sorted(known)
+        last = in_order[-1]
+        try:
+            parts = [count_from_start(part, in_order) for part in self.episodes]
+        except ValueError as error:
+            raise SettingsError(Message(Setting("episodes"), f": {self.dataset}: {error}")) from None
+        strange = [part for part in parts if isinstance(part, int) and part not in known]
         if strange:
             extent = f"it has {len(known)}, the last is {last}"
             problem = f": {self.dataset} has no episode {strange[0]}; {extent}"
             raise SettingsError(Message(Setting("episodes"), problem))
-        ranges = [[part] if isinstance(part, int) else range(*part.indices(last + 1)) for part in self.episodes]
+        ranges = [[part] if isinstance(part, int) else range(*part.indices(last + 1)) for part in parts]
         asked = {index for part in ranges for index in part} if self.episodes else set(known)
         chosen = tuple(sorted(asked & set(known)))
         if not chosen:

@@ -31,7 +31,7 @@ from millrace.engine.planning.quality import DropPausesField, Still, TrimIdleFie
 from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources import SourceDataset
 from millrace.engine.sources.lerobot_metadata import is_unicode
-from millrace.engine.sources.selection import parse_parts
+from millrace.engine.sources.selection import EXAMPLE, parse_parts
 from millrace.engine.video.backends import Device
 from millrace.engine.video.encode import DEFAULT_GOP
 from millrace.engine.video.reframe import Crop
@@ -59,7 +59,7 @@ def _check_selection(value: object) -> object:
     """Normalise a selection of episodes, which a file may write as a number, a text or a list, to text: "0:40,50"."""
     parts = value if isinstance(value, (list, tuple)) else [value]
     if not all(isinstance(part, (int, str)) and not isinstance(part, bool) for part in parts):
-        raise ValueError(f"episodes are given as A:B or as a list such as 0,3,10:20, not {value!r}")
+        raise ValueError(f"episodes are given as {EXAMPLE}, not {value!r}")
     text = ",".join(str(part) for part in parts)
     parse_parts(text)
     return text

@@ -26,7 +26,9 @@ from conftest import (
     video_path,
 )
 from millrace import cli
+from millrace.commands.flag_groups import find_groups
 from millrace.commands.progress import ConversionProgress
+from millrace.commands.unknown_flags import list_places
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.convert import plan_conversion
 from millrace.engine.planning.recipe import Recipe
@@ -365,7 +367,17 @@ def test_what_is_no_command_is_exit_code_2(arguments: list[str], capsys: Any) ->
         (["convert", "--hlp"], "--hlp is not a flag of `millrace convert`. Did you mean --help?"),
         (["convert", "a", "b", "--mapp", "x"], "--mapp is not a flag of `millrace convert`. Did you mean --map?"),
         (["convert", "a", "b", "--target-fps", "20"], "--target-fps is not a flag of `millrace convert`. Use --fps"),
-        (["convert", "--out", "b"], "--out is not a flag of `millrace convert`. Give it without a flag"),
+        (["convert", "--out", "b"], "--out is not a flag of `millrace convert`. Write OUT without a flag"),
+        (["convert", "--input", "a"], "--input is not a flag of `millrace convert`. Write SOURCE without a flag"),
+        (["convert", "a", "b", "--resolution=9"], "--resolution is not a flag of `millrace convert`. Use --image-size"),
+        (["convert", "a", "b", "--num-workers", "4"], "Use --workers"),
+        (["inspect", "--repo_id", "a/b"], "Write hf://org/name in place of DATASET"),
+        (["finetune", "a", "--policy.path", "b"], "Use --base-model-path"),
+        (["upload", "--repo-id", "a/b"], "Write ORG/NAME without a flag"),
+        (["convert", "a", "b", "--resume"], "The same command again continues a stopped run"),
+        (["lerobot-train", "a"], "'lerobot-train' is not a command of millrace. Use `millrace finetune`"),
+        (["download", "a/b"], "name hf://org/name in place of a folder"),
+        (["--fps", "20"], "--fps is not a flag of `millrace`. Flags follow a command"),
         (["convert", "a", "b", "--xyzzy"], "`millrace convert --help` lists its flags"),
         (["maps", "show", "aloha_to_gr"], "'aloha_to_gr' is not a map. Did you mean 'aloha_to_gr1'?"),
     ],
@@ -376,10 +388,22 @@ def test_a_misspelt_word_is_one_line_with_what_was_meant(arguments: list[str], t
     assert told in line
 
 
-@pytest.mark.parametrize("arguments", [[], ["help"], ["--help"]])
+@pytest.mark.parametrize("arguments", [[], ["help"], ["--help"], ["-h"]])
 def test_the_overview_is_shown_to_who_asks_for_nothing(arguments: list[str], capsys: Any) -> None:
     assert run(*arguments) == 0
-    assert "Convert LeRobot datasets" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert [name for name in cli.COMMANDS if not any(line.startswith(f"  {name} ") for line in lines)] == []
+    assert [line for line in lines if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_flag_is_in_a_group_of_the_help(name: str, capsys: Any) -> None:
+    assert run(name, "--help") == 0
+    shown = capsys.readouterr().out
+    bases = (group for group in find_groups(cli.COMMANDS[name]) if group is not cli.COMMANDS[name])
+    titles = [group.__name__.removesuffix("Flags").removesuffix("Settings").lower() for group in bases]
+    assert [title for title in titles if f"{title} options" not in shown] == []
+    assert [flag for flag in list_places(cli.COMMANDS[name]).values() if flag not in shown] == []
 
 
 def test_help_has_no_words_of_python(capsys: Any) -> None:
@@ -406,8 +430,9 @@ def test_a_flag_that_equals_the_default_is_not_ignored_beside_a_recipe(
     flags = ["--fps", "20", "--image-size", "256", "--crop", "pad", "--gop", "10", "--chunks-size", "1000"]
     flags += ["--resample", "nearest"]
     assert run("convert", "--recipe", tmp_path / "mine.yaml", tmp_path / "out", *flags) == 2
-    told = "--fps, --image-size, --crop, --resample, --gop, --chunks-size: with --recipe, say it in "
-    assert told in capsys.readouterr().err
+    given, told = capsys.readouterr().err.split(": with --recipe, say it in ")
+    assert sorted(given.split(", ")) == sorted(flags[::2])
+    assert told.startswith(f"{tmp_path / 'mine.yaml'}")
 
 
 def test_a_dry_run_names_what_would_be_held_out(

@@ -110,8 +110,8 @@ SAMPLES: dict[str, tuple[Callable[[Path], object], Expected]] = {
         },
     ),
     "text of a selection": (
-        lambda root: plan(root, episodes="1-2"),
-        {"got": "1-2"},
+        lambda root: plan(root, episodes="1~2"),
+        {"got": "1~2"},
     ),
     "robot": (
         lambda root: load_robot("aloah"),

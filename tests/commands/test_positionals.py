@@ -36,7 +36,8 @@ NEEDED = {
         (Convert, "IN OUT --camera a=b c=d --task x", "IN OUT --camera a=b c=d --task x"),
         (Convert, "--camera a=b IN OUT", "IN OUT --camera a=b"),
         (Convert, "--camera a=b -wrist IN OUT --fps 3", "IN OUT --camera a=b wrist= --fps 3"),
-        (Convert, "IN --task --odd OUT", "IN OUT --task --odd"),
+        (Convert, "IN --task --odd OUT", "IN OUT --task=--odd"),
+        (Convert, "IN --episodes -3: OUT", "IN OUT --episodes=-3:"),
         (Convert, "--recipe FILE OUT", "OUT --recipe FILE"),
         (Convert, "IN --no-such 3 OUT", "IN OUT --no-such 3"),
         (Convert, "IN --local -- --odd", "IN --local -- --odd"),
@@ -50,7 +51,7 @@ NEEDED = {
         (Finetune, "A --no-use-percentiles B", "A B --use-percentiles False"),
         (Finetune, "A --use-percentiles true B", "A B --use-percentiles True"),
         (Finetune, "A --tune-llm -- False", "A --tune-llm -- False"),
-        (Finetune, "A --color-jitter-params hue 0.1 --seed -1 B", "A B --color-jitter-params hue 0.1 --seed -1"),
+        (Finetune, "A --color-jitter-params hue 0.1 --seed -1 B", "A B --color-jitter-params hue 0.1 --seed=-1"),
     ],
 )
 def test_flags_come_last_with_their_values(command: type, typed: str, expected: str) -> None:

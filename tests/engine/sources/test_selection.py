@@ -41,6 +41,12 @@ def selected(source: SourceDataset, selection: str | None) -> list[int]:
         (":2", [0, 1]),
         ("4", [4]),
         ("4, 0, 1:3", [4, 0, 1, 2]),
+        ("0-4", [0, 1, 2, 3, 4]),
+        ("1-1, 3-4", [1, 3, 4]),
+        ("-3:", [2, 3, 4]),
+        (":-3", [0, 1]),
+        ("-4:-2", [1, 2]),
+        ("-1, 0", [4, 0]),
     ],
 )
 def test_episodes_come_in_the_order_of_the_selection(
@@ -58,6 +64,8 @@ def test_episodes_come_in_the_order_of_the_selection(
         ("0:6", r"^episodes='0:6': \S+ has no episode 5; it has 5, the last is 4\. A range without an end"),
         ("0,9:", r"^episodes='9:': \S+ has no episode 9; it has 5, the last is 4\. A range without an end"),
         (":100", r"^episodes=':100': \S+ has no episode 99; it has 5"),
+        ("0-5", r"^episodes='0-5': \S+ has no episode 5; it has 5, the last is 4\. A range without an end"),
+        ("-6:", r"^episodes='-6:': \S+: there are only 5 episodes, none is at -6$"),
     ],
 )
 def test_what_lies_past_the_end_is_an_error_that_says_where_it_is(
@@ -82,6 +90,8 @@ def test_a_range_of_nothing_is_an_error(source: SourceDataset, selection: str) -
 def test_numbers_left_out_are_no_error_within_a_range(with_holes: SourceDataset) -> None:
     assert selected(with_holes, "0:5") == [0, 2, 4]
     assert selected(with_holes, "1:3") == [2]
+    assert selected(with_holes, "-2:") == [2, 4]
+    assert selected(with_holes, "-2,:-2") == [2, 0]
 
 
 @pytest.mark.parametrize(

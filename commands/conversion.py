@@ -1,0 +1,55 @@
+"""Run a conversion, with a progress bar and a summary."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from millrace.commands.json_output import to_json_text
+from millrace.commands.progress import ConversionProgress, print_quarantine, print_summary
+from millrace.engine.convert import convert
+from millrace.engine.errors import EpisodesFailed
+from millrace.engine.execution.workers import Workers
+from millrace.engine.packing.layouts import Layouts
+from millrace.engine.planning.recipe import Recipe
+from millrace.engine.run import Rerun
+from millrace.engine.summary import Summary
+
+
+def convert_with_progress(
+    recipe: Recipe,
+    out: Path,
+    workers: Workers,
+    rerun: Rerun = Rerun(),
+    layouts: Layouts = Layouts(),
+    *,
+    as_json: bool = False,
+) -> Summary:
+    """Convert with a progress bar, then print a summary, as a table or JSON, and return it."""
+    progress = ConversionProgress(Console(stderr=True))
+    try:
+        with progress.bar:
+            summary = convert(
+                recipe,
+                out,
+                workers=workers,
+                **asdict(rerun),
+                layouts=layouts,
+                on_plan=progress.on_plan,
+                on_result=progress.on_result,
+                on_retry=progress.on_retry,
+            )
+    except KeyboardInterrupt:
+        progress.print_stopped()
+        raise
+    except EpisodesFailed as error:
+        if not as_json:
+            print_quarantine(error.quarantined, Console())
+        advice = progress.advise(out, skips_bad=rerun.skip_bad or rerun.retry_skipped)
+        advised = (*error.advice, advice)
+        raise EpisodesFailed(error.problems, advised, quarantined=error.quarantined) from error
+    if as_json:
+        print(to_json_text(summary))
+    else:
+        print_summary(summary, str(out), Console())
+    return summary

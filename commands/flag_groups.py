@@ -1,0 +1,75 @@
+"""Show and read a command's flags in groups: each dataclass that a command inherits from is one."""
+
+import ast
+from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
+from inspect import get_annotations, getsource
+from itertools import pairwise
+from textwrap import dedent
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+
+import tyro
+from tyro.conf import OmitArgPrefixes, arg
+
+Command = TypeVar("Command")
+SUFFIXES = ("Flags", "Settings")
+# Defaults that a flag's own text says in words.
+UNSAID = (None, ())
+
+
+def read_command(command: type[Command], words: list[str], *, prog: str) -> Command:
+    """A command as its command line says; --help shows a box for each of its groups.
+
+    Raises:
+        SystemExit: for --help, or a word that the parser refuses.
+    """
+    groups = {_name_group(group, command): group for group in find_groups(command)}
+    boxes = [(name, _make_box(group, command)) for name, group in groups.items()]
+    nested = make_dataclass(command.__name__, boxes, namespace={"__doc__": command.__doc__})
+    found: Any = tyro.cli(nested, prog=prog, args=words)
+    values = ((name, getattr(found, group)) for group in groups for name in get_annotations(groups[group]))
+    return command(**{name: getattr(read, name) for name, read in values})
+
+
+def find_groups(command: type) -> list[type]:
+    """The dataclasses that declare a command's flags, itself first."""
+    return [part for part in command.__mro__ if is_dataclass(part) and get_annotations(part)]
+
+
+def _name_group(group: type, command: type) -> str:
+    """What a parser's title for a group begins with, as "image" in "image options"."""
+    if group is command:
+        return "own"
+    name = group.__name__
+    return next(name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)).lower()
+
+
+def _make_box(group: type, command: type) -> Any:
+    """A group for the parser: only the flags that it declares itself, with their help texts."""
+    kinds, texts = get_type_hints(group, include_extras=True), _read_texts(group)
+    own = [one for one in fields(group) if one.name in get_annotations(group)]
+    flags = [(one.name, _mark(kinds[one.name], one), _with_text(one, texts.get(one.name, ""))) for one in own]
+    box = make_dataclass(group.__name__, flags, namespace={"__doc__": group.__doc__}, kw_only=True)
+    # Without a name, a command's own flags are shown beside --help.
+    return Annotated[box, arg(name="") if group is command else OmitArgPrefixes]
+
+
+def _mark(kind: Any, flag: "Field[Any]") -> Any:
+    """A flag's type; its help does not say that a default is None or empty."""
+    has_hint = any(getattr(part, "help_behavior_hint", None) is not None for part in get_args(kind)[1:])
+    return kind if has_hint or flag.default not in UNSAID else Annotated[kind, arg(help_behavior_hint="")]
+
+
+def _with_text(flag: "Field[Any]", text: str) -> Any:
+    default = {} if flag.default is MISSING else {"default": flag.default}
+    return field(**default, metadata={"help": text})
+
+
+def _read_texts(group: type) -> dict[str, str]:
+    """The text below each field of a dataclass, each in one line, which the parser wraps."""
+    body = ast.parse(dedent(getsource(group))).body[0].body  # type: ignore[attr-defined]
+    return {
+        node.target.id: " ".join(below.value.value.split())
+        for node, below in pairwise(body)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }

@@ -166,7 +166,7 @@ judge-columns: .venv-judge-v3/installed
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,train]' $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,sim,train]' $(TORCH)
 	touch $@
 
 .venv-judge/installed:

@@ -26,6 +26,7 @@ from millrace.commands.pipeline import Pipeline
 from millrace.commands.positionals import move_positionals_first
 from millrace.commands.report_page import MakeReport
 from millrace.commands.robots import Robots
+from millrace.commands.rollout import RollOut
 from millrace.commands.serve import Serve
 from millrace.commands.unknown_flags import check_flags
 from millrace.commands.upload import Upload
@@ -50,6 +51,7 @@ COMMANDS = {
     "finetune": Finetune,
     "evaluate": Evaluate,
     "serve": Serve,
+    "rollout": RollOut,
     "pipeline": Pipeline,
     "upload": Upload,
     "doctor": Doctor,

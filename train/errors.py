@@ -61,3 +61,9 @@ class TrainingStopped(TrainError):
 
 class EvaluationError(TrainError):
     """A policy cannot be evaluated: it, or the server that it runs in, does not act as it should."""
+
+
+class RolloutError(TrainError):
+    """A rollout cannot begin: no such environment, or a dataset that cannot be played in it."""
+
+    exit_code = 2

@@ -21,6 +21,7 @@ NEEDED = {
     "finetune": ("DATASET", "--base-model-path", "MODEL"),
     "evaluate": ("CHECKPOINT", "DATASET"),
     "serve": ("CHECKPOINT",),
+    "rollout": ("--env", "ENV", "--policy", "POLICY"),
     "pipeline": ("FILE.yaml",),
     "upload": ("FOLDER", "org/name"),
 }

@@ -1,0 +1,1 @@
+"""Rollouts in a simulator: environments, policies and success rates."""

@@ -22,6 +22,7 @@ from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.footer import read_num_rows
 from millrace.engine.sources.frame_folder import EPISODE, ROWS, SETTINGS
+from millrace.engine.sources.hub_contents import describe_no_dataset
 from millrace.engine.sources.location import HubId
 from millrace.engine.sources.parquet import count_rows, is_hidden, sort_by_number
 
@@ -166,14 +167,7 @@ def open_repo(hub_id: HubId) -> HubFiles:
         sizes = _known_sizes(name)
         wanted = [path for path in sizes if _is_metadata(PurePosixPath(path))]
         if not wanted:
-            found = sorted({path.partition("/")[0] for path in sizes})
-            listed = ", ".join(found) or "nothing"
-            raise DatasetError(
-                f"{hub_id} on the Hub is no LeRobot dataset: found {listed}, no meta/ and no meta_data/",
-                dataset=str(hub_id),
-                got=found,
-                expected=["meta", "meta_data"],
-            )
+            raise describe_no_dataset(hub_id, sizes)
         cache = Path(constants.HF_HUB_CACHE).absolute()
         found_at = [download_file(name, path, cache) for path in wanted]
     root = found_at[0].parents[len(PurePosixPath(wanted[0]).parts) - 1]

@@ -45,8 +45,8 @@ class Hdf5Images:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """None of its own: the file is that of the rows."""
-        return ()
+        """The file, which is that of the rows, too."""
+        return (self.path,)
 
     @property
     def video(self) -> None:

@@ -126,7 +126,8 @@ class _Opening:
         if (rate := common_rate(found, self.options.fps)) is not None:
             return rate
         advice = Remedy("say at how many Hz it was recorded: ", Setting("source_fps", "HZ"))
-        raise DatasetError(f"{self.root} does not say its rate, nor does the layout '{self.name}'; ", advice)
+        where = self.paths[0] if len(self.paths) == 1 else self.root
+        raise DatasetError(f"{where} does not say its rate, nor does the layout '{self.name}'; ", advice)
 
     def _say_action_kinds(self, found: Sequence[RecordedFile]) -> None:
         action = self.features[ACTION]

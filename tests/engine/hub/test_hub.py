@@ -177,6 +177,8 @@ def test_a_gated_dataset_says_where_to_ask(hub: HubServer, tmp_path: Path, local
 def test_what_is_nowhere_names_both_places(hub: HubServer, user: HubUser, tmp_path: Path, local: Path) -> None:
     hub.add("org/secret", files_below(local), private=True)
     hub.add("org/other", {"README.md": b"no dataset"})
+    hub.add("org/rig", {"README.md": b"recordings", "day_1/episode_0.hdf5": b""})
+    hub.add("org/g1", {"episode_0000/data.json": b"{}"})
     hub.add("org/aloha", files_below(local))
     nobody = HubUser(hub, tmp_path / "nobody", token=None)
     expected = [
@@ -184,6 +186,8 @@ def test_what_is_nowhere_names_both_places(hub: HubServer, user: HubUser, tmp_pa
         (user, "org/typo", "there is no such folder, and the Hub has no dataset org/typo"),
         (user, "org/aloha@v9", "org/aloha on the Hub has no revision 'v9'"),
         (user, "org/other", "org/other on the Hub is no LeRobot dataset: found README.md"),
+        (user, "org/rig", "`hf download org/rig --repo-type dataset --local-dir FOLDER` and name that folder"),
+        (user, "org/g1", "recordings are read from folders of this machine alone"),
         (user, "./no/such/folder", "there is no such folder, and it is no Hub id (org/name[@revision])"),
     ]
     for who, source, message in expected:

@@ -61,8 +61,13 @@ def test_facts_of_each_format(folders: dict[str, Path]) -> None:
     assert [name for name in libero.features if "observation" not in name] == ["action", "dones"]
 
 
+def test_inspect_misses_no_column_of_pictures(folders: dict[str, Path]) -> None:
+    codes = {finding.code for finding in inspect_dataset(folders["libero"]).findings}
+    assert codes.isdisjoint({"missing-column", "missing-file", "frame-count"}), codes
+
+
 def test_a_rate_that_nothing_tells_is_asked_for(folders: dict[str, Path]) -> None:
-    with pytest.raises(DatasetError, match=r"isaaclab does not say its rate, .* say at how many Hz .*source_fps=HZ"):
+    with pytest.raises(DatasetError, match=r"isaaclab/demo.hdf5 does not say its rate, .* how many Hz .*source_fps=HZ"):
         open_source(folders["isaaclab"])
 
 
@@ -86,6 +91,7 @@ def test_splits_are_selected_by_name(folders: dict[str, Path], tmp_path: Path) -
         file["mask/train"] = np.array([b"demo_10", b"demo_0"])
         file["mask/valid"] = ["demo_2"]  # text of any length
         file["mask/empty"] = np.array([b"demo_99"])
+        file["mask/nobody"] = np.array([], "S1")  # as robomimic splits three demonstrations
     source = open_source(tmp_path / "source")
     assert source.splits == {"train": (0, 10), "valid": (2,)}
     assert [episode.index for episode in select_episodes(source, "@valid,10")] == [2, 10]

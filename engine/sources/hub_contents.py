@@ -1,0 +1,38 @@
+"""Why a repository on the Hub is no dataset that can be read there, and what to do."""
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from millrace.embodiments import Remedy
+from millrace.engine.errors import DatasetError
+from millrace.engine.sources.hdf5.hdf5_folders import SUFFIXES
+from millrace.engine.sources.location import HubId
+from millrace.engine.sources.xr_folders import RECORDING
+
+
+def describe_no_dataset(hub_id: HubId, paths: Iterable[str]) -> DatasetError:
+    """The error of a repository without metadata; recordings are to be downloaded first.
+
+    Args:
+        hub_id: Of the repository.
+        paths: Of its files.
+    """
+    paths = list(paths)
+    found = sorted({path.partition("/")[0] for path in paths})
+    listed = ", ".join(found) or "nothing"
+    problem = f"{hub_id} on the Hub is no LeRobot dataset: found {listed}, no meta/ and no meta_data/"
+    facts = {"dataset": str(hub_id), "got": found, "expected": ["meta", "meta_data"]}
+    if not any(map(_is_recording, map(PurePosixPath, paths))):
+        return DatasetError(problem, **facts)
+    revision = "" if hub_id.revision is None else f" --revision {hub_id.revision}"
+    command = f"`hf download {hub_id.repo} --repo-type dataset{revision} --local-dir FOLDER`"
+    return DatasetError(
+        f"{problem}; recordings are read from folders of this machine alone: ",
+        Remedy(f"download them with {command} and name that folder"),
+        **facts,
+    )
+
+
+def _is_recording(path: PurePosixPath) -> bool:
+    """Whether it is an HDF5 file, or an episode of xr_teleoperate."""
+    return path.suffix.lower() in SUFFIXES or path.name == RECORDING

@@ -14,6 +14,7 @@ ACTION = "action"
 CAMERA_PREFIX = "observation.images."
 
 META = "meta"
+CAMERA_LEVELS = f"{META}/camera_levels.parquet"  # see engine/dataset/camera_levels.py
 EPISODES_FOLDER = f"{META}/episodes"  # of LeRobot v3.0
 WORK = ".millrace"  # timings, the ledger and unfinished files; not part of the dataset
 LEDGER = f"{WORK}/ledger.jsonl"

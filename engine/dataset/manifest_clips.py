@@ -14,6 +14,8 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from millrace.embodiments import FrozenModel, Remedy
+from millrace.engine.dataset.camera_levels import CameraLevels, Levels
+from millrace.engine.dataset.file_digests import FileDigests
 from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, number_lines, report_unreadable
 from millrace.engine.dataset.manifest import (
     Lineage,
@@ -22,11 +24,11 @@ from millrace.engine.dataset.manifest import (
     read_manifest_episodes,
     read_manifest_head,
 )
-from millrace.engine.dataset.record import FileRecord, Origin, hash_file
+from millrace.engine.dataset.record import FileRecord, Origin
 from millrace.engine.dataset.rows import read_table
 from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import DatasetError, RowsError, system_errno
-from millrace.engine.layout import EPISODES_FOLDER, MANIFEST, META, camera_key
+from millrace.engine.layout import CAMERA_LEVELS, EPISODES_FOLDER, MANIFEST, META, camera_key
 from millrace.engine.sources import Clip, why_foreign
 
 EPISODES_STATS = f"{META}/episodes_stats.jsonl"
@@ -46,11 +48,22 @@ class _StatsLine(FrozenModel):
     stats: dict[str, ColumnSummary]
 
 
+@dataclass(frozen=True, eq=False)
+class ClipStatistics:
+    """What is known of a clip's images: LeRobot's statistics, and counts of levels where there are any."""
+
+    summary: ColumnSummary
+    levels: Levels | None
+
+
 class ManifestClips(Protocol):
     """The clips of a dataset that Millrace made."""
 
-    def image_statistics(self, episode: int, camera: str, clip: Clip) -> ColumnSummary | None:
-        """LeRobot's statistics of a clip; None where its file has other bytes than when they were taken."""
+    def find(self, episode: int, camera: str, clip: Clip, digest: str | None) -> ClipStatistics | None:
+        """What is known of a clip; None where its file has other bytes than when they were counted.
+
+        digest: of the clip's whole file, where that is known already.
+        """
         ...
 
 
@@ -58,14 +71,16 @@ class ManifestClips(Protocol):
 class ClipFiles:
     """Clips in files of their own: where each episode's line lies in the manifest and in its statistics.
 
-    Both files are as they were written.
+    Both files are as they were written, and so are the counts, which are None else.
     """
 
     root: Path
+    digests: FileDigests
     lineage: dict[int, int]
     stats: dict[int, int]
+    levels: CameraLevels | None
 
-    def image_statistics(self, episode: int, camera: str, clip: Clip) -> ColumnSummary | None:
+    def find(self, episode: int, camera: str, clip: Clip, digest: str | None) -> ClipStatistics | None:
         """See `ManifestClips`."""
         if clip.start_seconds is not None or why_foreign(clip.path, self.root):
             return None
@@ -74,38 +89,45 @@ class ClipFiles:
         if lineage is None or stats is None:
             return None
         records = [file for file in lineage.files if self.root / file.path == clip.path]
-        is_known = len(records) == 1 and _is_as_written(clip.path, records[0])
-        return stats.stats.get(camera_key(camera)) if is_known else None
+        if len(records) != 1 or not self._is_as_written(clip.path, records[0], digest):
+            return None
+        return _with_levels(stats.stats.get(camera_key(camera)), self.levels, episode, camera)
+
+    def _is_as_written(self, path: Path, record: FileRecord, digest: str | None) -> bool:
+        return _is_as_written(path, record, self.digests) if digest is None else digest == record.sha256
 
 
 @dataclass(frozen=True)
 class JoinedClips:
     """Clips in files that they share, of LeRobot v3.0.
 
-    files: of the manifest, by path. episodes: the file of meta/episodes/ that describes each.
+    files: of the manifest, by path. episodes: the file of meta/episodes/ that describes each. levels: see `ClipFiles`.
     """
 
     root: Path
+    digests: FileDigests
     files: Mapping[Path, FileRecord]
     episodes: Mapping[int, Path]
+    levels: CameraLevels | None
 
-    def image_statistics(self, episode: int, camera: str, clip: Clip) -> ColumnSummary | None:
+    def find(self, episode: int, camera: str, clip: Clip, digest: str | None) -> ClipStatistics | None:
         """See `ManifestClips`; a file is digested once for all of its clips."""
         path, record = self.episodes.get(episode), self.files.get(clip.path)
         if path is None or record is None or why_foreign(clip.path, self.root):
             return None
-        if not _is_as_written(clip.path, record):
+        if not _is_as_written(clip.path, record, self.digests):
             return None
         try:
-            return _find_statistics(_read_statistics(path, camera_key(camera), _mtime(path)), episode, clip)
+            found = _find_statistics(_read_statistics(path, camera_key(camera), _mtime(path)), episode, clip)
         except (RowsError, ValueError):  # whatever it says, the clip is decoded as those of others are
             return None
+        return _with_levels(found, self.levels, episode, camera)
 
 
-def read_manifest_clips(root: Path) -> ManifestClips | None:
+def read_manifest_clips(root: Path, digests: FileDigests) -> ManifestClips | None:
     """The clips of a dataset's manifest; None where Millrace did not make it, or its meta/ was changed since."""
     try:
-        return _read(root, _mtime(root / MANIFEST))
+        return _read(root, digests, _mtime(root / MANIFEST))
     except (OSError, ValueError, Unreadable, RowsError):  # then its clips are decoded as those of others are
         return None
 
@@ -127,22 +149,39 @@ def read_manifest_origins(root: Path) -> dict[int, Origin]:
 
 
 @lru_cache(maxsize=4)
-def _read(root: Path, mtime: int) -> ManifestClips | None:
+def _read(root: Path, digests: FileDigests, mtime: int) -> ManifestClips | None:
     """mtime: of the manifest, so that what is remembered is not of another one."""
     written = {root / record.path: record for record in read_manifest_head(root).files}
     episodes = [path for path in written if path.is_relative_to(root / EPISODES_FOLDER)]
+    levels = _read_levels(root, written, digests)
     if episodes:
-        return JoinedClips(root, written, _list_episodes(episodes, written))
-    if not _is_as_written(root / EPISODES_STATS, written.get(root / EPISODES_STATS)):
+        return JoinedClips(root, digests, written, _list_episodes(episodes, written, digests), levels)
+    if not _is_as_written(root / EPISODES_STATS, written.get(root / EPISODES_STATS), digests):
         return None
     lineage = dict(_places(read_manifest_episodes(root)))
     with report_unreadable(root, EPISODES_STATS), (root / EPISODES_STATS).open("rb") as file:
-        return ClipFiles(root, lineage, dict(_places(number_lines(file, EPISODES_STATS))))
+        return ClipFiles(root, digests, lineage, dict(_places(number_lines(file, EPISODES_STATS))), levels)
 
 
-def _list_episodes(paths: Iterable[Path], written: Mapping[Path, FileRecord]) -> dict[int, Path]:
+def _read_levels(root: Path, written: Mapping[Path, FileRecord], digests: FileDigests) -> CameraLevels | None:
+    """Counts of the dataset's clips; None where it has none that are as they were written."""
+    path = root / CAMERA_LEVELS
+    if path not in written or not path.is_file() or why_foreign(path, root):
+        return None
+    return CameraLevels(root) if _is_as_written(path, written[path], digests) else None
+
+
+def _with_levels(
+    summary: ColumnSummary | None, levels: CameraLevels | None, episode: int, camera: str
+) -> ClipStatistics | None:
+    if summary is None:
+        return None
+    return ClipStatistics(summary, None if levels is None else levels.find(episode).get(camera_key(camera)))
+
+
+def _list_episodes(paths: Iterable[Path], written: Mapping[Path, FileRecord], digests: FileDigests) -> dict[int, Path]:
     """The file that describes each episode, of files that are as they were written."""
-    sound = (path for path in paths if _is_as_written(path, written[path]))
+    sound = (path for path in paths if _is_as_written(path, written[path], digests))
     return {number: path for path in sound for number in read_table(path, ["episode_index"])[0].to_pylist()}
 
 
@@ -162,17 +201,11 @@ def _find_statistics(table: pa.Table, episode: int, clip: Clip) -> ColumnSummary
     return ColumnSummary(**{name: values[name] for name in ColumnSummary.__dataclass_fields__})
 
 
-def _is_as_written(path: Path, record: FileRecord | None) -> bool:
+def _is_as_written(path: Path, record: FileRecord | None, digests: FileDigests) -> bool:
     """Whether a file is what the manifest describes; one of another size is not read."""
     if record is None or (num_bytes := path.stat().st_size) != record.num_bytes:
         return False
-    return _digest(path, num_bytes, _mtime(path)) == record.sha256
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, num_bytes: int, mtime: int) -> str:
-    """The SHA-256 of a file of this size and time of change."""
-    return hash_file(path)
+    return digests.find(path, num_bytes, _mtime(path)) == record.sha256
 
 
 def _mtime(path: Path) -> int:

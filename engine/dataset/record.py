@@ -89,7 +89,8 @@ class EpisodeRecord(FrozenModel):
     copied: cameras whose clips were not encoded again. redone: cameras whose clips a GPU should have made but the CPU
     did, and why. warnings: what is remarkable about its data. elsewhere: files in which its rows were found though
     the plan did not know of them. cuts: still stretches that were left out, rising. stats: LeRobot's, by feature.
-    seconds: wall time by stage.
+    levels: counts of its cameras' levels, where they are known, as texts (`camera_levels.py`). seconds: wall time by
+    stage.
     """
 
     kind: Literal["done"] = "done"
@@ -108,6 +109,7 @@ class EpisodeRecord(FrozenModel):
     elsewhere: tuple[SourceFile, ...] = ()
     cuts: tuple[Cut, ...] = ()
     stats: dict[str, ColumnSummary]
+    levels: dict[str, str] = Field(default_factory=dict)
     seconds: dict[str, float]
 
     @property

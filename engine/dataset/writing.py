@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from millrace.embodiments import Message, Remedy
-from millrace.engine.dataset.record import FileRecord
+from millrace.engine.dataset.record import FileRecord, hash_file
 from millrace.engine.errors import OutputFailed
 from millrace.engine.sources import name_file_in_errors
 from millrace.engine.sources.access import system_reason
@@ -19,10 +19,11 @@ WRITE_ERRORS = (*FULL, errno.EROFS)
 CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
-def finish_file(unfinished: Path, out: Path, relative: Path) -> FileRecord:
-    """Move a complete file to its place in `out`, and describe it."""
+def finish_file(unfinished: Path, out: Path, relative: Path, *, digest: str | None = None) -> FileRecord:
+    """Move a complete file to its place in `out`, and describe it; digest: its SHA-256, where that is known."""
     with name_file_in_errors(unfinished):
-        record = FileRecord.of(unfinished, relative)
+        num_bytes, sha256 = unfinished.stat().st_size, digest or hash_file(unfinished)
+    record = FileRecord(path=relative, num_bytes=num_bytes, sha256=sha256)
     sync_file(unfinished)
     move_file(unfinished, out / relative)
     return record

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.engine.dataset import ColumnSummary, EpisodeWarning
+from millrace.engine.dataset.camera_levels import Levels, are_of_clip, sampled_frames
 from millrace.engine.dataset.data_checks import SourceRate, is_same_rate, median_rate
-from millrace.engine.dataset.manifest_clips import read_manifest_clips
-from millrace.engine.episode.encode_clip import check_written, encode_clip, sampling_step
+from millrace.engine.dataset.file_digests import FileDigests
+from millrace.engine.dataset.manifest_clips import ClipStatistics, read_manifest_clips
+from millrace.engine.dataset.record import hash_file
+from millrace.engine.episode.encode_clip import check_written, encode_clip
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import FaultCode, VideoError, error_chain, system_errno
 from millrace.engine.fps import format_fps
@@ -33,8 +36,8 @@ class ClipSource:
     """Where an output clip comes from.
 
     clip: None for black frames. frames: those that are kept, (T',), increasing. root, episode, camera: the
-    source's own, by which a manifest lists the clip. rate: of the episode's rows. size: width and height of its
-    frames as info.json says, where it does.
+    source's own, by which a manifest lists the clip. rate: of the episode's rows. digests: of the run's sources.
+    size: width and height of its frames as info.json says, where it does.
     """
 
     clip: Camera | None
@@ -43,6 +46,7 @@ class ClipSource:
     episode: int
     camera: str
     rate: SourceRate
+    digests: FileDigests
     size: tuple[int, int] | None = None
 
     @property
@@ -51,12 +55,18 @@ class ClipSource:
         return None if self.clip is None else self.clip.video
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WrittenClip:
-    """A written clip. stats: LeRobot's. redone, warnings: see `EncodedClip`."""
+    """A written clip.
+
+    stats: LeRobot's. levels: counts of its levels; None where only its statistics are known. digest: the file's
+    SHA-256, where that was needed. redone, warnings: see `EncodedClip`.
+    """
 
     stats: ColumnSummary
+    levels: Levels | None
     is_copied: bool
+    digest: str | None = None
     redone: str | None = None
     warnings: tuple[EpisodeWarning, ...] = ()
 
@@ -68,10 +78,10 @@ def write_clip(source: ClipSource, path: Path, job: Job, clock: StageClock) -> W
         VideoError: the source is missing or corrupt, or does not match its rows.
     """
     if (copied := _try_copy(source, path, job.video, clock)) is not None:
-        return WrittenClip(copied, is_copied=True)
+        return copied
     encoded = encode_clip(source.clip, source.frames, path, job, clock)
     warnings = (*_check_rate(source, encoded.mean_fps), *_check_size(source), *encoded.warnings)
-    return WrittenClip(encoded.stats, is_copied=False, redone=encoded.redone, warnings=warnings)
+    return WrittenClip(encoded.stats, encoded.levels, is_copied=False, redone=encoded.redone, warnings=warnings)
 
 
 def _check_size(source: ClipSource) -> Iterator[EpisodeWarning]:
@@ -116,7 +126,7 @@ def _check_rate(source: ClipSource, mean_fps: Fraction | None) -> Iterator[Episo
     yield EpisodeWarning(code="video-fps", message=message)
 
 
-def _try_copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> ColumnSummary | None:
+def _try_copy(source: ClipSource, path: Path, settings: VideoSettings, clock: StageClock) -> WrittenClip | None:
     """Copy the clip if it has the output's format; None where it must be encoded, or the copy proves damaged."""
     with clock.stage("probe"):
         how = _choose_copy(source, settings)
@@ -124,15 +134,15 @@ def _try_copy(source: ClipSource, path: Path, settings: VideoSettings, clock: St
         return None
     with clock.stage("copy"):
         copy_clip(source.video, path, how, settings)
-        known = _known_statistics(source)
-        if how is ClipCopy.FILE and known:
-            return known
+        digest = hash_file(path) if how is ClipCopy.FILE else None
+        known = _known_statistics(source, settings, digest)
     try:
-        check_written(path, len(source.frames), settings, clock)
-        if known:
-            return known
-        copy = replace(source.video, path=path, start_seconds=None, root=None)
-        return _measure_statistics(copy, source.frames, clock)
+        if known is None or how is not ClipCopy.FILE:
+            check_written(path, len(source.frames), settings, clock)
+        if known is None:
+            copy = replace(source.video, path=path, start_seconds=None, root=None)
+            known = _measure_statistics(copy, source.frames, clock)
+        return WrittenClip(known.summary, known.levels, is_copied=True, digest=digest)
     except VideoError as error:  # encoding decodes the source itself, and tells what is wrong with it
         if any(system_errno(cause) is not None for cause in error_chain(error)):  # a later try may succeed
             raise
@@ -147,17 +157,21 @@ def _choose_copy(source: ClipSource, settings: VideoSettings) -> ClipCopy | None
     return choose_copy(clip, settings)
 
 
-def _known_statistics(source: ClipSource) -> ColumnSummary | None:
-    """Statistics of this file in the manifest of the dataset that Millrace wrote it to."""
-    published = read_manifest_clips(source.root)
+def _known_statistics(source: ClipSource, settings: VideoSettings, digest: str | None) -> ClipStatistics | None:
+    """Statistics of this file in the manifest of the dataset that Millrace wrote it to; digest: of its copy."""
+    published = read_manifest_clips(source.root, source.digests)
     if published is None or source.video is None:
         return None
-    return published.image_statistics(source.episode, source.camera, source.video)
+    known = published.find(source.episode, source.camera, source.video, digest)
+    if known is None or known.levels is None or are_of_clip(known.levels, len(source.frames), *settings.size):
+        return known
+    return replace(known, levels=None)
 
 
-def _measure_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> ColumnSummary:
+def _measure_statistics(clip: Clip, frames: NDArray[np.int64], clock: StageClock) -> ClipStatistics:
     """Decode the whole copy, which proves that it can be decoded, and count some of its frames."""
     histogram = RgbHistogram()
     decoded = clock.iterate("decode", decode_clip(clip, frames))
-    deque(clock.iterate("image statistics", feed_histogram(decoded, histogram, every=sampling_step(frames))), maxlen=0)
-    return histogram.summary()
+    step = sampled_frames(len(frames)).step
+    deque(clock.iterate("image statistics", feed_histogram(decoded, histogram, every=step)), maxlen=0)
+    return ClipStatistics(histogram.summary(), histogram.counts)

@@ -19,6 +19,8 @@ from millrace.engine.dataset import (
     EpisodeWarning,
     summarize_columns,
 )
+from millrace.engine.dataset.camera_levels import pack_levels
+from millrace.engine.dataset.file_digests import FileDigests
 from millrace.engine.dataset.jumps import check_jumps
 from millrace.engine.dataset.limits import warn_beyond
 from millrace.engine.dataset.record import Cut, FileRecord, SourceFile
@@ -97,6 +99,8 @@ class _Conversion:
         self.redone: dict[str, str] = {}
         self.warnings: list[EpisodeWarning] = []
         self.stats: dict[str, ColumnSummary] = {}
+        self.levels: dict[str, str] = {}
+        self.digests = FileDigests(scratch / "digests")
 
     def run(self) -> EpisodeRecord:
         """Write the episode's files and return its record.
@@ -133,6 +137,7 @@ class _Conversion:
             elsewhere=self._unplanned_files(ranges),
             cuts=self.cuts,
             stats=self.stats,
+            levels=self.levels,
             seconds=self.clock.seconds,
         )
 
@@ -317,13 +322,16 @@ class _Conversion:
             episode=self.plan.episode.index,
             camera=source_camera or camera,
             rate=self.binding.rate,
+            digests=self.digests,
             size=None if source_camera is None else self.binding.sizes.get(source_camera),
         )
         unfinished = self.unfinished.with_suffix(f".{camera}")
         made = write_clip(source, unfinished, self.job.for_camera(camera), self.clock)
         with self.clock.stage("digest"):
-            self.files.append(finish_file(unfinished, self.out, self.paths.video(camera)))
+            self.files.append(finish_file(unfinished, self.out, self.paths.video(camera), digest=made.digest))
         self.stats[camera_key(camera)] = made.stats
+        if made.levels is not None:
+            self.levels[camera] = pack_levels(made.levels)
         if made.is_copied:
             self.copied.append(camera)
         if made.redone is not None:

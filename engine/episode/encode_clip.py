@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from millrace.embodiments import MillraceError
 from millrace.engine.dataset import ColumnSummary, EpisodeWarning
+from millrace.engine.dataset.camera_levels import Levels, sampled_frames
 from millrace.engine.dataset.writing import WRITE_ERRORS
 from millrace.engine.episode.frame_warnings import FrameWatch, is_upright_square
 from millrace.engine.episode.stage_clock import StageClock
@@ -27,19 +28,17 @@ from millrace.engine.video.probe import probe_video
 from millrace.engine.video.reframe import Reframer
 from millrace.engine.video.stream_facts import StreamFacts, read_stream_facts
 
-# Enough for image statistics, which only LeRobot reads; four milliseconds an episode.
-NUM_SAMPLED_FRAMES = 4
-
 
 @dataclass(frozen=True)
 class EncodedClip:
     """An encoded clip.
 
-    stats: LeRobot's. redone: why the CPU did what a GPU should have done. warnings: about the source's frames.
-    mean_fps: of the source's video, frames by duration; None where unknown.
+    stats: LeRobot's. levels: counts of its levels. redone: why the CPU did what a GPU should have done. warnings: about
+    the source's frames. mean_fps: of the source's video, frames by duration; None where unknown.
     """
 
     stats: ColumnSummary
+    levels: Levels
     redone: str | None = None
     warnings: tuple[EpisodeWarning, ...] = ()
     mean_fps: Fraction | None = None
@@ -88,13 +87,14 @@ def _encode(clip: Camera | None, frames: NDArray[np.int64], path: Path, job: Job
         job = job if is_upright_square(clip, facts) else _use_libavfilter(job)
         decoded = observer.watch(clock.iterate("decode", decode_clip(clip, frames, decoder=_decoder(job.gpu))))
         output = clock.iterate("crop and scale", _reframe(decoded, job, facts.pixel_aspect))
-    counted = clock.iterate("image statistics", feed_histogram(output, histogram, every=sampling_step(frames)))
+    every = sampled_frames(len(frames)).step
+    counted = clock.iterate("image statistics", feed_histogram(output, histogram, every=every))
     is_nvenc = job.video.backends.encoder == NVENC  # its driver gives numbers of the system, too
     with clock.stage("encode"), nullcontext() if is_nvenc else name_file_in_errors(path):
         write_h264(path, counted, job.video, color_tags=facts.color_tags)
     check_written(path, len(frames), job.video, clock)
     warnings = () if clip is None else observer.warnings(facts, histogram)
-    return EncodedClip(histogram.summary(), warnings=warnings, mean_fps=facts.mean_fps)
+    return EncodedClip(histogram.summary(), histogram.counts, warnings=warnings, mean_fps=facts.mean_fps)
 
 
 def _use_libavfilter(job: Job) -> Job:
@@ -124,11 +124,6 @@ def _reframe(decoded: Iterable[Frame], job: Job, pixel_aspect: Fraction) -> Iter
     encoder_input = EncoderInput("nv12", stays) if job.video.backends.encoder == NVENC else EncoderInput()
     device = "cpu" if gpu is None else gpu.device
     return AreaReframer(crop=job.crop, size=size, device=device, handover=encoder_input)(decoded)
-
-
-def sampling_step(frames: NDArray[np.int64]) -> int:
-    """One in so many frames is counted for the image statistics."""
-    return -(-len(frames) // NUM_SAMPLED_FRAMES)
 
 
 def check_written(path: Path, num_frames: int, settings: VideoSettings, clock: StageClock) -> None:

@@ -32,6 +32,7 @@ from millrace.engine.layout import (
     camera_key,
 )
 from millrace.engine.output.card import dataset_card
+from millrace.engine.output.episode_lines import write_episode_lines
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import public_quarantine
 from millrace.engine.output.warning_sums import WarningSum, public_warnings, remove_roots, sum_warnings
@@ -57,8 +58,9 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     assert not missing, f"commit without episodes {missing}"
     meta = scratch / META
     meta.mkdir()
-    for name, lines in _meta_files(plan, ledger, out, scratch).items():
+    for name, lines in _meta_files(plan, out, scratch).items():
         _write(meta / name, lines)
+    write_episode_lines(ledger.records(), plan.cameras, scratch)
     config = modality_config(plan.map, plan.cameras, plan.horizon)
     warnings = tuple(public_warnings(sum_warnings(ledger.entries(), plan), plan))
     beside = {CARD: dataset_card(plan, warnings), MODALITY_CONFIG: modality_config_source(config)}
@@ -84,22 +86,10 @@ def statistics_bytes(plan: ConversionPlan) -> int:
     return column_store_bytes(plan.num_frames, num_values)
 
 
-def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> dict[str, Iterable[str]]:
+def _meta_files(plan: ConversionPlan, out: Path, scratch: Path) -> dict[str, Iterable[str]]:
     info = _info(plan)
     stats, relative_stats = _statistics(plan, out, scratch)
     tasks = ({"task_index": index, "task": task} for index, task in enumerate(plan.tasks))
-    episodes = (
-        {
-            "episode_index": record.index,
-            "tasks": [text for _, text in record.tasks],
-            "length": record.num_frames,
-        }
-        for record in ledger.records()
-    )
-    episodes_stats = (
-        {"episode_index": record.index, "stats": {name: vars(stats) for name, stats in record.stats.items()}}
-        for record in ledger.records()
-    )
     return {
         "info.json": [_pretty(info)],
         "modality.json": [_pretty(modality_json(plan.target, plan.cameras))],
@@ -107,8 +97,6 @@ def _meta_files(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) 
         "relative_stats.json": [json.dumps(relative_stats, indent=4)],  # as GR00T writes it again in every run
         "tasks.jsonl": _lines(tasks),
         **_subtasks(plan),
-        "episodes.jsonl": _lines(episodes),
-        "episodes_stats.jsonl": _lines(episodes_stats),
     }
 
 

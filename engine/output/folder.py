@@ -11,6 +11,7 @@ from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import OutputExists
 from millrace.engine.layout import (
+    CAMERA_LEVELS,
     CAMERA_PREFIX,
     CARD,
     LEDGER,
@@ -29,7 +30,7 @@ STRAY = "stray-"
 CHOOSE = Remedy("Choose another folder")
 EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")
 # What a conversion writes, in the order of its deletion: without meta/ a dataset is visibly unfinished.
-OF_META = (f"{META}/*.json", f"{META}/*.jsonl")
+OF_META = (f"{META}/*.json", f"{META}/*.jsonl", CAMERA_LEVELS)
 OURS = (
     *OF_META,
     MANIFEST,
@@ -97,7 +98,8 @@ def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None
     if META in found and not overwrite:
         advice = Remedy(CHOOSE, ", or pass ", Setting("overwrite", True), " to replace it")
         raise OutputExists(f"{out} holds a finished dataset. ", advice, file=out)
-    theirs = [path.name for path in sorted((out / META).glob("*")) if path.suffix not in (".json", ".jsonl")]
+    ours = {path for pattern in OF_META for path in out.glob(pattern)}
+    theirs = [path.name for path in sorted((out / META).glob("*")) if path not in ours]
     if theirs:
         problem = f"{out}/{META} holds {', '.join(theirs[:5])}, which Millrace did not make; "
         raise OutputExists(problem, Remedy("move it away"), file=out / META, got=theirs[:5])

@@ -14,6 +14,7 @@ from uuid import uuid4
 import numpy as np
 
 from millrace.embodiments import Message, MillraceError, Remedy, Setting
+from millrace.engine.dataset.camera_levels import sampled_frames
 from millrace.engine.dataset.processes import map_in_processes
 from millrace.engine.dataset.record import Cut, FileRecord
 from millrace.engine.dataset.writing import finish_file
@@ -31,7 +32,6 @@ from millrace.engine.sources.file_state import is_missing
 from millrace.engine.video.depth import count_codes, write_depth
 
 FOLDER = f"{WORK}/depth"
-NUM_SAMPLED_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -215,5 +215,5 @@ def _find_clip(origin: DepthOrigin) -> Clip:
 
 
 def _count(camera: DepthCamera, clip: Clip) -> LevelCounts:
-    indices = np.arange(0, clip.num_frames, -(-clip.num_frames // NUM_SAMPLED_FRAMES))
+    indices = np.array(sampled_frames(clip.num_frames))
     return LevelCounts(count_codes(clip, indices)[None], len(indices), camera.scale.levels)

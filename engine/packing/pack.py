@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from millrace.engine.dataset.camera_levels import CameraLevelsWriter
 from millrace.engine.dataset.manifest import manifest_text, read_head_text
 from millrace.engine.dataset.metadata import INFO, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
@@ -15,7 +16,7 @@ from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.writing import explain_write_errors, sync_file, sync_folder, sync_tree
 from millrace.engine.errors import DatasetError
-from millrace.engine.layout import CARD, MANIFEST, META, camera_key
+from millrace.engine.layout import CAMERA_LEVELS, CARD, MANIFEST, META, camera_key
 from millrace.engine.packing.claim import PACKED_FROM, PackOrigin, check_parts, claim_folder
 from millrace.engine.packing.depth_clips import DepthClips, claim_depth, depth_path, remove_depth
 from millrace.engine.packing.episode_files import FileTable, read_episode_files, read_lineages
@@ -194,9 +195,11 @@ class _Packing:
         totals = DatasetTotals.open(metadata, self.scratch)
         places = place_episodes(metadata, data, videos)
         found = self._add_depth(read_statistics(metadata, num_processes=self._processes_a_kind))
-        rows = (add_statistics(place, _add(totals, read)) for place, read in zip(places, found, strict=True))
         cameras, features = list(self.clips), [*described_features(metadata), *self.depth_cameras]
-        write_episodes(self.scratch, rows, cameras, features)
+        with CameraLevelsWriter(self.scratch / CAMERA_LEVELS, metadata.cameras) as levels:
+            kept = (_keep(totals, levels, read) for read in found)
+            rows = (add_statistics(place, read) for place, read in zip(places, kept, strict=True))
+            write_episodes(self.scratch, rows, cameras, features)
         info["features"] |= {} if self.depth is None else self.depth.features()
         write_info(meta / "info.json", info, self.sizes)
         write_tasks(meta / "tasks.parquet", dict(metadata.tasks or {}))
@@ -240,6 +243,7 @@ def _read_kinds(paths: Sequence[Path]) -> list[StreamKind]:
     return [read_stream_kind(path) for path in paths]
 
 
-def _add(totals: DatasetTotals, episode: EpisodeStatistics) -> EpisodeStatistics:
+def _keep(totals: DatasetTotals, levels: CameraLevelsWriter, episode: EpisodeStatistics) -> EpisodeStatistics:
     totals.add(episode)
+    levels.add({camera: counted.counts for camera, counted in episode.levels.items()})
     return episode

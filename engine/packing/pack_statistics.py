@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.engine.dataset.camera_levels import CameraLevels, Levels, are_of_clip, sampled_frames
 from millrace.engine.dataset.column_store import ColumnStore
 from millrace.engine.dataset.metadata import Episode, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
@@ -31,8 +32,6 @@ from millrace.engine.video.histogram import RgbHistogram
 
 # Episodes that a process reads at a time.
 EPISODES_AT_ONCE = 16
-# Of each clip, as for v2.1.
-NUM_SAMPLED_FRAMES = 4
 TASK_INDEX = "task_index"
 # Whole numbers of which lengths or a count of each tell all.
 COUNTED = ("index", "episode_index", "frame_index", TASK_INDEX)
@@ -59,27 +58,27 @@ class EpisodeStatistics:
 
 
 def read_statistics(metadata: Metadata, *, num_processes: int) -> Iterator[EpisodeStatistics]:
-    """Every episode's statistics, in order.
+    """Every episode's statistics, in order; images were counted when the clips were made, where that is known.
 
     Raises:
         RowsError: rows are unreadable, or hold values that are not finite.
-        VideoError: a clip is missing or corrupt.
+        VideoError: a clip that was not counted is missing or corrupt.
     """
-    read = partial(_read_episodes, metadata)
+    read = partial(_read_episodes, metadata, CameraLevels(metadata.root))
     for found in map_in_processes(read, chunks(metadata.episodes(), EPISODES_AT_ONCE), num_processes=num_processes):
         yield from found
 
 
-def _read_episodes(metadata: Metadata, episodes: Sequence[Episode]) -> list[EpisodeStatistics]:
-    return [_read_episode(metadata, episode) for episode in episodes]
+def _read_episodes(metadata: Metadata, counted: CameraLevels, episodes: Sequence[Episode]) -> list[EpisodeStatistics]:
+    return [_read_episode(metadata, counted.find(episode.index), episode) for episode in episodes]
 
 
-def _read_episode(metadata: Metadata, episode: Episode) -> EpisodeStatistics:
+def _read_episode(metadata: Metadata, counted: Mapping[str, Levels], episode: Episode) -> EpisodeStatistics:
     path = metadata.root / metadata.data_path(episode.index)
     columns = [name for name in described_features(metadata) if name not in metadata.cameras]
     table = read_table(path, columns)
     numbers = {name: replace_truth(read_numbers(table, name, where=path)) for name in columns}
-    levels = {camera: _count_levels(metadata, episode, camera) for camera in metadata.cameras}
+    levels = {camera: _find_levels(metadata, counted, episode, camera) for camera in metadata.cameras}
     summaries = {name: summarize_values(values) for name, values in numbers.items()}
     summaries |= {camera: counted.summary() for camera, counted in levels.items()}
     others = {name: values for name, values in numbers.items() if name not in COUNTED}
@@ -91,11 +90,18 @@ def described_features(metadata: Metadata) -> list[str]:
     return [name for name, feature in metadata.info.features.items() if feature.dtype != TEXT]
 
 
+def _find_levels(metadata: Metadata, counted: Mapping[str, Levels], episode: Episode, camera: str) -> LevelCounts:
+    height, width = metadata.info.features[camera].shape[:2]
+    known = counted.get(camera)
+    if known is None or not are_of_clip(known, episode.length, width, height):
+        return _count_levels(metadata, episode, camera)
+    return LevelCounts(known, len(sampled_frames(episode.length)))
+
+
 def _count_levels(metadata: Metadata, episode: Episode, camera: str) -> LevelCounts:
     histogram = RgbHistogram()
     clip = Clip(metadata.root / metadata.video_path(episode.index, camera), episode.length, metadata.info.fps)
-    step = -(-episode.length // NUM_SAMPLED_FRAMES)
-    for frame in decode_frames(clip, np.arange(0, episode.length, step)):
+    for frame in decode_frames(clip, np.array(sampled_frames(episode.length))):
         histogram.add(frame)
     return LevelCounts(histogram.counts, histogram.num_frames)
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from millrace.engine.errors import DatasetError
 from millrace.engine.hub.calls import HubName, call_hub, list_files, map_at_once
 from millrace.engine.hub.silence import silence_hub
-from millrace.engine.layout import MANIFEST, META, MODALITY_CONFIG
+from millrace.engine.layout import CAMERA_LEVELS, MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.footer import read_num_rows
 from millrace.engine.sources.frame_folder import EPISODE, ROWS, SETTINGS
@@ -37,7 +37,7 @@ LISTINGS = "millrace/listings"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SIZES = TypeAdapter(dict[str, int])
 # What a dataset of ours says of its clips, which decides whether one that is copied is decoded.
-PUBLISHED = (MANIFEST, f"{META}/episodes_stats.jsonl")
+PUBLISHED = (MANIFEST, f"{META}/episodes_stats.jsonl", CAMERA_LEVELS)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def open_repo(hub_id: HubId) -> HubFiles:
         cache = Path(constants.HF_HUB_CACHE).absolute()
         found_at = [download_file(name, path, cache) for path in wanted]
     root = found_at[0].parents[len(PurePosixPath(wanted[0]).parts) - 1]
-    beside = tuple(root / path for path in PUBLISHED if MANIFEST in sizes)
+    beside = tuple(root / path for path in PUBLISHED if MANIFEST in sizes and path in sizes)
     return HubFiles(HubRepo(name, cache, root, beside), sizes)
 
 

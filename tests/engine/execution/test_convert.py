@@ -103,6 +103,7 @@ def test_these_files_are_made_and_no_others(aloha_gr1: Path) -> None:
     lists = ("tasks", "episodes", "episodes_stats")
     expected = {"README.md", "millrace.json", "modality_config.py"}
     expected |= {f"meta/{name}.json" for name in meta} | {f"meta/{name}.jsonl" for name in lists}
+    expected |= {"meta/camera_levels.parquet"}
     for episode in range(len(LENGTHS)):
         paths = (data_path(aloha_gr1, episode), video_path(aloha_gr1, episode, "ego_view"))
         expected |= {str(path.relative_to(aloha_gr1)) for path in paths}

@@ -87,4 +87,5 @@ def test_what_was_changed_since_is_decoded(packed: Path, tmp_path: Path, change:
     for line, due in zip(read_meta(tmp_path / "out", "episodes_stats.jsonl"), episode_statistics(packed), strict=True):
         assert line["stats"][KEY]["count"] == due["count"]
         for found, expected in zip(line["stats"][KEY]["mean"], due["mean"], strict=True):
-            assert found[0][0] == pytest.approx(expected[0][0], abs=1e-9)
+            # Of decoded frames, where the others are those that were encoded.
+            assert found[0][0] == pytest.approx(expected[0][0], abs=0.01)

@@ -79,7 +79,8 @@ def _facts(inspection: Inspection) -> Table:
     table.add_row("frames", frames)
     table.add_row("size", f"rows {decimal(inspection.num_rows_bytes)}, videos {decimal(inspection.num_video_bytes)}")
     if inspection.motion.idle_share is not None:
-        table.add_row("standing still", f"{inspection.motion.idle_share:.0%} of the frames")
+        motion = inspection.motion
+        table.add_row("standing still", f"{motion.idle_share:.0%} of the frames, within {safe(motion.still_text)}")
     for number, task in enumerate(inspection.tasks[:MAX_TASKS]):
         episodes = f"{task.num_episodes:,} episode{'s' * (task.num_episodes != 1)}"
         table.add_row("" if number else "tasks", f"{safe(task.task)}  [dim]{episodes}[/]")

@@ -41,7 +41,7 @@ class Tolerance:
     unit: str
 
     def __str__(self) -> str:
-        return f"{self.value:g} {self.unit}".strip()
+        return f"{self.value:g} {self.unit.split(',')[0]}".strip()  # "normalised, 0 closed 1 open"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +87,10 @@ def still_bands(robot: Robot, given: Mapping[str, float]) -> StillBands:
     widths = {vector: _widths(robot, vector, given) for vector in VECTORS}
     groups = {}
     for name, group in robot.groups.items():
-        known = [widths[vector][place] for vector in VECTORS if (place := robot.layout(vector).slices.get(name))]
-        narrowest = min((float(one.min()) for one in known), default=np.nan)
-        if not np.isnan(narrowest):
-            groups[name] = Tolerance(narrowest, group.unit.removesuffix("/s"))
+        own = [widths[vector][place] for vector in VECTORS if (place := robot.layout(vector).slices.get(name))]
+        known = np.concatenate(own)
+        if not np.isnan(known).all():
+            groups[name] = Tolerance(float(np.nanmin(known)), group.unit)
     kinds = {vector: tuple(_kinds(robot, vector)) for vector in VECTORS}
     return StillBands(widths, kinds, groups)
 

@@ -7,7 +7,6 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from millrace.embodiments import MillraceError
 from millrace.engine.dataset.data_checks import check_frame_index, check_timestamps
@@ -16,14 +15,14 @@ from millrace.engine.dataset.rows import to_numbers
 from millrace.engine.errors import RowsError
 from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.findings import Finding, make_finding
-from millrace.engine.inspection.motion import Extent, Floats, LagSums, idle_mask, lag_sums, true_runs
+from millrace.engine.inspection.motion import Extent, Floats, LagSums, lag_sums
 from millrace.engine.inspection.outliers import EpisodeSummary
 from millrace.engine.inspection.row_facts import Samples, sample_rows
+from millrace.engine.inspection.stand_still import STILL_SHARE, IdleFrames, StillChecks, measure_idle
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import RowReader, SourceEpisode
 from millrace.engine.text import join_names
 
-IDLE_SECONDS = 1.0
 MAX_LAG_SECONDS = 0.5
 STEP_SECONDS = 0.1
 
@@ -35,13 +34,14 @@ TRIMMED = (0.01, 0.99)
 class RowChecks:
     """What every episode of a dataset is checked against.
 
-    scales: the whole range of each joint, by column of motion, (D,) each.
+    scales: the whole range of each joint, by column of motion, (D,) each. still: None where no robot is known.
     """
 
     columns: Columns
     fps: Fraction
     tasks: frozenset[int]
     scales: Mapping[str, Floats]
+    still: StillChecks | None = None
 
     @cached_property
     def scale(self) -> Floats:
@@ -58,14 +58,14 @@ class RowChecks:
 class RowReport:
     """What one episode's rows showed.
 
-    extents: lowest and highest value of each sound column, (D,) each. num_idle: frames; None where motion
-    cannot be told. summary: what other episodes are compared with. agreement: lowest and highest correlation of each
+    extents: lowest and highest value of each sound column, (D,) each. idle: None where motion cannot
+    be told. summary: what other episodes are compared with. agreement: lowest and highest correlation of each
     pair's action and state at any lag, (P,) each. samples: some rows of each column of joints.
     """
 
     findings: tuple[Finding, ...]
     num_frames: int = 0
-    num_idle: int | None = None
+    idle: IdleFrames | None = None
     extents: Mapping[str, Extent] = field(default_factory=dict)
     lag: LagSums | None = None
     summary: EpisodeSummary | None = None
@@ -86,14 +86,14 @@ def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> 
     sound = {name: values[name] for name in checks.columns.floats if name in values and np.isfinite(values[name]).all()}
     for name in sound:
         findings += _jump_findings(episode, name, checks.columns, sound[name])
-    is_idle = _is_idle(sound, checks)
-    if is_idle is not None:
-        findings += _idle_findings(episode, is_idle, checks.fps)
+    idle = _measure_idle(sound, checks)
+    if idle is not None:
+        findings += _idle_findings(episode, idle, num_rows, checks.fps)
     lag = _lag(sound, checks)
     return RowReport(
         tuple(findings),
         num_rows,
-        None if is_idle is None else int(is_idle.sum()),
+        idle,
         measure_extents(sound),
         lag,
         summarize_episode(episode.index, sound),
@@ -199,25 +199,29 @@ def _bookkeeping_findings(
             yield make_finding("unknown-task", f"no task has the index {join_names(unknown)}", episode=episode.index)
 
 
-def _is_idle(values: Mapping[str, Floats], checks: RowChecks) -> NDArray[np.bool_] | None:
-    shares = scale_positions(values, checks)
-    return None if shares is None else idle_mask(shares, window=max(2, round(IDLE_SECONDS * checks.fps)))
+def _measure_idle(values: Mapping[str, Floats], checks: RowChecks) -> IdleFrames | None:
+    """How long the robot stands still, by its bands; of an unknown robot by shares of each joint's usual range."""
+    if checks.still is not None:
+        positions = checks.still.positions(values, checks.fps)
+    else:
+        shares = scale_positions(values, checks)
+        positions = None if shares is None else shares / STILL_SHARE
+    return None if positions is None or not len(positions) else measure_idle(positions, checks.fps)
 
 
-def _idle_findings(episode: SourceEpisode, is_idle: NDArray[np.bool_], fps: Fraction) -> Iterator[Finding]:
-    stretches, num_seconds = true_runs(is_idle), len(is_idle) / float(fps)
-    if is_idle.all() and len(is_idle):
+def _idle_findings(episode: SourceEpisode, idle: IdleFrames, num_frames: int, fps: Fraction) -> Iterator[Finding]:
+    num_seconds = num_frames / float(fps)
+    if idle.num_frames == num_frames:
         message = f"nothing moves in all {num_seconds:.1f} s"
         yield make_finding("idle-episode", message, episode=episode.index)
-    elif len(stretches):
-        lengths = (stretches[:, 1] - stretches[:, 0]) / float(fps)
-        longest = int(np.argmax(lengths))
-        start = lengths[0] if is_idle[0] else 0.0
-        end = lengths[-1] if is_idle[-1] else 0.0
+    elif idle.num_frames:
+        seconds, start, end, longest, place = (
+            frames / float(fps) for frames in (idle.num_frames, idle.start, idle.end, idle.longest, idle.longest_start)
+        )
         message = (
-            f"stands still for {lengths.sum():.1f} of {num_seconds:.1f} s ({is_idle.mean():.0%}): "
+            f"stands still for {seconds:.1f} of {num_seconds:.1f} s ({idle.num_frames / num_frames:.0%}): "
             f"{start:.1f} s at the start, {end:.1f} s at the end, "
-            f"at the longest {lengths[longest]:.1f} s, from {stretches[longest, 0] / float(fps):.1f} s"
+            f"at the longest {longest:.1f} s, from {place:.1f} s"
         )
         yield make_finding("idle", message, episode=episode.index)
 

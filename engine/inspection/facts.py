@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from millrace.embodiments import FrozenModel
@@ -55,13 +55,21 @@ class MotionFacts:
     """How the robot moves in the episodes inspected; None where that cannot be told.
 
     lag_frames: by how much the state follows the action. lag_correlation: how sure that is, up to 1.
-    idle_share: of all frames.
+    idle_share: of all frames. still_within: how far joints may stray while they count as still, by joint group, such as
+    "0.01 rad"; empty where no robot is known, and a hundredth of each joint's usual range counts.
     """
 
     lag_frames: int | None = None
     lag_seconds: float | None = None
     lag_correlation: float | None = None
     idle_share: float | None = None
+    still_within: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def still_text(self) -> str:
+        """What counts as still, in words."""
+        bands = ", ".join(f"{group} {width}" for group, width in self.still_within.items())
+        return bands or "1% of each joint's usual range"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Inspect the rows of many episodes, each by itself and all together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from millrace.engine.inspection.joint_limits import limit_checks
 from millrace.engine.inspection.motion import Extent, Floats, LagFit, LagSums, best_lag, joint_scale
 from millrace.engine.inspection.outliers import EpisodeSummary, outlier_findings, usual_extents
 from millrace.engine.inspection.row_facts import EpisodeFacts, JointFacts, list_joint_facts
+from millrace.engine.inspection.stand_still import still_checks
 from millrace.engine.layout import ACTION
 from millrace.engine.sources import Feature, RowReader, SourceDataset, SourceEpisode, camera_name
 from millrace.engine.text import join_names
@@ -61,6 +62,7 @@ def inspect_rows(
     features, findings = _stored_features(dataset, episodes)
     reader = RowReader()
     checks = _make_checks(dataset, choose_columns(features, robot), episodes, reader)
+    checks = replace(checks, still=still_checks(dataset, robot))
     limits = limit_checks(dataset, robot)
     everything = _AllEpisodes()
     for number, episode in enumerate(episodes, start=1):
@@ -72,7 +74,8 @@ def inspect_rows(
     fps = float(dataset.fps)
     findings += everything.findings(checks.columns, fps)
     joints = tuple(list_joint_facts(checks.columns, everything.extents, everything.samples))
-    return RowsResult(checks, everything.motion(fps), tuple(findings), tuple(everything.episodes), joints)
+    tolerances = {} if checks.still is None else checks.still.tolerances
+    return RowsResult(checks, everything.motion(fps, tolerances), tuple(findings), tuple(everything.episodes), joints)
 
 
 class _AllEpisodes:
@@ -100,11 +103,13 @@ class _AllEpisodes:
             self.samples.setdefault(name, []).append(rows)
         fit = None if report.lag is None else best_lag(report.lag)
         lag = None if fit is None or fit.correlation < UNRELATED_CORRELATION else fit.frames
-        self.episodes.append(EpisodeFacts(episode.index, episode.num_frames, report.num_idle, lag))
+        idle = report.idle
+        facts = () if idle is None else (idle.num_frames, lag, idle.start, idle.end, idle.longest)
+        self.episodes.append(EpisodeFacts(episode.index, episode.num_frames, *(facts or (None, lag))))
         if report.lag is not None:
             self.lag = report.lag if self.lag is None else self.lag + report.lag
-        if report.num_idle is not None:
-            self.num_frames, self.num_idle = self.num_frames + report.num_frames, self.num_idle + report.num_idle
+        if idle is not None:
+            self.num_frames, self.num_idle = self.num_frames + report.num_frames, self.num_idle + idle.num_frames
 
     def findings(self, columns: Columns, fps: float) -> Iterator[Finding]:
         """Findings that only all episodes together show."""
@@ -114,14 +119,15 @@ class _AllEpisodes:
         if self.lag is not None and (fit := best_lag(self.lag)) is not None:
             yield _lag_finding(self.lag, fit, fps)
 
-    def motion(self, fps: float) -> MotionFacts:
-        """How the robot moves; fps: the dataset's rate."""
+    def motion(self, fps: float, tolerances: Mapping[str, str]) -> MotionFacts:
+        """How the robot moves; fps: the dataset's rate. tolerances: what counts as still."""
         fit = None if self.lag is None else best_lag(self.lag)
         return MotionFacts(
             lag_frames=None if fit is None else fit.frames,
             lag_seconds=None if fit is None else fit.frames / fps,
             lag_correlation=None if fit is None else fit.correlation,
             idle_share=self.num_idle / self.num_frames if self.num_frames else None,
+            still_within=dict(tolerances),
         )
 
 

@@ -1,4 +1,4 @@
-"""When a robot moves, and how far its state lags behind its actions."""
+"""How far joints move, and how far a robot's state lags behind its actions."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Extent = tuple[Floats, Floats]  # lowest and highest
 
-# Shares of a joint's range: what it may stray while it counts as standing still.
-STILL_SHARE = 0.01
 # A joint that hardly ever moves is measured against the widest of its column, or its noise would count as motion.
 LEAST_SHARE_OF_WIDEST = 0.05
 # Joints that move less than this share of the liveliest say nothing about lag.
@@ -20,40 +18,6 @@ def joint_scale(low: Floats, high: Floats) -> Floats:
     """The range that each joint of a column is measured against, (D,), never 0."""
     way = high - low
     return np.maximum(way, max(LEAST_SHARE_OF_WIDEST * way.max(initial=0), 1e-6))
-
-
-def idle_mask(positions: Floats, *, window: int) -> NDArray[np.bool_]:
-    """Whether each frame lies in a stretch of at least `window` frames in which no joint moves.
-
-    Args:
-        positions: (T, D), each joint in shares of its range.
-        window: Frames, at least 1.
-
-    Returns:
-        (T,); all False for an episode shorter than the window.
-    """
-    num_frames = len(positions)
-    if num_frames < window:
-        return np.zeros(num_frames, dtype=np.bool_)
-    highest, lowest = (_over_windows(extreme, positions, window) for extreme in (np.maximum, np.minimum))
-    is_still = np.all(highest - lowest <= STILL_SHARE, axis=1)
-    edges = np.zeros(num_frames + 1, dtype=np.int64)
-    edges[: len(is_still)] += is_still
-    edges[window : window + len(is_still)] -= is_still
-    return np.cumsum(edges[:-1]) > 0
-
-
-def _over_windows(extreme: np.ufunc, values: Floats, window: int) -> Floats:
-    """The maximum or minimum of each `window` values from every frame on, (T - window + 1, D).
-
-    Windows of twice the length are made of two that overlap or touch, so that a long one takes few passes.
-    """
-    width = 1
-    while width < window:
-        step = min(width, window - width)
-        values = extreme(values[:-step], values[step:])
-        width += step
-    return values
 
 
 def true_runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

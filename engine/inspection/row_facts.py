@@ -22,13 +22,18 @@ Samples = Mapping[str, Floats]
 class EpisodeFacts:
     """One of the episodes inspected; None where that cannot be told.
 
-    num_idle: frames in which the robot stands still. lag_frames: by how much the state follows the action.
+    num_idle: frames in which the robot stands still, for a second or more. lag_frames: by how much the state follows
+    the action. num_idle_start, num_idle_end: still frames at the start and the end. longest_idle: frames of the longest
+    still stretch of a second or more.
     """
 
     index: int
     num_frames: int
     num_idle: int | None = None
     lag_frames: int | None = None
+    num_idle_start: int | None = None
+    num_idle_end: int | None = None
+    longest_idle: int | None = None
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _facts(inspection: Inspection, drawn: Drawn) -> Iterator[Fact]:
     rows, videos = decimal(inspection.num_rows_bytes), decimal(inspection.num_video_bytes)
     yield Fact("files", f"rows {rows}, videos {videos}")
     if motion.idle_share is not None:
-        yield Fact("standing still", f"{motion.idle_share:.0%} of the frames")
+        yield Fact("standing still", f"{motion.idle_share:.0%} of the frames, within {motion.still_text}")
     if motion.lag_frames is not None and motion.lag_seconds is not None:
         frames = format_count(abs(motion.lag_frames), "frame")
         way = "follows the action by" if motion.lag_frames >= 0 else "comes before the action by"

@@ -243,7 +243,7 @@ def freeze(root: Path) -> None:
 
 def stand_still(root: Path) -> None:
     write_pictures(video_path(root, 1), pictures()[:1] * LENGTHS[1])
-    change(root, state=held)
+    change(root, state=held, action=held)
 
 
 def pause_video(root: Path) -> None:
@@ -284,8 +284,8 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     ),
     "spike": lambda root: change(root, state=with_spike),
     "full-turn": lambda root: change(root, state=wrapped),
-    "idle": lambda root: change(root, state=held_at_the_end),
-    "idle-episode": lambda root: change(root, state=held),
+    "idle": lambda root: change(root, state=held_at_the_end, action=held_at_the_end),
+    "idle-episode": lambda root: change(root, state=held, action=held),
     "action-lag": lambda root: None,
     "action-after-state": lambda root: move(root, lag=-3),
     "action-is-state": lambda root: copy_state(root, 0),

@@ -121,7 +121,7 @@ def message(root: Path, code: str) -> str:
 
 def test_findings_say_where_and_how_much(root: Path) -> None:
     change(root, state=with_nan, timestamp=lambda seconds: seconds + 0.5 * (np.arange(70) >= 40))
-    change(root, episodes=(0,), state=held_at_the_end)
+    change(root, episodes=(0,), state=held_at_the_end, action=held_at_the_end)
     freeze(root)
     assert "missing in left_forearm_roll: 1 values, the first in row 5" in message(root, "nan")
     assert "other than 0.05 s: 1 of 69" in message(root, "timestamp-gap")
@@ -159,7 +159,7 @@ def test_noise_of_a_parked_joint_is_no_motion(root: Path) -> None:
         values[:, 0] += 1e-4 * np.random.default_rng(0).normal(size=len(values))
         return values
 
-    change(root, state=parked)
+    change(root, state=parked, action=held)
     assert "idle-episode" in codes(inspect_dataset(root))
 
 

@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +20,6 @@ from millrace.engine.inspection import (
     Inspection,
     inspect_dataset,
 )
-from millrace.engine.inspection.motion import STILL_SHARE, idle_mask
 from millrace.engine.sources import open_source
 from millrace.engine.sources.row_reader import RowReader
 from millrace.engine.video.thumbnails import info_image_size
@@ -61,19 +59,6 @@ LAYOUTS = [
     ("v3.0", {"episodes_per_data_file": 2, "video_lead_frames": {"top": 5}}),
     ("v3.0", {"images_as": "image"}),
 ]
-
-
-@pytest.mark.parametrize("window", [1, 2, 3, 7, 8, 20])
-def test_still_stretches_are_those_of_each_window(window: int) -> None:
-    moves = np.random.default_rng(window).normal(size=(60, 3)) * (np.arange(60) % 36 < 8)[:, None]
-    positions = np.cumsum(moves, axis=0)
-    is_still = np.zeros(60, dtype=np.bool_)
-    for start in range(60 - window + 1):
-        frames = slice(start, start + window)
-        is_still[frames] |= bool((np.ptp(positions[frames], axis=0) <= STILL_SHARE).all())
-    np.testing.assert_array_equal(idle_mask(positions, window=window), is_still)
-    assert is_still.any()
-    assert is_still.all() == (window == 1)
 
 
 @pytest.mark.parametrize(("version", "options"), LAYOUTS)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from conftest import LOCAL, convert_here, files_of, matrix, read_meta, read_table, recipe_for, video_path
-from millrace.engine.convert import Workers, convert, estimate
+from millrace.commands.convert import Convert
+from millrace.engine.convert import Workers, convert, estimate, plan_conversion
 from millrace.engine.dataset.record import Cut, EpisodeResult
 from millrace.engine.errors import EpisodesFailed, RecipeError
-from millrace.engine.layout import MANIFEST
+from millrace.engine.layout import LEDGER, MANIFEST, META
 from millrace.engine.packing.layouts import Layouts
+from millrace.engine.planning.quality import DropPauses, TrimIdle
 from millrace.engine.sources import open_source
 from millrace.engine.validate import validate
 from millrace.engine.video.decode import decode_frames
@@ -200,3 +202,51 @@ def test_depth_in_v30_follows_the_cuts(tmp_path: Path) -> None:
     due = [depth_codes(0, frame) for frame in range(13, 30)]
     assert len(found) == len(due)
     assert all(map(np.array_equal, found, due))
+
+
+@pytest.mark.parametrize("num_lost", [1, 3])
+def test_a_run_that_was_killed_while_frames_are_numbered_goes_on_to_the_same_bytes(
+    source: Path, converted: Path, tmp_path: Path, num_lost: int
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(converted, out)
+    shutil.rmtree(out / META)
+    lines = (out / LEDGER).read_bytes().splitlines(keepends=True)
+    kinds = [json.loads(line).get("kind") for line in lines]
+    assert kinds == [None, *["done"] * 4, *["vacated"] * 3, *["done"] * 3]
+    (out / LEDGER).write_bytes(b"".join(lines[:-num_lost]))
+    summary = convert_here(source, out, **CUT)
+    assert summary.num_resumed == len(LENGTHS) - num_lost
+    assert files_of(out) == files_of(converted)
+
+
+def test_flags_say_what_a_recipe_says(source: Path) -> None:
+    flags = Convert(
+        source=source,
+        out=source / "out",
+        robot="aloha",
+        trim_idle=True,
+        drop_pauses="1.5s",
+        idle_keep="100ms",
+        still=("left_arm=0.02",),
+    )
+    recipe = flags._recipe()
+    assert recipe.trim_idle == TrimIdle(keep="0.1s")
+    assert recipe.drop_pauses == DropPauses(longer_than=1.5, keep="0.1s")
+    assert recipe.still == {"left_arm": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"trim_idle": {"keep": "soon"}}, "takes a duration such as 0.2s, not 'soon'"),
+        ({"trim_idle": {"lead": False, "tail": False}}, "neither lead nor tail is cut; leave trim_idle out"),
+        ({"drop_pauses": "0.1s"}, "longer_than must be more than 0 s and than keep"),
+        ({"trim_idle": True, "still": {"left_leg": 0.1}}, "'left_leg' is not a joint group of 'aloha'"),
+        ({"trim_idle": True, "still": {"left_arm": 0}}, "takes a width above 0 in the group's unit, not 0"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(source: Path, settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        plan_conversion(recipe_for(source, robot="aloha", **settings))
+    assert told in str(error.value)

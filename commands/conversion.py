@@ -7,6 +7,7 @@ from rich.console import Console
 
 from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import ConversionProgress, print_quarantine, print_summary
+from millrace.commands.tables import make_console
 from millrace.engine.convert import convert
 from millrace.engine.errors import EpisodesFailed
 from millrace.engine.execution.workers import Workers
@@ -44,12 +45,12 @@ def convert_with_progress(
         raise
     except EpisodesFailed as error:
         if not as_json:
-            print_quarantine(error.quarantined, Console())
+            print_quarantine(error.quarantined, make_console())
         advice = progress.advise(out, skips_bad=rerun.skip_bad or rerun.retry_skipped)
         advised = (*error.advice, advice)
         raise EpisodesFailed(error.problems, advised, quarantined=error.quarantined) from error
     if as_json:
         print(to_json_text(summary))
     else:
-        print_summary(summary, str(out), Console())
+        print_summary(summary, str(out), make_console())
     return summary

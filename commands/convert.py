@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.conversion import convert_with_progress
@@ -14,6 +13,7 @@ from millrace.commands.flags_to_recipe import make_recipe, read_recipe_with_flag
 from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import print_estimate
 from millrace.commands.report_page import write_reports
+from millrace.commands.tables import make_console
 from millrace.embodiments import Remedy
 from millrace.engine.convert import estimate
 from millrace.engine.errors import RecipeError
@@ -92,7 +92,7 @@ class Convert(ConvertFlags):
         num_workers = 1 if self.local else self.workers or usable_cores()
         if workers.cluster is None:
             num_workers = min(num_workers, usable_cores())
-        print_estimate(found, num_workers, Console())
+        print_estimate(found, num_workers, make_console())
         if layouts.is_packed:
             print("note: the size is that of one layout; joining files needs as much again")
 

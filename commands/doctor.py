@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 from rich.console import Console
 from tyro.conf import arg
 
-from millrace.commands.tables import make_table, print_line
+from millrace.commands.print_flags import PrintFlags
+from millrace.commands.tables import make_console, make_table, print_line
 from millrace.engine.about import describe_tested, untested_versions
 from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.execution.diagnosis import Diagnosis, diagnose_nodes
 from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, decode_stage
-from millrace.train.flag_types import Flag
 
 if TYPE_CHECKING:
     from millrace.train.preflight.groot_report import GrootReport
@@ -22,8 +22,8 @@ ON_CPU = {**dict.fromkeys(map(decode_stage, CODECS), "libavcodec"), RESIZE: "lib
 NOT_INSTALLED = "not installed"
 
 
-@dataclass(frozen=True)
-class Doctor:
+@dataclass(frozen=True, kw_only=True)
+class Doctor(PrintFlags):
     """Show the installed versions, what this machine or each node of a cluster can do on a GPU, and what auto chooses.
 
     Each stage is tried with a few frames, and its pixels are compared with the CPU's. Of GR00T it is told which release
@@ -40,10 +40,6 @@ class Doctor:
     """A running Ray cluster, for example "auto"; by default this machine."""
     gr00t: GrootChoice = "auto"
     """The release of GR00T that should be installed; auto: any, or none."""
-    json: Flag = False
-    """Print JSON instead of text."""
-    debug: Flag = False
-    """Show tracebacks."""
 
     when_stopped = "stopped"
 
@@ -55,9 +51,9 @@ class Doctor:
         if self.json:
             print(json.dumps({**diagnosis.model_dump(mode="json"), "gr00t": groot.model_dump(mode="json")}, indent=2))
         else:
-            print_diagnosis(diagnosis, Console())
+            print_diagnosis(diagnosis, make_console())
             for line in describe_groot(groot):
-                print_line(line, Console())
+                print_line(line, make_console())
         return 0
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
-from millrace.commands.tables import print_line, safe
+from millrace.commands.tables import make_console, print_line, safe
 from millrace.engine.sources.selection import parse_selection
 from millrace.engine.text import format_count, printable
 from millrace.train.checkpoint import list_checkpoints
@@ -92,7 +92,7 @@ class Evaluate(EvaluateFlags):
         if self.json is not None:
             self.json.parent.mkdir(parents=True, exist_ok=True)
             self.json.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        print_evaluation(evaluation, Console())
+        print_evaluation(evaluation, make_console())
         return 0
 
     def settings(self) -> EvaluateSettings:

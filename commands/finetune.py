@@ -11,6 +11,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
+from millrace.commands.tables import make_console
 from millrace.train.flag_types import Flag
 from millrace.train.settings import FinetuneFlags, FinetuneSettings
 
@@ -52,7 +53,7 @@ class Finetune(FinetuneFlags):
         if checked.is_valid and (settings.run_folder.is_dir() or not self.dry_run):
             keep_full_checks(settings.run_folder, checked.full_checks)
         if self.dry_run:
-            print_plan(checked, Console())
+            print_plan(checked, make_console())
             return 0 if checked.is_valid else 1
         for line in checked.lines():
             print(line, file=sys.stderr)

@@ -1,14 +1,19 @@
 """Show and read a command's flags in groups: each dataclass that a command inherits from is one."""
 
 import ast
+from contextlib import redirect_stderr
 from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
 from inspect import get_annotations, getsource
+from io import StringIO
 from itertools import pairwise
 from textwrap import dedent
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.conf import OmitArgPrefixes, arg
+
+from millrace.commands.parser_messages import explain_refusal
 
 Command = TypeVar("Command")
 SUFFIXES = ("Flags", "Settings")
@@ -16,18 +21,26 @@ SUFFIXES = ("Flags", "Settings")
 UNSAID = (None, ())
 
 
-def read_command(command: type[Command], words: list[str], *, prog: str) -> Command:
+def read_command(command: type[Command], words: list[str], *, name: str) -> Command:
     """A command as its command line says; --help shows a box for each of its groups.
 
     Raises:
-        SystemExit: for --help, or a word that the parser refuses.
+        SystemExit: for --help.
+        RecipeError: the parser refuses a word.
     """
     groups = {_name_group(group, command): group for group in find_groups(command)}
-    boxes = [(name, _make_box(group, command)) for name, group in groups.items()]
+    boxes = [(title, _make_box(group, command)) for title, group in groups.items()]
     nested = make_dataclass(command.__name__, boxes, namespace={"__doc__": command.__doc__})
-    found: Any = tyro.cli(nested, prog=prog, args=words)
-    values = ((name, getattr(found, group)) for group in groups for name in get_annotations(groups[group]))
-    return command(**{name: getattr(read, name) for name, read in values})
+    printed = StringIO()
+    try:
+        with redirect_stderr(printed):
+            found: Any = tyro.cli(nested, prog=f"millrace {name}", args=words)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise explain_refusal(printed.getvalue(), words, command, name=name) from None
+    values = ((one, getattr(found, title)) for title, group in groups.items() for one in get_annotations(group))
+    return command(**{one: getattr(read, one) for one, read in values})
 
 
 def find_groups(command: type) -> list[type]:
@@ -54,9 +67,24 @@ def _make_box(group: type, command: type) -> Any:
 
 
 def _mark(kind: Any, flag: "Field[Any]") -> Any:
-    """A flag's type; its help does not say that a default is None or empty."""
-    has_hint = any(getattr(part, "help_behavior_hint", None) is not None for part in get_args(kind)[1:])
-    return kind if has_hint or flag.default not in UNSAID else Annotated[kind, arg(help_behavior_hint="")]
+    """A flag's type; its help does not say that a value may be None, or a default is None or empty."""
+    marks = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    bare = get_args(kind)[0] if marks else kind
+    if flag.default in UNSAID and all(getattr(mark, "help_behavior_hint", None) is None for mark in marks):
+        kind = Annotated[kind, arg(help_behavior_hint="")]
+    if NoneType in get_args(bare) and all(getattr(mark, "metavar", None) is None for mark in marks):
+        kind = Annotated[kind, arg(metavar=_name_value(bare))]
+    return kind
+
+
+def _name_value(kind: Any) -> str:
+    """What an optional flag takes, for its help."""
+    inner = next(part for part in get_args(kind) if part is not NoneType)
+    if get_origin(inner) is Literal:
+        return "|".join(map(str, get_args(inner)))
+    if get_origin(inner) is dict:
+        return "NAME VALUE ..."
+    return str(inner.__name__).upper()
 
 
 def _with_text(flag: "Field[Any]", text: str) -> Any:

@@ -15,6 +15,7 @@ from millrace.commands.print_flags import PrintFlags
 from millrace.commands.progress import show_stages
 from millrace.commands.read_flags import ReadFlags
 from millrace.commands.report_page import check_page_name
+from millrace.commands.tables import make_console
 from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
@@ -73,7 +74,7 @@ class Inspect(ReadFlags, PrintFlags):
         if self.json:
             print(inspection.to_json())
         else:
-            print_inspection(inspection, Console())
+            print_inspection(inspection, make_console())
         if not inspection.is_open:
             return 1
         if self.sheet is not None:

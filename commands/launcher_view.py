@@ -8,6 +8,7 @@ import tyro
 from tyro.conf import arg
 
 from millrace.commands.json_output import to_json_text
+from millrace.commands.print_flags import PrintFlags
 from millrace.embodiments import Message, Remedy, Setting
 from millrace.engine.dataset.modality_config import GrootConfig
 from millrace.engine.dataset.releases import DEFAULT_TAG, RELEASES, GrootChoice, Release, Tag
@@ -19,8 +20,8 @@ from millrace.train.flag_types import Flag
 from millrace.train.installed import choose_release, require_groot
 
 
-@dataclass(frozen=True)
-class MakeView:
+@dataclass(frozen=True, kw_only=True)
+class MakeView(PrintFlags):
     """Show a dataset to NVIDIA's launcher with statistics for one release and tag; the dataset stays as it is.
 
     OUT has meta/ as GR00T wants it, and links to data and videos. `millrace finetune` does that by itself. Examples:
@@ -44,12 +45,8 @@ class MakeView:
     """A modality config file; by default GR00T's own for the tag, or else the dataset's modality_config.py."""
     overwrite: Flag = False
     """Replace another view in OUT."""
-    json: Flag = False
-    """Print JSON instead of text; an error, too."""
     temp: Annotated[Path | None, arg(metavar="DIR")] = None
     """A folder for temporary files, 4 bytes for each number of the rows; by default the system's."""
-    debug: Flag = False
-    """Show tracebacks."""
 
     when_stopped = "stopped; no view was made"
 

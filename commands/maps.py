@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.json_output import to_json_text
 from millrace.commands.map_text import map_to_dict, print_map
-from millrace.commands.tables import make_table
+from millrace.commands.print_flags import PrintFlags
+from millrace.commands.tables import make_console, make_table
 from millrace.embodiments import load_map, map_names
 from millrace.engine.errors import RecipeError
-from millrace.train.flag_types import Flag
 
 
-@dataclass(frozen=True)
-class Maps:
+@dataclass(frozen=True, kw_only=True)
+class Maps(PrintFlags):
     """List the maps that ship, or show one: what drives each joint, in which range, and the way back.
 
     Examples:
@@ -31,10 +30,6 @@ class Maps:
 
     words: Annotated[tuple[str, ...], tyro.conf.Positional, arg(metavar="list|show NAME")] = ()
     """What to do; show takes the name of a map that ships, or the path of a file."""
-    json: Flag = False
-    """Print JSON instead of text."""
-    debug: Flag = False
-    """Show tracebacks."""
 
     when_stopped = "stopped"
 
@@ -54,7 +49,7 @@ class Maps:
             rows = [dict(zip(("map", "from", "to", "description"), _row(name), strict=True)) for name in map_names()]
             print(json.dumps(rows, indent=2))
             return 0
-        Console().print(make_table(("map", "from", "to", ""), map(_row, map_names())))
+        make_console().print(make_table(("map", "from", "to", ""), map(_row, map_names())))
         return 0
 
     def _show(self, name: str) -> int:
@@ -62,7 +57,7 @@ class Maps:
         if self.json:
             print(to_json_text(map_to_dict(found)))
         else:
-            print_map(found, Console())
+            print_map(found, make_console())
         return 0
 
 

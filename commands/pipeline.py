@@ -1,25 +1,27 @@
 """`millrace pipeline`."""
 
 import sys
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.flags import show
+from millrace.commands.json_output import to_json_text
 from millrace.commands.pipeline_file import PipelineFile
 from millrace.commands.pipeline_steps import read_steps
-from millrace.commands.tables import print_line
+from millrace.commands.print_flags import PrintFlags
+from millrace.commands.tables import make_console, print_line
 from millrace.engine.dataset.releases import GrootChoice
 from millrace.train.flag_types import Flag
 from millrace.train.pipeline import judge_steps, review_steps, run_steps
 
 
-@dataclass(frozen=True)
-class Pipeline:
+@dataclass(frozen=True, kw_only=True)
+class Pipeline(PrintFlags):
     """Convert, finetune, evaluate and upload as one file describes; finished steps are skipped.
 
     The whole file is checked first, and what later steps need: base model, GPUs, packages, disk, logins. The same
@@ -39,8 +41,6 @@ class Pipeline:
     """The release of GR00T that trains and evaluates, where the file's sections do not name one."""
     dry_run: Flag = False
     """Only check, and list the steps."""
-    debug: Flag = False
-    """Show tracebacks."""
 
     when_stopped = "stopped; the same command continues where this one stopped"
 
@@ -49,16 +49,22 @@ class Pipeline:
         file = PipelineFile(self.file)
         steps = read_steps(file, self.gr00t)
         record = file.file.path.with_suffix(".done.json")
-        if self.dry_run:
-            for step, is_done in review_steps(steps, record):
+        states = review_steps(steps, record) if self.dry_run or self.json else []
+        if self.dry_run and not self.json:
+            for step, is_done in states:
                 _tell(f"{step.name}: {'done' if is_done else 'to do'}: {step.summary}")
         wrong = list(judge_steps(steps, record))
         for line in wrong:
             print(show(line), file=sys.stderr)
-        if wrong:
-            return 1
-        return 0 if self.dry_run else run_steps(steps, record, tell=_tell)
+        code = 1 if wrong else 0
+        if not wrong and not self.dry_run:
+            with redirect_stdout(sys.stderr) if self.json else nullcontext():
+                code = run_steps(steps, record, tell=_tell)
+        if self.json:
+            listed = [{"name": step.name, "summary": step.summary, "was_done": is_done} for step, is_done in states]
+            print(to_json_text({"steps": listed, "problems": wrong, "exit_code": code}))
+        return code
 
 
 def _tell(line: str) -> None:
-    print_line(line, Console())
+    print_line(line, make_console())

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import get_args, get_origin, get_type_hints
 
-from tyro.conf import FlagCreatePairsOff, UseAppendAction
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
 
+from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 
 SEVERAL = 2
@@ -38,6 +39,7 @@ def move_positionals_first(words: Sequence[str], command: type) -> list[str]:
     flags: list[str] = []
     switches: dict[str, bool] = {}
     num_values, flag = 0, ""  # what the last flag still takes
+    valued: dict[str, str] = {}  # switches by the word behind them
     while left and left[0] != "--":  # no flag comes after that
         word = left.popleft()
         is_camera = flag in CAMERA_FLAGS
@@ -58,9 +60,29 @@ def move_positionals_first(words: Sequence[str], command: type) -> list[str]:
             num_values = SEVERAL if num_values == SEVERAL else 0
             flags.append(word)
         else:
-            num_values = 0
+            if flag in spellings and not num_values:
+                valued[word] = flag
+            flag, num_values = "", 0
             first.append(word)
+    _check_values_of_switches(first, valued, flags, command)
     return [*first, *flags, *_write_switches(switches, command), *left]
+
+
+def _check_values_of_switches(
+    first: Sequence[str], valued: Mapping[str, str], flags: Sequence[str], command: type
+) -> None:
+    """Check that a word behind a switch is a positional argument, not meant as the switch's value.
+
+    Raises:
+        RecipeError: there are more positional arguments than the command takes.
+    """
+    kinds = get_type_hints(command, include_extras=True)
+    places = [kind for kind in kinds.values() if Positional in get_args(kind)]
+    most = len(places) - ("--recipe" in flags)  # in place of a source
+    if valued and len(first) > most and not any(get_origin(get_args(kind)[0]) is tuple for kind in places):
+        word, switch = next(iter(valued.items()))
+        advice = f"--task {word!r} --task-all" if switch == "task-all" else f"--{switch} alone"
+        raise RecipeError(f"--{switch} takes no value, such as {word!r}: ", Remedy(f"write {advice}"), got=word)
 
 
 def _read_switch(word: str, left: "deque[str]", *, is_on: bool, command: type) -> bool:

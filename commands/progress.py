@@ -58,7 +58,7 @@ class ConversionProgress:
         self.num_frames = self.num_done = self.num_failed = 0
         self.started = self.last_line = perf_counter()
         what = plan.map.name if len(plan.recipe.sources) == 1 else f"{len(plan.recipe.sources)} sources"
-        self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=what)
+        self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=f"{what}: starting workers")
         if is_again:
             return
         # The split for training has told those of the one held out.

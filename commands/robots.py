@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from tyro.conf import arg
 
+from millrace.commands.json_output import to_json_text
 from millrace.commands.layout_file import draft_layout_file
 from millrace.commands.print_flags import PrintFlags
 from millrace.commands.read_flags import ReadFlags, ReadSettings
-from millrace.commands.tables import make_table, print_line
+from millrace.commands.tables import make_console, make_table, print_line
 from millrace.embodiments import VECTORS, Message, is_path, load_robot, robot_names
 from millrace.engine.drafting.draft_robot import draft_robot
 from millrace.engine.errors import DatasetError, OutputExists, RecipeError
@@ -50,7 +50,7 @@ class Robots(ReadFlags, PrintFlags):
 
     def run(self) -> int:
         """Print the list, or write the draft."""
-        console = Console()
+        console = make_console()
         if self.what == "list" and self.json:
             print(json.dumps([_facts(name) for name in robot_names()], indent=2))
             return 0
@@ -61,7 +61,10 @@ class Robots(ReadFlags, PrintFlags):
             raise RecipeError("robots new needs --from DATASET")
         if self.out.exists():
             raise OutputExists(f"{self.out} exists; name another file with --out")
-        for line in self._draft(self.source):
+        lines = list(self._draft(self.source))
+        if self.json:
+            print(to_json_text({"robot": str(self.out), "lines": lines}))
+        for line in () if self.json else lines:
             print_line(line, console)
         return 0
 

@@ -1,5 +1,6 @@
 """Lines and tables on a terminal; their texts are shown as they are, without markup or terminal commands."""
 
+import os
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -8,6 +9,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from millrace.commands.flags import show
+
+# Columns of a file or a pipe.
+UNLIMITED = 100_000
+
+
+def make_console() -> Console:
+    """Standard output; where that is no terminal, lines are as long as they need to be, so that paths stay whole."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNLIMITED
+    return console
 
 
 def print_line(text: object, console: Console) -> None:

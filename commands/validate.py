@@ -10,6 +10,7 @@ from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.flags import show
+from millrace.commands.print_flags import PrintFlags
 from millrace.commands.progress import show_stages
 from millrace.commands.report_page import check_page_name
 from millrace.engine.dataset.releases import GrootChoice
@@ -20,8 +21,8 @@ from millrace.train.flag_types import Flag
 from millrace.train.installed import choose_release
 
 
-@dataclass(frozen=True)
-class Validate:
+@dataclass(frozen=True, kw_only=True)
+class Validate(PrintFlags):
     """Check that a dataset is what GR00T and LeRobot expect; any dataset, not only Millrace's.
 
     LeRobot v3.0, told by its files, is judged by what LeRobot reads; with --gr00t n1.6 or n1.7, or --video-backend, it
@@ -48,14 +49,10 @@ class Validate:
     """The decoder that GR00T is to use: videos that it cannot read are errors."""
     strict: Flag = False
     """Exit with 1 for warnings, too."""
-    json: Flag = False
-    """Print JSON instead of text; an error, too."""
     html: Annotated[Path | None, arg(metavar="FILE.html")] = None
     """Also write a page to look at, with the problems on it: see `millrace report`."""
     temp: Annotated[Path | None, arg(metavar="DIR")] = None
     """A folder for temporary files, 4 bytes for each number of the rows; by default the system's."""
-    debug: Flag = False
-    """Show tracebacks."""
 
     when_stopped = "stopped"
 

@@ -1,6 +1,6 @@
 """Error types; a message is one line that says where, what, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -70,6 +70,10 @@ class MillraceError(Exception):
     def __str__(self) -> str:
         return str(self.message)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """With what its causes know, which a pickle, as workers of Ray send it, leaves behind."""
+        return type(self), self.args, {**self.__dict__, "facts": collect_facts(self)}
+
     @property
     def lines(self) -> list[str]:
         """The message of each problem."""
@@ -84,6 +88,22 @@ class MillraceError(Exception):
         """The error itself with facts, and with those of another error; what it has already stays."""
         self.facts = Facts(**{**others.given, **facts, **self.facts.given})
         return self
+
+
+def error_chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and its causes, the outermost first."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def collect_facts(error: BaseException) -> Facts:
+    """What is known of an error and its causes; what the outer say holds."""
+    collected = MillraceError()
+    for one in error_chain(error):
+        if isinstance(one, MillraceError):
+            collected.about(one.facts)
+    return collected.facts
 
 
 class RobotError(MillraceError):

@@ -2,14 +2,16 @@
 
 import errno
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
-from millrace.embodiments import Facts, FrozenModel, MillraceError
+from millrace.embodiments import FrozenModel, MillraceError
+from millrace.embodiments.errors import collect_facts as collect_facts
+from millrace.embodiments.errors import error_chain as error_chain
 from millrace.embodiments.messages import Message, Remedy, Setting, read_message
 
 SPARE_BYTES = 64 << 20
@@ -251,22 +253,6 @@ class EpisodeError(MillraceError):
         super().__init__(where, reason, episode=episode, camera=camera, **facts)
         self.episode, self.camera, self.reason = episode, camera, Message(reason)
         self.args = (episode, camera, self.reason)
-
-
-def error_chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and its causes, the outermost first."""
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def collect_facts(error: BaseException) -> Facts:
-    """What is known of an error and its causes; what the outer say holds."""
-    collected = MillraceError()
-    for one in error_chain(error):
-        if isinstance(one, MillraceError):
-            collected.about(one.facts)
-    return collected.facts
 
 
 def fault_code(error: BaseException) -> FaultCode:

@@ -4,8 +4,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
+from contextlib import contextmanager
 from typing import Any
 
 from millrace.__main__ import STOPPED
@@ -37,8 +36,6 @@ from millrace.engine.errors import RecipeError
 
 VERSION_WORDS = ("version", "--version", "-V")
 HELP_WORDS = ("--help", "-h")
-# What the parser draws around its messages.
-BOX, BOX_TITLE = " ─│╭╮╰╯", "╭"
 
 COMMANDS = {
     "inspect": Inspect,
@@ -75,7 +72,7 @@ def _run(words: list[str]) -> int:
         return 0
     as_json = "--json" in words and getattr(COMMANDS.get(words[0]), "json", False) is False
     try:
-        command = (_parse_silently if as_json else _parse)(words)
+        command = _parse(words)
     except MillraceError as error:
         return _report(error, as_json=as_json)
     as_json = as_json and command.json
@@ -98,7 +95,7 @@ def _parse(words: list[str]) -> Any:
     if name not in COMMANDS:
         raise _unknown_word(name)
     check_flags(words[1:], COMMANDS[name], name=name)
-    return read_command(COMMANDS[name], move_positionals_first(words[1:], COMMANDS[name]), prog=f"millrace {name}")
+    return read_command(COMMANDS[name], move_positionals_first(words[1:], COMMANDS[name]), name=name)
 
 
 def _unknown_word(word: str) -> MillraceError:
@@ -110,23 +107,6 @@ def _unknown_word(word: str) -> MillraceError:
         advice = Remedy(DOWNLOAD if ours is None else f"Use `millrace {ours}`")
         return RecipeError(f"{word!r} is not a command of millrace. ", advice, got=word, known=tuple(COMMANDS))
     return unknown_name(word, "command of millrace", COMMANDS)
-
-
-def _parse_silently(arguments: list[str]) -> Any:
-    """Parse; what the parser would print about a wrong value is raised.
-
-    Raises:
-        RecipeError: the parser refuses a value.
-    """
-    printed = StringIO()
-    try:
-        with redirect_stderr(printed):
-            return _parse(arguments)
-    except SystemExit as end:
-        if not end.code:  # --help
-            raise
-        lines = (line.strip(BOX) for line in printed.getvalue().splitlines() if not line.startswith(BOX_TITLE))
-        raise RecipeError(" ".join(filter(None, lines))) from None
 
 
 @contextmanager

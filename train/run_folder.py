@@ -15,6 +15,7 @@ from millrace.engine.layout import TRAINING_STATE
 from millrace.train.errors import OtherRun, SettingsError
 from millrace.train.heldout import find_best
 from millrace.train.run_identity import RunIdentity
+from millrace.train.wandb_files import remove_wandb_run
 from millrace.train.whole_file import replace_file
 
 IDENTITY = "millrace_run.json"
@@ -220,6 +221,7 @@ def read_identity(folder: Path) -> RunIdentity | None:
 
 
 def _remove_run(folder: Path) -> None:
+    remove_wandb_run(folder)
     for path in (*folder.glob(CHECKPOINTS), *(folder / name for name in OURS)):
         if path.is_dir():
             shutil.rmtree(path)

@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from millrace.train.wandb_files import NOTES, read_run_id
 from millrace.train.worker import Worker
-
-NOTES = "wandb_config.json"  # where GR00T notes project and name of a run
 
 
 @contextmanager
@@ -55,9 +54,6 @@ def wandb_run(worker: Worker, config: Mapping[str, Any], *, tags: tuple[str, ...
 
 def _note_run(file: Path, *, project: str, name: str) -> str:
     """Write what GR00T writes, and the id of the W&B run, which stays as an earlier start drew it."""
-    try:
-        run_id = json.loads(file.read_text(encoding="utf-8"))["id"]
-    except (OSError, ValueError, KeyError):
-        run_id = uuid.uuid4().hex[:16]
+    run_id = read_run_id(file.parent) or uuid.uuid4().hex[:16]
     file.write_text(json.dumps({"project": project, "run_id": name, "id": run_id}), encoding="utf-8")
-    return str(run_id)
+    return run_id

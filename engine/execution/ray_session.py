@@ -20,7 +20,7 @@ import psutil  # isort: skip  # of Ray, which must be imported first
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
-from millrace.embodiments import Message, Remedy, Setting
+from millrace.embodiments import Message, MillraceError, Remedy, Setting
 from millrace.engine.errors import ClusterFailed
 
 # Plans, records, settings and metrics are all that Ray stores; frames never go through it.
@@ -78,6 +78,8 @@ def ray_session(
     try:
         yield
     except RayError as error:
+        if isinstance(cause := getattr(error, "cause", None), MillraceError):
+            raise cause from error  # a worker's, with all that it says
         raise ClusterFailed(explain(error)) from error
     finally:
         if is_own:

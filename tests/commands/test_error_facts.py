@@ -1,5 +1,6 @@
 """An error says as data what its message says: where, what it got and expected, the known names, and the remedy."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ import pytest
 import millrace
 from millrace import MillraceError, Recipe, Workers
 from millrace.commands.convert import Convert
+from millrace.commands.json_output import describe_error
 from millrace.commands.unknown_flags import check_flags
+from millrace.embodiments import Remedy
 from millrace.embodiments.mapping import load_map
 from millrace.embodiments.robot import load_robot, read_robot
 from millrace.engine.convert import plan_conversion
+from millrace.engine.errors import EpisodeError, FaultCode, RowsError
 from millrace.engine.output.folder import check_output
 from millrace.engine.output.upload import check_uploadable
 from millrace.engine.planning.recipe_file import read_recipe
@@ -229,3 +233,13 @@ def test_each_problem_of_a_recipe_file_has_its_facts(root: Path) -> None:
     assert {fact.file for fact in facts.values()} == {recipe}
     assert (facts[2].got, facts[2].expected) == (0, "greater than or equal to 1")
     assert (facts[3].got, "fps" in facts[3].known) == ("fpss", True)
+
+
+def test_an_error_of_a_worker_keeps_what_its_causes_know() -> None:
+    cause = RowsError("3 rows, ", Remedy("fetch it again"), code=FaultCode.ROW_COUNT, got=3, expected=4)
+    here = EpisodeError(7, "top", "its rows are wrong")
+    here.__cause__ = cause
+    there = pickle.loads(pickle.dumps(here))
+    assert describe_error(there) == describe_error(here)
+    assert (there.facts.got, there.facts.expected, there.facts.episode) == (3, 4, 7)
+    assert there.remedy == here.remedy

@@ -9,8 +9,8 @@ import pytest
 
 from conftest import LENGTHS, REPOSITORY
 from millrace import MillraceError, cli
-from millrace.cli import BOX
 from millrace.commands.json_output import error_to_json, to_json_text
+from millrace.commands.parser_messages import BOX
 from support.synthetic import write_dataset
 
 SCHEMA = json.loads((REPOSITORY / "docs" / "errors.schema.json").read_text(encoding="utf-8"))

@@ -103,3 +103,27 @@ def test_a_flag_between_source_and_out_is_understood(aloha: Path, tmp_path: Path
     words = [str(aloha), "--map", "aloha_to_gr1", str(tmp_path / "out"), "--dry-run", "--local"]
     assert cli.main(["convert", *words]) == 0
     assert "dry run: nothing was written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("convert a b --workers x", "--workers takes a whole number, not 'x'"),
+        ("convert a b --gpu-share=x", "--gpu-share takes a number, not 'x'"),
+        ("convert a b --device gpu", "--device takes auto, cpu or cuda, not 'gpu'"),
+        ("convert a b --fps", "--fps needs a value: `millrace convert --help` lists all that it takes"),
+        ("convert a b c", "millrace convert takes SOURCE OUT; 'c' is one word more: "),
+        ("convert a b -x", "-x is not a flag of `millrace convert`: "),
+        ("convert --recipe r out --task-all text", "--task-all takes no value, such as 'text': write --task 'text' "),
+        ("inspect", "millrace inspect needs DATASET: "),
+        ("upload a", "millrace upload needs ORG/NAME: "),
+        ("finetune a", "millrace finetune needs --base-model-path: "),
+        ("finetune a --base-model-path m --mix a b", "--mix takes a number, or several, not 'a b'"),
+        ("finetune a --base-model-path m --weights a", "--weights takes pairs of a name and a number, not 'a'"),
+        ("robots foo", "list|new takes list or new, not 'foo'"),
+    ],
+)
+def test_a_refused_value_is_one_line_that_says_what_is_taken(words: str, told: str, capsys: Any) -> None:
+    assert cli.main(words.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(told)

@@ -300,6 +300,20 @@ def test_overwrite_deletes_what_an_earlier_run_left_and_nothing_else(tmp_path: P
     check_identity(tmp_path, IDENTITY.model_copy(update={"action_horizon": 30}))
 
 
+def test_overwrite_deletes_the_runs_own_w_and_b_run_alone(tmp_path: Path) -> None:
+    begin(tmp_path)
+    (tmp_path / "wandb_config.json").write_text('{"project": "p", "run_id": "run", "id": "abc123"}')
+    for name in ("run-20260101_000000-abc123", "offline-run-20260102_000000-abc123", "run-20260103_000000-theirs"):
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    (tmp_path / "wandb/latest-run").symlink_to("run-20260101_000000-abc123")
+    begin(tmp_path, overwrite=True)
+    assert [path.name for path in (tmp_path / "wandb").iterdir()] == ["run-20260103_000000-theirs"]
+    (tmp_path / "wandb/run-20260103_000000-theirs").rename(tmp_path / "wandb/run-20260103_000000-abc123")
+    (tmp_path / "wandb_config.json").write_text('{"project": "p", "run_id": "run", "id": "abc123"}')
+    begin(tmp_path, overwrite=True)
+    assert not (tmp_path / "wandb").exists()
+
+
 def test_checkpoints_of_another_program_are_not_continued(tmp_path: Path) -> None:
     checkpoint(tmp_path, 1000, complete=False)
     with pytest.raises(OtherRun, match="holds checkpoints that millrace finetune did not make"):

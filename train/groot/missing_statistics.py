@@ -1,7 +1,8 @@
 """Statistics that datasets lack, computed before any worker starts."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS
@@ -9,9 +10,11 @@ from gr00t.data.embodiment_tags import EmbodimentTag
 from gr00t.data.stats import check_stats_validity, generate_rel_stats, generate_stats
 from gr00t.data.types import ActionRepresentation
 
+from millrace.embodiments import Remedy
 from millrace.engine.dataset.metadata import RELATIVE_STATS, STATS
 from millrace.engine.layout import META
 from millrace.train.dataset_view import view_datasets
+from millrace.train.errors import TrainError
 from millrace.train.groot.modality_configs import read_run_configs
 from millrace.train.settings import FinetuneSettings
 from millrace.train.worker import LOGS, redirect_output
@@ -33,6 +36,7 @@ def complete_statistics(settings: FinetuneSettings, tell: Callable[[str], None])
 
     Raises:
         ConfigError: there is no modality config.
+        TrainError: GR00T's own code fails on a dataset.
         DatasetError, RowsError, OutputFailed: a view cannot be made.
         OSError: meta/ cannot be written.
     """
@@ -41,10 +45,23 @@ def complete_statistics(settings: FinetuneSettings, tell: Callable[[str], None])
         folder = settings.groot_path(dataset)
         if lacking := _lacking(folder, tag):
             tell(f"computing {' and '.join(lacking)} of {dataset}, which may take long; millrace convert writes them")
-            with redirect_output(settings.run_folder / LOGS / "statistics.log"):
+            with _explain_failure(dataset, log := settings.run_folder / LOGS / "statistics.log"), redirect_output(log):
                 generate_stats(folder)
                 generate_rel_stats(folder, EmbodimentTag(tag))
     return settings
+
+
+@contextmanager
+def _explain_failure(dataset: Path, log: Path) -> Iterator[None]:
+    """Name the dataset where GR00T's code fails on it, with any error of Python, pandas or numpy."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        failed = f"GR00T cannot compute the statistics of {dataset}: {type(error).__name__}: {error} ({log}); "
+        advice = Remedy(f"`millrace validate {dataset}` shows what is wrong with it")
+        raise TrainError(failed, advice, dataset=dataset, file=log) from error
 
 
 def _lacking(dataset: Path, tag: str) -> list[str]:

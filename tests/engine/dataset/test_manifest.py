@@ -48,7 +48,7 @@ def read_lineages(root: Path) -> tuple[Lineage, ...]:
 def test_a_manifest_is_indented_json_with_a_line_for_each_episode(root: Path) -> None:
     text = (root / "millrace.json").read_text(encoding="utf-8")
     head = json.dumps(HEAD, indent=2, ensure_ascii=False)
-    lines = [json.dumps(lineage.model_dump(mode="json")) for lineage in LINEAGES]
+    lines = [json.dumps(lineage.model_dump(mode="json", exclude={"cuts"})) for lineage in LINEAGES]
     assert text == head[:-2] + ',\n  "episodes": [\n    ' + ",\n    ".join(lines) + "\n  ]\n}\n"
     assert json.loads(text)["notes"] == HEAD["notes"]
 

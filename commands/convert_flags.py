@@ -63,6 +63,9 @@ class TargetFlags:
     ] = None
     """Which recorded action a frame has where others are dropped: its own (default), or that in force in the middle or
     at the end of its time; a controller that holds an action follows the recording best with mid_interval."""
+    align_action: Annotated[str | None, option("FRAMES|auto")] = None
+    """Move actions to later rows by so many frames of the source, to earlier ones if negative, or by the lag that
+    `millrace inspect` measures (auto, which reads rows of up to 32 episodes): see docs/resampling.md."""
     horizon: Annotated[int | None, option("STEPS")] = None
     """Steps in an action chunk; by default the robot's."""
     columns: Annotated[str | None, option("NAME,NAME|none")] = None

@@ -17,6 +17,7 @@ from millrace.engine.episode.survey import EpisodeCuts, survey_cuts
 from millrace.engine.errors import EpisodeError, EpisodesFailed, Quarantined, RecipeError
 from millrace.engine.execution.devices import choose, created_backends
 from millrace.engine.execution.workers import Workers, cluster_session, describe_shortage
+from millrace.engine.inspection.dataset_lag import measure_lags
 from millrace.engine.layout import PACKED, WORK
 from millrace.engine.output.commit import statistics_bytes
 from millrace.engine.output.folder import check_output
@@ -41,8 +42,11 @@ __all__ = ["Summary", "Workers", "convert", "estimate", "plan_conversion", "run_
 
 
 def plan_conversion(recipe: Recipe) -> ConversionPlan:
-    """Open the recipe's sources and plan every episode of the train split; only metadata is read."""
-    return plan_splits(prepare_recipe(keep_source_robot(recipe)))[0]
+    """Open the recipe's sources and plan every episode of the train split.
+
+    Only metadata is read, and for `align_action: auto` the rows of a few episodes.
+    """
+    return plan_splits(prepare_recipe(measure_lags(keep_source_robot(recipe))))[0]
 
 
 def convert(
@@ -129,7 +133,8 @@ def _convert(
 def _prepare(recipe: Recipe, out: Path, *, overwrite: bool) -> tuple[PreparedRecipe, tuple[OutputState, ...]]:
     """The opened recipe, and the states of the folders that it writes to."""
     states = read_states(out, overwrite=overwrite)
-    prepared = prepare_recipe(keep_source_robot(pin_commits(recipe, states[0].commits)))
+    recipe = keep_source_robot(pin_commits(recipe, states[0].commits))
+    prepared = prepare_recipe(measure_lags(recipe, states[0].shifts))
     return prepared, states_of_splits(prepared, *states)
 
 

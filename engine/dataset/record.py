@@ -69,11 +69,14 @@ class EpisodeWarning(FrozenModel):
 
 
 class Cut(FrozenModel):
-    """Source frames [start, stop) that an episode of the output lacks. why: a still start or end, or a pause within."""
+    """Source frames [start, stop) that an episode of the output lacks.
+
+    why: a still start or end, a pause within, or that their actions lie beyond the episode.
+    """
 
     start: int
     stop: int
-    why: Literal["start", "end", "pause"]
+    why: Literal["start", "end", "pause", "action"]
 
     @property
     def num_frames(self) -> int:
@@ -88,7 +91,7 @@ class EpisodeRecord(FrozenModel):
     that is not finished; tasks: with their texts, in order of appearance. files: its rows, then its clips.
     copied: cameras whose clips were not encoded again. redone: cameras whose clips a GPU should have made but the CPU
     did, and why. warnings: what is remarkable about its data. elsewhere: files in which its rows were found though
-    the plan did not know of them. cuts: still stretches that were left out, rising. stats: LeRobot's, by feature.
+    the plan did not know of them. cuts: source frames that were left out, rising. stats: LeRobot's, by feature.
     levels: counts of its cameras' levels, where they are known, as texts (`camera_levels.py`). seconds: wall time by
     stage.
     """

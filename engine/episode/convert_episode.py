@@ -23,7 +23,7 @@ from millrace.engine.dataset.camera_levels import pack_levels
 from millrace.engine.dataset.file_digests import FileDigests
 from millrace.engine.dataset.jumps import check_jumps
 from millrace.engine.dataset.limits import warn_beyond
-from millrace.engine.dataset.record import Cut, FileRecord, SourceFile
+from millrace.engine.dataset.record import FileRecord, SourceFile
 from millrace.engine.dataset.rows import EpisodeRows, read_integers, write_rows
 from millrace.engine.dataset.writing import explain_write_errors, finish_file
 from millrace.engine.episode.carry import SourceRows, carry_numbers, carry_texts, lost_values
@@ -45,6 +45,7 @@ from millrace.engine.errors import (
 from millrace.engine.layout import EpisodePaths, camera_key
 from millrace.engine.planning import EpisodePlan, Job
 from millrace.engine.planning.action_rule import action_indices
+from millrace.engine.planning.action_shift import join_cuts, missing_actions, rows_with_actions, shift_rows
 from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.frame_choice import FrameChoice, choose_frames
 from millrace.engine.planning.language import row_instructions
@@ -90,7 +91,7 @@ class _Conversion:
         self.unfinished = scratch / f"{plan.index}-{uuid4().hex}"
         self.binding = job.bindings[plan.binding]
         self.paths = EpisodePaths(plan.index, job.chunks_size)
-        self.cuts: tuple[Cut, ...] = ()
+        self.cuts = missing_actions(plan.episode.num_frames, self.binding.action_shift)
         self.choice = self._choose_frames()
         self.clock = StageClock()
         self.rows: RowRange | None = None
@@ -244,6 +245,7 @@ class _Conversion:
             kinds = binding.map.source.layout("action").action_kinds
             self._check_limits(state, action)
             self._check_jumps(state)
+            action = shift_rows(action, binding.action_shift)
             self._cut(state, action)
             choice, frames = self.choice, self.choice.frames
             action = resample_actions(action[choice.kept], choice.chosen, kinds, held=self._choose_actions())
@@ -285,9 +287,11 @@ class _Conversion:
         )
 
     def _cut(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:
-        """Leave out the still stretches that the recipe does not want."""
+        """Leave out the still stretches that the recipe does not want; action: shifted as it wants."""
         if (rules := self.binding.cuts) is not None:
-            self.cuts = cut_episode(state, action, rules, self.binding.fps)
+            rows = rows_with_actions(len(state), self.binding.action_shift)
+            found = cut_episode(state[rows], action[rows], rules, self.binding.fps)
+            self.cuts = join_cuts(self.cuts, found, start=rows.start)
             self.choice = self._choose_frames()
             if not len(self.choice.chosen):
                 raise still_error(f"the {len(self.choice.kept)} frames that move are too few for one output frame")

@@ -89,7 +89,7 @@ def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> 
     idle = _measure_idle(sound, checks)
     if idle is not None:
         findings += _idle_findings(episode, idle, num_rows, checks.fps)
-    lag = _lag(sound, checks)
+    lag = measure_lag(sound, checks)
     return RowReport(
         tuple(findings),
         num_rows,
@@ -226,7 +226,8 @@ def _idle_findings(episode: SourceEpisode, idle: IdleFrames, num_frames: int, fp
         yield make_finding("idle", message, episode=episode.index)
 
 
-def _lag(values: Mapping[str, Floats], checks: RowChecks) -> LagSums | None:
+def measure_lag(values: Mapping[str, Floats], checks: RowChecks) -> LagSums | None:
+    """What one episode says of the lag of its states, or None; values: of sound columns."""
     pairs, rate = checks.columns.pairs, float(checks.fps)
     if not pairs or not all(name in values for pair in pairs for name in (pair.action[0], pair.state[0])):
         return None

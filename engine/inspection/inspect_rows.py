@@ -59,9 +59,9 @@ def inspect_rows(
         robot: The dataset's robot, where that is known.
         on_progress: Told after each how many are done, and how many there are.
     """
-    features, findings = _stored_features(dataset, episodes)
+    features, findings = stored_features(dataset, episodes)
     reader = RowReader()
-    checks = _make_checks(dataset, choose_columns(features, robot), episodes, reader)
+    checks = make_row_checks(dataset, choose_columns(features, robot), episodes, reader)
     checks = replace(checks, still=still_checks(dataset, robot))
     limits = limit_checks(dataset, robot)
     everything = _AllEpisodes()
@@ -138,7 +138,7 @@ def select_evenly(episodes: Sequence[SourceEpisode], limit: int) -> list[SourceE
     return [episodes[place] for place in np.linspace(0, len(episodes) - 1, limit).round().astype(int).tolist()]
 
 
-def _stored_features(
+def stored_features(
     dataset: SourceDataset, episodes: Sequence[SourceEpisode]
 ) -> tuple[dict[str, Feature], list[Finding]]:
     """The features that the files of rows hold, judged by the first that can be read."""
@@ -161,7 +161,7 @@ def _stored_features(
     return features, []
 
 
-def _make_checks(
+def make_row_checks(
     dataset: SourceDataset, columns: Columns, episodes: Sequence[SourceEpisode], reader: RowReader
 ) -> RowChecks:
     summaries: list[EpisodeSummary] = []

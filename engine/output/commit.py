@@ -218,6 +218,7 @@ def _manifest(
         },
         **_columns(plan),
         **_still(plan),
+        **_shifts(plan),
         "notes": [remove_roots(note, plan) for note in plan.notes],
         "warnings": [one.model_dump(mode="json") for one in warnings],
         **({"quarantine": quarantine} if quarantine else {}),
@@ -239,6 +240,13 @@ def _still(plan: ConversionPlan) -> dict[str, Any]:
     bindings = [binding for binding in plan.job.bindings if binding.cuts is not None]
     bands = [(public_name(one.source.path, one.revision), one.cuts.tolerances) for one in bindings if one.cuts]
     return {"still": [{"source": source, "within": within} for source, within in bands]} if bands else {}
+
+
+def _shifts(plan: ConversionPlan) -> dict[str, Any]:
+    """By how many of its frames each source's actions were moved to later rows, if any were."""
+    shifted = [one for one in plan.job.bindings if one.action_shift]
+    told = [{"source": public_name(one.source.path, one.revision), "frames": one.action_shift} for one in shifted]
+    return {"align_action": told} if told else {}
 
 
 def _lineages(plan: ConversionPlan, ledger: Ledger) -> Iterator[Lineage]:

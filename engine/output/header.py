@@ -23,6 +23,7 @@ NAME, PLACE = "name", "digest of its path"
 BACKENDS = "stages"
 SPLIT = "part of the episodes"
 SIZES = "sizes of the cameras' frames"
+SHIFTS = "frames by which actions are shifted"
 MAPS = "content of the map's and its robots' files"
 # Keys of a source that are no settings of these names.
 OF_SOURCES = {"path": "source", "cameras": "cameras", "fps": Setting("source_fps")}
@@ -43,6 +44,7 @@ def make_header(plan: ConversionPlan) -> dict[str, Any]:
         MAPS: [binding.map.digest for binding in plan.job.bindings],
         BACKENDS: plan.job.video.backends.model_dump(mode="json"),
         **_own_sizes(plan),
+        **_shifts(plan),
         LIBRARIES: byte_versions(),
         OUTPUT: OUTPUT_VERSION,
     }
@@ -51,6 +53,12 @@ def make_header(plan: ConversionPlan) -> dict[str, Any]:
 def _own_sizes(plan: ConversionPlan) -> dict[str, Any]:
     """The cameras' sizes, where the sources decide them."""
     return {SIZES: {camera: str(size) for camera, size in plan.job.sizes.items()}} if plan.job.crop == "none" else {}
+
+
+def _shifts(plan: ConversionPlan) -> dict[str, Any]:
+    """The shift of each source's actions, where one was asked for."""
+    asked = [one for one in (plan.recipe.align_action, *(spec.align_action for spec in plan.recipe.sources)) if one]
+    return {SHIFTS: [binding.action_shift for binding in plan.job.bindings]} if asked else {}
 
 
 def _public_name(name: str | None) -> str | dict[str, str] | None:

@@ -27,6 +27,7 @@ class Binding:
     text; texts: the index of each such text. sizes: width and height of each source camera in use, by info.json.
     carried: columns beside state and action, in words. subtasks: source subtask index -> output subtask index; empty
     where the output lists none. cuts: which still stretches of episodes are cut; None: none.
+    action_shift: by how many rows actions move to later ones.
     """
 
     source: SourceSpec
@@ -44,6 +45,7 @@ class Binding:
     carried: str = ""
     subtasks: Mapping[int, int] = field(default_factory=dict)
     cuts: CutRules | None = None
+    action_shift: int = 0
 
     @property
     def used_columns(self) -> frozenset[str]:
@@ -68,6 +70,7 @@ class Binding:
             self.carried,
             dict(self.subtasks),
             *(() if self.cuts is None else self.cuts.facts),
+            *((self.action_shift,) if self.action_shift else ()),
         )
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from millrace.embodiments import CompiledMap, Key, MillraceError, Remedy, Setting
 from millrace.engine.dataset import EpisodeFailure
 from millrace.engine.errors import RecipeError
+from millrace.engine.planning.action_shift import shift_notes
 from millrace.engine.planning.binding import Binding, dropped_features
 from millrace.engine.planning.camera_sizes import info_frame_size, output_sizes
 from millrace.engine.planning.cameras import check_cameras, check_skipped_cameras, output_cameras
@@ -197,6 +198,7 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
     told += [n for bind in bound for n in action_rule_notes(*bind, recipe.action, prepared.fps)]
     told += width_notes(prepared.map)
     told += cut_notes([(source.dataset.address, source.cuts) for source in sources])
+    told += [n for one in sources for n in shift_notes(one.dataset.address, one.action_shift, float(one.fps))]
     episodes = tuple(number_episodes(sources, bindings, selected, tasks))
     return ConversionPlan(
         split=split,
@@ -271,6 +273,7 @@ def _bind(source: PreparedSource, tasks: dict[str, int], carried: Carried) -> Bi
         subtasks=carried.number_subtasks(source.dataset.subtasks),
         sizes={camera: size for camera in source.cameras.values() if (size := info_frame_size(source.dataset, camera))},
         cuts=source.cuts,
+        action_shift=source.action_shift,
     )
 
 

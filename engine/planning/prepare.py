@@ -9,6 +9,7 @@ from millrace.embodiments import CompiledMap, Key, MillraceError, Remedy, Robot,
 from millrace.engine.dataset import Origin
 from millrace.engine.errors import DatasetError
 from millrace.engine.planning.action_kinds import check_action_kinds
+from millrace.engine.planning.action_shift import AUTO, check_alignment
 from millrace.engine.planning.cameras import bind_cameras, check_named_cameras
 from millrace.engine.planning.cut_rules import CutRules, choose_cut_rules
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
@@ -17,7 +18,7 @@ from millrace.engine.planning.lineage import episode_origins
 from millrace.engine.planning.map_choice import MapChoice, RecipeMaps
 from millrace.engine.planning.recipe import SOURCE_RATE, Recipe, SourceSpec
 from millrace.engine.planning.recipe_problems import Problems
-from millrace.engine.planning.recipe_sources import open_recipe_source, trim_limit
+from millrace.engine.planning.recipe_sources import action_shift, alignment, open_recipe_source, trim_limit
 from millrace.engine.planning.resample import frame_indices
 from millrace.engine.planning.robot_guess import guess_robot
 from millrace.engine.planning.tasks import check_tasks, task_notes
@@ -35,7 +36,7 @@ class PreparedSource:
     key: its place in the recipe. spec: with the map that was guessed. cameras: target camera -> source
     camera. episodes: those that the recipe selects. rejected: of these, what cannot be read. num_frames: of the
     output, by episode index, before still stretches are cut. origins: by episode index. notes: what the user should
-    know. cuts: which still stretches are cut.
+    know. cuts: which still stretches are cut. action_shift: see `Binding`.
     """
 
     key: Key
@@ -52,6 +53,7 @@ class PreparedSource:
     notes: tuple[str, ...]
     texts: Mapping[str, int] | None = None
     cuts: CutRules | None = None
+    action_shift: int = 0
 
     @property
     def fps(self) -> Fraction:
@@ -103,7 +105,8 @@ def _read_facts(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, key: K
     has_texts = problems.collect((*key, "language"), _has_texts, dataset, spec) or False
     if spec.language is not None and has_texts and episodes is not None:
         dataset, episodes = read_instructions(dataset, episodes, spec.language)
-    num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or ())
+    shift = action_shift(recipe, _number(key))
+    num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or (), shift)
     about_tasks = problems.collect((*key, "task"), _check_tasks, dataset, episodes or (), spec)
     return _SourceFacts(dataset, episodes, rejected, num_frames or {}, has_texts, about_tasks or ())
 
@@ -116,6 +119,9 @@ def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, probl
     if columns is not None:
         problems.collect((*key, "map"), _check_kinds, recipe, facts.dataset, spec, compiled, columns[1])
     cuts = problems.collect((*key, "still"), choose_cut_rules, recipe, spec, compiled)
+    if alignment(recipe, spec) == AUTO:
+        problems.collect((*key, "align_action"), check_alignment, compiled)
+    shift = action_shift(recipe, _number(key))
     if facts.episodes is None or columns is None or cameras is None:
         return None
     episodes, num_frames = facts.episodes, facts.num_frames
@@ -123,7 +129,8 @@ def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, probl
         used = frozenset(cameras.values())
         trimmed = problems.collect((*key, "trim_mismatch"), trim_episodes, episodes, used, max_trim=max_trim)
         episodes = list(trimmed or episodes)
-        num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, facts.dataset, episodes) or {}
+        counted = problems.collect((*key, "fps"), _count_frames, recipe, spec, facts.dataset, episodes, shift)
+        num_frames = counted or {}
     return PreparedSource(
         key=key,
         spec=spec,
@@ -138,6 +145,7 @@ def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, probl
         origins=episode_origins(spec.path, facts.dataset),
         texts={text: number for number, text in facts.dataset.tasks.items()} if facts.has_texts else None,
         cuts=cuts,
+        action_shift=shift,
         notes=(*notes, *facts.notes),
     )
 
@@ -184,28 +192,35 @@ def _check_tasks(dataset: SourceDataset, episodes: Sequence[SourceEpisode], spec
     return tuple(task_notes(dataset, episodes, spec))
 
 
+def _number(key: Key) -> int:
+    """The source's place in the recipe."""
+    return int(key[1])
+
+
 def _own_fps(spec: SourceSpec, dataset: SourceDataset) -> Fraction:
     return spec.fps or dataset.fps
 
 
 def _count_frames(
-    recipe: Recipe, spec: SourceSpec, dataset: SourceDataset, episodes: Sequence[SourceEpisode]
+    recipe: Recipe, spec: SourceSpec, dataset: SourceDataset, episodes: Sequence[SourceEpisode], shift: int
 ) -> dict[int, int]:
-    """Output frames by episode index."""
+    """Output frames by episode index; shift: of the actions, beyond which frames have none."""
     own_fps = _own_fps(spec, dataset)
     target_fps = own_fps if recipe.fps == SOURCE_RATE else Fraction(recipe.fps)
     resample = partial(frame_indices, source_fps=own_fps, target_fps=target_fps, resampler=recipe.resample)
     resample(1)  # the rate may be wrong where no episode is selected
     lengths = {episode.num_frames for episode in episodes}  # of 100,000 episodes a few hundred
-    by_length = {num_frames: len(resample(num_frames)) for num_frames in lengths}
+    with_action = {num_frames: num_frames - abs(shift) for num_frames in lengths}
+    by_length = {num_frames: len(resample(left)) if left > 0 else 0 for num_frames, left in with_action.items()}
     counts = {episode.index: by_length[episode.num_frames] for episode in episodes}
     for episode in episodes:
         if counts[episode.index] == 0:
             problem = (
-                f"episode {episode.index} of {spec.path} has {episode.num_frames} frames, none left at {target_fps}"
+                f"episode {episode.index} of {spec.path} has {episode.num_frames} frames, none left at {target_fps} Hz"
             )
             advice = Remedy("leave it out with ", Setting("episodes"))
-            raise DatasetError(problem, " Hz; ", advice, episode=episode.index, got=episode.num_frames)
+            shifted = f" with actions shifted by {shift} frames" if shift else ""
+            raise DatasetError(problem, shifted, "; ", advice, episode=episode.index, got=episode.num_frames)
     return counts
 
 

@@ -40,6 +40,17 @@ def trim_limit(recipe: Recipe, spec: SourceSpec) -> int:
     return recipe.trim_mismatch if spec.trim_mismatch is None else spec.trim_mismatch
 
 
+def alignment(recipe: Recipe, spec: SourceSpec) -> int | str:
+    """By how many frames a source's actions are shifted, or "auto"; its own setting replaces the recipe's."""
+    return recipe.align_action if spec.align_action is None else spec.align_action
+
+
+def action_shift(recipe: Recipe, number: int) -> int:
+    """The same in frames, by the measured lag where it is automatic; 0 until that is measured."""
+    wanted = alignment(recipe, recipe.sources[number])
+    return recipe.lags.get(number, 0) if isinstance(wanted, str) else wanted
+
+
 def pin_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
     """The recipe with the commits that its output was created with, where it names none: a branch may have moved."""
     specs = []

@@ -44,6 +44,8 @@ class Convert(ConvertFlags):
 
     millrace convert data/aloha out/few --map aloha_to_gr1_rescaled --episodes 0:10 --dry-run
 
+    millrace convert data/aloha out/good --robot aloha --min-length 2s --max-idle 0.5 --tasks "pick *" --dry-run
+
     millrace convert --recipe g1.yaml out/g1 --holdout 0.05
 
     millrace convert data/mine out/mine --robot same --layout v2.1,v3.0

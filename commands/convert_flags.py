@@ -46,6 +46,26 @@ class CutFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FilterFlags:
+    """Which episodes are left out. They are listed, and are no failures."""
+
+    min_length: Annotated[str | None, option("SECONDS")] = None
+    """Leave out episodes that are shorter, such as 2s."""
+    max_length: Annotated[str | None, option("SECONDS")] = None
+    """Leave out episodes that are longer."""
+    max_idle: Annotated[str | None, option("SHARE")] = None
+    """Leave out episodes in which the robot stands still for a larger share, such as 0.5 or 50%."""
+    min_motion: Annotated[tuple[str, ...], option("AMOUNT|GROUP=AMOUNT ...")] = ()
+    """Leave out episodes in which no joint goes so far, in its unit, such as 0.1 or left_arm=0.1."""
+    max_jerk: Annotated[tuple[str, ...], option("AMOUNT|GROUP=AMOUNT ...")] = ()
+    """Leave out episodes in which a joint's jerk is larger (root mean square, in its unit per s³)."""
+    tasks: Annotated[tuple[str, ...], option("TEXT|PATTERN ...")] = ()
+    """Only episodes of these tasks: a text, a pattern with * and ?, or re: and a regular expression."""
+    without_tasks: Annotated[tuple[str, ...], option("TEXT|PATTERN ...")] = ()
+    """No episodes of these tasks."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetFlags:
     """What they become: robot, rate, columns."""
 
@@ -146,7 +166,7 @@ class RunFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeFlags(SourceFlags, ReadFlags, CutFlags, TargetFlags, ImageFlags):
+class RecipeFlags(SourceFlags, ReadFlags, CutFlags, FilterFlags, TargetFlags, ImageFlags):
     """Flags for what a recipe's file says itself; --recipe takes its place."""
 
 

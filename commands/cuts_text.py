@@ -1,4 +1,4 @@
-"""Print which still stretches of episodes are cut."""
+"""Print which still stretches of episodes are cut, and which episodes are left out."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,11 @@ from rich.console import Console
 from millrace.commands.tables import print_line
 from millrace.engine.dataset.record import Cut
 from millrace.engine.episode.survey import EpisodeCuts
+from millrace.engine.errors import Quarantined
 from millrace.engine.text import format_count
 
 MAX_EPISODES = 20
-PLACES = {"start": "at the start", "end": "at the end", "pause": "from"}
+PLACES = {"start": "at the start", "end": "at the end", "pause": "from", "action": "without an action"}
 
 
 def print_cuts(episodes: Sequence[EpisodeCuts], console: Console) -> None:
@@ -27,6 +28,16 @@ def print_cuts(episodes: Sequence[EpisodeCuts], console: Console) -> None:
         seconds = sum(cut.num_frames / one.fps for one in episodes for cut in one.cuts)
         total = f"{format_count(num_frames, 'source frame')} ({seconds:.1f} s) of {len(episodes):,} episodes"
         print_line(f"would cut {total} in all; the rows of all episodes were read for this", console)
+
+
+def print_filtered(episodes: Sequence[Quarantined], console: Console, *, verb: str) -> None:
+    """Print a line for each of the first episodes that the filter leaves out, with its reason."""
+    several = len({one.source for one in episodes}) > 1
+    for one in episodes[:MAX_EPISODES]:
+        where = f"{one.source}, episode {one.episode}" if several else f"episode {one.episode}"
+        print_line(f"{verb}: {where}: {one.reason}", console)
+    if len(episodes) > MAX_EPISODES:
+        print_line(f"and {format_count(len(episodes) - MAX_EPISODES, 'more episode')}; --json lists all", console)
 
 
 def _describe(cuts: Sequence[Cut], fps: float) -> str:

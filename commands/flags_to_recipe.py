@@ -5,7 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from millrace.commands.convert_flags import ConvertFlags, CutFlags, RecipeFlags
+from millrace.commands.convert_flags import ConvertFlags, CutFlags, FilterFlags, RecipeFlags
+from millrace.commands.filter_flags import read_filter
 from millrace.commands.flags import name_flag
 from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
@@ -14,7 +15,8 @@ from millrace.engine.planning.recipe_file import read_recipe
 
 # Flags that are read here before a recipe takes them.
 CAMERAS, COLUMNS = ("camera", "cameras"), ("columns", "without_columns")
-READ_HERE = (*CAMERAS, *COLUMNS, *(one.name for one in fields(CutFlags)))
+FILTER = tuple(one.name for one in fields(FilterFlags))
+READ_HERE = (*CAMERAS, *COLUMNS, *(one.name for one in fields(CutFlags)), *FILTER)
 # Flags that count beside a recipe's file, too.
 BESIDE_FILE = ("holdout", "device")
 
@@ -30,6 +32,7 @@ def make_recipe(flags: ConvertFlags, source: Path) -> Recipe:
         raise RecipeError("--task-all puts the text of --task in place of every task: ", advice)
     names = [one.name for one in fields(RecipeFlags) if one.name not in READ_HERE]
     read_here = {**_camera_settings(flags), **_column_settings(flags), **_cut_settings(flags)}
+    read_here |= read_filter({name: getattr(flags, name) for name in FILTER})
     return Recipe.single(source, **_given(flags, (*names, *BESIDE_FILE)), **read_here)
 
 

@@ -13,11 +13,11 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from millrace.commands.cuts_text import print_cuts
+from millrace.commands.cuts_text import print_cuts, print_filtered
 from millrace.commands.tables import make_fact_table, make_table, print_line, safe
 from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
-from millrace.engine.errors import Quarantined
+from millrace.engine.errors import FaultCode, Quarantined
 from millrace.engine.layout import CARD, MODALITY_CONFIG, QUARANTINE
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.holdout import heldout_folder
@@ -70,7 +70,7 @@ class ConversionProgress:
     def on_result(self, result: EpisodeResult) -> None:
         """Count one episode."""
         if isinstance(result, EpisodeFailure):
-            self.num_failed += 1
+            self.num_failed += result.code is not FaultCode.FILTERED
         else:
             self.num_frames += result.num_frames
             self.kept[self.split] += 1
@@ -156,9 +156,12 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
     if summary.redone:
         clips = f"{len(summary.redone):,} clips on the CPU, as the GPU did not; the first: {summary.redone[0]}"
         table.add_row("made again", safe(clips))
+    if filtered := [*summary.filtered, *(summary.held_out.filtered if summary.held_out is not None else ())]:
+        table.add_row("filtered", f"{format_count(len(filtered), 'episode')} left out by the filter")
     if summary.quarantined:
         table.add_row("skipped", f"{format_count(len(summary.quarantined), 'episode')} that could not be converted")
     console.print(table)
+    print_filtered(filtered, console, verb="left out")
     for warning in summary.warnings:
         print_line(f"warning: {warning}", console)
     for folder in _written_folders(summary, out):
@@ -210,6 +213,7 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     console.print(table)
     for note in estimate.notes:
         print_line(_format_note(note), console)
+    print_filtered(estimate.filtered, console, verb="would leave out")
     print_cuts(estimate.cuts, console)
     if (needed := estimate.num_bytes + estimate.num_scratch_bytes) > estimate.free_bytes:
         short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"

@@ -13,6 +13,7 @@ from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.drafting.same_robot import keep_source_robot
 from millrace.engine.episode.convert_episode import convert_episode
+from millrace.engine.episode.filter_survey import survey_filter
 from millrace.engine.episode.survey import EpisodeCuts, survey_cuts
 from millrace.engine.errors import EpisodeError, EpisodesFailed, Quarantined, RecipeError
 from millrace.engine.execution.devices import choose, created_backends
@@ -20,8 +21,9 @@ from millrace.engine.execution.workers import Workers, cluster_session, describe
 from millrace.engine.inspection.dataset_lag import measure_lags
 from millrace.engine.layout import PACKED, WORK
 from millrace.engine.output.commit import statistics_bytes
+from millrace.engine.output.filtered import leave_out
 from millrace.engine.output.folder import check_output
-from millrace.engine.output.quarantine import failure_error
+from millrace.engine.output.quarantine import describe_failures, failure_error
 from millrace.engine.output.state import OutputState
 from millrace.engine.output.warning_sums import sum_warnings
 from millrace.engine.packing.depth_clips import DepthClips
@@ -197,6 +199,9 @@ def estimate(
         with cluster_session(workers):
             choose(prepared, recipe.device, workers, created=created)
     plans = plan_splits(prepared, BackendChoice(created or CPU_BACKENDS))
+    by_rows = [list(survey_filter(plan)) for plan in plans]
+    plans = [leave_out(plan, found) for plan, found in zip(plans, by_rows, strict=True)]
+    filtered = (*plans[0].filtered, *(one for found in by_rows for one in found))
     cuts = [list(survey_cuts(plan)) if plan.job.has_cuts else [] for plan in plans]
     plans = [_without_cuts(plan, found) for plan, found in zip(plans, cuts, strict=True)]
     sample, seconds = _timed_sample(plans[0])
@@ -217,6 +222,7 @@ def estimate(
         notes=(*plans[0].notes, *map(str, sum_warnings([sample], plans[0])), *_known_failures(plans)),
         carried=tuple(column.name for column in plans[0].job.carried),
         cuts=tuple(one for found in cuts for one in found if one.cuts or one.reason),
+        filtered=describe_failures(sorted(filtered, key=lambda one: one.key), plans[0]),
         held_out=held_out_episodes(plans[-1]),
     )
 

@@ -61,6 +61,7 @@ class FaultCode(str, Enum):
     RATE = "rate"  # metadata, timestamps and video run at different rates
     TASK = "task"  # a task that the metadata does not name
     STILL = "still"  # a robot that stands still throughout, where still stretches are cut
+    FILTERED = "filtered"  # an episode that the recipe's filter leaves out, as it wants
     PICTURE_SIZE = "picture-size"  # pictures that change within a clip
     WORKER_DIED = "worker-died"  # killed, or crashed in a codec, each time
     MEMORY = "memory"  # refused, each time

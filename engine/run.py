@@ -17,6 +17,7 @@ from millrace.engine.execution.retry import retry
 from millrace.engine.execution.workers import Workers, choose_executor
 from millrace.engine.layout import QUARANTINE
 from millrace.engine.output.commit import commit
+from millrace.engine.output.filtered import leave_out, leave_out_again, split_filtered
 from millrace.engine.output.folder import claim_output, remove_strays
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import skip_failed_episodes, write_quarantine
@@ -101,16 +102,23 @@ class _Run:
     def finish(self, plan: ConversionPlan) -> Summary:
         """Convert and commit; with skip_bad, plan again without the failed episodes until none fails."""
         with Ledger(self.out, plan, verify=self.rerun.verify) as ledger:
+            plan = leave_out_again(plan, ledger)
             if self.rerun.skip_bad:
                 self._retry_skipped(plan, ledger)
                 plan = skip_again(plan, ledger)
             while True:
-                failures = self._convert(plan, ledger)
-                if not failures and (self.rerun.skip_bad or not plan.rejected):
+                filtered, failures = split_filtered(self._convert(plan, ledger))
+                is_sound = not failures and (self.rerun.skip_bad or not plan.rejected)
+                if is_sound and not filtered:
                     return self._commit(self._settle(plan, ledger), ledger)
-                plan = self._without(failures, plan)
-                ledger.skip(failures)
-                ledger.follow(plan)
+                if filtered:
+                    ledger.skip(filtered)
+                    plan = leave_out(plan, filtered)
+                    ledger.follow(plan)
+                if not is_sound:
+                    plan = self._without(failures, plan)
+                    ledger.skip(failures)
+                    ledger.follow(plan)
 
     def _settle(self, plan: ConversionPlan, ledger: Ledger) -> ConversionPlan:
         """The plan as its episodes turned out to be, once all are converted; their rows get its numbers."""
@@ -123,7 +131,7 @@ class _Run:
         return plan
 
     def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:
-        """Convert the episodes that are not done; returns the failed ones in the plan's order."""
+        """Convert the episodes that are not done; returns those that failed or are filtered, in the plan's order."""
         move_episodes(plan, ledger, self.out, self.scratch)
         todo = [episode for episode in plan.episodes if not ledger.is_placed(episode)]
         for episode in todo:
@@ -136,8 +144,9 @@ class _Run:
             # Workers end before an error leads out of the folder that they write to.
             with closing(self.executor.run(todo, plan.job, self.folders)) as results:
                 failed = [failure for result in results if (failure := self._take(result, ledger))]
+        filtered, failed = split_filtered(failed)
         again = self._retry(failed, plan, self.folders)
-        failures = [failure for result in again if (failure := self._take(result, ledger))]
+        failures = [*filtered, *(failure for result in again if (failure := self._take(result, ledger)))]
         for failure in failures:
             ledger.append(failure)
             self.watch.on_result(failure)

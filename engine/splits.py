@@ -8,6 +8,7 @@ from millrace.embodiments import Remedy, Setting
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import OutputExists
 from millrace.engine.layout import MANIFEST
+from millrace.engine.output.filtered import leave_out_again
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.state import OutputState
 from millrace.engine.planning import ConversionPlan
@@ -58,6 +59,7 @@ def finished_summary(plan: ConversionPlan, state: OutputState, rerun: Rerun) -> 
         explain_write_errors(state.folder),
         Ledger(state.folder, plan, verify=rerun.verify, is_read_only=True) as ledger,
     ):
+        plan = leave_out_again(plan, ledger)
         num_skipped = len(ledger.skipped)
         if num_skipped and not rerun.skip_bad:
             problem = f"{state.folder} is finished, but for {num_skipped} episodes that could not be converted"

@@ -18,12 +18,12 @@ from millrace.engine.planning.numbering import Key
 class Summary:
     """What a conversion did.
 
-    source_seconds and stage_seconds (wall time over all workers): of the episodes that this run converted.
-    quarantined: what skip_bad skipped. was_finished: there was nothing to do. redone: why clips that a GPU should
-    have made were made on the CPU. carried: columns beside state and action that the output has. warnings: of all
-    episodes, by source and kind. executor: what ran this run's episodes, if there were any. num_cut_frames: of the
-    sources, in still stretches that were cut. packed: LeRobot v3.0 of it,
-    if that was asked for. held_out: the same of the held-out episodes.
+    source_seconds and stage_seconds (wall time over all workers): of the episodes that this run converted. filtered:
+    what the recipe's filter left out. quarantined: what skip_bad skipped. was_finished: there was nothing to do.
+    redone: why clips that a GPU should have made were made on the CPU. carried: columns beside state and action that
+    the output has. warnings: of all episodes, by source and kind. executor: what ran this run's episodes, if there were
+    any. num_cut_frames: of the sources, in still stretches that were cut. packed: LeRobot v3.0 of it, if that was asked
+    for. held_out: the same of the held-out episodes.
     """
 
     num_episodes: int
@@ -45,6 +45,7 @@ class Summary:
     warnings: tuple[WarningSum, ...] = ()
     executor: str | None = None
     num_cut_frames: int = 0
+    filtered: tuple[Quarantined, ...] = ()
     packed: PackSummary | None = None
     held_out: "Summary | None" = None
 
@@ -65,7 +66,8 @@ class Estimate:
 
     num_copied_clips: judged by one episode of each source; None where that would have to be downloaded.
     num_scratch_bytes: in OUT/.millrace while statistics are computed, beside num_bytes. cuts: episodes of which
-    stretches would be cut, or that fail for it. held_out: see `held_out_episodes`.
+    stretches would be cut, or that fail for it. filtered: what the recipe's filter would leave out.
+    held_out: see `held_out_episodes`.
     """
 
     num_episodes: int
@@ -81,6 +83,7 @@ class Estimate:
     notes: tuple[str, ...]
     carried: tuple[str, ...] = ()
     cuts: tuple[EpisodeCuts, ...] = ()
+    filtered: tuple[Quarantined, ...] = ()
     held_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -117,8 +120,9 @@ def summarize(
         notes=(*plan.notes, *plan.machine_notes),
         redone=tuple(why for entry in entries for why in entry.redone),
         carried=tuple(column.name for column in plan.job.carried),
-        num_cut_frames=sum(cut.num_frames for entry in entries for cut in entry.cuts),
+        num_cut_frames=sum(cut.num_frames for entry in entries for cut in entry.cuts if cut.why != "action"),
         warnings=sum_warnings(entries, plan),
         quarantined=describe_failures(ledger.skipped, plan),
+        filtered=describe_failures(ledger.filtered, plan),
         was_finished=False,
     )

@@ -29,7 +29,8 @@ from millrace.engine.dataset.writing import explain_write_errors, finish_file
 from millrace.engine.episode.carry import SourceRows, carry_numbers, carry_texts, lost_values
 from millrace.engine.episode.clip import ClipSource, write_clip
 from millrace.engine.episode.cut_frames import cut_episode, still_error
-from millrace.engine.episode.joints import gather_joints
+from millrace.engine.episode.joint_rows import gather_joints
+from millrace.engine.episode.row_filter import check_motion
 from millrace.engine.episode.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
 from millrace.engine.episode.stage_clock import StageClock
 from millrace.engine.errors import (
@@ -245,6 +246,8 @@ class _Conversion:
             kinds = binding.map.source.layout("action").action_kinds
             self._check_limits(state, action)
             self._check_jumps(state)
+            if binding.filter is not None:
+                check_motion(state, action, binding.filter, binding.fps)
             action = shift_rows(action, binding.action_shift)
             self._cut(state, action)
             choice, frames = self.choice, self.choice.frames

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from millrace.embodiments import MillraceError
 from millrace.engine.dataset.record import Cut
 from millrace.engine.episode.cut_frames import cut_episode
-from millrace.engine.episode.joints import gather_joints
+from millrace.engine.episode.joint_rows import read_joints
 from millrace.engine.planning import ConversionPlan, EpisodePlan, Job
+from millrace.engine.planning.action_shift import join_cuts, missing_actions, rows_with_actions, shift_rows
 from millrace.engine.planning.frame_choice import choose_frames
 from millrace.engine.sources import RowReader
 
@@ -52,14 +51,10 @@ def _survey(plan: EpisodePlan, job: Job, reader: RowReader) -> EpisodeCuts:
 
 
 def _find_cuts(plan: EpisodePlan, job: Job, reader: RowReader) -> tuple[Cut, ...]:
-    binding, episode = job.bindings[plan.binding], plan.episode
+    binding = job.bindings[plan.binding]
     assert binding.cuts is not None, "only episodes that may be cut are surveyed"
-    episode.fetch([])
-    ranges, table = reader.read(episode, [*binding.state.columns, *binding.action.columns])
-    rows: pa.Table = table.slice(0, episode.num_frames)
-    where = ", ".join(map(str, ranges))
-    state, action = (
-        gather_joints(rows, wanted, joints.gather, where)
-        for wanted, joints in ((binding.state, binding.map.state), (binding.action, binding.map.action))
-    )
-    return cut_episode(state, action, binding.cuts, binding.fps)
+    state, action = read_joints(plan, binding, reader)
+    missing = missing_actions(len(state), binding.action_shift)
+    kept, action = rows_with_actions(len(state), binding.action_shift), shift_rows(action, binding.action_shift)
+    found = cut_episode(state[kept], action[kept], binding.cuts, binding.fps)
+    return join_cuts(missing, found, start=kept.start)

@@ -201,7 +201,10 @@ def _manifest(
     plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path], warnings: Sequence[WarningSum]
 ) -> Iterator[str]:
     """The text of millrace.json: recipe, versions, sources, and every file's digest."""
-    quarantine = [episode.model_dump(mode="json") for episode in public_quarantine(ledger.skipped, plan)]
+    quarantine, filtered = (
+        [episode.model_dump(mode="json") for episode in public_quarantine(episodes, plan)]
+        for episodes in (ledger.skipped, ledger.filtered)
+    )
     head = {
         "recipe": _public_recipe(plan),
         "part": plan.split,
@@ -222,6 +225,7 @@ def _manifest(
         "notes": [remove_roots(note, plan) for note in plan.notes],
         "warnings": [one.model_dump(mode="json") for one in warnings],
         **({"quarantine": quarantine} if quarantine else {}),
+        **({"filtered": filtered} if filtered else {}),
         "files": [_digest(name, path) for name, path in written.items()],
     }
     return manifest_text(head, _lineages(plan, ledger))

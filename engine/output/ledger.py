@@ -5,7 +5,7 @@ Records stay on disk: the driver keeps the position of each line and a few facts
 
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from millrace.embodiments import Facts
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult, EpisodeWarning
 from millrace.engine.dataset.record import LEDGER_LINE, Cut, LedgerLine, Skipped, Vacated, hash_file
+from millrace.engine.errors import FaultCode
 from millrace.engine.layout import LEDGER, PACKED
 from millrace.engine.output.header import check_header, make_header
 from millrace.engine.output.warning_sums import remove_roots
@@ -233,8 +234,14 @@ class Ledger:
     @property
     def skipped(self) -> tuple[EpisodeFailure, ...]:
         """Episodes that skip_bad skipped or the plan rejects, in the recipe's order."""
-        by_key = {failure.key: failure for failure in (*self._still_skipped, *self._plan.rejected)}
-        return tuple(by_key[key] for key in sorted(by_key))
+        failed = (one for one in self._still_skipped if one.code is not FaultCode.FILTERED)
+        return _in_order((*failed, *self._plan.rejected))
+
+    @property
+    def filtered(self) -> tuple[EpisodeFailure, ...]:
+        """Episodes that the recipe's filter leaves out, in the recipe's order."""
+        by_rows = (one for one in self._still_skipped if one.code is FaultCode.FILTERED)
+        return _in_order((*by_rows, *self._plan.filtered))
 
     @property
     def _still_skipped(self) -> tuple[EpisodeFailure, ...]:
@@ -300,6 +307,11 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _in_order(failures: Iterable[EpisodeFailure]) -> tuple[EpisodeFailure, ...]:
+    by_key = {failure.key: failure for failure in failures}
+    return tuple(by_key[key] for key in sorted(by_key))
 
 
 def _public_failure(failure: EpisodeFailure, plan: ConversionPlan) -> EpisodeFailure:

@@ -9,6 +9,7 @@ from pathlib import Path
 from millrace.embodiments import CompiledMap
 from millrace.engine.dataset.data_checks import SourceRate
 from millrace.engine.planning.cut_rules import CutRules
+from millrace.engine.planning.filter_rules import FilterRules
 from millrace.engine.planning.joint_columns import JointColumns
 from millrace.engine.planning.recipe import SourceSpec
 from millrace.engine.sources import SourceDataset
@@ -27,7 +28,7 @@ class Binding:
     text; texts: the index of each such text. sizes: width and height of each source camera in use, by info.json.
     carried: columns beside state and action, in words. subtasks: source subtask index -> output subtask index; empty
     where the output lists none. cuts: which still stretches of episodes are cut; None: none.
-    action_shift: by how many rows actions move to later ones.
+    action_shift: by how many rows actions move to later ones. filter: which episodes are left out for their rows.
     """
 
     source: SourceSpec
@@ -46,6 +47,7 @@ class Binding:
     subtasks: Mapping[int, int] = field(default_factory=dict)
     cuts: CutRules | None = None
     action_shift: int = 0
+    filter: FilterRules | None = None
 
     @property
     def used_columns(self) -> frozenset[str]:
@@ -71,6 +73,7 @@ class Binding:
             dict(self.subtasks),
             *(() if self.cuts is None else self.cuts.facts),
             *((self.action_shift,) if self.action_shift else ()),
+            *(() if self.filter is None else self.filter.facts),
         )
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 

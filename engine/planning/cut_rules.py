@@ -57,9 +57,9 @@ def choose_cut_rules(recipe: Recipe, spec: SourceSpec, compiled: CompiledMap) ->
     chosen = trim if isinstance(trim, TrimIdle) else None, pauses if isinstance(pauses, DropPauses) else None
     if chosen == (None, None):
         return None
-    bands, used = still_bands(robot, given), _used_places(compiled)
-    _check_known(robot, bands, used)
-    return CutRules(*chosen, bands, used, tuple(_used_groups(robot, used)))
+    bands, used = still_bands(robot, given), used_places(compiled)
+    check_known(robot, bands, used)
+    return CutRules(*chosen, bands, used, tuple(used_groups(robot, used)))
 
 
 def cut_notes(sources: Sequence[tuple[str, CutRules | None]]) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _describe(rules: CutRules) -> Iterator[str]:
         yield f"pauses longer than {write_seconds(pauses.longer_than)} (but {write_seconds(pauses.keep)})"
 
 
-def _used_places(compiled: CompiledMap) -> dict[Vector, NDArray[np.int64]]:
+def used_places(compiled: CompiledMap) -> dict[Vector, NDArray[np.int64]]:
     """Places of the source's state and action from which the target's values come, (K,) each."""
     places = {"state": compiled.state.gather, "action": compiled.action.gather}
     # An action may repeat the target's state, which lies beyond the source's action.
@@ -89,14 +89,20 @@ def _used_places(compiled: CompiledMap) -> dict[Vector, NDArray[np.int64]]:
     }
 
 
-def _used_groups(robot: Robot, used: Mapping[Vector, NDArray[np.int64]]) -> Iterator[str]:
+def used_groups(robot: Robot, used: Mapping[Vector, NDArray[np.int64]]) -> Iterator[str]:
+    """The joint groups of which the output has a value; used: see `used_places`."""
     for name in robot.groups:
         slices = ((vector, robot.layout(vector).slices.get(name)) for vector in VECTORS)
         if any(place and np.any((used[one] >= place.start) & (used[one] < place.stop)) for one, place in slices):
             yield name
 
 
-def _check_known(robot: Robot, bands: StillBands, used: Mapping[Vector, NDArray[np.int64]]) -> None:
+def check_known(robot: Robot, bands: StillBands, used: Mapping[Vector, NDArray[np.int64]]) -> None:
+    """Check that a band is known of each used value.
+
+    Raises:
+        RecipeError: of one none is; asks for it.
+    """
     for vector in VECTORS:
         if unknown := bands.unknown(robot, vector, used[vector]):
             unit = robot.groups[unknown[0]].unit

@@ -91,7 +91,8 @@ class ConversionPlan:
     map: describes the output, whichever map an episode was converted by. dropped: source columns and cameras that
     the output does not use. notes: what the user should know. machine_notes: the same about this
     machine, which no record keeps. left_out: columns of sources that the output does not have. rejected: selected
-    episodes that the metadata does not describe well enough to plan them; they count as failed. framings: how frames
+    episodes that the metadata does not describe well enough to plan them; they count as failed. filtered: those that
+    the recipe's filter leaves out by metadata. framings: how frames
     come to their size, as far as metadata tells.
     """
 
@@ -106,6 +107,7 @@ class ConversionPlan:
     machine_notes: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     rejected: tuple[EpisodeFailure, ...] = ()
+    filtered: tuple[EpisodeFailure, ...] = ()
     framings: tuple[Framing, ...] = ()
     depth: tuple[DepthCamera, ...] = ()
 

@@ -15,6 +15,8 @@ from millrace.engine.planning.carried import Carried, carried_notes
 from millrace.engine.planning.carry_choice import choose_carried
 from millrace.engine.planning.cut_rules import cut_notes
 from millrace.engine.planning.depth_choice import choose_depth, depth_notes
+from millrace.engine.planning.episode_filter import check_patterns
+from millrace.engine.planning.filter_rules import episode_filter, filter_notes
 from millrace.engine.planning.holdout import duplicate_notes, split_episodes
 from millrace.engine.planning.image_size import DEFAULT_SIDE
 from millrace.engine.planning.map_choice import combine_maps
@@ -37,6 +39,7 @@ from millrace.engine.planning.recipe import SOURCE_RATE, Recipe
 from millrace.engine.planning.recipe_problems import Problems
 from millrace.engine.planning.tasks import has_row_tasks, row_tasks, task_column
 from millrace.engine.sources import camera_name
+from millrace.engine.sources.episode import BadEpisode
 from millrace.engine.video.backends import CPU_BACKENDS, CPU_CHOICE, BackendChoice, Backends
 from millrace.engine.video.encode import VideoSettings
 from millrace.engine.video.frame_size import FrameSize
@@ -113,6 +116,7 @@ def _prepare(recipe: Recipe, problems: Problems) -> PreparedRecipe | None:
     fps = problems.collect(("fps",), _target_fps, recipe, sources)
     for source in sources[1:]:
         problems.collect((*source.key, "map"), _check_target, sources[0], source)
+    problems.collect(("filter",), _check_task_filters, recipe, sources)
     cameras = _output_cameras(recipe, sources, problems)
     compiled = (
         None if problems.found else problems.collect(("sources",), combine_maps, [source.map for source in sources])
@@ -127,6 +131,18 @@ def _prepare(recipe: Recipe, problems: Problems) -> PreparedRecipe | None:
         return None
     recipe = recipe.model_copy(update={"sources": specs, "crop": crop})
     return PreparedRecipe(recipe, sources, compiled, cameras, fps, crop, sizes, carried=carried or Carried())
+
+
+def _check_task_filters(recipe: Recipe, sources: Sequence[PreparedSource]) -> None:
+    """Check that the tasks of filters exist: the recipe's in any source without a filter of its own."""
+    if len(sources) < len(recipe.sources):
+        return
+    shared = [(one.dataset, one.spec) for one in sources if one.spec.filter is None]
+    own = [([(one.dataset, one.spec)], one.spec) for one in sources if one.spec.filter is not None]
+    for among, spec in ([(shared, shared[0][1])] if shared else []) + own:
+        chosen = episode_filter(recipe, spec)
+        if chosen is not None and chosen.tasks is not None:
+            check_patterns(chosen.tasks, among)
 
 
 def _output_cameras(recipe: Recipe, sources: Sequence[PreparedSource], problems: Problems) -> tuple[str, ...] | None:
@@ -199,6 +215,7 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
     told += width_notes(prepared.map)
     told += cut_notes([(source.dataset.address, source.cuts) for source in sources])
     told += [n for one in sources for n in shift_notes(one.dataset.address, one.action_shift, float(one.fps))]
+    told += [n for one in sources for n in filter_notes(one.dataset.address, one.filter)]
     episodes = tuple(number_episodes(sources, bindings, selected, tasks))
     return ConversionPlan(
         split=split,
@@ -215,14 +232,15 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
         left_out=prepared.carried.left_out,
         framings=tuple(dict.fromkeys(framing for bind in bound for framing in source_framings(*bind, job))),
         depth=depth,
-        rejected=() if split == "held out" else tuple(_rejected(sources)),
+        rejected=() if split == "held out" else tuple(_failures(one.rejected for one in sources)),
+        filtered=() if split == "held out" else tuple(_failures(one.filtered for one in sources)),
     )
 
 
-def _rejected(sources: Sequence[PreparedSource]) -> Iterable[EpisodeFailure]:
-    """The selected episodes that cannot be planned, in the recipe's order; they have no number in the output."""
-    for number, source in enumerate(sources):
-        for bad in sorted(source.rejected, key=lambda bad: bad.index):
+def _failures(by_source: Iterable[Sequence[BadEpisode]]) -> Iterable[EpisodeFailure]:
+    """Selected episodes that are not planned, in the recipe's order; they have no number in the output."""
+    for number, episodes in enumerate(by_source):
+        for bad in sorted(episodes, key=lambda bad: bad.index):
             yield EpisodeFailure(
                 index=-1,
                 plan="",
@@ -274,6 +292,7 @@ def _bind(source: PreparedSource, tasks: dict[str, int], carried: Carried) -> Bi
         sizes={camera: size for camera in source.cameras.values() if (size := info_frame_size(source.dataset, camera))},
         cuts=source.cuts,
         action_shift=source.action_shift,
+        filter=source.filter,
     )
 
 

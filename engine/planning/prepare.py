@@ -12,6 +12,8 @@ from millrace.engine.planning.action_kinds import check_action_kinds
 from millrace.engine.planning.action_shift import AUTO, check_alignment
 from millrace.engine.planning.cameras import bind_cameras, check_named_cameras
 from millrace.engine.planning.cut_rules import CutRules, choose_cut_rules
+from millrace.engine.planning.episode_filter import filter_episodes
+from millrace.engine.planning.filter_rules import FilterRules, choose_filter_rules, episode_filter
 from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
 from millrace.engine.planning.language import is_text_column, read_instructions
 from millrace.engine.planning.lineage import episode_origins
@@ -36,7 +38,8 @@ class PreparedSource:
     key: its place in the recipe. spec: with the map that was guessed. cameras: target camera -> source
     camera. episodes: those that the recipe selects. rejected: of these, what cannot be read. num_frames: of the
     output, by episode index, before still stretches are cut. origins: by episode index. notes: what the user should
-    know. cuts: which still stretches are cut. action_shift: see `Binding`.
+    know. cuts: which still stretches are cut. action_shift, filter: see `Binding`. filtered: of the selected
+    episodes, what the filter leaves out by metadata.
     """
 
     key: Key
@@ -54,6 +57,8 @@ class PreparedSource:
     texts: Mapping[str, int] | None = None
     cuts: CutRules | None = None
     action_shift: int = 0
+    filter: FilterRules | None = None
+    filtered: tuple[BadEpisode, ...] = ()
 
     @property
     def fps(self) -> Fraction:
@@ -97,6 +102,7 @@ class _SourceFacts:
     num_frames: dict[int, int]
     has_texts: bool
     notes: tuple[str, ...]
+    filtered: list[BadEpisode]
 
 
 def _read_facts(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, key: Key, problems: Problems) -> _SourceFacts:
@@ -105,10 +111,28 @@ def _read_facts(recipe: Recipe, dataset: SourceDataset, spec: SourceSpec, key: K
     has_texts = problems.collect((*key, "language"), _has_texts, dataset, spec) or False
     if spec.language is not None and has_texts and episodes is not None:
         dataset, episodes = read_instructions(dataset, episodes, spec.language)
+    episodes, filtered = _filter(recipe, spec, dataset, episodes, key, problems)
     shift = action_shift(recipe, _number(key))
     num_frames = problems.collect((*key, "fps"), _count_frames, recipe, spec, dataset, episodes or (), shift)
     about_tasks = problems.collect((*key, "task"), _check_tasks, dataset, episodes or (), spec)
-    return _SourceFacts(dataset, episodes, rejected, num_frames or {}, has_texts, about_tasks or ())
+    return _SourceFacts(dataset, episodes, rejected, num_frames or {}, has_texts, about_tasks or (), filtered)
+
+
+def _filter(
+    recipe: Recipe,
+    spec: SourceSpec,
+    dataset: SourceDataset,
+    episodes: list[SourceEpisode] | None,
+    key: Key,
+    problems: Problems,
+) -> tuple[list[SourceEpisode] | None, list[BadEpisode]]:
+    """The selected episodes that the recipe's filter keeps as far as metadata tells, and the others."""
+    chosen = episode_filter(recipe, spec)
+    if chosen is None or not episodes:
+        return episodes, []
+    fps = _own_fps(spec, dataset)
+    found = problems.collect((*key, "filter"), filter_episodes, dataset, episodes, spec, chosen, fps)
+    return found or (None, [])
 
 
 def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, problems: Problems) -> PreparedSource | None:
@@ -121,6 +145,7 @@ def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, probl
     cuts = problems.collect((*key, "still"), choose_cut_rules, recipe, spec, compiled)
     if alignment(recipe, spec) == AUTO:
         problems.collect((*key, "align_action"), check_alignment, compiled)
+    rules = problems.collect((*key, "filter"), choose_filter_rules, recipe, spec, compiled)
     shift = action_shift(recipe, _number(key))
     if facts.episodes is None or columns is None or cameras is None:
         return None
@@ -146,6 +171,8 @@ def _fit(recipe: Recipe, facts: _SourceFacts, chosen: MapChoice, key: Key, probl
         texts={text: number for number, text in facts.dataset.tasks.items()} if facts.has_texts else None,
         cuts=cuts,
         action_shift=shift,
+        filter=rules,
+        filtered=tuple(facts.filtered),
         notes=(*notes, *facts.notes),
     )
 

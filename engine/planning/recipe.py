@@ -27,6 +27,7 @@ from millrace.engine.errors import RecipeError
 from millrace.engine.fps import parse_fps
 from millrace.engine.planning.action_rule import ActionRule
 from millrace.engine.planning.action_shift import AlignAction
+from millrace.engine.planning.filter_settings import FilterField
 from millrace.engine.planning.image_size import DEFAULT_SIDE, OWN_SIZE, ImageSize
 from millrace.engine.planning.quality import DropPausesField, Still, TrimIdleField
 from millrace.engine.planning.resample import Resampler
@@ -130,8 +131,8 @@ class SourceSpec(BaseModel):
     fps: the source's rate, if its metadata is wrong or does not tell it.
     language: the column that holds the instruction of each row, as text or as its number among the tasks.
     trim_mismatch: replaces the recipe's.
-    trim_idle, drop_pauses: replace the recipe's; "none" cuts nothing. still: adds to the recipe's. align_action:
-    replaces the recipe's.
+    trim_idle, drop_pauses: replace the recipe's; "none" cuts nothing. still: adds to the recipe's. align_action,
+    filter: replace the recipe's; filter "none" keeps all.
     holdout: episodes to hold out, which replace the recipe's share, or "none".
     cut_off: what becomes of a recording that was cut off, whose file ends within its rows: "keep" converts the whole
     rows, "fail" leaves the episode out.
@@ -157,6 +158,7 @@ class SourceSpec(BaseModel):
     drop_pauses: DropPausesField = None
     still: Still = Field(default_factory=dict)
     align_action: AlignAction | None = None
+    filter: FilterField = None
     holdout: HeldOut | None = None
     cut_off: CutOff = Field(default="fail", exclude=True)
     follow_links: bool = Field(default=False, exclude=True)
@@ -206,7 +208,7 @@ class Recipe(BaseModel):
     trim_idle: cut still stretches at the ends of episodes. drop_pauses: cut those within. still: how far a joint may
     stray while it counts as still, by joint group of the sources' robots, in the group's unit; by default as
     `engine/dataset/stillness.py` says. align_action: by how many source frames actions move to later rows, or "auto":
-    by the measured lag of the states.
+    by the measured lag of the states. filter: episodes to leave out.
     image_size: side of square frames, or width x height as "320x180", or "source": each camera's own size.
     crop: how frames come to that size. None: "none" with image_size "source", else as its maps say, or "pad".
     fps: target rate in Hz, or "source". action: which recorded action an output frame has, where frames are dropped.
@@ -228,6 +230,7 @@ class Recipe(BaseModel):
     drop_pauses: DropPausesField = None
     still: Still = Field(default_factory=dict)
     align_action: AlignAction = 0
+    filter: FilterField = None
     fps: TargetFps = Fraction(20)
     image_size: ImageSize = DEFAULT_SIDE
     crop: Crop | None = None

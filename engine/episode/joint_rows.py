@@ -6,7 +6,30 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset.rows import read_vectors
 from millrace.engine.errors import FaultCode, RowsError
+from millrace.engine.planning import EpisodePlan
+from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.joint_columns import JointColumns
+from millrace.engine.sources import RowReader
+
+
+def read_joints(
+    plan: EpisodePlan, binding: Binding, reader: RowReader
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """An episode's state and action, (T, D) each, in the order of its source's robot; frames are not touched.
+
+    Raises:
+        MillraceError: the rows cannot be read.
+    """
+    episode = plan.episode
+    episode.fetch([])
+    ranges, table = reader.read(episode, [*binding.state.columns, *binding.action.columns])
+    rows: pa.Table = table.slice(0, episode.num_frames)
+    where = ", ".join(map(str, ranges))
+    state, action = (
+        gather_joints(rows, wanted, joints.gather, where)
+        for wanted, joints in ((binding.state, binding.map.state), (binding.action, binding.map.action))
+    )
+    return state, action
 
 
 def gather_joints(table: pa.Table, wanted: JointColumns, used: NDArray[np.int64], where: str) -> NDArray[np.float32]:

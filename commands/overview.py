@@ -8,6 +8,7 @@ STEPS: Mapping[str, Mapping[str, str]] = {
     "Look": {
         "inspect": "what a dataset holds, what is wrong with it, and the next command",
         "report": "the same as a page with images and curves",
+        "view": "an episode in the rerun viewer, its source beside it",
     },
     "Convert": {
         "convert": "LeRobot datasets, HDF5 files, recordings into what GR00T trains on",

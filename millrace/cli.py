@@ -24,6 +24,7 @@ from millrace.commands.pipe import exit_quietly_if_unread, is_unread
 from millrace.commands.pipeline import Pipeline
 from millrace.commands.positionals import move_positionals_first
 from millrace.commands.report_page import MakeReport
+from millrace.commands.rerun_view import ViewEpisode
 from millrace.commands.robots import Robots
 from millrace.commands.rollout import RollOut
 from millrace.commands.serve import Serve
@@ -42,6 +43,7 @@ COMMANDS = {
     "report": MakeReport,
     "convert": Convert,
     "validate": Validate,
+    "view": ViewEpisode,
     "groot-view": MakeView,
     "robots": Robots,
     "maps": Maps,

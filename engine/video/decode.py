@@ -83,7 +83,7 @@ def decode_frames(
     assert np.all(np.diff(indices) > 0), "frame indices increase"
     with open_video(clip.path, clip.root) as (container, stream):
         packets, held = _scan_packets(container, stream, clip)
-        times = _frame_times(packets, stream, clip)
+        times = frame_times(packets, stream, clip)
         if times is not None:
             num_shown = 0
             for frame in _decode_planned(decoder(stream), _reread_packets(clip, held), clip, packets, times[indices]):
@@ -166,7 +166,7 @@ def _reread_packets(clip: Clip, held: list[av.Packet] | None) -> Iterator[av.Pac
         yield from clip_packets(container, stream, clip)
 
 
-def _frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> NDArray[np.int64] | None:
+def frame_times(packets: list[PacketInfo], stream: VideoStream, clip: Clip) -> NDArray[np.int64] | None:
     """The clip's presentation times, shape (num_frames,); None where packets do not tell its frames."""
     if not is_one_to_one(packets):
         return None

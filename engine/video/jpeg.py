@@ -1,5 +1,6 @@
 """Small JPEG images of a clip's frames, to look at."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -47,6 +48,17 @@ def _encode(index: int, frame: av.VideoFrame, reformatter: VideoReformatter, num
     aspect = min(max(frame.width / frame.height, 1 / MAX_ASPECT), MAX_ASPECT)
     tall = min(float(frame.height), (num_pixels / aspect) ** 0.5)
     height, width = (max(2, round(size / 2) * 2) for size in (tall, tall * aspect))
+    return JpegImage(index, width, height, _compress(frame, width, height, reformatter))
+
+
+def encode_jpegs(frames: Iterable[av.VideoFrame]) -> Iterator[bytes]:
+    """Yield each frame as a JPEG file of its own size."""
+    reformatter = VideoReformatter()
+    for frame in frames:
+        yield _compress(frame, frame.width, frame.height, reformatter)
+
+
+def _compress(frame: av.VideoFrame, width: int, height: int, reformatter: VideoReformatter) -> bytes:
     small = reformatter.reformat(
         frame, width, height, "yuvj420p", interpolation="AREA", dst_color_range=ColorRange.JPEG
     )
@@ -55,5 +67,4 @@ def _encode(index: int, frame: av.VideoFrame, reformatter: VideoReformatter, num
     encoder.thread_count = 1
     encoder.options = {"qmin": QUALITY, "qmax": QUALITY}
     small.pts = None
-    content = b"".join(bytes(packet) for packet in (*encoder.encode(small), *encoder.encode(None)))
-    return JpegImage(index, width, height, content)
+    return b"".join(bytes(packet) for packet in (*encoder.encode(small), *encoder.encode(None)))

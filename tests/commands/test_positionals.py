@@ -17,6 +17,7 @@ NEEDED = {
     "inspect": ("DATASET",),
     "report": ("DATASET",),
     "validate": ("DATASET",),
+    "view": ("DATASET",),
     "groot-view": ("DATASET", "OUT"),
     "finetune": ("DATASET", "--base-model-path", "MODEL"),
     "evaluate": ("CHECKPOINT", "DATASET"),

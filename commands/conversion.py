@@ -7,11 +7,13 @@ from rich.console import Console
 
 from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import ConversionProgress, print_quarantine, print_summary
+from millrace.commands.report_page import write_reports
 from millrace.commands.tables import make_console
 from millrace.engine.convert import convert
 from millrace.engine.errors import EpisodesFailed
 from millrace.engine.execution.workers import Workers
 from millrace.engine.packing.layouts import Layouts
+from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Rerun
 from millrace.engine.summary import Summary
@@ -25,9 +27,11 @@ def convert_with_progress(
     layouts: Layouts = Layouts(),
     *,
     as_json: bool = False,
+    with_report: bool = True,
 ) -> Summary:
-    """Convert with a progress bar, then print a summary, as a table or JSON, and return it."""
+    """Convert with a progress bar, write reports, print a summary, as a table or JSON, and return it."""
     progress = ConversionProgress(Console(stderr=True))
+    finished: list[tuple[ConversionPlan, Path, Path]] = []
     try:
         with progress.bar:
             summary = convert(
@@ -39,6 +43,7 @@ def convert_with_progress(
                 on_plan=progress.on_plan,
                 on_result=progress.on_result,
                 on_retry=progress.on_retry,
+                on_finish=lambda *dataset: finished.append(dataset),
             )
     except KeyboardInterrupt:
         progress.print_stopped()
@@ -49,6 +54,8 @@ def convert_with_progress(
         advice = progress.advise(out, skips_bad=rerun.skip_bad or rerun.retry_skipped)
         advised = (*error.advice, advice)
         raise EpisodesFailed(error.problems, advised, quarantined=error.quarantined) from error
+    if with_report:
+        write_reports(finished)
     if as_json:
         print(to_json_text(summary))
     else:

@@ -12,7 +12,6 @@ from millrace.commands.convert_flags import ConvertFlags
 from millrace.commands.flags_to_recipe import make_recipe, read_recipe_with_flags
 from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import print_estimate
-from millrace.commands.report_page import write_reports
 from millrace.commands.tables import make_console
 from millrace.embodiments import Remedy
 from millrace.engine.convert import estimate
@@ -79,9 +78,7 @@ class Convert(ConvertFlags):
         rerun = Rerun(
             overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad, retry_skipped=self.retry_skipped
         )
-        summary = convert_with_progress(recipe, out, workers, rerun, layouts, as_json=self.json)
-        if self.report:
-            write_reports(summary, out)
+        convert_with_progress(recipe, out, workers, rerun, layouts, as_json=self.json, with_report=self.report)
         return 0
 
     def _estimate(self, recipe: Recipe, out: Path, workers: Workers, layouts: Layouts) -> None:

@@ -129,8 +129,8 @@ class OutputFlags:
     """Size of v3.0's parquet files, at most where they hold several episodes."""
     video_file_mb: Annotated[int, arg(metavar="MB")] = 200
     """Likewise of its videos, none of which is longer than 1024 s."""
-    report: Flag = False
-    """Also write OUT/report.html, a page to look at: see `millrace report`."""
+    report: Annotated[bool, arg(help_behavior_hint="")] = True
+    """Write OUT/report.html, a page to look at: frames and curves before and after, findings. It takes seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """`millrace report`."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,11 +15,9 @@ from millrace.commands.json_output import to_json_text
 from millrace.commands.print_flags import PrintFlags
 from millrace.commands.progress import show_stages
 from millrace.commands.read_flags import ReadFlags
-from millrace.embodiments import MillraceError, Remedy
+from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
-from millrace.engine.layout import META, REPORT
-from millrace.engine.planning.holdout import heldout_folder
-from millrace.engine.summary import Summary
+from millrace.engine.planning import ConversionPlan
 from millrace.train.flag_types import Flag
 
 PAGES = (".html", ".htm")
@@ -61,7 +60,8 @@ class MakeReport(ReadFlags, PrintFlags):
             )
         print(to_json_text({"report": str(self.out)}) if self.json else self.out)
         counts = f"{inspection.num_inspected:,} of {inspection.num_episodes:,} episodes"
-        print(f"a report of {counts}; open it in a browser", file=sys.stderr)
+        hint = "" if self.open else "; open it in a browser, or let --open do so"
+        print(f"a report of {counts}{hint}", file=sys.stderr)
         if self.open:
             _open_in_browser(self.out)
         return 0
@@ -78,25 +78,20 @@ def check_page_name(setting: str, path: Path) -> None:
         raise RecipeError(f"{name_flag(setting)} {path}: a page is an HTML file; ", advice, got=str(path))
 
 
-def write_reports(summary: Summary, out: Path) -> None:
-    """Write report.html into each folder that a conversion finished; without one it is finished all the same."""
-    from millrace.engine.report import write_report
+def write_reports(finished: Iterable[tuple[ConversionPlan, Path, Path]]) -> None:
+    """Write the report of each dataset that a conversion finished; without one it is finished all the same.
 
-    for title, one, folder in (
-        ("Converted dataset", summary, out),
-        ("Held-out episodes", summary.held_out, heldout_folder(out)),
-    ):
-        if one is None:
-            continue
-        written = [folder] if (folder / META).is_dir() else []
-        packed = [] if one.packed is None else [Path(one.packed.folder)]
-        for dataset in dict.fromkeys((*written, *packed)):
-            try:
-                write_report(dataset, dataset / REPORT, title=title, write=show)
-            except MillraceError as error:
-                print(f"no report of {dataset}: {show(error.message)}", file=sys.stderr)
-            else:
-                print(f"wrote {dataset / REPORT}", file=sys.stderr)
+    Args:
+        finished: What `convert` passes to on_finish.
+    """
+    from millrace.engine.report import report_conversion
+
+    for plan, made, folder in finished:
+        report = report_conversion(plan, made, folder, write=show)
+        if report.why is None:
+            print(f"report: {report.path}; open it in a browser", file=sys.stderr)
+        else:
+            print(f"the dataset is finished, but has no report {report.path}: {show(report.why)}", file=sys.stderr)
 
 
 def _open_in_browser(path: Path) -> None:

@@ -64,6 +64,7 @@ def convert(
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
     on_result: Callable[[EpisodeResult], None] = lambda result: None,
     on_retry: Callable[[int], None] = lambda num_failed: None,
+    on_finish: Callable[[ConversionPlan, Path, Path], None] = lambda plan, made, folder: None,
 ) -> Summary:
     """Convert the recipe's sources into a GR00T dataset at `out`; a run that was stopped is continued.
 
@@ -79,6 +80,8 @@ def convert(
         on_plan: Called with the plan and the number of its episodes that are already done.
         on_result: Called with each episode's result as it arrives.
         on_retry: Called with the number of failed episodes before they are tried once more.
+        on_finish: Called at the end for each finished dataset, with the plan, the folder of the manifest that says
+            what its episodes were made of, and its folder; `millrace.engine.report.report_conversion` is one to pass.
 
     Raises:
         EpisodesFailed: some episodes could not be converted; the others are done, meta/ is not written.
@@ -91,7 +94,11 @@ def convert(
     layouts.check(Path(out))
     watch = Watch(on_plan, on_result, on_retry)
     summary, plans = _convert(recipe, layouts.episodes_folder(Path(out)), workers, rerun, watch)
-    return _pack(summary, layouts, plans, overwrite=overwrite) if layouts.is_packed else summary
+    if layouts.is_packed:
+        summary = _pack(summary, layouts, plans, overwrite=overwrite)
+    for made, plan in plans.items():
+        on_finish(plan, made, made if layouts.keeps_episodes else layouts.packed_folder(made))
+    return summary
 
 
 def _pack(summary: Summary, layouts: Layouts, plans: Mapping[Path, ConversionPlan], *, overwrite: bool) -> Summary:

@@ -85,9 +85,10 @@ def convert_here(source: Path, out: Path, **settings: Any) -> Summary:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Every file of a dataset by relative path; OUT/.millrace is not part of it."""
+    """Every file of a dataset by relative path; OUT/.millrace and the report are not part of it."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {str(path): (folder / path).read_bytes() for path in sorted(paths) if path.parts[0] != ".millrace"}
+    beside = (".millrace", "report.html")
+    return {str(path): (folder / path).read_bytes() for path in sorted(paths) if path.parts[0] not in beside}
 
 
 def video_path(dataset: Path, episode: int, camera: str = "top", *, chunk: int = 0) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.engine.dataset.data_checks import Found
+from millrace.engine.dataset.quantiles import column_quantiles
 
 Floats = NDArray[np.floating]
 
@@ -61,28 +62,32 @@ def find_jumps(values: Floats) -> Iterator[Jump]:
     if len(values) < MIN_ROWS or not values.shape[1]:
         return
     steps = np.diff(values, axis=0)
-    usual = UNUSUAL_FACTOR * np.quantile(np.abs(steps), USUAL_QUANTILE, axis=0)
-    way = np.subtract(*np.quantile(values, [0.98, 0.02], axis=0))
+    sizes = np.abs(steps)
+    usual = UNUSUAL_FACTOR * column_quantiles(sizes, [USUAL_QUANTILE])[0]
+    way = np.subtract(*column_quantiles(values, [0.98, 0.02]))
     least = np.maximum(SPIKE_SHARE * way, LEAST_SHARE_OF_WIDEST * way.max())
-    yield from _spikes(steps, np.maximum(usual, least))
-    yield from _full_turns(values, steps, usual)
+    yield from _spikes(steps, sizes, np.maximum(usual, least))
+    yield from _full_turns(values, steps, sizes, usual)
 
 
-def _spikes(steps: Floats, least: Floats) -> Iterator[Jump]:
+def _spikes(steps: Floats, sizes: Floats, least: Floats) -> Iterator[Jump]:
     """Frames beside which both neighbours lie on the same side, near each other."""
-    size = np.minimum(np.abs(steps[:-1]), np.abs(steps[1:]))
-    is_back = np.abs(steps[:-1] + steps[1:]) <= CALM_SHARE * size
-    for joint in range(steps.shape[1]):
-        rows = np.flatnonzero(is_back[:, joint] & (size[:, joint] > least[joint]))
+    size = np.minimum(sizes[:-1], sizes[1:])
+    is_large = size > least
+    for joint in np.flatnonzero(is_large.any(axis=0)).tolist():
+        is_back = np.abs(steps[:-1, joint] + steps[1:, joint]) <= CALM_SHARE * size[:, joint]
+        rows = np.flatnonzero(is_back & is_large[:, joint])
         if 0 < len(rows) <= MAX_SPIKES:
             yield from (Jump("spike", int(row) + 1, joint, float(steps[row, joint])) for row in rows)
 
 
-def _full_turns(values: Floats, steps: Floats, usual: Floats) -> Iterator[Jump]:
-    calm = np.abs(np.pad(steps, ((1, 1), (0, 0))))
-    around = np.maximum(calm[:-2], calm[2:])
+def _full_turns(values: Floats, steps: Floats, sizes: Floats, usual: Floats) -> Iterator[Jump]:
     for turn, slack in FULL_TURNS:
+        if sizes.max() < turn - slack:  # of most episodes, whose joints take no such step
+            continue
+        calm = np.pad(sizes, ((1, 1), (0, 0)))
+        around = np.maximum(calm[:-2], calm[2:])
         is_angle = np.abs(values).max(axis=0) <= MAX_TURNS * turn
-        is_turn = (np.abs(np.abs(steps) - turn) <= slack) & (around <= CALM_SHARE * turn) & (np.abs(steps) > usual)
+        is_turn = (np.abs(sizes - turn) <= slack) & (around <= CALM_SHARE * turn) & (sizes > usual)
         for row, joint in np.argwhere(is_turn & is_angle).tolist():
             yield Jump("full-turn", row + 1, joint, float(steps[row, joint]))

@@ -73,8 +73,13 @@ def is_vector(name: str, feature: Feature) -> bool:
     """Whether a column holds real numbers, or numbers of any type that observe or command joints."""
     if name in BOOKKEEPING or not feature.is_numbers:
         return False
-    is_joints = name.startswith(("observation.", f"{ACTION}.")) or name == ACTION
-    return is_joints or feature.dtype.startswith(FLOATS)
+    is_vector_name = name.startswith(("observation.", f"{ACTION}.")) or name == ACTION
+    return is_vector_name or feature.dtype.startswith(FLOATS)
+
+
+def is_joints(name: str) -> bool:
+    """Whether a column is an observation or an action, by its name."""
+    return name.startswith(("observation.", ACTION))
 
 
 def value_names(name: str, feature: Feature) -> list[str]:

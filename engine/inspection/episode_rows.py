@@ -11,15 +11,16 @@ import numpy as np
 from millrace.embodiments import MillraceError
 from millrace.engine.dataset.data_checks import check_frame_index, check_timestamps
 from millrace.engine.dataset.jumps import check_jumps
+from millrace.engine.dataset.quantiles import column_quantiles
 from millrace.engine.dataset.rows import to_numbers
 from millrace.engine.errors import RowsError
-from millrace.engine.inspection.columns import Columns
+from millrace.engine.inspection.columns import Columns, is_joints
 from millrace.engine.inspection.findings import Finding, make_finding
-from millrace.engine.inspection.motion import Extent, Floats, LagSums, lag_sums
+from millrace.engine.inspection.motion import Extent, Floats, LagSums, lag_sums, measure_jerk
 from millrace.engine.inspection.outliers import EpisodeSummary
 from millrace.engine.inspection.row_facts import Samples, sample_rows
 from millrace.engine.inspection.stand_still import STILL_SHARE, IdleFrames, StillChecks, measure_idle
-from millrace.engine.layout import ACTION
+from millrace.engine.inspection.unlike_episodes import EpisodePath, summarize_path
 from millrace.engine.sources import RowReader, SourceEpisode
 from millrace.engine.text import join_names
 
@@ -60,7 +61,8 @@ class RowReport:
 
     extents: lowest and highest value of each sound column, (D,) each. idle: None where motion cannot
     be told. summary: what other episodes are compared with. agreement: lowest and highest correlation of each
-    pair's action and state at any lag, (P,) each. samples: some rows of each column of joints.
+    pair's action and state at any lag, (P,) each. samples: some rows of each column of joints. path, jerk: of the
+    joints of motion. dwell: shares of the rows that have the lowest and the highest value, by column, (D,) each.
     """
 
     findings: tuple[Finding, ...]
@@ -71,6 +73,9 @@ class RowReport:
     summary: EpisodeSummary | None = None
     agreement: Extent | None = None
     samples: Samples = field(default_factory=dict)
+    path: EpisodePath | None = None
+    jerk: Floats | None = None
+    dwell: Mapping[str, Extent] = field(default_factory=dict)
 
 
 def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> RowReport:
@@ -86,19 +91,26 @@ def check_rows(episode: SourceEpisode, checks: RowChecks, reader: RowReader) -> 
     sound = {name: values[name] for name in checks.columns.floats if name in values and np.isfinite(values[name]).all()}
     for name in sound:
         findings += _jump_findings(episode, name, checks.columns, sound[name])
-    idle = _measure_idle(sound, checks)
+    positions = scale_positions(sound, checks)
+    idle = _measure_idle(sound, positions, checks)
     if idle is not None:
         findings += _idle_findings(episode, idle, num_rows, checks.fps)
     lag = measure_lag(sound, checks)
+    summary = summarize_episode(episode.index, sound)
+    digest = None if summary is None else summary.digest
+    extents = measure_extents(sound)
     return RowReport(
         tuple(findings),
         num_rows,
         idle,
-        measure_extents(sound),
+        extents,
         lag,
-        summarize_episode(episode.index, sound),
+        summary,
         None if lag is None else lag.agreement,
         sample_rows(sound),
+        None if positions is None else summarize_path(episode.index, positions, digest),
+        None if positions is None else measure_jerk(positions),
+        {name: _measure_dwell(sound[name], extent) for name, extent in extents.items() if is_joints(name)},
     )
 
 
@@ -144,12 +156,18 @@ def measure_extents(values: Mapping[str, Floats]) -> dict[str, Extent]:
     return {name: (column.min(axis=0), column.max(axis=0)) for name, column in sound.items()}
 
 
+def _measure_dwell(values: Floats, extent: Extent) -> Extent:
+    low, high = extent
+    return (values == low).mean(axis=0), (values == high).mean(axis=0)
+
+
 def summarize_episode(index: int, values: Mapping[str, Floats]) -> EpisodeSummary | None:
-    """Summarize an episode's columns without their outermost frames; None where no column is sound."""
+    """Summarize an episode's joints without their outermost frames; None where no column is sound."""
     sound = {name: column for name, column in values.items() if len(column) and np.isfinite(column).all()}
     if not sound:
         return None
-    trimmed = {name: np.quantile(column, TRIMMED, axis=0) for name, column in sound.items()}
+    compared = {name: column for name, column in sound.items() if is_joints(name)}
+    trimmed = {name: column_quantiles(column, TRIMMED) for name, column in compared.items()}
     digest = hashlib.sha256()
     for name in sorted(sound):
         digest.update(np.ascontiguousarray(sound[name]).tobytes())
@@ -157,14 +175,14 @@ def summarize_episode(index: int, values: Mapping[str, Floats]) -> EpisodeSummar
     return EpisodeSummary(
         index,
         {name: (low, high) for name, (low, high) in trimmed.items()},
-        {name: (column[0], column[-1]) for name, column in sound.items()},
+        {name: (column[0], column[-1]) for name, column in compared.items()},
         digest.digest() if is_told else None,
     )
 
 
 def _jump_findings(episode: SourceEpisode, name: str, columns: Columns, values: Floats) -> Iterator[Finding]:
     """Jumps of joints, one finding for each joint and kind."""
-    if not name.startswith(("observation.", ACTION)):
+    if not is_joints(name):
         return
     for code, message in check_jumps(values, columns.joints(name)):
         yield make_finding(code, f"'{name}': {message}", episode=episode.index)
@@ -199,12 +217,11 @@ def _bookkeeping_findings(
             yield make_finding("unknown-task", f"no task has the index {join_names(unknown)}", episode=episode.index)
 
 
-def _measure_idle(values: Mapping[str, Floats], checks: RowChecks) -> IdleFrames | None:
+def _measure_idle(values: Mapping[str, Floats], shares: Floats | None, checks: RowChecks) -> IdleFrames | None:
     """How long the robot stands still, by its bands; of an unknown robot by shares of each joint's usual range."""
     if checks.still is not None:
         positions = checks.still.positions(values, checks.fps)
     else:
-        shares = scale_positions(values, checks)
         positions = None if shares is None else shares / STILL_SHARE
     return None if positions is None or not len(positions) else measure_idle(positions, checks.fps)
 

@@ -2,9 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from millrace.embodiments import FrozenModel
 from millrace.engine.inspection.findings import Finding, make_finding
@@ -12,6 +14,10 @@ from millrace.engine.inspection.row_facts import EpisodeFacts, JointFacts
 from millrace.engine.planning.robot_guess import RobotGuess
 from millrace.engine.sources import LAYOUTS, SourceDataset, SourceFiles, check_own_path, why_unreadable
 from millrace.engine.sources.lerobot_metadata import read_source_json
+from millrace.engine.text import format_count
+
+# Of the episodes that the task of the median episode has.
+RARE_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,16 @@ def task_findings(dataset: SourceDataset) -> Iterator[Finding]:
     num_empty = sum(not task.strip() for task in named)
     if num_empty:
         yield make_finding("empty-task", f"{num_empty} of {len(named)} tasks are an empty text")
+
+
+def rare_task_findings(tasks: Sequence[TaskFacts]) -> Iterator[Finding]:
+    """Tasks with few episodes beside others with many."""
+    numbers = np.array([task.num_episodes for task in tasks], dtype=np.int64)
+    usual = float(np.median(np.repeat(numbers, numbers))) if numbers.any() else 0.0
+    for task in tasks:
+        if 0 < task.num_episodes <= RARE_SHARE * usual:
+            number = format_count(task.num_episodes, "episode")
+            yield make_finding("rare-task", f"{task.task!r} has {number}, the task of most episodes {usual:,.0f}")
 
 
 def count_tasks(dataset: SourceDataset) -> tuple[TaskFacts, ...]:

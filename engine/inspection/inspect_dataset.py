@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from millrace.embodiments import MillraceError, load_robot
+from millrace.embodiments import MillraceError, Robot, load_robot
 from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.episode_rows import RowChecks
 from millrace.engine.inspection.facts import (
@@ -20,11 +20,13 @@ from millrace.engine.inspection.facts import (
     count_tasks,
     measure_files,
     metadata_findings,
+    rare_task_findings,
     read_claims,
     task_findings,
 )
 from millrace.engine.inspection.findings import SEVERITIES, Finding, make_finding
 from millrace.engine.inspection.inspect_rows import RowsResult, inspect_rows, select_evenly
+from millrace.engine.inspection.unlike_episodes import length_findings
 from millrace.engine.inspection.unopened import inspect_unopened
 from millrace.engine.inspection.video_facts import VideosResult, inspect_videos
 from millrace.engine.planning.robot_guess import RobotGuess, guess_robot
@@ -90,6 +92,7 @@ def inspect_source(
     *,
     on_progress: OnProgress,
     pixel_budget: float,
+    robot: Robot | None = None,
 ) -> Inspection:
     """Inspect the chosen episodes of an open dataset, and the metadata of all.
 
@@ -98,12 +101,16 @@ def inspect_source(
         chosen: Those of its episodes whose rows and videos are read.
         on_progress: As `inspect_dataset`.
         pixel_budget: Pixels to decode in all.
+        robot: Of the dataset, where that is known.
     """
     files = measure_files(dataset)
     fetch_episodes(chosen, files.missing, partial(on_progress, "download"))
     failed: list[Finding] = []
-    guess = _run_part(partial(guess_robot, dataset), RobotGuess(None, "it cannot be told"), failed)
-    robot = None if guess.name is None else load_robot(guess.name)
+    if robot is not None:
+        guess = RobotGuess(robot.name, "it was converted to this robot", confidence="certain")
+    else:
+        guess = _run_part(partial(guess_robot, dataset), RobotGuess(None, "it cannot be told"), failed)
+        robot = None if guess.name is None else load_robot(guess.name)
     with_rows = [episode for episode in chosen if not any(rows.path in files.missing for rows in episode.rows)]
     look = partial(inspect_rows, dataset, with_rows, robot, on_progress=partial(on_progress, "rows"))
     unread = RowChecks(Columns({}, (), (), ()), dataset.fps, frozenset(), {})
@@ -118,6 +125,8 @@ def inspect_source(
         *claim_findings(dataset, claims),
         *metadata_findings(dataset),
         *task_findings(dataset),
+        *rare_task_findings(count_tasks(dataset)),
+        *length_findings(dataset.episodes, chosen),
         *files.findings,
         *rows.findings,
         *videos.findings,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from millrace.embodiments import MillraceError, Robot
-from millrace.engine.inspection.columns import Columns, choose_columns
+from millrace.engine.inspection.columns import Columns, choose_columns, is_joints
 from millrace.engine.inspection.episode_rows import (
     RowChecks,
     RowReport,
@@ -21,7 +21,7 @@ from millrace.engine.inspection.motion import Extent, Floats, LagFit, LagSums, b
 from millrace.engine.inspection.outliers import EpisodeSummary, outlier_findings, usual_extents
 from millrace.engine.inspection.row_facts import EpisodeFacts, JointFacts, list_joint_facts
 from millrace.engine.inspection.stand_still import still_checks
-from millrace.engine.layout import ACTION
+from millrace.engine.inspection.unlike_episodes import EpisodePath, jerk_findings, near_duplicate_findings
 from millrace.engine.sources import Feature, RowReader, SourceDataset, SourceEpisode, camera_name
 from millrace.engine.text import join_names
 
@@ -68,11 +68,11 @@ def inspect_rows(
     for number, episode in enumerate(episodes, start=1):
         report = check_rows(episode, checks, reader)
         findings += report.findings
-        findings += [] if limits is None else limits.findings(episode, report.extents)
+        findings += [] if limits is None else limits.findings(episode, report.extents, report.dwell)
         everything.add(episode, report)
         on_progress(number, len(episodes))
     fps = float(dataset.fps)
-    findings += everything.findings(checks.columns, fps)
+    findings += everything.findings(checks, fps)
     joints = tuple(list_joint_facts(checks.columns, everything.extents, everything.samples))
     tolerances = {} if checks.still is None else checks.still.tolerances
     return RowsResult(checks, everything.motion(fps, tolerances), tuple(findings), tuple(everything.episodes), joints)
@@ -87,6 +87,8 @@ class _AllEpisodes:
         self.agreements: dict[int, Extent] = {}
         self.episodes: list[EpisodeFacts] = []
         self.samples: dict[str, list[Floats]] = {}
+        self.paths: list[EpisodePath] = []
+        self.jerks: dict[int, Floats] = {}
         self.lag: LagSums | None = None
         self.num_frames = self.num_idle = 0
 
@@ -99,6 +101,10 @@ class _AllEpisodes:
             self.summaries.append(report.summary)
         if report.agreement is not None:
             self.agreements[episode.index] = report.agreement
+        if report.path is not None:
+            self.paths.append(report.path)
+        if report.jerk is not None:
+            self.jerks[episode.index] = report.jerk
         for name, rows in report.samples.items():
             self.samples.setdefault(name, []).append(rows)
         fit = None if report.lag is None else best_lag(report.lag)
@@ -111,11 +117,14 @@ class _AllEpisodes:
         if idle is not None:
             self.num_frames, self.num_idle = self.num_frames + report.num_frames, self.num_idle + idle.num_frames
 
-    def findings(self, columns: Columns, fps: float) -> Iterator[Finding]:
+    def findings(self, checks: RowChecks, fps: float) -> Iterator[Finding]:
         """Findings that only all episodes together show."""
+        columns = checks.columns
         yield from _constant_findings(self.extents, columns)
         yield from outlier_findings(self.summaries, columns)
         yield from _reversed_findings(self.agreements, columns)
+        yield from near_duplicate_findings(self.paths)
+        yield from jerk_findings(self.jerks, checks.motion_names)
         if self.lag is not None and (fit := best_lag(self.lag)) is not None:
             yield _lag_finding(self.lag, fit, fps)
 
@@ -178,7 +187,7 @@ def make_row_checks(
 
 def _constant_findings(extents: Mapping[str, Extent], columns: Columns) -> Iterator[Finding]:
     for name, (low, high) in extents.items():
-        if not name.startswith(("observation.", ACTION)):
+        if not is_joints(name):
             continue
         is_constant = high - low <= CONSTANT_SHARE * np.maximum(np.abs(low), np.abs(high))
         joints = [columns.joints(name)[place] for place in np.flatnonzero(is_constant)]

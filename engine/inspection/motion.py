@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.engine.dataset.quantiles import column_quantiles
+
 Floats = NDArray[np.float64]
 Extent = tuple[Floats, Floats]  # lowest and highest
 
@@ -12,12 +14,29 @@ Extent = tuple[Floats, Floats]  # lowest and highest
 LEAST_SHARE_OF_WIDEST = 0.05
 # Joints that move less than this share of the liveliest say nothing about lag.
 LIVELY_SHARE = 0.01
+MIN_JERK_FRAMES, JERK_QUANTILE = 8, 0.9
 
 
 def joint_scale(low: Floats, high: Floats) -> Floats:
     """The range that each joint of a column is measured against, (D,), never 0."""
     way = high - low
     return np.maximum(way, max(LEAST_SHARE_OF_WIDEST * way.max(initial=0), 1e-6))
+
+
+def measure_jerk(positions: Floats) -> Floats | None:
+    """How jerkily each joint moves: what its third difference exceeds in a tenth of the frames, (D,).
+
+    Args:
+        positions: (T, D), finite, each joint in shares of its range.
+
+    Returns:
+        Shares of the range a frame^3; None for an episode too short to tell. A single spike does not count.
+    """
+    if len(positions) < MIN_JERK_FRAMES:
+        return None
+    jerk = column_quantiles(np.abs(np.diff(positions, n=3, axis=0)), [JERK_QUANTILE])[0]
+    # An episode in other units goes far beyond the usual range, and is no more jerky for that.
+    return np.asarray(jerk / np.maximum(np.ptp(positions, axis=0), 1))
 
 
 def true_runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -85,21 +104,34 @@ def lag_sums(action: Floats, state: Floats, *, max_lag: int, step: int) -> LagSu
         max_lag: Frames, L.
         step: Frames, about a tenth of a second.
     """
-    moves = [values[step:] - values[:-step] for values in (action, state)]
-    commanded, observed = (move - move.mean(axis=0) if len(move) else move for move in moves)
-    length = len(commanded)
-    sums = np.zeros((3, 2 * max_lag + 1, action.shape[1]))
-    for number, lag in enumerate(range(-max_lag, max_lag + 1)):
-        before = commanded[max(-lag, 0) : max(length - max(lag, 0), 0)]
-        after = observed[max(lag, 0) : max(length - max(-lag, 0), 0)]
-        sums[:, number] = (before * after).sum(axis=0), (before**2).sum(axis=0), (after**2).sum(axis=0)
+    # A row for each joint: sums over frames are then over values that lie side by side.
+    moves = [np.ascontiguousarray((values[step:] - values[:-step]).T) for values in (action, state)]
+    commanded, observed = (move - move.mean(axis=1, keepdims=True) if move.size else move for move in moves)
+    num_pairs, length = commanded.shape
+    lags = np.arange(-max_lag, max_lag + 1)
+    products = np.zeros((len(lags), num_pairs))
+    for number, lag in enumerate(lags.tolist()):
+        before = commanded[:, max(-lag, 0) : max(length - max(lag, 0), 0)]
+        after = observed[:, max(lag, 0) : max(length - max(-lag, 0), 0)]
+        products[number] = np.einsum("dt,dt->d", before, after)
     return LagSums(
-        products=sums[0],
-        action_squares=sums[1],
-        state_squares=sums[2],
+        products=products,
+        action_squares=_overlap_squares(commanded, lags),
+        state_squares=_overlap_squares(observed, -lags),
         is_same=np.all(action == state, axis=0),
         is_next=np.all(action[:-1] == state[1:], axis=0),
     )
+
+
+def _overlap_squares(moves: Floats, lags: NDArray[np.int64]) -> Floats:
+    """Sums of squares of the frames that overlap with others so many frames later, (2 L + 1, D); moves: (D, T)."""
+    squares = np.zeros((moves.shape[0], moves.shape[1] + 1))
+    np.cumsum(moves**2, axis=1, out=squares[:, 1:])
+    rests = np.zeros_like(squares)  # summed from the end: a difference of sums would not be 0 where nothing moves
+    np.cumsum(moves[:, ::-1] ** 2, axis=1, out=rests[:, -2::-1])
+    length = moves.shape[1]
+    until, since = np.clip(length - lags, 0, length), np.clip(-lags, 0, length)
+    return np.where(lags >= 0, squares[:, until], rests[:, since]).T
 
 
 def best_lag(sums: LagSums) -> LagFit | None:

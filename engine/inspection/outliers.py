@@ -7,10 +7,9 @@ from math import degrees
 
 import numpy as np
 
-from millrace.engine.inspection.columns import Columns
+from millrace.engine.inspection.columns import Columns, is_joints
 from millrace.engine.inspection.findings import Finding, make_finding
 from millrace.engine.inspection.motion import LEAST_SHARE_OF_WIDEST, Extent, Floats
-from millrace.engine.layout import ACTION
 
 # Fewer tell nothing of what is usual.
 MIN_EPISODES = 4
@@ -72,7 +71,7 @@ def _by_column(summaries: Sequence[EpisodeSummary]) -> Iterator[tuple[str, list[
     by_column: dict[str, list[EpisodeSummary]] = defaultdict(list)
     for one in summaries:
         for name in one.extents:
-            if name.startswith(("observation.", ACTION)):
+            if is_joints(name):
                 by_column[name].append(one)
     yield from by_column.items()
 

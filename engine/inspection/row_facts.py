@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from millrace.engine.inspection.columns import Columns
+from millrace.engine.inspection.columns import Columns, is_joints
 from millrace.engine.inspection.motion import Extent, Floats
-from millrace.engine.layout import ACTION
 
 # Rows of each episode that quantiles are taken from, and values a row: 64 MB for a thousand episodes.
 NUM_SAMPLES, MAX_WIDTH = 64, 128
@@ -40,7 +39,8 @@ class EpisodeFacts:
 class JointFacts:
     """One value of a column of joints over the episodes inspected, in the dataset's unit.
 
-    place: in the column. low, high: of all rows. q01, q99: quantiles of evenly spaced rows.
+    place: in the column. low, high: of all rows. q01, q99: quantiles of evenly spaced rows. start, end: medians of the
+    first and the last row of each episode. follows: of an action, its correlation with the state of the same joint.
     """
 
     name: str
@@ -50,13 +50,16 @@ class JointFacts:
     high: float
     q01: float
     q99: float
+    start: float | None = None
+    end: float | None = None
+    follows: float | None = None
 
 
 def sample_rows(values: Mapping[str, Floats]) -> Samples:
     """Evenly spaced rows of each sound column of joints that is not too wide, (n, D)."""
     sampled = {}
     for name, column in values.items():
-        if name.startswith(("observation.", ACTION)) and len(column) and column.shape[1] <= MAX_WIDTH:
+        if is_joints(name) and len(column) and column.shape[1] <= MAX_WIDTH:
             rows = np.linspace(0, len(column) - 1, min(NUM_SAMPLES, len(column))).round().astype(np.int64)
             sampled[name] = column[rows].clip(-MAX_VALUE, MAX_VALUE)
     return sampled
@@ -72,9 +75,32 @@ def list_joint_facts(
         extents: Lowest and highest values over all episodes.
         samples: Rows of each episode, by column.
     """
+    agreements = dict(_agreements(columns, samples))
     for column, parts in samples.items():
         low, high = extents[column]
         q01, q99 = np.quantile(np.concatenate(parts), QUANTILES, axis=0)
+        start, end = (np.median([part[row] for part in parts], axis=0) for row in (0, -1))
         for place, name in enumerate(columns.joints(column)):
-            values = (float(values[place]) for values in (low, high, q01, q99))
-            yield JointFacts(name, column, place, *values)
+            yield JointFacts(
+                name,
+                column,
+                place,
+                low=float(low[place]),
+                high=float(high[place]),
+                q01=float(q01[place]),
+                q99=float(q99[place]),
+                start=float(start[place]),
+                end=float(end[place]),
+                follows=agreements.get((column, place)),
+            )
+
+
+def _agreements(columns: Columns, samples: Mapping[str, list[Floats]]) -> Iterator[tuple[tuple[str, int], float]]:
+    """Correlation of each commanded joint with its state, where both move; by column and place of the action."""
+    joined = {name: np.concatenate(parts) for name, parts in samples.items()}
+    for pair in columns.pairs:
+        (action, place), (state, observed) = pair.action, pair.state
+        if action in joined and state in joined and len(joined[action]) == len(joined[state]):
+            moves = joined[action][:, place], joined[state][:, observed]
+            if all(np.ptp(values) > 0 for values in moves):
+                yield pair.action, float(np.corrcoef(*moves)[0, 1])

@@ -30,13 +30,12 @@ STRAY = "stray-"
 CHOOSE = Remedy("Choose another folder")
 EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")
 # What a conversion writes, in the order of its deletion: without meta/ a dataset is visibly unfinished.
-OF_META = (f"{META}/*.json", f"{META}/*.jsonl", CAMERA_LEVELS)
+OF_META = (f"{META}/*.json", f"{META}/*.jsonl", CAMERA_LEVELS, REPORT)
 OURS = (
     *OF_META,
     MANIFEST,
     CARD,
     MODALITY_CONFIG,
-    REPORT,
     LEDGER,
     QUARANTINE,
     *EPISODES,

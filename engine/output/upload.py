@@ -11,7 +11,7 @@ from millrace.engine.errors import HubError, NotUploadable, RecipeError
 from millrace.engine.hub.calls import HubName, RepoKind, call_hub, list_files, login_advice
 from millrace.engine.hub.folder_upload import commit_folder, file_sizes, stray_files
 from millrace.engine.hub.silence import silence_hub
-from millrace.engine.layout import META, MODALITY_CONFIG, TRAINING_STATE
+from millrace.engine.layout import META, MODALITY_CONFIG, REPORT, TRAINING_STATE
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate import validate
 
@@ -22,8 +22,8 @@ DATASET_FOLDERS = ("data", "videos", META, MODALITY_CONFIG)
 
 @dataclass(frozen=True)
 class UploadSize:
-    """What an upload sends. num_bytes_here: of files that stay here. num_replaced: files of an earlier upload that the
-    repository will lose.
+    """What an upload sends. num_bytes_here: of a checkpoint's files that stay here. num_replaced: files of an earlier
+    upload that the repository will lose.
     """
 
     num_files: int
@@ -44,7 +44,7 @@ def upload_folder(
     """Upload a folder, check that all of it arrived, and tag a dataset with its format's version for LeRobot.
 
     What a repository holds of an earlier dataset is replaced: readers take every file below data/. An older commit, and
-    the tag of another version of the format, keep theirs.
+    the tag of another version of the format, keep theirs. A report stays here: it shows frames that were cropped.
 
     Args:
         folder: A finished, valid dataset in LeRobot v2.1 or v3.0, or a checkpoint.
@@ -66,12 +66,13 @@ def upload_folder(
     check_uploadable(root, kind)
     check_token(name)
     _make_repository(name, private=private)
-    without = TRAINING_STATE if kind == "model" and not with_optimizer else ()
+    without = (REPORT,) if kind == "dataset" else () if with_optimizer else TRAINING_STATE
     replaced = DATASET_FOLDERS if kind == "dataset" else ()
     sizes = file_sizes(root, without)
     num_bytes = sum(sizes.values())
+    num_bytes_here = sum(file_sizes(root).values()) - num_bytes if kind == "model" else 0
     num_strays = len(stray_files(_list_files(name), sizes, replaced)) if replaced else 0
-    on_start(UploadSize(len(sizes), num_bytes, sum(file_sizes(root).values()) - num_bytes, num_strays))
+    on_start(UploadSize(len(sizes), num_bytes, num_bytes_here, num_strays))
     last = META if kind == "dataset" else CHECKPOINT
     commit_folder(root, name, last=last, replaced=replaced, without=without)
     _check_arrived(sizes, name, replaced)

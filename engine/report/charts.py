@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 
 WIDTH, HEIGHT = 320, 72
 # Of a curve; more cannot be told apart on the page.
-MAX_POINTS = 320
+MAX_POINTS = 200
 MAX_BARS = 24
 
 
@@ -37,13 +37,19 @@ def fit_scale(*curves: Floats) -> ValueScale:
     return ValueScale(low - space, high + space)
 
 
-def draw_curve(values: Floats, scale: ValueScale) -> str:
-    """The path of a curve over the whole width, "M0 3.5L1 4"; broken where values are not finite."""
+def draw_curve(values: Floats, scale: ValueScale, across: Floats | None = None) -> str:
+    """The path of a curve, "M0 3.5L1 4"; broken where values are not finite.
+
+    Args:
+        values: (T,).
+        scale: Of the chart.
+        across: Where each value lies, from 0 to 1 of the chart's width, (T,); None: evenly over all of it.
+    """
     frames = _pick_frames(values)
-    across = frames * (WIDTH / max(len(values) - 1, 1))
+    places = frames / max(len(values) - 1, 1) if across is None else across[frames]
     down = scale.place(values[frames])
     path, is_drawing = [], False
-    for x, y in zip(across.tolist(), down.tolist(), strict=True):
+    for x, y in zip((places * WIDTH).tolist(), down.tolist(), strict=True):
         if np.isfinite(y):
             path.append(f"{'L' if is_drawing else 'M'}{_number(x)} {_number(y)}")
         is_drawing = bool(np.isfinite(y))

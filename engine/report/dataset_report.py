@@ -12,7 +12,15 @@ from millrace.engine.inspection.facts import CameraFacts, Inspection
 from millrace.engine.planning.binding import BOOKKEEPING
 from millrace.engine.report.charts import Histogram, draw_histogram
 from millrace.engine.report.curves import EpisodeCurves
-from millrace.engine.report.finding_groups import FindingGroup, Verdict, count_found, group_found, list_found
+from millrace.engine.report.finding_groups import (
+    FindingGroup,
+    Verdict,
+    count_found,
+    group_found,
+    list_failures,
+    list_found,
+)
+from millrace.engine.report.grippers import GripperRow
 from millrace.engine.report.joint_groups import PlottedGroup
 from millrace.engine.report.origins import Origins
 from millrace.engine.report.ranges import RangeGroup
@@ -42,12 +50,14 @@ class TextTable:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn of rows and frames."""
+    """What is shown of rows and frames. has_recordings: beside what they were made of."""
 
     episodes: tuple[ShownEpisode, ...]
     groups: tuple[PlottedGroup, ...]
     ranges: tuple[RangeGroup, ...]
     curves: tuple[EpisodeCurves, ...]
+    grippers: tuple[GripperRow, ...] = ()
+    has_recordings: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,8 @@ def describe_dataset(
         judgement: What `validate` found, where it was asked.
         write: Makes a message fit for the page.
     """
-    found = list(list_found(inspection.findings, judgement, write))
+    failures = () if origins is None else origins.failures
+    found = [*list_failures(failures), *list_found(inspection.findings, judgement, write)]
     robot = inspection.robot.name or printable(inspection.robot_type or "unknown robot")
     return DatasetReport(
         title=printable(title),
@@ -116,11 +127,11 @@ def _describe_scope(inspection: Inspection) -> str:
 
 
 def _tiles(inspection: Inspection) -> Iterator[Fact]:
-    yield Fact("episodes", f"{inspection.num_episodes:,}")
+    yield Fact("episode" if inspection.num_episodes == 1 else "episodes", f"{inspection.num_episodes:,}")
     yield Fact("duration", _duration(inspection.duration_seconds))
     yield Fact("frames", f"{inspection.num_frames:,}")
     yield Fact("rate", f"{inspection.fps or 0:.4g} Hz")
-    yield Fact("cameras", f"{len(inspection.cameras)}")
+    yield Fact("camera" if len(inspection.cameras) == 1 else "cameras", f"{len(inspection.cameras)}")
     yield Fact("size", decimal(inspection.num_rows_bytes + inspection.num_video_bytes))
 
 

@@ -8,9 +8,11 @@ from millrace.engine.dataset import checks
 from millrace.engine.dataset.problems import Judgement, Problem
 from millrace.engine.dataset.v3_checks import V3_CHECKS
 from millrace.engine.inspection.findings import KINDS, SEVERITIES, Finding, Severity
+from millrace.engine.report.origins import RecordedFailure
 from millrace.engine.report.strips import ShownEpisode, Thumbnail
 
 MAX_MESSAGES, MAX_EPISODE_NUMBERS = 5, 24
+LEFT_OUT = "Episodes of the sources could not be converted: the dataset lacks them."
 NOUNS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
 SEVERITY_OF: Mapping[checks.Severity, Severity] = {"error": "error", "warning": "warning", "note": "info"}
 
@@ -67,6 +69,16 @@ def list_found(
         yield Found(one.code, kind.severity, kind.meaning, kind.advice, message, one.episode, one.camera)
 
 
+def list_failures(failures: Iterable[RecordedFailure]) -> Iterator[Found]:
+    """Episodes of the sources that the dataset lacks, with the first advice of each kind; numbers are the sources'."""
+    advice: dict[str, str] = {}
+    for one in failures:
+        where = [one.source, *([] if one.episode is None else [f"episode {one.episode}"])]
+        where += [] if one.camera is None else [f"camera {one.camera}"]
+        text = advice.setdefault(one.code, one.remedy or "Fix the source and convert again, or leave it so.")
+        yield Found(one.code, "warning", LEFT_OUT, text, f"{', '.join(where)}: {one.reason}", None, None)
+
+
 def group_found(found: Iterable[Found], shown: Sequence[ShownEpisode]) -> Iterator[FindingGroup]:
     """All of one kind together, in the order of the first of each."""
     by_kind: dict[tuple[str, str, str], list[Found]] = defaultdict(list)
@@ -118,6 +130,6 @@ def _find_image(finding: Found, shown: Iterable[ShownEpisode]) -> Thumbnail | No
     """The middle image of the episode and camera that a finding is about."""
     if finding.episode is None:
         return None
-    strips = (strip for one in shown if one.index == finding.episode for strip in one.strips if strip.images)
+    strips = (strip for one in shown if one.index == finding.episode for strip in one.strips if strip.moments)
     fitting = (strip for strip in strips if finding.camera in (None, strip.camera))
-    return next((strip.images[len(strip.images) // 2] for strip in fitting), None)
+    return next((strip.moments[len(strip.moments) // 2].images[-1] for strip in fitting), None)

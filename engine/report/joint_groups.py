@@ -74,13 +74,11 @@ def _joint_places(robot: Robot, vector: Vector, found: JointColumns) -> dict[str
 
 def _column_groups(columns: Columns) -> Iterator[PlottedGroup]:
     """A group for each column of motion, and one for each column of actions that no state answers."""
-    num_left = MAX_JOINTS
     actions = {pair.state: pair.action for pair in columns.pairs}
     for name in columns.motion:
-        joints = [
+        joints = tuple(
             PlottedJoint(joint, (name, place), actions.get((name, place)))
-            for place, joint in enumerate(columns.joints(name)[:num_left])
-        ]
-        num_left -= len(joints)
+            for place, joint in enumerate(columns.joints(name))
+        )
         if joints:
-            yield PlottedGroup(name, "", tuple(joints))
+            yield PlottedGroup(name, "", joints)

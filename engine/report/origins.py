@@ -1,42 +1,55 @@
 """Where a dataset comes from, as its manifest says: sources, settings, versions, episodes that failed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+import numpy as np
+from pydantic import ConfigDict, Field
 
-from millrace.embodiments import FrozenModel
+from millrace.embodiments import VECTORS, CompiledMap, FrozenModel
 from millrace.engine.dataset.json_files import Unreadable, is_file, parse_model, report_unreadable
 from millrace.engine.dataset.manifest import parse_episode, read_head_text, read_manifest_episodes
 from millrace.engine.layout import MANIFEST
-from millrace.engine.report.map_drawing import MapDrawing, draw_maps
+from millrace.engine.planning import ConversionPlan
+from millrace.engine.report.map_drawing import MapDrawing, draw_map, draw_shipped_maps
+from millrace.engine.sources import public_name
 from millrace.engine.text import join_names, printable
 
-MAX_FAILURES, MAX_SOURCES = 100, 100
+MAX_SOURCES, MAX_SETTINGS = 100, 100
+MAX_SETTING = 400  # characters
 
 
 class RecordedSource(FrozenModel):
-    """A source as the manifest's recipe has it."""
+    """A source as the manifest's recipe has it; settings: all else that it says."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     path: str = ""
     map: str | None = None
     rules: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What is set for this source alone."""
+        return self.model_extra or {}
+
 
 class RecordedRecipe(FrozenModel):
-    """What a report shows of a recipe."""
+    """A recipe; settings: whatever it says beside its sources."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     sources: tuple[RecordedSource, ...] = ()
     robot: str | None = None
-    fps: str | float | None = None
-    image_size: Any = None
-    crop: Any = None
-    resample: Any = None
-    gop: int | None = None
-    holdout: Any = None
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What is set for all sources."""
+        return {"robot": self.robot, **(self.model_extra or {})}
 
 
 class RecordedFailure(FrozenModel):
@@ -68,6 +81,7 @@ class RecordedHead(FrozenModel):
     at_rest: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     versions: dict[str, Any] = Field(default_factory=dict)
     encoder: dict[str, Any] = Field(default_factory=dict)
+    columns: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[RecordedWarning, ...] = ()
     quarantine: tuple[RecordedFailure, ...] = ()
@@ -82,12 +96,16 @@ class EpisodeSource(FrozenModel):
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A source of a dataset, or several of one name. map: its name, or what stands in place of one; all of several."""
+    """A source of a dataset, or several of one name. map: its name, or what stands in place of one; all of several.
+
+    settings: of this source alone, in words; likewise.
+    """
 
     name: str
     revision: str
     num_episodes: int
     map: str
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,13 +117,17 @@ class Origins:
     at_rest: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     failures: tuple[RecordedFailure, ...] = ()
-    num_failures: int = 0
     maps: tuple[MapDrawing, ...] = ()
     why: str = ""
 
 
-def read_origins(root: Path) -> Origins | None:
-    """Read a dataset's manifest; None where it has none: another program made it."""
+def read_origins(root: Path, plan: ConversionPlan | None = None) -> Origins | None:
+    """Read a dataset's manifest; None where it has none: another program made it.
+
+    Args:
+        root: The dataset's folder.
+        plan: Of the conversion that made it, whose maps are drawn; None: those are that ship with Millrace.
+    """
     if not is_file(root / MANIFEST):
         return None
     try:
@@ -114,7 +136,31 @@ def read_origins(root: Path) -> Origins | None:
         counts = _count_episodes(root)
     except Unreadable as error:
         return Origins(why=str(error.problem))
-    return _describe(head, counts)
+    maps = draw_shipped_maps(_map_users(head.recipe.sources)) if plan is None else _draw_plan(plan)
+    return _describe(head, counts, tuple(maps))
+
+
+def _draw_plan(plan: ConversionPlan) -> Iterator[MapDrawing]:
+    """The map of each source, each once; joints that all stay as they are need no drawing."""
+    users: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    found = {}
+    for binding in plan.job.bindings:
+        key = binding.map.name, binding.map.digest
+        if not _is_identity(binding.map):
+            found[key] = binding.map
+            users[key][printable(public_name(binding.source.path, binding.revision))] = None
+    for key, mapping in found.items():
+        yield from draw_map(mapping, tuple(users[key]))
+
+
+def _is_identity(mapping: CompiledMap) -> bool:
+    """Whether every joint of the robot becomes itself."""
+    for vector, wiring in zip(VECTORS, (mapping.state, mapping.action), strict=True):
+        places = np.arange(mapping.target.layout(vector).width)
+        is_moved = not (np.array_equal(wiring.gather, places) and np.array_equal(wiring.driven, places))
+        if is_moved or (wiring.scale != 1).any() or (wiring.offset != 0).any():
+            return False
+    return mapping.source.name == mapping.target.name
 
 
 def _count_episodes(root: Path) -> Counter[tuple[str, str]]:
@@ -126,30 +172,38 @@ def _count_episodes(root: Path) -> Counter[tuple[str, str]]:
     return counts
 
 
-def _describe(head: RecordedHead, counts: Mapping[tuple[str, str], int]) -> Origins:
-    recorded = head.recipe.sources
-    maps = _map_names(recorded, head.recipe.robot)
-    drawn = (source.map for source in recorded if source.map is not None and not source.rules)
+def _describe(head: RecordedHead, counts: Mapping[tuple[str, str], int], maps: tuple[MapDrawing, ...]) -> Origins:
+    recorded, robot = head.recipe.sources, head.recipe.robot
+    names = _texts_by_name(recorded, lambda source: _map_name(source, robot))
+    settings = _texts_by_name(recorded, lambda source: "; ".join(_describe_settings(source.settings)))
     return Origins(
         sources=tuple(
-            SourceRow(printable(name), printable(revision), number, maps.get(name, ""))
+            SourceRow(printable(name), printable(revision), number, names.get(name, ""), settings.get(name, ""))
             for (name, revision), number in list(counts.items())[:MAX_SOURCES]
         ),
         settings=tuple((name, printable(value)) for name, value in _settings(head)),
         at_rest=tuple((name, printable(", ".join(joints))) for name, joints in head.at_rest.items() if joints),
         notes=tuple(map(printable, (*head.notes, *map(_describe_warning, head.warnings)))),
-        failures=head.quarantine[:MAX_FAILURES],
-        num_failures=len(head.quarantine),
-        maps=tuple(draw_maps(drawn)),
+        failures=head.quarantine,
+        maps=maps,
     )
 
 
-def _map_names(sources: Iterable[RecordedSource], robot: str | None) -> dict[str, str]:
-    """The maps of each name's sources: the manifest does not tell folders of one name in several places apart."""
+def _map_users(sources: Iterable[RecordedSource]) -> dict[str, tuple[str, ...]]:
+    """The sources of each map that is used as it is."""
+    users: dict[str, dict[str, None]] = defaultdict(dict)
+    for source in sources:
+        if source.map is not None and not source.rules:
+            users[source.map][printable(source.path)] = None
+    return {name: tuple(found) for name, found in users.items()}
+
+
+def _texts_by_name(sources: Iterable[RecordedSource], describe: Callable[[RecordedSource], str]) -> dict[str, str]:
+    """What each name's sources say: the manifest does not tell folders of one name in several places apart."""
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for source in sources:
-        found[source.path][_map_name(source, robot)] = None
-    return {name: join_names(list(maps)) for name, maps in found.items()}
+        found[source.path][printable(describe(source))] = None
+    return {name: join_names(list(filter(None, texts))) for name, texts in found.items()}
 
 
 def _map_name(source: RecordedSource, robot: str | None) -> str:
@@ -162,13 +216,36 @@ def _describe_warning(one: RecordedWarning) -> str:
 
 
 def _settings(head: RecordedHead) -> Iterator[tuple[str, str]]:
-    recipe = head.recipe
     if head.part is not None:
         yield "split", head.part
-    for name in ("fps", "resample", "image_size", "crop", "gop", "holdout"):
-        value = getattr(recipe, name)
-        if value is not None:
-            yield name.replace("_", " "), str(value)
+    for name, value in islice(head.recipe.settings.items(), MAX_SETTINGS):
+        if not _is_unset(value):
+            yield name.replace("_", " "), _describe_value(value)
+    for name, value in head.columns.items():
+        if not _is_unset(value):
+            yield f"{name} columns".replace("_", " "), _describe_value(value)
     encoder = [f"{name} {value}" for name, value in head.encoder.items() if isinstance(value, str) and name != "name"]
     yield "encoder", ", ".join([str(head.encoder.get("name", "unknown")), *encoder])
     yield "made with", ", ".join(f"{name} {version}" for name, version in head.versions.items())
+
+
+def _describe_settings(settings: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in settings.items():
+        if not _is_unset(value):
+            yield f"{name.replace('_', ' ')} {_describe_value(value)}"
+
+
+def _is_unset(value: object) -> bool:
+    """Whether a setting does nothing; 0 and 0.0 are values."""
+    return value is None or value is False or (isinstance(value, (str, list, dict)) and not value)
+
+
+def _describe_value(value: object) -> str:
+    """A setting of any kind, as a recipe may hold it, in one line."""
+    if isinstance(value, dict):
+        text = ", ".join(f"{name}: {_describe_value(one)}" for name, one in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(map(_describe_value, value))
+    else:
+        text = "yes" if value is True else str(value)
+    return text if len(text) <= MAX_SETTING else f"{text[:MAX_SETTING]} ..."

@@ -39,17 +39,20 @@ class JointRange:
 
 @dataclass(frozen=True)
 class RangeGroup:
-    """The ranges of one group of joints. still: joints that never move, with their values."""
+    """The ranges of one group of joints. still: joints that never move, with their values. num_more: not drawn."""
 
     name: str
     unit: str
     joints: tuple[JointRange, ...]
     still: tuple[str, ...]
+    num_more: int = 0
 
 
 def draw_ranges(groups: Sequence[PlottedGroup], facts: Iterable[JointFacts]) -> Iterator[RangeGroup]:
-    """The ranges of at most MAX_JOINTS joints over the episodes inspected."""
+    """The ranges of at most MAX_JOINTS joints over the episodes inspected; none where no column was read."""
     by_place: dict[Place, JointFacts] = {(one.column, one.place): one for one in facts}
+    if not by_place:
+        return
     num_left = MAX_JOINTS
     for group in groups:
         joints: list[JointRange] = []
@@ -62,8 +65,8 @@ def draw_ranges(groups: Sequence[PlottedGroup], facts: Iterable[JointFacts]) -> 
             elif values and np.isfinite(max(values) - min(values)):
                 joints.append(_draw_range(joint, found))
         num_left -= len(joints)
-        if joints or still:
-            yield RangeGroup(group.name, group.unit, tuple(joints), tuple(still))
+        num_more = len(group.joints) - len(joints) - len(still)
+        yield RangeGroup(group.name, group.unit, tuple(joints), tuple(still), num_more)
 
 
 def _find_facts(joint: PlottedJoint, by_place: Mapping[Place, JointFacts]) -> dict[str, JointFacts]:

@@ -6,10 +6,9 @@ let current = 0;
 
 function show(number) {
   current = (number + shots.length) % shots.length;
-  const image = shots[current].querySelector("img");
-  viewer.querySelector("img").src = image.src;
-  viewer.querySelector("img").alt = image.alt;
-  viewer.querySelector("p").textContent = image.alt;
+  const images = Array.from(shots[current].querySelectorAll("img"));
+  viewer.querySelector("div").replaceChildren(...images.map((image) => image.cloneNode()));
+  viewer.querySelector("p").textContent = images.map((image) => image.alt).join("  →  ");
   if (!viewer.open) viewer.showModal();
 }
 

@@ -140,6 +140,32 @@ def write_many(root: Path, *, num_episodes: int = MANY, cameras: tuple[str, ...]
     return root
 
 
+def write_last(root: Path, *, num_frames: int = 60, **columns: Any) -> Path:
+    """Many episodes, of which the last has another length or other options."""
+    shutil.rmtree(root, ignore_errors=True)
+    write_dataset(
+        root, lengths=(60,) * (MANY - 1) + (num_frames,), fps=FPS, cameras=(), **{"tasks": ALOHA_TASK, **columns}
+    )
+    for episode in range(MANY):
+        values = joints(episode, (num_frames if episode == MANY - 1 else 60) + LAG)
+        rewrite_parquet(data_path(root, episode), partial(with_columns, state=values[:-LAG], action=values[LAG:]))
+    return root
+
+
+def trembling(values: NDArray[Any]) -> NDArray[Any]:
+    return values + np.random.default_rng(0).normal(scale=0.02, size=values.shape)
+
+
+def clipped(values: NDArray[Any]) -> NDArray[Any]:
+    """The elbow of the right arm, as it would be beyond the robot's limit for a while."""
+    values[:, ALOHA_JOINTS.index("right_elbow")] += 1
+    return np.minimum(values, 1.6057)
+
+
+def nearly_the_first(values: NDArray[Any]) -> NDArray[Any]:
+    return closing(0)[:60] + 0.001 * np.sin(np.arange(60))[:, None]
+
+
 def inverted(values: NDArray[Any]) -> NDArray[Any]:
     values[:, GRIPPER] = 1 - values[:, GRIPPER]
     return values
@@ -282,6 +308,11 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "same-episode": lambda root: change(
         write_many(root), state=lambda _: closing(0)[:60], action=lambda _: closing(0)[LAG:]
     ),
+    "near-duplicate": lambda root: change(write_many(root), state=nearly_the_first, action=lambda _: closing(0)[LAG:]),
+    "jerky-episode": lambda root: change(write_many(root), state=trembling),
+    "odd-length": lambda root: write_last(root, num_frames=260),
+    "clipped-joint": lambda root: change(root, state=clipped),
+    "rare-task": lambda root: write_last(root, tasks=[*[ALOHA_TASK] * (MANY - 1), "Wave."]),
     "spike": lambda root: change(root, state=with_spike),
     "full-turn": lambda root: change(root, state=wrapped),
     "idle": lambda root: change(root, state=held_at_the_end, action=held_at_the_end),

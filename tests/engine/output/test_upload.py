@@ -14,6 +14,7 @@ from millrace.embodiments.errors import MillraceError
 from millrace.engine.errors import RecipeError
 from millrace.engine.hub.folder_upload import FILES_PER_COMMIT as SIZE
 from millrace.engine.hub.folder_upload import split_commits
+from millrace.engine.layout import REPORT
 from millrace.engine.output.upload import check_uploadable, upload_folder
 from millrace.engine.packing import pack_dataset
 from support.hub_client import HubUser, finish, wait_until
@@ -56,11 +57,13 @@ def entries(folder: Path) -> list[str]:
 
 
 def test_a_dataset_arrives_with_its_card_and_nothing_else(hub: HubServer, user: HubUser, dataset: Path) -> None:
+    content = files_of(dataset)
+    (dataset / REPORT).write_text("frames as they were before they were cropped")
     before = entries(dataset)
     done = user.run("upload", dataset, "org/new", "--private")
     assert done.exit_code == 0, done.err
     assert done.out == f"{hub.url}/datasets/org/new\n"
-    assert uploaded(hub) == files_of(dataset)
+    assert uploaded(hub) == content
     assert "README.md" in uploaded(hub)
     assert hub.repositories["dataset", "org/new"].private
     assert entries(dataset) == before

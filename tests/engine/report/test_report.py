@@ -3,12 +3,10 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
@@ -29,21 +27,16 @@ from millrace.engine.report.charts import HEIGHT, Histogram, ValueScale, draw_cu
 from millrace.engine.report.curves import CurveChart, CurveGroup, EpisodeCurves
 from millrace.engine.report.dataset_report import DatasetReport, Drawn, Fact, TextTable
 from millrace.engine.report.finding_groups import FindingGroup, Verdict
+from millrace.engine.report.grippers import GripperRow, describe_grippers
 from millrace.engine.report.joint_groups import MAX_JOINTS, PlottedGroup, PlottedJoint
-from millrace.engine.report.map_drawing import draw_maps
+from millrace.engine.report.map_drawing import draw_shipped_maps
 from millrace.engine.report.origins import Origins, SourceRow, read_origins
 from millrace.engine.report.page import render_page
 from millrace.engine.report.ranges import JointRange, RangeBar, RangeGroup, draw_ranges
-from millrace.engine.report.strips import ShownEpisode, Strip, Thumbnail
+from millrace.engine.report.strips import Moment, ShownEpisode, Strip, Thumbnail
 from millrace.engine.sources import Feature
-from support.chromium import Page, find_chromium, open_page
-from support.synthetic import ALOHA_JOINTS, rewrite_parquet, write_dataset
-
-SCRIPT = "<script>document.title = 'owned'</script>"
-IMAGE = "<img src=x onerror=alert(1)>"
-LENGTHS = (30, 24, 18)
-NAN_EPISODE, BROKEN_EPISODE = 1, 2
-CHROMIUM = find_chromium()
+from support.hostile_names import BROKEN_EPISODE, IMAGE, NAN_EPISODE, SCRIPT, write_hostile
+from support.synthetic import write_dataset
 
 
 class Elements(HTMLParser):
@@ -64,21 +57,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset whose task, joint, camera and robot names are HTML; of its episodes one has a NaN, one a bad video."""
-    root = tmp_path_factory.mktemp("report") / "data"
-    names = [f"{SCRIPT} {joint}" for joint in ALOHA_JOINTS]
-    write_dataset(root, lengths=LENGTHS, cameras=(IMAGE,), tasks=f"Pick {SCRIPT}", names=names, robot_type=IMAGE)
-    state = np.linspace(0, 1, LENGTHS[NAN_EPISODE] * 14, dtype=np.float32).reshape(-1, 14)
-    state[5, 3] = np.nan
-    rewrite_parquet(data_path(root, NAN_EPISODE), lambda table: with_state(table, state))
-    next((root / "videos").rglob(f"*{BROKEN_EPISODE:06}.mp4")).write_bytes(b"no video")
-    return root
-
-
-def with_state(table: pa.Table, state: NDArray[np.float32]) -> pa.Table:
-    place = table.schema.get_field_index("observation.state")
-    column = pa.array(list(state), table.schema.field(place).type)
-    return table.set_column(place, table.schema.field(place), column)
+    return write_hostile(tmp_path_factory.mktemp("report") / "data")
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +200,8 @@ def test_an_output_names_its_sources_and_what_was_left_out(converted_page: Path)
 def test_a_map_is_drawn_joint_by_joint(converted_page: Path) -> None:
     found = load_map("aloha_to_gr1_rescaled")
     wiring = compile_map(found).state
-    [drawing] = draw_maps(["no_such_map", "aloha_to_gr1_rescaled", "aloha_to_gr1_rescaled"])
+    drawing, of_action = draw_shipped_maps({"no_such_map": ("a",), "aloha_to_gr1_rescaled": ("a", "b")})
+    assert (drawing.vectors, of_action.vectors, drawing.used_by) == ("state", "action", ("a", "b"))
     assert len(drawing.links) == len(wiring.driven)
     resting = {node.text for node in drawing.targets if node.is_idle and not node.is_heading}
     joints = found.target.layout("state").joints
@@ -254,18 +234,39 @@ def test_sources_of_one_name_have_the_maps_of_all(tmp_path: Path) -> None:
     origins = read_origins(tmp_path)
     assert origins is not None
     assert [(one.num_episodes, one.map) for one in origins.sources] == [(2, "aloha_to_gr1, aloha_to_gr1_rescaled")]
-    assert [drawing.name for drawing in origins.maps] == ["aloha_to_gr1", "aloha_to_gr1_rescaled"]
+    assert [drawing.name for drawing in origins.maps] == [
+        "aloha_to_gr1",
+        *("aloha_to_gr1_rescaled", "aloha_to_gr1_rescaled"),
+    ]
+
+
+def test_settings_of_every_recipe_are_listed(tmp_path: Path) -> None:
+    recipe = {
+        "sources": [{"path": "recordings", "episodes": "0:2", "task": None, "weight": 2}],
+        "fps": 20,
+        "trim_idle": {"lead": True, "keep": 0.2},
+        "filter": {},
+        "horizon": None,
+    }
+    text = manifest_text({"recipe": recipe}, [Lineage(episode_index=0, source="recordings", files=())])
+    (tmp_path / MANIFEST).write_text("".join(text))
+    origins = read_origins(tmp_path)
+    assert origins is not None
+    assert origins.sources[0].settings == "episodes 0:2; weight 2"
+    assert origins.settings[:2] == (("fps", "20"), ("trim idle", "lead: yes, keep: 0.2"))
+    assert not {"filter", "horizon"} & {name for name, _ in origins.settings}
 
 
 def test_any_text_can_be_shown() -> None:
     bad = "\ud83d\x1b[2J"
     fact, table = Fact(bad, bad), TextTable((bad,), ((bad,),), bad)
-    strips = (Strip(bad, (Thumbnail("data:image/jpeg;base64,", 1, 1, bad),)), Strip(bad, (), bad))
+    strips = (Strip(bad, (Moment((Thumbnail("data:image/jpeg;base64,", 1, 1, bad),)),), note=bad), Strip(bad, (), bad))
     drawn = Drawn(
         (ShownEpisode(0, 1.0, (bad, bad), strips),),
         (),
-        (RangeGroup(bad, bad, (JointRange(bad, (RangeBar(bad, 0, 1, 0, 1, bad),), None, bad, (bad,)),), (bad,)),),
-        (EpisodeCurves(0, 1.0, (CurveGroup(bad, bad, (CurveChart(bad, bad, bad, (), 0, 1),), (bad,)),), bad),),
+        (RangeGroup(bad, bad, (JointRange(bad, (RangeBar(bad, 0, 1, 0, 1, bad),), None, bad, (bad,)),), (bad,), 3),),
+        (EpisodeCurves(0, 1.0, (CurveGroup(bad, bad, (CurveChart(bad, bad, bad, (), 0, 1),), (bad,), 4),), bad),),
+        (GripperRow(bad, bad, bad, bad, bad, bad, bad),),
     )
     report = DatasetReport(
         title=bad,
@@ -278,7 +279,7 @@ def test_any_text_can_be_shown() -> None:
         inspected=bad,
         drawn=drawn,
         histograms=(Histogram(bad, (), bad, bad, bad),),
-        origins=Origins((SourceRow(bad, bad, 1, bad),), ((bad, bad),), ((bad, bad),), (bad,)),
+        origins=Origins((SourceRow(bad, bad, 1, bad, bad),), ((bad, bad),), ((bad, bad),), (bad,)),
         tasks=table,
         cameras=table,
         columns=table,
@@ -286,6 +287,8 @@ def test_any_text_can_be_shown() -> None:
     page = render_page(report)
     assert page.encode("utf-8").count(b"\\ud83d\\x1b[2J") > 40
     assert "\x1b" not in page
+    assert "3 more of its joints" in page
+    assert "4 more of its joints" in page
 
 
 def test_a_page_does_not_say_where_a_link_leads(tmp_path: Path) -> None:
@@ -308,7 +311,25 @@ def test_a_report_draws_at_most_so_many_ranges() -> None:
         for group, own in zip("abc", names, strict=True)
     ]
     facts = [JointFacts(name, name[0], int(name[1:]), 0, 1, 0, 1) for own in names for name in own]
-    assert [len(group.joints) for group in draw_ranges(groups, facts)] == [60, MAX_JOINTS - 60]
+    drawn = list(draw_ranges(groups, facts))
+    assert [len(group.joints) for group in drawn] == [60, MAX_JOINTS - 60, 0]
+    assert [group.num_more for group in drawn] == [0, 120 - MAX_JOINTS, 60]
+
+
+def test_a_gripper_has_its_range_its_course_and_its_sense() -> None:
+    facts = [
+        JointFacts("left_gripper", "observation.state", 0, 0.1, 0.9, 0.1, 0.9, start=0.9, end=0.1),
+        JointFacts("left_gripper", ACTION, 0, 0, 1, 0, 1, start=1, end=0, follows=-0.97),
+        JointFacts("left_waist", "observation.state", 1, 0, 1, 0, 1),
+    ]
+    joints = (
+        PlottedJoint("left_gripper", ("observation.state", 0), (ACTION, 0), (0.0, 1.0)),
+        PlottedJoint("left_waist", ("observation.state", 1)),
+    )
+    [row] = describe_grippers([PlottedGroup("left_arm", "0 closed 1 open", joints)], facts)
+    assert (row.name, row.state, row.action, row.limits) == ("left_gripper", "0.1 to 0.9", "0 to 1", "0 to 1")
+    assert row.course == "0.9 to 0.1"
+    assert row.sense == "opposite senses (correlation -0.97)"
 
 
 def test_joints_that_never_move_are_named_and_not_drawn(converted_page: Path) -> None:
@@ -326,20 +347,6 @@ def test_a_broken_manifest_is_said_on_the_page(converted: Path, tmp_path: Path, 
     assert origins is not None
     assert "millrace.json" in origins.why
     assert read_origins(tmp_path / "elsewhere") is None
-
-
-def test_a_conversion_writes_its_report_on_demand(converted: Path, tmp_path: Path) -> None:
-    source = converted.parent / "second"
-    for name in ("a", "b"):
-        words = ["convert", str(source), str(tmp_path / name), "--map", "aloha_to_gr1_rescaled", "--image-size", "32"]
-        assert cli.main([*words, "--local", "--report"]) == 0
-    reports = [(tmp_path / name / "report.html").read_bytes() for name in ("a", "b")]
-    assert reports[0] == reports[1]
-    assert b"Converted dataset" in reports[0]
-    assert "report.html" not in (tmp_path / "a/millrace.json").read_text()
-    assert cli.main(["validate", str(tmp_path / "a")]) == 0
-    assert cli.main([*words, "--local", "--overwrite"]) == 0
-    assert not (tmp_path / "b/report.html").exists()
 
 
 def test_validate_writes_the_page_with_what_it_found(
@@ -361,40 +368,3 @@ def test_validate_writes_the_page_with_what_it_found(
     assert cli.main(["validate", str(root), "--html", str(tmp_path / "none.html")]) == 1
     assert "no page: " in capsys.readouterr().err
     assert not (tmp_path / "none.html").exists()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("NO CHROMIUM: the page was not opened in a browser; install Debian's package chromium")
-    with open_page(CHROMIUM, tmp_path_factory.mktemp("chromium")) as opened:
-        yield opened
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-def test_a_browser_shows_the_page(browser: Page, page: Path, width: int, scheme: str) -> None:
-    browser.open(page, width=width, scheme=scheme)
-    assert browser.run("document.title") == "data · Millrace report"
-    assert browser.run("Array.from(document.images).filter(i => i.src).every(i => i.complete && i.naturalWidth > 0)")
-    assert browser.run("document.querySelectorAll('.shot').length") >= 10
-    assert browser.run("document.documentElement.scrollWidth") <= width
-    back = browser.run("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", back))) > 384) is (scheme == "light")
-    browser.click(".strip .shot")
-    assert browser.run("document.getElementById('viewer').open")
-    first = browser.run("document.querySelector('#viewer p').textContent")
-    assert first.startswith("episode 0, ")
-    browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight", code="ArrowRight")
-    assert browser.run("document.querySelector('#viewer p').textContent") != first
-    browser.click("#viewer .close")
-    assert not browser.run("document.getElementById('viewer').open")
-    assert browser.requests() == [page.as_uri()]
-    assert browser.complaints() == []
-
-
-def test_a_browser_shows_the_map(browser: Page, converted_page: Path) -> None:
-    browser.open(converted_page, width=390, scheme="light")
-    assert browser.run("document.querySelectorAll('svg.map path').length") > 10
-    assert browser.run("document.documentElement.scrollWidth") <= 390
-    assert browser.requests() == [converted_page.as_uri()]
-    assert browser.complaints() == []

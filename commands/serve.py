@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from millrace.engine.text import printable
 from millrace.train.flag_types import Flag
 from millrace.train.serve import ServeSettings
-from millrace.train.server_access import join_address, read_token
+from millrace.train.server_access import join_address
 
 
 @dataclass(frozen=True, kw_only=True)
 class Serve(ServeSettings):
     """Serve a checkpoint with GR00T's own inference server, under the tag and config that it was finetuned with.
 
-    Only this machine can reach it unless --host says otherwise. Anyone who reaches it can use and stop it, unless
-    --api-token-env names a token; requests are not encrypted. Examples:
+    With --robot it takes a robot's own images and joints, of the kind that the dataset was recorded with, and gives its
+    joint targets at its own rate; millrace.client is a client of it. Only this machine can reach the server unless
+    --host says otherwise. Anyone who reaches it can use and stop it, unless --token-file or --api-token-env names a
+    token; requests are not encrypted. Examples:
 
     millrace serve checkpoints/aloha/checkpoint-5000
+
+    millrace serve checkpoints/aloha/checkpoint-5000 --robot aloha --control-hz 50
 
     millrace serve checkpoints/aloha/checkpoint-5000 --use-sim-policy-wrapper --port 5556
 
@@ -35,12 +39,15 @@ class Serve(ServeSettings):
         from millrace.train.preflight.evaluation import check_backbone
 
         self.check_address()
-        read_token(self.api_token_env)
+        self.check_access()
         tag, notes = self.tag()
         require_groot(self.gr00t)
         check_backbone(self.checkpoint)
         if self.is_open:
-            notes = (*notes, f"anyone who reaches {self.host} can use and stop the server: pass --api-token-env")
+            notes = (
+                *notes,
+                f"anyone who reaches {self.host} can use and stop the server: pass --token-file or --api-token-env",
+            )
         for note in notes:
             print(printable(f"warning: {note}"), file=sys.stderr)
         for line in self.frame_lines():

@@ -12,7 +12,7 @@ from millrace.embodiments.errors import (
 )
 from millrace.embodiments.inverse import InverseJoint, InverseJointMap, InverseMap
 from millrace.embodiments.joint_map import CompiledMap, JointMap
-from millrace.embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names
+from millrace.embodiments.mapping import EmbodimentMap, compile_map, identity_map, load_map, map_names, parse_map
 from millrace.embodiments.matching import Match, match_joints
 from millrace.embodiments.messages import Message, Remedy, Setting
 from millrace.embodiments.modality import (
@@ -63,6 +63,7 @@ __all__ = [
     "modality_config",
     "modality_config_source",
     "modality_json",
+    "parse_map",
     "read_yaml",
     "robot_names",
     "unknown_name",

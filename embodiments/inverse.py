@@ -1,6 +1,6 @@
 """Inverse maps: a source robot's joints, read back from the joints of the target robot that carry them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
@@ -79,6 +79,11 @@ class InverseJointMap:
             values = (target[:, self.carriers].astype(np.float64) - self.offset) / self.scale
             source[:, owners] = np.add.reduceat(values, starts, axis=1) / counts
         return source
+
+    def restrict(self, columns: Iterable[int]) -> "InverseJointMap":
+        """The same from some columns of the target alone; a joint that only others carry rests."""
+        kept = np.isin(self.carriers, np.fromiter(columns, dtype=np.int64))
+        return InverseJointMap(self.carriers[kept], self.owners[kept], self.scale[kept], self.offset[kept], self.rest)
 
 
 @dataclass(frozen=True)

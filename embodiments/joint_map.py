@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -77,6 +77,7 @@ class CompiledMap:
         trained_action: Groups of the target whose action the policy learns, in the target's order.
         unused: Groups of the source that drive nothing.
         crop: How frames come to their size unless a recipe says otherwise; None: the map does not say.
+        text: The map that was compiled, as JSON; see `parse_map`.
     """
 
     name: str
@@ -89,6 +90,7 @@ class CompiledMap:
     trained_action: tuple[str, ...]
     unused: tuple[str, ...]
     crop: Literal["center", "pad", "none"] | None = None
+    text: str = field(default="", compare=False, repr=False)
 
     @property
     def trained(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Maps between robots: rules by name, compiled to one gather per vector."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -174,7 +175,20 @@ def compile_map(embodiment_map: EmbodimentMap) -> CompiledMap:
             ),
             expected=tuple(undefined),
         )
-    return _compile(embodiment_map)
+    return replace(_compile(embodiment_map), text=embodiment_map.model_dump_json(by_alias=True, exclude_defaults=True))
+
+
+def parse_map(text: str) -> EmbodimentMap:
+    """A map with its robots from the JSON in `CompiledMap.text`.
+
+    Raises:
+        MapError: It is none.
+    """
+    try:
+        return EmbodimentMap.model_validate_json(text)
+    except ValidationError as problem:
+        key, error = first_problem(problem)
+        raise MapError(f"the stored map, {'.'.join(map(str, key)) or 'JSON'}: ", error) from None
 
 
 def _compile(embodiment_map: EmbodimentMap) -> CompiledMap:

@@ -71,6 +71,7 @@ TRAIN_MAY_USE = (
     "millrace.engine.execution.capacity",
     "millrace.engine.execution.ray_session",
     "millrace.engine.execution.waiting",
+    "millrace.engine.fps",
     "millrace.engine.layout",
     "millrace.engine.sources.selection",
     "millrace.engine.sources.templates",

@@ -17,6 +17,10 @@ class BatchError(SettingsError):
     """The global batch size does not divide into what each worker takes."""
 
 
+class RequestError(TrainError):
+    """A client asks a server for something that it cannot answer."""
+
+
 class GrootMissing(TrainError):
     """GR00T, or something that it needs, cannot be imported, or it is another release."""
 

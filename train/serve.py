@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import dataclass
+from fractions import Fraction
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +12,15 @@ from tyro.conf import UseAppendAction, arg
 
 from millrace.embodiments import Remedy
 from millrace.engine.dataset.releases import GrootChoice
+from millrace.engine.fps import parse_fps
 from millrace.train.checkpoint import Checkpoint
+from millrace.train.control_notes import RobotControl, choose_robot, known_robots
+from millrace.train.control_rate import Between
 from millrace.train.errors import SettingsError
 from millrace.train.flag_types import Flag, option
 from millrace.train.framings import read_framings
 from millrace.train.installed import choose_release
-from millrace.train.server_access import join_address
+from millrace.train.server_access import join_address, read_token
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
 
@@ -43,6 +47,17 @@ class ServeSettings:
     """Check observations and actions against the modality config."""
     device: Annotated[str, arg(metavar="DEVICE")] = "cuda"
     """Where the model runs: cuda, cuda:1, or cpu."""
+    robot: Annotated[str | None, option("NAME")] = None
+    """Serve in this robot's own joints, units, cameras and rate: a robot that the checkpoint's dataset was recorded
+    with; by default in those that the model was trained in."""
+    control_hz: Annotated[str | None, option("HZ")] = None
+    """With --robot, the rate of the actions: that of the robot's controller; by default that of its recordings."""
+    between: Annotated[Between, arg(metavar="interpolate|hold")] = "interpolate"
+    """With --robot, what joint targets do between two steps of the model."""
+    chunk_overlap: Annotated[float, arg(metavar="SECONDS")] = 0.0
+    """With --robot, how much of each action chunk is kept back, and blended into the next one."""
+    token_file: Annotated[Path | None, option("FILE")] = None
+    """File with a token that every request must carry, in place of --api-token-env."""
     import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
     """A Python file to import first, such as a model type of your own; may be given again."""
 
@@ -59,8 +74,56 @@ class ServeSettings:
         return tag, checkpoint.notes(tag, release)
 
     def frame_lines(self) -> tuple[str, ...]:
-        """What the frames of a robot must be like, a line for each kind; none where the checkpoint does not say."""
-        return tuple(f"frames: {framing}" for framing in read_framings(self.checkpoint))
+        """What the frames of a robot must be like, a line for each kind; none where the checkpoint does not say.
+
+        A server of a robot makes them so itself; that it could be one is the last line.
+        """
+        if self.robot is not None:
+            return ()
+        robots = known_robots(self.checkpoint)
+        own = f"in the joints of the dataset; for those of the robot pass --robot {' or '.join(robots)}"
+        framings = tuple(f"frames: {framing}" for framing in read_framings(self.checkpoint))
+        return (*framings, own) if robots else framings
+
+    def check_access(self) -> None:
+        """Whether token and robot are what they are said to be; a model takes minutes to load.
+
+        Raises:
+            SettingsError: they are not.
+            ConfigError: the checkpoint does not say how its dataset came from a robot.
+            UnknownName: it was not trained with that robot.
+        """
+        _ = self.token
+        self.control()
+
+    @property
+    def token(self) -> str | None:
+        """What every request must carry; None: nothing.
+
+        Raises:
+            SettingsError: it is not where it is said to be.
+        """
+        return read_token(self.api_token_env, self.token_file)
+
+    def control(self) -> tuple[RobotControl, Fraction | None] | None:
+        """How the robot's recordings became the dataset, and its controller's rate if it is given; None: no robot.
+
+        Raises:
+            SettingsError: settings of a robot without one, or of a simulator with one.
+            ConfigError: the checkpoint does not say it.
+            UnknownName: the checkpoint was not trained with that robot.
+        """
+        if self.robot is None:
+            if self.control_hz is not None or self.chunk_overlap or self.between != "interpolate":
+                raise SettingsError("--control-hz, --between and --chunk-overlap need --robot")
+            return None
+        if self.use_sim_policy_wrapper:
+            raise SettingsError("--robot and --use-sim-policy-wrapper exclude each other")
+        try:
+            control_hz = None if self.control_hz is None else parse_fps(self.control_hz)
+        except ValueError as error:
+            raise SettingsError(f"--control-hz: {error}") from error
+        return choose_robot(self.checkpoint, self.robot), control_hz
 
     def check_address(self) -> None:
         """Whether the server may listen there; a model takes minutes to load.
@@ -88,9 +151,16 @@ class ServeSettings:
         return str(address[0]) if family == socket.AF_INET6 else None
 
     @property
+    def ipv4_host(self) -> str:
+        """The host as an address; ZeroMQ binds to no name."""
+        return str(self._resolve()[4][0])
+
+    @property
     def is_open(self) -> bool:
         """Whether other machines may reach the server, and need no token."""
-        return self.api_token_env is None and not ip_address(self._resolve()[4][0]).is_loopback
+        return (
+            self.api_token_env is None and self.token_file is None and not ip_address(self._resolve()[4][0]).is_loopback
+        )
 
     def _resolve(self) -> tuple[Any, ...]:
         return socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]

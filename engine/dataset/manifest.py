@@ -55,13 +55,14 @@ class Lineage(FrozenModel):
 class ManifestHead(FrozenModel):
     """What readers need of the manifest before its episodes.
 
-    at_rest: joints by modality that no source drives. frames: see `engine/video/framing.py`. episodes: of a file that
-    another program wrote, without a line for each.
+    at_rest: joints by modality that no source drives. frames: see `engine/video/framing.py`. control: see
+    `engine/video/control.py`. episodes: of a file that another program wrote, without a line for each.
     """
 
     files: tuple[FileRecord, ...]
     at_rest: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     frames: Any = ()
+    control: Any = None
     episodes: tuple[Lineage, ...] = ()
 
 

@@ -211,6 +211,7 @@ def _manifest(
         "map": plan.map.name,
         "at_rest": _at_rest(plan),
         "frames": [framing.model_dump(mode="json") for framing in plan.framings],
+        "control": _control(plan),
         "output_version": OUTPUT_VERSION,
         "versions": {"millrace": VERSION, **{name: installed_version(name) for name in ("av", "numpy", "pyarrow")}},
         "encoder": {
@@ -229,6 +230,22 @@ def _manifest(
         "files": [_digest(name, path) for name, path in written.items()],
     }
     return manifest_text(head, _lineages(plan, ledger))
+
+
+def _control(plan: ConversionPlan) -> dict[str, Any]:
+    """What a robot needs to be driven by a policy that this dataset trains; see `engine/video/control.py`."""
+    job = plan.job
+    robots = dict.fromkeys(
+        (binding.map.text, json.dumps(dict(binding.cameras)), str(binding.fps)) for binding in job.bindings
+    )
+    return {
+        "fps": str(job.video.fps),
+        "crop": job.crop,
+        "sizes": {camera: list(job.sizes[camera]) for camera in job.cameras},
+        "sources": [
+            {"map": json.loads(text), "cameras": json.loads(cameras), "fps": fps} for text, cameras, fps in robots
+        ],
+    }
 
 
 def _columns(plan: ConversionPlan) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """The scripts of examples/ run, and do what they say."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from conftest import REPOSITORY
-from millrace import open_source
+from millrace import load_robot, open_source
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -43,6 +47,50 @@ def test_a_converted_dataset_is_read_step_by_step(converted: tuple[Path, str]) -
 def test_two_datasets_become_one(tmp_path: Path) -> None:
     assert run("combine_two.py", tmp_path / "out").startswith("2 episodes of 2 sources, 320 frames")
     assert "Hand the cube over." in open_source(tmp_path / "out").tasks.values()
+
+
+class Arms:
+    """In the simulator's place: joints that are where they were told to go."""
+
+    def __init__(self) -> None:
+        self.at = np.arange(14, dtype=np.float32)
+        self.steps: list[NDArray[np.float32]] = []
+
+    def reset(self, *, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self._observe(), {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        self.at = action
+        self.steps.append(action)
+        return self._observe(), len(self.steps), False, len(self.steps) == 7, {}
+
+    def _observe(self) -> dict[str, Any]:
+        return {"agent_pos": self.at, "pixels": {"top": np.zeros((480, 640, 3), np.uint8)}}
+
+
+class Counting:
+    """In a server's place: each joint moves by 1 at each of three ticks."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def reset(self) -> None:
+        self.asked = []
+
+    def act(self, **observation: Any) -> dict[str, NDArray[np.float32]]:
+        self.asked.append(observation)
+        return {name: np.add(values, [[1], [2], [3]]) for name, values in observation["state"].items()}
+
+
+def test_the_simulated_aloha_executes_chunk_after_chunk_in_its_own_order() -> None:
+    names = runpy.run_path(str(EXAMPLES / "drive_gym_aloha.py"))
+    arms, policy = Arms(), Counting()
+    assert list(names["drive"](arms, policy, num_steps=100, seed=0)) == [1, 2, 3, 4, 5, 6, 7]
+    np.testing.assert_array_equal(arms.steps, [np.arange(14) + tick for tick in range(1, 8)])
+    assert len(policy.asked) == 3  # a chunk of three ticks, a second one, and one tick of the third
+    widths = {name: len(values) for name, values in policy.asked[0]["state"].items()}
+    aloha = load_robot("aloha")
+    assert widths == {name: len(aloha.groups[name].joints) for name in aloha.groups_of("state")}
 
 
 def test_every_script_is_tested() -> None:

@@ -121,7 +121,7 @@ def test_a_server_that_is_not_there_is_told_in_time(run: TinyRun) -> None:
 
 def test_a_server_that_stops_answering_is_told_in_time(run: TinyRun) -> None:
     from millrace.train.episodes import EpisodeReader
-    from millrace.train.groot.client import ServerPolicy
+    from millrace.train.groot.server_policy import ServerPolicy
     from millrace.train.open_loop import trace_episode
 
     with served(run) as (port, process):
@@ -155,7 +155,7 @@ def test_a_server_with_a_token_on_ipv6_is_scored(run: TinyRun, guarded: int) -> 
 def test_without_the_token_nobody_gets_actions_or_stops_the_server(
     run: TinyRun, guarded: int, sent: str | None
 ) -> None:
-    from millrace.train.groot.client import ServerPolicy, TimedClient
+    from millrace.train.groot.server_policy import ServerPolicy, TimedClient
 
     with pytest.raises(EvaluationError, match=r"wants another token: .* --api-token-env"):
         ServerPolicy(ServerAddress("::1", guarded), timeout_seconds=5, wrapped=False, token=sent)
@@ -167,7 +167,7 @@ def test_without_the_token_nobody_gets_actions_or_stops_the_server(
 
 
 def test_a_strict_server_checks_what_it_is_sent_and_another_does_not(server: int, guarded: int) -> None:
-    from millrace.train.groot.client import TimedClient
+    from millrace.train.groot.server_policy import TimedClient
 
     wrong = observation()
     wrong["state"]["waist"] = wrong["state"]["waist"].astype(np.float64)
@@ -180,7 +180,7 @@ def test_a_strict_server_checks_what_it_is_sent_and_another_does_not(server: int
 
 
 def test_whoever_listens_there_may_be_no_gr00t_server() -> None:
-    from millrace.train.groot.client import ServerPolicy
+    from millrace.train.groot.server_policy import ServerPolicy
 
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = ServerAddress("127.0.0.1", other.getsockname()[1])

@@ -34,7 +34,7 @@ def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy
 
     import_user_modules(settings.import_module)
     if settings.server is not None or contender.tag is None:
-        from millrace.train.groot.client import ServerPolicy
+        from millrace.train.groot.server_policy import ServerPolicy
         from millrace.train.server_access import read_token
 
         assert settings.server is not None, "a checkpoint is evaluated under a tag"

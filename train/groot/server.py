@@ -1,13 +1,19 @@
 """GR00T's own inference server with a checkpoint of ours, as gr00t/eval/run_gr00t_server.py puts it together."""
 
+from fractions import Fraction
+
 import zmq
 from gr00t.policy import BasePolicy
 from gr00t.policy.gr00t_policy import Gr00tSimPolicyWrapper
 from gr00t.policy.server_client import PolicyServer
 
-from millrace.train.groot.policy import load_policy
+from millrace.engine.text import printable
+from millrace.train.control_notes import RobotControl
+from millrace.train.groot.policy import load_policy, policy_config
+from millrace.train.robot_policy import ControlSettings, RobotPolicy
+from millrace.train.robot_server import RobotServer
 from millrace.train.serve import ServeSettings
-from millrace.train.server_access import read_token
+from millrace.train.server_access import join_address
 
 
 def run_server(settings: ServeSettings, tag: str) -> None:
@@ -21,10 +27,14 @@ def run_server(settings: ServeSettings, tag: str) -> None:
         ConfigError: the checkpoint cannot be loaded.
         GpuMissing: the device is not there.
     """
+    robot = settings.control()
     policy: BasePolicy = load_policy(settings.checkpoint, tag, device=settings.device, strict=settings.strict)
+    if robot is not None:
+        _run_robot_server(policy, *robot, settings)
+        return
     if settings.use_sim_policy_wrapper:
         policy = Gr00tSimPolicyWrapper(policy, strict=settings.strict)
-    token, ipv6 = read_token(settings.api_token_env), settings.ipv6_host
+    token, ipv6 = settings.token, settings.ipv6_host
     if ipv6 is None:
         PolicyServer(policy, host=settings.host, port=settings.port, api_token=token).run()
         return
@@ -34,3 +44,15 @@ def run_server(settings: ServeSettings, tag: str) -> None:
     server.socket.setsockopt(zmq.IPV6, 1)
     server.socket.bind(f"tcp://[{ipv6}]:{settings.port}")
     server.run()
+
+
+def _run_robot_server(
+    policy: BasePolicy, robot: RobotControl, control_hz: Fraction | None, settings: ServeSettings
+) -> None:
+    """Answer requests in a robot's own joints."""
+    own = ControlSettings(control_hz=control_hz, between=settings.between, chunk_overlap=settings.chunk_overlap)
+    wrapped = RobotPolicy(policy, policy_config(policy.get_modality_config()), robot, own)
+    for line in wrapped.lines:
+        print(printable(line), flush=True)
+    host = settings.ipv6_host or settings.ipv4_host
+    RobotServer(wrapped, f"tcp://{join_address(host, settings.port)}", token=settings.token).run()

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from transformers import set_seed
 
 from millrace.train.batch_trial import BatchTrial, choose_batch, find_costliest
+from millrace.train.control_notes import write_control
 from millrace.train.framings import write_framings
 from millrace.train.groot.adapter import installed_adapter
 from millrace.train.groot.base_processor import strip_statistics
@@ -159,6 +160,7 @@ def _write_notes(notes: Path, config: Config, worker: Worker) -> None:
     """What run() leaves beside the checkpoints, for those who look for it there."""
     config.save(notes / "config.yaml")
     write_framings(notes, worker.settings.datasets)
+    write_control(notes, worker.settings.datasets)
     values = OmegaConf.create(config.__dict__)
     values["max_steps"], values["save_steps"] = config.training.max_steps, config.training.save_steps
     OmegaConf.save(values, notes / "conf.yaml", resolve=True)

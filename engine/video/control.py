@@ -1,0 +1,54 @@
+"""What drives a robot by a policy that a dataset trains: maps, cameras, frame sizes and rates, kept in the manifest."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
+
+from millrace.embodiments import EmbodimentMap, FrozenModel, Robot
+from millrace.engine.dataset.json_files import Unreadable
+from millrace.engine.dataset.manifest import read_manifest_head
+from millrace.engine.fps import parse_fps
+from millrace.engine.video.frame_size import MAX_SIDE, MIN_SIDE
+
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)]
+Rate = Annotated[Fraction, BeforeValidator(parse_fps), PlainSerializer(str, return_type=str, when_used="json")]
+
+
+class SourceControl(FrozenModel):
+    """One kind of robot among a dataset's sources.
+
+    map: from that robot to the dataset's, with the rules of the recipe. cameras: the robot's camera for each of the
+    dataset's. fps: the rate of its recordings, Hz.
+    """
+
+    map: EmbodimentMap
+    cameras: dict[str, str]
+    fps: Rate
+
+    @property
+    def robot(self) -> Robot:
+        """The robot that was recorded."""
+        return self.map.source
+
+
+class Control(FrozenModel):
+    """How a dataset came from its robots.
+
+    fps: of its rows, Hz. crop: how frames came to their size. sizes: width and height of each camera's frames.
+    """
+
+    fps: Rate
+    crop: Literal["center", "pad", "none"]
+    sizes: dict[str, tuple[Side, Side]]
+    sources: tuple[SourceControl, ...]
+
+
+def manifest_control(root: Path) -> Control | None:
+    """The `Control` of a dataset that Millrace made; None where its manifest has none."""
+    try:
+        found = read_manifest_head(root).control
+        return None if found is None else Control.model_validate(found)
+    except (Unreadable, ValidationError):
+        return None

@@ -21,16 +21,11 @@ def describe_no_dataset(hub_id: HubId, paths: Iterable[str]) -> DatasetError:
     found = sorted({path.partition("/")[0] for path in paths})
     listed = ", ".join(found) or "nothing"
     problem = f"{hub_id} on the Hub is no LeRobot dataset: found {listed}, no meta/ and no meta_data/"
-    facts = {"dataset": str(hub_id), "got": found, "expected": ["meta", "meta_data"]}
-    if not any(map(_is_recording, map(PurePosixPath, paths))):
-        return DatasetError(problem, **facts)
-    revision = "" if hub_id.revision is None else f" --revision {hub_id.revision}"
-    command = f"`hf download {hub_id.repo} --repo-type dataset{revision} --local-dir FOLDER`"
-    return DatasetError(
-        f"{problem}; recordings are read from folders of this machine alone: ",
-        Remedy(f"download them with {command} and name that folder"),
-        **facts,
-    )
+    parts: tuple[str | Remedy, ...] = (problem,)
+    if any(map(_is_recording, map(PurePosixPath, paths))):
+        advice = Remedy(f"download the dataset {hub_id} with `hf download` into a folder and name that folder")
+        parts = (f"{problem}; recordings are read from folders of this machine alone: ", advice)
+    return DatasetError(*parts, dataset=str(hub_id), got=found, expected=["meta", "meta_data"])
 
 
 def _is_recording(path: PurePosixPath) -> bool:

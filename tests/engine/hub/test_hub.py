@@ -186,7 +186,7 @@ def test_what_is_nowhere_names_both_places(hub: HubServer, user: HubUser, tmp_pa
         (user, "org/typo", "there is no such folder, and the Hub has no dataset org/typo"),
         (user, "org/aloha@v9", "org/aloha on the Hub has no revision 'v9'"),
         (user, "org/other", "org/other on the Hub is no LeRobot dataset: found README.md"),
-        (user, "org/rig", "`hf download org/rig --repo-type dataset --local-dir FOLDER` and name that folder"),
+        (user, "org/rig", "download the dataset org/rig with `hf download` into a folder and name that folder"),
         (user, "org/g1", "recordings are read from folders of this machine alone"),
         (user, "./no/such/folder", "there is no such folder, and it is no Hub id (org/name[@revision])"),
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -35,10 +36,19 @@ class PlottedGroup:
     joints: tuple[PlottedJoint, ...]
 
 
-def plot_groups(dataset: SourceDataset, robot: Robot | None, columns: Columns) -> tuple[PlottedGroup, ...]:
-    """The joints of a dataset by groups of its robot, where that is known, or else by columns."""
+def plot_groups(
+    dataset: SourceDataset, robot: Robot | None, columns: Columns, *, max_joints: int | None = MAX_JOINTS
+) -> tuple[PlottedGroup, ...]:
+    """The joints of a dataset by groups of its robot, where that is known, or else by columns.
+
+    Args:
+        dataset: The dataset.
+        robot: Its robot, where that is known.
+        columns: Its columns.
+        max_joints: Of all columns of an unknown robot; None: all of them.
+    """
     groups = tuple(_robot_groups(dataset, robot) if robot is not None else ())
-    return groups or tuple(_column_groups(columns))
+    return groups or tuple(_column_groups(columns, max_joints))
 
 
 def _robot_groups(dataset: SourceDataset, robot: Robot) -> Iterator[PlottedGroup]:
@@ -72,13 +82,10 @@ def _joint_places(robot: Robot, vector: Vector, found: JointColumns) -> dict[str
     }
 
 
-def _column_groups(columns: Columns) -> Iterator[PlottedGroup]:
+def _column_groups(columns: Columns, max_joints: int | None) -> Iterator[PlottedGroup]:
     """A group for each column of motion, and one for each column of actions that no state answers."""
     actions = {pair.state: pair.action for pair in columns.pairs}
-    for name in columns.motion:
-        joints = tuple(
-            PlottedJoint(joint, (name, place), actions.get((name, place)))
-            for place, joint in enumerate(columns.joints(name))
-        )
-        if joints:
-            yield PlottedGroup(name, "", joints)
+    places = [(name, place, joint) for name in columns.motion for place, joint in enumerate(columns.joints(name))]
+    for name, among in groupby(places[:max_joints], key=lambda one: one[0]):
+        joints = (PlottedJoint(joint, (name, place), actions.get((name, place))) for _, place, joint in among)
+        yield PlottedGroup(name, "", tuple(joints))

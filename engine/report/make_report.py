@@ -116,7 +116,7 @@ def draw(
     )
     found = {} if recordings is None else recordings([episode.index for episode in shown])
     columns = choose_columns(dataset.features, robot)
-    groups = plot_groups(dataset, robot, columns)
+    groups = plot_groups(dataset, robot, columns, max_joints=None)
     curves = (
         draw_episode(
             episode,

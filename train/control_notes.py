@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from millrace.embodiments import FrozenModel, Remedy, unknown_name
-from millrace.engine.video.control import Control, SourceControl, manifest_control
+from millrace.engine.video.robot_control import Control, SourceControl, manifest_control
 from millrace.train.checkpoint_files import open_checkpoint_files
 from millrace.train.errors import ConfigError
 from millrace.train.framings import NOTES

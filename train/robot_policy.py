@@ -18,7 +18,7 @@ from millrace.engine.video.live import LiveFramer, frame_all
 from millrace.train.control_notes import RobotControl
 from millrace.train.control_rate import Between, blend_chunks, count_ticks, resample_chunk
 from millrace.train.errors import ConfigError, RequestError, SettingsError
-from millrace.train.robot_request import Observation, read_observation
+from millrace.train.robot_request import RobotObservation, read_observation
 
 LANGUAGE = "annotation.human.task_description"
 MAX_CLIENTS = 64  # whose last chunk is kept
@@ -179,7 +179,7 @@ class RobotPolicy:
         inverse = self.source.map.inverse
         return replace(inverse, action=inverse.action.restrict(columns))
 
-    def _observe(self, seen: Observation) -> dict[str, Any]:
+    def _observe(self, seen: RobotObservation) -> dict[str, Any]:
         """What the robot observes, as the model takes it."""
         shape = seen.state.shape[:2]
         state = self._map.state(seen.state.reshape(-1, seen.state.shape[-1])).reshape(*shape, -1)

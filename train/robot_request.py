@@ -15,7 +15,7 @@ MAX_STEPS = 256  # images or states of one observation
 
 
 @dataclass(frozen=True)
-class Observation:
+class RobotObservation:
     """What a robot observes.
 
     images: by camera, (B, T, H, W, 3) uint8 RGB. state: (B, T, D) float32, in the order and units of the robot's state.
@@ -27,7 +27,7 @@ class Observation:
     texts: tuple[str, ...]
 
 
-def read_observation(observation: object, robot: Robot, cameras: tuple[str, ...]) -> Observation:
+def read_observation(observation: object, robot: Robot, cameras: tuple[str, ...]) -> RobotObservation:
     """Check what a client sent.
 
     Raises:
@@ -41,7 +41,7 @@ def read_observation(observation: object, robot: Robot, cameras: tuple[str, ...]
     batches |= {"state": len(state), "language": len(texts)}
     if len(set(batches.values())) > 1:
         raise RequestError(f"the batch differs: {', '.join(f'{name} {size}' for name, size in batches.items())}")
-    return Observation(images, state, texts)
+    return RobotObservation(images, state, texts)
 
 
 def _mapping(value: object, name: str) -> Mapping[str, Any]:

@@ -56,7 +56,7 @@ class ManifestHead(FrozenModel):
     """What readers need of the manifest before its episodes.
 
     at_rest: joints by modality that no source drives. frames: see `engine/video/framing.py`. control: see
-    `engine/video/control.py`. episodes: of a file that another program wrote, without a line for each.
+    `engine/video/robot_control.py`. episodes: of a file that another program wrote, without a line for each.
     """
 
     files: tuple[FileRecord, ...]

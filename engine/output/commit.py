@@ -233,7 +233,7 @@ def _manifest(
 
 
 def _control(plan: ConversionPlan) -> dict[str, Any]:
-    """What a robot needs to be driven by a policy that this dataset trains; see `engine/video/control.py`."""
+    """What a robot needs to be driven by a policy that this dataset trains; see `engine/video/robot_control.py`."""
     job = plan.job
     robots = dict.fromkeys(
         (binding.map.text, json.dumps(dict(binding.cameras)), str(binding.fps)) for binding in job.bindings

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -28,7 +28,7 @@ from benchmarks.aloha_recordings import ENVIRONMENT, record
 from millrace.embodiments import load_robot
 from millrace.engine.convert import Workers, convert
 from millrace.engine.planning.recipe import Recipe
-from millrace.train.rollout.control import FOLLOWS, Follow
+from millrace.train.control_rate import Between
 from millrace.train.rollout.driving import Rollout, roll_out, wilson_interval
 from millrace.train.rollout.gym_aloha import ROBOT, GymAloha
 from millrace.train.rollout.replay import open_replay
@@ -60,7 +60,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Figures:
-    """What one conversion, followed in one way, did.
+    """What one conversion, with targets in between made in one way, did.
 
     Args:
         held: Episodes in which the cube is still held by the left arm at the last step.
@@ -69,7 +69,7 @@ class Figures:
     """
 
     conversion: str
-    follow: str
+    between: str
     num_successes: int
     num_episodes: int
     held: int
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def measure_replays(folder: Path, options: Options) -> Iterator[Figures]:
-    """The figures of every conversion and way to follow it."""
+    """The figures of every conversion and way between its targets."""
     recording = folder / "recording"
     print(f"recording {options.episodes} demonstrations", file=sys.stderr)
     record(recording, range(options.episodes), blank=True)
@@ -102,14 +102,13 @@ def measure_replays(folder: Path, options: Options) -> Iterator[Figures]:
         )
         out = folder / str(number)
         convert(recipe, out, workers=Workers(local=True))
-        for follow in ("hold",) if settings is None else FOLLOWS:
-            yield _replay(out, recording, name, follow, options)
+        for between in ("hold",) if settings is None else get_args(Between):
+            yield _replay(out, recording, name, between, options)
 
 
-def _replay(dataset: Path, recording: Path, name: str, follow: Follow, options: Options) -> Figures:
+def _replay(dataset: Path, recording: Path, name: str, between: Between, options: Options) -> Figures:
     environment = GymAloha(ENVIRONMENT, with_images=False)
-    map_name = None if name == next(iter(CONVERSIONS)) else options.map
-    policy = open_replay(dataset, ROBOT, map_name=map_name, control_fps=environment.control_fps, follow=follow)
+    policy = open_replay(dataset, ROBOT, map_name=None, control_fps=environment.control_fps, between=between)
     outcomes, errors, held = [], [], 0
     for trace in roll_out(environment, policy, range(options.episodes), max_steps=0, stops_at_success=False):
         outcomes.append(trace.outcome)
@@ -118,7 +117,7 @@ def _replay(dataset: Path, recording: Path, name: str, follow: Follow, options: 
     found = Rollout(environment=ENVIRONMENT, policy=policy.name, episodes=tuple(outcomes))
     return Figures(
         conversion=name,
-        follow=follow,
+        between=between,
         num_successes=found.num_successes,
         num_episodes=len(outcomes),
         held=held,
@@ -142,7 +141,7 @@ def _table(found: list[Figures]) -> Table:
         low, high = wilson_interval(one.num_successes, one.num_episodes)
         table.add_row(
             one.conversion,
-            one.follow,
+            one.between,
             f"{one.num_successes} of {one.num_episodes}",
             f"{low:.0%} to {high:.0%}",
             str(one.held),

@@ -13,13 +13,15 @@ from tyro.conf import arg
 from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import show_stages
 from millrace.commands.tables import make_table, print_line
-from millrace.embodiments import Remedy, Setting
+from millrace.embodiments import Remedy, Setting, load_robot
 from millrace.engine.text import format_count
-from millrace.train.errors import RolloutError
+from millrace.train.control_rate import Between
+from millrace.train.errors import RolloutError, SettingsError
+from millrace.train.evaluate_settings import ServerAddress
 from millrace.train.flag_types import Flag, option
-from millrace.train.rollout.control import Follow
 from millrace.train.rollout.driving import EpisodeTrace, Rollout
 from millrace.train.rollout.simulated_robot import RolloutPolicy, SimulatedRobot
+from millrace.train.server_access import read_token
 
 REPLAY = "replay:"
 VIDEO_FPS = 10
@@ -36,18 +38,30 @@ class RollOut:
     millrace rollout --env gym_aloha/AlohaTransferCube-v0 --policy replay:out/aloha_gr1 --episodes 20
 
     millrace rollout --env gym_aloha/AlohaTransferCube-v0 --policy replay:out/aloha_gr1 --video videos --json
+
+    millrace rollout --env gym_aloha/AlohaTransferCube-v0 --policy 127.0.0.1:5555 --instruction "Hand the cube over."
     """
 
     env: Annotated[str, arg(metavar="ENV")]
     """The environment, as gymnasium names it: gym_aloha/... with the extra `sim`, or one that --adapter opens."""
-    policy: Annotated[str, arg(metavar="replay:DATASET")]
-    """What drives: replay:DATASET plays a dataset back."""
+    policy: Annotated[str, arg(metavar="replay:DATASET|HOST:PORT")]
+    """What drives: replay:DATASET plays a dataset back, HOST:PORT is a `millrace serve --robot`."""
     episodes: Annotated[int | None, option("N")] = None
     """How many: of a replay the first ones of the dataset, by default all; else by default 20."""
     map: Annotated[str | None, option("NAME|FILE")] = None
     """The map by which a replayed dataset was converted; by default the one that its manifest names."""
-    follow: Follow = "interpolate"
-    """What the robot does between two targets: hold the last one, or go straight to the next."""
+    between: Between = "interpolate"
+    """What targets do between two rows of a replayed dataset: go straight to the next one, or stay."""
+    seed: int = 0
+    """Of the first episode's start, where a server drives; the next ones follow it."""
+    instruction: Annotated[str | None, option("TEXT")] = None
+    """What a server's policy shall do; needed there."""
+    api_token_env: Annotated[str | None, option("NAME")] = None
+    """Environment variable with the token that the server wants."""
+    timeout: Annotated[float, arg(metavar="SECONDS")] = 60.0
+    """Longest wait for a server's answer."""
+    max_steps: int = 400
+    """Control steps of an episode at most, where a server drives."""
     video: Annotated[Path | None, option("FOLDER")] = None
     """Write a video of each episode, and a grid of all. Rendering takes most of the time without a GPU."""
     adapter: Annotated[Path | None, option("FILE.py")] = None
@@ -66,9 +80,9 @@ class RollOut:
         from millrace.train.rollout.adapters import open_environment
         from millrace.train.rollout.gym_aloha import choose_renderer
 
-        choose_renderer(with_images=self.video is not None)
-        robot = open_environment(self.env, with_images=False, adapter=self.adapter)
-        policy = self._open_policy(robot)
+        choose_renderer(with_images=self.video is not None or not self._is_replay)
+        robot = open_environment(self.env, with_images=not self._is_replay, adapter=self.adapter)
+        policy = self._open_replay(robot) if self._is_replay else self._open_server(robot)
         traces = list(self._roll_out(robot, policy, self._count_episodes(policy)))
         found = Rollout(environment=self.env, policy=policy.name, episodes=tuple(trace.outcome for trace in traces))
         print(to_json_text(found.model_dump())) if self.json else _print(found, Console())
@@ -79,11 +93,11 @@ class RollOut:
             print_line(f"wrote {grid}", Console(stderr=self.json))
         return 0
 
-    def _open_policy(self, robot: SimulatedRobot) -> RolloutPolicy:
-        if not self.policy.startswith(REPLAY):
-            raise RolloutError(
-                f"no policy {self.policy!r}; ", Remedy("replay a dataset: ", Setting("policy", "replay:DATASET"))
-            )
+    @property
+    def _is_replay(self) -> bool:
+        return self.policy.startswith(REPLAY)
+
+    def _open_replay(self, robot: SimulatedRobot) -> RolloutPolicy:
         from millrace.train.rollout.replay import open_replay
 
         return open_replay(
@@ -91,8 +105,28 @@ class RollOut:
             robot.robot,
             map_name=self.map,
             control_fps=robot.control_fps,
-            follow=self.follow,
+            between=self.between,
         )
+
+    def _open_server(self, robot: SimulatedRobot) -> RolloutPolicy:
+        from millrace.client import PolicyClient
+        from millrace.train.rollout.served import ServedPolicy
+
+        address = self._parse_address()
+        if self.instruction is None:
+            raise RolloutError("a policy is told what to do; ", Remedy("say it: ", Setting("instruction", "TEXT")))
+        client = PolicyClient(
+            address.host, address.port, token=read_token(self.api_token_env), timeout_seconds=self.timeout
+        )
+        loaded = load_robot(robot.robot)
+        return ServedPolicy(client, loaded, instruction=self.instruction, first_seed=self.seed)
+
+    def _parse_address(self) -> ServerAddress:
+        try:
+            return ServerAddress.parse(self.policy)
+        except SettingsError as error:
+            choice = Remedy("name a dataset or a server: ", Setting("policy", "replay:DATASET"), " or HOST:PORT")
+            raise RolloutError(f"there is no policy {self.policy!r}; ", choice, got=self.policy) from error
 
     def _count_episodes(self, policy: RolloutPolicy) -> int:
         known = policy.num_episodes
@@ -106,7 +140,7 @@ class RollOut:
 
         image_every = None if self.video is None else max(1, round(robot.control_fps / VIDEO_FPS))
         with show_stages(Console(file=sys.stderr)) as on_progress:
-            traces = roll_out(robot, policy, range(num_episodes), max_steps=0, image_every=image_every)
+            traces = roll_out(robot, policy, range(num_episodes), max_steps=self.max_steps, image_every=image_every)
             for number, trace in enumerate(traces, start=1):
                 on_progress("episodes", number, num_episodes)
                 yield trace

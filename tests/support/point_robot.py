@@ -21,15 +21,16 @@ class PointRobot:
 
     def __init__(self, env_id: str, *, with_images: bool) -> None:
         self.state = np.zeros(14)
+        self.images = {"top": np.zeros((48, 64, 3), dtype=np.uint8)} if with_images else {}
 
     def reset(self, seed: int) -> Observation:
         self.state = np.full(14, float(seed))
-        return Observation(self.state)
+        return Observation(self.state, self.images)
 
     def step(self, action: NDArray[np.floating]) -> StepOutcome:
         self.state = np.asarray(action, dtype=np.float64)
         is_success = bool(action[LEFT_GRIPPER] > 0.9 and action[RIGHT_GRIPPER] < 0.1)
-        return StepOutcome(Observation(self.state), float(is_success), is_success, is_over=False)
+        return StepOutcome(Observation(self.state, self.images), float(is_success), is_success, is_over=False)
 
     def render(self) -> NDArray[np.uint8]:
         return np.full((48, 64, 3), int(255 * np.clip(self.state[LEFT_GRIPPER], 0, 1)), dtype=np.uint8)

@@ -6,35 +6,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.embodiments import (
-    FrozenModel,
-    InverseMap,
-    Remedy,
-    Robot,
-    Setting,
-    identity_map,
-    load_map,
-    load_robot,
-    map_names,
-    robot_names,
-)
-from millrace.engine.dataset.json_files import Unreadable, parse_model
-from millrace.engine.dataset.manifest import read_head_text
-from millrace.engine.layout import ACTION, MANIFEST
+from millrace.embodiments import EmbodimentMap, InverseMap, Remedy, Robot, Setting, identity_map, load_map, load_robot
+from millrace.engine.layout import ACTION
+from millrace.engine.video.control import manifest_control
+from millrace.train.control_rate import Between, resample_chunk
 from millrace.train.errors import RolloutError
-from millrace.train.rollout.control import Follow, follow_targets
 from millrace.train.rollout.simulated_robot import Observation, Start, Vector
 from millrace.train.shards import read_step_columns
 from millrace.train.training_dataset import TrainingDataset
 
 # A column of recordings made in a simulator: the seed that its episode began with, alike in all rows.
 SEED = "simulator_seed"
-
-
-class _MadeBy(FrozenModel):
-    """What a manifest says of how joints became joints; None where there was no one map."""
-
-    map: str | None = None
 
 
 class ReplayPolicy:
@@ -44,15 +26,17 @@ class ReplayPolicy:
         dataset: A GR00T dataset.
         inverse: From the dataset's robot to the one that plays.
         control_fps: Targets a second that this one takes, Hz.
-        follow: What it does between two targets of the dataset.
+        between: What targets do between two rows of the dataset.
     """
 
-    def __init__(self, dataset: TrainingDataset, inverse: InverseMap, *, control_fps: Fraction, follow: Follow) -> None:
+    def __init__(
+        self, dataset: TrainingDataset, inverse: InverseMap, *, control_fps: Fraction, between: Between
+    ) -> None:
         self.name = f"replay:{dataset.root}"
         self.num_episodes = len(dataset.lengths)
         self.dataset, self.inverse = dataset, inverse
-        self.control_fps, self.follow = control_fps, follow
-        self._targets: NDArray[np.float64] = np.empty((0, inverse.source.layout("action").width))
+        self.control_fps, self.between = control_fps, between
+        self._targets: NDArray[np.float32] = np.empty((0, inverse.source.layout("action").width), np.float32)
 
     def start(self, episode: int) -> Start:
         """Read the actions of the dataset's episode of that place, and the seed that it was recorded with.
@@ -63,8 +47,12 @@ class ReplayPolicy:
         """
         path = self.dataset.rows_path(sorted(self.dataset.lengths)[episode])
         actions = self.inverse.action(np.asarray(read_step_columns(path, [ACTION])[ACTION], dtype=np.float64))
-        self._targets = follow_targets(
-            actions, fps=self.dataset.metadata.info.fps, control_fps=self.control_fps, follow=self.follow
+        (self._targets,) = resample_chunk(
+            actions[np.newaxis],
+            fps=self.dataset.metadata.info.fps,
+            control_hz=self.control_fps,
+            kinds=self.inverse.source.layout("action").action_kinds,
+            between=self.between,
         )
         return Start(self._read_seed(path, episode), len(self._targets))
 
@@ -88,7 +76,7 @@ class ReplayPolicy:
 
 
 def open_replay(
-    folder: Path, robot: str, *, map_name: str | None, control_fps: Fraction, follow: Follow
+    folder: Path, robot: str, *, map_name: str | None, control_fps: Fraction, between: Between
 ) -> ReplayPolicy:
     """Open a dataset of that robot, or one that was converted from it.
 
@@ -97,7 +85,7 @@ def open_replay(
         robot: The robot that plays, by name or file.
         map_name: The map by which it was converted, by name or file; None: as its manifest says.
         control_fps: Targets a second that the robot takes, Hz.
-        follow: What it does between two targets.
+        between: What targets do between two rows.
 
     Raises:
         TrainingDataError: meta/ is missing or malformed.
@@ -107,17 +95,14 @@ def open_replay(
     inverse = _find_inverse(dataset, load_robot(robot), map_name)
     _check_targets(inverse.source)
     _check_joints(dataset, inverse)
-    return ReplayPolicy(dataset, inverse, control_fps=control_fps, follow=follow)
+    return ReplayPolicy(dataset, inverse, control_fps=control_fps, between=between)
 
 
 def _find_inverse(dataset: TrainingDataset, robot: Robot, map_name: str | None) -> InverseMap:
-    name = map_name or _read_map(dataset.root)
-    if name in (None, robot.name):  # the map of a robot onto itself has the robot's name
-        return identity_map(robot).inverse
-    chosen = load_map(name)
+    chosen = _recorded_map(dataset.root, robot) if map_name is None else load_map(map_name)
     if chosen.source.name != robot.name:
         raise RolloutError(
-            f"map {name!r} leads from {chosen.source.name!r}, and this environment's robot is {robot.name!r}; ",
+            f"map {chosen.name!r} leads from {chosen.source.name!r}, and this environment's robot is {robot.name!r}; ",
             Remedy("replay a dataset that was converted from that robot"),
             got=chosen.source.name,
             expected=robot.name,
@@ -125,22 +110,22 @@ def _find_inverse(dataset: TrainingDataset, robot: Robot, map_name: str | None) 
     return chosen.inverse
 
 
-def _read_map(root: Path) -> str | None:
-    """The map that a dataset's manifest names; None without a manifest, or where robots are the same.
-
-    Raises:
-        RolloutError: it names none that ships: a file is only opened where the user names it.
-    """
-    try:
-        name = parse_model(read_head_text(root), _MadeBy, MANIFEST).map
-    except FileNotFoundError:
-        return None
-    except (OSError, Unreadable) as error:
-        raise RolloutError(f"{root}: {error}") from error
-    if name is None or name in (*map_names(), *robot_names()):
-        return name
-    problem = f"{root} was converted by map {name!r}, which does not ship with Millrace; "
-    raise RolloutError(problem, Remedy("name its file: ", Setting("map", "FILE")), got=name, known=map_names())
+def _recorded_map(root: Path, robot: Robot) -> EmbodimentMap:
+    """The map by which recordings of the robot became the dataset, which its manifest holds; without one, none."""
+    control = manifest_control(root)
+    if control is None:
+        return identity_map(robot)
+    maps = [source.map for source in control.sources if source.robot.name == robot.name]
+    if not maps:
+        known = tuple(dict.fromkeys(source.robot.name for source in control.sources))
+        problem = f"{root} has no recordings of {robot.name!r}, this environment's robot, but of {', '.join(known)}"
+        raise RolloutError(problem, got=known, expected=robot.name)
+    first, *others = maps
+    if any(other != first for other in others):
+        names = ", ".join(dict.fromkeys(found.name for found in maps))
+        problem = f"{root} holds recordings of {robot.name!r} that were converted by several maps ({names}); "
+        raise RolloutError(problem, Remedy("name one: ", Setting("map", "NAME")))
+    return first
 
 
 def _check_targets(robot: Robot) -> None:

@@ -14,11 +14,11 @@ from millrace.train.rollout.gym_aloha import GymAloha
 
 def test_every_conversion_does_the_task_as_the_recording_does(tmp_path: Path) -> None:
     found = list(measure_replays(tmp_path, Options(episodes=2)))
-    assert [(one.conversion, one.follow) for one in found[1:]] == [
-        (name, follow) for name in list(CONVERSIONS)[1:] for follow in ("hold", "interpolate")
+    assert [(one.conversion, one.between) for one in found[1:]] == [
+        (name, between) for name in list(CONVERSIONS)[1:] for between in ("interpolate", "hold")
     ]
     assert all(one.num_successes == one.held == 2 for one in found)
-    recording, held, interpolated = found[:3]
+    recording, interpolated, held = found[:3]
     assert recording.error_rad == pytest.approx(0, abs=1e-6)
     assert interpolated.error_rad < held.error_rad < 0.02
 

@@ -19,7 +19,8 @@ STEPS: Mapping[str, Mapping[str, str]] = {
     "Train": {
         "finetune": "GR00T on one or more datasets",
         "evaluate": "checkpoints on held-out episodes",
-        "serve": "a checkpoint, with GR00T's own inference server",
+        "serve": "a checkpoint, by GR00T's server or in a robot's own joints",
+        "rollout": "a policy or a dataset in a simulator; counts successes",
         "groot-view": "a dataset for NVIDIA's launcher: one release, one tag",
     },
     "Share": {

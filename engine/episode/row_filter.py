@@ -53,22 +53,22 @@ def measure_motion(
     rate, idle = float(fps), None
     if rules.max_idle is not None:
         bands = [rules.bands.positions(one, values[one], used=rules.used[one], fps=rate) for one in VECTORS]
-        idle = measure_idle(np.concatenate(bands, axis=1), fps)
+        idle = idle_share(np.concatenate(bands, axis=1), fps)
     extents, jerks = {}, {}
     for name, (vector, places) in rules.moving.items():
         paths = rules.units.positions(vector, values[vector], used=places, fps=rate)
         extents[name] = float(np.ptp(paths, axis=0).max())
-        jerks[name] = measure_jerk(paths, fps)
+        jerks[name] = highest_jerk(paths, fps)
     return EpisodeMotion(idle, extents, jerks)
 
 
-def measure_idle(positions: Floats, fps: Fraction) -> Fraction:
+def idle_share(positions: Floats, fps: Fraction) -> Fraction:
     """The share of frames in still stretches of a second or longer; positions: (T, K), in widths of their bands."""
     stretches = still_stretches(positions, min_frames=max(1, round(IDLE_SECONDS * fps)))
     return Fraction(int((stretches[:, 1] - stretches[:, 0]).sum()), len(positions))
 
 
-def measure_jerk(paths: Floats, fps: Fraction) -> float:
+def highest_jerk(paths: Floats, fps: Fraction) -> float:
     """The root mean square of the liveliest joint's jerk; paths: (T, K); 0 for fewer than four frames."""
     jerk = np.diff(paths, n=3, axis=0) * float(fps) ** 3
     return float(np.sqrt((jerk**2).mean(axis=0)).max()) if len(jerk) else 0.0

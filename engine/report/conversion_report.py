@@ -14,7 +14,7 @@ from millrace.engine.report.dataset_report import describe_dataset
 from millrace.engine.report.make_report import PIXEL_BUDGET, draw, write_page
 from millrace.engine.report.origins import read_origins
 from millrace.engine.report.page import render_page
-from millrace.engine.report.recordings import find_recordings
+from millrace.engine.report.recordings import find_source_recordings
 from millrace.engine.sources import hide_targets, open_source
 from millrace.engine.text import printable
 
@@ -71,7 +71,7 @@ def _make_page(plan: ConversionPlan, made: Path, folder: Path, write: Callable[[
         shown = hide_targets(write(remove_roots(text, plan)))
         return shown.replace(f"{folder}/", "").replace(str(folder), title)
 
-    find = partial(find_recordings, plan, made)
+    find = partial(find_source_recordings, plan, made)
     drawn = draw(dataset, inspection, chosen, robot=plan.target, write=tidy, recordings=find)
     origins = read_origins(made, plan)
     return render_page(describe_dataset(inspection, drawn, origins, title=title, judgement=None, write=tidy))

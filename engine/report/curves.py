@@ -11,7 +11,7 @@ from millrace.engine.inspection.columns import Columns
 from millrace.engine.inspection.episode_rows import read_values
 from millrace.engine.report.charts import Floats, draw_curve, fit_scale
 from millrace.engine.report.joint_groups import MAX_JOINTS, PlottedGroup, PlottedJoint
-from millrace.engine.report.recordings import Recording
+from millrace.engine.report.recordings import SourceRecording
 from millrace.engine.sources import RowReader, SourceEpisode
 
 NOTHING = ""  # a path that draws nothing
@@ -70,7 +70,7 @@ class _Values:
 
 def draw_episode(
     episode: SourceEpisode,
-    recording: Recording | None,
+    recording: SourceRecording | None,
     *,
     groups: Sequence[PlottedGroup],
     columns: Columns,
@@ -104,7 +104,7 @@ def draw_episode(
     return EpisodeCurves(episode.index, seconds, drawn, why)
 
 
-def _add_recording(after: Mapping[str, Floats], recording: Recording, *, num_frames: int) -> _Values:
+def _add_recording(after: Mapping[str, Floats], recording: SourceRecording, *, num_frames: int) -> _Values:
     """The same time axis for both: that of the recording, on which each row lies where its source frame does."""
     if len(recording.frames) != num_frames:
         raise DatasetError("which of its frames were kept cannot be told")

@@ -25,7 +25,7 @@ from millrace.engine.report.joint_groups import plot_groups
 from millrace.engine.report.origins import read_origins
 from millrace.engine.report.page import render_page
 from millrace.engine.report.ranges import draw_ranges
-from millrace.engine.report.recordings import Recording
+from millrace.engine.report.recordings import SourceRecording
 from millrace.engine.report.strips import choose_shown, show_episodes
 from millrace.engine.sources import SourceDataset, SourceEpisode, hide_targets, open_source, why_unwritable
 from millrace.engine.text import printable
@@ -34,7 +34,7 @@ from millrace.engine.text import printable
 PIXEL_BUDGET = 3e8
 MAX_CURVES = 3
 
-FindRecordings = Callable[[Collection[int]], Mapping[int, Recording]]
+FindRecordings = Callable[[Collection[int]], Mapping[int, SourceRecording]]
 
 
 def write_report(

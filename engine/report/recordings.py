@@ -24,7 +24,7 @@ from millrace.engine.sources import Camera, RowReader, SourceEpisode, public_nam
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class SourceRecording:
     """What one episode of a new dataset was made of.
 
     frames: the source frame that each of its frames is, (T',). num_cut: frames that were cut, as nothing moved.
@@ -79,7 +79,7 @@ class Recording:
 Identity = tuple[str, str | None, int, Origin | None]
 
 
-def find_recordings(plan: ConversionPlan, folder: Path, indices: Collection[int]) -> dict[int, Recording]:
+def find_source_recordings(plan: ConversionPlan, folder: Path, indices: Collection[int]) -> dict[int, SourceRecording]:
     """The recordings of episodes of a finished dataset, by their numbers there.
 
     The plan may number them otherwise: episodes that could not be converted are left out of the dataset.
@@ -110,8 +110,8 @@ def _identify(plan: ConversionPlan, episode: EpisodePlan) -> Identity:
     return name, binding.revision, episode.episode.index, episode.origin
 
 
-def _find_recording(plan: ConversionPlan, episode: EpisodePlan, cuts: Sequence[Cut]) -> Recording:
+def _find_recording(plan: ConversionPlan, episode: EpisodePlan, cuts: Sequence[Cut]) -> SourceRecording:
     binding, num_frames = plan.job.bindings[episode.binding], episode.episode.num_frames
     rates = {"source_fps": binding.fps, "target_fps": plan.job.video.fps}
     choice = choose_frames(num_frames, cuts, **rates, resampler=plan.job.resample)
-    return Recording(episode.episode, binding, choice.frames, num_frames - len(choice.kept))
+    return SourceRecording(episode.episode, binding, choice.frames, num_frames - len(choice.kept))

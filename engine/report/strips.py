@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from millrace.embodiments import Message, MillraceError
 from millrace.engine.inspection.clip_findings import locate_clip
 from millrace.engine.inspection.inspect_rows import select_evenly
-from millrace.engine.report.recordings import Recording
+from millrace.engine.report.recordings import SourceRecording
 from millrace.engine.sources import Camera, SourceDataset, SourceEpisode
 from millrace.engine.video.jpeg import JpegImage, make_jpegs
 
@@ -91,7 +91,7 @@ def show_episodes(
     dataset: SourceDataset,
     episodes: Sequence[SourceEpisode],
     write: Callable[[str], str],
-    recordings: Mapping[int, Recording] = MappingProxyType({}),
+    recordings: Mapping[int, SourceRecording] = MappingProxyType({}),
 ) -> list[ShownEpisode]:
     """Each episode with a strip of images for each of its cameras.
 
@@ -129,7 +129,7 @@ def make_strip(
     *,
     fps: float,
     write: Callable[[str], str],
-    recording: Recording | None = None,
+    recording: SourceRecording | None = None,
 ) -> Strip:
     """Evenly spaced images of one camera; a clip that cannot be decoded has none, and says why."""
     clip = episode.clips.get(camera)
@@ -146,7 +146,7 @@ def make_strip(
 
 
 def _show_recording(
-    recording: Recording, camera: str, indices: NDArray[np.int64], write: Callable[[str], str]
+    recording: SourceRecording, camera: str, indices: NDArray[np.int64], write: Callable[[str], str]
 ) -> tuple[list[Thumbnail], str]:
     """The frames of a recording that a camera's frames were made of, and a note on them; none where none is here."""
     found = recording.find_clip(camera)

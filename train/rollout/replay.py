@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from millrace.embodiments import EmbodimentMap, InverseMap, Remedy, Robot, Setting, identity_map, load_map, load_robot
 from millrace.engine.layout import ACTION
-from millrace.engine.video.control import manifest_control
+from millrace.engine.video.robot_control import manifest_control
 from millrace.train.control_rate import Between, resample_chunk
 from millrace.train.errors import RolloutError
 from millrace.train.rollout.simulated_robot import Observation, Start, Vector

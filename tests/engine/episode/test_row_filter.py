@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conftest import recipe_for
 from millrace.embodiments import compile_map, load_map
-from millrace.engine.episode.row_filter import check_motion, measure_idle, measure_jerk, measure_motion
+from millrace.engine.episode.row_filter import check_motion, highest_jerk, idle_share, measure_motion
 from millrace.engine.errors import EpisodeDataError, FaultCode
 from millrace.engine.planning.filter_rules import FilterRules, choose_filter_rules
 from support.synthetic import expected_action, expected_state
@@ -33,11 +33,11 @@ def rows(length: int) -> tuple[np.ndarray, np.ndarray]:
 def test_the_jerk_of_a_cubic_path_is_its_third_derivative(cubic: float, fps: int, length: int) -> None:
     seconds = np.arange(length)[:, np.newaxis] / fps
     paths = np.concatenate([cubic * seconds**3 + seconds**2 - seconds, 0 * seconds], axis=1)
-    assert measure_jerk(paths, Fraction(fps)) == pytest.approx(abs(6 * cubic), rel=1e-3, abs=1e-3)
+    assert highest_jerk(paths, Fraction(fps)) == pytest.approx(abs(6 * cubic), rel=1e-3, abs=1e-3)
 
 
 def test_too_few_frames_have_no_jerk() -> None:
-    assert measure_jerk(np.zeros((3, 2)), FPS) == 0
+    assert highest_jerk(np.zeros((3, 2)), FPS) == 0
 
 
 @given(still=st.integers(0, 120), moving=st.integers(1, 40))
@@ -45,7 +45,7 @@ def test_idle_is_the_share_of_stretches_of_a_second_or_longer(still: int, moving
     # A constant position, then steps of two widths a frame.
     path = np.concatenate([np.zeros(still), 2.0 * np.arange(1, moving + 1)])[:, np.newaxis]
     expected = still if still >= 50 else 0
-    assert measure_idle(path, FPS) == Fraction(expected, still + moving)
+    assert idle_share(path, FPS) == Fraction(expected, still + moving)
 
 
 def test_extents_are_by_joint_group_in_its_unit() -> None:

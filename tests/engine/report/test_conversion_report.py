@@ -23,7 +23,7 @@ from millrace.engine.report import conversion_report, report_conversion
 from millrace.engine.report.curves import draw_episode
 from millrace.engine.report.joint_groups import plot_groups
 from millrace.engine.report.origins import read_origins
-from millrace.engine.report.recordings import find_recordings
+from millrace.engine.report.recordings import find_source_recordings
 from millrace.engine.report.strips import Thumbnail, choose_shown, make_strip
 from millrace.engine.run import Rerun
 from millrace.engine.sources import RowReader, open_source
@@ -71,7 +71,7 @@ def stamp_of(image: Thumbnail) -> barcode.Stamp:
 
 
 def test_each_frame_stands_below_the_frame_of_the_source_that_it_was_made_of(made: Made) -> None:
-    recordings = find_recordings(made.plan, made.out, range(3))
+    recordings = find_source_recordings(made.plan, made.out, range(3))
     places = [("first", 0), ("first", 2), ("second", 0)]  # the broken episode is left out, and the others move up
     assert [(one.source, one.episode.index) for one in recordings.values()] == places
     dataset = open_source(made.out)
@@ -88,7 +88,7 @@ def test_each_frame_stands_below_the_frame_of_the_source_that_it_was_made_of(mad
 
 def test_curves_of_the_source_are_those_of_the_new_dataset_before_it_was_resampled(made: Made) -> None:
     dataset = open_source(made.out)
-    recording = find_recordings(made.plan, made.out, [0])[0]
+    recording = find_source_recordings(made.plan, made.out, [0])[0]
     vectors = recording.read_vectors()
     _, table = RowReader().read(dataset.episodes[0], [STATE, ACTION])
     for name, before in vectors.items():
@@ -141,7 +141,7 @@ def test_a_manifest_names_no_file_that_is_opened(made: Made, tmp_path: Path) -> 
     text = (out / MANIFEST).read_text(encoding="utf-8")
     assert '"source": "second"' in text
     (out / MANIFEST).write_text(text.replace('"source": "second"', f'"source": "{made.folder}/second"'))
-    assert sorted(find_recordings(made.plan, out, range(3))) == [0, 1]
+    assert sorted(find_source_recordings(made.plan, out, range(3))) == [0, 1]
 
 
 def test_a_report_that_fails_is_said_and_harms_nothing(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_frames_that_were_cut_are_missing_on_the_time_axis(tmp_path: Path) -> No
     recipe = Recipe.single(tmp_path / "data", map=MAP, image_size=64, crop="center", trim_idle={"keep": "0s"})
     found: list[tuple[ConversionPlan, Path, Path]] = []
     convert(recipe, tmp_path / "out", workers=LOCAL, on_finish=lambda *one: found.append(one))
-    recording = find_recordings(found[0][0], tmp_path / "out", [0])[0]
+    recording = find_source_recordings(found[0][0], tmp_path / "out", [0])[0]
     assert len(recording.frames) < 50
     assert str(recording) == f"episode 0 of data, without {recording.num_cut / 20:.1f} s in which nothing moves"
     [episode] = open_source(tmp_path / "out").episodes

@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 
-INTRODUCTION = "Millrace turns robot datasets into what NVIDIA GR00T N1.6 and N1.7 train on."
+from millrace.engine.dataset.releases import RELEASES
+
+INTRODUCTION = (
+    f"Millrace turns robot datasets into what NVIDIA GR00T {' and '.join(one.name for one in RELEASES)} train on."
+)
 # Each step of work, its commands, and what they do.
 STEPS: Mapping[str, Mapping[str, str]] = {
     "Look": {
@@ -37,7 +41,7 @@ EXAMPLES = (
     "millrace inspect hf://lerobot/aloha_sim_transfer_cube_human",
     "millrace convert data/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled",
     "millrace validate out/aloha_gr1",
-    "millrace finetune out/aloha_gr1 --base-model-path nvidia/GR00T-N1.6-3B",
+    f"millrace finetune out/aloha_gr1 --base-model-path {RELEASES[0].base_model}",
 )
 WIDTH = 12
 

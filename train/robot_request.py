@@ -102,7 +102,7 @@ def _read_text(line: object) -> str:
 
 def _get(values: Mapping[str, Any], name: str, kind: str) -> Any:
     if name not in values:
-        known = ", ".join(str(key)[:40] for key in list(values)[:20])
+        known = ", ".join(str(key)[:60] for key in list(values)[:20])
         raise RequestError(f"there is no {kind} {name!r}; got {known or 'none'}. ", Remedy("Ask get_modality_config"))
     return values[name]
 

@@ -69,7 +69,7 @@ def convert(source: Path, out: Path, *flags: object) -> int:
     """`millrace convert`, in this process, onto GR1 unless the flags name a robot."""
     target = () if "--robot" in flags or "--map" in flags else ("--map", "aloha_to_gr1")
     size = () if "--image-size" in flags else ("--image-size", IMAGE_SIZE)
-    return run("convert", source, out, "--local", *target, *size, *flags)
+    return run("convert", source, out, "--local", "--no-report", *target, *size, *flags)
 
 
 def test_the_first_command_converts(aloha: Path, aloha_gr1: Path, tmp_path: Path, capsys: Any) -> None:
@@ -549,7 +549,7 @@ def test_a_stopped_run_says_how_far_it_came_and_goes_on(
     many: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: Any, workers: list[str], by: str
 ) -> None:
     (source, reference), out = many, tmp_path / "out"
-    flags = ["--map", "aloha_to_gr1", "--image-size", "400"]
+    flags = ["--map", "aloha_to_gr1", "--image-size", "400", "--no-report"]
     with start("convert", source, out, *flags, *workers) as process:
         wait_for_lines(out / LEDGER, 4, process)
         # A terminal sends Ctrl-C to all processes of a command, a scheduler SIGTERM to the first.

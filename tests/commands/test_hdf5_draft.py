@@ -48,9 +48,11 @@ def test_a_layout_and_a_robot_are_drafted_and_converted(
     robot = tmp_path / "mine.yaml"
     assert run("robots", "new", "--from", recording, "--out", robot) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert (
-        "could not tell: the names of the values of state and action, the rate, whether pictures stand upright" in shown
+    told = (
+        "could not tell: the names of the values of state and action, whether actions are targets, steps or "
+        "velocities, the rate, whether pictures stand upright"
     )
+    assert told in shown
     assert f"--robot {robot} --format {tmp_path}/mine_hdf5.yaml --source-fps HZ" in shown
     layout = (tmp_path / "mine_hdf5.yaml").read_text()
     assert "episodes: sessions/take*" in layout

@@ -14,7 +14,7 @@ from millrace.commands.parser_messages import BOX
 from support.synthetic import write_dataset
 
 SCHEMA = json.loads((REPOSITORY / "docs" / "errors.schema.json").read_text(encoding="utf-8"))
-FLAGS = ["--robot", "aloha", "--image-size", "32", "--local", "--json"]
+FLAGS = ["--robot", "aloha", "--image-size", "32", "--local", "--no-report", "--json"]
 
 
 @pytest.fixture

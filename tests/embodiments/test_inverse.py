@@ -78,7 +78,7 @@ def test_the_inverse_of_a_robot_onto_itself_is_the_identity(name: str) -> None:
     assert itself.inverse.losses == ()
 
 
-@settings(deadline=None)
+@settings(max_examples=40)  # a map takes long to draw
 @given(maps(), st.data())
 def test_random_maps_give_back_what_they_carry(embodiment_map: EmbodimentMap, data: st.DataObject) -> None:
     rows = {}
@@ -89,10 +89,11 @@ def test_random_maps_give_back_what_they_carry(embodiment_map: EmbodimentMap, da
     inverse, back = embodiment_map.inverse, there_and_back(embodiment_map, rows)
     for vector in VECTORS:
         for column, joint in enumerate(inverse.joints(vector)):
-            # A narrow target range keeps fewer digits of what it carries; float32 has 24 bits.
-            bound = max((abs(8 * c.scale) + abs(c.offset)) / abs(c.scale) for c in joint.carriers or ITSELF)
+            # A narrow target range keeps fewer digits of what it carries: float32 has 24 bits, and none below 2**-149.
+            carriers = joint.carriers or ITSELF
+            bound = max((2**-22 * (abs(8 * c.scale) + abs(c.offset)) + 2**-149) / abs(c.scale) for c in carriers)
             expected = rows[vector][0, column] if joint.carriers else np.float32(joint.rest)
-            np.testing.assert_allclose(back[vector][0, column], expected, atol=2**-22 * bound)
+            np.testing.assert_allclose(back[vector][0, column], expected, atol=bound)
 
 
 @pytest.mark.skipif(not ALOHA_ROWS.is_file(), reason="needs the ALOHA dataset of the project")

@@ -15,7 +15,7 @@ from millrace.train.rollout.simulated_robot import Image
 
 # A border around each episode of the grid tells how it ended, in pixels and RGB.
 BORDER = 4
-SUCCESS, FAILURE = (46, 160, 67), (200, 60, 50)
+SUCCESS, FAILURE = (46, 165, 67), (205, 60, 55)
 MAX_TILES = 64
 
 

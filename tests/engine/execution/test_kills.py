@@ -60,7 +60,7 @@ def test_killed_at_random_moments(source: Path, undisturbed: tuple[dict[str, byt
 def test_killed_beside_its_workers(source: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path) -> None:
     """The rerun begins while workers of the killed run may still be at it."""
     reference, out, moments = undisturbed[0], tmp_path / "out", random.Random(SEED)
-    flags = ["--robot", "aloha", "--image-size", IMAGE_SIZE, "--crop", "center"]
+    flags = ["--robot", "aloha", "--image-size", IMAGE_SIZE, "--crop", "center", "--no-report"]
     with start("convert", source, out, *flags, "--workers", "2") as process:
         wait_for_lines(out / LEDGER, moments.randrange(1, NUM_EPISODES), process)
         time.sleep(moments.uniform(0, 0.1))

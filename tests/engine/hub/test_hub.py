@@ -22,7 +22,7 @@ from support.hub_server import HubServer
 from support.synthetic import edit_json, write_dataset
 
 LENGTHS = (41, 33, 17)
-FLAGS = ("--map", "aloha_to_gr1", "--image-size", IMAGE_SIZE, "--local")
+FLAGS = ("--map", "aloha_to_gr1", "--image-size", IMAGE_SIZE, "--local", "--no-report")
 TASK = "Pick up the cube."
 KINDS = [pytest.param(429, id="429"), pytest.param(500, id="500"), pytest.param(None, id="cut")]
 

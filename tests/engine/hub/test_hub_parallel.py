@@ -13,7 +13,7 @@ from support.hub_server import HubServer
 from support.synthetic import write_dataset
 
 LENGTHS = (41, 33, 17)
-FLAGS = ("--map", "aloha_to_gr1", "--image-size", IMAGE_SIZE, "--workers", "2")
+FLAGS = ("--map", "aloha_to_gr1", "--image-size", IMAGE_SIZE, "--workers", "2", "--no-report")
 
 
 @pytest.fixture(scope="module")

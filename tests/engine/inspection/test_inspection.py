@@ -222,7 +222,7 @@ def test_dataset_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         inspect_dataset(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("selection", ["7", "4:9", "a:b", "-1"])
+@pytest.mark.parametrize("selection", ["7", "4:9", "a:b", "-9"])
 def test_selection_of_no_episode_is_an_error(pristine: Path, selection: str) -> None:
     with pytest.raises(RecipeError, match=r"^episodes"):
         inspect_dataset(pristine, episodes=selection)

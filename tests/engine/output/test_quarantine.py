@@ -148,6 +148,7 @@ def test_codes_are_words_that_stay() -> None:
         *("missing", "truncated", "corrupt", "unreadable", "frame-count", "row-count", "row-order", "not-finite"),
         *(
             "foreign",
+            "filtered",
             "still",
             "too-large",
             "changed",

@@ -69,7 +69,10 @@ def test_an_opened_source_stands_for_its_folder(tmp_path: Path) -> None:
         ({"gop": 0}, r"^gop: .*greater than or equal to 1"),
         ({"horizon": 0}, r"^horizon: .*greater than or equal to 1"),
         ({"chunks_size": 0}, r"^chunks_size: .*greater than or equal to 1"),
-        ({"episodes": "first"}, r"^episodes: episodes are given as A:B or as a list such as 0,3,10:20, not 'first'"),
+        (
+            {"episodes": "first"},
+            r"^episodes: episodes are given as A:B, A-B with both ends, or a list such as 0,3,10:20, not 'first'",
+        ),
         ({"task": "  "}, r"^task: a task is a sentence, not an empty text"),
         (
             {"imagesize": 64},
@@ -124,7 +127,7 @@ def test_any_list_of_episodes_is_read_back(indices: list[int]) -> None:
     assert parse_selection(",".join(map(str, indices))) == indices
 
 
-@pytest.mark.parametrize("text", ["", ",", "1,", "1:2:3", "-1", "1:-1", "a:b", "1.5", "0x10", "²", "1 2"])
+@pytest.mark.parametrize("text", ["", ",", "1,", "1:2:3", "1-2-3", "-", "a:b", "1.5", "0x10", "²", "1 2"])
 def test_other_selections_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="episodes are given as A:B"):
         parse_selection(text)

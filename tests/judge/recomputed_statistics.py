@@ -4,22 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lerobot.datasets.compute_stats import compute_episode_stats, sample_indices
+from camera_ranks import QUANTILES, Statistics, WrongStatistics, compare_ranks
+from lerobot.datasets.compute_stats import compute_episode_stats, sample_images, sample_indices
 from numpy.typing import NDArray
 from PIL import Image
 
-Statistics = dict[str, NDArray[Any]]
-QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 # LeRobot's histograms of a column; see its compute_stats.py.
 NUM_BINS = 5000
-# Of cameras four frames an episode are counted here, a hundred or more there: levels of 0 to 1. Single pixels make
-# the extremes, of frames before they were encoded here, and decoded ones there.
-CAMERA_TOLERANCE = {"mean": 0.05, "std": 0.05, "q10": 0.1, "q50": 0.1, "q90": 0.1}
-CAMERA_TOLERANCE |= {"q01": 0.1, "q99": 0.1, "min": 0.2, "max": 0.2}
-
-
-class WrongStatistics(Exception):
-    """Statistics differ from LeRobot's; the message says which."""
+# Of cameras four frames an episode are counted here, a hundred or more there: levels of 0 to 1.
+CAMERA_TOLERANCE = {"mean": 0.05, "std": 0.05}
 
 
 class SampledFrames:
@@ -77,18 +70,20 @@ def compare_columns(stored: Statistics, due: Statistics, values: NDArray[Any]) -
                 raise WrongStatistics(f"{whose} {name} {number}, but the rows give {low} to {high}")
 
 
-def compare_camera(stored: Statistics, due: Statistics) -> None:
+def compare_camera(stored: Statistics, due: Statistics, paths: list[str]) -> None:
     """Compare the statistics of a camera, of which fewer frames were counted than LeRobot does.
+
+    paths: of an episode's frames, as `SampledFrames` has them.
 
     Raises:
         WrongStatistics: a number lies far from LeRobot's, or its shape is another.
     """
-    for name, tolerance in CAMERA_TOLERANCE.items():
-        if name in due:
-            _require_close(name, stored, due, np.full(3, tolerance))
     for name in due.keys() - {"count"}:
         if stored[name].shape != (3, 1, 1) or stored[name].min() < 0 or stored[name].max() > 1:
             raise WrongStatistics(f"{name} is {stored[name].shape}, expected (3, 1, 1) in [0, 1]")
+    for name, tolerance in CAMERA_TOLERANCE.items():
+        _require_close(name, stored, due, np.full(3, tolerance))
+    compare_ranks(stored, sample_images(paths))
 
 
 def _require_close(name: str, stored: Statistics, due: Statistics, tolerance: NDArray[np.float64]) -> None:

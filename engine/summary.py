@@ -120,7 +120,7 @@ def summarize(
         notes=(*plan.notes, *plan.machine_notes),
         redone=tuple(why for entry in entries for why in entry.redone),
         carried=tuple(column.name for column in plan.job.carried),
-        num_cut_frames=sum(cut.num_frames for entry in entries for cut in entry.cuts if cut.why != "action"),
+        num_cut_frames=sum(entry.num_cut for entry in entries),
         warnings=sum_warnings(entries, plan),
         quarantined=describe_failures(ledger.skipped, plan),
         filtered=describe_failures(ledger.filtered, plan),

@@ -213,7 +213,7 @@ def _mtime(path: Path) -> int:
 
 
 def _places(lines: Iterable[tuple[int, int, bytes]]) -> Iterator[tuple[int, int]]:
-    """Where each episode's line begins, of lines as engine/output/commit.py writes them."""
+    """Where each episode's line begins, of lines as Millrace writes them."""
     for _, offset, line in lines:
         number, comma, _ = line.removeprefix(EPISODE_BEGIN).partition(b",")
         if line.startswith(EPISODE_BEGIN) and comma and number.isdigit():

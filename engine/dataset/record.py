@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter, model_validator
 
 from millrace.embodiments import Facts, FrozenModel
 from millrace.embodiments.errors import list_facts
@@ -13,6 +13,8 @@ from millrace.engine.dataset.stats import ColumnSummary
 from millrace.engine.errors import EpisodeError, FaultCode
 
 BLOCK_BYTES = 1 << 20
+# More than a camera takes in a century.
+MAX_FRAMES = 1 << 40
 
 
 def hash_file(path: Path) -> str:
@@ -74,9 +76,15 @@ class Cut(FrozenModel):
     why: a still start or end, a pause within, or that their actions lie beyond the episode.
     """
 
-    start: int
-    stop: int
+    start: int = Field(ge=0)
+    stop: int = Field(le=MAX_FRAMES)
     why: Literal["start", "end", "pause", "action"]
+
+    @model_validator(mode="after")
+    def _holds_frames(self) -> "Cut":
+        if self.start >= self.stop:
+            raise ValueError(f"[{self.start}, {self.stop}) holds no frames")
+        return self
 
     @property
     def num_frames(self) -> int:

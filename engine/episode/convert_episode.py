@@ -28,7 +28,7 @@ from millrace.engine.dataset.rows import EpisodeRows, read_integers, write_rows
 from millrace.engine.dataset.writing import explain_write_errors, finish_file
 from millrace.engine.episode.carry import SourceRows, carry_numbers, carry_texts, lost_values
 from millrace.engine.episode.clip import ClipSource, write_clip
-from millrace.engine.episode.cut_frames import cut_episode, still_error
+from millrace.engine.episode.cut_frames import check_left, cut_episode
 from millrace.engine.episode.joint_rows import gather_joints
 from millrace.engine.episode.row_filter import check_motion
 from millrace.engine.episode.row_warnings import FRAME_INDEX, TIMESTAMP, row_warnings
@@ -296,8 +296,7 @@ class _Conversion:
             found = cut_episode(state[rows], action[rows], rules, self.binding.fps)
             self.cuts = join_cuts(self.cuts, found, start=rows.start)
             self.choice = self._choose_frames()
-            if not len(self.choice.chosen):
-                raise still_error(f"the {len(self.choice.kept)} frames that move are too few for one output frame")
+            check_left(self.choice)
 
     def _check_limits(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:
         """Warn of values beyond the source robot's limits; they are converted anyway."""

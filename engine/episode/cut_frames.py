@@ -11,6 +11,7 @@ from millrace.engine.dataset.record import Cut
 from millrace.engine.dataset.stillness import Floats, still_from, still_stretches, still_until
 from millrace.engine.errors import EpisodeDataError, FaultCode
 from millrace.engine.planning.cut_rules import CutRules
+from millrace.engine.planning.frame_choice import FrameChoice
 from millrace.engine.planning.quality import DropPauses, TrimIdle
 
 
@@ -90,6 +91,16 @@ def _find_pauses(positions: Floats, pauses: DropPauses, fps: Fraction) -> Iterat
     for start, stop in still_stretches(positions, min_frames=min_frames).tolist():
         if start > 0 and stop < len(positions):
             yield start + (num_kept + 1) // 2, stop - num_kept // 2
+
+
+def check_left(choice: FrameChoice) -> None:
+    """Check that an output frame is left.
+
+    Raises:
+        EpisodeDataError: none is.
+    """
+    if not len(choice.chosen):
+        raise still_error(f"the {len(choice.kept)} frames that move are too few for one output frame")
 
 
 def _count_frames(seconds: Fraction, fps: Fraction) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from millrace.embodiments import MillraceError
 from millrace.engine.dataset.record import Cut
-from millrace.engine.episode.cut_frames import cut_episode
+from millrace.engine.episode.cut_frames import check_left, cut_episode
 from millrace.engine.episode.joint_rows import read_joints
 from millrace.engine.planning import ConversionPlan, EpisodePlan, Job
 from millrace.engine.planning.action_shift import join_cuts, missing_actions, rows_with_actions, shift_rows
@@ -41,12 +41,13 @@ def survey_cuts(plan: ConversionPlan) -> Iterator[EpisodeCuts]:
 def _survey(plan: EpisodePlan, job: Job, reader: RowReader) -> EpisodeCuts:
     binding, num_frames = job.bindings[plan.binding], plan.episode.num_frames
     said = (binding.source.path, plan.episode.index, num_frames)
+    rates = {"source_fps": binding.fps, "target_fps": job.video.fps}
     try:
         cuts = _find_cuts(plan, job, reader)
+        choice = choose_frames(num_frames, cuts, **rates, resampler=job.resample)
+        check_left(choice)
     except MillraceError as error:
         return EpisodeCuts(*said, 0, float(binding.fps), reason=error.message)
-    rates = {"source_fps": binding.fps, "target_fps": job.video.fps}
-    choice = choose_frames(num_frames, cuts, **rates, resampler=job.resample)
     return EpisodeCuts(*said, len(choice.chosen), float(binding.fps), cuts)
 
 

@@ -2,19 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from millrace.embodiments import VECTORS, Remedy, is_path, modality_config, modality_config_source, modality_json
-from millrace.engine.about import VERSION, installed_version
+from millrace.embodiments import Remedy, modality_config, modality_config_source, modality_json
 from millrace.engine.dataset.fingerprints import FINGERPRINTS, feature_fingerprints
 from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics
-from millrace.engine.dataset.manifest import Lineage, manifest_text
 from millrace.engine.dataset.metadata import SUBTASKS
-from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.writing import sync_folder
 from millrace.engine.errors import FaultCode, OutputFailed, RowsError
 from millrace.engine.layout import (
@@ -25,7 +21,6 @@ from millrace.engine.layout import (
     MANIFEST,
     META,
     MODALITY_CONFIG,
-    OUTPUT_VERSION,
     STATE,
     VIDEO_PATH,
     EpisodePaths,
@@ -34,13 +29,10 @@ from millrace.engine.layout import (
 from millrace.engine.output.card import dataset_card
 from millrace.engine.output.episode_lines import write_episode_lines
 from millrace.engine.output.ledger import Ledger
-from millrace.engine.output.quarantine import public_quarantine
-from millrace.engine.output.warning_sums import WarningSum, public_warnings, remove_roots, sum_warnings
+from millrace.engine.output.make_manifest import make_manifest
+from millrace.engine.output.warning_sums import public_warnings, sum_warnings
 from millrace.engine.planning import ConversionPlan
-from millrace.engine.sources import name_file_in_errors, public_name
-from millrace.engine.text import printable
-from millrace.engine.video.backends import CPU_BACKENDS, Backends
-from millrace.engine.video.encode import library_versions
+from millrace.engine.sources import name_file_in_errors
 
 FLOAT_FEATURES = (STATE, ACTION, "timestamp")
 
@@ -68,7 +60,7 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
         _write(scratch / name, [text])
     written = {name: scratch / name for name in beside}
     written |= {f"{META}/{path.name}": path for path in sorted(meta.iterdir())}
-    _write(scratch / MANIFEST, _manifest(plan, ledger, written, warnings))
+    _write(scratch / MANIFEST, make_manifest(plan, ledger, written, warnings))
     for name in (*beside, MANIFEST):
         (scratch / name).replace(out / name)
     ledger.sync()
@@ -195,129 +187,6 @@ def _camera_feature(plan: ConversionPlan, camera: str) -> dict[str, Any]:
             "has_audio": False,
         },
     }
-
-
-def _manifest(
-    plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path], warnings: Sequence[WarningSum]
-) -> Iterator[str]:
-    """The text of millrace.json: recipe, versions, sources, and every file's digest."""
-    quarantine, filtered = (
-        [episode.model_dump(mode="json") for episode in public_quarantine(episodes, plan)]
-        for episodes in (ledger.skipped, ledger.filtered)
-    )
-    head = {
-        "recipe": _public_recipe(plan),
-        "part": plan.split,
-        "map": plan.map.name,
-        "at_rest": _at_rest(plan),
-        "frames": [framing.model_dump(mode="json") for framing in plan.framings],
-        "control": _control(plan),
-        "output_version": OUTPUT_VERSION,
-        "versions": {"millrace": VERSION, **{name: installed_version(name) for name in ("av", "numpy", "pyarrow")}},
-        "encoder": {
-            "name": plan.job.video.backends.encoder,
-            **plan.job.video.options,
-            "libraries": library_versions(),
-            **_gpu_facts(plan.job.video.backends),
-        },
-        **_columns(plan),
-        **_still(plan),
-        **_shifts(plan),
-        "notes": [remove_roots(note, plan) for note in plan.notes],
-        "warnings": [one.model_dump(mode="json") for one in warnings],
-        **({"quarantine": quarantine} if quarantine else {}),
-        **({"filtered": filtered} if filtered else {}),
-        "files": [_digest(name, path) for name, path in written.items()],
-    }
-    return manifest_text(head, _lineages(plan, ledger))
-
-
-def _control(plan: ConversionPlan) -> dict[str, Any]:
-    """What a robot needs to be driven by a policy that this dataset trains; see `engine/video/robot_control.py`."""
-    job = plan.job
-    robots = dict.fromkeys(
-        (binding.map.text, json.dumps(dict(binding.cameras)), str(binding.fps)) for binding in job.bindings
-    )
-    return {
-        "fps": str(job.video.fps),
-        "crop": job.crop,
-        "sizes": {camera: list(job.sizes[camera]) for camera in job.cameras},
-        "sources": [
-            {"map": json.loads(text), "cameras": json.loads(cameras), "fps": fps} for text, cameras, fps in robots
-        ],
-    }
-
-
-def _columns(plan: ConversionPlan) -> dict[str, Any]:
-    """Columns beside state and action, with the rules by which they were resampled, and those left out."""
-    carried = {column.name: column.rule for column in plan.job.carried}
-    told = (asdict(left) for left in plan.left_out)
-    left_out = [{key: printable(remove_roots(text, plan)) for key, text in left.items()} for left in told]
-    return {"columns": {"carried": carried, "left_out": left_out}} if carried or left_out else {}
-
-
-def _still(plan: ConversionPlan) -> dict[str, Any]:
-    """How far joints of each source may stray where they count as still, if still stretches are cut."""
-    bindings = [binding for binding in plan.job.bindings if binding.cuts is not None]
-    bands = [(public_name(one.source.path, one.revision), one.cuts.tolerances) for one in bindings if one.cuts]
-    return {"still": [{"source": source, "within": within} for source, within in bands]} if bands else {}
-
-
-def _shifts(plan: ConversionPlan) -> dict[str, Any]:
-    """By how many of its frames each source's actions were moved to later rows, if any were."""
-    shifted = [one for one in plan.job.bindings if one.action_shift]
-    told = [{"source": public_name(one.source.path, one.revision), "frames": one.action_shift} for one in shifted]
-    return {"align_action": told} if told else {}
-
-
-def _lineages(plan: ConversionPlan, ledger: Ledger) -> Iterator[Lineage]:
-    sources = [(public_name(binding.source.path, binding.revision), binding.revision) for binding in plan.job.bindings]
-    origins = {episode.key: episode.origin for episode in plan.episodes}
-    for record in ledger.records():
-        source, revision = sources[record.binding]
-        yield Lineage(
-            episode_index=record.index,
-            source=source,
-            revision=revision,
-            source_episode=record.source_episode,
-            origin=origins[record.key],
-            cuts=record.cuts,
-            copied=record.copied,
-            files=record.files,
-        )
-
-
-def _at_rest(plan: ConversionPlan) -> dict[str, list[str]]:
-    """Joints of the output that no source drives, by vector, in the robot's order."""
-    maps = [binding.map.at_rest for binding in plan.job.bindings]
-    return {
-        vector: [joint for joint in plan.target.layout(vector).joints if all(joint in rests[vector] for rests in maps)]
-        for vector in VECTORS
-    }
-
-
-def _public_recipe(plan: ConversionPlan) -> dict[str, Any]:
-    """The recipe with names of folders and files in place of their paths on this machine."""
-    recipe = plan.recipe.model_dump(mode="json")
-    for source, binding in zip(recipe["sources"], plan.job.bindings, strict=True):
-        source["path"] = public_name(binding.source.path, binding.revision)
-        source["map"], source["format"] = _public_file(source["map"]), _public_file(source["format"])
-    return {**recipe, "robot": _public_file(recipe["robot"])}
-
-
-def _public_file(name: str | None) -> str | None:
-    """The name of a map, robot or format: a shipped one's name, or the name of its file without the folder."""
-    return Path(name).name if name is not None and is_path(name) else name
-
-
-def _gpu_facts(backends: Backends) -> dict[str, Any]:
-    """Resize backend, card and driver, where they are not the CPU's default."""
-    return {} if backends == CPU_BACKENDS else backends.model_dump(mode="json", exclude={"encoder"})
-
-
-def _digest(name: str, path: Path) -> dict[str, Any]:
-    with name_file_in_errors(path):
-        return FileRecord.of(path, Path(name)).model_dump(mode="json")
 
 
 def _number(fps: Any) -> int | float:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from millrace.embodiments import Facts
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult, EpisodeWarning
-from millrace.engine.dataset.record import LEDGER_LINE, Cut, LedgerLine, Skipped, Vacated, hash_file
+from millrace.engine.dataset.record import LEDGER_LINE, LedgerLine, Skipped, Vacated, hash_file
 from millrace.engine.errors import FaultCode
 from millrace.engine.layout import LEDGER, PACKED
 from millrace.engine.output.header import check_header, make_header
@@ -36,7 +36,7 @@ class Entry:
     num_bytes: int
     num_copied: int
     num_frames: int
-    cuts: tuple[Cut, ...]
+    num_cut: int
     redone: tuple[str, ...]
     warnings: tuple[EpisodeWarning, ...]
 
@@ -155,7 +155,7 @@ class Ledger:
             num_bytes=sum(file.num_bytes for file in record.files),
             num_copied=len(record.copied),
             num_frames=record.num_frames,
-            cuts=record.cuts,
+            num_cut=sum(cut.num_frames for cut in record.cuts if cut.why != "action"),
             redone=tuple(record.redone.values()),
             warnings=record.warnings,
         )

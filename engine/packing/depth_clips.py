@@ -70,7 +70,7 @@ class DepthClips:
         planned = {episode.key: episode for episode in plan.episodes}
         with Ledger(folder, plan, is_read_only=True) as ledger:
             self.episodes = [planned[entry.key] for entry in ledger.entries()]
-            self.cuts = [entry.cuts for entry in ledger.entries()]
+            self.cuts = [record.cuts for record in ledger.records()]
 
     @property
     def digest(self) -> str:

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset.camera_levels import CameraLevels, Levels, are_of_clip, sampled_frames
 from millrace.engine.dataset.column_store import ColumnStore
+from millrace.engine.dataset.json_files import Unreadable
+from millrace.engine.dataset.manifest import read_manifest_head
 from millrace.engine.dataset.metadata import Episode, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
+from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.rows import read_numbers, read_table
 from millrace.engine.dataset.stats import replace_truth
+from millrace.engine.layout import CAMERA_LEVELS
 from millrace.engine.packing.summaries import (
     LevelCounts,
     Summary,
@@ -26,7 +30,7 @@ from millrace.engine.packing.summaries import (
     summarize_range,
     summarize_values,
 )
-from millrace.engine.sources import Clip
+from millrace.engine.sources import Clip, why_foreign
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.histogram import RgbHistogram
 
@@ -64,13 +68,28 @@ def read_statistics(metadata: Metadata, *, num_processes: int) -> Iterator[Episo
         RowsError: rows are unreadable, or hold values that are not finite.
         VideoError: a clip that was not counted is missing or corrupt.
     """
-    read = partial(_read_episodes, metadata, CameraLevels(metadata.root))
+    read = partial(_read_episodes, metadata, _open_counts(metadata.root))
     for found in map_in_processes(read, chunks(metadata.episodes(), EPISODES_AT_ONCE), num_processes=num_processes):
         yield from found
 
 
-def _read_episodes(metadata: Metadata, counted: CameraLevels, episodes: Sequence[Episode]) -> list[EpisodeStatistics]:
-    return [_read_episode(metadata, counted.find(episode.index), episode) for episode in episodes]
+def _open_counts(root: Path) -> CameraLevels | None:
+    """The counts of a dataset's clips; None where there are none, or others than its manifest lists."""
+    path = root / CAMERA_LEVELS
+    try:
+        written = {file.path: file for file in read_manifest_head(root).files}.get(Path(CAMERA_LEVELS))
+    except Unreadable:
+        return None
+    if written is None or why_foreign(path, root) or not path.is_file():
+        return None
+    return CameraLevels(root) if FileRecord.of(path, written.path) == written else None
+
+
+def _read_episodes(
+    metadata: Metadata, counted: CameraLevels | None, episodes: Sequence[Episode]
+) -> list[EpisodeStatistics]:
+    counts = ({} if counted is None else counted.find(episode.index) for episode in episodes)
+    return [_read_episode(metadata, known, episode) for known, episode in zip(counts, episodes, strict=True)]
 
 
 def _read_episode(metadata: Metadata, counted: Mapping[str, Levels], episode: Episode) -> EpisodeStatistics:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from millrace.embodiments import Remedy
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.dataset import Origin
 from millrace.engine.errors import RecipeError
 from millrace.engine.planning.prepare import PreparedSource
@@ -70,7 +70,6 @@ def _select_held_out(source: PreparedSource, share: Fraction | None) -> list[Sou
     if source.spec.holdout == NONE:
         return []
     if source.spec.holdout is not None:
-        selected = {episode.index for episode in source.episodes}
         listed, rejected = resolve_selection(source.dataset, source.spec.holdout, setting="holdout")
         if rejected and not listed:  # beside others, it is a failed episode like any
             raise RecipeError(
@@ -78,14 +77,27 @@ def _select_held_out(source: PreparedSource, share: Fraction | None) -> list[Sou
                 rejected[0].fault.reason,
                 episode=rejected[0].index,
             )
-        for episode in listed:
-            if episode.index not in selected:
-                message = f"{source.spec.path}: episode {episode.index} cannot be held out: it is not selected"
-                raise RecipeError(message, episode=episode.index)
-        return listed
+        return _keep_selected(source, listed)
     if share is None:
         return []
     return _first_ranked(source, share)
+
+
+def _keep_selected(source: PreparedSource, listed: Sequence[SourceEpisode]) -> list[SourceEpisode]:
+    """The listed episodes that the filter keeps, each of which the recipe selects."""
+    selected = {episode.index for episode in source.episodes}
+    filtered = {bad.index: bad.fault.reason for bad in source.filtered}
+    for episode in listed:
+        if episode.index not in selected and episode.index not in filtered:
+            message = f"{source.spec.path}: episode {episode.index} cannot be held out: it is not selected"
+            raise RecipeError(message, episode=episode.index)
+    kept = [episode for episode in listed if episode.index in selected]
+    if listed and not kept:
+        first = listed[0].index
+        problem = f"the filter leaves no held-out episode of {source.spec.path}; such as {first}: "
+        advice = Remedy("widen the filter, or hold others out with ", Setting("holdout"))
+        raise RecipeError(problem, filtered[first], "; ", advice, episode=first)
+    return kept
 
 
 def _first_ranked(source: PreparedSource, share: Fraction) -> list[SourceEpisode]:

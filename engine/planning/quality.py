@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from millrace.embodiments import Remedy
@@ -34,8 +35,8 @@ def parse_seconds(value: object) -> Fraction:
 
 
 def write_seconds(seconds: Fraction) -> str:
-    """As a recipe's file has them: 0.2s."""
-    return f"{float(seconds):g}s"
+    """As a recipe's file has them, with every digit: 0.2s."""
+    return f"{np.format_float_positional(float(seconds), trim='-')}s"
 
 
 _Duration = float | Annotated[str, Field(pattern=rf"^({_NUMBER})\s*(s|ms)?$")]

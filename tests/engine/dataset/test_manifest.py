@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from millrace.engine.dataset.json_files import MAX_LINE, Unreadable
 from millrace.engine.dataset.manifest import (
@@ -14,7 +15,7 @@ from millrace.engine.dataset.manifest import (
     read_manifest_episodes,
     read_manifest_head,
 )
-from millrace.engine.dataset.record import FileRecord, Origin
+from millrace.engine.dataset.record import Cut, FileRecord, Origin
 
 HEAD = {"notes": ["a\u2028b\nc", 'é "q"'], "none": [], "files": [{"path": "README.md", "num_bytes": 3, "sha256": "ab"}]}
 LINEAGES = tuple(
@@ -119,3 +120,13 @@ def test_a_missing_manifest_and_one_outside_are_refused(tmp_path: Path, root: Pa
     (tmp_path / "other/millrace.json").symlink_to(root / "millrace.json")
     with pytest.raises(Unreadable, match="leads out of the dataset"):
         read_manifest_head(tmp_path / "other")
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (3, 3), (4, 3), (0, 10**30)])
+def test_a_cut_that_holds_no_frames_of_an_episode_is_refused(root: Path, start: int, stop: int) -> None:
+    with pytest.raises(ValidationError):
+        Cut(start=start, stop=stop, why="pause")
+    cuts = json.dumps([{"start": start, "stop": stop, "why": "pause"}])
+    rewrite(root, lambda text: text.replace('"copied"', f'"cuts": {cuts}, "copied"'))
+    with pytest.raises(Unreadable):
+        read_lineages(root)

@@ -35,6 +35,7 @@ from millrace.engine.execution.workers import (
 from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning.plan import ConversionPlan
 from support.processes import LEDGER, convert_in_child, start, wait_for_lines
+from support.still_stretches import hold
 from support.synthetic import write_dataset
 from support.waylaid import Deed, doing, kill, refuse_memory, taken, write_large
 
@@ -105,6 +106,28 @@ def test_the_same_bytes(kind: str, plan: ConversionPlan, undisturbed: dict[str, 
     assert all(isinstance(result, EpisodeRecord) for result in results)
     assert files == undisturbed
     assert not [path for path in (tmp_path / "out/.millrace").rglob("*") if path.suffix in (".attempts", ".results")]
+
+
+def test_cuts_shifts_and_filters_are_the_same(kind: str, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "source", lengths=(40, 40, 40), fps=20)
+    hold(tmp_path / "source", [(0, 15), (20, 35)])
+    hold(tmp_path / "source", [(5, 35)], episode=1)
+    quality = {"trim_idle": True, "drop_pauses": "0.5s", "align_action": 2, "filter": {"max_idle": "70%"}}
+    plan = plan_conversion(recipe_for(tmp_path / "source", **SETTINGS, **quality))
+    due, due_files = converted(InlineExecutor(), plan, tmp_path / "due")
+    results, files = converted(EXECUTORS[kind](2), plan, tmp_path / "made")
+    assert files == due_files
+    assert [told(result) for result in results] == [told(result) for result in due]
+    first, second, _ = results
+    assert isinstance(first, EpisodeRecord)
+    assert [cut.why for cut in first.cuts] == ["action", "start", "pause"]
+    assert isinstance(second, EpisodeFailure)
+    assert second.code is FaultCode.FILTERED
+
+
+def told(result: EpisodeResult) -> str:
+    """All that a result says but for times."""
+    return result.model_dump_json(exclude={"seconds"})
 
 
 def test_results_come_while_others_are_converted(kind: str, plan: ConversionPlan, tmp_path: Path) -> None:

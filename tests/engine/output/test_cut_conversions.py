@@ -169,6 +169,17 @@ def test_a_dry_run_lists_what_would_be_cut(source: Path, tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_names_episodes_of_which_too_little_is_left(source: Path, tmp_path: Path) -> None:
+    shutil.copytree(source, tmp_path / "source")
+    hold(tmp_path / "source", [(0, 14), (15, 30)], episode=1)
+    settings = {**CUT, "fps": 5, "horizon": 1, "resample": "linspace", "trim_idle": {"keep": "0.05s"}}
+    found = estimate(recipe_for(tmp_path / "source", **settings), tmp_path / "out")
+    (failed,) = [one for one in found.cuts if one.reason]
+    assert failed.episode == 1
+    assert "the 3 frames that move are too few for one output frame" in failed.reason
+    assert found.num_episodes == 3
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "shared videos": {"version": "v3.0", "video": VIDEO},
     "images in rows": {"version": "v2.1", "images_as": "image"},
@@ -202,6 +213,18 @@ def test_depth_in_v30_follows_the_cuts(tmp_path: Path) -> None:
     due = [depth_codes(0, frame) for frame in range(13, 30)]
     assert len(found) == len(due)
     assert all(map(np.array_equal, found, due))
+
+
+def test_depth_in_v30_follows_shifted_actions_and_the_filter(tmp_path: Path) -> None:
+    source, lengths = tmp_path / "source", (6, 30)
+    write_dataset(source, lengths=lengths, fps=FPS, video=VIDEO)
+    add_depth(source, lengths, fps=FPS)
+    settings = {"robot": "aloha", "fps": "source", "horizon": 1, "align_action": 3, "filter": {"min_length": "1s"}}
+    convert(recipe_for(source, **settings), tmp_path / "out", workers=LOCAL, layouts=Layouts.parse("v3.0"))
+    (episode,) = open_source(tmp_path / "out").episodes
+    found = [frame.to_ndarray() for frame in decode_frames(episode.depth["top_depth"], np.arange(episode.num_frames))]
+    assert len(found) == 27
+    assert all(map(np.array_equal, found, [depth_codes(1, frame) for frame in range(3, 30)]))
 
 
 @pytest.mark.parametrize("num_lost", [1, 3])

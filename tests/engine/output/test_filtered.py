@@ -8,7 +8,7 @@ import pytest
 
 from conftest import LOCAL, convert_here, data_path, files_of, read_meta, recipe_for
 from millrace.cli import main
-from millrace.engine.convert import Workers, convert, estimate
+from millrace.engine.convert import Workers, convert, estimate, plan_conversion
 from millrace.engine.errors import EpisodesFailed, RecipeError
 from millrace.engine.layout import QUARANTINE
 from millrace.engine.validate import validate
@@ -58,6 +58,15 @@ def test_the_manifest_lists_each_with_its_reason(filtered: Path) -> None:
     assert "quarantine" not in manifest
     assert manifest["recipe"]["filter"]["max_idle"] == "1/2"
     assert any("left out by max_idle: 0.5 of the frames" in note for note in manifest["notes"])
+
+
+def test_the_manifest_stays_small_whatever_is_left_out(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millrace.engine.output.make_manifest.MAX_FILTERED", 1)
+    convert_here(source, tmp_path / "out", **ALOHA, filter=FILTER)
+    manifest = json.loads((tmp_path / "out/millrace.json").read_text())
+    assert ([one["episode"] for one in manifest["filtered"]], manifest["num_filtered"]) == ([1], 2)
 
 
 def test_every_executor_makes_the_same_bytes(source: Path, filtered: Path, tmp_path: Path) -> None:
@@ -135,6 +144,14 @@ def test_rows_that_leave_nothing_are_an_error_that_names_the_source(source: Path
             RecipeError, match=r"leaves no episode of .*source, for their rows; such as 0: a joint of .* jerk"
         ):
             convert(recipe, tmp_path / "out", workers=LOCAL)
+
+
+def test_listed_held_out_episodes_are_filtered_by_their_length_too(source: Path, tmp_path: Path) -> None:
+    summary = convert_here(source, tmp_path / "out", **ALOHA, filter=FILTER, holdout="3,4")
+    assert summary.held_out is not None
+    assert (summary.num_episodes, summary.held_out.num_episodes) == (2, 1)
+    with pytest.raises(RecipeError, match=r"leaves no held-out episode of .*; such as 3: it is 0.4 s long"):
+        plan_conversion(recipe_for(source, **ALOHA, filter=FILTER, holdout="3"))
 
 
 def test_held_out_episodes_are_filtered_too(source: Path, tmp_path: Path) -> None:

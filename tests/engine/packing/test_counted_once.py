@@ -114,6 +114,11 @@ def count_less_than_nothing(root: Path) -> None:
     rewrite(root, change)
 
 
+def swap_bright_and_dark(root: Path) -> None:
+    """Counts that may be those of clips of this size, but are of no clip of the dataset."""
+    rewrite(root, lambda levels: levels[:, ::-1])
+
+
 def name_other_episodes(root: Path) -> None:
     table = pq.read_table(root / CAMERA_LEVELS)
     pq.write_table(table.take([1, 0]), root / CAMERA_LEVELS)
@@ -132,7 +137,8 @@ def rewrite(root: Path, change: Callable[[Levels], Levels]) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [drop, cut, count_other_frames, count_less_than_nothing, name_other_episodes, hold_texts]
+    "change",
+    [drop, cut, count_other_frames, count_less_than_nothing, swap_bright_and_dark, name_other_episodes, hold_texts],
 )
 def test_counts_that_cannot_be_used_are_made_again(
     encoded: Path, packed: Path, tmp_path: Path, change: Callable[[Path], None]

@@ -1,5 +1,6 @@
 """A filter's settings are read as people write them, and tasks fit as they expect."""
 
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_metadata_decides_lengths_and_tasks(source: Path, chosen: dict[str, Any], expected: list[int]) -> None:
     assert kept(source, **chosen) == expected
+
+
+@given(st.decimals(0, 3600, places=9))
+def test_durations_are_recorded_to_the_last_digit(seconds: Decimal) -> None:
+    chosen = EpisodeFilter(min_length=f"{seconds:f}s")
+    assert EpisodeFilter(**chosen.model_dump(mode="json")).min_length == Fraction(seconds)
 
 
 def test_each_episode_that_is_left_out_has_its_reason(source: Path) -> None:

@@ -16,6 +16,8 @@ from millrace.commands.report_page import check_page_name
 from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.errors import DatasetError
 from millrace.engine.execution.capacity import reader_processes
+from millrace.engine.sources import fetch_dataset, locate_source
+from millrace.engine.sources.location import is_hub_address
 from millrace.engine.validate import Report, VideoBackend, format_report, to_json, validate
 from millrace.train.flag_types import Flag
 from millrace.train.installed import choose_release
@@ -36,10 +38,12 @@ class Validate(PrintFlags):
     millrace validate out/aloha_gr1 --deep --html aloha_gr1.html
 
     millrace validate out/aloha_gr1 --gr00t n1.7 --json --strict
+
+    millrace validate hf://my-org/aloha-gr1
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
-    """Folder of the dataset."""
+    """Folder of the dataset; or hf://org/name[@revision] on the Hub, which is downloaded into the Hub's cache."""
     deep: Flag = False
     """Also decode every frame."""
     gr00t: GrootChoice = "auto"
@@ -64,7 +68,7 @@ class Validate(PrintFlags):
         is_for_groot = self.gr00t != "auto" or self.video_backend is not None
         with show_stages(Console(stderr=True)) as on_progress:
             report = validate(
-                self.dataset,
+                fetch_dataset(self.dataset),
                 deep=self.deep,
                 gr00t=None if release is None else release.choice,
                 video_backend=self.video_backend,
@@ -82,7 +86,7 @@ class Validate(PrintFlags):
         """Write the page; of what cannot be opened as a dataset there is none."""
         from millrace.engine.report import write_report
 
-        if not self.dataset.is_dir():
+        if not self.dataset.is_dir() and not is_hub_address(locate_source(str(self.dataset))):
             print(f"no page: there is no folder {self.dataset}", file=sys.stderr)
             return
         try:

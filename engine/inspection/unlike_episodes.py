@@ -22,6 +22,8 @@ NUM_PLACES, MAX_JOINTS = 32, 128
 # In shares of a joint's range: what nearly equal episodes may differ by anywhere, and what one must move to be told.
 NEAR_SHARE, LEAST_WAY = 0.01, 0.1
 LENGTH_SLACK = 0.1
+# Shares of a range that only broken values reach, whose squares are still finite.
+FAR_OUT = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ def summarize_path(episode: int, positions: Floats, digest: bytes | None) -> Epi
     if not num_frames or num_joints > MAX_JOINTS:
         return None
     rows = np.linspace(0, num_frames - 1, NUM_PLACES).round().astype(np.int64)
-    places = positions[rows].astype(np.float32)
+    places = np.clip(positions[rows], -FAR_OUT, FAR_OUT).astype(np.float32)
     is_moving = np.ptp(places, axis=0).max(initial=0) >= LEAST_WAY
     return EpisodePath(episode, num_frames, places.ravel(), digest) if is_moving else None
 

@@ -102,14 +102,28 @@ def uneven_aspect_notes(sizes: Mapping[str, FrameSize]) -> Iterator[str]:
         )
 
 
-def no_camera_notes(source: SourceDataset, binding: Binding) -> Iterator[str]:
-    """Note that none of a source's cameras is converted: GR00T does not train on such an output."""
+def camera_notes(source: SourceDataset, binding: Binding, recipe: Recipe) -> Iterator[str]:
+    """Note which of a source's cameras are left out, unless the recipe says so itself."""
     if source.cameras and not binding.cameras:
-        names = ", ".join(f"'{camera}'" for camera in source.cameras)
+        names = ", ".join(map(repr, source.cameras))
         yield (
             f"{source.address}: none of its cameras ({names}) is converted, and GR00T does not train without video; "
             "list those to convert under `cameras:` of the robot file"
         )
+    target, skipped = binding.map.target, {*recipe.without_cameras, *binding.source.black_cameras}
+    left = [camera for camera in source.cameras if camera not in {*binding.cameras.values(), *skipped}]
+    if not left or not binding.cameras or recipe.cameras is not None or skipped & {*target.cameras}:
+        return
+    used = [repr(camera) if camera == name else f"{camera!r} as {name!r}" for name, camera in binding.cameras.items()]
+    free = [camera for camera in target.cameras if camera not in binding.cameras]
+    kept = {camera: camera for camera in left if camera in free} or dict(zip(free, left, strict=False))
+    no_other = f"; '{target.name}' has no other camera"
+    advice = ("; to keep more, pass ", Setting("cameras", kept)) if kept else (no_other,)
+    yield Message(
+        f"{source.address}: of its cameras {', '.join(used)} {'is' if len(used) == 1 else 'are'} converted, ",
+        f"{', '.join(map(repr, left))} left out",
+        *advice,
+    )
 
 
 def uneven_rate_notes(source: SourceDataset, binding: Binding, target_fps: Fraction) -> Iterator[str]:

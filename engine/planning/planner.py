@@ -23,10 +23,10 @@ from millrace.engine.planning.map_choice import combine_maps
 from millrace.engine.planning.notes import (
     action_rule_notes,
     binding_notes,
+    camera_notes,
     choose_crop,
     frame_notes,
     long_episode_notes,
-    no_camera_notes,
     source_framings,
     uneven_aspect_notes,
     uneven_rate_notes,
@@ -207,7 +207,7 @@ def _plan_split(prepared: PreparedRecipe, split: Split | None, choice: BackendCh
     told += depth_notes(sources, depth)
     told += duplicate_notes(sources) if split is not None else ()
     told += carried_notes(prepared.carried, is_resampled=prepared.is_resampled)
-    told += [n for bind in bound for n in no_camera_notes(*bind)]
+    told += [n for bind in bound for n in camera_notes(*bind, recipe)]
     told += [n for bind in bound for n in frame_notes(*bind, job)]
     told += uneven_aspect_notes(prepared.sizes)
     told += [n for bind in bound for n in uneven_rate_notes(*bind, prepared.fps)]

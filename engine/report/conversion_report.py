@@ -64,12 +64,12 @@ def _make_page(plan: ConversionPlan, made: Path, folder: Path, write: Callable[[
         pixel_budget=PIXEL_BUDGET,
         robot=plan.target,
     )
-    title = "Held-out episodes" if plan.split == "held out" else "Converted dataset"
+    title, name = ("Held-out episodes", "OUT_heldout") if plan.split == "held out" else ("Converted dataset", "OUT")
 
     def tidy(text: str) -> str:
         """A message without folders of this machine."""
         shown = hide_targets(write(remove_roots(text, plan)))
-        return shown.replace(f"{folder}/", "").replace(str(folder), title)
+        return shown.replace(f"{dataset.root}/", "").replace(str(dataset.root), name)
 
     find = partial(find_source_recordings, plan, made)
     drawn = draw(dataset, inspection, chosen, robot=plan.target, write=tidy, recordings=find)

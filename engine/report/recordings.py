@@ -27,7 +27,7 @@ from millrace.engine.sources import Camera, RowReader, SourceEpisode, public_nam
 class SourceRecording:
     """What one episode of a new dataset was made of.
 
-    frames: the source frame that each of its frames is, (T',). num_cut: frames that were cut, as nothing moved.
+    frames: the source frame that each of its frames is, (T',). num_cut: frames of the source that were cut.
     """
 
     episode: SourceEpisode
@@ -42,7 +42,7 @@ class SourceRecording:
 
     def __str__(self) -> str:
         seconds = self.num_cut / float(self.binding.fps)
-        cut = f", without {seconds:.1f} s in which nothing moves" if self.num_cut else ""
+        cut = f", without {seconds:.1f} s that were cut" if self.num_cut else ""
         return f"episode {self.episode.index} of {self.source}{cut}"
 
     def find_clip(self, camera: str) -> tuple[str, Camera] | None:

@@ -1,5 +1,7 @@
 """Source datasets of every LeRobot layout, and recordings as rigs write them, detected by the files found."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +17,7 @@ from millrace.engine.sources.episode import Camera, Clip, Images, RowRange, Sour
 from millrace.engine.sources.file_state import FileState
 from millrace.engine.sources.files import LocalFiles, SourceFiles
 from millrace.engine.sources.hub import open_repo
-from millrace.engine.sources.location import HubId, locate_source, public_name, require_hub_id
+from millrace.engine.sources.location import HubId, is_hub_address, locate_source, public_name, require_hub_id
 from millrace.engine.sources.read_options import ReadOptions
 from millrace.engine.sources.row_images import ImageColumn, fetch_images
 from millrace.engine.sources.row_reader import RowReader
@@ -37,6 +39,7 @@ __all__ = [
     "camera_name",
     "check_own_path",
     "diagnose_file",
+    "fetch_dataset",
     "fetch_images",
     "hide_targets",
     "locate_source",
@@ -97,8 +100,35 @@ def _open(path: str | Path, options: ReadOptions, *, follow_links: bool) -> Sour
     except PermissionError as error:  # pathlib raises it where it only asks for a file
         closed = Path(error.filename or root)
         raise DatasetError(f"{closed} ", why_unreadable(closed, error), dataset=str(path), file=closed) from error
-    try:
+    with _name_hub_errors(hub_id):
         return _open_on_hub(hub_id, options)
+
+
+def fetch_dataset(path: str | Path) -> Path:
+    """Download all of a dataset on the Hub into the Hub's cache; returns its folder there, or that on this machine.
+
+    Args:
+        path: As for `open_source`.
+
+    Raises:
+        HubError: there is no such dataset or revision, it may not be read, or the Hub cannot be reached.
+        DatasetError: the repository holds no metadata.
+    """
+    place = locate_source(str(path))
+    if not is_hub_address(place):
+        return Path(path)
+    hub_id = require_hub_id(place)
+    with _name_hub_errors(hub_id):
+        files = open_repo(hub_id)
+        files.fetch_all()
+    return files.repo.root
+
+
+@contextmanager
+def _name_hub_errors(hub_id: HubId) -> Iterator[None]:
+    """Say in errors of the Hub that a name, which is no folder, was taken for a dataset there."""
+    try:
+        yield
     except HubError as error:
         raise HubError(f"no dataset at {hub_id}: there is no such folder, and ", error) from error
 

@@ -122,6 +122,15 @@ class HubFiles:
         """Bytes of a file; None where there is none."""
         return self.sizes.get(path.relative_to(self.repo.root).as_posix())
 
+    def fetch_all(self) -> None:
+        """Fetch every file that is not in the cache, but for hidden ones.
+
+        Raises:
+            HubError: one cannot be had.
+        """
+        names = (name for name in self.sizes if not is_hidden(PurePosixPath(name)))
+        self.repo.fetch(map(self.repo.root.joinpath, names))
+
     def count_rows(self, root: Path, pattern: str) -> dict[Path, int | DatasetError]:
         """Rows of each parquet file; of those that are not here, only the footer is downloaded."""
         depth = len(PurePosixPath(pattern).parts)

@@ -3,15 +3,21 @@
 What a manifest names is never opened by itself: whoever made the dataset may have written it.
 """
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 from millrace.embodiments import Remedy, Setting
 from millrace.engine.dataset import Origin
 from millrace.engine.dataset.json_files import Unreadable, is_file
 from millrace.engine.dataset.manifest import Lineage, parse_episode, read_manifest_episodes
+from millrace.engine.dataset.record import Cut
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.layout import MANIFEST
+from millrace.engine.planning.frame_choice import choose_frames
 from millrace.engine.planning.lineage import episode_origins
+from millrace.engine.planning.resample import Resampler
 from millrace.engine.sources import SourceDataset, SourceEpisode, public_name
 from millrace.engine.text import printable
 
@@ -74,6 +80,31 @@ def find_recording(
         made = f"it was made of episode {lineage.source_episode} of {printable(lineage.source)!r}"
         raise RecipeError(f"{source.address} does not hold the recording of the episode: {made}; ", advice)
     return find_episode(source, same, setting="source_episode")
+
+
+def fit_cuts(
+    cuts: Sequence[Cut], *, num_frames: int, num_made: int, source_fps: Fraction, fps: Fraction
+) -> tuple[Cut, ...] | None:
+    """The frames of a recording that a converted episode lacks; None where its manifest says it of another one.
+
+    A manifest names frames of the dataset that was converted, which may itself have been made of the recording.
+
+    Args:
+        cuts: What the manifest says; it may say anything.
+        num_frames: Frames of the recording.
+        num_made: Frames of the converted episode.
+        source_fps: Of the recording.
+        fps: Of the converted episode.
+    """
+    ends = [0, *(end for cut in cuts for end in (cut.start, cut.stop)), num_frames]
+    if not cuts:
+        return ()
+    if ends != sorted(ends) or fps > source_fps:
+        return None
+    rates = {"source_fps": source_fps, "target_fps": fps}
+    rules: tuple[Resampler, ...] = get_args(Resampler)
+    lengths = [len(choose_frames(num_frames, cuts, **rates, resampler=rule).chosen) for rule in rules]
+    return tuple(cuts) if num_made in lengths else None
 
 
 def _is_same(origin: Origin, wanted: Origin | None) -> bool:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,9 +134,9 @@ def create_recording(save: Path | None) -> Iterator[RerunRecording]:
         yield recording
         recording.stream.flush()
         return
-    unfinished = save.with_name(f".{save.name}.part")
+    unfinished = save.with_name(f".{save.name}.{uuid4().hex[:8]}.part")  # not one that others can foresee
     try:
-        unfinished.touch()
+        unfinished.touch(exist_ok=False)
         recording.stream.save(unfinished)
         yield recording
         recording.stream.flush()

@@ -9,17 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.embodiments import Remedy
+from millrace.engine.dataset.manifest import Lineage
 from millrace.engine.dataset.record import Cut
 from millrace.engine.errors import DatasetError, RecipeError
-from millrace.engine.sources import SourceDataset, open_source
+from millrace.engine.sources import SourceDataset, SourceEpisode, open_source
 from millrace.engine.sources.read_options import ReadOptions
 from millrace.engine.text import printable
-from millrace.engine.viewer.compared_episode import find_episode, find_recording, read_lineage
+from millrace.engine.viewer.compared_episode import find_episode, find_recording, fit_cuts, read_lineage
 from millrace.engine.viewer.log_episode import CODECS, CODECS_WITHOUT_FFMPEG, LoggedSide, Side, log_side
 from millrace.engine.viewer.recording_file import create_recording, is_h264_player_missing
 
 DATASET, SOURCE, SOURCE_FRAME = "dataset", "source", "source_frame"
 SUFFIX = ".rrd"
+NO_CUTS = "source: frames were cut, and which of these cannot be told: both sides start together, and part later"
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,14 @@ def view_episode(
     episode = find_episode(dataset, number)
     lineage = read_lineage(dataset, number)
     sides = [Side(DATASET, dataset, episode, _clock(dataset))]
+    notes: list[str] = []
     hint = None
     if source is not None:
         other = _open(source, options, follow_links=follow_links)
         found = find_recording(other, Path(source), lineage, number=source_episode)
-        cuts = () if lineage is None else lineage.cuts
-        sides.insert(0, Side(SOURCE, other, found, _clock(other, cuts), SOURCE_FRAME))
+        cuts = _find_cuts(lineage, sides[0], other, found)
+        notes += [NO_CUTS] if cuts is None else []
+        sides.insert(0, Side(SOURCE, other, found, _clock(other, cuts or ()), SOURCE_FRAME))
     elif lineage is not None and lineage.source is not None:
         hint = f"made of episode {lineage.source_episode} of {printable(lineage.source)!r}"
     codecs = CODECS_WITHOUT_FFMPEG if is_h264_player_missing(save) else CODECS
@@ -95,13 +99,26 @@ def view_episode(
         cameras=logged[-1].views.cameras,
         num_series=logged[-1].num_series,
         source_episode=sides[0].episode.index if source is not None else None,
-        notes=tuple(note for one in logged for note in one.notes),
+        notes=(*notes, *(note for one in logged for note in one.notes)),
         hint=hint,
     )
 
 
 def _open(path: str | Path, options: ReadOptions, *, follow_links: bool) -> SourceDataset:
     return open_source(path, follow_links=follow_links, format=options.format, fps=options.fps)
+
+
+def _find_cuts(
+    lineage: Lineage | None, made: Side, source: SourceDataset, recording: SourceEpisode
+) -> tuple[Cut, ...] | None:
+    """The frames of a recording that the episode made of it lacks; None where they cannot be told."""
+    return fit_cuts(
+        () if lineage is None else lineage.cuts,
+        num_frames=recording.num_frames,
+        num_made=made.episode.num_frames,
+        source_fps=source.fps,
+        fps=made.dataset.fps,
+    )
 
 
 def _clock(dataset: SourceDataset, cuts: Sequence[Cut] = ()) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:

@@ -156,6 +156,29 @@ def test_inspect_and_validate_print_errors_as_json(source: Path, capsys: Any) ->
     assert not set(BOX) - {" "} & set(found["error"]["message"])
 
 
+def test_report_and_robots_new_print_what_they_wrote(source: Path, tmp_path: Path, capsys: Any) -> None:
+    page, robot = tmp_path / "page.html", tmp_path / "mine.yaml"
+    code, found, _ = run(capsys, "report", source, "--out", page, "--json")
+    assert (code, found["report"], page.is_file()) == (0, str(page), True)
+    words = ("robots", "new", "--from", source, "--out", robot, "--json")
+    code, found, _ = run(capsys, *words)
+    assert (code, found["robot"], robot.is_file()) == (0, str(robot), True)
+    assert any("millrace convert" in line for line in found["lines"])
+    code, found, _ = run(capsys, *words)
+    assert (code, found["error"]["type"]) == (2, "OutputExists")
+
+
+def test_a_pipeline_prints_its_steps_and_nothing_of_what_they_print(source: Path, tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "steps.yaml"
+    recipe = {"robot": "aloha", "image_size": 32, "sources": [{"path": str(source)}]}
+    file.write_text(json.dumps({"convert": {"recipe": recipe, "out": str(tmp_path / "out"), "local": True}}))
+    for was_done in (False, True):
+        code, found, err = run(capsys, "pipeline", file, "--json")
+        (step,) = found["steps"]
+        assert (code, step["name"], step["was_done"], found["problems"]) == (0, "convert", was_done, [])
+        assert str(tmp_path / "out") in err
+
+
 def test_the_example_of_the_docs_has_this_form() -> None:
     page = (REPOSITORY / "docs" / "what-can-go-wrong.md").read_text(encoding="utf-8")
     jsonschema.validate(json.loads(page.split("```json\n")[1].split("```")[0]), SCHEMA)

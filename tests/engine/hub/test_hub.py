@@ -247,6 +247,25 @@ def test_a_dataset_of_ours_is_copied_from_the_hub_as_from_a_folder(
     assert "3 copied" in done.out
 
 
+def test_a_dataset_on_the_hub_is_validated_as_a_whole(
+    hub: HubServer, user: HubUser, aloha_gr1: Path, tmp_path: Path
+) -> None:
+    repository = hub.add("org/aloha", files_below(aloha_gr1))
+    done = user.run("validate", "hf://org/aloha", "--deep", "--html", tmp_path / "page.html")
+    assert done.exit_code == 0, done.out + done.err
+    assert "valid: 3 episodes" in done.out
+    assert "org/aloha" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert {path for path in repository.files if not path.startswith(".")} <= cached(user)
+    name = next(path for path in repository.files if path.endswith("episode_000001.mp4"))
+    hub.add("org/broken", {**repository.files, name: repository.files[name][:100]})
+    done = user.run("validate", "org/broken", "--json")
+    assert done.exit_code == 1
+    assert name in {problem["path"] for problem in json.loads(done.out)["problems"]}
+    missing = user.run("validate", "org/other")
+    assert missing.exit_code == 1
+    assert "the Hub has no dataset org/other" in missing.err
+
+
 def test_a_branch_that_moves_does_not_stop_a_run_and_revisions_are_never_mixed(
     hub: HubServer, user: HubUser, local: Path, reference: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """`millrace upload`: all of a finished folder arrives, nothing else, and a stopped upload goes on."""
 
+import json
 import os
 import shutil
 import signal
@@ -68,6 +69,15 @@ def test_a_dataset_arrives_with_its_card_and_nothing_else(hub: HubServer, user: 
     assert hub.repositories["dataset", "org/new"].private
     assert entries(dataset) == before
     assert {request.token for request in hub.requests if request.path.startswith("/lfs/")} == {None}
+
+
+def test_with_json_the_pages_alone_are_printed(hub: HubServer, user: HubUser, dataset: Path) -> None:
+    done = user.run("upload", "org/new", dataset, "--json")
+    page = f"{hub.url}/datasets/org/new"
+    assert (done.exit_code, json.loads(done.out)) == (
+        0,
+        {"uploads": [{"folder": str(dataset), "repo": "org/new", "page": page}]},
+    )
 
 
 def test_the_same_again_changes_nothing(hub: HubServer, user: HubUser, dataset: Path) -> None:

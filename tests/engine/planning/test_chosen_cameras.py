@@ -7,11 +7,13 @@ import pytest
 
 from conftest import recipe_for
 from millrace import cli
+from millrace.commands.flags import show
 from millrace.embodiments.errors import MillraceError
 from millrace.engine.convert import plan_conversion
 from millrace.engine.inspection import inspect_dataset
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.sources.image_columns import image_content
+from support.g1_sources import COLUMNS
 from support.synthetic import edit_json, write_dataset
 
 HWC = ("height", "width", "channels")
@@ -34,6 +36,33 @@ def test_cameras_are_kept_in_the_order_asked_for_or_left_out(source: Path) -> No
     assert cameras(source, without_cameras=("left",)) == ("top", "right")
     with pytest.raises(MillraceError, match=r"'lef' is not a camera that could be left out. Did you mean 'left'"):
         cameras(source, without_cameras=("lef",))
+
+
+def test_cameras_that_are_left_out_are_said_before_work_begins(source: Path) -> None:
+    def said(**settings: Any) -> list[str]:
+        plan = plan_conversion(recipe_for(source, horizon=2, **settings))
+        return [note.partition(": ")[2] for note in plan.notes if "of its cameras" in note]
+
+    assert said() == [
+        "of its cameras 'top' as 'ego_view' is converted, 'left', 'right' left out; 'gr1' has no other camera"
+    ]
+    assert said(cameras={"ego_view": "left"})[0].startswith("of its cameras 'left' as 'ego_view' is converted, 'top', ")
+    for chosen in ({"robot": "aloha"}, {"only_cameras": ("ego_view",)}, {"without_cameras": ("left", "right")}):
+        assert said(**chosen) == []
+
+
+def test_a_camera_that_the_robot_has_too_is_advised(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"names": "nested", "parts": COLUMNS["g1_gripper"], "robot_type": None}
+    views = ("cam_left_high", "cam_left_wrist", "cam_right_wrist")
+    write_dataset(tmp_path / "g1", lengths=(50,), fps=30, cameras=views, **options)
+    recipe = recipe_for(tmp_path / "g1", map="g1_gripper_to_inspire")
+    (note,) = (note for note in plan_conversion(recipe).notes if "of its cameras" in note)
+    assert show(note).endswith(
+        "'cam_left_wrist', 'cam_right_wrist' left out; to keep more, pass --camera cam_left_wrist=cam_left_wrist "
+        "--camera cam_right_wrist=cam_right_wrist"
+    )
+    more = {camera: camera for camera in views[1:]}
+    assert plan_conversion(recipe_for(tmp_path / "g1", map="g1_gripper_to_inspire", cameras=more)).cameras == views
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,20 @@ def test_the_page_names_no_folder_of_this_machine(made: Made) -> None:
     assert str(made.folder) not in page
 
 
+def test_a_folder_of_a_common_name_does_not_change_the_words_of_the_page(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path("it")
+    shutil.copytree(made.out, tmp_path / folder, ignore=shutil.ignore_patterns(REPORT))
+    next((tmp_path / folder).rglob("*episode_000001.mp4")).unlink()
+    monkeypatch.chdir(tmp_path)
+    assert report_conversion(made.plan, folder, folder).why is None
+    page = (folder / REPORT).read_text(encoding="utf-8")
+    assert "gr1: it was converted to this robot (certain)" in page
+    assert "no video at videos/" in page
+    assert str(tmp_path) not in page
+
+
 def test_a_source_that_is_gone_is_said(made: Made, tmp_path: Path) -> None:
     moved = made.folder / "second/videos"
     moved.rename(tmp_path / "videos")
@@ -226,7 +240,7 @@ def test_frames_that_were_cut_are_missing_on_the_time_axis(tmp_path: Path) -> No
     convert(recipe, tmp_path / "out", workers=LOCAL, on_finish=lambda *one: found.append(one))
     recording = find_source_recordings(found[0][0], tmp_path / "out", [0])[0]
     assert len(recording.frames) < 50
-    assert str(recording) == f"episode 0 of data, without {recording.num_cut / 20:.1f} s in which nothing moves"
+    assert str(recording) == f"episode 0 of data, without {recording.num_cut / 20:.1f} s that were cut"
     [episode] = open_source(tmp_path / "out").episodes
     assert episode.num_frames == len(recording.frames)
     for moment in make_strip(episode, "ego_view", fps=20, write=str, recording=recording).moments:

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from conftest import convert_here, data_path, matrix, read_meta, read_table, video_path
 from millrace.embodiments import MillraceError
+from millrace.engine.dataset.record import Cut
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.layout import ACTION, MANIFEST, STATE
 from millrace.engine.viewer import view_episode
+from millrace.engine.viewer.compared_episode import fit_cuts
+from millrace.engine.viewer.view_episode import NO_CUTS
 from support.rerun_file import LoggedColumn, decode_jpeg, read_recording, read_shown_stamps
+from support.still_stretches import hold
 from support.synthetic import (
     ALOHA_JOINTS,
     Stamp,
@@ -29,7 +33,7 @@ from support.synthetic import (
     write_dataset,
 )
 
-rerun = pytest.importorskip("rerun")
+pytest.importorskip("rerun")
 
 LENGTHS = (20, 13, 16)
 H264 = SyntheticVideo(codec="libx264", gop=250, bframes=3)
@@ -121,6 +125,37 @@ def test_the_source_lies_beside_the_output_on_one_clock(aloha: Path, aloha_gr1: 
     assert len(joints(found, "state", side="source")) == len(ALOHA_JOINTS)
     assert ("/source/cameras/top", "VideoFrameReference:timestamp") in found
     assert "source_frame" in found["/source/cameras/top", "VideoFrameReference:timestamp"].times
+
+
+def test_a_trimmed_episode_and_its_source_show_the_same_frame_at_the_same_time(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "source", lengths=(60,), fps=20)
+    hold(tmp_path / "source", [(0, 15), (25, 45)])
+    settings = {"robot": "aloha", "fps": "source", "horizon": 1, "align_action": 2, "trim_idle": {"keep": "0.1s"}}
+    convert_here(tmp_path / "source", tmp_path / "out", **settings, drop_pauses={"longer_than": "0.5s", "keep": "0.1s"})
+    found = view(tmp_path / "out", 0, tmp_path / "file.rrd", source=tmp_path / "source")
+    output, recorded = stamps_of(found, "top"), stamps_of(found, "top", side="source")
+    shown, before = (found[f"/{side}/cameras/top", "VideoFrameReference:timestamp"] for side in ("dataset", "source"))
+    assert 10 < len(output) < 40
+    last_at = dict(zip(before.times["seconds"].tolist(), recorded, strict=True))  # a cut frame gives way to a kept one
+    assert [last_at[moment] for moment in shown.times["seconds"].tolist()] == output
+
+
+def test_cuts_of_a_conversion_in_between_are_not_taken_for_those_of_the_first_recording(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "first", lengths=(100,), fps=20)
+    hold(tmp_path / "first", [(0, 40)])
+    kept = {"robot": "aloha", "horizon": 1}
+    convert_here(tmp_path / "first", tmp_path / "second", **kept, fps="10")
+    convert_here(tmp_path / "second", tmp_path / "third", **kept, fps="source", trim_idle={"keep": "0s"})
+    viewed = view_episode(tmp_path / "third", 0, save=tmp_path / "file.rrd", source=tmp_path / "first")
+    assert (viewed.source_episode, viewed.notes) == (0, (NO_CUTS,))
+    viewed = view_episode(tmp_path / "third", 0, save=tmp_path / "file.rrd", source=tmp_path / "second")
+    assert viewed.notes == ()
+
+
+@pytest.mark.parametrize("ends", [(0, 10**30), (5, 2), (-3, 2), (0, 19), (0, 20)])
+def test_cuts_that_no_recording_can_have_are_not_believed(ends: tuple[int, int]) -> None:
+    cuts = [Cut(start=ends[0], stop=ends[1], why="start")]
+    assert fit_cuts(cuts, num_frames=20, num_made=8, source_fps=Fraction(50), fps=Fraction(20)) is None
 
 
 def test_a_source_is_found_by_what_it_holds_not_by_its_name(aloha: Path, aloha_gr1: Path, tmp_path: Path) -> None:

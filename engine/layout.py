@@ -23,6 +23,7 @@ MANIFEST = "millrace.json"
 QUARANTINE = "quarantine.jsonl"  # of a dataset that is not finished
 MODALITY_CONFIG = "modality_config.py"
 CARD = "README.md"
+PREVIEW = "preview.jpg"  # frames that the card shows
 REPORT = "report.html"  # made of the finished dataset; not listed in the manifest
 # What only a run that goes on needs of a checkpoint, most of its bytes: transformers' files and DeepSpeed's.
 TRAINING_STATE = ("optimizer.*", "scheduler.pt", "scaler.pt", "rng_state*", "global_step*", "latest", "zero_to_fp32.py")

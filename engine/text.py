@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
+
+MAX_SECONDS = timedelta(days=365_000).total_seconds()
 
 
 def printable(text: object) -> str:
@@ -13,6 +16,16 @@ def printable(text: object) -> str:
 def format_count(number: int, noun: str) -> str:
     """A number of things: "1 episode", "1,200 episodes"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in its largest fitting units: "4 h 05 min"; in seconds where only a wrong rate explains it."""
+    if seconds >= MAX_SECONDS:
+        return f"{seconds:.3g} s"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
 def join_names(names: Sequence[str], limit: int = 8) -> str:

@@ -6,34 +6,36 @@ from collections.abc import Iterable, Sequence
 from millrace.engine.dataset.releases import DEFAULT_TAG, RELEASES, name_releases
 from millrace.engine.fps import format_fps
 from millrace.engine.layout import ACTION, MODALITY_CONFIG, STATE, camera_key
+from millrace.engine.output.card_facts import (
+    CardFacts,
+    describe_licences,
+    describe_resampling,
+    describe_size,
+    front_matter,
+    join_licences,
+    source_link,
+)
+from millrace.engine.output.card_sections import held_out_section, left_out_section, preview_section, recipe_section
 from millrace.engine.output.warning_sums import WarningSum, remove_roots
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.sources import public_name
 from millrace.engine.text import code_cell, code_span
 
 CARD = """\
----
-task_categories:
-- robotics
-tags:
-- LeRobot
-- GR00T
-- {robot}
-configs:
-- config_name: default
-  data_files: data/*/*.parquet
----
-
+{front}
 # {title}
 
 A LeRobot v2.1 dataset for NVIDIA GR00T {releases}, converted by Millrace.
 
-| | |
+{preview}| | |
 |---|---|
 | robot | {robot} |
 | episodes, frames | {num_episodes}, {num_frames} at {fps} Hz |
+| size | {size} |
+| licence | {licence} |
 | cameras | {cameras} |
 | images | {images} |
+| resampling | {resampling} |
 | map | {map} |
 | action chunk | {horizon} steps |
 
@@ -43,9 +45,11 @@ A LeRobot v2.1 dataset for NVIDIA GR00T {releases}, converted by Millrace.
 |---|---|---|---|
 {groups}
 
-{sources}{notes}{warnings}## Tasks
+{sources}{left_out}{held_out}{notes}{warnings}## Tasks
 
 {tasks}
+
+{load}
 
 ## Train
 
@@ -64,7 +68,26 @@ that {oldest} stops at them. For their launcher make a view, which leaves this d
     millrace groot-view DATASET VIEW --gr00t {choice} --embodiment-tag {default_tag}
 
 `millrace finetune` needs none of that.
-"""
+
+{recipe}"""
+LOAD = f"""\
+## Load
+
+With LeRobot 0.3, which reads this layout (from 0.4 on it reads v3.0, which Millrace makes as well), from the Hub,
+where ORG/NAME is this repository, or from a folder:
+
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    dataset = LeRobotDataset("ORG/NAME")  # or of a folder: LeRobotDataset("ORG/NAME", root="FOLDER")
+
+With GR00T's own loader, from a folder:
+
+    import runpy
+
+    from gr00t.data.dataset.lerobot_episode_loader import LeRobotEpisodeLoader
+
+    config = runpy.run_path("FOLDER/{MODALITY_CONFIG}")["CONFIG"]
+    episode = LeRobotEpisodeLoader("FOLDER", config)[0]"""
 OWN_TAG = """\
 GR00T {release} knows this robot under its own tag, with a modality config of its own, so that none is given:
 
@@ -75,8 +98,8 @@ Or as a new embodiment. """
 SOURCES = """\
 ## Sources
 
-| dataset | episodes | frames | map |
-|---|---|---|---|
+| dataset | episodes | frames | map | licence |
+|---|---|---|---|---|
 {rows}
 
 """
@@ -98,9 +121,19 @@ FRAMING = {
 MAX_TASKS = 20
 
 
-def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> str:
+def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = (), facts: CardFacts | None = None) -> str:
     """The card's text; the same for the same recipe and sources."""
+    facts = facts or CardFacts()
     return CARD.format(
+        front=front_matter(facts, ["LeRobot", "GR00T", plan.target.name], num_frames=plan.num_frames),
+        preview=preview_section(facts),
+        size=describe_size(facts, plan.num_frames, plan.job.video.fps),
+        licence=describe_licences(facts),
+        resampling=_resampling(plan),
+        left_out=left_out_section(facts),
+        held_out=held_out_section(facts),
+        recipe=recipe_section(facts),
+        load=LOAD,
         robot=plan.target.name,
         title=f"{plan.target.name} at {format_fps(plan.job.video.fps)} Hz",
         num_episodes=len(plan.episodes),
@@ -113,7 +146,7 @@ def dataset_card(plan: ConversionPlan, warnings: Sequence[WarningSum] = ()) -> s
         state=STATE,
         action=ACTION,
         groups="\n".join(_group_rows(plan)),
-        sources=SOURCES.format(rows="\n".join(_source_rows(plan))) if len(plan.job.bindings) > 1 else "",
+        sources=SOURCES.format(rows="\n".join(_source_rows(plan, facts))),
         notes=_section("Notes", (remove_roots(note, plan) for note in plan.notes)),
         warnings=_section("Warnings", map(str, warnings)),
         tasks="\n".join(_task_lines(plan.tasks)),
@@ -143,6 +176,12 @@ def _framing(plan: ConversionPlan) -> str:
     return FRAMING[plan.job.crop, all(size.is_square for size in plan.job.sizes.values())]
 
 
+def _resampling(plan: ConversionPlan) -> str:
+    rates = [binding.fps for binding in plan.job.bindings]
+    settings = {"resample": plan.job.resample, "action": plan.job.action}
+    return describe_resampling(rates, plan.job.video.fps, settings)
+
+
 def _own_tag(tag: str | None) -> str:
     """How to train under the robot's own tag, by the first release that has a config for it."""
     known = next((release for release in RELEASES if tag is not None and release.has_config(tag)), None)
@@ -163,14 +202,15 @@ def _slice(place: slice | None) -> str:
     return "" if place is None else f"{place.start}:{place.stop}"
 
 
-def _source_rows(plan: ConversionPlan) -> list[str]:
+def _source_rows(plan: ConversionPlan, facts: CardFacts) -> list[str]:
     num_episodes, num_frames = Counter[int](), Counter[int]()
     for episode in plan.episodes:
         num_episodes[episode.binding] += 1
         num_frames[episode.binding] += episode.num_frames
+    licences = facts.licences if facts.head else [() for _ in plan.job.bindings]
     return [
-        f"| {code_cell(public_name(binding.source.path, binding.revision))} | {num_episodes[number]} "
-        f"| {num_frames[number]} | {code_cell(binding.map.name)} |"
+        f"| {source_link(public_name(binding.source.path, binding.revision))} | {num_episodes[number]} "
+        f"| {num_frames[number]} | {code_cell(binding.map.name)} | {join_licences(licences[number])} |"
         for number, binding in enumerate(plan.job.bindings)
     ]
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,18 @@ from millrace.engine.layout import (
     MANIFEST,
     META,
     MODALITY_CONFIG,
+    PREVIEW,
     STATE,
     VIDEO_PATH,
     EpisodePaths,
     camera_key,
 )
 from millrace.engine.output.card import dataset_card
+from millrace.engine.output.card_facts import CardFacts
 from millrace.engine.output.episode_lines import write_episode_lines
 from millrace.engine.output.ledger import Ledger
-from millrace.engine.output.make_manifest import make_manifest
+from millrace.engine.output.make_manifest import make_manifest, manifest_head
+from millrace.engine.output.preview import make_preview
 from millrace.engine.output.warning_sums import public_warnings, sum_warnings
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.sources import name_file_in_errors
@@ -55,12 +58,15 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     write_episode_lines(ledger.records(), plan.cameras, scratch)
     config = modality_config(plan.map, plan.cameras, plan.horizon)
     warnings = tuple(public_warnings(sum_warnings(ledger.entries(), plan), plan))
-    beside = {CARD: dataset_card(plan, warnings), MODALITY_CONFIG: modality_config_source(config)}
-    for name, text in beside.items():
-        _write(scratch / name, [text])
+    head, preview = manifest_head(plan, ledger, warnings), make_preview(plan, out)
+    card = dataset_card(plan, warnings, _card_facts(head, ledger, has_preview=preview is not None))
+    beside = {CARD: card.encode(), MODALITY_CONFIG: modality_config_source(config).encode()}
+    beside |= {} if preview is None else {PREVIEW: preview}
+    for name, content in beside.items():
+        _write_bytes(scratch / name, [content])
     written = {name: scratch / name for name in beside}
     written |= {f"{META}/{path.name}": path for path in sorted(meta.iterdir())}
-    _write(scratch / MANIFEST, make_manifest(plan, ledger, written, warnings))
+    _write(scratch / MANIFEST, make_manifest(head, plan, ledger, written))
     for name in (*beside, MANIFEST):
         (scratch / name).replace(out / name)
     ledger.sync()
@@ -189,6 +195,15 @@ def _camera_feature(plan: ConversionPlan, camera: str) -> dict[str, Any]:
     }
 
 
+def _card_facts(head: Mapping[str, Any], ledger: Ledger, *, has_preview: bool) -> CardFacts:
+    return CardFacts(
+        head,
+        num_row_bytes=sum(entry.num_row_bytes for entry in ledger.entries()),
+        num_video_bytes=sum(entry.num_video_bytes for entry in ledger.entries()),
+        has_preview=has_preview,
+    )
+
+
 def _number(fps: Any) -> int | float:
     return int(fps) if fps.denominator == 1 else float(fps)
 
@@ -202,7 +217,11 @@ def _lines(values: Iterable[object]) -> Iterator[str]:
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    with name_file_in_errors(path), path.open("w", encoding="utf-8", newline="\n") as file:
+    _write_bytes(path, (part.encode() for part in parts))
+
+
+def _write_bytes(path: Path, parts: Iterable[bytes]) -> None:
+    with name_file_in_errors(path), path.open("wb") as file:
         file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())

@@ -33,12 +33,18 @@ class Entry:
     source_episode: int
     first_index: int
     tasks: tuple[tuple[int, str], ...]
-    num_bytes: int
+    num_row_bytes: int
+    num_video_bytes: int
     num_copied: int
     num_frames: int
     num_cut: int
     redone: tuple[str, ...]
     warnings: tuple[EpisodeWarning, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all its files."""
+        return self.num_row_bytes + self.num_video_bytes
 
     @property
     def key(self) -> Key:
@@ -146,13 +152,15 @@ class Ledger:
             self._misplaced.add(record.key)
 
     def _make_entry(self, record: EpisodeRecord, place: int) -> Entry:
+        sizes = [file.num_bytes for file in record.files]  # of its rows, then of its clips
         return Entry(
             place=place,
             binding=record.binding,
             source_episode=record.source_episode,
             first_index=record.first_index,
             tasks=self._known_tasks.setdefault(record.tasks, record.tasks),  # of many episodes a few
-            num_bytes=sum(file.num_bytes for file in record.files),
+            num_row_bytes=sum(sizes[:1]),
+            num_video_bytes=sum(sizes[1:]),
             num_copied=len(record.copied),
             num_frames=record.num_frames,
             num_cut=sum(cut.num_frames for cut in record.cuts if cut.why != "action"),

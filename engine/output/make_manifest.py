@@ -17,6 +17,7 @@ from millrace.engine.output.quarantine import public_quarantine
 from millrace.engine.output.warning_sums import WarningSum, remove_roots
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.sources import name_file_in_errors, public_name
+from millrace.engine.sources.licences import read_licences
 from millrace.engine.text import printable
 from millrace.engine.video.backends import CPU_BACKENDS, Backends
 from millrace.engine.video.encode import library_versions
@@ -26,11 +27,17 @@ MAX_FILTERED = 10_000
 
 
 def make_manifest(
-    plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path], warnings: Sequence[WarningSum]
+    head: Mapping[str, Any], plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path]
 ) -> Iterator[str]:
-    """The text of millrace.json: recipe, versions, sources, and every file's digest."""
+    """The text of millrace.json: its head, every file's digest, and each episode's lineage."""
+    files = [_digest(name, path) for name, path in written.items()]
+    return manifest_text({**head, "files": files}, _lineages(plan, ledger))
+
+
+def manifest_head(plan: ConversionPlan, ledger: Ledger, warnings: Sequence[WarningSum]) -> dict[str, Any]:
+    """What millrace.json says before files and episodes: recipe, versions, sources, what was left out."""
     filtered = ledger.filtered
-    head = {
+    return {
         "recipe": _public_recipe(plan),
         "part": plan.split,
         "map": plan.map.name,
@@ -48,14 +55,13 @@ def make_manifest(
         **_columns(plan),
         **_still(plan),
         **_shifts(plan),
+        **_licences(plan),
         "notes": [remove_roots(note, plan) for note in plan.notes],
         "warnings": [one.model_dump(mode="json") for one in warnings],
         **_listed("quarantine", ledger.skipped, plan),
         **_listed("filtered", filtered[:MAX_FILTERED], plan),
         **({"num_filtered": len(filtered)} if filtered else {}),
-        "files": [_digest(name, path) for name, path in written.items()],
     }
-    return manifest_text(head, _lineages(plan, ledger))
 
 
 def _listed(name: str, failures: Sequence[EpisodeFailure], plan: ConversionPlan) -> dict[str, Any]:
@@ -99,6 +105,12 @@ def _shifts(plan: ConversionPlan) -> dict[str, Any]:
     shifted = [one for one in plan.job.bindings if one.action_shift]
     told = [{"source": public_name(one.source.path, one.revision), "frames": one.action_shift} for one in shifted]
     return {"align_action": told} if told else {}
+
+
+def _licences(plan: ConversionPlan) -> dict[str, Any]:
+    """The licences that each source's card states, in the recipe's order, if any does."""
+    found = [list(read_licences(binding.root)) for binding in plan.job.bindings]
+    return {"licences": found} if any(found) else {}
 
 
 def _lineages(plan: ConversionPlan, ledger: Ledger) -> Iterator[Lineage]:

@@ -11,13 +11,13 @@ from millrace.engine.errors import HubError, NotUploadable, RecipeError
 from millrace.engine.hub.calls import HubName, RepoKind, call_hub, list_files, login_advice
 from millrace.engine.hub.folder_upload import commit_folder, file_sizes, stray_files
 from millrace.engine.hub.silence import silence_hub
-from millrace.engine.layout import META, MODALITY_CONFIG, REPORT, TRAINING_STATE
+from millrace.engine.layout import META, MODALITY_CONFIG, PREVIEW, REPORT, TRAINING_STATE
 from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate import validate
 
 CHECKPOINT = "config.json"
 # What a dataset's files lie in; LeRobot reads every parquet file below data/.
-DATASET_FOLDERS = ("data", "videos", META, MODALITY_CONFIG)
+DATASET_FOLDERS = ("data", "videos", META, MODALITY_CONFIG, PREVIEW)
 
 
 @dataclass(frozen=True)

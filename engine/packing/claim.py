@@ -11,7 +11,7 @@ from millrace.embodiments import FrozenModel, Remedy, Setting
 from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.dataset.record import hash_file
 from millrace.engine.errors import OutputExists
-from millrace.engine.layout import LEDGER, MANIFEST, META, PACKED, REPORT, WORK
+from millrace.engine.layout import LEDGER, MANIFEST, META, PACKED, PREVIEW, REPORT, WORK
 from millrace.engine.output.folder import unfinished_files
 from millrace.engine.packing.joins import JOINED
 from millrace.engine.packing.shared_files import MB, FileSizes
@@ -73,7 +73,7 @@ def _difference(before: PackOrigin | None, origin: PackOrigin) -> str:
 
 @contextmanager
 def claim_folder(out: Path, origin: PackOrigin, *, overwrite: bool) -> Iterator[Path]:
-    """Lock a folder that is empty, or that an earlier run packed into; its meta/ and its report are deleted.
+    """Lock a folder that is empty, or that an earlier run packed into; its meta/, preview and report are deleted.
 
     Yields:
         A folder of this run alone, for unfinished files.
@@ -88,7 +88,8 @@ def claim_folder(out: Path, origin: PackOrigin, *, overwrite: bool) -> Iterator[
     with lock_folder(out, out / WORK / "lock"), unfinished_files(out) as scratch:
         (out / WORK / ".gitignore").write_text("*\n")
         _remove_metadata(out)
-        (out / REPORT).unlink(missing_ok=True)
+        for name in (PREVIEW, REPORT):
+            (out / name).unlink(missing_ok=True)
         yield scratch
 
 

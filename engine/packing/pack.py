@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +18,8 @@ from millrace.engine.dataset.reading import read_metadata
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.dataset.writing import explain_write_errors, sync_file, sync_folder, sync_tree
 from millrace.engine.errors import DatasetError
-from millrace.engine.layout import CAMERA_LEVELS, CARD, MANIFEST, META, camera_key
+from millrace.engine.layout import CAMERA_LEVELS, CARD, MANIFEST, META, PREVIEW, camera_key
+from millrace.engine.output.card_facts import CardFacts
 from millrace.engine.packing.claim import PACKED_FROM, PackOrigin, check_parts, claim_folder
 from millrace.engine.packing.depth_clips import DepthClips, claim_depth, depth_path, remove_depth
 from millrace.engine.packing.episode_files import FileTable, read_episode_files, read_lineages
@@ -124,16 +127,28 @@ class _Packing:
         (self.scratch / META).mkdir()
         self._write_metadata(data, videos)
         head = json.loads(read_head_text(root))
-        card = packed_card(self.metadata, head, tuple(self.depth_cameras.values()))
-        (self.scratch / CARD).write_text(card, encoding="utf-8")
-        self._write_manifest(head, records)
+        beside = self._write_beside(head, records)
+        self._write_manifest(head, records, beside)
         (self.scratch / ORIGIN).write_text(origin.model_dump_json(), encoding="utf-8")
-        self._publish(records)
+        self._publish(records, beside)
         remove_depth(self.out)
 
-    def _publish(self, records: Sequence[FileRecord]) -> None:
+    def _write_beside(self, head: Mapping[str, Any], records: Sequence[FileRecord]) -> tuple[str, ...]:
+        """Write the card, with a copy of the preview if there is one; returns the names of both."""
+        num_bytes = Counter[str]()
+        for record in records:
+            num_bytes[record.path.parts[0]] += record.num_bytes
+        preview = self.metadata.root / PREVIEW
+        if has_preview := preview.is_file():
+            shutil.copyfile(preview, self.scratch / PREVIEW)
+        facts = CardFacts(head, num_bytes["data"], num_bytes["videos"], has_preview)
+        card = packed_card(self.metadata, facts, tuple(self.depth_cameras.values()))
+        (self.scratch / CARD).write_text(card, encoding="utf-8")
+        return (CARD, PREVIEW) if has_preview else (CARD,)
+
+    def _publish(self, records: Sequence[FileRecord], beside: Sequence[str]) -> None:
         """Move what was written to its place, meta/ last and once all else is on the disk: the parts may be deleted."""
-        for name, place in {CARD: CARD, MANIFEST: MANIFEST, ORIGIN: PACKED_FROM}.items():
+        for name, place in {**{name: name for name in beside}, MANIFEST: MANIFEST, ORIGIN: PACKED_FROM}.items():
             sync_file(self.scratch / name)
             (self.scratch / name).replace(self.out / place)
         folders = {folder for record in records for folder in record.path.parents}
@@ -224,10 +239,10 @@ class _Packing:
         for episode, *codes in zip(found, *counts, strict=True):
             yield episode.with_depth(dict(zip(self.depth_cameras, codes, strict=True)))
 
-    def _write_manifest(self, head: Mapping[str, Any], records: Sequence[FileRecord]) -> None:
+    def _write_manifest(self, head: Mapping[str, Any], records: Sequence[FileRecord], names: Sequence[str]) -> None:
         """The head of the source's manifest with these files, and each episode's lineage."""
         meta = [path for path in sorted((self.scratch / META).rglob("*")) if path.is_file()]
-        beside = [FileRecord.of(self.scratch / CARD, Path(CARD))]
+        beside = [FileRecord.of(self.scratch / name, Path(name)) for name in names]
         written = [*beside, *(FileRecord.of(path, path.relative_to(self.scratch)) for path in meta), *records]
         files = [record.model_dump(mode="json") for record in written]
         lineages = (lineage.model_copy(update={"files": ()}) for lineage in read_lineages(self.metadata.root))

@@ -1,82 +1,97 @@
 """The dataset card of a LeRobot v3.0 dataset."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 
 from millrace.engine.dataset.metadata import Metadata
 from millrace.engine.fps import format_fps
 from millrace.engine.layout import camera_key
+from millrace.engine.output.card_facts import (
+    UNKNOWN,
+    CardFacts,
+    describe_licences,
+    describe_resampling,
+    describe_size,
+    front_matter,
+    source_link,
+)
+from millrace.engine.output.card_sections import held_out_section, left_out_section, preview_section, recipe_section
 from millrace.engine.output.warning_sums import WarningSum
 from millrace.engine.planning.depth_camera import DepthCamera
 from millrace.engine.text import code_cell, code_span, printable
 
 CARD = """\
----
-task_categories:
-- robotics
-tags:
-- LeRobot
-- {tag}
-configs:
-- config_name: default
-  data_files: data/*/*.parquet
----
-
+{front}
 # {title}
 
 A LeRobot v3.0 dataset, converted by Millrace.
 
-| | |
+{preview}| | |
 |---|---|
 | robot | {robot} |
 | episodes, frames | {num_episodes}, {num_frames} at {fps} Hz |
+| size | {size} |
+| licence | {licence} |
 | cameras | {cameras} |
+| images | {images} |
+| resampling | {resampling} |
 | sources | {sources} |
 
-{notes}{warnings}## Tasks
+{left_out}{held_out}{notes}{warnings}## Tasks
 
 {tasks}
 
 ## Load
 
-With LeRobot 0.4 or later, from the Hub, where ORG/NAME is this repository, or from a folder with `root="FOLDER"`:
+With LeRobot 0.4 or later, from the Hub, where ORG/NAME is this repository, or from a folder:
 
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    dataset = LeRobotDataset("ORG/NAME")
+    dataset = LeRobotDataset("ORG/NAME")  # or of a folder: LeRobotDataset("ORG/NAME", root="FOLDER")
 
 ## Check
 
 That files, rows, videos and statistics fit each other, by Millrace:
 
     millrace validate FOLDER
-"""
+
+{recipe}"""
 NUM_TASKS = 20
 
 
-def packed_card(metadata: Metadata, head: Mapping[str, Any], depth: Sequence[DepthCamera] = ()) -> str:
+def packed_card(metadata: Metadata, facts: CardFacts, depth: Sequence[DepthCamera] = ()) -> str:
     """The text of README.md.
 
     Args:
         metadata: Of the dataset in v2.1 that it is made of.
-        head: Of that one's manifest, which names sources without the folders of this machine.
+        facts: With the head of that one's manifest, and the files of v3.0.
         depth: Depth cameras that v3.0 has besides.
     """
+    head = facts.head
     robot, fps = printable(str(metadata.info.robot_type or "robot")), format_fps(metadata.info.fps)
     texts = list((metadata.tasks or {}).values())
     more = [f"- and {len(texts) - NUM_TASKS} more"] if len(texts) > NUM_TASKS else []
     sources = dict.fromkeys(str(source["path"]) for source in head["recipe"]["sources"])
+    control = head.get("control") or {}  # earlier versions did not write it
+    rates = [Fraction(source["fps"]) for source in control.get("sources", ())]
     warnings = (str(WarningSum.model_validate(warned)) for warned in head["warnings"])
     return CARD.format(
-        tag=json.dumps(robot),
+        front=front_matter(facts, ["LeRobot", robot], num_frames=metadata.num_frames),
+        preview=preview_section(facts),
+        size=describe_size(facts, metadata.num_frames, metadata.info.fps),
+        licence=describe_licences(facts),
+        images=f"`crop: {control.get('crop', UNKNOWN)}`",
+        resampling=describe_resampling(rates, metadata.info.fps, head["recipe"]),
+        left_out=left_out_section(facts),
+        held_out=held_out_section(facts),
+        recipe=recipe_section(facts),
         robot=code_cell(robot),
         title=f"{robot} at {fps} Hz",
         num_episodes=metadata.num_episodes,
         num_frames=metadata.num_frames,
         fps=fps,
         cameras=", ".join(_describe_cameras(metadata, depth)) or "none",
-        sources=", ".join(map(code_cell, sources)),
+        sources=", ".join(map(source_link, sources)),
         notes=_section("Notes", head["notes"]),
         warnings=_section("Warnings", warnings),
         tasks="\n".join([*(f"- {code_span(text)}" for text in texts[:NUM_TASKS]), *more]),

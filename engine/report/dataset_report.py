@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from rich.filesize import decimal
 
@@ -25,10 +24,9 @@ from millrace.engine.report.joint_groups import PlottedGroup
 from millrace.engine.report.origins import Origins
 from millrace.engine.report.ranges import RangeGroup
 from millrace.engine.report.strips import ShownEpisode
-from millrace.engine.text import format_count, join_names, printable
+from millrace.engine.text import format_count, format_duration, join_names, printable
 
 MAX_ROWS, MAX_NAMES = 100, 64
-MAX_SECONDS = timedelta(days=365_000).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -128,21 +126,11 @@ def _describe_scope(inspection: Inspection) -> str:
 
 def _tiles(inspection: Inspection) -> Iterator[Fact]:
     yield Fact("episode" if inspection.num_episodes == 1 else "episodes", f"{inspection.num_episodes:,}")
-    yield Fact("duration", _duration(inspection.duration_seconds))
+    yield Fact("duration", format_duration(inspection.duration_seconds))
     yield Fact("frames", f"{inspection.num_frames:,}")
     yield Fact("rate", f"{inspection.fps or 0:.4g} Hz")
     yield Fact("camera" if len(inspection.cameras) == 1 else "cameras", f"{len(inspection.cameras)}")
     yield Fact("size", decimal(inspection.num_rows_bytes + inspection.num_video_bytes))
-
-
-def _duration(seconds: float) -> str:
-    """A duration in its largest fitting units: "4 h 05 min"; in seconds where only a wrong rate explains it."""
-    if seconds >= MAX_SECONDS:
-        return f"{seconds:.3g} s"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
 def _facts(inspection: Inspection, drawn: Drawn) -> Iterator[Fact]:

@@ -15,10 +15,10 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from millrace.engine.errors import DatasetError
+from millrace.engine.errors import DatasetError, HubError
 from millrace.engine.hub.calls import HubName, call_hub, list_files, map_at_once
 from millrace.engine.hub.silence import silence_hub
-from millrace.engine.layout import CAMERA_LEVELS, MANIFEST, META, MODALITY_CONFIG
+from millrace.engine.layout import CAMERA_LEVELS, CARD, MANIFEST, META, MODALITY_CONFIG
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.footer import read_num_rows
 from millrace.engine.sources.frame_folder import EPISODE, ROWS, SETTINGS
@@ -30,6 +30,7 @@ from millrace.engine.sources.parquet import count_rows, is_hidden, sort_by_numbe
 LOGGER = logging.getLogger("millrace")
 
 FOOTER_BYTES = 1 << 16
+MAX_CARD_BYTES = 1 << 20
 # Of as many datasets of a recipe the list of files is kept in memory.
 NUM_LISTINGS = 8
 # Which files a commit has, below the Hub's home folder; a commit never changes.
@@ -179,6 +180,10 @@ def open_repo(hub_id: HubId) -> HubFiles:
             raise describe_no_dataset(hub_id, sizes)
         cache = Path(constants.HF_HUB_CACHE).absolute()
         found_at = [download_file(name, path, cache) for path in wanted]
+        if sizes.get(CARD, MAX_CARD_BYTES) < MAX_CARD_BYTES:
+            # It states the licence, without which the dataset is read as well.
+            with suppress(HubError):
+                download_file(name, CARD, cache)
     root = found_at[0].parents[len(PurePosixPath(wanted[0]).parts) - 1]
     beside = tuple(root / path for path in PUBLISHED if MANIFEST in sizes and path in sizes)
     return HubFiles(HubRepo(name, cache, root, beside), sizes)

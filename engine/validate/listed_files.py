@@ -10,7 +10,7 @@ from millrace.engine.dataset.manifest import Lineage, parse_episode, read_manife
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.record import FileRecord, hash_file
-from millrace.engine.layout import CARD, MANIFEST, META, MODALITY_CONFIG
+from millrace.engine.layout import CARD, MANIFEST, META, MODALITY_CONFIG, PREVIEW
 from millrace.engine.sources import why_foreign
 from millrace.engine.sources.parquet import is_hidden
 
@@ -86,7 +86,7 @@ def _digest_problems(root: Path, record: FileRecord) -> Iterator[Problem]:
     if reason := why_foreign(root / path, root):
         yield Problem.of("digests", path, f"is listed in millrace.json, but {reason}")
         return
-    code = "digests-text" if _is_text(path) else "digests"
+    code = "digests-text" if _may_be_edited(path) else "digests"
     try:
         num_bytes = (root / path).stat().st_size if is_file(root / path) else None
         if num_bytes is None:
@@ -99,9 +99,10 @@ def _digest_problems(root: Path, record: FileRecord) -> Iterator[Problem]:
         yield Problem.of("digests", path, f"is listed in millrace.json, but cannot be read ({error.strerror})")
 
 
-def _is_text(path: Path) -> bool:
-    """Whether users may edit a file, as remedies ask of them, since other checks judge all that it says."""
-    return path.as_posix() in (MODALITY_CONFIG, CARD) or (path.parts[0] == META and path.suffix in (".json", ".jsonl"))
+def _may_be_edited(path: Path) -> bool:
+    """Whether users may edit a file: remedies ask it of them and other checks judge it, or it is for people alone."""
+    is_metadata = path.parts[0] == META and path.suffix in (".json", ".jsonl")
+    return is_metadata or path.as_posix() in (MODALITY_CONFIG, CARD, PREVIEW)
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -13,7 +13,8 @@ from millrace.embodiments import MillraceError
 from millrace.engine.sources import Camera
 from millrace.engine.video.decode import decode_clip
 
-HEIGHT = 120  # of each image; its width follows from its shape
+HEIGHT = 120  # of each image; its width follows from its shape, up to a limit
+MAX_ASPECT = 4.0
 GAP, BLOCK_GAP, MARGIN = 3, 18, 18
 BACKGROUND = (24, 24, 28)
 UNREADABLE = (84, 24, 32)
@@ -22,23 +23,37 @@ Image = NDArray[np.uint8]
 
 
 def write_contact_sheet(path: Path, blocks: Sequence[Sequence[Camera | None]], *, num_images: int) -> None:
-    """Write a PNG: a block for each episode, in it a row for each clip, `num_images` evenly spaced in each.
-
-    Clips that are missing or cannot be decoded become dark red.
+    """Write a PNG, see `draw_contact_sheet`.
 
     Raises:
         OSError: the file cannot be written.
     """
-    drawn = [[_strip(clip, num_images) for clip in clips] for clips in blocks]
+    path.write_bytes(encode_png(draw_contact_sheet(blocks, num_images=num_images)))
+
+
+def draw_contact_sheet(
+    blocks: Sequence[Sequence[Camera | None]], *, num_images: int, height: int = HEIGHT, axis: int = 0
+) -> Image:
+    """Draw a block for each episode, in it a row for each clip, `num_images` evenly spaced in each.
+
+    Args:
+        blocks: Clips that are missing or cannot be decoded become dark red.
+        num_images: Of each clip.
+        height: Of each image, in pixels.
+        axis: Blocks follow each other downwards (0) or to the right (1).
+
+    Returns:
+        (H, W, 3) RGB.
+    """
+    drawn = [[_strip(clip, num_images, height) for clip in clips] for clips in blocks]
     cell_width = max(strip.shape[2] for strips in drawn for strip in strips)
     rows = [[_join(_center(strip, cell_width), axis=1, gap=GAP) for strip in strips] for strips in drawn]
-    sheet = _join([_join(strips, axis=0, gap=GAP) for strips in rows], axis=0, gap=BLOCK_GAP)
-    path.write_bytes(encode_png(_frame(sheet)))
+    return _frame(_join([_join(strips, axis=0, gap=GAP) for strips in rows], axis=axis, gap=BLOCK_GAP))
 
 
-def _strip(clip: Camera | None, num_images: int) -> Image:
-    """Images of a clip, (num_images, HEIGHT, W, 3) RGB."""
-    blank = np.full((num_images, HEIGHT, HEIGHT * 4 // 3, 3), UNREADABLE, dtype=np.uint8)
+def _strip(clip: Camera | None, num_images: int, height: int) -> Image:
+    """Images of a clip, (num_images, height, W, 3) RGB."""
+    blank = np.full((num_images, height, height * 4 // 3, 3), UNREADABLE, dtype=np.uint8)
     if clip is None:
         return blank
     places = np.linspace(0, clip.num_frames - 1, num_images).round().astype(np.int64)
@@ -47,17 +62,17 @@ def _strip(clip: Camera | None, num_images: int) -> Image:
     images: list[Image] = []
     try:
         for frame in decode_clip(clip, indices):
-            width = max(2, round(frame.width / frame.height * HEIGHT / 2) * 2)
-            small = reformatter.reformat(frame, width, HEIGHT, "rgb24", interpolation="AREA")
+            width = max(2, round(min(frame.width / frame.height, MAX_ASPECT) * height / 2) * 2)
+            small = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA")
             images.append(small.to_ndarray().astype(np.uint8, copy=False))
-    except (MillraceError, OSError, av.FFmpegError):
+        return np.repeat(np.stack(images), repeats, axis=0)
+    except (MillraceError, OSError, ValueError, av.FFmpegError):  # ValueError: of frames of several sizes
         return blank
-    return np.repeat(np.stack(images), repeats, axis=0)
 
 
 def _center(strip: Image, width: int) -> list[Image]:
     """The strip's images in cells of a common width."""
-    cells = np.full((len(strip), HEIGHT, width, 3), BACKGROUND, dtype=np.uint8)
+    cells = np.full((len(strip), strip.shape[1], width, 3), BACKGROUND, dtype=np.uint8)
     left = (width - strip.shape[2]) // 2
     cells[:, :, left : left + strip.shape[2]] = strip
     return list(cells)

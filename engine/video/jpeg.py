@@ -14,7 +14,7 @@ from millrace.engine.sources import Camera
 from millrace.engine.video.decode import decode_clip
 
 # libav's scale of 2 (best) to 31.
-QUALITY = "5"
+QUALITY = 5
 MAX_ASPECT = 4.0
 
 
@@ -58,13 +58,23 @@ def encode_jpegs(frames: Iterable[av.VideoFrame]) -> Iterator[bytes]:
         yield _compress(frame, frame.width, frame.height, reformatter)
 
 
-def _compress(frame: av.VideoFrame, width: int, height: int, reformatter: VideoReformatter) -> bytes:
+def encode_jpeg(image: NDArray[np.uint8], *, quality: int = QUALITY, scale: int = 1) -> bytes:
+    """Encode an (H, W, 3) uint8 RGB image as a JPEG file, made smaller by a whole number."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+    height, width = (max(1, size // scale) for size in image.shape[:2])
+    return _compress(frame, width, height, VideoReformatter(), quality=quality)
+
+
+def _compress(
+    frame: av.VideoFrame, width: int, height: int, reformatter: VideoReformatter, *, quality: int = QUALITY
+) -> bytes:
     small = reformatter.reformat(
         frame, width, height, "yuvj420p", interpolation="AREA", dst_color_range=ColorRange.JPEG
     )
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, "yuvj420p", Fraction(1)
     encoder.thread_count = 1
-    encoder.options = {"qmin": QUALITY, "qmax": QUALITY}
+    # Without bitexact libav writes its version into the file.
+    encoder.options = {"qmin": str(quality), "qmax": str(quality), "flags": "+bitexact"}
     small.pts = None
     return b"".join(bytes(packet) for packet in (*encoder.encode(small), *encoder.encode(None)))

@@ -101,7 +101,7 @@ def test_rows_are_numbered_and_timed_anew(aloha_gr1: Path) -> None:
 def test_these_files_are_made_and_no_others(aloha_gr1: Path) -> None:
     meta = ("info", "modality", "stats", "relative_stats")
     lists = ("tasks", "episodes", "episodes_stats")
-    expected = {"README.md", "millrace.json", "modality_config.py"}
+    expected = {"README.md", "millrace.json", "modality_config.py", "preview.jpg"}
     expected |= {f"meta/{name}.json" for name in meta} | {f"meta/{name}.jsonl" for name in lists}
     expected |= {"meta/camera_levels.parquet"}
     for episode in range(len(LENGTHS)):

@@ -333,7 +333,7 @@ def test_a_recipe_mixes_folders_and_the_hub(hub: HubServer, user: HubUser, local
     assert commit in str(episodes[0])
     assert commit not in str(episodes[1])
     card = (tmp_path / "out/README.md").read_text()
-    assert f"| `org/aloha@{commit}` | 1 |" in card
+    assert f"| [`org/aloha@{commit}`](https://huggingface.co/datasets/org/aloha/tree/{commit}) | 1 |" in card
     assert "| `mine` | 1 |" in card
     assert str(tmp_path) not in card
 

@@ -5,25 +5,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 
 from millrace.commands.json_output import to_json_text
 from millrace.commands.progress import show_stages
+from millrace.commands.rollout_policies import is_replay, open_rollout_policy
 from millrace.commands.tables import make_table, print_line
-from millrace.embodiments import Remedy, Setting, load_robot
+from millrace.embodiments import Setting
 from millrace.engine.text import format_count
 from millrace.train.control_rate import Between
-from millrace.train.errors import RolloutError, SettingsError
-from millrace.train.evaluate_settings import ServerAddress
+from millrace.train.errors import RolloutError
 from millrace.train.flag_types import Flag, option
 from millrace.train.rollout.driving import EpisodeTrace, Rollout
 from millrace.train.rollout.simulated_robot import RolloutPolicy, SimulatedRobot
-from millrace.train.server_access import read_token
 
-REPLAY = "replay:"
+if TYPE_CHECKING:  # which imports av
+    from millrace.train.rollout.videos import RolloutVideos
+
 VIDEO_FPS = 10
 DEFAULT_EPISODES = 20
 
@@ -40,28 +41,38 @@ class RollOut:
     millrace rollout --env gym_aloha/AlohaTransferCube-v0 --policy replay:out/aloha_gr1 --video videos --json
 
     millrace rollout --env gym_aloha/AlohaTransferCube-v0 --policy 127.0.0.1:5555 --instruction "Hand the cube over."
+
+    millrace rollout --env gym_aloha/AlohaTransferCube-v0 --policy checkpoints/aloha/checkpoint-5000 --instruction Go
     """
 
     env: Annotated[str, arg(metavar="ENV")]
     """The environment, as gymnasium names it: gym_aloha/... with the extra `sim`, or one that --adapter opens."""
-    policy: Annotated[str, arg(metavar="replay:DATASET|HOST:PORT")]
-    """What drives: replay:DATASET plays a dataset back, HOST:PORT is a `millrace serve --robot`."""
+    policy: Annotated[str, arg(metavar="replay:DATASET|CHECKPOINT|HOST:PORT")]
+    """What drives: replay:DATASET plays a dataset back, a checkpoint's folder is loaded here, which needs GR00T, and
+    HOST:PORT is a `millrace serve --robot`."""
     episodes: Annotated[int | None, option("N")] = None
     """How many: of a replay the first ones of the dataset, by default all; else by default 20."""
     map: Annotated[str | None, option("NAME|FILE")] = None
     """The map by which a replayed dataset was converted; by default the one that its manifest names."""
     between: Between = "interpolate"
-    """What targets do between two rows of a replayed dataset: go straight to the next one, or stay."""
+    """What targets do between two rows of a replayed dataset, or two steps of a checkpoint: go straight to the next
+    one, or stay. A server decides itself."""
     seed: int = 0
-    """Of the first episode's start, where a server drives; the next ones follow it."""
+    """Of the first episode's start, where a model drives; the next ones follow it."""
     instruction: Annotated[str | None, option("TEXT")] = None
-    """What a server's policy shall do; needed there."""
+    """What a model shall do; needed there."""
     api_token_env: Annotated[str | None, option("NAME")] = None
     """Environment variable with the token that the server wants."""
+    token_file: Annotated[Path | None, option("FILE")] = None
+    """File with that token, in place of --api-token-env."""
     timeout: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Longest wait for a server's answer."""
+    device: Annotated[str, arg(metavar="DEVICE")] = "cuda"
+    """Where a checkpoint runs: cuda, cuda:1, or cpu."""
+    import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
+    """A Python file to import before a checkpoint is loaded, such as a model type of your own; may be given again."""
     max_steps: int = 400
-    """Control steps of an episode at most, where a server drives."""
+    """Control steps of an episode at most, where a model drives."""
     video: Annotated[Path | None, option("FOLDER")] = None
     """Write a video of each episode, and a grid of all. Rendering takes most of the time without a GPU."""
     adapter: Annotated[Path | None, option("FILE.py")] = None
@@ -75,58 +86,37 @@ class RollOut:
 
     def run(self) -> int:
         """Roll out and print the success rate; 0 also where no episode succeeds."""
-        if self.episodes is not None and self.episodes < 1:
-            raise RolloutError(Setting("episodes", self.episodes), ": at least one episode is rolled out")
+        self._check_counts()
         from millrace.train.rollout.adapters import open_environment
         from millrace.train.rollout.gym_aloha import choose_renderer
 
-        choose_renderer(with_images=self.video is not None or not self._is_replay)
-        robot = open_environment(self.env, with_images=not self._is_replay, adapter=self.adapter)
-        policy = self._open_replay(robot) if self._is_replay else self._open_server(robot)
-        traces = list(self._roll_out(robot, policy, self._count_episodes(policy)))
-        found = Rollout(environment=self.env, policy=policy.name, episodes=tuple(trace.outcome for trace in traces))
+        needs_images = not is_replay(self.policy)
+        choose_renderer(with_images=self.video is not None or needs_images)
+        robot = open_environment(self.env, with_images=needs_images, adapter=self.adapter)
+        policy = open_rollout_policy(self, robot)
+        videos = self._open_videos()
+        outcomes = []
+        for trace in self._roll_out(robot, policy, self._count_episodes(policy)):
+            outcomes.append(trace.outcome)
+            if videos is not None:
+                videos.add(trace)
+        found = Rollout(environment=self.env, policy=policy.name, episodes=tuple(outcomes))
         print(to_json_text(found.model_dump())) if self.json else _print(found, Console())
-        if self.video is not None:
-            from millrace.train.rollout.videos import write_videos
-
-            grid = write_videos(self.video, traces, Fraction(VIDEO_FPS))
-            print_line(f"wrote {grid}", Console(stderr=self.json))
+        if videos is not None:
+            print_line(f"wrote {videos.write_grid()}", Console(stderr=self.json))
         return 0
 
-    @property
-    def _is_replay(self) -> bool:
-        return self.policy.startswith(REPLAY)
+    def _check_counts(self) -> None:
+        for name, value, what in (("episodes", self.episodes, "episode"), ("max_steps", self.max_steps, "step")):
+            if value is not None and value < 1:
+                raise RolloutError(Setting(name, value), f": at least one {what} is rolled out")
 
-    def _open_replay(self, robot: SimulatedRobot) -> RolloutPolicy:
-        from millrace.train.rollout.replay import open_replay
+    def _open_videos(self) -> "RolloutVideos | None":
+        if self.video is None:
+            return None
+        from millrace.train.rollout.videos import RolloutVideos
 
-        return open_replay(
-            Path(self.policy.removeprefix(REPLAY)),
-            robot.robot,
-            map_name=self.map,
-            control_fps=robot.control_fps,
-            between=self.between,
-        )
-
-    def _open_server(self, robot: SimulatedRobot) -> RolloutPolicy:
-        from millrace.client import PolicyClient
-        from millrace.train.rollout.served import ServedPolicy
-
-        address = self._parse_address()
-        if self.instruction is None:
-            raise RolloutError("a policy is told what to do; ", Remedy("say it: ", Setting("instruction", "TEXT")))
-        client = PolicyClient(
-            address.host, address.port, token=read_token(self.api_token_env), timeout_seconds=self.timeout
-        )
-        loaded = load_robot(robot.robot)
-        return ServedPolicy(client, loaded, instruction=self.instruction, first_seed=self.seed)
-
-    def _parse_address(self) -> ServerAddress:
-        try:
-            return ServerAddress.parse(self.policy)
-        except SettingsError as error:
-            choice = Remedy("name a dataset or a server: ", Setting("policy", "replay:DATASET"), " or HOST:PORT")
-            raise RolloutError(f"there is no policy {self.policy!r}; ", choice, got=self.policy) from error
+        return RolloutVideos(self.video, Fraction(VIDEO_FPS))
 
     def _count_episodes(self, policy: RolloutPolicy) -> int:
         known = policy.num_episodes

@@ -39,8 +39,8 @@ class Serve(ServeSettings):
         from millrace.train.preflight.evaluation import check_backbone
 
         self.check_address()
-        self.check_access()
         tag, notes = self.tag()
+        self.check_access()
         require_groot(self.gr00t)
         check_backbone(self.checkpoint)
         if self.is_open:
@@ -50,7 +50,7 @@ class Serve(ServeSettings):
             )
         for note in notes:
             print(printable(f"warning: {note}"), file=sys.stderr)
-        for line in self.frame_lines():
+        for line in (*self.frame_lines(), self.joint_line()):
             print(printable(line))
         print(
             printable(f"loading {self.checkpoint} as {tag.upper()}, for {join_address(self.host, self.port)}"),

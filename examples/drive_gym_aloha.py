@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from millrace.client import PolicyClient
 
 ENVIRONMENT = "gym_aloha/AlohaTransferCube-v0"
+CONTROL_HZ = 50
 INSTRUCTION = "Pick up the cube with the right arm and transfer it to the left arm."
 # gym-aloha's order of the joints (agent_pos and action) by the groups of the robot file `aloha`.
 GROUPS = {"left_arm": 6, "left_gripper": 1, "right_arm": 6, "right_gripper": 1}
@@ -42,6 +43,8 @@ def drive(environment: Any, policy: PolicyClient, *, num_steps: int, seed: int) 
         if not targets:
             state = split_joints(seen["agent_pos"])
             chunk = policy.act(images={"top": seen["pixels"]["top"]}, state=state, instruction=INSTRUCTION)
+            if policy.control_hz != CONTROL_HZ:
+                raise SystemExit(f"the server gives {policy.control_hz} actions a second: pass it --control-hz 50")
             targets = [*join_joints(chunk)]
         seen, reward, is_over, is_cut_off, _ = environment.step(targets.pop(0))
         yield float(reward)

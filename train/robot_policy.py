@@ -18,9 +18,8 @@ from millrace.engine.video.live import LiveFramer, frame_all
 from millrace.train.control_notes import RobotControl
 from millrace.train.control_rate import Between, blend_chunks, count_ticks, resample_chunk
 from millrace.train.errors import ConfigError, RequestError, SettingsError
-from millrace.train.robot_request import RobotObservation, read_observation
+from millrace.train.robot_request import LANGUAGE, RobotObservation, read_observation
 
-LANGUAGE = "annotation.human.task_description"
 MAX_CLIENTS = 64  # whose last chunk is kept
 
 Chunk = NDArray[np.float32]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from millrace.embodiments import Remedy, Robot
 from millrace.train.errors import RequestError
 
+LANGUAGE = "annotation.human.task_description"
 MAX_TEXT = 10_000  # characters of an instruction
 MAX_STEPS = 256  # images or states of one observation
 
@@ -25,6 +26,30 @@ class RobotObservation:
     images: Mapping[str, NDArray[np.uint8]]
     state: NDArray[np.float32]
     texts: tuple[str, ...]
+
+
+def make_observation(
+    *, images: Mapping[str, ArrayLike], state: Mapping[str, ArrayLike], instruction: str
+) -> dict[str, dict[str, Any]]:
+    """What a robot observes at one moment, as a request holds it; a batch of one, of one step.
+
+    Args:
+        images: By camera, (H, W, 3) uint8 RGB.
+        state: By joint group, (D,).
+        instruction: What the robot shall do.
+
+    Raises:
+        RequestError: an image is none of bytes; floats in [0, 1] would become black.
+    """
+    frames = {name: np.asarray(image) for name, image in images.items()}
+    for name, frame in frames.items():
+        if frame.dtype != np.uint8 or frame.ndim != 3:
+            raise RequestError(f"camera {name!r}: expected uint8 of (H, W, 3), got {_describe(frame)}")
+    return {
+        "video": {name: frame[None, None] for name, frame in frames.items()},
+        "state": {name: np.asarray(values, np.float32)[None, None] for name, values in state.items()},
+        "language": {LANGUAGE: [[instruction]]},
+    }
 
 
 def read_observation(observation: object, robot: Robot, cameras: tuple[str, ...]) -> RobotObservation:

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import UseAppendAction, arg
 
-from millrace.embodiments import Remedy
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.dataset.releases import GrootChoice
-from millrace.engine.fps import parse_fps
+from millrace.engine.fps import format_fps, parse_fps
 from millrace.train.checkpoint import Checkpoint
-from millrace.train.control_notes import RobotControl, choose_robot, known_robots
+from millrace.train.control_notes import RobotControl, choose_robot, known_robots, known_tags
 from millrace.train.control_rate import Between
-from millrace.train.errors import SettingsError
+from millrace.train.errors import ConfigError, SettingsError
 from millrace.train.flag_types import Flag, option
 from millrace.train.framings import read_framings
 from millrace.train.installed import choose_release
@@ -70,20 +70,34 @@ class ServeSettings:
         """
         checkpoint = Checkpoint.open(self.checkpoint)
         release = choose_release(self.gr00t)
-        tag = checkpoint.choose_tag(self.embodiment_tag, release)
+        asked = self.embodiment_tag
+        if asked is None and checkpoint.trained_tag is None and self.robot is not None:
+            # Of several robots in one run, each was trained under a tag of its own.
+            tags = known_tags(self.checkpoint, self.robot)
+            asked = tags[0] if len(tags) == 1 else None
+        tag = checkpoint.choose_tag(asked, release)
         return tag, checkpoint.notes(tag, release)
 
     def frame_lines(self) -> tuple[str, ...]:
-        """What the frames of a robot must be like, a line for each kind; none where the checkpoint does not say.
+        """What live frames must be like, a line for each kind; none where the checkpoint does not say.
 
-        A server of a robot makes them so itself; that it could be one is the last line.
+        A server of a robot makes them so itself.
         """
         if self.robot is not None:
             return ()
-        robots = known_robots(self.checkpoint)
-        own = f"in the joints of the dataset; for those of the robot pass --robot {' or '.join(robots)}"
-        framings = tuple(f"frames: {framing}" for framing in read_framings(self.checkpoint))
-        return (*framings, own) if robots else framings
+        return tuple(f"frames: {framing}" for framing in read_framings(self.checkpoint))
+
+    def joint_line(self) -> str:
+        """In whose joints the server speaks, and whether it could speak in a robot's."""
+        if self.robot is not None:
+            return f"joints: those of {self.robot}"
+        why = "the checkpoint does not say how that came from a robot"
+        try:
+            if robots := known_robots(self.checkpoint):
+                return f"joints: those of the dataset; for the robot's own pass --robot {' or '.join(robots)}"
+        except ConfigError as error:
+            why = str(error)
+        return f"joints: those of the dataset, as no robot's own can be served: {why}"
 
     def check_access(self) -> None:
         """Whether token and robot are what they are said to be; a model takes minutes to load.
@@ -109,7 +123,7 @@ class ServeSettings:
         """How the robot's recordings became the dataset, and its controller's rate if it is given; None: no robot.
 
         Raises:
-            SettingsError: settings of a robot without one, or of a simulator with one.
+            SettingsError: settings of a robot without one, of a simulator with one, or no rate where there are several.
             ConfigError: the checkpoint does not say it.
             UnknownName: the checkpoint was not trained with that robot.
         """
@@ -119,11 +133,19 @@ class ServeSettings:
             return None
         if self.use_sim_policy_wrapper:
             raise SettingsError("--robot and --use-sim-policy-wrapper exclude each other")
+        tag, _ = self.tag()
+        found, control_hz = choose_robot(self.checkpoint, self.robot, tag), self._read_rate()
+        if control_hz is None and len(found.rates) > 1:
+            rates = tuple(map(format_fps, sorted(found.rates)))
+            advice = Remedy("Name that of its controller: ", Setting("control_hz", "HZ"))
+            raise SettingsError(f"{self.robot} was recorded at {' and '.join(rates)} Hz. ", advice, known=rates)
+        return found, control_hz
+
+    def _read_rate(self) -> Fraction | None:
         try:
-            control_hz = None if self.control_hz is None else parse_fps(self.control_hz)
+            return None if self.control_hz is None else parse_fps(self.control_hz)
         except ValueError as error:
             raise SettingsError(f"--control-hz: {error}") from error
-        return choose_robot(self.checkpoint, self.robot), control_hz
 
     def check_address(self) -> None:
         """Whether the server may listen there; a model takes minutes to load.

@@ -71,6 +71,8 @@ class Arms:
 class Counting:
     """In a server's place: each joint moves by 1 at each of three ticks."""
 
+    control_hz = 50.0
+
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
 

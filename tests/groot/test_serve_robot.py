@@ -1,5 +1,6 @@
 """`millrace serve --robot`: a tiny checkpoint in the joints of the robot that its dataset was recorded with."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from test_serve import free_port, observation, served
-from tiny import WHY_NOT, run_python
+from tiny import TINY_MODEL, WHY_NOT, run_python
 from tiny_run import TinyRun, tiny_run
+
+from conftest import REPOSITORY
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
@@ -70,6 +73,21 @@ def test_another_rate_and_an_overlap_are_kept(run: TinyRun) -> None:
         image = np.zeros((48, 64, 3), np.uint8)
         actions = policy.act(images={"top": image}, state=state(), instruction="pick up the cube")
         assert {len(values) for values in actions.values()} == {24 - 6}
+
+
+def roll_out(policy: object, *flags: object) -> "subprocess.CompletedProcess[str]":
+    adapter = ("--env", "point", "--adapter", REPOSITORY / "tests/support/point_robot.py")
+    told = ("--instruction", "pick up the cube", "--episodes", 1, "--max-steps", 90, "--json")
+    return run_python("-m", "millrace", "rollout", *adapter, "--policy", policy, *told, *flags)
+
+
+def test_a_rollout_is_driven_by_the_server_and_by_the_checkpoint_itself(run: TinyRun, server: int) -> None:
+    here = ("--device", "cpu", "--import-module", TINY_MODEL)
+    for policy, flags in ((f"127.0.0.1:{server}", ()), (run.checkpoint, here)):
+        done = roll_out(policy, *flags)
+        assert done.returncode == 0, done.stderr
+        (outcome,) = json.loads(done.stdout)["episodes"]
+        assert outcome["num_steps"] == 90 or outcome["is_success"]
 
 
 def serve(run: TinyRun, *flags: object) -> "subprocess.CompletedProcess[str]":

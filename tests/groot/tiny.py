@@ -25,8 +25,8 @@ WHY_NOT = (
 )
 
 
-def run_python(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600, **options)
+def run_python(*arguments: object, timeout: float = 600, **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout, **options)
 
 
 def command(*arguments: object) -> list[str]:

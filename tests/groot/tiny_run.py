@@ -58,7 +58,7 @@ class TinyRun:
         return (self.folder / "first_output.txt").read_text()
 
     def pipeline(self) -> "subprocess.CompletedProcess[str]":
-        return run_python("-m", "millrace", "pipeline", self.folder / "aloha.yaml")
+        return run_python("-m", "millrace", "pipeline", self.folder / "aloha.yaml", timeout=1100)
 
 
 def tiny_run(base_folder: Path) -> TinyRun:

@@ -12,6 +12,8 @@ from millrace.engine.dataset.modality_config import GrootConfig, read_config
 from millrace.train.control_notes import RobotControl, choose_robot, write_control
 from millrace.train.framings import NOTES
 
+TAG = "gr1"
+
 
 @dataclass
 class ReplayedModel:
@@ -42,5 +44,5 @@ def replay(dataset: Path, robot: RobotControl, **changes: Any) -> ReplayedModel:
 def control_of(dataset: Path, folder: Path, robot: str = "aloha") -> RobotControl:
     """What a checkpoint in this folder says of the dataset."""
     (folder / NOTES).mkdir(parents=True)
-    write_control(folder / NOTES, [dataset])
+    write_control(folder / NOTES, {dataset: TAG})
     return choose_robot(str(folder), robot)

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from conftest import convert_here, matrix, read_table
 from millrace.embodiments import Robot
 from millrace.engine.planning.resample import nearest_indices
-from millrace.train.control_notes import RobotControl, choose_robot, known_robots, write_control
+from millrace.train.control_notes import CONTROL, RobotControl, choose_robot, known_robots, known_tags, write_control
 from millrace.train.errors import ConfigError, RequestError, SettingsError
 from millrace.train.framings import NOTES
 from millrace.train.robot_policy import ControlSettings, RobotPolicy
+from millrace.train.serve import ServeSettings
 from support.barcode import draw, read
-from support.replayed_model import ReplayedModel, control_of, replay
+from support.demonstrator import write_checkpoint
+from support.replayed_model import TAG, ReplayedModel, control_of, replay
 from support.synthetic import write_dataset
 
 NUM_ROWS = 120
@@ -217,6 +219,43 @@ def test_a_checkpoint_without_it_is_refused_with_what_to_do(tmp_path: Path) -> N
 def test_two_ways_from_one_robot_are_none(source: Path, dataset: Path, tmp_path: Path) -> None:
     convert_here(source, tmp_path / "other", map="aloha_to_gr1")
     (tmp_path / "run" / NOTES).mkdir(parents=True)
-    write_control(tmp_path / "run" / NOTES, [dataset, tmp_path / "other"])
+    write_control(tmp_path / "run" / NOTES, {dataset: TAG, tmp_path / "other": TAG})
     with pytest.raises(ConfigError, match="were converted in 2 ways"):
-        choose_robot(str(tmp_path / "run"), "aloha")
+        choose_robot(str(tmp_path / "run"), "aloha", TAG)
+
+
+def test_of_two_ways_the_one_of_the_tag_is_taken_and_another_tag_is_refused(
+    source: Path, dataset: Path, tmp_path: Path
+) -> None:
+    convert_here(source, tmp_path / "own", robot="aloha")
+    checkpoint = tmp_path / "run"
+    (checkpoint / NOTES).mkdir(parents=True)
+    write_control(checkpoint / NOTES, {dataset: TAG, tmp_path / "own": "new_embodiment"})
+    assert known_tags(str(checkpoint), "aloha") == (TAG, "new_embodiment")
+    assert choose_robot(str(checkpoint), "aloha", TAG).source.map.name == "aloha_to_gr1_rescaled"
+    assert choose_robot(str(checkpoint), "aloha", "new_embodiment").source.map.target.name == "aloha"
+    with pytest.raises(ConfigError, match="as gr1, new_embodiment, not as unitree_g1: it would act by a projector"):
+        choose_robot(str(checkpoint), "aloha", "unitree_g1")
+
+
+def test_recordings_at_two_rates_give_none_by_default(source: Path, dataset: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "slow", lengths=(60,), fps=25)
+    convert_here(tmp_path / "slow", tmp_path / "gr1", map="aloha_to_gr1_rescaled")
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    write_control(checkpoint / NOTES, {dataset: "new_embodiment", tmp_path / "gr1": "new_embodiment"})
+    with pytest.raises(SettingsError, match="aloha was recorded at 25 and 50 Hz"):
+        ServeSettings(checkpoint=str(checkpoint), robot="aloha").control()
+    found = ServeSettings(checkpoint=str(checkpoint), robot="aloha", control_hz="50").control()
+    assert found is not None
+    assert found[1] == 50
+
+
+def test_without_a_robot_the_server_says_in_whose_joints_it_speaks(dataset: Path, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    settings = ServeSettings(checkpoint=str(checkpoint))
+    assert settings.control() is None
+    assert settings.joint_line().endswith("the checkpoint does not say how that came from a robot")
+    write_control(checkpoint / NOTES, {dataset: "new_embodiment"})
+    assert settings.joint_line().endswith("for the robot's own pass --robot aloha")
+    (checkpoint / NOTES / CONTROL).write_text("{")
+    assert "cannot be read" in settings.joint_line()

@@ -84,6 +84,29 @@ def test_a_client_without_gr00t_gets_joint_targets_by_group(server: RobotServer)
     }
 
 
+def test_the_client_knows_the_rate_of_the_actions_and_sends_no_image_but_bytes(server: RobotServer) -> None:
+    """Floats in [0, 1] as uint8 would all be black."""
+    with client_of(server) as client:
+        assert client.control_hz is None
+        with pytest.raises(RequestError, match=r"camera 'top': expected uint8 of \(H, W, 3\), got float64"):
+            client.act(images={"top": draw(0) / 255}, state=STATE, instruction="go")
+        client.act(images={"top": draw(0)}, state=STATE, instruction="go")
+        assert client.control_hz == 50
+
+
+def test_an_answer_that_is_none_is_an_error_at_the_client() -> None:
+    with zmq.Context() as context, context.socket(zmq.REP) as other:
+        port = other.bind_to_random_port("tcp://127.0.0.1")
+        thread = threading.Thread(target=lambda: other.send(other.recv() and b"\xc1"))
+        thread.start()
+        with (
+            PolicyClient("127.0.0.1", port, timeout_seconds=20) as client,
+            pytest.raises(ServerError, match="the message cannot be read"),
+        ):
+            client.reset()
+        thread.join(timeout=20)
+
+
 def test_a_wrong_observation_is_an_error_at_the_client(server: RobotServer) -> None:
     with client_of(server) as client:
         with pytest.raises(ServerError, match="there is no camera 'top'; got front"):

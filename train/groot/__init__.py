@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # which import torch and ray
     from millrace.train.evaluate_settings import Contender, EvaluateSettings
     from millrace.train.open_loop import Policy
+    from millrace.train.robot_policy import RobotPolicy
     from millrace.train.serve import ServeSettings
     from millrace.train.worker import Worker
 
@@ -58,6 +59,17 @@ def serve(settings: "ServeSettings", tag: str) -> None:
     from millrace.train.groot.server import run_server
 
     run_server(settings, tag)
+
+
+def open_robot_policy(settings: "ServeSettings", tag: str) -> "RobotPolicy":
+    """A checkpoint's policy in the joints of the robot that the settings name."""
+    _stay_offline()
+    from millrace.train.groot.modality_configs import import_user_modules
+
+    import_user_modules(settings.import_module)
+    from millrace.train.groot.server import load_robot_policy
+
+    return load_robot_policy(settings, tag)
 
 
 def _stay_offline() -> None:

@@ -1,14 +1,12 @@
 """GR00T's own inference server with a checkpoint of ours, as gr00t/eval/run_gr00t_server.py puts it together."""
 
-from fractions import Fraction
-
 import zmq
 from gr00t.policy import BasePolicy
 from gr00t.policy.gr00t_policy import Gr00tSimPolicyWrapper
 from gr00t.policy.server_client import PolicyServer
 
 from millrace.engine.text import printable
-from millrace.train.control_notes import RobotControl
+from millrace.train.errors import SettingsError
 from millrace.train.groot.policy import load_policy, policy_config
 from millrace.train.robot_policy import ControlSettings, RobotPolicy
 from millrace.train.robot_server import RobotServer
@@ -27,11 +25,10 @@ def run_server(settings: ServeSettings, tag: str) -> None:
         ConfigError: the checkpoint cannot be loaded.
         GpuMissing: the device is not there.
     """
-    robot = settings.control()
-    policy: BasePolicy = load_policy(settings.checkpoint, tag, device=settings.device, strict=settings.strict)
-    if robot is not None:
-        _run_robot_server(policy, *robot, settings)
+    if settings.robot is not None:
+        _run_robot_server(load_robot_policy(settings, tag), settings)
         return
+    policy: BasePolicy = load_policy(settings.checkpoint, tag, device=settings.device, strict=settings.strict)
     if settings.use_sim_policy_wrapper:
         policy = Gr00tSimPolicyWrapper(policy, strict=settings.strict)
     token, ipv6 = settings.token, settings.ipv6_host
@@ -46,13 +43,30 @@ def run_server(settings: ServeSettings, tag: str) -> None:
     server.run()
 
 
-def _run_robot_server(
-    policy: BasePolicy, robot: RobotControl, control_hz: Fraction | None, settings: ServeSettings
-) -> None:
-    """Answer requests in a robot's own joints."""
+def load_robot_policy(settings: ServeSettings, tag: str) -> RobotPolicy:
+    """The policy of a checkpoint in a robot's own joints, cameras and rate.
+
+    Args:
+        settings: What to load, and for which robot.
+        tag: The value of an EmbodimentTag.
+
+    Raises:
+        ConfigError: the checkpoint cannot be loaded, or does not say how it came from that robot.
+        GpuMissing: the device is not there.
+        SettingsError: the settings name no robot, or the overlap leaves nothing of a chunk.
+    """
+    found = settings.control()
+    if found is None:
+        raise SettingsError("no robot is named: --robot NAME")
+    robot, control_hz = found
     own = ControlSettings(control_hz=control_hz, between=settings.between, chunk_overlap=settings.chunk_overlap)
-    wrapped = RobotPolicy(policy, policy_config(policy.get_modality_config()), robot, own)
-    for line in wrapped.lines:
+    policy = load_policy(settings.checkpoint, tag, device=settings.device, strict=settings.strict)
+    return RobotPolicy(policy, policy_config(policy.get_modality_config()), robot, own)
+
+
+def _run_robot_server(policy: RobotPolicy, settings: ServeSettings) -> None:
+    """Answer requests in a robot's own joints."""
+    for line in policy.lines:
         print(printable(line), flush=True)
     host = settings.ipv6_host or settings.ipv4_host
-    RobotServer(wrapped, f"tcp://{join_address(host, settings.port)}", token=settings.token).run()
+    RobotServer(policy, f"tcp://{join_address(host, settings.port)}", token=settings.token).run()

@@ -160,7 +160,7 @@ def _write_notes(notes: Path, config: Config, worker: Worker) -> None:
     """What run() leaves beside the checkpoints, for those who look for it there."""
     config.save(notes / "config.yaml")
     write_framings(notes, worker.settings.datasets)
-    write_control(notes, worker.settings.datasets)
+    write_control(notes, {path: part.tag for part in worker.settings.parts for path in part.datasets})
     values = OmegaConf.create(config.__dict__)
     values["max_steps"], values["save_steps"] = config.training.max_steps, config.training.save_steps
     OmegaConf.save(values, notes / "conf.yaml", resolve=True)

@@ -53,6 +53,15 @@ def test_what_names_do_not_tell_is_to_be_checked() -> None:
     assert "right_arm: {copy: single_arm}  # CHECK: taken for 'single_arm', though" in draft("so101", "gr1").text
 
 
+def test_units_that_differ_and_groups_that_could_be_meant_are_to_be_checked(tmp_path: Path) -> None:
+    assert "units differ, degrees, or -100 to 100 into rad: add `rescale`" in draft("so101", "gr1").text
+    (tmp_path / "mine.yaml").write_text(Path(load_path("aloha")).read_text().replace("right_gripper", "left_claw"))
+    mine = load_robot(tmp_path / "mine.yaml")
+    text = draft_map(mine, load_robot("gr1"), source_name="./mine.yaml", target_name="gr1").text
+    assert "left_hand: {broadcast: left_gripper" in text
+    assert "# CHECK: left_claw could be meant, too; ranges are" in text
+
+
 def test_the_command_writes_a_file_that_maps_show_reads(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(Path(load_path("aloha")).read_text().replace("name: aloha", "name: mine", 1))

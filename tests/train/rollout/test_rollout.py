@@ -51,6 +51,7 @@ def test_the_success_rate_is_printed_with_its_confidence(converted: Path, capsys
 def test_videos_show_every_episode_and_a_grid_of_all(
     converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "episode_0_failure.mp4").touch()  # of a rollout before
     assert roll_out(f"replay:{converted}", "--video", tmp_path) == 0
     names = ["episode_0_success.mp4", "episode_1_failure.mp4", "episode_2_success.mp4", "grid.mp4"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -93,6 +94,7 @@ def test_the_manifest_holds_the_map_that_reads_back(converted: Path, capsys: pyt
         (("--map", "g1_dex3_to_inspire"), "leads from 'g1_dex3', and this environment's robot is 'aloha'"),
         (("--episodes", "4"), "--episodes 4: replay:"),
         (("--episodes", "0"), "--episodes 0: at least one episode is rolled out"),
+        (("--max-steps", "0"), "--max-steps 0: at least one step is rolled out"),
         (("--adapter", "nowhere.py"), "there is no adapter at nowhere.py"),
     ],
 )
@@ -106,11 +108,14 @@ def test_what_cannot_be_played_is_refused(
 def test_an_unknown_environment_and_policy_are_refused(converted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rollout", "--env", "gym_pusht/PushT-v0", "--policy", f"replay:{converted}"]) == 2
     assert "no adapter ships for 'gym_pusht/PushT-v0'. Known: gym_aloha/..." in capsys.readouterr().err
-    assert roll_out(str(converted)) == 2
-    assert (
-        f"there is no policy '{converted}'; name a dataset or a server: --policy replay:DATASET or HOST:PORT"
-        in capsys.readouterr().err
-    )
+    assert roll_out(f"{converted}_none") == 2
+    told = "name a dataset, a checkpoint's folder or a server: --policy replay:DATASET, CHECKPOINT or HOST:PORT"
+    assert f"there is no policy '{converted}_none'; {told}" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(converted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert roll_out(str(converted), "--instruction", "go") == 2
+    assert f"{converted} is no checkpoint: it has no processor_config.json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,13 @@ pytest.importorskip("msgpack")
 from conftest import REPOSITORY, convert_here
 from millrace.cli import main
 from millrace.client import PolicyClient
+from millrace.embodiments import load_robot
+from millrace.train.control_notes import choose_robot
 from millrace.train.robot_policy import RobotPolicy
 from millrace.train.robot_server import RobotServer
+from millrace.train.rollout.driving import roll_out
+from millrace.train.rollout.served import OwnPolicy, ServedPolicy
+from support.point_robot import PointRobot
 from support.recordings_with_seeds import write_recording
 from support.replayed_model import ReplayedModel, control_of, replay
 
@@ -41,7 +47,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ReplayedM
     thread.join(timeout=20)
 
 
-def roll_out(address: str, *flags: str) -> int:
+def run_rollout(address: str, *flags: str) -> int:
     return main(["rollout", "--env", "point", "--policy", address, "--adapter", str(ADAPTER), *flags])
 
 
@@ -49,7 +55,7 @@ def test_a_served_policy_drives_in_the_robots_own_joints(
     served: tuple[ReplayedModel, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, address = served
-    assert roll_out(address, "--instruction", "open", "--episodes", "2", "--seed", "5", "--json") == 0
+    assert run_rollout(address, "--instruction", "open", "--episodes", "2", "--seed", "5", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["seed"] for one in found["episodes"]] == [5, 6]
     assert found["num_successes"] == 2
@@ -57,20 +63,50 @@ def test_a_served_policy_drives_in_the_robots_own_joints(
     assert [seen["language"]["annotation.human.task_description"] for seen in model.seen] == [[["open"]]] * 2
 
 
+def test_a_policy_of_this_process_acts_as_its_server_does(served: tuple[ReplayedModel, str]) -> None:
+    model, address = served
+    robot = load_robot("aloha")
+    control = choose_robot(str(model.dataset.parent / "checkpoint"), "aloha")
+    own = OwnPolicy(RobotPolicy(model, model.config, control), "here")
+    host, _, port = address.rpartition(":")
+    found = []
+    with PolicyClient(host, int(port), timeout_seconds=20) as client:
+        for source in (own, client):
+            policy = ServedPolicy(source, robot, control_fps=Fraction(50), instruction="open", first_seed=3)
+            (trace,) = roll_out(PointRobot("point", with_images=True), policy, [0], max_steps=60)
+            found.append((trace.outcome, trace.states.tolist()))
+    assert found[0] == found[1]
+    assert found[0][0].seed == 3
+
+
 def test_an_episode_without_success_ends_after_the_steps_that_were_asked_for(
     served: tuple[ReplayedModel, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, address = served
-    assert roll_out(address, "--instruction", "open", "--episodes", "1", "--max-steps", "3", "--json") == 0
+    assert run_rollout(address, "--instruction", "open", "--episodes", "1", "--max-steps", "3", "--json") == 0
     (outcome,) = json.loads(capsys.readouterr().out)["episodes"]
     assert (outcome["num_steps"], outcome["is_success"]) == (3, False)
+
+
+def test_a_server_at_another_rate_than_the_robots_is_refused(
+    served: tuple[ReplayedModel, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Targets for 50 Hz, sent 20 times a second, would move the robot at 2/5 of the speed."""
+    _, address = served
+    slow = tmp_path / "slow.py"
+    slow.write_text(ADAPTER.read_text().replace("Fraction(50)", "Fraction(20)"))
+    flags = ["--policy", address, "--adapter", str(slow), "--instruction", "go"]
+    assert main(["rollout", "--env", "x", *flags]) == 2
+    told = capsys.readouterr().err
+    assert "gives actions at 50 Hz, and this environment takes 20 a second" in told
+    assert "--robot aloha --control-hz 20" in told
 
 
 def test_a_policy_must_be_told_what_to_do(
     served: tuple[ReplayedModel, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, address = served
-    assert roll_out(address) == 2
+    assert run_rollout(address) == 2
     assert "a policy is told what to do; say it: --instruction TEXT" in capsys.readouterr().err
 
 

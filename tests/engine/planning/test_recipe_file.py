@@ -266,7 +266,7 @@ def test_a_missing_file_is_exit_code_2(tmp_path: Path, capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--fps", "10", "--gop", "3"], "--fps, --gop: with --recipe, say it in "),
+        (["--fps", "10", "--gop", "3"], "--gop, --fps: with --recipe, say it in "),
         (["--holdout", "1,2"], "list episodes under `holdout:` of a source"),
         (["second"], "--recipe takes OUT alone"),
     ],

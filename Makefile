@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 # The tests start hundreds of Python processes; without bytecode each compiles Millrace again, half a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-gpu test-groot test-groot-n1d6 test-groot-n1d7 test-newest test-pins fuzz schema lint format judge judge-v21 judge-v30 judge-columns clean
+.PHONY: demo test test-clusters test-gpu test-groot test-groot-n1d6 test-groot-n1d7 test-newest test-pins fuzz schema lint format judge judge-v21 judge-v30 judge-columns clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled --overwrite
@@ -22,7 +22,11 @@ demo: .venv/installed
 	@printf '  all flags:      .venv/bin/millrace convert --help\n'
 
 test: .venv/installed-dev
-	$(BIN)/python $(PYTEST)
+	$(BIN)/python $(PYTEST) -m 'not cluster'
+
+# Clusters of several nodes on this machine, made, starved and cut short: minutes of starting Ray.
+test-clusters: .venv/installed-dev
+	$(BIN)/python $(PYTEST) -m cluster
 
 # Every supported Python, each with the PyAV that fits it; `millrace doctor` and the README name the same.
 TESTED := 3.10-av15.0.0 3.10-av16.1.0 3.11-av18.1.0 3.12-av19.0.2 3.13-av19.0.2

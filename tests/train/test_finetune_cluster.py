@@ -30,6 +30,7 @@ from support.ray_runs import events, run, settings_for, wait_for_checkpoint
 from support.small_training import Holder, train_noting_environment
 from support.synthetic import write_dataset
 
+pytestmark = pytest.mark.cluster
 VARIABLES = {"HF_TOKEN": "hf_7f3c9a5e1b", "NCCL_SOCKET_IFNAME": "lo,eth-7f3c", "WANDB_MODE": "offline"}
 
 

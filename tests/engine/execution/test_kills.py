@@ -15,7 +15,7 @@ from support.synthetic import SyntheticVideo, write_dataset
 VIDEO = SyntheticVideo(codec="libx264", gop=250, bframes=3)
 NUM_EPISODES = 10
 IMAGE_SIZE = 256
-NUM_KILLS = 9
+NUM_KILLS = 5
 SEED = 20
 
 

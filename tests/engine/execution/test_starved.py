@@ -137,6 +137,7 @@ cluster.shutdown()
 """
 
 
+@pytest.mark.cluster
 def test_a_node_leaves_the_cluster(tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     write_dataset(source, lengths=(41,) * 16, video=VIDEO)

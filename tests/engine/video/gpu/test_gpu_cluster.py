@@ -23,6 +23,7 @@ from millrace.engine.video.gpu.probe_gpu import DEFAULT_SETTINGS
 from millrace.engine.video.gpu.report import CODECS, ENCODE, RESIZE, GpuReport, NoGpuStage, StageCheck, decode_stage
 from support.plans import plan_with
 
+pytestmark = pytest.mark.cluster
 AREA = Backends(resize="area", card="NVIDIA H200", driver="570.86")
 NVENC = Backends(resize="area", encoder="h264_nvenc", card="NVIDIA L4", driver="570.86")
 CLUSTER = Workers(address="auto")

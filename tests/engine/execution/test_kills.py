@@ -52,7 +52,7 @@ def test_killed_at_random_moments(source: Path, undisturbed: tuple[dict[str, byt
         num_killed += was_killed
         assert was_killed or (out / "meta").is_dir()
         names = {path.suffix for path in out.rglob("*") if path.is_file() and ".millrace" not in path.parts}
-        assert names <= {".parquet", ".mp4", ".md", ".py", ".json", ".jsonl"}
+        assert names <= {".parquet", ".mp4", ".jpg", ".md", ".py", ".json", ".jsonl"}
         convert_here(source, out, robot="aloha", image_size=IMAGE_SIZE)
         assert_same(out, reference)
 

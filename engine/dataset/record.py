@@ -14,7 +14,7 @@ from millrace.engine.errors import EpisodeError, FaultCode
 
 BLOCK_BYTES = 1 << 20
 # More than a camera takes in a century.
-MAX_FRAMES = 1 << 40
+MAX_FRAMES = 1 << 41
 
 
 def hash_file(path: Path) -> str:

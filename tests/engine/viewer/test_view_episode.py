@@ -152,7 +152,7 @@ def test_cuts_of_a_conversion_in_between_are_not_taken_for_those_of_the_first_re
     assert viewed.notes == ()
 
 
-@pytest.mark.parametrize("ends", [(0, 10**30), (5, 2), (-3, 2), (0, 19), (0, 20)])
+@pytest.mark.parametrize("ends", [(0, 19), (0, 20), (5, 10**9)])
 def test_cuts_that_no_recording_can_have_are_not_believed(ends: tuple[int, int]) -> None:
     cuts = [Cut(start=ends[0], stop=ends[1], why="start")]
     assert fit_cuts(cuts, num_frames=20, num_made=8, source_fps=Fraction(50), fps=Fraction(20)) is None

@@ -75,10 +75,15 @@ class LimitChecks:
 
 def limit_checks(dataset: SourceDataset, robot: Robot | None) -> LimitChecks | None:
     """The limits to check; None where no robot is known, or its joints are not the dataset's."""
-    if robot is None:
-        return None
-    try:
-        columns = {vector: match_columns(dataset, robot, vector) for vector in VECTORS}
-    except ColumnMisfit:
+    columns = None if robot is None else match_all_columns(dataset, robot)
+    if robot is None or columns is None:
         return None
     return LimitChecks(robot, {vector: robot.layout(vector) for vector in VECTORS}, columns)
+
+
+def match_all_columns(dataset: SourceDataset, robot: Robot) -> dict[Vector, JointColumns] | None:
+    """Where the robot's joints lie in state and action; None where they are not the dataset's."""
+    try:
+        return {vector: match_columns(dataset, robot, vector) for vector in VECTORS}
+    except ColumnMisfit:
+        return None

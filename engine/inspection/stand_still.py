@@ -8,8 +8,9 @@ import numpy as np
 
 from millrace.embodiments import VECTORS, Robot, Vector
 from millrace.engine.dataset.stillness import StillBands, still_bands, still_from, still_stretches, still_until
+from millrace.engine.inspection.joint_limits import match_all_columns
 from millrace.engine.inspection.motion import Floats
-from millrace.engine.planning.joint_columns import ColumnMisfit, JointColumns, match_columns
+from millrace.engine.planning.joint_columns import JointColumns
 from millrace.engine.sources import SourceDataset
 
 # Shorter stretches say little: hands hesitate.
@@ -61,13 +62,8 @@ class IdleFrames:
 
 def still_checks(dataset: SourceDataset, robot: Robot | None) -> StillChecks | None:
     """What counts as still; None where no robot is known, or its joints are not the dataset's."""
-    if robot is None:
-        return None
-    try:
-        columns = {vector: match_columns(dataset, robot, vector) for vector in VECTORS}
-    except ColumnMisfit:
-        return None
-    return StillChecks(still_bands(robot, {}), columns)
+    columns = None if robot is None else match_all_columns(dataset, robot)
+    return None if robot is None or columns is None else StillChecks(still_bands(robot, {}), columns)
 
 
 def measure_idle(positions: Floats, fps: Fraction) -> IdleFrames:

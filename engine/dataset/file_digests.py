@@ -1,13 +1,11 @@
 """SHA-256 of files, each computed by one of the processes that share a folder; the others read what it found."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
+from millrace.engine.dataset.folder_lock import wait_for_lock
 from millrace.engine.dataset.record import hash_file
 
 NUM_DIGITS = 64
@@ -29,7 +27,7 @@ class FileDigests:
 def _find(folder: Path, path: Path, num_bytes: int, mtime_ns: int) -> str:
     name = hashlib.sha256(repr((str(path), num_bytes, mtime_ns)).encode("utf-8", "surrogateescape")).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("a+") as file, _locked(file):
+    with (folder / name).open("a+") as file, wait_for_lock(file):
         file.seek(0)
         if len(known := file.read()) == NUM_DIGITS:
             return known
@@ -38,15 +36,3 @@ def _find(folder: Path, path: Path, num_bytes: int, mtime_ns: int) -> str:
         file.write(digest)
         file.flush()
     return digest
-
-
-@contextmanager
-def _locked(file: IO[str]) -> Iterator[None]:
-    """Wait until no other process holds the file; where the system has no locks, two may compute the same."""
-    try:
-        import fcntl  # not on Windows
-
-        fcntl.flock(file, fcntl.LOCK_EX)  # ends with the file, also where the process is killed
-    except (ImportError, OSError):
-        pass
-    yield

@@ -12,13 +12,14 @@ from tyro.conf import arg
 
 from millrace.commands.progress import show_stages
 from millrace.commands.tables import make_console
+from millrace.train.finetune_flags import FinetuneFlags
 from millrace.train.flag_types import Flag
-from millrace.train.settings import FinetuneFlags, FinetuneSettings
+from millrace.train.settings import FinetuneSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(FinetuneFlags):
-    """Finetune GR00T N1.6 on one or more datasets.
+    """Finetune GR00T N1.6 or N1.7 on one or more datasets.
 
     Flags are those of NVIDIA's launcher, with its defaults. The same command again resumes. Examples:
 

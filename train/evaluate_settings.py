@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import UseAppendAction, arg
+from tyro.conf import arg
 
 from millrace.embodiments import Message, Setting
-from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.sources.selection import count_from_start
 from millrace.train.errors import SettingsError
 from millrace.train.flag_types import Flag, option
+from millrace.train.policy_flags import PolicyFlags
 from millrace.train.server_access import join_address
 
 
@@ -46,29 +46,40 @@ class ServerAddress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateFlags:
-    """The settings of an evaluation that are flags as they stand."""
+class ServerFlags:
+    """How the server that --server names is spoken to."""
 
-    horizon: Annotated[int | None, arg(metavar="STEPS")] = None
-    """Steps used of each predicted chunk before the next is predicted; by default all."""
-    gr00t: GrootChoice = "auto"
-    """The release of GR00T that runs the policy; auto: the one that is installed."""
-    embodiment_tag: Annotated[str | None, option("TAG")] = None
-    """The robot, as GR00T calls it, in any case; by default as the checkpoint was finetuned."""
-    num_gpus: int = 1
-    """Policies at a time, a GPU each; 0 evaluates in this process."""
-    address: Annotated[str | None, arg(metavar="ADDRESS")] = None
-    """A running Ray cluster, for example "auto"; by default a Ray of this machine."""
-    cpu: Flag = False
-    """On CPUs; --num-gpus then counts processes."""
-    import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
-    """A Python file that every worker imports first, such as a model type of your own; may be given again."""
     timeout: Annotated[float, arg(metavar="SECONDS")] = 60.0
     """Longest wait for a server's answer."""
     use_sim_policy_wrapper: Flag = False
     """That server was started with this flag."""
     api_token_env: Annotated[str | None, option("NAME")] = None
     """Environment variable with the token that the server wants."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeFlags:
+    """Where policies run."""
+
+    num_gpus: int = 1
+    """Policies at a time, a GPU each; 0 evaluates in this process."""
+    address: Annotated[str | None, option("ADDRESS")] = None
+    """A running Ray cluster, for example "auto"; by default a Ray of this machine."""
+    cpu: Flag = False
+    """On CPUs; --num-gpus then counts processes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreFlags:
+    """What is compared."""
+
+    horizon: Annotated[int | None, option("STEPS")] = None
+    """Steps used of each predicted chunk before the next is predicted; by default all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateFlags(ScoreFlags, PolicyFlags, ServerFlags, ComputeFlags):
+    """The settings of an evaluation that are flags as they stand."""
 
 
 @dataclass(frozen=True, kw_only=True)

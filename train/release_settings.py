@@ -12,7 +12,7 @@ from millrace.train.errors import SettingsError
 from millrace.train.installed import choose_release
 
 if TYPE_CHECKING:
-    from millrace.train.settings import FinetuneFlags
+    from millrace.train.finetune_flags import FinetuneFlags
 
 
 def guess_release(choice: GrootChoice, base_model: str) -> Release:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import UseAppendAction, arg
+from tyro.conf import arg
 
 from millrace.embodiments import Remedy, Setting
-from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.fps import format_fps, parse_fps
 from millrace.train.checkpoint import Checkpoint
 from millrace.train.control_notes import RobotControl, choose_robot, known_robots, known_tags
@@ -20,33 +19,30 @@ from millrace.train.errors import ConfigError, SettingsError
 from millrace.train.flag_types import Flag, option
 from millrace.train.framings import read_framings
 from millrace.train.installed import choose_release
+from millrace.train.policy_flags import PolicyFlags
 from millrace.train.server_access import join_address, read_token
 
 DEFAULT_PORT = 5555  # GR00T's, gr00t/eval/run_gr00t_server.py
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeSettings:
-    """Settings of GR00T's inference server."""
+class CheckpointFlags:
+    """What is served, and where its model runs."""
 
     checkpoint: Annotated[str, tyro.conf.Positional, arg(metavar="CHECKPOINT")]
     """Folder of the checkpoint, or a model's name on the Hugging Face Hub."""
-    use_sim_policy_wrapper: Flag = False
-    """Take observations and give actions as GR00T's simulators do."""
-    gr00t: GrootChoice = "auto"
-    """The release of GR00T that runs the policy; auto: the one that is installed."""
-    embodiment_tag: Annotated[str | None, option("TAG")] = None
-    """The robot, as GR00T calls it, in any case; by default as the checkpoint was finetuned."""
-    host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
-    """Address to listen on; 0.0.0.0, or :: for IPv6 too, lets every machine of the network in."""
-    port: Annotated[int, arg(metavar="PORT")] = DEFAULT_PORT
-    """Port to listen on."""
-    api_token_env: Annotated[str | None, option("NAME")] = None
-    """Environment variable with a token that every request must carry; by default none need one."""
-    strict: bool = True
-    """Check observations and actions against the modality config."""
     device: Annotated[str, arg(metavar="DEVICE")] = "cuda"
     """Where the model runs: cuda, cuda:1, or cpu."""
+    strict: bool = True
+    """Check observations and actions against the modality config."""
+    use_sim_policy_wrapper: Flag = False
+    """Take observations and give actions as GR00T's simulators do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotFlags:
+    """Serving in a robot's own joints."""
+
     robot: Annotated[str | None, option("NAME")] = None
     """Serve in this robot's own joints, units, cameras and rate: a robot that the checkpoint's dataset was recorded
     with; by default in those that the model was trained in."""
@@ -56,10 +52,25 @@ class ServeSettings:
     """With --robot, what joint targets do between two steps of the model."""
     chunk_overlap: Annotated[float, arg(metavar="SECONDS")] = 0.0
     """With --robot, how much of each action chunk is kept back, and blended into the next one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessFlags:
+    """Where the server listens, and who may use it."""
+
+    host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
+    """Address to listen on; 0.0.0.0, or :: for IPv6 too, lets every machine of the network in."""
+    port: Annotated[int, arg(metavar="PORT")] = DEFAULT_PORT
+    """Port to listen on."""
+    api_token_env: Annotated[str | None, option("NAME")] = None
+    """Environment variable with a token that every request must carry; by default none need one."""
     token_file: Annotated[Path | None, option("FILE")] = None
     """File with a token that every request must carry, in place of --api-token-env."""
-    import_module: Annotated[tuple[Path, ...], UseAppendAction] = ()
-    """A Python file to import first, such as a model type of your own; may be given again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings(CheckpointFlags, PolicyFlags, RobotFlags, AccessFlags):
+    """Settings of GR00T's inference server."""
 
     def tag(self) -> tuple[str, tuple[str, ...]]:
         """The tag to serve under, as it stands in files, and what to know of that.

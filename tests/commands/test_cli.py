@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from inspect import get_annotations
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -404,6 +405,12 @@ def test_every_flag_is_in_a_group_of_the_help(name: str, capsys: Any) -> None:
     titles = [group.__name__.removesuffix("Flags").removesuffix("Settings").lower() for group in bases]
     assert [title for title in titles if f"{title} options" not in shown] == []
     assert [flag for flag in list_places(cli.COMMANDS[name]).values() if flag not in shown] == []
+
+
+@pytest.mark.parametrize("name", ["convert", "finetune", "evaluate", "serve"])
+def test_no_group_of_the_help_is_longer_than_a_look(name: str) -> None:
+    groups = find_groups(cli.COMMANDS[name])
+    assert [group.__name__ for group in groups if len(get_annotations(group)) > 12] == []
 
 
 def test_help_has_no_words_of_python(capsys: Any) -> None:

@@ -15,8 +15,9 @@ from millrace.commands.finetune import Finetune
 from millrace.engine.dataset.releases import RELEASES, find_release
 from millrace.train.batch import BatchPlan
 from millrace.train.errors import BatchError, GrootMissing, SettingsError
+from millrace.train.finetune_flags import FinetuneFlags
 from millrace.train.installed import require_groot
-from millrace.train.settings import FinetuneFlags, FinetuneSettings
+from millrace.train.settings import FinetuneSettings
 
 # gr00t/configs/finetune_config.py of every release, without the dataset and the tag.
 DEFAULTS = {

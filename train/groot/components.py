@@ -7,10 +7,10 @@ model are trained whatever the flag says.
 from collections import Counter
 from dataclasses import dataclass
 
+from millrace.train.finetune_flags import FinetuneFlags
 from millrace.train.groot.adapter import load_adapter
 from millrace.train.groot.base_model import BaseCheckpoint
 from millrace.train.groot.model_parts import FP32_BYTES, ModelPart, ModelParts
-from millrace.train.settings import FinetuneFlags
 
 TOP_LAYERS = "language model, top layers"
 

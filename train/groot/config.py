@@ -15,9 +15,10 @@ from transformers import AutoConfig, TrainingArguments
 from millrace.embodiments import Remedy
 from millrace.train.batch import BatchPlan
 from millrace.train.errors import ConfigError, GpuMissing
+from millrace.train.finetune_flags import Precision
 from millrace.train.groot.adapter import installed_adapter
 from millrace.train.groot.signatures import DECODER
-from millrace.train.settings import FinetuneSettings, Precision
+from millrace.train.settings import FinetuneSettings
 
 RUNS = "runs"  # TensorBoard's files
 # Settings that GR00T's configs of the model, the data and the training have under the same names.

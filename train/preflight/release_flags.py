@@ -5,9 +5,10 @@ from dataclasses import fields
 
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.releases import RELEASES
+from millrace.train.finetune_flags import FinetuneFlags
 from millrace.train.installed import Installed
 from millrace.train.preflight.run_checks import make_run_problem
-from millrace.train.settings import FinetuneFlags, FinetuneSettings
+from millrace.train.settings import FinetuneSettings
 
 DEFAULTS = {field.name: field.default for field in fields(FinetuneFlags)}
 

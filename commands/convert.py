@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.console import Console
 from tyro.conf import arg
 
 from millrace.commands.conversion import convert_with_progress
 from millrace.commands.convert_flags import ConvertFlags
 from millrace.commands.flags_to_recipe import make_recipe, read_recipe_with_flags
 from millrace.commands.json_output import to_json_text
-from millrace.commands.progress import print_estimate
+from millrace.commands.progress import print_estimate, show_stages
 from millrace.commands.tables import make_console
 from millrace.embodiments import Remedy
 from millrace.engine.convert import estimate
@@ -83,7 +84,15 @@ class Convert(ConvertFlags):
 
     def _estimate(self, recipe: Recipe, out: Path, workers: Workers, layouts: Layouts) -> None:
         """Print what would be done."""
-        found = estimate(recipe, out, workers=workers, overwrite=self.overwrite, layouts=layouts)
+        with show_stages(Console(stderr=True)) as on_progress:
+            found = estimate(
+                recipe,
+                out,
+                workers=workers,
+                overwrite=self.overwrite,
+                layouts=layouts,
+                on_progress=on_progress,
+            )
         found = replace(found, notes=tuple(write_recipe_keys(note, recipe) for note in found.notes))
         if self.json:
             print(to_json_text(found))

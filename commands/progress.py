@@ -121,11 +121,23 @@ class ConversionProgress:
 
 @contextmanager
 def show_stages(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar for work in stages; yields a function of stage, done, and total or None where unknown."""
+    """A bar for work in stages; without a terminal, a line every 10 seconds.
+
+    Yields a function of stage, done, and total or None where unknown.
+    """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    last_line = perf_counter()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda stage, num_done, num_all: bar.update(task, description=stage, completed=num_done, total=num_all)
+
+        def show(stage: str, num_done: int, num_all: int | None) -> None:
+            nonlocal last_line
+            bar.update(task, description=stage, completed=num_done, total=num_all)
+            if not console.is_terminal and num_all and perf_counter() - last_line > SECONDS_BETWEEN_LINES:
+                last_line = perf_counter()
+                print_line(f"{stage}: {num_done / num_all:.0%}", console)
+
+        yield show
 
 
 def print_summary(summary: Summary, out: str, console: Console) -> None:

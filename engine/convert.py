@@ -13,9 +13,9 @@ from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.drafting.same_robot import keep_source_robot
 from millrace.engine.episode.convert_episode import convert_episode
-from millrace.engine.episode.filter_survey import survey_filter
-from millrace.engine.episode.survey import EpisodeCuts, survey_cuts
+from millrace.engine.episode.survey import SurveyedEpisode, count_surveyed, survey_rows
 from millrace.engine.errors import EpisodeError, EpisodesFailed, Quarantined, RecipeError
+from millrace.engine.execution.capacity import reader_processes
 from millrace.engine.execution.devices import choose, created_backends
 from millrace.engine.execution.workers import Workers, cluster_session, describe_shortage
 from millrace.engine.inspection.dataset_lag import measure_lags
@@ -192,12 +192,16 @@ def estimate(
     workers: Workers = Workers(),
     overwrite: bool = False,
     layouts: Layouts = Layouts(),
+    on_progress: Callable[[str, int, int | None], None] = lambda stage, num_done, num_all: None,
 ) -> Estimate:
     """What `convert` would do, and at what cost; found by converting one episode of median length on the CPU.
 
-    Raises what `convert` raises before it converts.
+    Where a filter or cuts need them, the rows of all episodes are read, in processes of this machine; `on_progress` is
+    called with the stage, how much of it is done, and how much there is. Raises what `convert` raises before it
+    converts.
     """
     layouts.check(Path(out))
+    on_progress("planning", 0, None)
     prepared, states = _prepare(recipe, layouts.episodes_folder(Path(out)), overwrite=overwrite)
     created = created_backends(states, recipe.device)
     for state in states:
@@ -206,11 +210,12 @@ def estimate(
         with cluster_session(workers):
             choose(prepared, recipe.device, workers, created=created)
     plans = plan_splits(prepared, BackendChoice(created or CPU_BACKENDS))
-    by_rows = [list(survey_filter(plan)) for plan in plans]
+    surveyed = _survey(plans, workers, on_progress)
+    by_rows = [[one.filtered for one in found if one.filtered is not None] for found in surveyed]
     plans = [leave_out(plan, found) for plan, found in zip(plans, by_rows, strict=True)]
     filtered = (*plans[0].filtered, *(one for found in by_rows for one in found))
-    cuts = [list(survey_cuts(plan)) if plan.job.has_cuts else [] for plan in plans]
-    plans = [_without_cuts(plan, found) for plan, found in zip(plans, cuts, strict=True)]
+    plans = [_without_cuts(plan, found) for plan, found in zip(plans, surveyed, strict=True)]
+    on_progress("converting one episode", 0, None)
     sample, seconds = _timed_sample(plans[0])
     num_frames = sum(plan.num_frames for plan in plans)
     scale = num_frames / sample.num_frames
@@ -228,18 +233,35 @@ def estimate(
         dropped=plans[0].dropped,
         notes=(*plans[0].notes, *map(str, sum_warnings([sample], plans[0])), *_known_failures(plans)),
         carried=tuple(column.name for column in plans[0].job.carried),
-        cuts=tuple(one for found in cuts for one in found if one.cuts or one.reason),
+        cuts=tuple(cuts for found in surveyed for one in found if (cuts := one.cuts) and (cuts.cuts or cuts.reason)),
         filtered=describe_failures(sorted(filtered, key=lambda one: one.key), plans[0]),
         held_out=held_out_episodes(plans[-1]),
     )
 
 
-def _without_cuts(plan: ConversionPlan, found: Sequence[EpisodeCuts]) -> ConversionPlan:
+def _survey(
+    plans: Sequence[ConversionPlan], workers: Workers, on_progress: Callable[[str, int, int | None], None]
+) -> list[list[SurveyedEpisode]]:
+    """What rows decide of each plan's episodes."""
+    num_processes = 1 if workers.is_inline else min(workers.num or reader_processes(), reader_processes())
+    num_before, num_all = 0, sum(map(count_surveyed, plans))
+    surveyed: list[list[SurveyedEpisode]] = []
+    for plan in plans:
+        tell = partial(_tell, on_progress, num_before, num_all)
+        surveyed.append(survey_rows(plan, num_processes=num_processes, on_progress=tell))
+        num_before += len(surveyed[-1])
+    return surveyed
+
+
+def _tell(on_progress: Callable[[str, int, int | None], None], num_before: int, num_all: int, num_done: int) -> None:
+    on_progress("reading rows", num_before + num_done, num_all)
+
+
+def _without_cuts(plan: ConversionPlan, found: Sequence[SurveyedEpisode]) -> ConversionPlan:
     """The plan with the lengths that its episodes would have, without those of which nothing would be left."""
-    if not found:
+    known = {one.key: one.cuts for one in found if one.cuts is not None}
+    if not known:
         return plan
-    kept = [one for one in plan.episodes if plan.job.bindings[one.binding].cuts is not None]
-    known = {episode.key: one for episode, one in zip(kept, found, strict=True)}
     settled = settle_lengths(plan, {key: one.num_output_frames for key, one in known.items() if not one.reason})
     sound = remove_episodes(settled, {key for key, one in known.items() if one.reason})
     if sound.episodes:

@@ -11,10 +11,11 @@ from millrace.engine.planning.binding import Binding
 from millrace.engine.planning.joint_columns import JointColumns
 from millrace.engine.sources import RowReader
 
+# State and action, (T, D) each.
+Joints = tuple[NDArray[np.float32], NDArray[np.float32]]
 
-def read_joints(
-    plan: EpisodePlan, binding: Binding, reader: RowReader
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+
+def read_joints(plan: EpisodePlan, binding: Binding, reader: RowReader) -> Joints:
     """An episode's state and action, (T, D) each, in the order of its source's robot; frames are not touched.
 
     Raises:

@@ -75,24 +75,30 @@ def test_chunks_have_all_values() -> None:
     assert list(chunks([], 2)) == []
 
 
-STOPPED = """
-import os, sys, time
+NOTE = """
+import os, time
+
+def note(folder, number):
+    (folder / str(os.getpid())).touch()
+    time.sleep(0.2)
+"""
+# A script without `if __name__ == "__main__"`: no process runs it again.
+PROGRAM = """
+import sys
+from functools import partial
 from pathlib import Path
+from note import note
 from millrace.engine.dataset.processes import map_in_processes
 
-def note(number):
-    Path(sys.argv[1], str(os.getpid())).touch()
-    time.sleep(0.2)
-
-if __name__ == "__main__":
-    list(map_in_processes(note, range(10**6), num_processes=2))
+list(map_in_processes(partial(note, Path(sys.argv[1])), range(10**6), num_processes=2))
 """
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
 def test_no_process_outlives_the_one_that_started_it(stop: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C comes to all processes of the terminal, of which only the first one speaks."""
-    (tmp_path / "program.py").write_text(STOPPED)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "note.py").write_text(NOTE)
     (tmp_path / "pids").mkdir()
     with subprocess.Popen(
         [sys.executable, tmp_path / "program.py", tmp_path / "pids"],

@@ -24,7 +24,7 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python $(PYTEST) -m 'not cluster'
 
-# Clusters of several nodes on this machine, made, starved and cut short: minutes of starting Ray.
+# Clusters of several nodes on this machine, made, starved and cut short, and runs that are stopped: minutes of Ray.
 test-clusters: .venv/installed-dev
 	$(BIN)/python $(PYTEST) -m cluster
 

@@ -26,7 +26,7 @@ from support.synthetic import write_dataset
 REPOSITORY = Path(__file__).parent.parent
 sys.path.append(str(REPOSITORY))  # for benchmarks/
 # Machines are shared and slow at times: no test fails for the time it took.
-settings.register_profile("millrace", deadline=None)
+settings.register_profile("millrace", deadline=None, max_examples=50)
 settings.load_profile("millrace")
 LOCAL = Workers(local=True)
 LENGTHS = (41, 33, 17)

@@ -546,11 +546,15 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byte
     return folder / "source", files_of(folder / "reference")
 
 
-@pytest.mark.parametrize("by", ["ctrl-c", "sigterm"])
 @pytest.mark.parametrize(
-    "workers",
-    [["--local"], ["--workers", "1"], ["--workers", "1", "--executor", "ray"]],
-    ids=["inline", "processes", "ray"],
+    ("workers", "by"),
+    [
+        (["--local"], "ctrl-c"),
+        (["--workers", "1"], "ctrl-c"),
+        (["--workers", "1"], "sigterm"),
+        pytest.param(["--workers", "1", "--executor", "ray"], "sigterm", marks=pytest.mark.cluster),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[-1].removeprefix("--"),
 )
 def test_a_stopped_run_says_how_far_it_came_and_goes_on(
     many: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: Any, workers: list[str], by: str

@@ -160,6 +160,7 @@ def later(killed: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) ->
     return LaterRuns(stopped.value, last, continued, done, failed.value, lost.value, missing.value)
 
 
+@pytest.mark.cluster
 def test_sigterm_saves_a_checkpoint_of_all_workers(killed: tuple[Path, str], later: LaterRuns) -> None:
     folder, _ = killed
     assert [event.step for event in events(folder, Started)][2] == 6
@@ -168,6 +169,7 @@ def test_sigterm_saves_a_checkpoint_of_all_workers(killed: tuple[Path, str], lat
     assert str(later.stopped) == f"stopped at step {later.stopped_step} of 60: {where}"
 
 
+@pytest.mark.cluster
 def test_the_same_command_resumes_and_then_has_nothing_to_do(killed: tuple[Path, str], later: LaterRuns) -> None:
     folder, _ = killed
     first, last = later.stopped_step, later.stopped_step + 2
@@ -185,11 +187,13 @@ def test_another_horizon_in_the_same_folder_is_an_error(killed: tuple[Path, str]
         run(settings_for(folder, max_steps=100), identity=other)
 
 
+@pytest.mark.cluster
 def test_workers_that_train_apart_are_an_error(later: LaterRuns) -> None:
     """And a failure without restarts left tells which workers said what."""
     assert "worker 0, 1: the weights of worker(s) 1 are not those of worker 0" in str(later.apart)
 
 
+@pytest.mark.cluster
 def test_a_run_that_diverges_ends_at_its_next_line_of_the_log(later: LaterRuns) -> None:
     """Not only at its next checkpoint, which it would not write."""
     assert "step 2: the loss is inf: training has diverged. The same command resumes" in str(later.diverged)
@@ -229,6 +233,7 @@ def test_workers_have_time_to_start(killed: tuple[Path, str]) -> None:
     assert float(os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"]) >= 300
 
 
+@pytest.mark.cluster
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
 def test_gpus_that_are_not_there_are_an_error(later: LaterRuns) -> None:
     assert re.search(r"--num-gpus 2: Ray sees 0 GPUs.*--cpu", str(later.without_gpus))

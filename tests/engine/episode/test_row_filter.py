@@ -16,11 +16,12 @@ from millrace.engine.planning.filter_rules import FilterRules, choose_filter_rul
 from support.synthetic import expected_action, expected_state
 
 FPS = Fraction(50)
+MAP = compile_map(load_map("aloha_to_gr1"))
 
 
 def rules_for(**chosen: Any) -> FilterRules:
     recipe = recipe_for("source", filter=chosen)  # type: ignore[arg-type]
-    found = choose_filter_rules(recipe, recipe.sources[0], compile_map(load_map("aloha_to_gr1")))
+    found = choose_filter_rules(recipe, recipe.sources[0], MAP)
     assert found is not None
     return found
 
@@ -80,4 +81,4 @@ def test_the_reason_says_what_was_measured_and_what_was_asked() -> None:
 
 def test_a_filter_of_metadata_alone_needs_no_rows() -> None:
     recipe = recipe_for("source", filter={"min_length": 1})  # type: ignore[arg-type]
-    assert choose_filter_rules(recipe, recipe.sources[0], compile_map(load_map("aloha_to_gr1"))) is None
+    assert choose_filter_rules(recipe, recipe.sources[0], MAP) is None

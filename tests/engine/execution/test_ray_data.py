@@ -82,6 +82,7 @@ def test_one_huge_episode_is_a_batch_of_its_own(plans: list[EpisodePlan]) -> Non
     assert [len(part) for part in batch_plans(wanted, 2)[:3]] == [1, 1, 1]
 
 
+@pytest.mark.cluster
 def test_a_batch_with_several_killers_ends_after_three_deaths_of_each(
     source: Path, plans: list[EpisodePlan], tmp_path: Path
 ) -> None:

@@ -34,13 +34,13 @@ def due(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> dict[str, b
     return files_of(out)
 
 
-def test_killed_before_every_other_change(recipe: Recipe, due: dict[str, bytes], tmp_path: Path) -> None:
+def test_killed_before_every_fourth_change(recipe: Recipe, due: dict[str, bytes], tmp_path: Path) -> None:
     """From the first file that is joined to the deletion of the episodes."""
     out = tmp_path / "out"
     convert(recipe, ALONE.episodes_folder(out), workers=LOCAL)
     num_kills = 0
     while (code := convert_in_child(recipe, out, layouts=ALONE, killed_at=num_kills)) == -signal.SIGKILL:
-        num_kills += 2  # each run does less than the one before, so that the others come by as well
+        num_kills += 4  # each run does less than the one before, so that the others come by as well
         assert not (out / "meta").exists() or files_of(out) == due
     assert code == 0
     assert num_kills > 10

@@ -68,6 +68,7 @@ class FaultCode(str, Enum):
     INTERNAL = "internal"  # a fault of ours, or of a library
     GPU = "gpu"  # a card or driver that does not encode any more
     HUB = "hub"  # what the Hub refused, or a connection that failed
+    STORE = "store"  # likewise an object store
     OUTPUT = "output"  # the output folder cannot be written to
 
     @property
@@ -85,6 +86,7 @@ NOT_OF_DATA = (
     FaultCode.INTERNAL,
     FaultCode.GPU,
     FaultCode.HUB,
+    FaultCode.STORE,
     FaultCode.OUTPUT,
 )
 
@@ -159,6 +161,17 @@ class UnknownLayout(DatasetError):
 
 class HubError(MillraceError):
     """The Hugging Face Hub refuses a request, lacks a file or repository, or cannot be reached."""
+
+
+class StoreError(MillraceError):
+    """An object store refuses a request, lacks a bucket or object, or cannot be reached.
+
+    kind: of the failure, as `millrace.engine.stores.store_failures` names them.
+    """
+
+    def __init__(self, *parts: object, kind: str = "other", **facts: Any) -> None:
+        super().__init__(*parts, **facts)
+        self.kind = kind
 
 
 class NotUploadable(MillraceError):
@@ -264,6 +277,8 @@ def fault_code(error: BaseException) -> FaultCode:
         return error.code
     if isinstance(error, HubError):
         return FaultCode.HUB
+    if isinstance(error, StoreError):
+        return FaultCode.CHANGED if error.kind == "changed" else FaultCode.STORE
     if isinstance(error, OutputFailed):
         return FaultCode.OUTPUT
     if isinstance(error, MillraceError):

@@ -49,6 +49,7 @@ LONGEST_FIRST = (
 if TYPE_CHECKING:
     from support.hub_client import HubUser
     from support.hub_server import HubServer
+    from support.s3_faults import S3Server
 
 # Millrace flushes each file to its disk, which took a good part of the tests' time where that is no memory.
 RAM, LEAST_FREE_GB = Path("/dev/shm"), 4
@@ -153,6 +154,26 @@ def user(hub: "HubServer", tmp_path: Path) -> "HubUser":
     from support.hub_client import HubUser
 
     return HubUser(hub, tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator["S3Server"]:
+    """An S3 server on this machine."""
+    from support.s3_faults import S3Server
+
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: "S3Server", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Server"]:
+    """That server without faults, with the environment of somebody who may use it, and a cache of their own."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**s3_server.environment, "MILLRACE_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    yield s3_server
+    s3_server.forget()
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ ENGINE_LAYERS = (
     "fps",
     "text",
     "hub",
+    "stores",
     "sources",
     "dataset",
     "video",

@@ -65,7 +65,7 @@ def test_no_text_of_the_engine_names_a_flag() -> None:
 
 def test_errors_are_given_facts_and_codes_by_name() -> None:
     """mypy does not check the keywords of facts, nor that a code is no part of the message."""
-    names = {*Facts.__dataclass_fields__, "code", "short", "advice", "quarantined", "exit_code"}
+    names = {*Facts.__dataclass_fields__, "code", "kind", "short", "advice", "quarantined", "exit_code"}
     raised = [
         (path.name, call.lineno, call)
         for path in product_files()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Raised with whatever changes the bytes of episodes that equal sources and recipes give; the rest is written last.
+# A new setting's default leaves them as they were, so that a folder that was begun without it can be continued.
 OUTPUT_VERSION = 3
 CODEBASE_VERSION = "v2.1"
 DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"

@@ -13,7 +13,7 @@ from millrace.engine.errors import OtherRecipe
 from millrace.engine.layout import LEDGER, OUTPUT_VERSION
 from millrace.engine.output.versions import byte_versions
 from millrace.engine.planning import ConversionPlan
-from millrace.engine.planning.recipe import Recipe
+from millrace.engine.planning.recipe import Recipe, SourceSpec
 from millrace.engine.planning.recipe_problems import write_recipe_keys
 
 OUTPUT = "output version"
@@ -82,18 +82,29 @@ def check_header(line: bytes, header: Mapping[str, Any], out: Path, *, recipe: R
         before = json.loads(line)
     except ValueError:
         before = None
-    if not isinstance(before, dict) or not isinstance(before.get(SOURCES), list):
+    if not isinstance(before, dict) or not _is_list_of_dicts(before.get(SOURCES)):
         raise OtherRecipe(f"{out}/{LEDGER} is damaged, so it cannot be continued: ", ADVICE, file=out / LEDGER)
     if before.get(OUTPUT) != header[OUTPUT]:
         which = "of another version" if OUTPUT in before else "0.1.0"
         problem = f"{out} was created by Millrace {which}, which may write other bytes: "
         advice = Remedy("use that version, ", ADVICE)
         raise OtherRecipe(problem, advice, file=out, got=header[OUTPUT], expected=before.get(OUTPUT))
-    changed = list(_differences(before, header))
+    changed = list(_differences(_with_defaults(before), header))
     if changed:
         problem = f"{out} was created with other settings: "
         message = Message(problem, ADVICE, ". Changed: ", join_texts(changed))
         raise OtherRecipe(write_recipe_keys(message, recipe), file=out, got=changed)
+
+
+def _is_list_of_dicts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+
+
+def _with_defaults(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The header with the defaults of settings that its version lacked: these leave the bytes as they were."""
+    recipe, spec = Recipe.model_construct(sources=()), SourceSpec(path=Path())
+    sources = [{**spec.model_dump(mode="json"), **source} for source in header[SOURCES]]
+    return {**recipe.model_dump(mode="json"), **header, SOURCES: sources}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -127,11 +138,17 @@ def _source_differences(before: Sequence[dict[str, Any]], now: Sequence[dict[str
 def _change(before: object, now: object) -> str:
     """Two values that differ, which may be folders or files of one name."""
     texts = _brief(before), _brief(now)
-    return f"another {texts[1]}, in another folder" if texts[0] == texts[1] else " -> ".join(texts)
+    if texts[0] != texts[1]:
+        return " -> ".join(texts)
+    return f"another {texts[1]}, in another folder" if _is_identity(now) else f"{before!r} -> {now!r}"
+
+
+def _is_identity(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() == {NAME, PLACE}
 
 
 def _brief(value: object) -> str:
-    if isinstance(value, dict) and value.keys() == {NAME, PLACE}:
+    if isinstance(value, dict) and _is_identity(value):
         return str(value[NAME])
     if isinstance(value, dict):
         return ", ".join(f"{key}={_brief(part)}" for key, part in value.items()) or "none"

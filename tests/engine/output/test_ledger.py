@@ -262,6 +262,31 @@ def test_a_version_that_may_write_other_bytes_does_not_continue_a_run(
         continued(aloha, tmp_path)
 
 
+def forget_settings(header: dict[str, Any]) -> None:
+    """As a version without these would have begun it."""
+    for name in ("still", "action", "filter", "trim_idle"):
+        del header[name]
+    del header["sources"][0]["still"]
+
+
+def test_a_run_that_was_begun_without_a_setting_is_continued_by_its_default(
+    aloha: Path, aloha_gr1: Path, tmp_path: Path
+) -> None:
+    stopped(aloha, tmp_path, 2)
+    edit_header(tmp_path, forget_settings)
+    with pytest.raises(OtherRecipe, match=r"Changed: still: none -> left_arm=0\.02; action: at_frame -> mid_interval$"):
+        continued(aloha, tmp_path, still={"left_arm": 0.02}, action="mid_interval")
+    assert continued(aloha, tmp_path)[1:] == (2, [2])
+    assert files_of(tmp_path) == files_of(aloha_gr1)
+
+
+def test_values_that_look_alike_are_shown_as_they_are(aloha: Path, tmp_path: Path) -> None:
+    stopped(aloha, tmp_path, 1)
+    edit_header(tmp_path, lambda header: header.update(gop="10", cameras=[]))
+    with pytest.raises(OtherRecipe, match=r"Changed: cameras: \[\] -> None; gop: '10' -> 10$"):
+        continued(aloha, tmp_path)
+
+
 def test_a_source_may_be_spelt_otherwise(aloha: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped(aloha, tmp_path, 1)
     monkeypatch.chdir(aloha.parent)

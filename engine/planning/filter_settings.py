@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, mo
 
 from millrace.embodiments import Remedy
 from millrace.embodiments.errors import WrongField
+from millrace.engine.fps import exact_number, show_value
 from millrace.engine.planning.quality import OFF, Seconds
 
 REGEX = "re:"
@@ -30,13 +31,14 @@ def _check_patterns(value: object) -> object:
 
 def _check_share(value: object) -> object:
     """A share as a number, a fraction or percents."""
-    text = str(value).strip()
+    percents = re.fullmatch(r"(.+)%", value.strip()) if isinstance(value, str) else None
     try:
-        share = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except (ValueError, ZeroDivisionError):
+        share = exact_number(percents[1]) / 100 if percents else exact_number(value)
+    except ValueError:
         share = Fraction(-1)
-    if isinstance(value, bool) or not 0 <= share <= 1:
-        raise ValueError(f"takes a share of the episode between 0 and 1, such as 0.5 or 50%, not {value!r}")
+    if not 0 <= share <= 1:
+        got = show_value(value)
+        raise ValueError(f"takes a share of the episode between 0 and 1, such as 0.5 or 50%, not {got}")
     return share
 
 

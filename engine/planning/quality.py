@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from millrace.embodiments import Remedy
 from millrace.embodiments.errors import WrongField
+from millrace.engine.fps import exact_number, show_value
 
 OFF = "none"
 MAX_SECONDS = 3600
@@ -23,15 +24,23 @@ def parse_seconds(value: object) -> Fraction:
     Raises:
         ValueError: it is none of these, or more than an hour.
     """
-    if isinstance(value, Fraction):
-        return value
-    found = None if isinstance(value, bool) else _DURATION.fullmatch(str(value).strip())
-    if found is None:
-        raise ValueError(f"takes a duration such as 0.2s, not {value!r}")
-    seconds = Fraction(found[1]) / (1000 if found[2] == "ms" else 1)
+    seconds = _read_seconds(value)
+    if seconds is None or seconds < 0:
+        raise ValueError(f"takes a duration such as 0.2s, not {show_value(value)}")
     if seconds > MAX_SECONDS:
-        raise ValueError(f"takes at most {MAX_SECONDS} s, not {value!r}")
+        raise ValueError(f"takes at most {MAX_SECONDS} s, not {show_value(value)}")
     return seconds
+
+
+def _read_seconds(value: object) -> Fraction | None:
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    try:
+        number = (
+            exact_number(value) if found is None and not isinstance(value, str) else found and exact_number(found[1])
+        )
+    except ValueError:
+        return None
+    return number / 1000 if number is not None and found is not None and found[2] == "ms" else number
 
 
 def write_seconds(seconds: Fraction) -> str:

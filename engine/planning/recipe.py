@@ -24,7 +24,7 @@ from millrace.embodiments.errors import WrongField
 from millrace.embodiments.messages import join_texts
 from millrace.embodiments.yaml_file import BOUND
 from millrace.engine.errors import RecipeError
-from millrace.engine.fps import parse_fps
+from millrace.engine.fps import exact_number, parse_fps, show_value
 from millrace.engine.planning.action_rule import ActionRule
 from millrace.engine.planning.action_shift import AlignAction
 from millrace.engine.planning.filter_settings import FilterField
@@ -94,11 +94,11 @@ def _check_sources(sources: tuple["SourceSpec", ...]) -> tuple["SourceSpec", ...
 
 def _check_share(value: object) -> object:
     try:
-        share = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
+        share = exact_number(value)
+    except ValueError:
         share = Fraction(0)
     if not 0 < share < 1:
-        raise ValueError(f"a share of the episodes lies between 0 and 1, such as 0.05 or 1/20, not {value!r}")
+        raise ValueError(f"a share of the episodes lies between 0 and 1, such as 0.05 or 1/20, not {show_value(value)}")
     return share
 
 
@@ -322,7 +322,7 @@ class Recipe(BaseModel):
 
 def is_share(holdout: object) -> bool:
     """Whether it is a share of the episodes, such as 0.05 or 1/20, rather than a list of them."""
-    return any(mark in str(holdout) for mark in "./%")
+    return not isinstance(holdout, int) and any(mark in str(holdout) for mark in "./%")
 
 
 def check_recipe(values: dict[str, Any], places: Places = Places()) -> Recipe:
@@ -362,7 +362,7 @@ def _problem(problem: dict[str, Any]) -> tuple[Key, RecipeError]:
         "tuple_type": "must be a list",
     }
     told = str(problem["msg"]).removeprefix("Value error, ")
-    ending = "" if cause is not None else f", got {problem.get('input')!r}"
+    ending = "" if cause is not None else f", got {show_value(problem.get('input'))}"
     said = cause if isinstance(cause, MillraceError) else messages.get(problem["type"], told + ending)
     # Flags do not say which source, and files cite the line.
     own = key[2:] if len(key) > 1 else key

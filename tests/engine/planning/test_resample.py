@@ -1,7 +1,5 @@
 """Every output frame is the source frame that its rule says, in exact arithmetic, at any rational rate."""
 
-import subprocess
-import sys
 from fractions import Fraction
 from typing import Any
 
@@ -10,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import REPOSITORY
 from millrace.engine.errors import CannotUpsample, RecipeError
 from millrace.engine.fps import parse_fps
 from millrace.engine.planning.resample import (
@@ -152,13 +149,6 @@ def test_a_rate_written_as_a_fraction_is_never_rounded(fps: Fraction) -> None:
 def test_what_is_no_rate_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="frame rate"):
         parse_fps(value)
-
-
-def test_an_absurd_rate_is_refused_at_once() -> None:
-    # Metadata is untrusted; as an exact fraction this has a thousand million digits.
-    code = "from millrace.engine.fps import parse_fps; parse_fps('1e999999999')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, cwd=REPOSITORY)
-    assert "ValueError: a frame rate" in done.stderr
 
 
 def test_the_sum_of_deltas_is_kept_at_any_rate() -> None:

@@ -43,6 +43,7 @@ def convert_with_progress(
                 on_plan=progress.on_plan,
                 on_result=progress.on_result,
                 on_retry=progress.on_retry,
+                on_renumber=progress.on_renumber,
                 on_finish=lambda *dataset: finished.append(dataset),
             )
     except KeyboardInterrupt:

@@ -85,6 +85,13 @@ class ConversionProgress:
         self.bar.update(self.task, description=f"retrying {num_failed:,} failed")
         self._print(f"trying {format_count(num_failed, 'failed episode')} once more")
 
+    def on_renumber(self, num_done: int, num_all: int) -> None:
+        """Show how many episodes have their final numbers of frames."""
+        self.bar.update(self.task, total=num_all, completed=num_done, rate=0.0, description="numbering frames")
+        if not self.console.is_terminal and perf_counter() - self.last_line > SECONDS_BETWEEN_LINES:
+            self.last_line = perf_counter()
+            self._print(f"numbering frames: {num_done} of {num_all} episodes")
+
     def advise(self, out: Path, *, skips_bad: bool) -> str:
         """What a run with failed episodes has kept, and how to continue it."""
         kept, planned = sum(self.kept.values()), sum(self.planned.values())

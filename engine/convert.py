@@ -64,6 +64,7 @@ def convert(
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
     on_result: Callable[[EpisodeResult], None] = lambda result: None,
     on_retry: Callable[[int], None] = lambda num_failed: None,
+    on_renumber: Callable[[int, int], None] = lambda num_done, num_all: None,
     on_finish: Callable[[ConversionPlan, Path, Path], None] = lambda plan, made, folder: None,
 ) -> Summary:
     """Convert the recipe's sources into a GR00T dataset at `out`; a run that was stopped is continued.
@@ -80,6 +81,8 @@ def convert(
         on_plan: Called with the plan and the number of its episodes that are already done.
         on_result: Called with each episode's result as it arrives.
         on_retry: Called with the number of failed episodes before they are tried once more.
+        on_renumber: Called at the end, where frames were cut or episodes left out, with how many episodes have their
+            final numbers, and of how many.
         on_finish: Called at the end for each finished dataset, with the plan, the folder of the manifest that says
             what its episodes were made of, and its folder; `millrace.engine.report.report_conversion` is one to pass.
 
@@ -92,7 +95,7 @@ def convert(
         raise RecipeError("convert takes a recipe, ", advice, f", not {recipe!r}", got=str(recipe), expected="a Recipe")
     rerun = Rerun(overwrite, verify, skip_bad or retry_skipped, retry_skipped)
     layouts.check(Path(out))
-    watch = Watch(on_plan, on_result, on_retry)
+    watch = Watch(on_plan, on_result, on_retry, on_renumber)
     summary, plans = _convert(recipe, layouts.episodes_folder(Path(out)), workers, rerun, watch)
     if layouts.is_packed:
         summary = _pack(summary, layouts, plans, overwrite=overwrite)

@@ -11,7 +11,7 @@ from millrace.embodiments import Message, MillraceError
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.errors import EpisodesFailed, FaultCode, OutputFailed
-from millrace.engine.execution.capacity import usable_cores
+from millrace.engine.execution.capacity import reader_processes
 from millrace.engine.execution.executor import Executor, Folders
 from millrace.engine.execution.retry import retry
 from millrace.engine.execution.workers import Workers, choose_executor
@@ -49,12 +49,14 @@ class Watch:
     """Callbacks that follow a conversion.
 
     on_plan: the plan, and how many of its episodes are done. on_result: each episode's result. on_retry: how many
-    failed episodes are tried once more.
+    failed episodes are tried once more. on_renumber: how many episodes have their final numbers, of how many that need
+    others than they were converted with.
     """
 
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None
     on_result: Callable[[EpisodeResult], None] = lambda result: None
     on_retry: Callable[[int], None] = lambda num_failed: None
+    on_renumber: Callable[[int, int], None] = lambda num_done, num_all: None
 
 
 def run_plan(
@@ -127,12 +129,14 @@ class _Run:
             plan = settle_lengths(plan, ledger.lengths)
             check_horizon(plan)
         ledger.follow(plan)
-        renumber_rows(plan, ledger, self.out, self.scratch, num_threads=usable_cores())
+        num_processes = 1 if self.workers.is_inline else reader_processes()
+        on_progress = self.watch.on_renumber
+        renumber_rows(plan, ledger, self.out, self.scratch, num_processes=num_processes, on_progress=on_progress)
         return plan
 
     def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:
         """Convert the episodes that are not done; returns those that failed or are filtered, in the plan's order."""
-        move_episodes(plan, ledger, self.out, self.scratch)
+        move_episodes(plan, ledger, self.out)
         todo = [episode for episode in plan.episodes if not ledger.is_placed(episode)]
         for episode in todo:
             ledger.vacate(episode.index)

@@ -1,36 +1,54 @@
 """Give finished episodes the numbers of the present plan, without converting them again."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from millrace.engine.dataset import EpisodeRecord, summarize_columns
+from millrace.embodiments import Remedy
+from millrace.engine.dataset import ColumnSummary, EpisodeRecord, summarize_columns
+from millrace.engine.dataset.changed_rows import change_rows
+from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.record import FileRecord
-from millrace.engine.dataset.rows import (
-    EpisodeRows,
-    read_integers,
-    read_numbers,
-    read_table,
-    read_vectors,
-    write_rows,
-)
-from millrace.engine.dataset.writing import finish_file, move_file
-from millrace.engine.layout import ACTION, STATE, EpisodePaths
+from millrace.engine.dataset.writing import move_file, sync_file
+from millrace.engine.errors import OutputFailed
+from millrace.engine.layout import EpisodePaths
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.planning import ConversionPlan, EpisodePlan
-from millrace.engine.planning.carried import CarriedColumn
 
-# Episodes whose rows are rewritten between two flushes of the ledger.
-BATCH = 256
+# Episodes that are rewritten in one process together, then put in place between two flushes of the ledger.
+EPISODES_AT_ONCE = 32
+# Fewer are rewritten sooner than another process starts.
+EPISODES_PER_PROCESS = 256
+# In a record: its rows hold other numbers than its place.
+STALE = -1
 
 
-def move_episodes(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
-    """Move finished episodes whose number has changed, the lowest first.
+@dataclass(frozen=True)
+class Renumbered:
+    """What an episode's rows are to hold. tasks: its tasks' numbers now, by those before."""
+
+    rows: FileRecord
+    index: int
+    first_index: int
+    tasks: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """An episode's rows with their numbers, not in their place yet.
+
+    rows: what will lie there; None where what lies there is not what was written. stats: of the columns that changed.
+    """
+
+    unfinished: Path
+    rows: FileRecord | None
+    stats: dict[str, ColumnSummary]
+
+
+def move_episodes(plan: ConversionPlan, ledger: Ledger, out: Path) -> None:
+    """Move finished episodes whose number has changed, the lowest first; `renumber_rows` is to follow.
 
     Numbers only fall when episodes are removed, so each place is free by then. An episode whose number would rise,
     as after a source has grown, is converted again. A run killed here can continue: each place is vacated in the
@@ -41,73 +59,121 @@ def move_episodes(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path
         if record is not None and record.index > episode.index:
             ledger.vacate(episode.index)
             ledger.sync()
-            ledger.append(_move(record, episode, plan, out, scratch))
-            (out / record.files[0].path).unlink()
+            ledger.append(_move_files(record, episode, plan, out))
 
 
-def renumber_rows(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path, *, num_threads: int) -> None:
-    """Give the rows of finished episodes the numbers of frames and tasks that the plan has by now.
-
-    A run that is killed here converts the episodes of one batch again.
-    """
-    with ThreadPoolExecutor(num_threads) as pool:
-        misplaced = (episode for episode in plan.episodes if episode not in ledger)
-        while batch := list(islice(misplaced, BATCH)):
-            moves = [(record, episode) for episode in batch if (record := ledger.misplaced_record(episode))]
-            for episode in batch:
-                ledger.vacate(episode.index)
-            ledger.sync()
-            for moved in pool.map(lambda move: _move(move[0], move[1], plan, out, scratch), moves):
-                ledger.append(moved)
-
-
-def _move(record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, out: Path, scratch: Path) -> EpisodeRecord:
+def _move_files(record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, out: Path) -> EpisodeRecord:
     paths = EpisodePaths(episode.index, plan.job.chunks_size)
+    places = (paths.data, *map(paths.video, plan.cameras))
+    for file, place in zip(record.files, places, strict=True):
+        move_file(out / file.path, out / place)
+    files = tuple(file.model_copy(update={"path": place}) for file, place in zip(record.files, places, strict=True))
+    moved: EpisodeRecord = record.model_copy(
+        update={"index": episode.index, "first_index": STALE, "files": files},
+    )
+    return moved
+
+
+def renumber_rows(
+    plan: ConversionPlan,
+    ledger: Ledger,
+    out: Path,
+    scratch: Path,
+    *,
+    num_processes: int,
+    on_progress: Callable[[int, int], None] = lambda num_done, num_all: None,
+) -> None:
+    """Give the rows of finished episodes the numbers that the plan has by now: of frames, episodes and tasks.
+
+    A run that is killed while a few episodes are put in place converts these again, and continues with the others.
+
+    Args:
+        plan: Its numbers are final.
+        ledger: Of the episodes, which lie in their places.
+        out: The dataset's folder.
+        scratch: For files that are not finished.
+        num_processes: The most processes that rewrite rows.
+        on_progress: Called with the number of episodes that are done, and of all that need it.
+
+    Raises:
+        OutputFailed: an episode's rows were changed since they were written; it is converted again by the next run.
+    """
+    misplaced = [episode for episode in plan.episodes if episode not in ledger]
+    num_processes = max(1, min(num_processes, len(misplaced) // EPISODES_PER_PROCESS))
+    waiting: deque[tuple[EpisodeRecord, EpisodePlan]] = deque()
+    due = chunks(_due(misplaced, plan, ledger, waiting), EPISODES_AT_ONCE)
+    num_done = 0
+    for rewritten in map_in_processes(partial(_rewrite_all, out, scratch), due, num_processes=num_processes):
+        place = [(*waiting.popleft(), one) for one in rewritten]
+        _put_in_place(place, plan, ledger, out)
+        num_done += len(place)
+        on_progress(num_done, len(misplaced))
+
+
+def _due(
+    misplaced: Iterable[EpisodePlan],
+    plan: ConversionPlan,
+    ledger: Ledger,
+    waiting: deque[tuple[EpisodeRecord, EpisodePlan]],
+) -> Iterator[Renumbered]:
+    """What becomes of each episode's rows; its record and its plan go to `waiting`."""
     numbers = {text: index for index, text in enumerate(plan.tasks)}
-    tasks = {before: numbers[text] for before, text in record.tasks}
-    rows = _renumber_rows(out / record.files[0].path, episode, tasks, plan.job.carried)
-    unfinished = scratch / f"{episode.index}.rows"
-    write_rows(unfinished, rows)
-    files = [finish_file(unfinished, out, paths.data)]
-    for camera, clip in zip(plan.cameras, record.files[1:], strict=True):
-        if clip.path != paths.video(camera):
-            move_file(out / clip.path, out / paths.video(camera))
-        files.append(clip.model_copy(update={"path": paths.video(camera)}))
-    return _renumber_record(record, episode, rows, files, tuple((tasks[before], text) for before, text in record.tasks))
+    for episode in misplaced:
+        if (record := ledger.misplaced_record(episode)) is not None:
+            waiting.append((record, episode))
+            tasks = {before: numbers[text] for before, text in record.tasks}
+            yield Renumbered(record.files[0], episode.index, episode.first_index, tasks)
+
+
+def _rewrite_all(out: Path, scratch: Path, due: Sequence[Renumbered]) -> list[Rewritten]:
+    return [_rewrite(one, out, scratch) for one in due]
+
+
+def _rewrite(numbers: Renumbered, out: Path, scratch: Path) -> Rewritten:
+    """An episode's rows with other numbers, as a file that waits to be put in its place."""
+    unfinished = scratch / f"{numbers.index}.rows"
+    changed = change_rows(
+        out / numbers.rows.path,
+        unfinished,
+        sha256=numbers.rows.sha256,
+        episode_index=numbers.index,
+        first_index=numbers.first_index,
+        tasks=numbers.tasks,
+    )
+    if changed is None:
+        return Rewritten(unfinished, None, {})
+    sync_file(unfinished)
+    stats = {name: summarize_columns(values) for name, values in changed.items()}
+    return Rewritten(unfinished, FileRecord.of(unfinished, numbers.rows.path), stats)
+
+
+def _put_in_place(
+    made: Sequence[tuple[EpisodeRecord, EpisodePlan, Rewritten]], plan: ConversionPlan, ledger: Ledger, out: Path
+) -> None:
+    for _, episode, _ in made:
+        ledger.vacate(episode.index)
+    ledger.sync()
+    numbers = {text: index for index, text in enumerate(plan.tasks)}
+    for record, episode, one in made:
+        if one.rows is not None:
+            move_file(one.unfinished, out / one.rows.path)
+            ledger.append(_renumber_record(record, episode, one, numbers))
+    changed = next((episode.index for _, episode, one in made if one.rows is None), None)
+    if changed is not None:
+        path = out / EpisodePaths(changed, plan.job.chunks_size).data
+        advice = Remedy("the same command converts it again")
+        raise OutputFailed(f"{path} was changed since it was written; ", advice, file=path, episode=changed)
 
 
 def _renumber_record(
-    record: EpisodeRecord,
-    episode: EpisodePlan,
-    rows: EpisodeRows,
-    files: Sequence[FileRecord],
-    tasks: tuple[tuple[int, str], ...],
+    record: EpisodeRecord, episode: EpisodePlan, made: Rewritten, numbers: Mapping[str, int]
 ) -> EpisodeRecord:
-    stats = record.stats | {name: summarize_columns(values) for name, values in rows.columns().items()}
-    numbers = {"index": episode.index, "first_index": episode.first_index, "tasks": tasks}
-    changed: EpisodeRecord = record.model_copy(update={**numbers, "files": tuple(files), "stats": stats})
-    return changed
-
-
-def _renumber_rows(
-    path: Path, episode: EpisodePlan, tasks: dict[int, int], carried: Sequence[CarriedColumn]
-) -> EpisodeRows:
-    """A finished episode's rows; tasks: numbers of its tasks now, by those before."""
-    numbers, texts = ([one.name for one in carried if one.is_number is wanted] for wanted in (True, False))
-    table = read_table(path, [STATE, ACTION, "timestamp", "task_index", *numbers, *texts])
-    others = {name: read_numbers(table, name, where=path) for name in numbers}
-    return EpisodeRows(
-        episode_index=episode.index,
-        first_index=episode.first_index,
-        timestamp=read_vectors(table, "timestamp", where=path)[:, 0],
-        state=read_vectors(table, STATE, where=path),
-        action=read_vectors(table, ACTION, where=path),
-        task_index=_renumber_tasks(table, path, tasks),
-        others={name: values[:, 0] if values.shape[1] == 1 else values for name, values in others.items()},
-        texts={name: table.column(name).combine_chunks() for name in texts},
+    changed: EpisodeRecord = record.model_copy(
+        update={
+            "first_index": episode.first_index,
+            "tasks": tuple((numbers[text], text) for _, text in record.tasks),
+            "files": (made.rows, *record.files[1:]),
+            "stats": record.stats | made.stats,
+        }
     )
-
-
-def _renumber_tasks(table: pa.Table, path: Path, tasks: dict[int, int]) -> NDArray[np.int64]:
-    before, inverse = np.unique(read_integers(table, "task_index", where=path), return_inverse=True)
-    return np.array([tasks[index] for index in before.tolist()], dtype=np.int64)[inverse]
+    return changed

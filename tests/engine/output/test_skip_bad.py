@@ -15,6 +15,7 @@ from millrace.engine import run
 from millrace.engine.convert import Summary, convert
 from millrace.engine.dataset.record import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import EpisodesFailed, FaultCode, OutputExists
+from millrace.engine.output import renumber
 from millrace.engine.planning.recipe import Recipe, check_recipe
 from millrace.engine.validate import validate
 from support.processes import convert_in_child
@@ -120,13 +121,18 @@ def test_once_finished_nothing_is_to_be_done(source: Path, tmp_path: Path) -> No
     assert files_of(tmp_path / "out") == before
 
 
+def renumber_one_by_one() -> None:
+    """Of those that are renumbered together a kill may cost all."""
+    renumber.EPISODES_AT_ONCE = 1
+
+
 def test_killed_before_any_change_of_a_file_a_rerun_ends_the_same(source: Path, good: Path, tmp_path: Path) -> None:
     recipe = recipe_for(source, **SETTINGS)
     with pytest.raises(EpisodesFailed):
         convert(recipe, tmp_path / "begun", workers=LOCAL)
     for change in count(0, 7):
         out = Path(shutil.copytree(tmp_path / "begun", tmp_path / f"out_{change}"))
-        code = convert_in_child(recipe, out, skip_bad=True, killed_at=change)
+        code = convert_in_child(recipe, out, skip_bad=True, killed_at=change, limit=renumber_one_by_one)
         if code == 0:
             break
         assert code == -9

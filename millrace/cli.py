@@ -3,34 +3,20 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from millrace.__main__ import STOPPED
-from millrace.commands.convert import Convert
-from millrace.commands.doctor import Doctor
-from millrace.commands.evaluate import Evaluate
-from millrace.commands.finetune import Finetune
 from millrace.commands.flag_groups import read_command
 from millrace.commands.flags import show
 from millrace.commands.foreign_words import DOWNLOAD, find_command
-from millrace.commands.inspect import Inspect
 from millrace.commands.json_output import error_to_json
-from millrace.commands.launcher_view import MakeView
-from millrace.commands.maps import Maps
 from millrace.commands.overview import list_overview
 from millrace.commands.pipe import exit_quietly_if_unread, is_unread
-from millrace.commands.pipeline import Pipeline
 from millrace.commands.positionals import move_positionals_first
-from millrace.commands.report_page import MakeReport
-from millrace.commands.rerun_view import ViewEpisode
-from millrace.commands.robots import Robots
-from millrace.commands.rollout import RollOut
-from millrace.commands.serve import Serve
 from millrace.commands.unknown_flags import check_flags
-from millrace.commands.upload import Upload
-from millrace.commands.validate import Validate
 from millrace.embodiments import MillraceError, Remedy, unknown_name
 from millrace.engine.about import VERSION
 from millrace.engine.errors import RecipeError
@@ -38,23 +24,40 @@ from millrace.engine.errors import RecipeError
 VERSION_WORDS = ("version", "--version", "-V")
 HELP_WORDS = ("--help", "-h")
 
-COMMANDS = {
-    "inspect": Inspect,
-    "report": MakeReport,
-    "convert": Convert,
-    "validate": Validate,
-    "view": ViewEpisode,
-    "groot-view": MakeView,
-    "robots": Robots,
-    "maps": Maps,
-    "finetune": Finetune,
-    "evaluate": Evaluate,
-    "serve": Serve,
-    "rollout": RollOut,
-    "pipeline": Pipeline,
-    "upload": Upload,
-    "doctor": Doctor,
+MODULES = {
+    "inspect": ("inspect", "Inspect"),
+    "report": ("report_page", "MakeReport"),
+    "convert": ("convert", "Convert"),
+    "validate": ("validate", "Validate"),
+    "view": ("rerun_view", "ViewEpisode"),
+    "groot-view": ("launcher_view", "MakeView"),
+    "robots": ("robots", "Robots"),
+    "maps": ("maps", "Maps"),
+    "finetune": ("finetune", "Finetune"),
+    "evaluate": ("evaluate", "Evaluate"),
+    "serve": ("serve", "Serve"),
+    "rollout": ("rollout", "RollOut"),
+    "pipeline": ("pipeline", "Pipeline"),
+    "upload": ("upload", "Upload"),
+    "doctor": ("doctor", "Doctor"),
 }
+
+
+class Commands(Mapping[str, Any]):
+    """The commands by name; each is imported where it is looked up, as all of them together take long."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, command = MODULES[name]
+        return getattr(import_module(f"millrace.commands.{module}"), command)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+COMMANDS = Commands()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from millrace.engine.packing.layouts import Layouts
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.run import Rerun
+from millrace.engine.stored.staging import name_output
 from millrace.engine.summary import Summary
 
 
@@ -26,6 +27,7 @@ def convert_with_progress(
     rerun: Rerun = Rerun(),
     layouts: Layouts = Layouts(),
     *,
+    staging: Path | None = None,
     as_json: bool = False,
     with_report: bool = True,
 ) -> Summary:
@@ -40,6 +42,7 @@ def convert_with_progress(
                 workers=workers,
                 **asdict(rerun),
                 layouts=layouts,
+                staging=staging,
                 on_plan=progress.on_plan,
                 on_result=progress.on_result,
                 on_retry=progress.on_retry,
@@ -52,7 +55,7 @@ def convert_with_progress(
     except EpisodesFailed as error:
         if not as_json:
             print_quarantine(error.quarantined, make_console())
-        advice = progress.advise(out, skips_bad=rerun.skip_bad or rerun.retry_skipped)
+        advice = progress.advise(name_output(out), skips_bad=rerun.skip_bad or rerun.retry_skipped)
         advised = (*error.advice, advice)
         raise EpisodesFailed(error.problems, advised, quarantined=error.quarantined) from error
     if with_report:
@@ -60,5 +63,5 @@ def convert_with_progress(
     if as_json:
         print(to_json_text(summary))
     else:
-        print_summary(summary, str(out), make_console())
+        print_summary(summary, name_output(out), make_console())
     return summary

@@ -57,7 +57,7 @@ class Convert(ConvertFlags):
     """Source dataset: a folder of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
     hf://org/name[@revision] on the Hub."""
     out: Annotated[Path | None, tyro.conf.Positional, arg(metavar="OUT", help_behavior_hint="(required)")] = None
-    """Folder of the new dataset."""
+    """Folder of the new dataset; or its address in an object store, such as s3://bucket/folder."""
     recipe: Annotated[Path | None, option("FILE")] = None
     """Convert what a recipe says: many sources, one dataset."""
 
@@ -79,7 +79,9 @@ class Convert(ConvertFlags):
         rerun = Rerun(
             overwrite=self.overwrite, verify=self.verify, skip_bad=self.skip_bad, retry_skipped=self.retry_skipped
         )
-        convert_with_progress(recipe, out, workers, rerun, layouts, as_json=self.json, with_report=self.report)
+        convert_with_progress(
+            recipe, out, workers, rerun, layouts, staging=self.staging, as_json=self.json, with_report=self.report
+        )
         return 0
 
     def _estimate(self, recipe: Recipe, out: Path, workers: Workers, layouts: Layouts) -> None:
@@ -91,6 +93,7 @@ class Convert(ConvertFlags):
                 workers=workers,
                 overwrite=self.overwrite,
                 layouts=layouts,
+                staging=self.staging,
                 on_progress=on_progress,
             )
         found = replace(found, notes=tuple(write_recipe_keys(note, recipe) for note in found.notes))

@@ -1,6 +1,7 @@
 """Flags of `millrace convert`, in the groups that its help shows."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import arg
@@ -145,6 +146,9 @@ class RunFlags:
     minutes, at 800 frames a second on each core; GPUs are always used through Ray."""
     address: Annotated[str | None, option("ADDRESS")] = None
     """A running Ray cluster, for example "auto"; OUT must be a folder that all nodes share."""
+    staging: Annotated[Path | None, option("DIR")] = None
+    """Where OUT is in an object store: a folder on this machine for its rows and its ledger; by default one among the
+    user's caches."""
     device: Annotated[Device | None, option("auto|cpu|cuda")] = None
     """Where frames are decoded, resized and encoded: auto uses a GPU where that helps (see `millrace doctor`), cuda
     requires one. By default what the recipe says, or auto."""

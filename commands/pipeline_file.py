@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from millrace.embodiments import Key, Message, MillraceError, YamlFile, read_yaml, unknown_name
 from millrace.engine.errors import RecipeError, RecipeProblems
 from millrace.engine.planning.recipe_problems import KEYS, cite_problems
+from millrace.engine.stores.address import is_store_address
 
 SECTIONS = ("convert", "finetune", "evaluate", "upload")
 
@@ -175,7 +176,7 @@ def _coerce(kind: Any, value: object) -> object:
 def _resolve_paths(value: object, folder: Path) -> Any:
     if isinstance(value, tuple):
         return tuple(_resolve_paths(item, folder) for item in value)
-    return folder / value if isinstance(value, Path) else value
+    return folder / value if isinstance(value, Path) and not is_store_address(value) else value
 
 
 def dump_settings(values: Mapping[str, Any], files: Iterable[Path | None] = ()) -> str:

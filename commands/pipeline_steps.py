@@ -9,10 +9,10 @@ from millrace.commands.conversion import convert_with_progress
 from millrace.commands.finetune import Finetune
 from millrace.commands.pipeline_file import PipelineFile, StepKind, dump_settings
 from millrace.commands.pipeline_results import evaluate_step, upload_step
-from millrace.embodiments import MillraceError, is_path
+from millrace.embodiments import MillraceError, Remedy, is_path
 from millrace.engine.dataset.problems import Judgement
 from millrace.engine.dataset.releases import GrootChoice
-from millrace.engine.errors import SeveralProblems
+from millrace.engine.errors import RecipeError, SeveralProblems
 from millrace.engine.execution.capacity import usable_cores
 from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.layout import META
@@ -21,6 +21,8 @@ from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.recipe_file import parse_recipe, read_recipe
 from millrace.engine.run import Rerun
+from millrace.engine.stored.staging import name_output
+from millrace.engine.stores.address import is_store_address
 from millrace.engine.video.backends import GPU_SHARE
 from millrace.train.pipeline import Step
 from millrace.train.run_folder import COMPLETE, checkpoint_step, newest_checkpoint
@@ -114,6 +116,7 @@ def _read_convert(file: PipelineFile) -> ConvertSection | None:
     keys = ConvertKeys(**values)
     settings = {} if keys.holdout is None else {"holdout": keys.holdout}
     try:
+        _check_out(keys.out)
         workers = Workers(keys.workers, keys.address, keys.local, keys.gpu_share, keys.executor)
         layouts = _layouts(keys)
         if isinstance(keys.recipe, Path):
@@ -124,6 +127,13 @@ def _read_convert(file: PipelineFile) -> ConvertSection | None:
     except MillraceError as error:
         file.add(("convert",), error)
     return None
+
+
+def _check_out(out: Path) -> None:
+    if is_store_address(out):
+        where = name_output(out)
+        advice = Remedy("convert into a folder here, or into the store by a command of its own")
+        raise RecipeError(f"the steps after it read a folder, not {where}: ", advice, got=where)
 
 
 def _layouts(keys: ConvertKeys) -> Layouts:

@@ -18,9 +18,10 @@ from millrace.commands.tables import make_fact_table, make_table, print_line, sa
 from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
 from millrace.engine.errors import FaultCode, Quarantined
-from millrace.engine.layout import CARD, MODALITY_CONFIG, QUARANTINE
+from millrace.engine.layout import CARD, QUARANTINE
 from millrace.engine.planning import ConversionPlan
-from millrace.engine.planning.holdout import heldout_folder
+from millrace.engine.planning.holdout import HELD_OUT, heldout_folder
+from millrace.engine.stores.address import is_store_address
 from millrace.engine.summary import Estimate, Summary
 from millrace.engine.text import format_count, join_names
 
@@ -92,12 +93,13 @@ class ConversionProgress:
             self.last_line = perf_counter()
             self._print(f"numbering frames: {num_done} of {num_all} episodes")
 
-    def advise(self, out: Path, *, skips_bad: bool) -> str:
+    def advise(self, out: str, *, skips_bad: bool) -> str:
         """What a run with failed episodes has kept, and how to continue it."""
         kept, planned = sum(self.kept.values()), sum(self.planned.values())
         skip = "" if skips_bad else ", or pass --skip-bad to finish without them"
+        others = _below(out, QUARANTINE)
         return (
-            f"{kept:,} of {format_count(planned, 'episode')} are converted and kept; {out / QUARANTINE} lists the "
+            f"{kept:,} of {format_count(planned, 'episode')} are converted and kept; {others} lists the "
             f"others: fix them and run the same command again{skip}"
         )
 
@@ -185,18 +187,24 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
         print_line(f"warning: {warning}", console)
     for folder in _written_folders(summary, out):
         print_line(f"wrote {folder}", console)
-    is_groots = (Path(out) / MODALITY_CONFIG).is_file()  # else LeRobot v3.0, which GR00T does not read
     folders = dict.fromkeys((out, out if summary.packed is None else summary.packed.folder))
+    is_groots = summary.packed is None or len(folders) == 2  # else LeRobot v3.0, which GR00T does not read
     checks = "; ".join(f"millrace validate {quote(folder)}" for folder in folders)
-    print_line(f"next: {checks}; {Path(out) / CARD} says how to {'train on' if is_groots else 'load'} it", console)
+    print_line(f"next: {checks}; {_below(out, CARD)} says how to {'train on' if is_groots else 'load'} it", console)
 
 
 def _written_folders(summary: Summary, out: str) -> Iterator[str]:
     """The folders of a run that wrote something."""
-    for one, folder in ((summary, out), (summary.held_out, str(heldout_folder(Path(out))))):
+    held_out = f"{out}{HELD_OUT}" if is_store_address(out) else str(heldout_folder(Path(out)))
+    for one, folder in ((summary, out), (summary.held_out, held_out)):
         if one is not None:
             packed = one.packed.folder if one.packed is not None else folder
             yield from dict.fromkeys((folder, packed))
+
+
+def _below(out: str, name: str) -> str:
+    """A file of a dataset, in a folder or a store."""
+    return f"{out}/{name}" if is_store_address(out) else str(Path(out) / name)
 
 
 def print_quarantine(found: Sequence[Quarantined], console: Console) -> None:
@@ -219,7 +227,8 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     if (num_copied := estimate.num_copied_clips) is not None:
         rest = f"{estimate.num_clips - num_copied:,} encoded, {num_copied:,} copied as they are"
         table.add_row("clips", f"about {rest} (judged by one episode of each source)")
-    table.add_row("size", f"about {decimal(estimate.num_bytes)}, of {decimal(estimate.free_bytes)} free")
+    here = "" if estimate.num_bytes_here == estimate.num_bytes else f"; here {decimal(estimate.num_bytes_here)}"
+    table.add_row("size", f"about {decimal(estimate.num_bytes)}{here}, of {decimal(estimate.free_bytes)} free")
     table.add_row("", f"and {decimal(estimate.num_scratch_bytes)} while statistics are computed at the end")
     table.add_row(
         "time",
@@ -234,7 +243,7 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
         print_line(_format_note(note), console)
     print_filtered(estimate.filtered, console, verb="would leave out")
     print_cuts(estimate.cuts, console)
-    if (needed := estimate.num_bytes + estimate.num_scratch_bytes) > estimate.free_bytes:
+    if (needed := estimate.num_bytes_here + estimate.num_scratch_bytes) > estimate.free_bytes:
         short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"
         print_line(f"warning: {short}", console)
     console.print("dry run: nothing was written")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from millrace.embodiments import Message, MillraceError, Remedy
+from millrace.embodiments import Message, MillraceError, Remedy, Setting
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult
 from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.drafting.same_robot import keep_source_robot
@@ -37,6 +37,8 @@ from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.recipe_sources import pin_commits
 from millrace.engine.run import Rerun, Watch, run_plan
 from millrace.engine.splits import finished_summary, read_states, states_of_splits
+from millrace.engine.stored import finished_files
+from millrace.engine.stored.staging import OutputPlace
 from millrace.engine.summary import Estimate, Summary, held_out_episodes
 from millrace.engine.video.backends import CPU_BACKENDS, X264, BackendChoice
 
@@ -61,6 +63,7 @@ def convert(
     skip_bad: bool = False,
     retry_skipped: bool = False,
     layouts: Layouts = Layouts(),
+    staging: str | Path | None = None,
     on_plan: Callable[[ConversionPlan, int], None] = lambda plan, num_done: None,
     on_result: Callable[[EpisodeResult], None] = lambda result: None,
     on_retry: Callable[[int], None] = lambda num_failed: None,
@@ -71,13 +74,16 @@ def convert(
 
     Args:
         recipe: What to make.
-        out: The dataset's folder; meta/ appears in it last. Held-out episodes go to OUT_heldout.
+        out: The dataset's folder, or its address in an object store, such as s3://bucket/folder; meta/info.json appears
+            in it last. Held-out episodes go to OUT_heldout.
         workers: Where the work is done.
         overwrite: Delete what an earlier run made there.
         verify: Check what an earlier run made there by digest, not only by size.
         skip_bad: Finish the dataset without the episodes that cannot be converted.
         retry_skipped: The same, and first try the episodes again that a finished dataset skipped.
         layouts: LeRobot's layouts to make: v2.1, which GR00T reads, v3.0, or both, then v3.0 in OUT_v30.
+        staging: A folder on this machine for rows and the ledger of a dataset in a store; None: in the user's folder
+            of caches.
         on_plan: Called with the plan and the number of its episodes that are already done.
         on_result: Called with each episode's result as it arrives.
         on_retry: Called with the number of failed episodes before they are tried once more.
@@ -94,14 +100,23 @@ def convert(
         advice = Remedy(f"such as Recipe.single({str(recipe)!r}, map=...)")
         raise RecipeError("convert takes a recipe, ", advice, f", not {recipe!r}", got=str(recipe), expected="a Recipe")
     rerun = Rerun(overwrite, verify, skip_bad or retry_skipped, retry_skipped)
-    layouts.check(Path(out))
-    watch = Watch(on_plan, on_result, on_retry, on_renumber)
-    summary, plans = _convert(recipe, layouts.episodes_folder(Path(out)), workers, rerun, watch)
-    if layouts.is_packed:
-        summary = _pack(summary, layouts, plans, overwrite=overwrite)
-    for made, plan in plans.items():
-        on_finish(plan, made, made if layouts.keeps_episodes else layouts.packed_folder(made))
-    return summary
+    place = OutputPlace.of(out, staging)
+    _check_layouts(layouts, place)
+    with place.name_errors():
+        layouts.check(place.folder)
+        watch = Watch(on_plan, on_result, on_retry, on_renumber)
+        summary, plans = _convert(recipe, layouts.episodes_folder(place.folder), workers, rerun, watch)
+        if layouts.is_packed:
+            summary = _pack(summary, layouts, plans, overwrite=overwrite)
+        for made, plan in plans.items():
+            on_finish(plan, made, made if layouts.keeps_episodes else layouts.packed_folder(made))
+        return summary
+
+
+def _check_layouts(layouts: Layouts, place: OutputPlace) -> None:
+    if layouts.is_packed and place.address is not None:
+        advice = Remedy("make it in a folder, and copy that, or pass ", Setting("layout", "v2.1"))
+        raise RecipeError(f"LeRobot v3.0 cannot be made in an object store ({place}): ", advice, got=layouts.names)
 
 
 def _pack(summary: Summary, layouts: Layouts, plans: Mapping[Path, ConversionPlan], *, overwrite: bool) -> Summary:
@@ -195,6 +210,7 @@ def estimate(
     workers: Workers = Workers(),
     overwrite: bool = False,
     layouts: Layouts = Layouts(),
+    staging: str | Path | None = None,
     on_progress: Callable[[str, int, int | None], None] = lambda stage, num_done, num_all: None,
 ) -> Estimate:
     """What `convert` would do, and at what cost; found by converting one episode of median length on the CPU.
@@ -203,9 +219,24 @@ def estimate(
     called with the stage, how much of it is done, and how much there is. Raises what `convert` raises before it
     converts.
     """
-    layouts.check(Path(out))
+    place = OutputPlace.of(out, staging)
+    _check_layouts(layouts, place)
+    with place.name_errors():
+        return _estimate(recipe, place.folder, workers, layouts, overwrite=overwrite, on_progress=on_progress)
+
+
+def _estimate(
+    recipe: Recipe,
+    out: Path,
+    workers: Workers,
+    layouts: Layouts,
+    *,
+    overwrite: bool,
+    on_progress: Callable[[str, int, int | None], None],
+) -> Estimate:
+    layouts.check(out)
     on_progress("planning", 0, None)
-    prepared, states = _prepare(recipe, layouts.episodes_folder(Path(out)), overwrite=overwrite)
+    prepared, states = _prepare(recipe, layouts.episodes_folder(out), overwrite=overwrite)
     created = created_backends(states, recipe.device)
     for state in states:
         check_output(state.folder, _source_paths(recipe), overwrite=overwrite)
@@ -230,8 +261,9 @@ def estimate(
         num_source_frames=sum(episode.episode.num_frames for plan in plans for episode in plan.episodes),
         num_frames=num_frames,
         num_bytes=round(sum(file.num_bytes for file in sample.files) * scale),
+        num_bytes_here=round(sum(file.num_bytes for file in finished_files(out).kept(sample.files)) * scale),
         num_scratch_bytes=max(statistics_bytes(plan) for plan in plans),
-        free_bytes=shutil.disk_usage(_existing_parent(Path(out))).free,
+        free_bytes=shutil.disk_usage(_existing_parent(out)).free,
         core_seconds=seconds * scale,
         dropped=plans[0].dropped,
         notes=(*plans[0].notes, *map(str, sum_warnings([sample], plans[0])), *_known_failures(plans)),

@@ -15,10 +15,12 @@ ACTION = "action"
 CAMERA_PREFIX = "observation.images."
 
 META = "meta"
+INFO = f"{META}/info.json"  # GR00T and LeRobot read it first
 CAMERA_LEVELS = f"{META}/camera_levels.parquet"  # see engine/dataset/camera_levels.py
 EPISODES_FOLDER = f"{META}/episodes"  # of LeRobot v3.0
 WORK = ".millrace"  # timings, the ledger and unfinished files; not part of the dataset
 LEDGER = f"{WORK}/ledger.jsonl"
+LOCK = f"{WORK}/lock"
 PACKED = f"{WORK}/packed"  # its episodes were packed into LeRobot v3.0, and their own files deleted
 MANIFEST = "millrace.json"
 QUARANTINE = "quarantine.jsonl"  # of a dataset that is not finished

@@ -26,6 +26,7 @@ from millrace.engine.planning import ConversionPlan
 from millrace.engine.planning.numbering import Key, remove_episodes, remove_unused_tasks, settle_lengths
 from millrace.engine.planning.plan import first_fault
 from millrace.engine.planning.planner import check_horizon
+from millrace.engine.stored import finished_files
 from millrace.engine.summary import Summary, summarize
 
 
@@ -79,7 +80,7 @@ def run_plan(
         explain_write_errors(out),
         claim_output(out, sources, overwrite=rerun.overwrite, reopen=rerun.skip_bad) as scratch,
     ):
-        (out / QUARANTINE).unlink(missing_ok=True)
+        finished_files(out).remove([Path(QUARANTINE)])
         return _Run(out, scratch, workers, started, rerun, watch).finish(plan)
 
 
@@ -136,7 +137,7 @@ class _Run:
 
     def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:
         """Convert the episodes that are not done; returns those that failed or are filtered, in the plan's order."""
-        move_episodes(plan, ledger, self.out)
+        move_episodes(plan, ledger)
         todo = [episode for episode in plan.episodes if not ledger.is_placed(episode)]
         for episode in todo:
             ledger.vacate(episode.index)

@@ -65,7 +65,8 @@ class Estimate:
     """What a conversion would do, measured on one episode. core_seconds: of one core.
 
     num_copied_clips: judged by one episode of each source; None where that would have to be downloaded.
-    num_scratch_bytes: in OUT/.millrace while statistics are computed, beside num_bytes. cuts: episodes of which
+    num_bytes_here: of num_bytes on this machine's disk: all, or the rows where OUT is in an object store.
+    num_scratch_bytes: in OUT/.millrace while statistics are computed, beside these. cuts: episodes of which
     stretches would be cut, or that fail for it. filtered: what the recipe's filter would leave out.
     held_out: see `held_out_episodes`.
     """
@@ -76,6 +77,7 @@ class Estimate:
     num_source_frames: int
     num_frames: int
     num_bytes: int
+    num_bytes_here: int
     num_scratch_bytes: int
     free_bytes: int
     core_seconds: float

@@ -28,6 +28,7 @@ ENGINE_LAYERS = (
     "stores",
     "sources",
     "dataset",
+    "stored",
     "video",
     "validate",
     "planning",

@@ -101,7 +101,7 @@ class _Holder:
     @property
     def is_gone(self) -> bool:
         """Whether it did not renew its file for long, or was a process of this machine that is no more."""
-        return self.seen_seconds >= STALE_SECONDS or (self.host == socket.gethostname() and _is_dead(self.pid))
+        return self.seen_seconds >= STALE_SECONDS or (self.host == socket.gethostname() and is_dead(self.pid))
 
 
 @contextmanager
@@ -195,7 +195,7 @@ def _now_ns(path: Path) -> int:
         probe.unlink()
 
 
-def _is_dead(pid: str) -> bool:
+def is_dead(pid: str) -> bool:
     """Whether no process of this machine has a number."""
     if not pid.isdecimal():
         return False

@@ -14,6 +14,7 @@ from millrace.embodiments import FrozenModel
 from millrace.engine.dataset.json_files import MAX_LINE, Unreadable, number_lines, parse_model, report_unreadable
 from millrace.engine.dataset.problems import Problem
 from millrace.engine.dataset.record import Cut, FileRecord, Origin
+from millrace.engine.errors import DatasetError
 from millrace.engine.layout import MANIFEST
 
 BEGIN, END = '"episodes": [', "]"
@@ -134,3 +135,16 @@ def parse_episode(episode: EpisodeText, model: type[Model]) -> Model:
     """
     number, _, text = episode
     return parse_model(text.decode("utf-8", "replace"), model, MANIFEST, line=number)
+
+
+def read_lineages(root: Path) -> Iterator[Lineage]:
+    """Where each episode comes from, one in memory at a time.
+
+    Raises:
+        DatasetError: the manifest cannot be read.
+    """
+    try:
+        for text in read_manifest_episodes(root):
+            yield parse_episode(text, Lineage)
+    except Unreadable as error:
+        raise DatasetError(str(error), dataset=str(root), file=root / MANIFEST) from error

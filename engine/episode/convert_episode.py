@@ -25,7 +25,7 @@ from millrace.engine.dataset.jumps import check_jumps
 from millrace.engine.dataset.limits import warn_beyond
 from millrace.engine.dataset.record import FileRecord, SourceFile
 from millrace.engine.dataset.rows import EpisodeRows, read_integers, write_rows
-from millrace.engine.dataset.writing import explain_write_errors, finish_file
+from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.carry import SourceRows, carry_numbers, carry_texts, lost_values
 from millrace.engine.episode.clip import ClipSource, write_clip
 from millrace.engine.episode.cut_frames import check_left, cut_episode
@@ -54,6 +54,7 @@ from millrace.engine.planning.plan import first_fault
 from millrace.engine.planning.resample import resample_actions
 from millrace.engine.sources import Camera, FileState, RowRange, RowReader, SourceEpisode, fetch_images
 from millrace.engine.sources.file_state import why_changed
+from millrace.engine.stored import finished_files
 
 
 def convert_episode(
@@ -96,7 +97,7 @@ class _Conversion:
         self.choice = self._choose_frames()
         self.clock = StageClock()
         self.rows: RowRange | None = None
-        self.files: list[FileRecord] = []
+        self.finished, self.files = finished_files(out), list[FileRecord]()
         self.copied: list[str] = []
         self.redone: dict[str, str] = {}
         self.warnings: list[EpisodeWarning] = []
@@ -316,8 +317,9 @@ class _Conversion:
         unfinished = self.unfinished.with_suffix(".rows")
         with self.clock.stage("write rows"):
             write_rows(unfinished, rows)
-            self.files.append(finish_file(unfinished, self.out, self.paths.data))
             self.stats |= {name: summarize_columns(values) for name, values in rows.columns().items()}
+        with self.clock.stage(self.finished.stage):
+            self.files.append(self.finished.accept(unfinished, self.paths.data))
 
     def _write_clip(self, camera: str, source_camera: str | None, ranges: tuple[RowRange, ...]) -> None:
         """source_camera: None where the source has none, and the clip is black."""
@@ -333,8 +335,8 @@ class _Conversion:
         )
         unfinished = self.unfinished.with_suffix(f".{camera}")
         made = write_clip(source, unfinished, self.job.for_camera(camera), self.clock)
-        with self.clock.stage("digest"):
-            self.files.append(finish_file(unfinished, self.out, self.paths.video(camera), digest=made.digest))
+        with self.clock.stage(self.finished.stage):
+            self.files.append(self.finished.accept(unfinished, self.paths.video(camera), digest=made.digest))
         self.stats[camera_key(camera)] = made.stats
         if made.levels is not None:
             self.levels[camera] = pack_levels(made.levels)

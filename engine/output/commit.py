@@ -32,7 +32,7 @@ from millrace.engine.output.card_facts import CardFacts
 from millrace.engine.output.episode_lines import write_episode_lines
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.make_manifest import make_manifest, manifest_head
-from millrace.engine.output.preview import make_preview
+from millrace.engine.output.preview import make_preview, shown_episodes
 from millrace.engine.output.warning_sums import public_warnings, sum_warnings
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.sources import name_file_in_errors
@@ -53,12 +53,14 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     assert not missing, f"commit without episodes {missing}"
     meta = scratch / META
     meta.mkdir()
-    for name, lines in _meta_files(plan, out, scratch).items():
+    with ledger.files.at_hand(record.files[0] for record in ledger.records()):
+        found = _meta_files(plan, out, scratch)
+    for name, lines in found.items():
         _write(meta / name, lines)
     write_episode_lines(ledger.records(), plan.cameras, scratch)
     config = modality_config(plan.map, plan.cameras, plan.horizon)
     warnings = tuple(public_warnings(sum_warnings(ledger.entries(), plan), plan))
-    head, preview = manifest_head(plan, ledger, warnings), make_preview(plan, out)
+    head, preview = manifest_head(plan, ledger, warnings), _make_preview(plan, ledger)
     card = dataset_card(plan, warnings, _card_facts(head, ledger, has_preview=preview is not None))
     beside = {CARD: card.encode(), MODALITY_CONFIG: modality_config_source(config).encode()}
     beside |= {} if preview is None else {PREVIEW: preview}
@@ -75,6 +77,13 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
     # GR00T and LeRobot read meta/ first, so it appears last.
     meta.rename(out / META)
     sync_folder(out)
+    ledger.files.publish((file for record in ledger.records() for file in record.files), (*beside, MANIFEST))
+
+
+def _make_preview(plan: ConversionPlan, ledger: Ledger) -> bytes | None:
+    shown = [ledger.record(number) for number in shown_episodes(plan)]
+    with ledger.files.at_hand(clip for record in shown for clip in record.files[1:]):
+        return make_preview(plan, ledger.out)
 
 
 def statistics_bytes(plan: ConversionPlan) -> int:

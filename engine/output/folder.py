@@ -15,6 +15,7 @@ from millrace.engine.layout import (
     CAMERA_PREFIX,
     CARD,
     LEDGER,
+    LOCK,
     MANIFEST,
     META,
     MODALITY_CONFIG,
@@ -26,8 +27,11 @@ from millrace.engine.layout import (
 )
 from millrace.engine.planning import ConversionPlan
 from millrace.engine.sources import name_file_in_errors, why_unwritable
+from millrace.engine.stored import find_store_address, finished_files
+from millrace.engine.stores.address import StoreAddress, is_store_address, parse_store_address
 
 STRAY = "stray-"
+LEDGER_COPIES = f"{WORK}/ledger-*.jsonl"  # in an object store
 CHOOSE = Remedy("Choose another folder")
 EPISODES = ("data/chunk-*/episode_*.parquet", f"videos/chunk-*/{CAMERA_PREFIX}*/episode_*.mp4")
 # What a conversion writes, in the order of its deletion: without meta/ a dataset is visibly unfinished.
@@ -39,6 +43,7 @@ OURS = (
     PREVIEW,
     MODALITY_CONFIG,
     LEDGER,
+    LEDGER_COPIES,
     QUARANTINE,
     *EPISODES,
 )
@@ -67,12 +72,14 @@ def claim_output(out: Path, sources: Sequence[Path], *, overwrite: bool, reopen:
         (out / WORK).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise OutputExists(f"{out} ", why_unwritable(out / WORK, error), file=out) from error
-    with explain_write_errors(out), lock_folder(out, out / WORK / "lock"):
+    files = finished_files(out)
+    with explain_write_errors(out), lock_folder(out, out / LOCK), files.hold():
         with name_file_in_errors(ignored := out / WORK / ".gitignore"):
             ignored.write_text("*\n")  # the ledger names folders of this machine
         check_output(out, sources, overwrite=may_be_finished)
         if may_be_finished:
-            _remove(OURS if overwrite else OF_META, out)
+            files.remove(files.find(OURS if overwrite else OF_META))
+            _remove_empty_folders(out)
         with unfinished_files(out) as scratch:
             yield scratch
 
@@ -83,6 +90,7 @@ def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None
     Raises:
         OutputExists: see `claim_output`.
     """
+    _check_stored_sources(out, sources)
     for source in sources:
         if source.exists() and source.resolve().is_relative_to(out.resolve()):  # else it is on the Hub
             raise OutputExists(f"{out} is, or holds, the source {source}. ", CHOOSE, dataset=str(source), file=out)
@@ -91,41 +99,49 @@ def check_output(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None
             raise OutputExists(problem, CHOOSE, dataset=str(source), file=out)
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file, not a folder", file=out, got="a file", expected="a folder")
-    found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
-    is_ours = (out / MANIFEST).is_file() or (out / LEDGER).is_file() or found == [WORK]
+    files = finished_files(out)
+    found = files.names()
+    is_ours = MANIFEST in found or (out / LEDGER).is_file() or found == [WORK]
     if found and not is_ours:
         problem = f"{out} holds {', '.join(found[:5])}, which Millrace did not make. "
         raise OutputExists(problem, CHOOSE, file=out, got=found[:5])
-    if META in found and not overwrite:
+    if (out / META).is_dir() and not overwrite:
         advice = Remedy(CHOOSE, ", or pass ", Setting("overwrite", True), " to replace it")
         raise OutputExists(f"{out} holds a finished dataset. ", advice, file=out)
-    ours = {path for pattern in OF_META for path in out.glob(pattern)}
-    theirs = [path.name for path in sorted((out / META).glob("*")) if path not in ours]
+    of_meta = list(files.find([f"{META}/*"]))
+    theirs = sorted(path.name for path in of_meta if not any(path.match(pattern) for pattern in OF_META))
     if theirs:
         problem = f"{out}/{META} holds {', '.join(theirs[:5])}, which Millrace did not make; "
         raise OutputExists(problem, Remedy("move it away"), file=out / META, got=theirs[:5])
 
 
+def _check_stored_sources(out: Path, sources: Sequence[Path]) -> None:
+    """The same where both are in an object store."""
+    address = find_store_address(out)
+    for source in map(parse_store_address, filter(is_store_address, sources)):
+        if address is not None and (_is_below(source, address) or _is_below(address, source)):
+            problem = f"{address} is the source {source}, holds it, or lies in it; it must stay as it is. "
+            raise OutputExists(problem, CHOOSE, dataset=str(source), got=str(address))
+
+
+def _is_below(address: StoreAddress, other: StoreAddress) -> bool:
+    return f"{address}/".startswith(f"{other}/")
+
+
 def remove_strays(out: Path, plan: ConversionPlan) -> None:
     """Delete files of episodes that the plan lacks: those that failed, or had higher numbers before."""
-    for path in (path for pattern in EPISODES for path in out.glob(pattern)):
-        number = path.stem.removeprefix("episode_")
-        if number.isdecimal() and not _is_planned(path.relative_to(out), int(number), plan):
-            path.unlink()
+    files = finished_files(out)
+    files.remove([path for path in files.find(EPISODES) if _is_stray(path, plan)])
     _remove_empty_folders(out)
 
 
-def _is_planned(path: Path, index: int, plan: ConversionPlan) -> bool:
-    paths = EpisodePaths(index, plan.job.chunks_size)
+def _is_stray(path: Path, plan: ConversionPlan) -> bool:
+    number = path.stem.removeprefix("episode_")
+    if not number.isdecimal():
+        return False
+    paths = EpisodePaths(int(number), plan.job.chunks_size)
     known = (paths.data, *(paths.video(camera) for camera in plan.cameras))
-    return index < len(plan.episodes) and path in known
-
-
-def _remove(patterns: Sequence[str], out: Path) -> None:
-    for pattern in patterns:
-        for path in out.glob(pattern):
-            path.unlink()
-    _remove_empty_folders(out)
+    return int(number) >= len(plan.episodes) or path not in known
 
 
 def _remove_empty_folders(out: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from millrace.embodiments import Facts
+from millrace.embodiments import Facts, MillraceError
 from millrace.engine.dataset import EpisodeFailure, EpisodeRecord, EpisodeResult, EpisodeWarning
-from millrace.engine.dataset.record import LEDGER_LINE, LedgerLine, Skipped, Vacated, hash_file
+from millrace.engine.dataset.record import LEDGER_LINE, LedgerLine, Skipped, Vacated
 from millrace.engine.errors import FaultCode
 from millrace.engine.layout import LEDGER, PACKED
 from millrace.engine.output.header import check_header, make_header
@@ -22,6 +22,7 @@ from millrace.engine.output.warning_sums import remove_roots
 from millrace.engine.planning import ConversionPlan, EpisodePlan
 from millrace.engine.planning.numbering import Key
 from millrace.engine.sources import FileState, name_file_in_errors
+from millrace.engine.stored import LedgerMirror, finished_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Ledger:
         """
         self.path = out / LEDGER
         self.out, self.verify, self.is_read_only = out, verify, is_read_only
+        self.files, self._mirror = finished_files(out), LedgerMirror()
         self._entries: dict[int, Entry] = {}  # by number
         self._numbers: dict[Key, int] = {}  # the number of each finished episode
         self._known_tasks: dict[tuple[tuple[int, str], ...], tuple[tuple[int, str], ...]] = {}
@@ -88,6 +90,9 @@ class Ledger:
         try:
             with name_file_in_errors(self.path):
                 self._begin_or_continue(make_header(plan))
+            if not is_read_only:
+                self._mirror = self.files.mirror(self.path)
+                self._mirror.put()
         except BaseException:
             self._file.close()
             raise
@@ -184,12 +189,8 @@ class Ledger:
         planned = self._planned.get(record.key)
         if planned is None or planned.digest != record.plan or self._has_changed_source(record):
             return "its source's files, or only their times of change, are others than when it was converted"
-        for path, file in ((self.out / file.path, file) for file in record.files if not self._is_packed):
-            if not path.is_file() or path.stat().st_size != file.num_bytes:
-                return f"{path} is missing or has another size"
-            if self.verify and hash_file(path) != file.sha256:
-                return f"{path} has other content"
-        return None
+        files = () if self._is_packed else record.files
+        return next(filter(None, (self.files.why_lost(file, verify=self.verify) for file in files)), None)
 
     def _has_changed_source(self, record: EpisodeRecord) -> bool:
         """Whether files that the plan did not list, but the conversion read, have changed."""
@@ -225,9 +226,10 @@ class Ledger:
             self._written.discard(index)
 
     def sync(self) -> None:
-        """Flush all lines to disk, so that a power cut loses none of them."""
+        """Flush all lines to disk, and to the store where the files lie in one, so that nothing loses any of them."""
         with name_file_in_errors(self.path):
             os.fsync(self._file.fileno())
+        self._mirror.put()
 
     def skip(self, failures: Sequence[EpisodeFailure]) -> None:
         """Record for later runs that these episodes are skipped, in addition to those skipped before."""
@@ -261,6 +263,7 @@ class Ledger:
         return planned is None or (planned.digest == failure.plan and failure.key not in self._numbers)
 
     def _write(self, line: bytes) -> int:
+        self._mirror.check()
         with name_file_in_errors(self.path):
             place = self._file.seek(0, 2)
             self._file.write(line + b"\n")
@@ -286,13 +289,13 @@ class Ledger:
         """The record of a converted episode whose number or task numbers differ from the plan's; else None."""
         if episode.key not in self._misplaced:
             return None
-        record = self._read(self._numbers[episode.key])
+        record = self.record(self._numbers[episode.key])
         return record if all(text in self._tasks for _, text in record.tasks) else None
 
     def records(self) -> Iterator[EpisodeRecord]:
         """The finished episodes in order of their number, read from disk."""
         for index in sorted(self._entries):
-            yield self._read(index)
+            yield self.record(index)
 
     def entries(self) -> Iterator[Entry]:
         """What is kept of the finished episodes, in order of their number."""
@@ -303,7 +306,8 @@ class Ledger:
         """The tasks that rows of finished episodes name."""
         return {text for tasks in {entry.tasks for entry in self._entries.values()} for _, text in tasks}
 
-    def _read(self, index: int) -> EpisodeRecord:
+    def record(self, index: int) -> EpisodeRecord:
+        """The finished episode of a number."""
         with name_file_in_errors(self.path):
             self._file.seek(self._entries[index].place)
             record = _parse(self._file.readline())
@@ -313,8 +317,14 @@ class Ledger:
     def __enter__(self) -> "Ledger":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._mirror.close()
+        except MillraceError:
+            if kind is None:  # else what ended the run is told
+                raise
+        finally:
+            self._file.close()
 
 
 def _in_order(failures: Iterable[EpisodeFailure]) -> tuple[EpisodeFailure, ...]:

@@ -33,11 +33,16 @@ def make_preview(plan: ConversionPlan, out: Path) -> bytes | None:
     """
     if not plan.cameras:
         return None
-    last, num_shown = len(plan.episodes) - 1, min(NUM_EPISODES, len(plan.episodes))
-    numbers = np.unique(np.linspace(0, last, num_shown).round().astype(np.int64))
-    shown = [plan.episodes[number] for number in numbers.tolist()]
+    shown = [plan.episodes[number] for number in shown_episodes(plan)]
     blocks = [[_find_clip(plan, out, one, camera) for camera in plan.cameras[:MAX_CAMERAS]] for one in shown]
     return compress_sheet(draw_contact_sheet(blocks, num_images=NUM_IMAGES, height=IMAGE_HEIGHT, axis=1))
+
+
+def shown_episodes(plan: ConversionPlan) -> list[int]:
+    """Numbers of the episodes that are shown."""
+    last, num_shown = len(plan.episodes) - 1, min(NUM_EPISODES, len(plan.episodes))
+    numbers: list[int] = np.unique(np.linspace(0, last, num_shown).round().astype(np.int64)).tolist()
+    return numbers
 
 
 def _find_clip(plan: ConversionPlan, out: Path, episode: EpisodePlan, camera: str) -> Clip:

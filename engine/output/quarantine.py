@@ -16,6 +16,7 @@ from millrace.engine.planning.numbering import remove_episodes
 from millrace.engine.planning.planner import check_horizon
 from millrace.engine.planning.recipe_problems import write_recipe_keys
 from millrace.engine.sources import name_file_in_errors, public_name
+from millrace.engine.stored import finished_files
 
 
 def describe_failures(failures: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[Quarantined, ...]:
@@ -53,6 +54,7 @@ def write_quarantine(
         file.flush()
         os.fsync(file.fileno())
     move_file(unfinished, out / QUARANTINE)
+    finished_files(out).put([QUARANTINE])
     advice = (write_recipe_keys(text, plan.recipe) for text in _advice(failures))
     return EpisodesFailed((failure_error(failure, plan) for failure in failures), advice, quarantined=found)
 

@@ -11,11 +11,12 @@ from millrace.engine.dataset import ColumnSummary, EpisodeRecord, summarize_colu
 from millrace.engine.dataset.changed_rows import change_rows
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.record import FileRecord
-from millrace.engine.dataset.writing import move_file, sync_file
+from millrace.engine.dataset.writing import sync_file
 from millrace.engine.errors import OutputFailed
 from millrace.engine.layout import EpisodePaths
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.planning import ConversionPlan, EpisodePlan
+from millrace.engine.stored import FinishedFiles
 
 # Episodes that are rewritten in one process together, then put in place between two flushes of the ledger.
 EPISODES_AT_ONCE = 32
@@ -47,7 +48,7 @@ class Rewritten:
     stats: dict[str, ColumnSummary]
 
 
-def move_episodes(plan: ConversionPlan, ledger: Ledger, out: Path) -> None:
+def move_episodes(plan: ConversionPlan, ledger: Ledger) -> None:
     """Move finished episodes whose number has changed, the lowest first; `renumber_rows` is to follow.
 
     Numbers only fall when episodes are removed, so each place is free by then. An episode whose number would rise,
@@ -59,15 +60,15 @@ def move_episodes(plan: ConversionPlan, ledger: Ledger, out: Path) -> None:
         if record is not None and record.index > episode.index:
             ledger.vacate(episode.index)
             ledger.sync()
-            ledger.append(_move_files(record, episode, plan, out))
+            ledger.append(_move_files(record, episode, plan, ledger.files))
 
 
-def _move_files(record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, out: Path) -> EpisodeRecord:
+def _move_files(
+    record: EpisodeRecord, episode: EpisodePlan, plan: ConversionPlan, finished: FinishedFiles
+) -> EpisodeRecord:
     paths = EpisodePaths(episode.index, plan.job.chunks_size)
     places = (paths.data, *map(paths.video, plan.cameras))
-    for file, place in zip(record.files, places, strict=True):
-        move_file(out / file.path, out / place)
-    files = tuple(file.model_copy(update={"path": place}) for file, place in zip(record.files, places, strict=True))
+    files = tuple(finished.move(file, place) for file, place in zip(record.files, places, strict=True))
     moved: EpisodeRecord = record.model_copy(
         update={"index": episode.index, "first_index": STALE, "files": files},
     )
@@ -103,11 +104,17 @@ def renumber_rows(
     waiting: deque[tuple[EpisodeRecord, EpisodePlan]] = deque()
     due = chunks(_due(misplaced, plan, ledger, waiting), EPISODES_AT_ONCE)
     num_done = 0
-    for rewritten in map_in_processes(partial(_rewrite_all, out, scratch), due, num_processes=num_processes):
-        place = [(*waiting.popleft(), one) for one in rewritten]
-        _put_in_place(place, plan, ledger, out)
-        num_done += len(place)
-        on_progress(num_done, len(misplaced))
+    with ledger.files.at_hand(_rows_of(misplaced, ledger)):
+        for rewritten in map_in_processes(partial(_rewrite_all, out, scratch), due, num_processes=num_processes):
+            place = [(*waiting.popleft(), one) for one in rewritten]
+            _put_in_place(place, plan, ledger, out)
+            num_done += len(place)
+            on_progress(num_done, len(misplaced))
+
+
+def _rows_of(episodes: Iterable[EpisodePlan], ledger: Ledger) -> Iterator[FileRecord]:
+    records = map(ledger.misplaced_record, episodes)
+    return (record.files[0] for record in records if record is not None)
 
 
 def _due(
@@ -154,9 +161,9 @@ def _put_in_place(
         ledger.vacate(episode.index)
     ledger.sync()
     numbers = {text: index for index, text in enumerate(plan.tasks)}
+    ledger.files.accept_all([(one.unfinished, one.rows) for _, _, one in made if one.rows is not None])
     for record, episode, one in made:
         if one.rows is not None:
-            move_file(one.unfinished, out / one.rows.path)
             ledger.append(_renumber_record(record, episode, one, numbers))
     changed = next((episode.index for _, episode, one in made if one.rows is None), None)
     if changed is not None:

@@ -10,6 +10,7 @@ from millrace.engine.layout import LEDGER, META
 from millrace.engine.output.header import BACKENDS, SHIFTS, SOURCES, SPLIT
 from millrace.engine.planning.action_shift import MAX_SHIFT
 from millrace.engine.sources.location import HUB, parse_hub_id
+from millrace.engine.stored import finished_files
 from millrace.engine.video.backends import CPU_BACKENDS, Backends
 
 Progress = Literal["fresh", "unfinished", "finished"]
@@ -34,6 +35,7 @@ class OutputState:
     @classmethod
     def read(cls, folder: Path) -> "OutputState":
         """Read a folder's state from its ledger's first line; a damaged one counts as none until a plan meets it."""
+        finished_files(folder).refresh()
         if not (folder / LEDGER).is_file():
             return cls(folder)
         progress: Progress = "finished" if (folder / META).is_dir() else "unfinished"

@@ -1,13 +1,11 @@
 """Sizes and digests of a dataset's files by episode, 40 bytes for each, as its manifest lists them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.engine.dataset.json_files import Unreadable
-from millrace.engine.dataset.manifest import Lineage, parse_episode, read_manifest_episodes
+from millrace.engine.dataset.manifest import read_lineages
 from millrace.engine.dataset.metadata import Metadata
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.errors import DatasetError
@@ -56,19 +54,6 @@ def read_episode_files(metadata: Metadata) -> tuple[FileTable, dict[str, FileTab
     if number + 1 < metadata.num_episodes:
         raise _not_listed(metadata.root, number + 1, metadata.data_path(number + 1))
     return rows, clips
-
-
-def read_lineages(root: Path) -> Iterator[Lineage]:
-    """Where each episode comes from, one in memory at a time.
-
-    Raises:
-        DatasetError: the manifest cannot be read.
-    """
-    try:
-        for text in read_manifest_episodes(root):
-            yield parse_episode(text, Lineage)
-    except Unreadable as error:
-        raise DatasetError(str(error), dataset=str(root), file=root / MANIFEST) from error
 
 
 def _not_listed(root: Path, episode: int, path: Path) -> DatasetError:

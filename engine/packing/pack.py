@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from millrace.engine.dataset.camera_levels import CameraLevelsWriter
-from millrace.engine.dataset.manifest import manifest_text, read_head_text
+from millrace.engine.dataset.manifest import manifest_text, read_head_text, read_lineages
 from millrace.engine.dataset.metadata import INFO, Metadata
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.reading import read_metadata
@@ -22,7 +22,7 @@ from millrace.engine.layout import CAMERA_LEVELS, CARD, MANIFEST, META, PREVIEW,
 from millrace.engine.output.card_facts import CardFacts
 from millrace.engine.packing.claim import PACKED_FROM, PackOrigin, check_parts, claim_folder
 from millrace.engine.packing.depth_clips import DepthClips, claim_depth, depth_path, remove_depth
-from millrace.engine.packing.episode_files import FileTable, read_episode_files, read_lineages
+from millrace.engine.packing.episode_files import FileTable, read_episode_files
 from millrace.engine.packing.episode_places import add_statistics, place_episodes
 from millrace.engine.packing.joins import Join, join_files
 from millrace.engine.packing.pack_statistics import (

@@ -1,11 +1,13 @@
 """Make the report of a finished conversion, OUT/report.html: what was made, beside what it was made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from millrace.embodiments import Message, MillraceError
+from millrace.engine.dataset.manifest import read_lineages
+from millrace.engine.dataset.record import FileRecord
 from millrace.engine.inspection.inspect_dataset import inspect_source, select_inspected
 from millrace.engine.layout import REPORT
 from millrace.engine.output.warning_sums import remove_roots
@@ -15,7 +17,8 @@ from millrace.engine.report.make_report import PIXEL_BUDGET, draw, write_page
 from millrace.engine.report.origins import read_origins
 from millrace.engine.report.page import render_page
 from millrace.engine.report.recordings import find_source_recordings
-from millrace.engine.sources import hide_targets, open_source
+from millrace.engine.sources import SourceDataset, SourceEpisode, hide_targets, open_source
+from millrace.engine.stored import finished_files
 from millrace.engine.text import printable
 
 # Of a dataset of any size, so that a report takes a few seconds at most.
@@ -57,6 +60,24 @@ def report_conversion(
 def _make_page(plan: ConversionPlan, made: Path, folder: Path, write: Callable[[str], str]) -> str:
     dataset = open_source(folder)
     chosen = select_inspected(dataset, None, max_episodes=MAX_EPISODES)
+    with finished_files(folder).at_hand(_files_of(made, {episode.index for episode in chosen})):
+        return _draw_page(plan, made, dataset, chosen, write)
+
+
+def _files_of(made: Path, episodes: Collection[int]) -> Iterator[FileRecord]:
+    """The files of some episodes, as the manifest lists them."""
+    for lineage in read_lineages(made):
+        if lineage.episode_index in episodes:
+            yield from lineage.files
+
+
+def _draw_page(
+    plan: ConversionPlan,
+    made: Path,
+    dataset: SourceDataset,
+    chosen: Sequence[SourceEpisode],
+    write: Callable[[str], str],
+) -> str:
     inspection = inspect_source(
         dataset,
         chosen,

@@ -75,6 +75,11 @@ def convert_in_child(recipe: Recipe, out: Path, **flags: Any) -> int | None:
     return child.exitcode
 
 
+def start_child(recipe: Recipe, out: str, *, environment: Mapping[str, str], **flags: Any) -> ForkServerProcess:
+    """Begin to convert without Ray in a child; environment: further variables."""
+    return _child(recipe, Path(out), {**flags, "environment": dict(environment)})
+
+
 def kill_after(seconds: float, recipe: Recipe, out: Path) -> bool:
     """Convert without Ray in a child and kill that some time after it began; returns whether it had not ended."""
     serve_forks()
@@ -88,6 +93,7 @@ def kill_after(seconds: float, recipe: Recipe, out: Path) -> bool:
 
 
 def _convert(recipe: Recipe, out: Path, flags: dict[str, Any]) -> None:
+    os.environ.update(flags.pop("environment", {}))
     if begun := flags.pop("begun", None):
         begun.set()
     if (change := flags.pop("killed_at", None)) is not None:

@@ -184,6 +184,7 @@ convert:
         ("finetune: 3", "1: finetune holds keys, such as base_model_path"),
         ("convert: {out: a}", "1: recipe is missing"),
         ("convert: {out: a, recipe: {}, layout: 2.2}", "1: layout: 2.2: no layout '2.2'. Known: v2.1, v3.0"),
+        ("convert: {out: 's3://b/x', recipe: {}}", "1: the steps after it read a folder, not s3://b/x"),
         ("convert: {out: a, recipe: {}, data_file_mb: 0}", "1: data_file_mb: 0: must be at least 1"),
         ("upload: {repo: a/b, kind: model, folder: f, with_v30: true}", "1: with_v30: a checkpoint has no layout"),
         ("finetune: {base_model_path: b, datasets: d, mix: [1, 2]}", "1: mix: [1.0, 2.0]: 2 shares for 1 datasets"),

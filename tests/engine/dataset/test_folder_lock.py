@@ -73,14 +73,14 @@ def test_of_two_that_find_a_holder_gone_one_takes_over(out: Path, monkeypatch: p
     refuse(errno.ENOSYS, monkeypatch)
     (out / HELD).write_text(f"{socket.gethostname()} 999999999 a")
     first = ExitStack()
-    is_dead = folder_lock._is_dead
+    is_dead = folder_lock.is_dead
 
     def take_over(pid: str) -> bool:
-        monkeypatch.setattr(folder_lock, "_is_dead", is_dead)
+        monkeypatch.setattr(folder_lock, "is_dead", is_dead)
         first.enter_context(lock_folder(out, out / LOCK))
         return is_dead(pid)
 
-    monkeypatch.setattr(folder_lock, "_is_dead", take_over)
+    monkeypatch.setattr(folder_lock, "is_dead", take_over)
     with first:
         with (
             pytest.raises(OutputBusy, match="which took over from one that is gone"),
@@ -97,7 +97,7 @@ def test_a_holder_that_ends_at_this_moment_is_no_error(
 ) -> None:
     refuse(errno.ENOSYS, monkeypatch)
     (out / HELD).write_text(f"{socket.gethostname()} 999999999 a")
-    is_dead = folder_lock._is_dead
+    is_dead = folder_lock.is_dead
 
     def end(pid: str) -> bool:
         (out / HELD).unlink()
@@ -105,7 +105,7 @@ def test_a_holder_that_ends_at_this_moment_is_no_error(
             (out / HELD).write_text("another 1 b")
         return is_dead(pid)
 
-    monkeypatch.setattr(folder_lock, "_is_dead", end)
+    monkeypatch.setattr(folder_lock, "is_dead", end)
     if is_back:
         with pytest.raises(OutputBusy, match="which began at this moment"), lock_folder(out, out / LOCK):
             pass

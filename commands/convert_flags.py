@@ -145,7 +145,7 @@ class RunFlags:
     Data where --address or RAY_ADDRESS names a cluster, and where this machine alone would need more than five
     minutes, at 800 frames a second on each core; GPUs are always used through Ray."""
     address: Annotated[str | None, option("ADDRESS")] = None
-    """A running Ray cluster, for example "auto"; OUT must be a folder that all nodes share."""
+    """A running Ray cluster, for example "auto"; OUT must be a folder that all nodes share, or in an object store."""
     staging: Annotated[Path | None, option("DIR")] = None
     """Where OUT is in an object store: a folder on this machine for its rows and its ledger; by default one among the
     user's caches."""

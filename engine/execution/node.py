@@ -7,11 +7,16 @@ from pathlib import Path
 from uuid import uuid4
 
 from millrace.engine.about import VERSION
-from millrace.engine.layout import OUTPUT_VERSION
+from millrace.engine.errors import StoreError
+from millrace.engine.layout import OUTPUT_VERSION, WORK
 from millrace.engine.output.versions import byte_versions
 from millrace.engine.planning import EpisodePlan
 from millrace.engine.sources import FileState
 from millrace.engine.sources.file_state import is_missing, why_changed
+from millrace.engine.stored import find_store_address
+from millrace.engine.stored.objects import Objects
+from millrace.engine.stored.store_mark import mark_folder
+from millrace.engine.stores.address import StoreAddress
 
 TOKEN = "token"
 # Of the sources, looked at on each node before work; each worker looks at all files of each episode that it gets.
@@ -20,12 +25,17 @@ MAX_SAMPLED_EPISODES = 16
 
 @dataclass(frozen=True)
 class Shared:
-    """What the driver has. versions: by library. files: some of the sources'. folder: the run's, which holds token."""
+    """What the driver has.
+
+    versions: by library. files: some of the sources'. folder: the run's, which holds token. store: where the dataset
+    lies for which the output folder stands, if it does.
+    """
 
     versions: Mapping[str, str | None]
     files: tuple[tuple[Path, FileState], ...]
     folder: Path
     token: str
+    store: StoreAddress | None = None
 
 
 def collect_shared(plans: Sequence[EpisodePlan], folder: Path) -> Shared:
@@ -35,7 +45,7 @@ def collect_shared(plans: Sequence[EpisodePlan], folder: Path) -> Shared:
     files = {path: state for plan in sampled for path, state in zip(plan.episode.paths, plan.states, strict=False)}
     token = uuid4().hex
     (folder / TOKEN).write_text(token)
-    return Shared(node_versions(), tuple(files.items()), folder, token)
+    return Shared(node_versions(), tuple(files.items()), folder, token, find_store_address(_output_of(folder)))
 
 
 def node_versions() -> dict[str, str | None]:
@@ -55,9 +65,17 @@ def node_problems(shared: Shared) -> list[str]:
     return problems + list(_file_problems(shared.files))[:1]
 
 
+def _output_of(folder: Path) -> Path:
+    """The output folder of a run's own, OUT/.millrace/run-..."""
+    return folder.parent.parent
+
+
 def _folder_problems(shared: Shared) -> Iterator[str]:
-    """Whether OUT is the same folder, and may be written to."""
+    """Whether OUT is the same folder, or stands for the same dataset in a store, and may be written to."""
     folder = shared.folder
+    if shared.store is not None and not (folder / TOKEN).is_file():
+        yield from _store_problems(folder, shared.store)
+        return
     try:
         if (folder / TOKEN).read_text() != shared.token:
             yield f"sees another folder at {folder} than the driver"
@@ -67,6 +85,20 @@ def _folder_problems(shared: Shared) -> Iterator[str]:
         probe.unlink()
     except OSError as error:
         yield f"cannot use the output folder ({error.strerror}: {folder}); it must be shared by all nodes"
+
+
+def _store_problems(folder: Path, address: StoreAddress) -> Iterator[str]:
+    """Make a folder of this node stand for the dataset, and see whether objects can be put and deleted here."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark_folder(_output_of(folder), address, keeps_rows=False)
+        probe = f"{WORK}/{uuid4().hex}.probe"
+        Objects(address).put(b"", probe)
+        Objects(address).delete([probe])
+    except OSError as error:
+        yield f"cannot use a folder of its own ({error.strerror}: {folder})"
+    except StoreError as error:
+        yield f"cannot write to the store: {error}"
 
 
 def _file_problems(files: Sequence[tuple[Path, FileState]]) -> Iterator[str]:

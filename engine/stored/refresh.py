@@ -29,11 +29,7 @@ def bring_up_to_date(root: Path, objects: Objects) -> None:
 
 
 def _replace_ledger(root: Path, objects: Objects, found: Mirrored) -> None:
-    _remove_metadata(root)
-    for name in ("data", "videos"):
-        shutil.rmtree(root / name, ignore_errors=True)
-    for name in (MIRRORED, LEDGER):
-        (root / name).unlink(missing_ok=True)
+    forget_run(root)
     if not found.segments:
         return
     folder = root / WORK / "segments"
@@ -46,6 +42,15 @@ def _replace_ledger(root: Path, objects: Objects, found: Mirrored) -> None:
     shutil.rmtree(folder)
     unfinished.replace(root / LEDGER)
     found.write(root)
+
+
+def forget_run(root: Path) -> None:
+    """Delete what a folder has of a run whose ledger is not in the store any more."""
+    _remove_metadata(root)
+    for name in ("data", "videos"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    for name in (MIRRORED, LEDGER):
+        (root / name).unlink(missing_ok=True)
 
 
 def _remove_metadata(root: Path) -> None:

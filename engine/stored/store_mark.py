@@ -13,27 +13,40 @@ MARK = "store.json"
 
 
 class StoreMark(FrozenModel):
-    """The file in a folder that says for what in a store the folder stands; folders in it stand for what lies there."""
+    """The file in a folder that says for what in a store the folder stands; folders in it stand for what lies there.
+
+    keeps_rows: whether rows stay there once they are put; on nodes of a cluster that only convert they do not.
+    """
 
     scheme: str
     root: str
     prefix: str
+    keeps_rows: bool = True
+
+    @classmethod
+    def find(cls, folder: Path) -> "StoreMark | None":
+        """The mark beside a dataset's folder; None where the folder holds the dataset."""
+        try:
+            return cls.model_validate_json((folder.absolute().parent / MARK).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def address_of(self, folder: Path) -> StoreAddress:
+        """Where the dataset lies for which a folder beside the mark stands."""
+        return StoreAddress(self.scheme, self.root, self.prefix).join(folder.name)
 
 
-def mark_folder(folder: Path, address: StoreAddress) -> None:
+def mark_folder(folder: Path, address: StoreAddress, *, keeps_rows: bool = True) -> None:
     """Have a dataset's folder stand for the one at an address; folders beside it stand for what lies beside that."""
+    above = address.parent
+    mark = StoreMark(scheme=above.scheme, root=above.root, prefix=above.prefix, keeps_rows=keeps_rows)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    above = address.prefix.rpartition("/")[0]
     unfinished = folder.parent / f"{uuid4().hex}.unfinished"
-    unfinished.write_text(StoreMark(scheme=address.scheme, root=address.root, prefix=above).model_dump_json())
+    unfinished.write_text(mark.model_dump_json(), encoding="utf-8")
     unfinished.replace(folder.parent / MARK)
 
 
 def find_store_address(folder: Path) -> StoreAddress | None:
     """Where the dataset lies for which a folder stands; None where the folder holds it."""
-    parent = folder.absolute().parent
-    try:
-        mark = StoreMark.model_validate_json((parent / MARK).read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return StoreAddress(mark.scheme, mark.root, mark.prefix).join(folder.name)
+    mark = StoreMark.find(folder)
+    return None if mark is None else mark.address_of(folder)

@@ -14,11 +14,11 @@ from millrace.engine.errors import OutputFailed
 from millrace.engine.layout import INFO, LOCK, META, WORK
 from millrace.engine.stored.finished_files import FinishedFiles, LedgerMirror
 from millrace.engine.stored.lease import hold_lease
-from millrace.engine.stored.mirror import StoredMirror
+from millrace.engine.stored.mirror import SEGMENT, StoredMirror
 from millrace.engine.stored.objects import Objects, explain_store_errors, names_of
 from millrace.engine.stored.parallel import do_at_once, fetch
-from millrace.engine.stored.refresh import bring_up_to_date
-from millrace.engine.stored.store_mark import find_store_address
+from millrace.engine.stored.refresh import bring_up_to_date, forget_run
+from millrace.engine.stored.store_mark import StoreMark
 from millrace.engine.stores.address import StoreAddress
 
 EPISODE_FOLDERS = ("data", "videos")
@@ -26,8 +26,10 @@ EPISODE_FOLDERS = ("data", "videos")
 
 def finished_files(root: Path) -> FinishedFiles:
     """Where the finished files lie of the dataset that a folder holds or stands for."""
-    address = find_store_address(root)
-    return FinishedFiles(root) if address is None else StoredFiles(root, address)
+    mark = StoreMark.find(root)
+    if mark is None:
+        return FinishedFiles(root)
+    return StoredFiles(root, mark.address_of(root), keeps_rows=mark.keeps_rows)
 
 
 class StoredFiles(FinishedFiles):
@@ -39,9 +41,9 @@ class StoredFiles(FinishedFiles):
 
     stage = "upload"
 
-    def __init__(self, root: Path, address: StoreAddress) -> None:
+    def __init__(self, root: Path, address: StoreAddress, *, keeps_rows: bool) -> None:
         super().__init__(root)
-        self.address = address
+        self.address, self.keeps_rows = address, keeps_rows
 
     @cached_property
     def objects(self) -> Objects:
@@ -64,10 +66,13 @@ class StoredFiles(FinishedFiles):
         record = FileRecord(path=relative, num_bytes=unfinished.stat().st_size, sha256=sha256)
         with explain_store_errors():
             self.objects.upload_checked(unfinished, relative.as_posix())
-        if _stays(relative):
+        if self._stays(relative):
             return finish_file(unfinished, self.root, relative, digest=sha256)
         unfinished.unlink()
         return record
+
+    def _stays(self, path: Path) -> bool:
+        return self.keeps_rows and path.parts[0] == "data"
 
     def accept_all(self, made: Sequence[tuple[Path, FileRecord]]) -> None:
         """Put complete files, many at a time."""
@@ -108,7 +113,7 @@ class StoredFiles(FinishedFiles):
         return is_same
 
     def _drop(self, file: FileRecord) -> None:
-        if not _stays(file.path):
+        if not self._stays(file.path):
             (self.root / file.path).unlink(missing_ok=True)
 
     def move(self, file: FileRecord, relative: Path) -> FileRecord:
@@ -122,13 +127,18 @@ class StoredFiles(FinishedFiles):
         return moved
 
     def remove(self, paths: Iterable[Path]) -> None:
-        """Delete objects, and what is here of them; info.json first, without which a dataset is visibly unfinished."""
+        """Delete objects, and what is here of them; info.json first, without which a dataset is visibly unfinished.
+
+        With the ledger's copies all is deleted that is here of their run.
+        """
         removed = sorted(paths, key=lambda path: path != Path(INFO))
         first = removed[:1] if Path(INFO) in removed else []
         with explain_store_errors():
             for some in (first, removed[len(first) :]):
                 do_at_once(lambda path: self.objects.delete([path.as_posix()]), some)
         super().remove(removed)
+        if any(path.as_posix().startswith(SEGMENT) for path in removed):
+            forget_run(self.root)
 
     def find(self, patterns: Sequence[str]) -> Iterator[Path]:
         """Objects that fit a pattern, as they are listed now."""
@@ -149,7 +159,7 @@ class StoredFiles(FinishedFiles):
 
     def kept(self, files: Sequence[FileRecord]) -> Sequence[FileRecord]:
         """Those of an episode's files that stay on this machine's disk."""
-        return [file for file in files if _stays(file.path)]
+        return [file for file in files if self._stays(file.path)]
 
     @contextmanager
     def at_hand(self, files: Iterable[FileRecord]) -> Iterator[None]:
@@ -158,7 +168,7 @@ class StoredFiles(FinishedFiles):
 
         def provide(file: FileRecord) -> None:
             self._fetch(file)
-            if not _stays(file.path):
+            if not self._stays(file.path):
                 fetched.append(file)
 
         try:
@@ -211,8 +221,3 @@ class StoredFiles(FinishedFiles):
             if sizes.get(file.path.as_posix()) != file.num_bytes:
                 problem = f"{self.address}/{file.path} was put, but is gone or has another size; "
                 raise OutputFailed(problem, Remedy("the same command makes it again"))
-
-
-def _stays(path: Path) -> bool:
-    """Whether a finished file stays here: rows do, of which statistics are made."""
-    return path.parts[0] == "data"

@@ -101,13 +101,13 @@ def test_the_ledger_is_synced_before_a_finished_file_gets_another_number(
         video.write_bytes(content)
     renumbered = [place for place, (kind, path) in enumerate(events) if kind == "move" and path.is_relative_to(out)]
     renumbered = [place for place in renumbered if not events[place][1].is_relative_to(out / WORK)]
-    assert len(renumbered) == 2
+    assert len(renumbered) == 4  # rows and clip of both episodes
     for place in renumbered:
-        clip = events[place][1]
-        written = max(at for at, event in enumerate(events[:place]) if event[0] == "move" and event[1] != clip)
+        moved = events[place][1]
+        written = max(at for at, event in enumerate(events[:place]) if event[0] == "move" and event[1] != moved)
         ledger = max(at for at, event in enumerate(events[:place]) if event == ("sync", out / LEDGER))
         # Only this episode's own rows, which come with its clip, are moved between.
-        assert ledger > written or events[written][1].suffix == ".rows"
+        assert ledger > written or events[written][1].suffix == ".parquet"
         assert sum(kind == "move" for kind, _ in events[ledger:place]) <= 1
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from conftest import LOCAL, files_of, recipe_for
-from millrace.engine.convert import convert, estimate
+from millrace.engine.convert import convert, estimate, plan_conversion
 from millrace.engine.dataset.record import EpisodeResult
 from millrace.engine.errors import OtherRecipe, OutputBusy, OutputExists, OutputFailed, RecipeError
+from millrace.engine.execution.episode_worker import EpisodeWorker
+from millrace.engine.execution.node import collect_shared, node_problems
 from millrace.engine.output.folder import check_output
 from millrace.engine.stored import lease
 from millrace.engine.stored.staging import OutputPlace
@@ -102,14 +104,23 @@ def test_faults_of_the_store_change_nothing(
 def test_store_that_stays_away_stops_the_run_with_a_remedy(
     source: Path, local: Path, store: S3Server, tmp_path: Path, no_waits: None
 ) -> None:
+    """The next run makes again what is gone since."""
     store.fail("PUT", r"episode_000002\.mp4$", status=503, code="SlowDown", times=1000)
     with pytest.raises(OutputFailed, match=r"limits how much it is asked .*same command goes on") as failed:
         convert_to_store(source, tmp_path)
     assert not any(secret in str(failed.value) for secret in SECRETS)
     assert INFO not in stored_files(store)
     store.forget()
-    assert convert_to_store(source, tmp_path).num_resumed == 2
+    store.delete(f"{BUCKET}/{PREFIX}videos/chunk-000/observation.images.top/episode_000001.mp4")
+    assert convert_to_store(source, tmp_path).num_resumed == 1
     assert stored_files(store) == files_of(local)
+
+
+def test_refused_access_is_told_before_work_begins(source: Path, store: S3Server, tmp_path: Path) -> None:
+    store.fail("PUT", "lease", status=403, code="AccessDenied")
+    with pytest.raises(OutputFailed, match=r"access to s3://robots/lab/out\S* is denied"):
+        convert_to_store(source, tmp_path)
+    assert not names(store, "PUT")
 
 
 def test_second_run_is_refused(source: Path, store: S3Server, tmp_path: Path) -> None:
@@ -152,34 +163,20 @@ def test_run_that_was_taken_over_from_stops(
     assert INFO not in stored_files(store)
 
 
-def test_reader_sees_no_info_json_before_the_end(source: Path, store: S3Server, tmp_path: Path) -> None:
+def test_reader_sees_info_json_of_finished_datasets_alone(source: Path, store: S3Server, tmp_path: Path) -> None:
     seen: list[bool] = []
-    convert_to_store(source, tmp_path, on_result=lambda result: seen.append(INFO in stored_files(store)))
-    assert seen == [False] * 3
+    look = {"on_result": lambda result: seen.append(INFO in stored_files(store))}
+    convert_to_store(source, tmp_path / "here", **look)
     store.forget()
-    convert_to_store(
-        source, tmp_path, overwrite=True, on_result=lambda result: seen.append(INFO in stored_files(store))
-    )
+    other = {**SETTINGS, "fps": 10}
+    convert_to_store(source, tmp_path / "here", settings=other, overwrite=True, **look)
     assert seen == [False] * 6
     assert names(store, "DELETE")[0] == INFO
-
-
-def test_finished_dataset_is_left_as_it_is(source: Path, store: S3Server, tmp_path: Path) -> None:
-    convert_to_store(source, tmp_path / "here")
     store.forget()
-    assert convert_to_store(source, tmp_path / "elsewhere").was_finished
+    assert convert_to_store(source, tmp_path / "elsewhere", settings=other).was_finished
     assert not store.paths("PUT")
     with pytest.raises(OtherRecipe, match=re.escape(OUT)):
-        convert_to_store(source, tmp_path / "here", settings={**SETTINGS, "fps": 10})
-
-
-def test_object_that_is_gone_is_made_again(source: Path, local: Path, store: S3Server, tmp_path: Path) -> None:
-    store.fail("PUT", r"info\.json", status=403, code="AccessDenied", times=1)
-    with pytest.raises(OutputFailed, match=r"access to .* is denied"):
-        convert_to_store(source, tmp_path)
-    store.delete(f"{BUCKET}/{PREFIX}videos/chunk-000/observation.images.top/episode_000001.mp4")
-    assert convert_to_store(source, tmp_path).num_resumed == 2
-    assert stored_files(store) == files_of(local)
+        convert_to_store(source, tmp_path / "here")
 
 
 def test_skipped_episodes_move_the_others(source: Path, store: S3Server, tmp_path: Path) -> None:
@@ -202,6 +199,25 @@ def test_foreign_objects_are_kept(source: Path, store: S3Server, tmp_path: Path)
 def test_whole_bucket_is_no_dataset(source: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"s3://robots is a whole bucket: name a folder in it"):
         convert_to_store(source, tmp_path, out="s3://robots")
+
+
+def test_node_of_a_cluster_needs_no_shared_folder(source: Path, local: Path, store: S3Server, tmp_path: Path) -> None:
+    """Another machine has none of the driver's files: it puts what it makes, and keeps nothing of it."""
+    folder = OutputPlace.of(OUT, tmp_path / "staging").folder
+    (scratch := folder / ".millrace/run-1").mkdir(parents=True)
+    plan = plan_conversion(recipe_for(source, **SETTINGS))
+    shared = collect_shared(plan.episodes, scratch)
+    shutil.rmtree(tmp_path / "staging")
+    assert node_problems(shared) == []
+    for episode in plan.episodes:
+        assert EpisodeWorker(plan.job, folder, scratch).convert(episode).kind == "done"
+    expected = {name: content for name, content in files_of(local).items() if name.startswith(("data/", "videos/"))}
+    assert stored_files(store) == expected
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".mp4", ".parquet")]
+    store.fail("PUT", "probe", status=403, code="AccessDenied")
+    shutil.rmtree(tmp_path / "staging")
+    (problem,) = node_problems(shared)
+    assert problem.startswith("cannot write to the store: access to s3://robots/lab/out/.millrace/")
 
 
 @pytest.mark.parametrize("source_address", [OUT, f"{OUT}/raw", "s3://robots/lab"])

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from millrace.engine.dataset.folder_lock import wait_for_lock
 from millrace.engine.dataset.record import hash_file
+from millrace.engine.stores.file_locks import lock_file
 
 NUM_DIGITS = 64
 NUM_REMEMBERED = 64
@@ -27,7 +27,8 @@ class FileDigests:
 def _find(folder: Path, path: Path, num_bytes: int, mtime_ns: int) -> str:
     name = hashlib.sha256(repr((str(path), num_bytes, mtime_ns)).encode("utf-8", "surrogateescape")).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("a+") as file, wait_for_lock(file):
+    with (folder / name).open("a+") as file:
+        lock_file(file)  # where the system has no locks, two processes may compute the same
         file.seek(0)
         if len(known := file.read()) == NUM_DIGITS:
             return known

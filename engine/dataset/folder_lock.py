@@ -60,18 +60,6 @@ def _lock(file: IO[str], folder: Path) -> bool:
     return True
 
 
-@contextmanager
-def wait_for_lock(file: IO[str]) -> Iterator[None]:
-    """Wait until no other process holds a file; where the system has no locks, two may hold it at once."""
-    try:
-        import fcntl  # not on Windows
-
-        fcntl.flock(file, fcntl.LOCK_EX)  # ends with the file, also where the process is killed
-    except (ImportError, OSError):
-        pass
-    yield
-
-
 @dataclass(frozen=True)
 class _Holder:
     """Who holds a folder: what its file says, when that was renewed by the clock of its system, and how long ago."""

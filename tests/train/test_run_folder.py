@@ -353,9 +353,9 @@ def test_a_file_system_without_locks_is_trained_on_by_one_run_at_a_time(
     begin(tmp_path)
 
 
-def test_a_folder_is_locked_in_one_place() -> None:
+def test_folders_and_files_are_locked_in_one_place_each() -> None:
     paths = [path for package in ("engine", "train", "commands") for path in (REPOSITORY / package).rglob("*.py")]
-    assert [path.name for path in paths if "flock" in path.read_text()] == ["folder_lock.py"]
+    assert sorted(path.name for path in paths if ".flock(" in path.read_text()) == ["file_locks.py", "folder_lock.py"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

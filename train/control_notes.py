@@ -102,7 +102,7 @@ def choose_robot(checkpoint: str, robot: str, tag: str | None = None) -> RobotCo
 
     Raises:
         ConfigError: the checkpoint does not say how it came from a robot, came from that one in several ways, or under
-            other tags alone.
+            other tags alone, or its frames were made in steps that are not known.
         UnknownName: it was not trained with that robot.
     """
     pairs = _read_pairs(checkpoint)
@@ -123,6 +123,12 @@ def choose_robot(checkpoint: str, robot: str, tag: str | None = None) -> RobotCo
         raise ConfigError(
             f"{checkpoint} was finetuned on recordings of {robot!r} that were converted in {len(fitting)} ways (maps "
             f"{', '.join(dict.fromkeys(pair.source.map.name for pair in fitting))}): none is the one for the robot"
+        )
+    if unknown := [name for name, framing in first.source.earlier.items() if framing is None]:
+        raise ConfigError(
+            f"{checkpoint}: frames of {', '.join(unknown)} were cropped or padded by more than one conversion before "
+            "the one of its dataset, so a robot's live frames cannot be made alike. ",
+            Remedy("Convert the recordings themselves, and finetune again"),
         )
     return replace(first, rates=tuple(dict.fromkeys(pair.source.fps for pair in fitting)))
 
@@ -146,7 +152,10 @@ def _trained_otherwise(checkpoint: str, of_robot: Sequence[RobotControl], tag: s
 def _differs(one: RobotControl, other: RobotControl) -> bool:
     """Whether two ways from a robot lead to other joints, frames or rates; the rate of recordings does not matter."""
     facts = [
-        (pair.source.map, pair.source.cameras, pair.control.fps, pair.control.crop, pair.control.sizes)
+        (
+            *(pair.source.map, pair.source.cameras, pair.source.earlier),
+            *(pair.control.fps, pair.control.crop, pair.control.sizes),
+        )
         for pair in (one, other)
     ]
     return facts[0] != facts[1]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from millrace.embodiments import MillraceError, Remedy
 from millrace.train.errors import RequestError
 from millrace.train.robot_messages import CONFIG, decode, encode
-from millrace.train.robot_request import make_observation
+from millrace.train.robot_request import EXECUTED, make_observation
 
 DEFAULT_TIMEOUT_SECONDS = 15.0
 
@@ -68,7 +68,12 @@ class PolicyClient:
         self._ask("reset", {"options": None})
 
     def act(
-        self, *, images: Mapping[str, ArrayLike], state: Mapping[str, ArrayLike], instruction: str
+        self,
+        *,
+        images: Mapping[str, ArrayLike],
+        state: Mapping[str, ArrayLike],
+        instruction: str,
+        num_executed: int | None = None,
     ) -> dict[str, NDArray[np.float32]]:
         """The next actions.
 
@@ -76,6 +81,8 @@ class PolicyClient:
             images: By camera, (H, W, 3) uint8 RGB.
             state: By joint group, (D,), in the robot's units.
             instruction: What the robot shall do.
+            num_executed: Of the last actions, those that were due when this was observed; None: all of them. It
+                matters to a server with an overlap of chunks.
 
         Returns:
             Joint targets by joint group, (N, D), one for each tick of the robot's controller.
@@ -85,7 +92,8 @@ class PolicyClient:
             ServerError: the server does not answer in time, or not with actions.
         """
         observation = make_observation(images=images, state=state, instruction=instruction)
-        answer = self._ask("get_action", {"observation": observation, "options": None})
+        options = None if num_executed is None else {EXECUTED: num_executed}
+        answer = self._ask("get_action", {"observation": observation, "options": options})
         try:
             actions, facts = answer
             self.control_hz = facts.get("control_hz")

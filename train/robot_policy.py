@@ -18,7 +18,7 @@ from millrace.engine.video.live import LiveFramer, frame_all
 from millrace.train.control_notes import RobotControl
 from millrace.train.control_rate import Between, blend_chunks, count_ticks, resample_chunk
 from millrace.train.errors import ConfigError, RequestError, SettingsError
-from millrace.train.robot_request import LANGUAGE, RobotObservation, read_observation
+from millrace.train.robot_request import LANGUAGE, RobotObservation, read_executed, read_observation
 
 MAX_CLIENTS = 64  # whose last chunk is kept
 
@@ -40,7 +40,8 @@ class ControlSettings:
     """How a robot is driven.
 
     control_hz: its controller's rate; None: that of its recordings. between: what targets do between two steps of the
-    model. chunk_overlap: seconds of each chunk that are not given out, into which the next chunk is blended.
+    model. chunk_overlap: seconds of each chunk that are not given out, in which the next chunk goes over from the one
+    before.
     """
 
     control_hz: Fraction | None = None
@@ -79,7 +80,7 @@ class RobotPolicy:
         self._horizon = self._count_steps()
         self._num_ticks = count_ticks(self._horizon, fps=self.control.fps, control_hz=self.control_hz)
         self._overlap = self._count_overlap(settings.chunk_overlap)
-        self._tails: OrderedDict[Hashable, Chunk] = OrderedDict()
+        self._chunks: OrderedDict[Hashable, Chunk] = OrderedDict()  # the last of each client, as a whole
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -107,7 +108,8 @@ class RobotPolicy:
         Args:
             observation: As GR00T's policies take it, in the robot's names: `video` by camera, (B, T, H, W, 3) uint8 of
                 any size; `state` by joint group, (B, T, D) in its unit; `language` with one key, a list of texts each.
-            options: Ignored, as by GR00T's policies.
+            options: `num_executed`, the actions of the client's chunk before that were due when this was observed; by
+                default all that were given. Others are ignored, as by GR00T's policies.
             client: Whose chunk before is blended into this one.
 
         Returns:
@@ -116,7 +118,7 @@ class RobotPolicy:
         Raises:
             RequestError: the observation is not of this robot, or the model gives no numbers.
         """
-        seen = read_observation(observation, self.robot, self.cameras)
+        seen, num_executed = read_observation(observation, self.robot, self.cameras), read_executed(options)
         actions, _ = self._model.get_action(self._observe(seen))
         chunk = resample_chunk(
             self._read_back(actions),
@@ -125,14 +127,14 @@ class RobotPolicy:
             kinds=self.robot.layout("action").action_kinds,
             between=self.settings.between,
         )
-        chunk = self._blend(chunk, client)
+        chunk = self._blend(chunk, client, self.num_ticks if num_executed is None else num_executed)
         slices = self.robot.layout("action").slices
         given = {group: chunk[:, : self.num_ticks, place] for group, place in slices.items()}
         return given, {"control_hz": float(self.control_hz)}
 
     def reset(self, options: object = None, *, client: Hashable = None) -> dict[str, Any]:
         """Forget a client's last chunk, and what the model remembers: an episode begins."""
-        self._tails.pop(client, None)
+        self._chunks.pop(client, None)
         self._model.reset()
         return {}
 
@@ -163,7 +165,9 @@ class RobotPolicy:
     def _make_framer(self, name: str) -> LiveFramer:
         if name not in self.source.cameras or name not in self.control.sizes:
             raise ConfigError(f"the model sees a camera {name!r}, which no camera of {self.robot.name!r} gives")
-        return LiveFramer(crop=self.control.crop, size=FrameSize(*self.control.sizes[name]))
+        found = self.source.earlier.get(name)
+        earlier = None if found is None else (found.crop, FrameSize(*found.size))
+        return LiveFramer(crop=self.control.crop, size=FrameSize(*self.control.sizes[name]), earlier=earlier)
 
     def _check_groups(self, part: str) -> None:
         known = self._target.groups_of("state" if part == "state" else "action")
@@ -211,10 +215,13 @@ class RobotPolicy:
             raise RequestError(f"the model gives no number for {', '.join(joints[column] for column in broken)}")
         return given.reshape(batch, steps, -1)
 
-    def _blend(self, chunk: Chunk, client: Hashable) -> Chunk:
-        blended = blend_chunks(chunk, self._tails.pop(client, None))
-        if self._overlap:
-            self._tails[client] = blended[:, self.num_ticks :]
-            while len(self._tails) > MAX_CLIENTS:
-                self._tails.popitem(last=False)
+    def _blend(self, chunk: Chunk, client: Hashable, num_executed: int) -> Chunk:
+        """The chunk, which goes over from what was due next of the client's chunk before."""
+        if not self._overlap:
+            return chunk
+        before = self._chunks.pop(client, None)
+        due = None if before is None else before[:, num_executed : num_executed + self._overlap]
+        self._chunks[client] = blended = blend_chunks(chunk, due)
+        while len(self._chunks) > MAX_CLIENTS:
+            self._chunks.popitem(last=False)
         return blended

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from millrace.embodiments import Remedy, Robot
 from millrace.train.errors import RequestError
 
+EXECUTED = "num_executed"
 LANGUAGE = "annotation.human.task_description"
 MAX_TEXT = 10_000  # characters of an instruction
 MAX_STEPS = 256  # images or states of one observation
@@ -67,6 +68,18 @@ def read_observation(observation: object, robot: Robot, cameras: tuple[str, ...]
     if len(set(batches.values())) > 1:
         raise RequestError(f"the batch differs: {', '.join(f'{name} {size}' for name, size in batches.items())}")
     return RobotObservation(images, state, texts)
+
+
+def read_executed(options: object) -> int | None:
+    """The number of executed actions in the options of a request; None where they do not tell.
+
+    Raises:
+        RequestError: it is no number of actions.
+    """
+    found = options.get(EXECUTED) if isinstance(options, Mapping) else None
+    if found is not None and (not isinstance(found, int) or isinstance(found, bool) or found < 0):
+        raise RequestError(f"{EXECUTED} must be a number of actions, got {str(found)[:40]}")
+    return found
 
 
 def _mapping(value: object, name: str) -> Mapping[str, Any]:

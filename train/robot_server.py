@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import zmq
@@ -11,19 +12,22 @@ from millrace.engine.text import printable
 from millrace.train.errors import RequestError
 from millrace.train.robot_messages import decode, encode, encode_config
 from millrace.train.robot_policy import RobotPolicy
+from millrace.train.zmtp import GREETING, Connection, encode_message
 
 MAX_MESSAGE_BYTES = 64 << 20  # ten uncompressed frames of 1080p
-MAX_WAITING = 16  # requests of a client, and of all answers to it
+MAX_MESSAGES = 4  # so many of the largest are kept in part, of all clients together
+MAX_WAITING = 16  # chunks of a client, and answers to it
 UNAUTHORIZED = "Unauthorized: Invalid API token"  # as gr00t/policy/server_client.py says it
 
 
 class RobotServer:
-    """Answers requests one by one, on a socket that closes connections whose messages are too large.
+    """Answers requests one by one, and closes connections whose messages are too large.
 
     Args:
         policy: Answers `get_action`, `reset` and `get_modality_config`.
         address: Such as "tcp://127.0.0.1:5555"; port 0 takes a free one.
         token: What every request must carry; None: nothing.
+        max_message_bytes: The largest request. Of requests that have not ended it keeps MAX_MESSAGES times as much.
     """
 
     def __init__(
@@ -36,10 +40,14 @@ class RobotServer:
     ) -> None:
         self._policy, self._token = policy, token
         self._is_running = True
+        self._max_message_bytes = max_message_bytes
+        self._connections: dict[bytes, Connection] = {}
+        # Bytes of requests that have not ended: of each client, and of all.
+        self._unfinished: dict[bytes, int] = {}
+        self._num_unfinished = 0
         self._context = zmq.Context()
-        # With ROUTER, unlike GR00T's REP, a client that sends half a request does not block the others.
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
+        # Bytes as they come: libzmq's other sockets keep a message of any number of parts.
+        self._socket = self._context.socket(zmq.STREAM)
         self._socket.setsockopt(zmq.IPV6, "[" in address)
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
@@ -70,11 +78,52 @@ class RobotServer:
             self._context.destroy(linger=1000)
 
     def _serve_one(self) -> None:
-        client, *frames = self._socket.recv_multipart()
-        # A REQ socket, as GR00T's client has, sends an empty frame and its message; others get no answer.
-        if len(frames) != 2 or frames[0]:
-            return
-        self._socket.send_multipart([client, b"", self.answer(frames[1], client)])
+        """Take a chunk of a client's; an empty one says that it has come or gone."""
+        client, chunk = self._socket.recv_multipart()
+        connection = self._connections.get(client)
+        if chunk and connection is not None:
+            self._read(client, connection, chunk)
+        elif connection is not None:
+            self._forget(client)
+        elif not chunk:
+            send = partial(self._send, client)
+            self._connections[client] = Connection("ROUTER", max_message_bytes=self._max_message_bytes, send=send)
+            send(GREETING)
+
+    def _read(self, client: bytes, connection: Connection, chunk: bytes) -> None:
+        try:
+            for parts in connection.receive(chunk):
+                # A REQ socket, as GR00T's client has, sends an empty part and its message; others get no answer.
+                if len(parts) == 2 and not parts[0]:
+                    self._send(client, encode_message([b"", self.answer(parts[1], client)]))
+        except RequestError as error:
+            self._close(client, str(error))
+        if client in self._connections:
+            self._count(client, connection.num_bytes)
+        if self._num_unfinished > MAX_MESSAGES * self._max_message_bytes:
+            self._close(max(self._unfinished, key=self._unfinished.__getitem__), "too much is unfinished")
+
+    def _count(self, client: bytes, num_bytes: int) -> None:
+        """Keep account of what there is of a client's request that has not ended."""
+        self._num_unfinished += num_bytes - self._unfinished.pop(client, 0)
+        if num_bytes:
+            self._unfinished[client] = num_bytes
+
+    def _send(self, client: bytes, content: bytes) -> None:
+        """Send bytes to a client, unless it is gone or takes none."""
+        try:
+            self._socket.send_multipart([client, content], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self._forget(client)
+
+    def _close(self, client: bytes, reason: str) -> None:
+        print(f"Connection closed: {reason}", flush=True)
+        self._send(client, b"")
+        self._forget(client)
+
+    def _forget(self, client: bytes) -> None:
+        self._connections.pop(client, None)
+        self._count(client, 0)
 
     def answer(self, message: bytes, client: bytes) -> bytes:
         """The answer to a request; an error where it is none."""

@@ -16,11 +16,13 @@ from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import public_quarantine
 from millrace.engine.output.warning_sums import WarningSum, remove_roots
 from millrace.engine.planning import ConversionPlan
+from millrace.engine.planning.binding import Binding
 from millrace.engine.sources import name_file_in_errors, public_name
 from millrace.engine.sources.licences import read_licences
 from millrace.engine.text import printable
 from millrace.engine.video.backends import CPU_BACKENDS, Backends
 from millrace.engine.video.encode import library_versions
+from millrace.engine.video.robot_control import earlier_framings
 
 # In the manifest, whose head is read whole: 3 MB. A filter may leave out most of a million episodes.
 MAX_FILTERED = 10_000
@@ -72,17 +74,20 @@ def _listed(name: str, failures: Sequence[EpisodeFailure], plan: ConversionPlan)
 def _control(plan: ConversionPlan) -> dict[str, Any]:
     """What a robot needs to be driven by a policy that this dataset trains; see `engine/video/robot_control.py`."""
     job = plan.job
-    robots = dict.fromkeys(
-        (binding.map.text, json.dumps(dict(binding.cameras)), str(binding.fps)) for binding in job.bindings
-    )
+    robots = {(one.map.text, json.dumps(_binding_control(one))): _binding_control(one) for one in job.bindings}
     return {
         "fps": str(job.video.fps),
         "crop": job.crop,
         "sizes": {camera: list(job.sizes[camera]) for camera in job.cameras},
-        "sources": [
-            {"map": json.loads(text), "cameras": json.loads(cameras), "fps": fps} for text, cameras, fps in robots
-        ],
+        "sources": [{"map": json.loads(text), **control} for (text, _), control in robots.items()],
     }
+
+
+def _binding_control(binding: Binding) -> dict[str, Any]:
+    """What is said of one source beside its map."""
+    earlier = earlier_framings(binding.root, binding.cameras)
+    told = {name: None if one is None else one.model_dump(mode="json") for name, one in earlier.items()}
+    return {"cameras": dict(binding.cameras), "fps": str(binding.fps), **({"earlier": told} if told else {})}
 
 
 def _columns(plan: ConversionPlan) -> dict[str, Any]:

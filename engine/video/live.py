@@ -18,13 +18,18 @@ class LiveFramer:
     """Makes a camera's frames as those of a dataset: the same crop, size, filter and colours; they are not encoded.
 
     Frames of any size are taken; another size than that of the frame before costs a new filter.
+
+    Args:
+        crop, size: How the dataset's frames were made.
+        earlier: The same of an earlier conversion, whose frames this one took; None: it took the camera's own.
     """
 
-    def __init__(self, *, crop: Crop, size: FrameSize) -> None:
+    def __init__(self, *, crop: Crop, size: FrameSize, earlier: tuple[Crop, FrameSize] | None = None) -> None:
         self.crop: Crop = crop
         self.size = size
+        self._steps = ((crop, size),) if earlier is None else (earlier, (crop, size))
         self._shape: tuple[int, ...] = ()
-        self._reframer: Reframer | None = None
+        self._reframers: tuple[Reframer, ...] = ()
         self._reformatter = VideoReformatter()
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -44,9 +49,13 @@ class LiveFramer:
                 f"a frame must be (H, W, 3) uint8 RGB of at most {MAX_PIXELS} pixels, got {image.shape} {image.dtype}",
                 got=str(image.shape),
             )
-        if self._reframer is None or image.shape != self._shape:
-            self._reframer, self._shape = Reframer(crop=self.crop, size=self.size), image.shape
-        return self._reframer(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"))
+        if not self._reframers or image.shape != self._shape:
+            self._reframers = tuple(Reframer(crop=crop, size=size) for crop, size in self._steps)
+            self._shape = image.shape
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        for reframer in self._reframers:
+            frame = reframer(frame)
+        return frame
 
 
 def frame_all(framer: LiveFramer, images: NDArray[np.uint8]) -> NDArray[np.uint8]:

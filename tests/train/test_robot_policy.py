@@ -124,6 +124,41 @@ def test_what_is_kept_back_is_blended_into_the_next_chunk_of_the_same_client(
     assert model.num_resets == 1
 
 
+def test_a_chunk_goes_over_from_what_was_due_when_its_robot_observed(dataset: Path, robot: RobotControl) -> None:
+    """Who asks before all actions were executed is still in the middle of the chunk before."""
+    model = replay(dataset, robot)
+    policy = RobotPolicy(model, model.config, robot, ControlSettings(chunk_overlap=0.2))
+    seen = observation(robot, np.zeros(14, np.float32), draw(0))
+    whole = stacked(robot, RobotPolicy(model, model.config, robot).get_action(seen)[0])
+    share = (np.arange(1, 11) / 11)[:, None]
+    policy.get_action(seen)
+    early = stacked(robot, policy.get_action(seen, {"num_executed": 12})[0])
+    np.testing.assert_allclose(early[:10], whole[12:22] * (1 - share) + whole[:10] * share, rtol=1e-5, atol=1e-5)
+    policy.reset()
+    policy.get_action(seen)
+    late = stacked(robot, policy.get_action(seen, {"num_executed": 40, "other": 1})[0])
+    np.testing.assert_array_equal(late, whole[:30])  # nothing was left of the chunk before
+    for wrong in (-1, 2.5, True, "3"):
+        with pytest.raises(RequestError, match="num_executed must be a number of actions"):
+            policy.get_action(seen, {"num_executed": wrong})
+
+
+def test_frames_that_were_cropped_twice_are_made_so_live(source: Path, dataset: Path, tmp_path: Path) -> None:
+    convert_here(source, tmp_path / "square", robot="aloha", fps="source")  # the centre of 96x64
+    convert_here(tmp_path / "square", tmp_path / "gr1", map="aloha_to_gr1_rescaled", crop="pad", image_size="96x64")
+    robot = control_of(tmp_path / "gr1", tmp_path / "checkpoint")
+    model = replay(tmp_path / "gr1", robot)
+    RobotPolicy(model, model.config, robot).get_action(observation(robot, np.zeros(14, np.float32), draw(10)))
+    image = model.seen[0]["video"]["ego_view"][0, 0]
+    assert image.shape == (64, 96, 3)
+    assert read(image[:, 16:80]).frame == 10
+    assert image[:, :16].max() <= 1
+
+    convert_here(tmp_path / "gr1", tmp_path / "again", robot="same", crop="center")
+    with pytest.raises(ConfigError, match="frames of ego_view were cropped or padded by more than one conversion"):
+        control_of(tmp_path / "again", tmp_path / "third", robot="gr1")
+
+
 def test_a_group_that_the_model_does_not_act_rests_and_is_named(dataset: Path, robot: RobotControl) -> None:
     model = replay(dataset, robot)
     action = model.config.modalities["action"]

@@ -22,8 +22,9 @@ from millrace.client import PolicyClient, ServerError  # noqa: E402
 from millrace.train.errors import RequestError, SettingsError  # noqa: E402
 from millrace.train.robot_messages import ARRAY, ARRAY_BYTES, decode, encode  # noqa: E402
 from millrace.train.robot_policy import RobotPolicy  # noqa: E402
-from millrace.train.robot_server import RobotServer  # noqa: E402
+from millrace.train.robot_server import MAX_MESSAGES, RobotServer  # noqa: E402
 from millrace.train.server_access import read_token  # noqa: E402
+from millrace.train.zmtp import GREETING, encode_message  # noqa: E402
 from support.barcode import draw  # noqa: E402
 from support.replayed_model import control_of, replay  # noqa: E402
 from support.synthetic import write_dataset  # noqa: E402
@@ -164,6 +165,33 @@ def test_a_message_that_is_too_large_ends_its_connection_alone(server: RobotServ
         with client_of(server, timeout_seconds=0.5) as client, pytest.raises(ServerError, match="no answer"):
             client.act(images={"top": np.zeros((2000, 2000, 3), np.uint8)}, state=STATE, instruction="go")
         assert other.is_running()
+
+
+def test_a_request_of_too_many_parts_ends_its_connection_alone(server: RobotServer) -> None:
+    """Each part is small enough; the last one never comes."""
+    with client_of(server) as other, zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.setsockopt(zmq.LINGER, 0)
+        dealer.setsockopt(zmq.SNDHWM, 1)
+        dealer.connect(server.address)
+        with dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED) as events:
+            for _ in range(2 * MAX_BYTES >> 20):
+                dealer.send(bytes(1 << 20), zmq.SNDMORE)
+            dealer.send(b"")
+            assert events.poll(20_000), "the server kept all of it"
+        assert other.is_running()
+
+
+def test_unfinished_requests_of_many_clients_are_bounded(server: RobotServer) -> None:
+    """The one that has sent most is closed."""
+    with client_of(server) as other:
+        part = encode_message([bytes(3 << 20)])[: 3 << 20]
+        many = [socket.create_connection(("127.0.0.1", port_of(server))) for _ in range(8)]
+        for one in many:
+            one.sendall(GREETING + part)
+        assert other.is_running()
+        assert server._num_unfinished <= MAX_MESSAGES * MAX_BYTES
+        for one in many:
+            one.close()
 
 
 def test_half_a_request_and_other_protocols_block_nobody(server: RobotServer) -> None:

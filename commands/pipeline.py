@@ -22,7 +22,7 @@ from millrace.train.pipeline import judge_steps, review_steps, run_steps
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline(PrintFlags):
-    """Convert, finetune, evaluate and upload as one file describes; finished steps are skipped.
+    """Convert, validate, finetune, evaluate, roll out and upload as one file describes; finished steps are skipped.
 
     The whole file is checked first, and what later steps need: base model, GPUs, packages, disk, logins. The same
     command again skips finished steps and continues a stopped one; a step runs again if the file or its inputs have
@@ -35,8 +35,8 @@ class Pipeline(PrintFlags):
 
     file: Annotated[Path, tyro.conf.Positional, arg(metavar="FILE.yaml")]
     """Any of the sections convert (recipe, out, holdout, workers, executor, address, local, gpu_share, skip_bad,
-    verify, layout, data_file_mb, video_file_mb), finetune, evaluate and upload (keys: the flags of these commands);
-    paths are relative to the file."""
+    verify, layout, data_file_mb, video_file_mb), validate, finetune, evaluate, rollout and upload (keys: the flags of
+    these commands); paths are relative to the file."""
     gr00t: GrootChoice = "auto"
     """The release of GR00T that trains and evaluates, where the file's sections do not name one."""
     dry_run: Flag = False

@@ -13,10 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from millrace.embodiments import Key, Message, MillraceError, YamlFile, read_yaml, unknown_name
 from millrace.engine.errors import RecipeError, RecipeProblems
+from millrace.engine.layout import META
 from millrace.engine.planning.recipe_problems import KEYS, cite_problems
 from millrace.engine.stores.address import is_store_address
+from millrace.train.run_identity import dataset_digest
 
-SECTIONS = ("convert", "finetune", "evaluate", "upload")
+SECTIONS = ("convert", "validate", "finetune", "evaluate", "rollout", "upload")
 
 Value = TypeVar("Value")
 
@@ -75,11 +77,14 @@ class PipelineFile:
     def section(self, name: str, kind: "StepKind") -> dict[str, Any] | None:
         """Check a section and return its values; None where it is not in the file, or wrong.
 
-        Keys may be written as flags are, with hyphens. Paths are relative to the file.
+        Keys may be written as flags are, with hyphens. Paths are relative to the file. A section that needs no key may
+        be empty.
         """
-        content = self.file.content.get(name)
         if name not in self.file.content:
             return None
+        content = self.file.content[name]
+        if content is None and not kind.required:
+            content = {}
         if not isinstance(content, Mapping):
             self.add((name,), f"{name} holds keys, such as {', '.join(kind.required) or next(iter(kind.types))}")
             return None
@@ -187,3 +192,11 @@ def dump_settings(values: Mapping[str, Any], files: Iterable[Path | None] = ()) 
 def file_digest(file: Path) -> str | None:
     """The SHA-256 of a file; None where there is none."""
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def digest_datasets(folders: Iterable[Path]) -> str | None:
+    """Text that identifies finished datasets; None while one is not there."""
+    datasets = tuple(folders)
+    if not all((dataset / META / "info.json").is_file() for dataset in datasets):
+        return None
+    return " ".join(map(dataset_digest, datasets))

@@ -107,12 +107,6 @@ def upload_step(file: PipelineFile, run: FinetuneSettings | None, report: Path |
     if name is None or (folder is None and run is None):
         return None
 
-    def find_folder() -> Path:
-        if folder is not None or run is None:
-            return Path(folder)
-        best = read_best(report) if is_best and report is not None else newest_checkpoint(run.run_folder)
-        return best or run.run_folder
-
     def judge() -> Iterator[str]:
         try:
             check_token(name)
@@ -124,7 +118,14 @@ def upload_step(file: PipelineFile, run: FinetuneSettings | None, report: Path |
         "upload",
         f"{values.get('kind', 'dataset')} {what} to {name.repo}",
         dump_settings({**values, "what": str(what)}),
-        lambda: Upload(folder=find_folder(), **values).run(),
+        lambda: Upload(folder=folder or choose_checkpoint(run, report if is_best else None), **values).run(),
         lambda: UPLOADED,
         judge=judge,
     )
+
+
+def choose_checkpoint(run: FinetuneSettings | None, report: Path | None) -> Path:
+    """A run's best checkpoint by an evaluation's file; without one, the newest."""
+    assert run is not None, "without a run, the section names what it works on"
+    best = newest_checkpoint(run.run_folder) if report is None else read_best(report)
+    return best or run.run_folder

@@ -1,32 +1,33 @@
 """Steps of a pipeline file: each section is a command that takes its inputs from the sections before it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from millrace.commands.conversion import convert_with_progress
 from millrace.commands.finetune import Finetune
-from millrace.commands.pipeline_file import PipelineFile, StepKind, dump_settings
+from millrace.commands.pipeline_checks import validate_step
+from millrace.commands.pipeline_file import PipelineFile, StepKind, digest_datasets, dump_settings
 from millrace.commands.pipeline_results import evaluate_step, upload_step
+from millrace.commands.pipeline_rollout import rollout_step
 from millrace.embodiments import MillraceError, Remedy, is_path
 from millrace.engine.dataset.problems import Judgement
 from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.errors import RecipeError, SeveralProblems
 from millrace.engine.execution.capacity import usable_cores
 from millrace.engine.execution.workers import ExecutorName, Workers
-from millrace.engine.layout import META
 from millrace.engine.packing.layouts import V21, Layouts
 from millrace.engine.planning.holdout import heldout_folder
 from millrace.engine.planning.recipe import Recipe
 from millrace.engine.planning.recipe_file import parse_recipe, read_recipe
 from millrace.engine.run import Rerun
+from millrace.engine.sources.location import HUB, is_hub_address, parse_hub_id
 from millrace.engine.stored.staging import name_output
 from millrace.engine.stores.address import is_store_address
 from millrace.engine.video.backends import GPU_SHARE
 from millrace.train.pipeline import Step
 from millrace.train.run_folder import COMPLETE, checkpoint_step, newest_checkpoint
-from millrace.train.run_identity import dataset_digest
 from millrace.train.settings import FinetuneSettings
 
 
@@ -99,11 +100,14 @@ def read_steps(file: PipelineFile, gr00t: GrootChoice = "auto") -> list[Step]:
     settings = None if trained is None else trained[1]
     heldout = None if converted is None else converted.heldout
     evaluated = evaluate_step(file, settings, heldout, is_converted=converted is not None, gr00t=gr00t)
+    report = None if evaluated is None else evaluated[1]
     steps = [
         None if converted is None else _convert_step(converted),
+        validate_step(file, () if converted is None else converted.folders, gr00t=gr00t),
         None if trained is None else _finetune_step(*trained),
         None if evaluated is None else evaluated[0],
-        upload_step(file, settings, None if evaluated is None else evaluated[1]),
+        rollout_step(file, settings, report, gr00t=gr00t),
+        upload_step(file, settings, report),
     ]
     file.check()
     return [step for step in steps if step is not None]
@@ -147,7 +151,7 @@ def _layouts(keys: ConvertKeys) -> Layouts:
 
 def _convert_step(converted: ConvertSection) -> Step:
     keys, recipe, folders = converted.keys, converted.recipe, converted.folders
-    sources = ", ".join(str(source.path) for source in recipe.sources)
+    sources = ", ".join(_describe_source(source.path) for source in recipe.sources)
     files = [
         Path(name) for name in (recipe.robot, *(source.map for source in recipe.sources)) if name and is_path(name)
     ]
@@ -162,9 +166,13 @@ def _convert_step(converted: ConvertSection) -> Step:
         f"{sources} into {', '.join(map(str, folders))}",
         dump_settings({"recipe": recipe.model_dump_json(), "out": keys.out} | _packing_settings(converted), files),
         run,
-        lambda: _join(_made_dataset(folder) for folder in folders),
+        lambda: digest_datasets(folders),
         checks_itself=True,  # only convert sees that a source has changed
     )
+
+
+def _describe_source(path: Path) -> str:
+    return f"{HUB}{parse_hub_id(path)}" if is_hub_address(path) else str(path)
 
 
 def _packing_settings(converted: ConvertSection) -> dict[str, Any]:
@@ -210,12 +218,3 @@ def _finetune_step(command: Finetune, settings: FinetuneSettings) -> Step:
 
     files = (*settings.import_module, settings.modality_config_path)
     return Step("finetune", summary, dump_settings(asdict(settings), files), command.run, made, judge=judge)
-
-
-def _made_dataset(folder: Path) -> str | None:
-    return dataset_digest(folder) if (folder / META / "info.json").is_file() else None
-
-
-def _join(parts: Iterable[str | None]) -> str | None:
-    told = list(parts)
-    return None if None in told else " ".join(str(part) for part in told)

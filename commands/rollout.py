@@ -86,7 +86,17 @@ class RollOut:
 
     def run(self) -> int:
         """Roll out and print the success rate; 0 also where no episode succeeds."""
-        self._check_counts()
+        found = self.roll_out()
+        print(to_json_text(found.model_dump())) if self.json else print_rollout(found, Console())
+        return 0
+
+    def roll_out(self) -> Rollout:
+        """Let the policy drive, and write the videos that are asked for.
+
+        Raises:
+            RolloutError: a number is none, or policy and environment do not fit.
+        """
+        self.check_counts()
         from millrace.train.rollout.adapters import open_environment
         from millrace.train.rollout.gym_aloha import choose_renderer
 
@@ -96,17 +106,20 @@ class RollOut:
         policy = open_rollout_policy(self, robot)
         videos = self._open_videos()
         outcomes = []
-        for trace in self._roll_out(robot, policy, self._count_episodes(policy)):
+        for trace in self._drive(robot, policy, self._count_episodes(policy)):
             outcomes.append(trace.outcome)
             if videos is not None:
                 videos.add(trace)
-        found = Rollout(environment=self.env, policy=policy.name, episodes=tuple(outcomes))
-        print(to_json_text(found.model_dump())) if self.json else _print(found, Console())
         if videos is not None:
             print_line(f"wrote {videos.write_grid()}", Console(stderr=self.json))
-        return 0
+        return Rollout(environment=self.env, policy=policy.name, episodes=tuple(outcomes))
 
-    def _check_counts(self) -> None:
+    def check_counts(self) -> None:
+        """Check the numbers of episodes and steps.
+
+        Raises:
+            RolloutError: one is below 1.
+        """
         for name, value, what in (("episodes", self.episodes, "episode"), ("max_steps", self.max_steps, "step")):
             if value is not None and value < 1:
                 raise RolloutError(Setting(name, value), f": at least one {what} is rolled out")
@@ -125,7 +138,7 @@ class RollOut:
             raise RolloutError(Setting("episodes", self.episodes), problem, got=self.episodes, expected=known)
         return self.episodes or known or DEFAULT_EPISODES
 
-    def _roll_out(self, robot: SimulatedRobot, policy: RolloutPolicy, num_episodes: int) -> Iterator[EpisodeTrace]:
+    def _drive(self, robot: SimulatedRobot, policy: RolloutPolicy, num_episodes: int) -> Iterator[EpisodeTrace]:
         from millrace.train.rollout.driving import roll_out
 
         image_every = None if self.video is None else max(1, round(robot.control_fps / VIDEO_FPS))
@@ -136,7 +149,8 @@ class RollOut:
                 yield trace
 
 
-def _print(found: Rollout, console: Console) -> None:
+def print_rollout(found: Rollout, console: Console) -> None:
+    """Print each episode, and the success rate."""
     rows = (
         (str(one.episode), str(one.seed), str(one.num_steps), "yes" if one.is_success else "no", f"{one.max_reward:g}")
         for one in found.episodes

@@ -23,6 +23,15 @@ def is_replay(policy: str) -> bool:
     return policy.startswith(REPLAY)
 
 
+def is_server(policy: str) -> bool:
+    """Whether a server is asked."""
+    try:
+        ServerAddress.parse(policy)
+    except SettingsError:
+        return False
+    return True
+
+
 def open_rollout_policy(flags: "RollOut", robot: SimulatedRobot) -> RolloutPolicy:
     """What the flags name, for that robot.
 

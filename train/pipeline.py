@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from millrace.embodiments import Remedy
+from millrace.engine.text import format_duration
 from millrace.train.errors import SettingsError, TrainError
 from millrace.train.whole_file import replace_file
 
@@ -25,6 +27,7 @@ class Step:
         made: Returns text that identifies what it has made; None while that is not there.
         checks_itself: Run it even where it was done before: it sees changed inputs itself, and else does nothing.
         judge: A line for each thing that is wrong with it, as far as it is known before the steps before it are done.
+        is_input: Whether later steps work on what it makes, and so run again where that changes.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Step:
     made: Callable[[], str | None]
     checks_itself: bool = False
     judge: Callable[[], Iterable[str]] = lambda: ()
+    is_input: bool = True
 
 
 class Done(BaseModel):
@@ -68,6 +72,7 @@ def run_steps(steps: Sequence[Step], record: Path, *, tell: Callable[[str], None
         key, made = _key(step, inputs), step.made()
         if step.checks_itself or made is None or done.get(step.name) != Done(key=key, made=made):
             tell(f"{step.name}: {step.summary}")
+            began = time.monotonic()
             if code := step.run():
                 return code
             made = step.made()
@@ -75,9 +80,10 @@ def run_steps(steps: Sequence[Step], record: Path, *, tell: Callable[[str], None
                 raise TrainError(f"{step.name} ended, but what it should have made is not there: {step.summary}")
             done[step.name] = Done(key=key, made=made)
             replace_file(record, _Record.dump_json(done, indent=2).decode() + "\n")
+            tell(f"{step.name}: finished in {format_duration(time.monotonic() - began)}")
         else:
             tell(f"{step.name}: done before, skipped: {step.summary}")
-        inputs += made
+        inputs += made if step.is_input else ""
     return 0
 
 
@@ -92,7 +98,7 @@ def review_steps(steps: Sequence[Step], record: Path) -> list[tuple[Step, bool]]
     for step in steps:
         made = step.made()
         is_open = is_open or made is None or done.get(step.name) != Done(key=_key(step, inputs), made=made)
-        inputs += made or ""
+        inputs += (made or "") if step.is_input else ""
         told.append((step, not is_open))
     return told
 

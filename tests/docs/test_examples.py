@@ -3,6 +3,7 @@
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def test_the_simulated_aloha_executes_chunk_after_chunk_in_its_own_order() -> No
     widths = {name: len(values) for name, values in policy.asked[0]["state"].items()}
     aloha = load_robot("aloha")
     assert widths == {name: len(aloha.groups[name].joints) for name in aloha.groups_of("state")}
+
+
+def test_the_tiny_model_says_what_it_needs(tmp_path: Path) -> None:
+    """tests/groot writes and trains it."""
+    if find_spec("gr00t") is not None:
+        pytest.skip("needs an environment without GR00T")
+    words = [sys.executable, str(EXAMPLES / "tiny_groot.py"), str(tmp_path / "tiny")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("GR00T N1.6 cannot be imported: no gr00t")
+    assert not (tmp_path / "tiny").exists()
 
 
 def test_every_script_is_tested() -> None:

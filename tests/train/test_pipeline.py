@@ -180,7 +180,7 @@ convert:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", "1: there is nothing to do; sections are convert, finetune, evaluate, upload"),
+        ("{}", "1: there is nothing to do; sections are convert, validate, finetune, evaluate, rollout, upload"),
         ("finetune: 3", "1: finetune holds keys, such as base_model_path"),
         ("convert: {out: a}", "1: recipe is missing"),
         ("convert: {out: a, recipe: {}, layout: 2.2}", "1: layout: 2.2: no layout '2.2'. Known: v2.1, v3.0"),
@@ -229,7 +229,8 @@ def test_a_recipe_in_its_own_file_is_the_same_recipe(write: Any, tmp_path: Path)
 def told_by(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
     code = cli.main(["pipeline", *arguments])
     lines = capfd.readouterr().out.splitlines()
-    return code, [line for line in lines if line.startswith(("convert:", "finetune:", "evaluate:", "upload:"))]
+    steps = ("convert:", "finetune:", "evaluate:", "upload:")
+    return code, [line for line in lines if line.startswith(steps) and ": finished in " not in line]
 
 
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)])
@@ -292,9 +293,15 @@ def test_a_changed_source_or_a_bad_episode_is_not_passed_over(
     assert len(read_meta(tmp_path / "out/rest", "episodes.jsonl")) == len(LENGTHS) - 1
 
 
-def test_the_example_is_a_pipeline() -> None:
-    steps = read_steps(PipelineFile(REPOSITORY / "examples/pipeline.yaml"))
-    assert [step.name for step in steps] == ["convert", "finetune", "evaluate", "upload"]
+def test_the_examples_are_pipelines() -> None:
+    """Each has all chapters of the ALOHA to GR00T guide."""
+    for name, out in (("pipeline.yaml", "checkpoints/aloha"), ("pipeline_on_cpu.yaml", "out/cpu_run")):
+        steps = {step.name: step.summary for step in read_steps(PipelineFile(REPOSITORY / "examples" / name))}
+        assert list(steps) == ["convert", "validate", "finetune", "evaluate", "rollout", "upload"]
+        best = f"the best checkpoint of {REPOSITORY}/examples/../{out}"
+        assert steps["rollout"].startswith(f"{best} in gym_aloha/AlohaTransferCube-v0 into ")
+        assert steps["upload"].startswith(f"model {best} to ")
+    assert steps["convert"].startswith("hf://lerobot/aloha_sim_transfer_cube_human into ")
 
 
 def test_a_map_of_the_users_own_is_part_of_what_is_done(
@@ -350,7 +357,8 @@ def test_a_failed_or_stopped_step_is_begun_again_and_no_earlier_one(tmp_path: Pa
     told: list[str] = []
     assert run_steps(files.steps("a", "b", "c"), record, tell=told.append) == 0
     assert files.done == ["a", "b", "b", "c", "c"]
-    assert told == ["a: done before, skipped: makes a", "b: done before, skipped: makes b", "c: makes c"]
+    assert told[:3] == ["a: done before, skipped: makes a", "b: done before, skipped: makes b", "c: makes c"]
+    assert re.fullmatch(r"c: finished in 0\.\d s", told[3])
 
 
 def test_what_follows_a_changed_step_is_done_again(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def user(hub: HubServer, tmp_path: Path) -> HubUser:
 
 def told(done: Result) -> dict[str, str]:
     """What is said of each step before its summary, by the step's name; "" where it is done."""
-    lines = [line.split(": ") for line in done.out.splitlines() if line.startswith(("convert: ", "upload: "))]
+    steps = [line for line in done.out.splitlines() if line.startswith(("convert: ", "upload: "))]
+    lines = [line.split(": ") for line in steps if ": finished in " not in line]
     return {name: rest[0] if len(rest) > 1 else "" for name, *rest in lines}
 
 

@@ -28,7 +28,7 @@ def evaluation_problems(
         draws: Whether it draws plots.
     """
     checks: list[Callable[[], object]] = [partial(require_groot, settings.gr00t), partial(_check_gpus, settings)]
-    checks += [partial(_check_file, path) for path in settings.import_module]
+    checks += [partial(check_module, path) for path in settings.import_module]
     checks += [partial(check_backbone, name) for name in checkpoints]
     checks += [partial(_check_tag, settings)]
     checks += [] if dataset is None else [partial(TrainingDataset.open, dataset)]
@@ -70,7 +70,12 @@ def _check_tag(settings: EvaluateSettings) -> None:
         raise ConfigError(f"--embodiment-tag {release.describe_unknown_tag(tag)}")
 
 
-def _check_file(path: Path) -> None:
+def check_module(path: Path) -> None:
+    """Check that a file that is to be imported is there.
+
+    Raises:
+        ConfigError: it is not.
+    """
     if not path.is_file():
         raise ConfigError(f"--import-module {path}: there is no such file")
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from millrace.embodiments import Remedy, Setting
@@ -12,6 +13,7 @@ from millrace.train.rollout.simulated_robot import SimulatedRobot
 # How an adapter's file opens its environment.
 OPEN = "open_environment"
 ADAPTERS: dict[str, Callable[..., SimulatedRobot]] = {gym_aloha.PREFIX: gym_aloha.GymAloha}
+PACKAGES = {gym_aloha.GymAloha: gym_aloha.PACKAGE}
 
 
 def open_environment(env_id: str, *, with_images: bool, adapter: Path | None = None) -> SimulatedRobot:
@@ -29,8 +31,24 @@ def open_environment(env_id: str, *, with_images: bool, adapter: Path | None = N
     try:
         return opener(env_id, with_images=with_images)
     except ModuleNotFoundError as error:
-        install = Remedy("install it: pip install 'millrace-robotics[sim]'")
-        raise RolloutError(f"{env_id} needs {error.name!r}, which is not installed; ", install) from error
+        raise _not_installed(env_id, str(error.name)) from error
+
+
+def check_environment(env_id: str, *, adapter: Path | None = None) -> None:
+    """Check that an environment could be opened, as far as that is known without starting a simulator.
+
+    Raises:
+        RolloutError: no adapter fits, or what it needs is not installed.
+    """
+    opener = _find_adapter(env_id) if adapter is None else _load_adapter(adapter)
+    package = next((needed for known, needed in PACKAGES.items() if known is opener), None)
+    if package is not None and find_spec(package) is None:
+        raise _not_installed(env_id, package)
+
+
+def _not_installed(env_id: str, package: str) -> RolloutError:
+    install = Remedy("install it: pip install 'millrace-robotics[sim]'")
+    return RolloutError(f"{env_id} needs {package!r}, which is not installed; ", install)
 
 
 def _find_adapter(env_id: str) -> Callable[..., SimulatedRobot]:

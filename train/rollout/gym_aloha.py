@@ -8,7 +8,8 @@ import numpy as np
 
 from millrace.train.rollout.simulated_robot import Image, Observation, StepOutcome, Vector
 
-PREFIX = "gym_aloha/"
+PACKAGE = "gym_aloha"
+PREFIX = f"{PACKAGE}/"
 # Its JOINTS and ACTIONS are, in order, those of embodiments/robots/aloha.yaml (gym_aloha/constants.py).
 ROBOT = "aloha"
 CAMERA = "top"

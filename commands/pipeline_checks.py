@@ -1,0 +1,48 @@
+"""The section `validate` of a pipeline file: what was converted is judged before it is trained on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from millrace.commands.pipeline_file import PipelineFile, StepKind, digest_datasets, dump_settings
+from millrace.commands.validate import Validate
+from millrace.engine.dataset.releases import GrootChoice
+from millrace.engine.validate.v3.v3_reading import find_layout
+from millrace.train.pipeline import Step
+
+VALIDATE = StepKind(Validate, excluded=("dataset", "json", "html"), extra={"datasets": tuple[Path, ...]})
+# What GR00T reads: settings that LeRobot v3.0 is not judged by.
+OF_GROOT = ("gr00t", "video_backend")
+
+
+def validate_step(file: PipelineFile, converted: Sequence[Path], *, gr00t: GrootChoice = "auto") -> Step | None:
+    """The step of the section `validate`; None without such a section, or a sound one.
+
+    Args:
+        file: The file.
+        converted: All datasets that the section `convert` makes.
+        gr00t: The release of GR00T, where the section does not name one.
+    """
+    values = file.section("validate", VALIDATE)
+    if values is None:
+        return None
+    values.setdefault("gr00t", gr00t)
+    datasets = values.pop("datasets", None) or tuple(converted)
+    if not datasets:
+        if "convert" not in file.content:
+            file.add(("validate",), "datasets is missing: there is no section convert that makes some")
+        return None
+
+    def judge_dataset(dataset: Path) -> int:
+        print(f"{dataset}:")
+        is_packed = find_layout(dataset) == "v3.0"
+        settings = {name: value for name, value in values.items() if not (is_packed and name in OF_GROOT)}
+        return Validate(dataset=dataset, **settings).run()
+
+    return Step(
+        "validate",
+        ", ".join(map(str, datasets)),
+        dump_settings({**values, "datasets": datasets}),
+        lambda: max(map(judge_dataset, datasets)),
+        lambda: digest_datasets(datasets),
+        is_input=False,
+    )

@@ -16,8 +16,8 @@ from millrace.engine.sources.location import parse_hub_id
 from millrace.engine.validate import validate
 
 CHECKPOINT = "config.json"
-# What a dataset's files lie in; LeRobot reads every parquet file below data/.
-DATASET_FOLDERS = ("data", "videos", META, MODALITY_CONFIG, PREVIEW)
+# What a dataset's files lie in; LeRobot reads every parquet file below data/. Earlier versions uploaded reports.
+DATASET_FOLDERS = ("data", "videos", META, MODALITY_CONFIG, PREVIEW, REPORT)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def upload_folder(
     """Upload a folder, check that all of it arrived, and tag a dataset with its format's version for LeRobot.
 
     What a repository holds of an earlier dataset is replaced: readers take every file below data/. An older commit, and
-    the tag of another version of the format, keep theirs. A report stays here: it shows frames that were cropped.
+    the tag of another version of the format, keep theirs. A report stays here, and one that is there is deleted: it
+    shows frames that were cropped.
 
     Args:
         folder: A finished, valid dataset in LeRobot v2.1 or v3.0, or a checkpoint.

@@ -104,7 +104,8 @@ def test_lerobot_finds_the_tag_of_the_version_that_was_uploaded_last(
 
 def test_a_later_upload_replaces_the_files_of_an_earlier_one(hub: HubServer, user: HubUser, dataset: Path) -> None:
     """LeRobot reads every parquet file below data/, so none of another dataset may be left there."""
-    earlier = {"data/chunk-000/file-007.parquet": b"rows", "meta/tasks.parquet": b"tasks", "notes.txt": b"mine"}
+    strays = {"data/chunk-000/file-007.parquet": b"rows", "meta/tasks.parquet": b"tasks", "report.html": b"frames"}
+    earlier = {**strays, "notes.txt": b"mine"}
     repository = hub.add("org/new", earlier)
     repository.tags["v3.0"] = repository.branches["main"]
     for status in (None, 500):  # the first commit arrives, and its answer is lost
@@ -115,7 +116,7 @@ def test_a_later_upload_replaces_the_files_of_an_earlier_one(hub: HubServer, use
     first = next(place for place, path in enumerate(paths) if "/commit/" in path)
     # The repository is listed for the message and for the upload, and not again until a commit is tried again.
     assert sum("/tree/" in path for path in paths[:first]) == 2
-    assert "2 files of an earlier upload will be deleted there" in done.err
+    assert "3 files of an earlier upload will be deleted there" in done.err
     assert uploaded(hub) == {**files_of(dataset), "notes.txt": b"mine"}
     assert repository.commits[repository.tags["v3.0"]] == earlier
     assert repository.tags["v2.1"] == repository.branches["main"]

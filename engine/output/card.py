@@ -11,6 +11,7 @@ from millrace.engine.output.card_facts import (
     describe_licences,
     describe_resampling,
     describe_size,
+    find_tag_release,
     front_matter,
     join_licences,
     source_link,
@@ -184,7 +185,7 @@ def _resampling(plan: ConversionPlan) -> str:
 
 def _own_tag(tag: str | None) -> str:
     """How to train under the robot's own tag, by the first release that has a config for it."""
-    known = next((release for release in RELEASES if tag is not None and release.has_config(tag)), None)
+    known = find_tag_release(tag)
     return "" if known is None else OWN_TAG.format(release=known.name, base_model=known.base_model, tag=tag)
 
 

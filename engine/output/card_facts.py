@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from rich.filesize import decimal
 
+from millrace.engine.dataset.releases import RELEASES, Release
 from millrace.engine.fps import format_fps
 from millrace.engine.sources.hub import COMMIT
 from millrace.engine.sources.location import parse_hub_id
@@ -84,6 +85,11 @@ def describe_licences(facts: CardFacts) -> str:
     if not known:
         return "unknown: ask the sources' owners"
     return f"{join_licences(known)} of some sources, unknown of others: ask their owners"
+
+
+def find_tag_release(tag: str | None) -> Release | None:
+    """The first release of GR00T that has a modality config of its own for a robot's tag."""
+    return next((release for release in RELEASES if tag is not None and release.has_config(tag)), None)
 
 
 def join_licences(names: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
 """The dataset card of a LeRobot v3.0 dataset."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 from millrace.engine.dataset.metadata import Metadata
 from millrace.engine.fps import format_fps
@@ -12,6 +13,7 @@ from millrace.engine.output.card_facts import (
     describe_licences,
     describe_resampling,
     describe_size,
+    find_tag_release,
     front_matter,
     source_link,
 )
@@ -49,6 +51,10 @@ With LeRobot 0.4 or later, from the Hub, where ORG/NAME is this repository, or f
 
     dataset = LeRobotDataset("ORG/NAME")  # or of a folder: LeRobotDataset("ORG/NAME", root="FOLDER")
 
+## GR00T
+
+GR00T reads LeRobot v2.1, which Millrace makes of the same sources with `--layout v2.1` or `v2.1,v3.0`.{own_tag}
+
 ## Check
 
 That files, rows, videos and statistics fit each other, by Millrace:
@@ -56,6 +62,9 @@ That files, rows, videos and statistics fit each other, by Millrace:
     millrace validate FOLDER
 
 {recipe}"""
+OWN_TAG = (
+    " GR00T {release} knows this robot under its own tag, with a modality config of its own: `--embodiment-tag {tag}`."
+)
 NUM_TASKS = 20
 
 
@@ -81,6 +90,7 @@ def packed_card(metadata: Metadata, facts: CardFacts, depth: Sequence[DepthCamer
         size=describe_size(facts, metadata.num_frames, metadata.info.fps),
         licence=describe_licences(facts),
         images=f"`crop: {control.get('crop', UNKNOWN)}`",
+        own_tag=own_tag(control),
         resampling=describe_resampling(rates, metadata.info.fps, head["recipe"]),
         left_out=left_out_section(facts),
         held_out=held_out_section(facts),
@@ -104,6 +114,13 @@ def _describe_cameras(metadata: Metadata, depth: Iterable[DepthCamera]) -> Itera
         yield f"{code_cell(camera)} {width}x{height}"
     for one in depth:
         yield f"{code_cell(camera_key(one.name))} {one.width}x{one.height} depth"
+
+
+def own_tag(control: Mapping[str, Any]) -> str:
+    """The robot's own tag, where a release of GR00T has a config for it; the manifest has the robot with its map."""
+    tags = [source["map"]["target"].get("tag") for source in control.get("sources", ())]
+    known = find_tag_release(tags[0]) if tags else None
+    return "" if known is None else OWN_TAG.format(release=known.name, tag=tags[0])
 
 
 def _section(title: str, texts: Iterable[str]) -> str:

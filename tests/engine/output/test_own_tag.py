@@ -1,5 +1,7 @@
 """A dataset of a robot that GR00T has a tag and a config for says so, in its card and its modality config."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from millrace.embodiments import compile_map, load_map, modality_config, modalit
 from millrace.engine.convert import plan_conversion
 from millrace.engine.dataset.modality_config import read_config
 from millrace.engine.output.card import dataset_card
+from millrace.engine.packing.packed_card import own_tag
 from support.g1_sources import COLUMNS
 from support.synthetic import write_dataset
 
@@ -27,6 +30,16 @@ def test_the_card_names_gr00ts_own_tag_without_a_config(card: str) -> None:
     assert "--modality-config-path" not in own
     assert "--embodiment-tag NEW_EMBODIMENT" in other
     assert "--modality-config-path DATASET/modality_config.py" in other
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("g1_gripper_to_unitree_g1", ["UNITREE_G1"]), ("g1_gripper_to_inspire", [])],
+)
+def test_a_card_of_v3_names_the_tag_too(name: str, told: list[str]) -> None:
+    control = {"sources": [{"map": json.loads(compile_map(load_map(name)).text)}]}
+    assert re.findall(r"--embodiment-tag (\w+)", own_tag(control)) == told
+    assert own_tag({}) == ""
 
 
 def test_the_cards_layout_says_which_groups_have_no_action(card: str) -> None:

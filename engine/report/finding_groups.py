@@ -12,6 +12,7 @@ from millrace.engine.report.origins import RecordedFailure
 from millrace.engine.report.strips import ShownEpisode, Thumbnail
 
 MAX_MESSAGES, MAX_EPISODE_NUMBERS = 5, 24
+MAX_KINDS, OTHER = 30, "other"  # of failures: a manifest may hold any code
 LEFT_OUT = "Episodes of the sources could not be converted: the dataset lacks them."
 NOUNS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
 SEVERITY_OF: Mapping[checks.Severity, Severity] = {"error": "error", "warning": "warning", "note": "info"}
@@ -75,8 +76,9 @@ def list_failures(failures: Iterable[RecordedFailure]) -> Iterator[Found]:
     for one in failures:
         where = [one.source, *([] if one.episode is None else [f"episode {one.episode}"])]
         where += [] if one.camera is None else [f"camera {one.camera}"]
-        text = advice.setdefault(one.code, one.remedy or "Fix the source and convert again, or leave it so.")
-        yield Found(one.code, "warning", LEFT_OUT, text, f"{', '.join(where)}: {one.reason}", None, None)
+        code = one.code if one.code in advice or len(advice) < MAX_KINDS else OTHER
+        text = advice.setdefault(code, one.remedy or "Fix the source and convert again, or leave it so.")
+        yield Found(code, "warning", LEFT_OUT, text, f"{', '.join(where)}: {one.reason}", None, None)
 
 
 def group_found(found: Iterable[Found], shown: Sequence[ShownEpisode]) -> Iterator[FindingGroup]:

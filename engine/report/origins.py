@@ -15,12 +15,12 @@ from millrace.engine.dataset.json_files import Unreadable, is_file, parse_model,
 from millrace.engine.dataset.manifest import parse_episode, read_head_text, read_manifest_episodes
 from millrace.engine.layout import MANIFEST
 from millrace.engine.planning import ConversionPlan
+from millrace.engine.report.bounded_text import limit_text, take_first
 from millrace.engine.report.map_drawing import MapDrawing, draw_map, draw_shipped_maps
 from millrace.engine.sources import public_name
 from millrace.engine.text import join_names, printable
 
-MAX_SOURCES, MAX_SETTINGS = 100, 100
-MAX_SETTING = 400  # characters
+MAX_SOURCES, MAX_SETTINGS, MAX_VECTORS = 100, 100, 10
 
 
 class RecordedSource(FrozenModel):
@@ -148,9 +148,9 @@ def _draw_plan(plan: ConversionPlan) -> Iterator[MapDrawing]:
         key = binding.map.name, binding.map.digest
         if not _is_identity(binding.map):
             found[key] = binding.map
-            users[key][printable(public_name(binding.source.path, binding.revision))] = None
+            users[key][public_name(binding.source.path, binding.revision)] = None
     for key, mapping in found.items():
-        yield from draw_map(mapping, tuple(users[key]))
+        yield from draw_map(mapping, take_first(users[key]))
 
 
 def _is_identity(mapping: CompiledMap) -> bool:
@@ -178,13 +178,17 @@ def _describe(head: RecordedHead, counts: Mapping[tuple[str, str], int], maps: t
     settings = _texts_by_name(recorded, lambda source: "; ".join(_describe_settings(source.settings)))
     return Origins(
         sources=tuple(
-            SourceRow(printable(name), printable(revision), number, names.get(name, ""), settings.get(name, ""))
+            SourceRow(limit_text(name), limit_text(revision), number, names.get(name, ""), settings.get(name, ""))
             for (name, revision), number in list(counts.items())[:MAX_SOURCES]
         ),
-        settings=tuple((name, printable(value)) for name, value in _settings(head)),
-        at_rest=tuple((name, printable(", ".join(joints))) for name, joints in head.at_rest.items() if joints),
-        notes=tuple(map(printable, (*head.notes, *map(_describe_warning, head.warnings)))),
-        failures=head.quarantine,
+        settings=tuple((limit_text(name), limit_text(value)) for name, value in _settings(head)),
+        at_rest=tuple(
+            (limit_text(name), ", ".join(take_first(joints)))
+            for name, joints in islice(head.at_rest.items(), MAX_VECTORS)
+            if joints
+        ),
+        notes=take_first((*head.notes, *map(_describe_warning, head.warnings))),
+        failures=tuple(map(_limit_failure, head.quarantine)),
         maps=maps,
     )
 
@@ -194,16 +198,21 @@ def _map_users(sources: Iterable[RecordedSource]) -> dict[str, tuple[str, ...]]:
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for source in sources:
         if source.map is not None and not source.rules:
-            users[source.map][printable(source.path)] = None
-    return {name: tuple(found) for name, found in users.items()}
+            users[source.map][source.path] = None
+    return {name: take_first(found) for name, found in users.items()}
+
+
+def _limit_failure(one: RecordedFailure) -> RecordedFailure:
+    texts = {name: limit_text(text) for name, text in one if isinstance(text, str)}
+    return one.model_copy(update=texts)
 
 
 def _texts_by_name(sources: Iterable[RecordedSource], describe: Callable[[RecordedSource], str]) -> dict[str, str]:
     """What each name's sources say: the manifest does not tell folders of one name in several places apart."""
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for source in sources:
-        found[source.path][printable(describe(source))] = None
-    return {name: join_names(list(filter(None, texts))) for name, texts in found.items()}
+        found[source.path][limit_text(describe(source))] = None
+    return {name: join_names(list(filter(None, take_first(texts)))) for name, texts in found.items()}
 
 
 def _map_name(source: RecordedSource, robot: str | None) -> str:
@@ -221,7 +230,7 @@ def _settings(head: RecordedHead) -> Iterator[tuple[str, str]]:
     for name, value in islice(head.recipe.settings.items(), MAX_SETTINGS):
         if not _is_unset(value):
             yield name.replace("_", " "), _describe_value(value)
-    for name, value in head.columns.items():
+    for name, value in islice(head.columns.items(), MAX_SETTINGS):
         if not _is_unset(value):
             yield f"{name} columns".replace("_", " "), _describe_value(value)
     encoder = [f"{name} {value}" for name, value in head.encoder.items() if isinstance(value, str) and name != "name"]
@@ -248,4 +257,4 @@ def _describe_value(value: object) -> str:
         text = ", ".join(map(_describe_value, value))
     else:
         text = "yes" if value is True else str(value)
-    return text if len(text) <= MAX_SETTING else f"{text[:MAX_SETTING]} ..."
+    return limit_text(text)

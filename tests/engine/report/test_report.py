@@ -26,7 +26,7 @@ from millrace.engine.report import write_report
 from millrace.engine.report.charts import HEIGHT, Histogram, ValueScale, draw_curve, draw_histogram, fit_scale
 from millrace.engine.report.curves import CurveChart, CurveGroup, EpisodeCurves
 from millrace.engine.report.dataset_report import DatasetReport, Drawn, Fact, TextTable
-from millrace.engine.report.finding_groups import FindingGroup, Verdict
+from millrace.engine.report.finding_groups import FindingGroup, Verdict, group_found, list_failures
 from millrace.engine.report.grippers import GripperRow, describe_grippers
 from millrace.engine.report.joint_groups import MAX_JOINTS, PlottedGroup, PlottedJoint
 from millrace.engine.report.map_drawing import draw_shipped_maps
@@ -255,6 +255,33 @@ def test_settings_of_every_recipe_are_listed(tmp_path: Path) -> None:
     assert origins.sources[0].settings == "episodes 0:2; weight 2"
     assert origins.settings[:2] == (("fps", "20"), ("trim idle", "lead: yes, keep: 0.2"))
     assert not {"filter", "horizon"} & {name for name, _ in origins.settings}
+
+
+def test_a_hostile_manifest_fills_no_page(tmp_path: Path) -> None:
+    """However many texts it holds, and however long they are, the first of them are shown, and how many there are."""
+    long, many = "x" * 500, 300
+    head = {
+        "recipe": {"sources": [{"path": long, "map": "m", "task": long}], **{f"setting {n}": n for n in range(many)}},
+        "notes": [f"note {n} {long}" for n in range(many)],
+        "warnings": [{"code": long, "source": long, "message": long}] * 200,
+        "at_rest": {f"group {n}": [long] * 150 for n in range(20)},
+        "columns": {f"column {n}": long for n in range(many)},
+        "versions": {f"library {n}": long for n in range(200)},
+        "quarantine": [
+            {"code": f"code {n}", "source": "s", "episode": n, "reason": long, "remedy": f"{n} {long}"}
+            for n in range(200)
+        ],
+    }
+    episodes = [Lineage(episode_index=0, source=long, files=())]
+    (tmp_path / MANIFEST).write_text("".join(manifest_text(head, episodes)))
+    origins = read_origins(tmp_path)
+    assert origins is not None
+    assert (len(origins.notes), origins.notes[-1]) == (101, "and 400 more")
+    assert len(list(group_found(list_failures(origins.failures), ()))) == 31
+    texts = str((origins.sources, origins.notes, origins.settings, origins.at_rest, origins.failures[:100]))
+    assert max(map(len, re.findall(r"x+", texts))) <= 400
+    assert len(texts) < 1_000_000
+    assert ("made with", origins.settings[-1][1]) == origins.settings[-1]
 
 
 def test_any_text_can_be_shown() -> None:

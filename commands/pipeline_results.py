@@ -21,7 +21,7 @@ UPLOADED = "uploaded"
 
 EVALUATE = StepKind(
     Evaluate,
-    excluded=("paths", "server", "timeout", "use_sim_policy_wrapper"),
+    excluded=("paths", "server", "timeout", "use_sim_policy_wrapper", "token_file"),
     extra={"checkpoints": tuple[Path, ...], "dataset": Path},
 )
 UPLOAD = StepKind(Upload, excluded=("folder",), extra={"folder": Path, "checkpoint": Literal["best", "last"]})

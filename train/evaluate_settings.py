@@ -12,7 +12,7 @@ from millrace.engine.sources.selection import count_from_start
 from millrace.train.errors import SettingsError
 from millrace.train.flag_types import Flag, option
 from millrace.train.policy_flags import PolicyFlags
-from millrace.train.server_access import join_address
+from millrace.train.server_access import join_address, read_token
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class ServerFlags:
     """That server was started with this flag."""
     api_token_env: Annotated[str | None, option("NAME")] = None
     """Environment variable with the token that the server wants."""
+    token_file: Annotated[Path | None, option("FILE")] = None
+    """File with the token that the server wants, in place of --api-token-env."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,11 @@ class EvaluateSettings(EvaluateFlags):
         if self.server is None and self.api_token_env is not None:
             token = Setting("api_token_env", self.api_token_env)
             raise SettingsError(Message(token, " is for a server: it goes with ", Setting("server")))
+        if self.server is None and self.token_file is not None:
+            file = Setting("token_file", self.token_file)
+            raise SettingsError(Message(file, " is for a server: it goes with ", Setting("server")))
+        if self.server is not None:
+            read_token(self.api_token_env, self.token_file)  # before a dataset is read
         if self.horizon is not None and self.horizon < 1:
             horizon = Setting("horizon", self.horizon)
             raise SettingsError(Message(horizon, ": at least one step of each chunk is compared"))
@@ -130,6 +137,7 @@ class EvaluateSettings(EvaluateFlags):
             dataset=self.dataset.absolute(),
             checkpoints=tuple(str(Path(name).absolute()) if Path(name).exists() else name for name in self.checkpoints),
             import_module=tuple(path.absolute() for path in self.import_module),
+            token_file=self.token_file.absolute() if self.token_file else None,
         )
 
     @property

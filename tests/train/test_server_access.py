@@ -1,10 +1,12 @@
 """Addresses and tokens of a policy's server, judged before a model is loaded."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from millrace.commands.evaluate import Evaluate
 from millrace.train.errors import SettingsError
 from millrace.train.evaluate_settings import EvaluateSettings, ServerAddress
 from millrace.train.serve import ServeSettings
@@ -58,6 +60,21 @@ def test_an_address_that_can_be_read_in_two_ways_or_none_is_an_error(text: str) 
 def test_a_token_goes_with_a_server(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="it goes with"):
         EvaluateSettings(dataset=tmp_path, checkpoints=("c",), api_token_env="POLICY_TOKEN")
+    with pytest.raises(SettingsError, match=r"token_file.*it goes with"):
+        Evaluate(paths=("c", str(tmp_path)), token_file=tmp_path / "token").settings()
+
+
+def test_a_token_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = Evaluate(paths=(str(tmp_path),), server="127.0.0.1:5555", token_file=Path("token"))
+    with pytest.raises(SettingsError, match="token"):
+        command.settings()
+    Path("token").write_text("3f9a7c\n")
+    found = command.settings()
+    assert found.token_file == tmp_path / "token"
+    assert read_token(found.api_token_env, found.token_file) == "3f9a7c"
+    with pytest.raises(SettingsError, match="token"):
+        replace(command, api_token_env="POLICY_TOKEN").settings()
 
 
 @needs_ipv6

@@ -5,6 +5,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # which import torch and ray
+    from collections.abc import Callable
+
     from millrace.train.evaluate_settings import Contender, EvaluateSettings
     from millrace.train.open_loop import Policy
     from millrace.train.robot_policy import RobotPolicy
@@ -43,22 +45,22 @@ def open_policy(settings: "EvaluateSettings", contender: "Contender") -> "Policy
             settings.server,
             timeout_seconds=settings.timeout,
             wrapped=settings.use_sim_policy_wrapper,
-            token=read_token(settings.api_token_env),
+            token=read_token(settings.api_token_env, settings.token_file),
         )
     from millrace.train.groot.policy import CheckpointPolicy
 
     return CheckpointPolicy(contender.name, contender.tag, cpu=settings.cpu)
 
 
-def serve(settings: "ServeSettings", tag: str) -> None:
-    """Serve a checkpoint by GR00T's own inference server until a client ends it."""
+def serve(settings: "ServeSettings", tag: str, *, on_listening: "Callable[[str], None]" = lambda address: None) -> None:
+    """Serve a checkpoint by GR00T's own inference server until a client ends it; told its address once it listens."""
     _stay_offline()
     from millrace.train.groot.modality_configs import import_user_modules
 
     import_user_modules(settings.import_module)
     from millrace.train.groot.server import run_server
 
-    run_server(settings, tag)
+    run_server(settings, tag, on_listening=on_listening)
 
 
 def open_robot_policy(settings: "ServeSettings", tag: str) -> "RobotPolicy":

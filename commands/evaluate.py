@@ -14,14 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import arg
 
+from millrace.commands.json_stdout import STDOUT, keep_stdout, prints_json
 from millrace.commands.progress import show_stages
 from millrace.commands.tables import make_console, print_line, safe
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.sources.selection import parse_selection
 from millrace.engine.text import format_count, printable
 from millrace.train.checkpoint import list_checkpoints
 from millrace.train.errors import SettingsError
 from millrace.train.evaluate_settings import EvaluateFlags, EvaluateSettings, ServerAddress
-from millrace.train.flag_types import Flag
+from millrace.train.flag_types import Bare, Flag, option
 from millrace.train.training_dataset import TrainingDataset
 
 if TYPE_CHECKING:  # which import ray
@@ -42,18 +44,19 @@ class Evaluate(EvaluateFlags):
 
     millrace evaluate checkpoints/aloha out/aloha_gr1_heldout --num-gpus 4 --json evaluation.json
 
-    millrace evaluate out/aloha_gr1_heldout --server 127.0.0.1:5555
+    millrace evaluate out/aloha_gr1_heldout --server 127.0.0.1:5555 --json
     """
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional, arg(metavar="[CHECKPOINT ...] DATASET")]
     """Checkpoints, or a run's folder for all that it has, and last the folder of a GR00T dataset."""
-    server: Annotated[str | None, arg(metavar="HOST:PORT")] = None
+    server: Annotated[str | None, option("HOST:PORT")] = None
     """Score the model in a running GR00T server instead."""
-    episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
+    episodes: Annotated[str | None, option("A:B|LIST")] = None
     """Some episodes only: 0:10, the same as 0-9; -3: for the last three; or a list such as 0,3,10:20."""
-    json: Annotated[Path | None, arg(metavar="FILE")] = None
-    """Write all errors, by checkpoint, episode and joint group."""
-    plots: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    json: Annotated[Path | None, option("[FILE]"), Bare(str(STDOUT))] = None
+    """Write all errors, by checkpoint, episode and joint group, to a file; without FILE, or with -, print them as JSON
+    in place of the table, and an error, too."""
+    plots: Annotated[Path | None, option("FOLDER")] = None
     """Draw a PNG of each episode."""
     debug: Flag = False
     """Show tracebacks."""
@@ -62,6 +65,19 @@ class Evaluate(EvaluateFlags):
 
     def run(self) -> int:
         """Evaluate, print, and write the files that the flags name."""
+        with keep_stdout(prints_json(self)) as stdout:
+            evaluation = self._evaluate()
+            if self.json is not None:
+                written = evaluation.model_dump_json(indent=2) + "\n"
+                if self.json == STDOUT:
+                    stdout.write(written)
+                    return 0
+                self.json.parent.mkdir(parents=True, exist_ok=True)
+                self.json.write_text(written, encoding="utf-8")
+        print_evaluation(evaluation, make_console())
+        return 0
+
+    def _evaluate(self) -> "Evaluation":
         settings = self.settings()
         named = (path for name in settings.checkpoints for path in list_checkpoints(Path(name)))
         settings = replace(settings, checkpoints=tuple(map(str, named)))
@@ -88,12 +104,7 @@ class Evaluate(EvaluateFlags):
             def on_waiting(what: str) -> None:
                 print(printable(f"waiting for {what}"), file=terminal, flush=True)
 
-            evaluation = evaluate(settings, found, open_policy, on_trace=on_done, on_waiting=on_waiting)
-        if self.json is not None:
-            self.json.parent.mkdir(parents=True, exist_ok=True)
-            self.json.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        print_evaluation(evaluation, make_console())
-        return 0
+            return evaluate(settings, found, open_policy, on_trace=on_done, on_waiting=on_waiting)
 
     def settings(self) -> EvaluateSettings:
         """The flags as settings, with all paths absolute; folders of runs are not searched yet.
@@ -103,6 +114,9 @@ class Evaluate(EvaluateFlags):
         """
         if not self.paths:
             raise SettingsError("evaluate takes CHECKPOINT ... DATASET, or --server HOST:PORT and DATASET")
+        if self.json is not None and self.json.is_dir():
+            advice = Remedy("name it last, or pass ", Setting("json", str(STDOUT)), " to print JSON")
+            raise SettingsError(f"--json takes a file, and {self.json} is a folder: ", advice, got=str(self.json))
         *named, dataset = self.paths
         try:
             episodes = parse_selection(self.episodes) if self.episodes else []

@@ -4,12 +4,15 @@ import os
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import tyro
 from rich.console import Console
 from tyro.conf import arg
 
+from millrace.commands.finetune_output import describe_check, train_for_json
+from millrace.commands.json_output import to_json_text
+from millrace.commands.json_stdout import keep_stdout
 from millrace.commands.progress import show_stages
 from millrace.commands.tables import make_console
 from millrace.train.finetune_flags import FinetuneFlags
@@ -38,6 +41,8 @@ class Finetune(FinetuneFlags):
     """Only check, and say what would be trained."""
     verify: Flag = False
     """Check all files of the datasets, also where none has changed since an earlier start of this run did so."""
+    json: Flag = False
+    """Print JSON instead of text: run folder, checkpoints, last losses, or what is wrong; with --dry-run, the plan."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -45,6 +50,10 @@ class Finetune(FinetuneFlags):
 
     def run(self) -> int:
         """Check everything, then train; 1 if anything is wrong."""
+        with keep_stdout(self.json) as stdout:
+            return self._check_and_train(stdout)
+
+    def _check_and_train(self, stdout: TextIO) -> int:
         settings = self.settings()
         from millrace.commands.preflight_text import print_plan
         from millrace.train.preflight import keep_full_checks, preflight
@@ -53,14 +62,21 @@ class Finetune(FinetuneFlags):
             checked = preflight(settings, verify=self.verify, on_progress=on_progress)
         if checked.is_valid and (settings.run_folder.is_dir() or not self.dry_run):
             keep_full_checks(settings.run_folder, checked.full_checks)
-        if self.dry_run:
+        if self.dry_run and not self.json:
             print_plan(checked, make_console())
+        else:
+            for line in checked.lines():
+                print(line, file=sys.stderr)
+        if self.json and (self.dry_run or not checked.is_valid):
+            print(to_json_text({**describe_check(checked), "run": None}), file=stdout)
+        if self.dry_run or not checked.is_valid:
             return 0 if checked.is_valid else 1
-        for line in checked.lines():
-            print(line, file=sys.stderr)
-        return self._train(settings) if checked.is_valid else 1
+        if self.json:
+            return train_for_json(settings, self._train, describe_check(checked), stdout=stdout, debug=self.debug)
+        print(f"trained: {self._train(settings)}", file=stdout)
+        return 0
 
-    def _train(self, settings: FinetuneSettings) -> int:
+    def _train(self, settings: FinetuneSettings) -> Path:
         from millrace.train.installed import require_groot
 
         require_groot(settings.gr00t)
@@ -72,9 +88,7 @@ class Finetune(FinetuneFlags):
         # Training sends what libraries print to a file; progress goes where standard error went before.
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
             identity, console = make_identity(settings), Console(file=terminal)
-            last = finetune(settings, identity, train, console, prepare=complete_statistics)
-        print(f"trained: {last}")
-        return 0
+            return finetune(settings, identity, train, console, prepare=complete_statistics)
 
     def settings(self) -> FinetuneSettings:
         """The flags as settings, with all paths absolute.

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -20,7 +20,10 @@ from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 from millrace.engine.inspection import inspect_dataset, make_contact_sheet
 from millrace.engine.text import printable
-from millrace.train.flag_types import Flag
+from millrace.train.flag_types import Bare, option
+
+# From the worst on.
+SEVERITIES = ("error", "warning")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,7 @@ class Inspect(ReadFlags, PrintFlags):
 
     millrace inspect data/aloha --html aloha.html
 
-    millrace inspect data/aloha --json
+    millrace inspect data/aloha --json --strict error
 
     millrace inspect hf://lerobot/aloha_sim_transfer_cube_human
     """
@@ -43,14 +46,14 @@ class Inspect(ReadFlags, PrintFlags):
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
     """Folder of the dataset: of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
     hf://org/name[@revision] on the Hub."""
-    episodes: Annotated[str | None, arg(metavar="A:B|LIST")] = None
+    episodes: Annotated[str | None, option("A:B|LIST")] = None
     """Look into these episodes only: 0:10, the same as 0-9; -3: for the last three; or a list such as 0,3,10:20."""
-    sheet: Annotated[Path | None, arg(metavar="FILE.png")] = None
+    sheet: Annotated[Path | None, option("FILE.png")] = None
     """Also draw a contact sheet: a row of images for each of some episodes."""
-    html: Annotated[Path | None, arg(metavar="FILE.html")] = None
+    html: Annotated[Path | None, option("FILE.html")] = None
     """Also write a page to look at: see `millrace report`."""
-    strict: Flag = False
-    """Exit with 1 for errors and warnings."""
+    strict: Annotated[Literal["error", "warning"] | None, option("[error|warning]"), Bare("warning")] = None
+    """Exit with 1 for errors and warnings; `--strict error`: for errors alone."""
 
     when_stopped = "stopped"
 
@@ -83,4 +86,5 @@ class Inspect(ReadFlags, PrintFlags):
             print(f"wrote {self.sheet}: episodes {episodes}, each with {cameras}", file=sys.stderr)
         if self.html is not None:
             print(f"wrote {self.html}", file=sys.stderr)
-        return int(self.strict and any(finding.severity != "info" for finding in inspection.findings))
+        failing = SEVERITIES[: SEVERITIES.index(self.strict) + 1] if self.strict else ()
+        return int(any(finding.severity in failing for finding in inspection.findings))

@@ -52,7 +52,7 @@ class ConvertKeys:
 
 CONVERT = StepKind(ConvertKeys, excluded=())
 # A stopped step continues with the pipeline: it must not begin by deleting what it has made.
-FINETUNE = StepKind(Finetune, excluded=("dry_run", "overwrite"))
+FINETUNE = StepKind(Finetune, excluded=("dry_run", "overwrite", "json"))
 
 
 @dataclass(frozen=True)

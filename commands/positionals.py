@@ -7,6 +7,7 @@ from typing import get_args, get_origin, get_type_hints
 
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
 
+from millrace.commands.bare_flags import find_bare_flags
 from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
 
@@ -33,7 +34,7 @@ def move_positionals_first(words: Sequence[str], command: type) -> list[str]:
     Raises:
         RecipeError: a switch has another value than True or False.
     """
-    counts, spellings = _value_counts(command), dict(_spellings(command))
+    counts, spellings, bare = _value_counts(command), dict(_spellings(command)), find_bare_flags(command)
     left = deque(words)
     first: list[str] = []
     flags: list[str] = []
@@ -49,6 +50,9 @@ def move_positionals_first(words: Sequence[str], command: type) -> list[str]:
             if flag in spellings:
                 name, is_on = spellings[flag]
                 switches[name] = _read_switch(word, left, is_on=is_on, command=command)
+            elif flag in bare and not value and not bare[flag].takes(left[0] if left else None):
+                flags.append(f"{word}={bare[flag].default}")
+                num_values = 0
             else:
                 flags.append(word)
         elif num_values and is_camera and word.startswith("-") and len(word) > 1:

@@ -1,8 +1,11 @@
 """`millrace serve`."""
 
+import json
 import sys
 from dataclasses import dataclass
+from typing import TextIO
 
+from millrace.commands.json_stdout import keep_stdout
 from millrace.engine.text import printable
 from millrace.train.flag_types import Flag
 from millrace.train.serve import ServeSettings
@@ -24,9 +27,14 @@ class Serve(ServeSettings):
 
     millrace serve checkpoints/aloha/checkpoint-5000 --use-sim-policy-wrapper --port 5556
 
+    millrace serve checkpoints/aloha/checkpoint-5000 --robot aloha --json
+
     POLICY_TOKEN=secret millrace serve checkpoints/aloha/checkpoint-5000 --host 0.0.0.0 --api-token-env POLICY_TOKEN
     """
 
+    json: Flag = False
+    """Print one line of JSON once the server listens: its address, the robot, whether it needs a token. An error, too;
+    all else goes to standard error."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -34,6 +42,11 @@ class Serve(ServeSettings):
 
     def run(self) -> int:
         """Check and load the checkpoint, then answer requests until a client stops the server."""
+        with keep_stdout(self.json) as stdout:
+            self._serve(stdout)
+        return 0
+
+    def _serve(self, stdout: TextIO) -> None:
         from millrace.train.groot import serve
         from millrace.train.installed import require_groot
         from millrace.train.preflight.evaluation import check_backbone
@@ -56,5 +69,9 @@ class Serve(ServeSettings):
             printable(f"loading {self.checkpoint} as {tag.upper()}, for {join_address(self.host, self.port)}"),
             flush=True,
         )
-        serve(self, tag)
-        return 0
+
+        def on_listening(address: str) -> None:
+            if self.json:
+                print(json.dumps(self.describe(address, tag)), file=stdout, flush=True)
+
+        serve(self, tag, on_listening=on_listening)

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 from tyro.conf import Positional
 
+from millrace.commands.bare_flags import find_bare_flags
 from millrace.commands.foreign_words import advise_on_flag
 from millrace.embodiments import Remedy
 from millrace.engine.errors import RecipeError
@@ -90,4 +91,4 @@ def _takes(word: str, command: type) -> bool:
         return False
     kinds = get_type_hints(command)
     name = word.removeprefix("--").replace("-", "_")
-    return name in kinds and kinds[name] is not bool
+    return name in kinds and kinds[name] is not bool and name.replace("_", "-") not in find_bare_flags(command)

@@ -13,6 +13,7 @@ from millrace.commands.flag_groups import read_command
 from millrace.commands.flags import show
 from millrace.commands.foreign_words import DOWNLOAD, find_command
 from millrace.commands.json_output import error_to_json
+from millrace.commands.json_stdout import asks_for_json, prints_json
 from millrace.commands.overview import list_overview
 from millrace.commands.pipe import exit_quietly_if_unread, is_unread
 from millrace.commands.positionals import move_positionals_first
@@ -75,12 +76,12 @@ def _run(words: list[str]) -> int:
     if not words or words[0] in HELP_WORDS:
         print("\n".join(list_overview()))
         return 0
-    as_json = "--json" in words and getattr(COMMANDS.get(words[0]), "json", False) is False
+    as_json = words[0] in COMMANDS and asks_for_json(words[1:], COMMANDS[words[0]])
     try:
         command = _parse(words)
     except MillraceError as error:
         return _report(error, as_json=as_json)
-    as_json = as_json and command.json
+    as_json = prints_json(command)
     try:
         with _treat_sigterm_as_interrupt():
             code: int = command.run()

@@ -1,5 +1,6 @@
 """Types of flags, which commands and the settings of training share."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
@@ -12,3 +13,10 @@ Flag = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
 def option(metavar: str) -> object:
     """An optional flag; its help says in words what the default is, not "(default: None)"."""
     return arg(metavar=metavar, help_behavior_hint="")
+
+
+@dataclass(frozen=True)
+class Bare:
+    """Marks a flag that may be named without a value, which then means this one: --strict as --strict warning."""
+
+    value: str

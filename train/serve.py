@@ -110,6 +110,16 @@ class ServeSettings(CheckpointFlags, PolicyFlags, RobotFlags, AccessFlags):
             why = str(error)
         return f"joints: those of the dataset, as no robot's own can be served: {why}"
 
+    def describe(self, address: str, tag: str) -> dict[str, object]:
+        """The server for scripts, once it listens at an address."""
+        return {
+            "address": address,
+            "checkpoint": self.checkpoint,
+            "embodiment_tag": tag.upper(),
+            "robot": self.robot,
+            "needs_token": self.token is not None,
+        }
+
     def check_access(self) -> None:
         """Whether token and robot are what they are said to be; a model takes minutes to load.
 

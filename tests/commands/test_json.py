@@ -1,6 +1,8 @@
 """--json: what a command did, or why it did not, for scripts; nothing else stands on standard output."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from conftest import LENGTHS, REPOSITORY
 from millrace import MillraceError, cli
 from millrace.commands.json_output import error_to_json, to_json_text
 from millrace.commands.parser_messages import BOX
+from millrace.train.serve import ServeSettings
 from support.synthetic import write_dataset
+from support.training_setups import write_base
 
 SCHEMA = json.loads((REPOSITORY / "docs" / "errors.schema.json").read_text(encoding="utf-8"))
 FLAGS = ["--robot", "aloha", "--image-size", "32", "--local", "--no-report", "--json"]
@@ -177,6 +181,66 @@ def test_a_pipeline_prints_its_steps_and_nothing_of_what_they_print(source: Path
         (step,) = found["steps"]
         assert (code, step["name"], step["was_done"], found["problems"]) == (0, "convert", was_done, [])
         assert str(tmp_path / "out") in err
+
+
+def test_finetune_prints_what_is_wrong_with_a_run(tmp_path: Path, capsys: Any) -> None:
+    base, out = write_base(tmp_path / "base"), tmp_path / "run"
+    words = ("finetune", tmp_path / "none", "--base-model-path", base, "--output-dir", out, "--num-gpus", "9")
+    code, found, err = run(capsys, *words, "--json")
+    assert (code, found["is_valid"], found["plan"], found["run"]) == (1, False, None, None)
+    assert {"gpus", "dataset-missing"} <= {
+        problem["code"] for problem in found["problems"] if problem["severity"] == "error"
+    }
+    assert "dataset-missing" in err
+    assert not out.exists()
+    code, found, _ = run(capsys, *words, "--json", "--mix", "0.5", "0.5")
+    assert (code, found["error"]["type"]) == (2, "SettingsError")
+
+
+def test_evaluate_and_serve_print_errors_as_json(aloha_gr1: Path, tmp_path: Path, capsys: Any) -> None:
+    for words in (("--json",), ("--json", "-"), ("--json", "--cpu"), ("--json=-",)):
+        code, found, err = run(capsys, "evaluate", tmp_path / "none", aloha_gr1, *words)
+        assert (code, err, found["quarantined"]) == (2, "", [])
+    assert cli.main(["evaluate", "--json", str(tmp_path), str(tmp_path / "none"), str(aloha_gr1)]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("pass --json - to print JSON")) == ("", 1)
+    code, found, err = run(capsys, "serve", tmp_path / "none", "--json")
+    assert (code, err) == (2, "")
+    assert str(tmp_path / "none") in found["error"]["message"]
+    code, found, _ = run(capsys, "evaluate", "--json", "--num-gpu", "1")
+    assert (code, found["error"]["got"]) == (2, "--num-gpu")
+
+
+def test_a_server_is_described_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLICY_TOKEN", "3f9a7c")
+    plain = ServeSettings(checkpoint="c").describe("tcp://127.0.0.1:5555", "new_embodiment")
+    assert plain == {
+        "address": "tcp://127.0.0.1:5555",
+        "checkpoint": "c",
+        "embodiment_tag": "NEW_EMBODIMENT",
+        "robot": None,
+        "needs_token": False,
+    }
+    told = ServeSettings(checkpoint="c", robot="aloha", api_token_env="POLICY_TOKEN").describe("tcp://[::1]:1", "gr1")
+    assert (told["robot"], told["needs_token"]) == ("aloha", True)
+    assert "3f9a7c" not in json.dumps(told)
+
+
+def test_only_json_is_on_standard_output_whoever_prints(tmp_path: Path) -> None:
+    """Below Python, too, and by processes that are started meanwhile."""
+    script = """if True:
+    import json, os, subprocess, sys
+    from millrace.commands.json_stdout import keep_stdout
+    with keep_stdout(True) as stdout:
+        print("of Python")
+        os.write(1, b"of C\\n")
+        subprocess.run(["echo", "of a process"], check=True)
+        print(json.dumps({"listening": 1}), file=stdout, flush=True)
+    print(json.dumps({"end": 2}))
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [{"listening": 1}, {"end": 2}]
+    assert sorted(done.stderr.splitlines()) == ["of C", "of Python", "of a process"]
 
 
 def test_the_example_of_the_docs_has_this_form() -> None:

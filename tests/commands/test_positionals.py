@@ -10,6 +10,7 @@ from millrace import cli
 from millrace.commands.convert import Convert
 from millrace.commands.evaluate import Evaluate
 from millrace.commands.finetune import Finetune
+from millrace.commands.inspect import Inspect
 from millrace.commands.positionals import move_positionals_first
 
 # What a command does not go without.
@@ -52,6 +53,15 @@ NEEDED = {
         (Finetune, "A --use-wandb ./True B", "A ./True B --use-wandb"),
         (Finetune, "A --no-use-percentiles B", "A B --use-percentiles False"),
         (Finetune, "A --use-percentiles true B", "A B --use-percentiles True"),
+        (Evaluate, "A B --json", "A B --json=-"),
+        (Evaluate, "A B --json - --cpu", "A B --json=- --cpu"),
+        (Evaluate, "A B --json --cpu --num-gpus 0", "A B --json=- --num-gpus 0 --cpu"),
+        (Evaluate, "--json scores.json A B", "A B --json scores.json"),
+        (Evaluate, "A --json=scores.json B", "A B --json=scores.json"),
+        (Inspect, "--strict A", "A --strict=warning"),
+        (Inspect, "--strict error A --html x.html", "A --strict error --html x.html"),
+        (Inspect, "A --strict", "A --strict=warning"),
+        (Inspect, "A --strict=error", "A --strict=error"),
         (Finetune, "A --tune-llm -- False", "A --tune-llm -- False"),
         (Finetune, "A --color-jitter-params hue 0.1 --seed -1 B", "A B --color-jitter-params hue 0.1 --seed=-1"),
     ],

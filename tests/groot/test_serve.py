@@ -1,5 +1,6 @@
 """`millrace serve` with GR00T's own server and client, on a tiny model; and servers that do not answer."""
 
+import json
 import os
 import re
 import signal
@@ -69,6 +70,26 @@ def server(run: TinyRun) -> Iterator[int]:
 def wrapped(run: TinyRun) -> Iterator[int]:
     with served(run, "--use-sim-policy-wrapper") as (port, _):
         yield port
+
+
+def test_json_says_where_the_server_listens_and_nothing_else(run: TinyRun) -> None:
+    port = free_port()
+    line = command("-m", "millrace", "serve", run.checkpoint, "--device", "cpu", "--port", port, "--json")
+    line = [*line, "--import-module", str(TINY_MODEL), "--api-token-env", "POLICY_TOKEN"]
+    known, pipe = os.environ | TOKEN, subprocess.PIPE
+    with subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, env=known) as it:
+        try:
+            assert it.stdout is not None
+            told = json.loads(it.stdout.readline())
+            assert (told["address"], told["robot"], told["needs_token"]) == (f"tcp://127.0.0.1:{port}", None, True)
+            words = ("--api-token-env", "POLICY_TOKEN", "--episodes", 0, "--json")
+            scored = evaluate(run, port, *words, env=known)
+            assert json.loads(scored.stdout)["best"] == f"127.0.0.1:{port}"
+        finally:
+            it.terminate()
+        said, shown = it.communicate()
+    assert said == ""
+    assert "Server is ready" in shown
 
 
 def evaluate(run: TinyRun, port: int, *flags: object, where: str = "127.0.0.1", **options: Any) -> Any:

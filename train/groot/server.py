@@ -1,5 +1,7 @@
 """GR00T's own inference server with a checkpoint of ours, as gr00t/eval/run_gr00t_server.py puts it together."""
 
+from collections.abc import Callable
+
 import zmq
 from gr00t.policy import BasePolicy
 from gr00t.policy.gr00t_policy import Gr00tSimPolicyWrapper
@@ -14,33 +16,40 @@ from millrace.train.serve import ServeSettings
 from millrace.train.server_access import join_address
 
 
-def run_server(settings: ServeSettings, tag: str) -> None:
+def run_server(settings: ServeSettings, tag: str, *, on_listening: Callable[[str], None]) -> None:
     """Answer requests until a client says "kill".
 
     Args:
         settings: What to serve, and where.
         tag: The value of an EmbodimentTag.
+        on_listening: Told the address once the server listens.
 
     Raises:
         ConfigError: the checkpoint cannot be loaded.
         GpuMissing: the device is not there.
     """
     if settings.robot is not None:
-        _run_robot_server(load_robot_policy(settings, tag), settings)
-        return
+        server: RobotServer | PolicyServer = _make_robot_server(load_robot_policy(settings, tag), settings)
+    else:
+        server = _make_server(settings, tag)
+    on_listening(f"tcp://{join_address(settings.host, settings.port)}")
+    server.run()
+
+
+def _make_server(settings: ServeSettings, tag: str) -> PolicyServer:
+    """GR00T's server, which listens."""
     policy: BasePolicy = load_policy(settings.checkpoint, tag, device=settings.device, strict=settings.strict)
     if settings.use_sim_policy_wrapper:
         policy = Gr00tSimPolicyWrapper(policy, strict=settings.strict)
     token, ipv6 = settings.token, settings.ipv6_host
     if ipv6 is None:
-        PolicyServer(policy, host=settings.host, port=settings.port, api_token=token).run()
-        return
+        return PolicyServer(policy, host=settings.host, port=settings.port, api_token=token)
     # GR00T's server binds as it is made, when IPv6 is not on yet: first any free port of this machine.
     server = PolicyServer(policy, host="127.0.0.1", port="*", api_token=token)
     server.socket.unbind(server.socket.getsockopt_string(zmq.LAST_ENDPOINT))
     server.socket.setsockopt(zmq.IPV6, 1)
     server.socket.bind(f"tcp://[{ipv6}]:{settings.port}")
-    server.run()
+    return server
 
 
 def load_robot_policy(settings: ServeSettings, tag: str) -> RobotPolicy:
@@ -64,9 +73,9 @@ def load_robot_policy(settings: ServeSettings, tag: str) -> RobotPolicy:
     return RobotPolicy(policy, policy_config(policy.get_modality_config()), robot, own)
 
 
-def _run_robot_server(policy: RobotPolicy, settings: ServeSettings) -> None:
-    """Answer requests in a robot's own joints."""
+def _make_robot_server(policy: RobotPolicy, settings: ServeSettings) -> RobotServer:
+    """A server in a robot's own joints, which listens."""
     for line in policy.lines:
         print(printable(line), flush=True)
     host = settings.ipv6_host or settings.ipv4_host
-    RobotServer(policy, f"tcp://{join_address(host, settings.port)}", token=settings.token).run()
+    return RobotServer(policy, f"tcp://{join_address(host, settings.port)}", token=settings.token)

@@ -201,6 +201,10 @@ def test_strict_fails_on_what_is_wrong(root: Path) -> None:
     BREAKS["empty-task"](root)
     assert cli.main(["inspect", str(root), "--json"]) == 0
     assert cli.main(["inspect", str(root), "--strict", "--json"]) == 1
+    severities = {finding.severity for finding in inspect_dataset(root).findings}
+    assert severities == {"info", "warning"}
+    assert cli.main(["inspect", str(root), "--strict", "error"]) == 0
+    assert cli.main(["inspect", "--strict", "warning", str(root)]) == 1
 
 
 CASES = REPOSITORY.parent / "shared/cases"

@@ -1,11 +1,14 @@
 """The plan of a run: what is trained, how often each dataset is seen, what it takes of disk and memory."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conftest import IMAGE_SIZE
+from millrace.commands.finetune_output import describe_check
+from millrace.commands.json_output import to_json_text
 from millrace.train.preflight import preflight
 from millrace.train.settings import FinetuneSettings
 from support.synthetic import edit_json
@@ -42,6 +45,15 @@ def test_checkpoints_of_an_earlier_run_already_lie_on_the_disk(whole: Path, base
         (settings.run_folder / f"checkpoint-{step}").mkdir(parents=True)
         (settings.run_folder / f"checkpoint-{step}/COMPLETE").touch()
     assert codes(preflight(settings, machine=machine)) == set()
+
+
+def test_the_plan_is_json_too(whole: Path, base: Path) -> None:
+    checked = preflight(settings_of(whole, base), machine=EVERYTHING)
+    found = json.loads(to_json_text(describe_check(checked)))
+    (dataset,) = found["plan"]["datasets"]
+    assert (found["is_valid"], found["problems"]) == (True, [])
+    assert (dataset["path"], dataset["num_episodes"], dataset["share"]) == (str(whole), 3, 1)
+    assert (found["plan"]["max_steps"], found["plan"]["batch"]["per_device"]) == (100, 32)
 
 
 def test_groots_own_loader_also_holds_a_whole_episode(whole: Path, base: Path) -> None:

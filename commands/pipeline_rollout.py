@@ -1,7 +1,7 @@
 """The section `rollout` of a pipeline file: a simulated robot, driven by what was trained."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -47,34 +47,54 @@ def rollout_step(
     if outcome is None or (named is None and run is None):
         return None
     policy = None if named is None else _resolve_policy(named, file.folder)
-    scores = None if choice == "last" else report
-    what = policy or f"the {'last' if scores is None else 'best'} checkpoint of {'' if run is None else run.run_folder}"
-    command = RollOut(policy=what, **values)
+    driver = _Driver(policy, run, None if choice == "last" else report)
+    command = RollOut(policy=driver.summary, **values)
     file.attempt("rollout", command.check_counts)
-
-    def roll_out() -> int:
-        found = RollOut(policy=policy or str(choose_checkpoint(run, scores)), **values).roll_out()
-        outcome.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(outcome, to_json_text(found.model_dump()) + "\n")
-        print_rollout(found, make_console())
-        return 0
-
-    def judge() -> Iterator[str]:
-        from millrace.train.preflight.rollout_needs import environment_problems, policy_problems
-
-        yield from environment_problems(command.env, command.adapter)
-        if policy is None or not (is_replay(policy) or is_server(policy)):
-            yield from policy_problems(command.import_module, device=command.device, gr00t=gr00t)
-
     return Step(
         "rollout",
-        f"{what} in {command.env} into {outcome}",
+        f"{driver.summary} in {command.env} into {outcome}",
         dump_settings(asdict(command) | {"json": outcome}, (*command.import_module, command.adapter)),
-        roll_out,
+        lambda: _roll_out(replace(command, policy=driver.find()), outcome),
         lambda: file_digest(outcome),
-        judge=judge,
+        judge=lambda: _list_lacks(command, policy, gr00t),
         is_input=False,
     )
+
+
+@dataclass(frozen=True)
+class _Driver:
+    """What drives: the policy that is named, or a checkpoint of the run, the best one where there are scores."""
+
+    policy: str | None
+    run: FinetuneSettings | None
+    scores: Path | None
+
+    @property
+    def summary(self) -> str:
+        """What it is, before the checkpoint is made."""
+        which = "last" if self.scores is None else "best"
+        return self.policy or f"the {which} checkpoint of {'' if self.run is None else self.run.run_folder}"
+
+    def find(self) -> str:
+        """The policy, now that it is there."""
+        return self.policy or str(choose_checkpoint(self.run, self.scores))
+
+
+def _roll_out(command: RollOut, outcome: Path) -> int:
+    found = command.roll_out()
+    outcome.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(outcome, to_json_text(found.model_dump()) + "\n")
+    print_rollout(found, make_console())
+    return 0
+
+
+def _list_lacks(command: RollOut, policy: str | None, gr00t: GrootChoice) -> Iterator[str]:
+    """What the rollout lacks, a line for each; policy: the one that is named."""
+    from millrace.train.preflight.rollout_needs import environment_problems, policy_problems
+
+    yield from environment_problems(command.env, command.adapter)
+    if policy is None or not (is_replay(policy) or is_server(policy)):
+        yield from policy_problems(command.import_module, device=command.device, gr00t=gr00t)
 
 
 def _check_policy(file: PipelineFile, named: str | None, choice: str | None, *, instruction: str | None) -> None:

@@ -28,10 +28,8 @@ def read_command(command: type[Command], words: list[str], *, name: str) -> Comm
         SystemExit: for --help.
         RecipeError: the parser refuses a word.
     """
-    groups = {_name_group(group, command): group for group in find_groups(command)}
-    boxes = [(title, _make_box(group, command)) for title, group in groups.items()]
-    nested = make_dataclass(command.__name__, boxes, namespace={"__doc__": command.__doc__})
-    printed = StringIO()
+    groups = _list_groups(command)
+    nested, printed = make_parser_type(command), StringIO()
     try:
         with redirect_stderr(printed):
             found: Any = tyro.cli(nested, prog=f"millrace {name}", args=words)
@@ -41,6 +39,16 @@ def read_command(command: type[Command], words: list[str], *, name: str) -> Comm
         raise explain_refusal(printed.getvalue(), words, command, name=name) from None
     values = ((one, getattr(found, title)) for title, group in groups.items() for one in get_annotations(group))
     return command(**{one: getattr(read, one) for one, read in values})
+
+
+def make_parser_type(command: type) -> type:
+    """A command as the parser takes it: a dataclass with a field for each of its groups."""
+    boxes = [(title, _make_box(group, command)) for title, group in _list_groups(command).items()]
+    return make_dataclass(command.__name__, boxes, namespace={"__doc__": command.__doc__})
+
+
+def _list_groups(command: type) -> dict[str, type]:
+    return {_name_group(group, command): group for group in find_groups(command)}
 
 
 def find_groups(command: type) -> list[type]:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from millrace.__main__ import STOPPED
+from millrace.commands.completion import asks_for_completion, write_completion
 from millrace.commands.flag_groups import read_command
 from millrace.commands.flags import show
 from millrace.commands.foreign_words import DOWNLOAD, find_command
@@ -76,6 +77,8 @@ def _run(words: list[str]) -> int:
     if not words or words[0] in HELP_WORDS:
         print("\n".join(list_overview()))
         return 0
+    if asks_for_completion(words):
+        write_completion(words, COMMANDS)
     as_json = words[0] in COMMANDS and asks_for_json(words[1:], COMMANDS[words[0]])
     try:
         command = _parse(words)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +180,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def server(trained: Path) -> Iterator[int]:
+@contextmanager
+def served(trained: Path, *own: str) -> Iterator[int]:
     """The port of a server of the last checkpoint, which wants a token."""
     port = free_port()
-    flags = ("--device", "cpu", "--port", port, "--api-token-env", "POLICY_TOKEN")
+    flags = ("--device", "cpu", "--port", port, "--api-token-env", "POLICY_TOKEN", *own)
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "POLICY_TOKEN": "7f3c9a5e1b"}
     line = command("-m", "millrace", "serve", trained / "checkpoint-4", *flags)
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -194,6 +195,32 @@ def server(trained: Path) -> Iterator[int]:
             yield port
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="module")
+def server(trained: Path) -> Iterator[int]:
+    with served(trained) as port:
+        yield port
+
+
+def test_the_checkpoint_acts_in_the_robots_own_joints_at_its_own_rate(trained: Path) -> None:
+    """And NVIDIA's own client of N1.7 is answered."""
+    from gr00t.policy.server_client import PolicyClient as GrootClient
+
+    from millrace.client import PolicyClient
+
+    own = {"left_arm": 6, "left_gripper": 1, "right_arm": 6, "right_gripper": 1}
+    state = {name: np.full(width, 0.2, np.float32) for name, width in own.items()}
+    image = np.zeros((480, 640, 3), np.uint8)
+    with served(trained, "--robot", "aloha") as port:
+        with PolicyClient("127.0.0.1", port, token="7f3c9a5e1b", timeout_seconds=60) as policy:
+            assert policy.names()["action"] == policy.names()["state"] == tuple(own)
+            actions = policy.act(images={"top": image}, state=state, instruction="pick up the cube")
+            assert policy.control_hz == 50
+        assert {name: values.shape for name, values in actions.items()} == {n: (40, w) for n, w in own.items()}
+        assert all(np.isfinite(values).all() for values in actions.values())
+        client = GrootClient("127.0.0.1", port, api_token="7f3c9a5e1b")
+        assert client.get_modality_config()["action"].modality_keys == list(own)
 
 
 def test_groots_client_gets_an_action_chunk_of_every_group(server: int) -> None:

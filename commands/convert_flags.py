@@ -8,6 +8,7 @@ from tyro.conf import arg
 
 from millrace.commands.print_flags import PrintFlags
 from millrace.commands.read_flags import ReadFlags
+from millrace.engine.execution.shipping import Ship
 from millrace.engine.execution.workers import ExecutorName
 from millrace.engine.video.backends import GPU_SHARE, Device
 from millrace.train.flag_types import Flag, option
@@ -146,6 +147,9 @@ class RunFlags:
     minutes, at 800 frames a second on each core; GPUs are always used through Ray."""
     address: Annotated[str | None, option("ADDRESS")] = None
     """A running Ray cluster, for example "auto"; OUT must be a folder that all nodes share, or in an object store."""
+    ship: Annotated[Ship | None, option("code|libraries")] = None
+    """Send this Millrace to the nodes of the cluster, for this run; with "libraries" each node also installs what it
+    needs by pip, in this machine's versions. By default the nodes have them."""
     staging: Annotated[Path | None, option("DIR")] = None
     """Where OUT is in an object store: a folder on this machine for its rows and its ledger; by default one among the
     user's caches."""

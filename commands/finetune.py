@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -13,6 +14,7 @@ from tyro.conf import arg
 from millrace.commands.finetune_output import describe_check, train_for_json
 from millrace.commands.json_output import to_json_text
 from millrace.commands.json_stdout import keep_stdout
+from millrace.commands.last_words import HEAD_IS_GONE, last_words
 from millrace.commands.progress import show_stages
 from millrace.commands.tables import make_console
 from millrace.train.finetune_flags import FinetuneFlags
@@ -88,7 +90,8 @@ class Finetune(FinetuneFlags):
         # Training sends what libraries print to a file; progress goes where standard error went before.
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
             identity, console = make_identity(settings), Console(file=terminal)
-            return finetune(settings, identity, train, console, prepare=complete_statistics)
+            with nullcontext() if settings.address is None else last_words(HEAD_IS_GONE):
+                return finetune(settings, identity, train, console, prepare=complete_statistics)
 
     def settings(self) -> FinetuneSettings:
         """The flags as settings, with all paths absolute.

@@ -34,7 +34,7 @@ class Pipeline(PrintFlags):
     """
 
     file: Annotated[Path, tyro.conf.Positional, arg(metavar="FILE.yaml")]
-    """Any of the sections convert (recipe, out, holdout, workers, executor, address, local, gpu_share, skip_bad,
+    """Any of the sections convert (recipe, out, holdout, workers, executor, address, ship, local, gpu_share, skip_bad,
     verify, layout, data_file_mb, video_file_mb), validate, finetune, evaluate, rollout and upload (keys: the flags of
     these commands); paths are relative to the file."""
     gr00t: GrootChoice = "auto"

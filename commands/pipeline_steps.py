@@ -16,6 +16,7 @@ from millrace.engine.dataset.problems import Judgement
 from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.errors import RecipeError, SeveralProblems
 from millrace.engine.execution.capacity import usable_cores
+from millrace.engine.execution.shipping import Ship
 from millrace.engine.execution.workers import ExecutorName, Workers
 from millrace.engine.packing.layouts import V21, Layouts
 from millrace.engine.planning.holdout import heldout_folder
@@ -43,6 +44,7 @@ class ConvertKeys:
     local: bool = False
     gpu_share: float = GPU_SHARE
     executor: ExecutorName = "auto"
+    ship: Ship | None = None
     skip_bad: bool = False
     verify: bool = False
     layout: str = V21
@@ -121,7 +123,7 @@ def _read_convert(file: PipelineFile) -> ConvertSection | None:
     settings = {} if keys.holdout is None else {"holdout": keys.holdout}
     try:
         _check_out(keys.out)
-        workers = Workers(keys.workers, keys.address, keys.local, keys.gpu_share, keys.executor)
+        workers = Workers(keys.workers, keys.address, keys.local, keys.gpu_share, keys.executor, keys.ship)
         layouts = _layouts(keys)
         if isinstance(keys.recipe, Path):
             return ConvertSection(read_recipe(keys.recipe, **settings), keys, workers, layouts)

@@ -1,15 +1,21 @@
 """Millrace itself: its version, how it is installed, and the environments that its tests run in."""
 
+import hashlib
 import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 
 VERSION = "0.1.0"
 # The import name and the command are `millrace`; that distribution name belongs to another project.
 DISTRIBUTION = "millrace-robotics"
 PACKAGES = ("av", "numpy", "pyarrow", "ray", "huggingface_hub")
+# Whose code decides an output's bytes, and the files that are code or data of it.
+DECIDING_FOLDERS, DECIDING_SUFFIXES = ("embodiments", "engine"), (".py", ".yaml", ".template")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,26 @@ def environment_versions() -> dict[str, str | None]:
     """Millrace, Python and the libraries whose versions matter most; None: not installed."""
     found = {"millrace": VERSION, "python": platform.python_version()}
     return found | {name: installed_version(name) for name in PACKAGES}
+
+
+def package_folder(name: str) -> Path:
+    """Where a package of this process lies, however it is installed."""
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Eight digits that differ where the code of two Millraces of one version does."""
+    digest = hashlib.sha256()
+    for name in DECIDING_FOLDERS:
+        folder = package_folder(f"millrace.{name}")
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in DECIDING_SUFFIXES):
+            content = path.read_bytes()
+            digest.update(f"{name}/{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:8]
 
 
 def describe_tested() -> str:

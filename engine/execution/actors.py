@@ -20,6 +20,7 @@ from millrace.engine.errors import RUN_ELSEWHERE, GpuLost
 from millrace.engine.execution.cluster import alive_nodes, check_nodes, has
 from millrace.engine.execution.episode_worker import AREA_MEMORY_BYTES, EpisodeWorker, schedule_key
 from millrace.engine.execution.executor import Folders
+from millrace.engine.execution.node import Shared
 from millrace.engine.execution.ray_session import ray_session
 from millrace.engine.execution.workers import Workers
 from millrace.engine.planning import EpisodePlan, Job
@@ -96,10 +97,9 @@ class ActorExecutor:
             GpuLost: the dataset wants NVENC, and there is no GPU, or none any more, that a worker could have.
         """
         cluster = self.workers.cluster
-        with ray_session(self.workers.num, cluster):
-            if cluster is not None:
-                check_nodes(plans, folders.scratch)
-            yield from _Crew(plans, job, folders, with_sessions(self.workers, job.gpu)).run()
+        with ray_session(self.workers.num, cluster, ship=self.workers.ship):
+            shared = None if cluster is None else check_nodes(plans, folders.scratch)
+            yield from _Crew(plans, job, folders, with_sessions(self.workers, job.gpu), shared).run()
 
     def __str__(self) -> str:
         return "GPU and CPU workers of Ray"
@@ -118,7 +118,10 @@ class _Worker:
 class _Crew:
     """All workers, by the Ray reference of their next result, and the episodes that wait for a worker."""
 
-    def __init__(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders, workers: Workers) -> None:
+    def __init__(
+        self, plans: Sequence[EpisodePlan], job: Job, folders: Folders, workers: Workers, shared: Shared | None
+    ) -> None:
+        self.shared = shared
         self.stages, self.cameras, self.folders, self.wanted = job.video.backends, job.cameras, folders, workers
         self.needs_gpu = job.video.backends.encoder == NVENC
         self.jobs = {"gpu": ray.put(job), "cpu": ray.put(replace(job, gpu=None))}
@@ -154,7 +157,7 @@ class _Crew:
             actor = (
                 ray.remote(EpisodeWorker)
                 .options(**resources)
-                .remote(self.jobs[kind], self.folders.out, self.folders.scratch)
+                .remote(self.jobs[kind], self.folders.out, self.folders.scratch, self.shared)
             )
             self.at_work[actor.__ray_ready__.remote()] = _Worker(kind, actor)
 

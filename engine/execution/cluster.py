@@ -8,8 +8,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from millrace.embodiments import Message, Remedy, Setting
 from millrace.engine.errors import NodesDiffer
-from millrace.engine.execution.node import collect_shared, node_problems
+from millrace.engine.execution.node import Shared, collect_shared, node_problems
 from millrace.engine.execution.ray_session import LACKS
 from millrace.engine.planning import EpisodePlan
 from millrace.engine.video.encode import VideoSettings
@@ -18,13 +19,15 @@ from millrace.engine.video.gpu.isolation import LIMIT_SECONDS
 from millrace.engine.video.gpu.probe_gpu import probe_gpu
 from millrace.engine.video.gpu.report import GpuReport
 
-# Libraries of a node may take half a minute to import from a slow disk.
-NODE_SECONDS = 120.0
+# A node's libraries may take half a minute to import from a slow disk, and minutes to install where they are sent.
+NODE_SECONDS, INSTALL_SECONDS = 120.0, 900.0
 GPU_IS_LATE = "its GPU is taken, or the driver hangs"
 
 
-def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds: float = NODE_SECONDS) -> None:
+def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds: float = NODE_SECONDS) -> Shared:
     """Check that every node with cores has the driver's sources, output folder and libraries.
+
+    A node that joins later is checked by its workers, with what is returned.
 
     Args:
         plans: What is to be converted.
@@ -40,13 +43,14 @@ def check_nodes(plans: Sequence[EpisodePlan], scratch: Path, *, timeout_seconds:
     answers = _answers(asked, timeout_seconds, late="it is overloaded, or one of its disks hangs")
     left = {node["NodeID"] for node in alive_nodes()}
     lines = [
-        f"node {_name(node)} ({node['NodeManagerAddress']}) {problem}"
+        Message(f"node {_name(node)} ({node['NodeManagerAddress']}) ", problem)
         for node, answer in zip(nodes, answers, strict=True)
         if node["NodeID"] in left  # one that has left meanwhile converts nothing
         for problem in ([answer.why] if isinstance(answer, _NoAnswer) else answer)
     ]
     if lines:
         raise NodesDiffer(lines, ["nothing was converted: fix these nodes, or remove them from the cluster"])
+    return shared
 
 
 @dataclass(frozen=True)
@@ -146,8 +150,25 @@ def _answer(task: Any, late: str | None) -> Any:
         return ray.get(task)
     except ray.exceptions.RayTaskError as error:
         if lacks := LACKS.search(str(error)):
-            return _NoAnswer(f"lacks the Python module {lacks[1]}: install the same Millrace on every node")
+            package = lacks[1].partition(".")[0]
+            return _NoAnswer(Message(f"lacks the Python module {package}: ", _install(package)))
         told = " ".join(str(error.cause).split())
         return _NoAnswer(f"the probe failed with {type(error.cause).__name__}: {told}")
+    except ray.exceptions.RuntimeEnvSetupError as error:
+        advice = Remedy("install them there by hand, or give the node a package index that pip reaches")
+        return _NoAnswer(Message(f"cannot install what was sent along ({_pip_reason(str(error))}): ", advice))
     except ray.exceptions.RayError as error:  # its process died
         return _NoAnswer(f"the probe ended with {type(error).__name__}: the driver or a library is broken")
+
+
+def _install(package: str) -> Remedy:
+    sent = "code" if package == "millrace" else "libraries"
+    setting = Setting("ship", sent, call="Workers")
+    return Remedy("install the same Millrace on every node, or for a conversion send it along: ", setting)
+
+
+def _pip_reason(text: str) -> str:
+    """The last line in which pip says what is wrong, or the first of all."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    return (errors[-1] if errors else lines[0] if lines else "no reason given").removeprefix("ERROR:").strip()[:300]

@@ -8,6 +8,7 @@ from millrace.engine.dataset.writing import explain_write_errors
 from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import FaultCode, OutputFailed
 from millrace.engine.execution.crashes import MAX_CRASHES, count_crashes
+from millrace.engine.execution.node import Shared, check_this_node
 from millrace.engine.planning import EpisodePlan, Job
 from millrace.engine.sources import RowReader
 
@@ -20,19 +21,37 @@ PROCESS_FAULTS = (FaultCode.MEMORY, FaultCode.GPU)
 
 
 class EpisodeWorker:
-    """Converts episodes in this process, and ends the process where a new one may fare better."""
+    """Converts episodes in this process, and ends the process where a new one may fare better.
 
-    def __init__(self, job: Job, out: Path, scratch: Path) -> None:
-        self.job, self.out, self.scratch = job, out, scratch
+    shared: what a node of a cluster must have like the driver; None: this is the driver's machine.
+    """
+
+    def __init__(self, job: Job, out: Path, scratch: Path, shared: Shared | None = None) -> None:
+        self.job, self.out, self.scratch, self.shared = job, out, scratch, shared
         self.reader = RowReader()
 
     def convert(self, plan: EpisodePlan) -> EpisodeResult:
-        """Convert an episode; one that crashed `MAX_CRASHES` workers of this run fails without a further try."""
+        """Convert an episode; one that crashed `MAX_CRASHES` workers of this run fails without a further try.
+
+        Raises:
+            NodesDiffer: as of `check_node`.
+        """
+        self.check_node()
         try:
             with explain_write_errors(self.out), count_crashes(plan.index, self.scratch) as num_crashes:
                 return self._attempt(plan, num_crashes)
         except OutputFailed as error:
             return fail(plan, FaultCode.OUTPUT, str(error))
+
+    def check_node(self) -> None:
+        """Compare this machine with the driver's, the first time.
+
+        Raises:
+            NodesDiffer: what is converted here would be other bytes, or lie elsewhere.
+        """
+        if self.shared is not None:
+            check_this_node(self.shared)
+            self.shared = None
 
     def _attempt(self, plan: EpisodePlan, num_crashes: int) -> EpisodeResult:
         if num_crashes == MAX_CRASHES:

@@ -22,16 +22,21 @@ from ray.exceptions import RayActorError
 
 from millrace.engine.dataset import EpisodeResult
 from millrace.engine.dataset.record import RESULT
-from millrace.engine.execution.cluster import check_nodes
+from millrace.engine.errors import NodesDiffer
+from millrace.engine.execution.cluster import INSTALL_SECONDS, NODE_SECONDS, check_nodes
 from millrace.engine.execution.episode_worker import EpisodeWorker, schedule_key, worker_memory_bytes
 from millrace.engine.execution.executor import Folders
+from millrace.engine.execution.node import Shared
 from millrace.engine.execution.ray_session import ray_session
+from millrace.engine.execution.shipping import Ship
 from millrace.engine.planning import EpisodePlan, Job
 
 # Batched at once: 100,000 take the driver 8 s, and what a slow worker was given is soon done.
 MAX_BATCH_EPISODES = 32
 # Until Ray notices that a node has left, and places no worker there any more.
 LEAVING_SECONDS = (5.0, 10.0, 20.0)
+# Before an error in a result's place; JSON begins otherwise.
+DIFFERS = b"NodesDiffer "
 # Of ray.data, while it runs for us.
 SETTINGS = {
     "enable_progress_bars": False,
@@ -46,12 +51,13 @@ SETTINGS = {
 class RayDataExecutor:
     """Converts on an embedded Ray or a cluster.
 
-    num_workers: actors, a core each; None: one for each core. address: of a running Ray cluster, whose nodes see the
-    output folder at the same path; None: an embedded Ray.
+    num_workers: actors, a core each; None: one for each core, also of nodes that join later. address: of a running Ray
+    cluster, whose nodes see the output folder at the same path; None: an embedded Ray. ship: what nodes are sent.
     """
 
     num_workers: int | None = None
     address: str | None = None
+    ship: Ship | None = None
 
     def run(self, plans: Sequence[EpisodePlan], job: Job, folders: Folders) -> Generator[EpisodeResult, None, None]:
         """Yield each result as it comes.
@@ -60,13 +66,15 @@ class RayDataExecutor:
             ClusterFailed: Ray does not start, or stops.
             NodesDiffer: nodes of the cluster lack the source, the output folder or our libraries.
         """
-        with ray_data_session(self.num_workers, self.address) as data:
+        with ray_data_session(self.num_workers, self.address, self.ship) as data:
+            shared = None
             if self.address is not None:
-                check_nodes(plans, folders.scratch)
+                seconds = INSTALL_SECONDS if self.ship == "libraries" else NODE_SECONDS
+                shared = check_nodes(plans, folders.scratch, timeout_seconds=seconds)
             left = {plan.index: plan for plan in plans}
             for wait in (*LEAVING_SECONDS, None):
                 try:
-                    for result in self._stream(data, list(left.values()), job, folders):
+                    for result in self._stream(data, list(left.values()), job, folders, shared):
                         del left[result.index]
                         yield result
                     return
@@ -78,17 +86,23 @@ class RayDataExecutor:
                     time.sleep(wait)
 
     def _stream(
-        self, data: ModuleType, plans: Sequence[EpisodePlan], job: Job, folders: Folders
+        self, data: ModuleType, plans: Sequence[EpisodePlan], job: Job, folders: Folders, shared: Shared | None
     ) -> Iterator[EpisodeResult]:
         num_workers = min(len(plans), self.num_workers or int(ray.cluster_resources().get("CPU", 1)))
-        results = batch_rows(data, plans, num_workers).flat_map(
+        rows = batch_rows(data, plans, num_workers)
+        may_grow = self.address is not None and self.num_workers is None
+        results = rows.flat_map(
             BatchWorker,
-            fn_constructor_args=(job, folders),
-            compute=data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=2),
+            fn_constructor_args=(job, folders, shared),
+            compute=data.ActorPoolStrategy(
+                min_size=num_workers,
+                max_size=len(plans) if may_grow else num_workers,
+                max_tasks_in_flight_per_actor=2,
+            ),
             num_cpus=1,
             memory=worker_memory_bytes(job),
         )
-        yield from map(RESULT.validate_json, iter_results(results))
+        yield from map(read_result, iter_results(results))
 
     def __str__(self) -> str:
         where = "Ray Data" if self.address is None else f"Ray Data at {self.address}"
@@ -98,15 +112,20 @@ class RayDataExecutor:
 class BatchWorker:
     """A Ray actor that converts batches of episodes on one core."""
 
-    def __init__(self, job: Job, folders: Folders) -> None:
+    def __init__(self, job: Job, folders: Folders, shared: Shared | None = None) -> None:
         self.scratch = folders.scratch
-        self.worker = EpisodeWorker(job, folders.out, folders.scratch)
+        self.worker = EpisodeWorker(job, folders.out, folders.scratch, shared)
 
     def __call__(self, row: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
         """{"plans": pickled EpisodePlans} -> {"result": EpisodeResult as JSON} of each, as soon as it is done.
 
         When a worker crashes, Ray runs the row again: episodes of it that are done are not converted again.
         """
+        try:
+            self.worker.check_node()
+        except NodesDiffer as error:  # Ray Data would drop what it says
+            yield {"result": DIFFERS + pickle.dumps(error)}
+            return
         plans: list[EpisodePlan] = pickle.loads(row["plans"])
         kept = self.scratch / f"{plans[0].index}.results"
         done = _read_results(kept)
@@ -118,6 +137,18 @@ class BatchWorker:
                     file.write(b"\n" + result + b"\n")  # what was cut off stays on a line of its own
             yield {"result": result}
         kept.unlink(missing_ok=True)  # another may have ended it, where this worker was given up for lost
+
+
+def read_result(row: bytes) -> EpisodeResult:
+    """What `BatchWorker` yields.
+
+    Raises:
+        NodesDiffer: its node joined during the run, and is no place for this run's episodes.
+    """
+    if row.startswith(DIFFERS):
+        error: NodesDiffer = pickle.loads(row.removeprefix(DIFFERS))
+        raise error
+    return RESULT.validate_json(row)
 
 
 def _read_results(path: Path) -> dict[tuple[int, str], bytes]:
@@ -158,13 +189,13 @@ def iter_results(dataset: Any) -> Iterator[bytes]:
 
 
 @contextmanager
-def ray_data_session(num_workers: int | None, address: str | None) -> Iterator[ModuleType]:
+def ray_data_session(num_workers: int | None, address: str | None, ship: Ship | None = None) -> Iterator[ModuleType]:
     """ray.data, configured for `batch_rows` and `iter_results`, in a `ray_session`."""
     with ExitStack() as stack:
         # Ray's processes take seconds to start, and ray.data as long to import: do both at once.
         with ThreadPoolExecutor(1) as pool:
             importing = pool.submit(importlib.import_module, "ray.data")
-            stack.enter_context(ray_session(num_workers, address))
+            stack.enter_context(ray_session(num_workers, address, ship=ship))
         data: ModuleType = importing.result()
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, or recorded
         stack.enter_context(_configured(data))

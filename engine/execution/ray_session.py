@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from ray.exceptions import RayError
 
 from millrace.embodiments import Message, MillraceError, Remedy, Setting
 from millrace.engine.errors import ClusterFailed
+from millrace.engine.execution.shipping import Ship, runtime_environment
 
 # Plans, records, settings and metrics are all that Ray stores; frames never go through it.
 OBJECT_STORE_BYTES = 256 << 20
@@ -52,11 +53,17 @@ TOO_SLOW = Message(
 )
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 LACKS = re.compile(r"No module named '([^']+)'")
+# Ray's words where they differ: first those of the cluster, then those of this process.
+VERSIONS = re.compile(r"^\s*(Ray|Python): (\S+)$", re.MULTILINE)
 
 
 @contextmanager
 def ray_session(
-    num_cpus: int | None, address: str | None, *, environment: Mapping[str, str] = MappingProxyType({})
+    num_cpus: int | None,
+    address: str | None,
+    *,
+    ship: Ship | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[None]:
     """An embedded Ray, shut down afterwards, or a running cluster, left as it was.
 
@@ -65,6 +72,7 @@ def ray_session(
     Args:
         num_cpus: Of an embedded Ray; None: the machine's cores.
         address: Of a running cluster; None: an embedded Ray.
+        ship: What its nodes are sent for this session, see `Ship`.
         environment: Variables for Ray beside `ENVIRONMENT`, unless the user has set them.
 
     Raises:
@@ -74,7 +82,8 @@ def ray_session(
     if is_own:
         for name, value in {**ENVIRONMENT, **environment}.items():
             os.environ.setdefault(name, value)
-        _connect(num_cpus, address)
+        with runtime_environment(ship) as sent:
+            _connect(num_cpus, address, sent)
     try:
         yield
     except RayError as error:
@@ -110,13 +119,13 @@ def explain(error: BaseException) -> str:
     return Message(stopped, Remedy("run the same command again"))
 
 
-def _connect(num_cpus: int | None, address: str | None) -> None:
+def _connect(num_cpus: int | None, address: str | None, sent: Mapping[str, Any] = MappingProxyType({})) -> None:
     embedded = {"num_cpus": num_cpus, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     with _held_back_stderr(), _kept_sigterm(), nullcontext() if address else _on_loopback():
         start: Any = partial(ray.init, address or "local", log_to_driver=False, logging_level=logging.ERROR)
         for is_last in (False, True):
             try:
-                start(**({} if address else embedded))
+                start(**(sent if address else embedded))
                 return
             except Exception as error:  # Ray's own has no type
                 if not (address or STARTED_LATE in str(error)):
@@ -148,12 +157,22 @@ def _use_token() -> bool:
     return True
 
 
-def _unreachable(address: str, error: Exception) -> str:
+def _unreachable(address: str, error: Exception) -> Message:
+    if versions := VERSIONS.findall(str(error)):
+        cluster, own = (" and ".join(f"{name} {version}" for name, version in pair) for pair in _pairs(versions))
+        advice = Remedy("run the command, and start every node, with the same Python and Ray")
+        return Message(f"the cluster at {address} has {cluster}, this machine {own}: ", advice)
     reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-    advice = f"check that Ray {ray.__version__} runs there, and RAY_AUTH_MODE=token where it wants one"
+    hint = f"check that Ray {ray.__version__} runs there, and RAY_AUTH_MODE=token where it wants one"
     if not _has_token():
-        advice += f"; there is no token here: copy {_token_path()} from the cluster's head, or set RAY_AUTH_TOKEN"
-    return Message(f"no Ray cluster can be used at {address} ({reason}); ", Remedy(advice))
+        hint += f"; there is no token here: copy {_token_path()} from the cluster's head, or set RAY_AUTH_TOKEN"
+    return Message(f"no Ray cluster can be used at {address} ({reason}); ", Remedy(hint))
+
+
+def _pairs(versions: Sequence[tuple[str, str]]) -> tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]:
+    """Those of the cluster, and those of this process."""
+    half = len(versions) // 2
+    return versions[:half], versions[half:]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import RecipeError
 from millrace.engine.execution.executor import Executor
 from millrace.engine.execution.local import InlineExecutor, LocalExecutor, default_num_workers
+from millrace.engine.execution.shipping import Ship
 from millrace.engine.planning import EpisodePlan, Job
 from millrace.engine.video.backends import GPU_SHARE
 
@@ -28,7 +29,9 @@ class Workers:
     num: workers, a core each; None: one for each core. address: a running Ray cluster; None: RAY_ADDRESS, or this
     machine. local: in this process, the same as one worker of the executor "local". gpu_share: of a GPU, what each of
     those workers takes that use one. executor: "local" for processes of this machine, "ray" for Ray Data, "auto" for
-    Ray Data on a cluster and where this machine alone needs more than five minutes, else processes.
+    Ray Data on a cluster and where this machine alone needs more than five minutes, else processes. ship: send "code",
+    this Millrace, to the nodes of the cluster for this run, or also the "libraries" that it needs, which each node
+    installs by pip in these versions; None: the nodes have them.
     """
 
     num: int | None = None
@@ -36,6 +39,7 @@ class Workers:
     local: bool = False
     gpu_share: float = GPU_SHARE
     executor: ExecutorName = "auto"
+    ship: Ship | None = None
 
     def __post_init__(self) -> None:
         if self.executor not in (names := get_args(ExecutorName)):
@@ -56,6 +60,16 @@ class Workers:
             problem = f" takes a part of a GPU, above 0 and at most 1, not {self.gpu_share:g}"
             raise RecipeError(_argument("gpu_share"), problem, got=self.gpu_share, expected="above 0 and at most 1")
 
+        self._check_ship()
+
+    def _check_ship(self) -> None:
+        if self.ship is not None and self.ship not in (names := get_args(Ship)):
+            problem = f" is {' or '.join(names)}, not {self.ship!r}"
+            raise RecipeError(_argument("ship"), problem, got=self.ship, known=names)
+        if self.ship is not None and self.cluster is None:
+            advice = Remedy("name one with ", _argument("address"), ", or leave it out")
+            raise RecipeError(_argument("ship", self.ship), " is for a running Ray cluster: ", advice, got=self.ship)
+
     @property
     def is_inline(self) -> bool:
         """Whether this process itself converts."""
@@ -75,7 +89,7 @@ def cluster_session(workers: Workers) -> AbstractContextManager[object]:
         return nullcontext()
     from millrace.engine.execution.ray_session import ray_session
 
-    return ray_session(None, workers.cluster)
+    return ray_session(None, workers.cluster, ship=workers.ship)
 
 
 def describe_shortage(workers: Workers) -> str | None:
@@ -108,7 +122,7 @@ def choose_executor(workers: Workers, job: Job, plans: Sequence[EpisodePlan]) ->
     ):
         from millrace.engine.execution.ray_data import RayDataExecutor
 
-        return RayDataExecutor(workers.num, workers.cluster)
+        return RayDataExecutor(workers.num, workers.cluster, workers.ship)
     return LocalExecutor(min(num_workers, len(plans)))
 
 

@@ -1,12 +1,14 @@
 """Nodes share sources, output and libraries with the driver, or are named; a worker never takes another file."""
 
 import os
+import re
 import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conftest import LOCAL, convert_here, data_path, files_of, recipe_for, video_path
@@ -16,9 +18,11 @@ from millrace.engine.episode.convert_episode import convert_episode
 from millrace.engine.errors import EpisodesFailed, FaultCode, NodesDiffer
 from millrace.engine.execution import cluster
 from millrace.engine.execution.cluster import _NoAnswer, check_nodes
+from millrace.engine.execution.episode_worker import EpisodeWorker
 from millrace.engine.execution.executor import Folders
 from millrace.engine.execution.local import InlineExecutor
-from millrace.engine.execution.node import TOKEN, collect_shared, node_problems
+from millrace.engine.execution.node import TOKEN, Shared, collect_shared, node_problems
+from millrace.engine.execution.ray_data import BatchWorker, read_result
 from millrace.engine.planning.plan import ConversionPlan, EpisodePlan, Job
 from millrace.engine.sources.file_state import FileState
 from support.synthetic import SyntheticVideo, write_dataset
@@ -129,8 +133,10 @@ def test_a_node_says_what_it_lacks(plan: ConversionPlan, tmp_path: Path) -> None
     video.write_bytes(b"other")
     other = replace(shared, versions={**shared.versions, "numpy": "0.1"}, token="another")
     versions, folder, file = node_problems(other)
-    assert versions.startswith("has numpy ")
-    assert versions.endswith(", not 0.1")
+    assert versions == (
+        f"has numpy {np.__version__}, not 0.1: run `pip install numpy==0.1` there, or send it along: "
+        "Workers(ship='libraries')"
+    )
     assert folder == f"sees another folder at {tmp_path} than the driver"
     assert file.startswith(f"sees {video} with 5 bytes of ")
     rows.unlink()
@@ -138,6 +144,58 @@ def test_a_node_says_what_it_lacks(plan: ConversionPlan, tmp_path: Path) -> None
     assert problem.startswith(f"does not see {rows}, which the driver does")
     (first, _) = node_problems(replace(shared, folder=tmp_path / "elsewhere"))
     assert first.startswith("cannot use the output folder (No such file or directory: ")
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"av": "1.0", "x264": "9"}, r"has av \S+, not 1.0: run `pip install av==1.0` there, or send it along"),
+        ({"x264": "9"}, r"has x264 .+, not 9: install the same build of PyAV there$"),
+        ({"millrace": "9"}, r"install the same Millrace there, or send it along: Workers\(ship='code'\)$"),
+        ({"python": "2.7"}, r"has python \S+, not 2.7: start its Ray with Python 2.7$"),
+        ({"millrace": "9", "av": "1.0"}, r"Millrace there and run `pip install av==1.0` there, .*ship='libraries'"),
+    ],
+)
+def test_a_node_says_which_versions_differ_and_what_to_do(
+    other: dict[str, str], told: str, plan: ConversionPlan, tmp_path: Path
+) -> None:
+    shared = collect_shared(plan.episodes, tmp_path)
+    (problem,) = node_problems(replace(shared, versions={**shared.versions, **other}))
+    assert re.search(told, problem), problem
+
+
+def test_a_worker_of_a_node_that_joined_later_and_differs_converts_nothing(
+    plan: ConversionPlan, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    shared = collect_shared(plan.episodes, tmp_path / "run")
+    moved = tuple((tmp_path / "mount" / path.name, state) for path, state in shared.files)
+    lacking = [
+        (replace(shared, versions={**shared.versions, "numpy": "0.1"}), "has numpy "),
+        (replace(shared, token="another"), "sees another folder at "),
+        (replace(shared, files=moved), "does not see "),
+    ]
+    for other, told in lacking:
+        with pytest.raises(NodesDiffer, match=rf"^node \S+, which joined during the run, {told}") as caught:
+            worker(plan, tmp_path, other).convert(plan.episodes[0])
+        assert "then the same command continues" in caught.value.lines[-1]
+        (row,) = BatchWorker(plan.job, Folders(tmp_path / "out", tmp_path / "run"), other)({"plans": b""})
+        with pytest.raises(NodesDiffer, match=told):
+            read_result(row["result"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_worker_does_not_take_one_deleted_file_for_a_missing_disk(plan: ConversionPlan, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    shared = collect_shared(plan.episodes, tmp_path / "run")
+    video_path(plan.job.bindings[0].root, 0).unlink()
+    result = worker(plan, tmp_path, shared).convert(plan.episodes[0])
+    assert isinstance(result, EpisodeFailure)
+    assert not isinstance(worker(plan, tmp_path, shared).convert(plan.episodes[1]), EpisodeFailure)
+
+
+def worker(plan: ConversionPlan, folder: Path, shared: Shared) -> EpisodeWorker:
+    return EpisodeWorker(plan.job, folder / "out", folder / "run", shared)
 
 
 def fake_nodes(*numbers: int) -> list[dict[str, Any]]:

@@ -52,6 +52,22 @@ def test_a_token_that_ray_has_is_used_for_an_address(
     assert (f"copy {tmp_path / 'token'} from the cluster's head" in message) is not has_token
 
 
+MISMATCH = """Version mismatch: The cluster was started with:
+    Ray: 2.60.0
+    Python: 3.12.1
+This process on 192.0.2.7 was started with:
+    Ray: 2.55.1
+    Python: 3.11.7
+"""
+
+
+def test_a_cluster_of_another_python_or_ray_is_told_by_both_versions() -> None:
+    assert ray_session._unreachable("192.0.2.2:6399", RuntimeError(MISMATCH)) == (
+        "the cluster at 192.0.2.2:6399 has Ray 2.60.0 and Python 3.12.1, this machine Ray 2.55.1 and Python 3.11.7: "
+        "run the command, and start every node, with the same Python and Ray"
+    )
+
+
 LATE = "The current node timed out during startup. This could happen because some of the raylet failed to startup."
 
 

@@ -1,5 +1,6 @@
 """Probe and check the nodes of a Ray cluster, each on the node itself."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from millrace.engine.video.gpu.report import GpuReport
 
 # A node's libraries may take half a minute to import from a slow disk, and minutes to install where they are sent.
 NODE_SECONDS, INSTALL_SECONDS = 120.0, 900.0
+# Also within a text that another program quotes.
+PIP_ERROR = re.compile(r"ERROR: ([^\n\\]+)")
 GPU_IS_LATE = "its GPU is taken, or the driver hangs"
 
 
@@ -168,7 +171,6 @@ def _install(package: str) -> Remedy:
 
 
 def _pip_reason(text: str) -> str:
-    """The last line in which pip says what is wrong, or the first of all."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")]
-    return (errors[-1] if errors else lines[0] if lines else "no reason given").removeprefix("ERROR:").strip()[:300]
+    """What pip says last of what is wrong, or the last line of all."""
+    told = PIP_ERROR.findall(text) or [line.strip() for line in text.splitlines() if line.strip()]
+    return told[-1][:300] if told else "no reason given"

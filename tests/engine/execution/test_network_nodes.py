@@ -209,8 +209,8 @@ def test_nodes_without_millrace_are_named_and_get_it_for_the_run(
     ), lines
     end(convert(head, source, tmp_path / "out", "--ship", "code"))
     assert files_of(tmp_path / "out") == undisturbed
-    end(convert(head, source, tmp_path / "again", "--ship", "libraries"))
-    assert files_of(tmp_path / "again") == undisturbed
+    lines = refused(convert(head, source, tmp_path / "again", "--ship", "libraries"), tmp_path / "again")
+    assert " cannot install what was sent along (" in lines[-2], "this network has no package index"
 
 
 def test_nodes_that_differ_are_named_each_with_what_differs_and_what_to_do(

@@ -1,10 +1,12 @@
 """The section `validate` of a pipeline file: what was converted is judged before it is trained on."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from millrace.commands.pipeline_file import PipelineFile, StepKind, digest_datasets, dump_settings
 from millrace.commands.validate import Validate
+from millrace.embodiments import MillraceError
 from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.validate.v3.v3_reading import find_layout
 from millrace.train.pipeline import Step
@@ -43,6 +45,15 @@ def validate_step(file: PipelineFile, converted: Sequence[Path], *, gr00t: Groot
         ", ".join(map(str, datasets)),
         dump_settings({**values, "datasets": datasets}),
         lambda: max(map(judge_dataset, datasets)),
-        lambda: digest_datasets(datasets),
+        lambda: _identify_datasets(datasets),
         is_input=False,
     )
+
+
+def _identify_datasets(datasets: Sequence[Path]) -> str | None:
+    """Text that identifies datasets, whoever made them and whatever they lack; None while one is not there."""
+    try:
+        return digest_datasets(datasets)
+    except (MillraceError, OSError):  # a manifest that cannot be read, or files that GR00T needs and others do not
+        files = (path for dataset in datasets for path in sorted(dataset.rglob("*")) if path.is_file())
+        return hashlib.sha256("".join(f"{path} {path.stat().st_size}\n" for path in files).encode()).hexdigest()

@@ -121,6 +121,11 @@ def test_every_layout_is_judged_by_what_reads_it(write: Any, tmp_path: Path, cap
     names = ("gr1", "gr1_heldout", "gr1_v30", "gr1_heldout_v30")
     assert [f"{tmp_path}/out/{name}:" in said.splitlines() for name in names] == [True] * 4
     assert said.count("valid: ") == 4
+    # One that another program made has no manifest, and not the files that GR00T reads.
+    (tmp_path / "out/gr1_v30/millrace.json").unlink()
+    path = write("validate: {datasets: out/gr1_v30}\n")
+    assert run(path, capfd) == (0, {"validate": "finished"})
+    assert run(path, capfd) == (0, {"validate": "done before, skipped"})
 
 
 def test_the_best_checkpoint_drives_where_they_are_scored(write: Any, tmp_path: Path) -> None:

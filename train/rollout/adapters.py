@@ -13,7 +13,7 @@ from millrace.train.rollout.simulated_robot import SimulatedRobot
 # How an adapter's file opens its environment.
 OPEN = "open_environment"
 ADAPTERS: dict[str, Callable[..., SimulatedRobot]] = {gym_aloha.PREFIX: gym_aloha.GymAloha}
-PACKAGES = {gym_aloha.GymAloha: gym_aloha.PACKAGE}
+PACKAGES: dict[Callable[..., SimulatedRobot], str] = {gym_aloha.GymAloha: gym_aloha.PACKAGE}
 
 
 def open_environment(env_id: str, *, with_images: bool, adapter: Path | None = None) -> SimulatedRobot:
@@ -40,9 +40,11 @@ def check_environment(env_id: str, *, adapter: Path | None = None) -> None:
     Raises:
         RolloutError: no adapter fits, or what it needs is not installed.
     """
-    opener = _find_adapter(env_id) if adapter is None else _load_adapter(adapter)
-    package = next((needed for known, needed in PACKAGES.items() if known is opener), None)
-    if package is not None and find_spec(package) is None:
+    if adapter is not None:
+        _check_file(adapter)
+        return
+    package = PACKAGES[_find_adapter(env_id)]
+    if find_spec(package) is None:
         raise _not_installed(env_id, package)
 
 
@@ -60,9 +62,13 @@ def _find_adapter(env_id: str) -> Callable[..., SimulatedRobot]:
     raise RolloutError(f"no adapter ships for {env_id!r}. Known: {known}; ", own, got=env_id, known=tuple(ADAPTERS))
 
 
-def _load_adapter(path: Path) -> Callable[..., SimulatedRobot]:
+def _check_file(path: Path) -> None:
     if not path.is_file():
         raise RolloutError(f"there is no adapter at {path}", file=path)
+
+
+def _load_adapter(path: Path) -> Callable[..., SimulatedRobot]:
+    _check_file(path)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise RolloutError(f"{path} is no Python file", file=path)

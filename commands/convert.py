@@ -55,7 +55,7 @@ class Convert(ConvertFlags):
         Path | None, tyro.conf.Positional, arg(metavar="[SOURCE]", help_behavior_hint=REQUIRED_WITHOUT_RECIPE)
     ] = None
     """Source dataset: a folder of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
-    hf://org/name[@revision] on the Hub."""
+    hf://org/name[@revision] on the Hub, or an address in a store, such as s3://bucket/folder."""
     out: Annotated[Path | None, tyro.conf.Positional, arg(metavar="OUT", help_behavior_hint="(required)")] = None
     """Folder of the new dataset; or its address in an object store, such as s3://bucket/folder."""
     recipe: Annotated[Path | None, option("FILE")] = None

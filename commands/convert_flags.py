@@ -158,6 +158,9 @@ class RunFlags:
     requires one. By default what the recipe says, or auto."""
     gpu_share: Annotated[float, arg(metavar="SHARE")] = GPU_SHARE
     """Share of a GPU that each worker takes, if it uses one."""
+    cache_gb: Annotated[float | None, option("GB")] = None
+    """Size of the cache of each machine for sources in object stores, 50 by default; what was not used for longest is
+    deleted."""
     local: Flag = False
     """In this process, for debugging; the same as --executor local --workers 1."""
     overwrite: Flag = False

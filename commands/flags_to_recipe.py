@@ -18,7 +18,7 @@ CAMERAS, COLUMNS = ("camera", "cameras"), ("columns", "without_columns")
 FILTER = tuple(one.name for one in fields(FilterFlags))
 READ_HERE = (*CAMERAS, *COLUMNS, *(one.name for one in fields(CutFlags)), *FILTER)
 # Flags that count beside a recipe's file, too.
-BESIDE_FILE = ("holdout", "device")
+BESIDE_FILE = ("holdout", "device", "cache_gb")
 
 
 def make_recipe(flags: ConvertFlags, source: Path) -> Recipe:
@@ -37,7 +37,7 @@ def make_recipe(flags: ConvertFlags, source: Path) -> Recipe:
 
 
 def read_recipe_with_flags(flags: ConvertFlags, path: Path) -> Recipe:
-    """The recipe of a file, with --holdout and --device of the command line.
+    """The recipe of a file, with --holdout, --device and --cache-gb of the command line.
 
     Raises:
         RecipeError: a flag is for what the file says, or the file is wrong.

@@ -45,7 +45,7 @@ class Inspect(ReadFlags, PrintFlags):
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
     """Folder of the dataset: of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
-    hf://org/name[@revision] on the Hub."""
+    hf://org/name[@revision] on the Hub, or an address in a store, such as s3://bucket/folder."""
     episodes: Annotated[str | None, option("A:B|LIST")] = None
     """Look into these episodes only: 0:10, the same as 0-9; -3: for the last three; or a list such as 0,3,10:20."""
     sheet: Annotated[Path | None, option("FILE.png")] = None

@@ -38,7 +38,7 @@ class MakeReport(ReadFlags, PrintFlags):
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
     """Folder of the dataset: of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
-    hf://org/name[@revision] on the Hub."""
+    hf://org/name[@revision] on the Hub, or an address in a store, such as s3://bucket/folder."""
     out: Annotated[Path, arg(metavar="FILE.html")] = Path("report.html")
     """Where to write; a report that is there is replaced."""
     open: Flag = False

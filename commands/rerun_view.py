@@ -33,7 +33,7 @@ class ViewEpisode(ReadFlags, PrintFlags):
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
     """Folder of the dataset: of any LeRobot layout, of HDF5 files, or of recordings of Unitree's xr_teleoperate; or
-    hf://org/name[@revision] on the Hub."""
+    hf://org/name[@revision] on the Hub, or an address in a store, such as s3://bucket/folder."""
     episode: Annotated[int, arg(metavar="N")] = 0
     """Number of the episode."""
     source: Annotated[str | None, option("DATASET")] = None

@@ -17,7 +17,7 @@ from millrace.engine.dataset.releases import GrootChoice
 from millrace.engine.errors import DatasetError
 from millrace.engine.execution.capacity import reader_processes
 from millrace.engine.sources import fetch_dataset, locate_source
-from millrace.engine.sources.location import is_hub_address
+from millrace.engine.sources.location import is_remote_address
 from millrace.engine.validate import Report, VideoBackend, format_report, to_json, validate
 from millrace.train.flag_types import Flag
 from millrace.train.installed import choose_release
@@ -43,7 +43,8 @@ class Validate(PrintFlags):
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, arg(metavar="DATASET")]
-    """Folder of the dataset; or hf://org/name[@revision] on the Hub, which is downloaded into the Hub's cache."""
+    """Folder of the dataset; or hf://org/name[@revision] on the Hub, or s3://bucket/folder and the like, which
+    is downloaded into a cache."""
     deep: Flag = False
     """Also decode every frame."""
     gr00t: GrootChoice = "auto"
@@ -86,7 +87,7 @@ class Validate(PrintFlags):
         """Write the page; of what cannot be opened as a dataset there is none."""
         from millrace.engine.report import write_report
 
-        if not self.dataset.is_dir() and not is_hub_address(locate_source(str(self.dataset))):
+        if not self.dataset.is_dir() and not is_remote_address(locate_source(str(self.dataset))):
             print(f"no page: there is no folder {self.dataset}", file=sys.stderr)
             return
         try:

@@ -38,8 +38,9 @@ def read_extents(dataset: SourceDataset, columns: Sequence[str]) -> dict[str, li
     for episode in _sample_episodes(dataset):
         for column in columns:
             try:
-                episode.fetch([])
-                ranges, table = reader.read(episode, [column])
+                with episode.holding_files():
+                    episode.fetch([])
+                    ranges, table = reader.read(episode, [column])
                 values = read_vectors(table, column, where=ranges[0].path, used=np.empty(0, np.int64))
             except MillraceError:  # converting or inspecting the episode says what is wrong with it
                 continue
@@ -52,7 +53,7 @@ def read_extents(dataset: SourceDataset, columns: Sequence[str]) -> dict[str, li
 
 def _sample_episodes(dataset: SourceDataset) -> list[SourceEpisode]:
     """The first, the last and one between; one of a dataset that has to be downloaded."""
-    number = NUM_EPISODES if dataset.revision is None else 1
+    number = 1 if dataset.is_remote else NUM_EPISODES
     places = np.linspace(0, len(dataset.episodes) - 1, min(number, len(dataset.episodes))).round().astype(int)
     return [dataset.episodes[place] for place in dict.fromkeys(places.tolist())]
 

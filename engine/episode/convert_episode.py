@@ -111,6 +111,10 @@ class _Conversion:
         Raises:
             EpisodeError: it cannot be converted; names the camera where one is concerned.
         """
+        with self.plan.episode.holding_files():
+            return self._convert()
+
+    def _convert(self) -> EpisodeRecord:
         self._check_faults()
         with self._attribute_errors(None):
             self._check_states()
@@ -171,7 +175,7 @@ class _Conversion:
             raise failed.about(collect_facts(error)).about(file=rows) from error
 
     def _fetch(self) -> None:
-        """Download what this episode needs of a source on the Hub, while other workers convert other episodes."""
+        """Download what this episode needs of a source that is not here, while other workers convert other episodes."""
         if self.plan.episode.repository is not None:
             with self.clock.stage("download"):
                 self.plan.episode.fetch(self.binding.cameras.values())

@@ -22,8 +22,9 @@ def read_joints(plan: EpisodePlan, binding: Binding, reader: RowReader) -> Joint
         MillraceError: the rows cannot be read.
     """
     episode = plan.episode
-    episode.fetch([])
-    ranges, table = reader.read(episode, [*binding.state.columns, *binding.action.columns])
+    with episode.holding_files():
+        episode.fetch([])
+        ranges, table = reader.read(episode, [*binding.state.columns, *binding.action.columns])
     rows: pa.Table = table.slice(0, episode.num_frames)
     where = ", ".join(map(str, ranges))
     state, action = (

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from millrace.embodiments import MillraceError, Remedy, Setting
-from millrace.engine.errors import HubError, OtherRecipe
+from millrace.engine.errors import HubError, OtherRecipe, StoreError
 from millrace.engine.execution.workers import Workers
 from millrace.engine.hub.calls import map_at_once
 from millrace.engine.hub.silence import silence_hub
@@ -144,7 +144,7 @@ def _probe(settings: VideoSettings, workers: Workers) -> Sequence[GpuReport]:
 
 
 def source_codecs(prepared: PreparedRecipe) -> set[str]:
-    """The codecs of each source's first episode; those on the Hub are fetched at the same time."""
+    """The codecs of each source's first episode; those that are not here are fetched at the same time."""
     first = [source.episodes[0] for source in prepared.sources]
     cameras = [tuple(source.cameras.values()) for source in prepared.sources]
     with silence_hub():
@@ -155,13 +155,13 @@ def _codecs(episode: SourceEpisode, cameras: Sequence[str]) -> set[str]:
     """None of an episode that cannot be read; its conversion reports that.
 
     Raises:
-        HubError: it cannot be had, perhaps for a moment only.
+        HubError, StoreError: it cannot be had, perhaps for a moment only.
     """
     try:
-        if episode.repository is not None:
+        with episode.holding_files():
             episode.fetch(cameras)
-        return read_codecs(episode.clips[camera] for camera in cameras if camera in episode.clips)
-    except HubError:
+            return read_codecs(episode.clips[camera] for camera in cameras if camera in episode.clips)
+    except (HubError, StoreError):
         raise
     except (MillraceError, OSError):
         return set()

@@ -41,7 +41,7 @@ from millrace.engine.sources.selection import select_episodes
 # Datasets of more episodes are sampled, so that 100,000 take about a minute.
 MAX_EPISODES = 1000
 # Of a dataset on the Hub, where each has to be downloaded with all its videos.
-MAX_HUB_EPISODES = 4
+MAX_REMOTE_EPISODES = 4
 # Pixels to decode in all; a core decodes some 3 * 10^8 in a second.
 PIXEL_BUDGET = 4e9
 
@@ -148,14 +148,14 @@ def select_inspected(dataset: SourceDataset, selection: str | None, *, max_episo
     if selection is not None:
         return select_evenly(select_episodes(dataset, selection), max_episodes)
     return select_evenly(
-        dataset.episodes, max_episodes if dataset.revision is None else min(max_episodes, MAX_HUB_EPISODES)
+        dataset.episodes, min(max_episodes, MAX_REMOTE_EPISODES) if dataset.is_remote else max_episodes
     )
 
 
 def fetch_episodes(
     episodes: Sequence[SourceEpisode], missing: Container[Path], on_progress: Callable[[int, int], None]
 ) -> None:
-    """Download what is on the Hub, but for what is missing there."""
+    """Fetch what is not on this machine, but for what is missing elsewhere, too."""
     for number, episode in enumerate(episodes, start=1):
         if episode.repository is not None:
             episode.repository.fetch([path for path in episode.paths if path not in missing])
@@ -201,5 +201,5 @@ def _summarize(
         num_inspected=num_inspected,
         num_watched=videos.num_watched,
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
-        address=None if dataset.hub_id is None else dataset.address,
+        address=dataset.address if dataset.is_remote else None,
     )

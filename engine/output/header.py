@@ -34,8 +34,7 @@ def make_header(plan: ConversionPlan) -> dict[str, Any]:
     """The line for a plan; folders and files of this machine appear by name and digest, as others may read the line."""
     recipe = plan.recipe.model_dump(mode="json")
     for source, binding in zip(recipe[SOURCES], plan.job.bindings, strict=True):
-        if binding.revision is None:
-            source["path"] = _identity(binding.root)
+        source["path"] = binding.address or _identity(binding.root)
         source["map"], source["format"] = _public_name(source["map"]), _public_name(source["format"])
     return {
         **recipe,

@@ -186,14 +186,15 @@ def _named_in_errors(origin: DepthOrigin) -> Iterator[None]:
 
 def _write_clip(job: DepthJob, origin: DepthOrigin, path: Path) -> None:
     episode, clip = origin.episode.episode, _find_clip(origin)
-    if episode.repository is not None:
-        episode.repository.fetch(clip.paths)
     source_fps = job.source_fps[origin.episode.binding]
     choice = choose_frames(
         episode.num_frames, origin.cuts, source_fps=source_fps, target_fps=job.fps, resampler=job.resample
     )
-    clip = clip.trim(episode.num_frames, max_spare=episode.max_spare)
-    write_depth(clip, choice.frames, path, job.fps, gop=job.gop)
+    with episode.holding_files():
+        if episode.repository is not None:
+            episode.repository.fetch(clip.paths)
+        clip = clip.trim(episode.num_frames, max_spare=episode.max_spare)
+        write_depth(clip, choice.frames, path, job.fps, gop=job.gop)
 
 
 def _find_clip(origin: DepthOrigin) -> Clip:

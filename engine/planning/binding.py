@@ -12,7 +12,8 @@ from millrace.engine.planning.cut_rules import CutRules
 from millrace.engine.planning.filter_rules import FilterRules
 from millrace.engine.planning.joint_columns import JointColumns
 from millrace.engine.planning.recipe import SourceSpec
-from millrace.engine.sources import SourceDataset
+from millrace.engine.sources import SourceDataset, public_name
+from millrace.engine.stores.address import is_store_address
 
 # Columns that every LeRobot dataset has; the output's are computed.
 BOOKKEEPING = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
@@ -53,6 +54,12 @@ class Binding:
     def used_columns(self) -> frozenset[str]:
         """Columns of state, action and instructions."""
         return frozenset((*self.state.columns, *self.action.columns, self.task_column))
+
+    @property
+    def address(self) -> str | None:
+        """The source's address on the Hub or in a store; None: it is a folder."""
+        is_remote = self.revision is not None or is_store_address(self.source.path)
+        return public_name(self.source.path, self.revision) if is_remote else None
 
     @property
     def rate(self) -> SourceRate:

@@ -181,6 +181,6 @@ def _image_size(source: SourceDataset, camera: str) -> FrameSize | None:
 
 
 def _first_clip(source: SourceDataset, camera: str) -> Camera | None:
-    if source.hub_id is not None:
+    if source.is_remote:
         return None
     return next((episode.clips[camera] for episode in source.episodes if camera in episode.clips), None)

@@ -35,8 +35,10 @@ def read_instructions(
     found = []
     for episode in episodes:
         try:
-            episode.fetch(())
-            texts = dict.fromkeys(row_instructions(reader.read(episode, [column])[1], column))
+            with episode.holding_files():
+                episode.fetch(())
+                table = reader.read(episode, [column])[1]
+            texts = dict.fromkeys(row_instructions(table, column))
         except MillraceError as error:
             faults = (*episode.faults, SourceFault(fault_code(error), error.message, facts=error.facts))
             found.append(replace(episode, tasks=("unknown",), faults=faults))

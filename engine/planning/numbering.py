@@ -138,7 +138,7 @@ def _renumber_tasks(binding: Binding, before: Sequence[str], tasks: dict[str, in
 
 
 def _state_of_manifest(source: SourceDataset) -> object:
-    return FileState.read(source.root / MANIFEST) if source.revision is None else source.revision
+    return source.files.state(source.root / MANIFEST)
 
 
 def _state_of_files(episode: SourceEpisode, states: Sequence[FileState]) -> Sequence[object]:

@@ -215,6 +215,8 @@ class Recipe(BaseModel):
     horizon: steps in an action chunk, by default the robot's.
     holdout: share of each source's episodes that goes to the held-out dataset.
     device: what the user prefers. It is not recorded; the choice that the machine allows is (see `Backends`).
+    cache_gb: size of the cache for sources in object stores, GB; by default as MILLRACE_CACHE_GB says, or 50. It is not
+    recorded either.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -241,6 +243,7 @@ class Recipe(BaseModel):
     chunks_size: int = Field(default=1000, ge=1)
     holdout: Share | None = None
     device: Device = Field(default="auto", exclude=True)
+    cache_gb: float | None = Field(default=None, gt=0, exclude=True)
     _places: Places = PrivateAttr(default_factory=Places)
     _drafted: DraftedRobot | None = PrivateAttr(default=None)
     _lags: dict[int, int] = PrivateAttr(default_factory=dict)

@@ -8,7 +8,7 @@ from millrace.embodiments import Remedy
 from millrace.engine.errors import DatasetError, HubError
 from millrace.engine.planning.recipe import Places, Recipe, SourceSpec
 from millrace.engine.sources import SourceDataset, open_source
-from millrace.engine.sources.location import HUB, is_hub_address, parse_hub_id
+from millrace.engine.sources.location import HUB, is_hub_address, is_remote_address, parse_hub_id
 from millrace.engine.sources.places import check_places
 from millrace.engine.sources.xr_teleoperate import keep_whole_rows
 
@@ -24,7 +24,9 @@ def open_recipe_source(recipe: Recipe, number: int) -> SourceDataset:
     if written is not None:
         _check_folder(written, spec, recipe.places)
     try:
-        dataset = open_source(spec.path, follow_links=spec.follow_links, format=spec.format, fps=spec.fps)
+        dataset = open_source(
+            spec.path, follow_links=spec.follow_links, format=spec.format, fps=spec.fps, cache_gb=recipe.cache_gb
+        )
     except (DatasetError, HubError) as error:
         if written is None or os.path.isdir(spec.path):
             raise
@@ -63,11 +65,11 @@ def pin_commits(recipe: Recipe, commits: Mapping[str, Path]) -> Recipe:
 
 
 def _relative_path(places: Places, number: int) -> str | None:
-    """A relative path as the recipe's file has it; None where there is none, or it names the Hub."""
+    """A relative path as the recipe's file has it; None where there is none, or it is an address."""
     if places.file is None:
         return None
     path = str(places.file.content["sources"][number]["path"])
-    return None if is_hub_address(path) or Path(path).expanduser().is_absolute() else path
+    return None if is_remote_address(path) or Path(path).expanduser().is_absolute() else path
 
 
 def _check_folder(written: str, spec: SourceSpec, places: Places) -> None:

@@ -75,7 +75,7 @@ def write_report(
     chosen = select_inspected(dataset, episodes, max_episodes=max_episodes)
     if inspection is None:
         inspection = inspect_source(dataset, chosen, on_progress=on_progress, pixel_budget=PIXEL_BUDGET)
-    name = title or dataset.hub_id or dataset.root.name
+    name = title or dataset.title
 
     def tidy(text: str) -> str:
         text = hide_targets(write(text)).replace(f"{dataset.root}/", "").replace(str(dataset.root), name)

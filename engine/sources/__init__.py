@@ -21,6 +21,9 @@ from millrace.engine.sources.location import HubId, is_hub_address, locate_sourc
 from millrace.engine.sources.read_options import ReadOptions
 from millrace.engine.sources.row_images import ImageColumn, fetch_images
 from millrace.engine.sources.row_reader import RowReader
+from millrace.engine.sources.store_files import open_store
+from millrace.engine.stores.address import StoreAddress, is_store_address, local_path, parse_store_address
+from millrace.engine.stores.cache import Cache
 
 __all__ = [
     "Camera",
@@ -64,27 +67,39 @@ RECORDINGS = (xr_teleoperate, hdf5)
 
 
 def open_source(
-    path: str | Path, *, follow_links: bool = False, format: str | None = None, fps: Fraction | None = None
+    path: str | Path,
+    *,
+    follow_links: bool = False,
+    format: str | None = None,
+    fps: Fraction | None = None,
+    cache_gb: float | None = None,
 ) -> SourceDataset:
     """Open a dataset; its layout is recognised by the files found, not by the version that it claims.
 
     Args:
-        path: Its folder, or hf://org/name[@revision] on the Hub; plain org/name where there is no folder org.
+        path: Its folder; hf://org/name[@revision] on the Hub, or plain org/name where there is no folder org; or an
+            address in a store, such as s3://bucket/folder.
         follow_links: Follow links in a folder wherever they lead. By default only links are followed that the
             folder's owner made to files of the same owner. Links of a dataset from the Hub, or of a folder of its
             cache, are never followed.
         format: The layout of HDF5 files: a shipped one, or the path of your own; by default the one that fits.
         fps: The rate of recordings that do not say theirs, Hz.
+        cache_gb: Size of the cache of stores, GB; see `Cache.of_user`.
 
     Raises:
         DatasetError: there is no such folder or repository, or its metadata is malformed.
         UnknownLayout: the files fit no known layout.
+        StoreError: a store lacks the bucket, refuses access or cannot be reached.
+        RecipeError: an address has credentials, or an unknown scheme.
     """
     options = ReadOptions(format, fps)
+    address = None if not is_store_address(path) or Path(path).is_dir() else parse_store_address(path)
     try:
-        return replace(_open(path, options, follow_links=follow_links), options=options)
+        if address is not None:
+            return replace(_open_in_store(address, options, Cache.of_user(cache_gb)), options=options)
+        return replace(_open(local_path(path) or path, options, follow_links=follow_links), options=options)
     except MillraceError as error:
-        error.about(dataset=str(path))
+        error.about(dataset=str(address or path))
         raise
 
 
@@ -105,18 +120,22 @@ def _open(path: str | Path, options: ReadOptions, *, follow_links: bool) -> Sour
 
 
 def fetch_dataset(path: str | Path) -> Path:
-    """Download all of a dataset on the Hub into the Hub's cache; returns its folder there, or that on this machine.
+    """Download all of a dataset on the Hub or in a store; returns its folder in the cache, or that on this machine.
 
     Args:
         path: As for `open_source`.
 
     Raises:
-        HubError: there is no such dataset or revision, it may not be read, or the Hub cannot be reached.
-        DatasetError: the repository holds no metadata.
+        HubError, StoreError: there is no such dataset or revision, it may not be read, or it cannot be reached.
+        DatasetError: it holds no metadata.
     """
     place = locate_source(str(path))
+    if is_store_address(place) and not place.is_dir():
+        stored = open_store(parse_store_address(place), Cache.of_user())
+        stored.fetch_all()
+        return stored.repo.root
     if not is_hub_address(place):
-        return Path(path)
+        return local_path(path) or Path(path)
     hub_id = require_hub_id(place)
     with _name_hub_errors(hub_id):
         files = open_repo(hub_id)
@@ -138,6 +157,13 @@ def _open_on_hub(hub_id: HubId, options: ReadOptions) -> SourceDataset:
     dataset = _open_folder(files.repo.root, files, options)
     episodes = [replace(episode, repository=files.repo) for episode in dataset.episodes]
     return replace(dataset, episodes=episodes, revision=files.repo.commit, hub_id=str(hub_id))
+
+
+def _open_in_store(address: StoreAddress, options: ReadOptions, cache: Cache) -> SourceDataset:
+    files = open_store(address, cache)
+    dataset = _open_folder(files.repo.root, files, options)
+    episodes = [replace(episode, repository=files.repo) for episode in dataset.episodes]
+    return replace(dataset, episodes=episodes, store=str(address))
 
 
 def _open_folder(root: Path, files: SourceFiles, options: ReadOptions) -> SourceDataset:

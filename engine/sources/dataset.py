@@ -76,7 +76,7 @@ class SourceDataset:
     tasks: text by task index. Cameras are named by their feature without "observation.images.".
     revision: which state of the dataset this is, where its name has several. files: wherever they lie.
     bad: episodes that cannot be read, by number; none of them is among the episodes.
-    hub_id: org/name[@revision] of one on the Hub.
+    hub_id: org/name[@revision] of one on the Hub. store: address of one in a store; root is in a cache for both.
     splits: episodes by the name of a split, where the dataset has lists of them. file: the one file that it is read
     from, where a file is named in place of a folder.
     task_problems: lines of the list of tasks that are malformed or contradict each other; tasks lacks them.
@@ -100,6 +100,7 @@ class SourceDataset:
     subtasks: Mapping[int, str] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     hub_id: str | None = None
+    store: str | None = None
     splits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     file: Path | None = None
     default_tasks: tuple[str, ...] = ()
@@ -108,8 +109,19 @@ class SourceDataset:
 
     @property
     def address(self) -> str:
-        """What a command calls it: its folder or file, or hf://org/name[@revision], whose root is in the cache."""
-        return str(self.file or self.root) if self.hub_id is None else f"{HUB}{self.hub_id}"
+        """What a command calls it: its folder or file, hf://org/name[@revision], or its address in a store."""
+        here = self.store or str(self.file or self.root)
+        return here if self.hub_id is None else f"{HUB}{self.hub_id}"
+
+    @property
+    def title(self) -> str:
+        """What a page calls it: org/name[@revision], its address in a store, or its folder's name."""
+        return self.hub_id or self.store or self.root.name
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its files are fetched from elsewhere when they are needed."""
+        return self.hub_id is not None or self.store is not None
 
     @property
     def cameras(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """One episode of a source dataset, in any layout."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -176,6 +177,9 @@ class Repository(Protocol):
     def content_state(self, path: Path) -> str:
         """Text that changes if a file's content does."""
 
+    def holding_files(self) -> AbstractContextManager[None]:
+        """Keep files that are fetched within this block on this machine until it ends; else until the process ends."""
+
 
 @dataclass(frozen=True)
 class SourceFault:
@@ -234,10 +238,14 @@ class SourceEpisode:
         """Fetch the files of its rows and of these cameras that are not on this machine.
 
         Raises:
-            HubError: one cannot be had.
+            HubError, StoreError: one cannot be had.
         """
         if self.repository is not None:
             self.repository.fetch(self._paths(cameras))
+
+    def holding_files(self) -> AbstractContextManager[None]:
+        """Keep files that are fetched within this block on this machine until it ends."""
+        return nullcontext() if self.repository is None else self.repository.holding_files()
 
     def _paths(self, cameras: Iterable[str]) -> Iterator[Path]:
         yield from (rows.path for rows in self.rows)

@@ -1,4 +1,4 @@
-"""What layouts need to know of a dataset's files before they read them, here or on the Hub."""
+"""What layouts need to know of a dataset's files before they read them, here, on the Hub or in a store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Protocol
 
 from millrace.engine.errors import DatasetError
 from millrace.engine.sources.containment import ANYWHERE, check_own_paths
+from millrace.engine.sources.file_state import FileState
 from millrace.engine.sources.parquet import count_rows, list_parquet_files
 
 
@@ -17,6 +18,9 @@ class SourceFiles(Protocol):
 
     def size(self, path: Path) -> int | None:
         """Bytes of a file; None where there is none."""
+
+    def state(self, path: Path) -> object:
+        """What changes if a file does, the same for the same content in every process."""
 
     def count_rows(self, root: Path, pattern: str) -> dict[Path, int | DatasetError]:
         """Rows of each parquet file below the dataset's root that fits the pattern, in the order of their numbers.
@@ -44,6 +48,10 @@ class LocalFiles:
             return path.stat().st_size
         except (OSError, ValueError):  # ValueError: no path at all, by its characters
             return None
+
+    def state(self, path: Path) -> object:
+        """Size and time of change of a file."""
+        return FileState.read(path)
 
     def count_rows(self, root: Path, pattern: str) -> dict[Path, int | DatasetError]:
         """Rows of each parquet file, read from its footer."""

@@ -7,7 +7,7 @@ what was interrupted.
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -18,27 +18,24 @@ from pydantic import TypeAdapter, ValidationError
 from millrace.engine.errors import DatasetError, HubError
 from millrace.engine.hub.calls import HubName, call_hub, list_files, map_at_once
 from millrace.engine.hub.silence import silence_hub
-from millrace.engine.layout import CAMERA_LEVELS, CARD, MANIFEST, META, MODALITY_CONFIG
+from millrace.engine.layout import CARD, MANIFEST
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.footer import read_num_rows
-from millrace.engine.sources.frame_folder import EPISODE, ROWS, SETTINGS
 from millrace.engine.sources.hub_contents import describe_no_dataset
 from millrace.engine.sources.location import HubId
-from millrace.engine.sources.parquet import count_rows, is_hidden, sort_by_number
+from millrace.engine.sources.parquet import count_rows, is_hidden
+from millrace.engine.sources.remote_names import MAX_CARD_BYTES, PUBLISHED, is_metadata, row_files
 
 # Without handlers of an application's own, a warning is a bare line on standard error.
 LOGGER = logging.getLogger("millrace")
 
 FOOTER_BYTES = 1 << 16
-MAX_CARD_BYTES = 1 << 20
 # Of as many datasets of a recipe the list of files is kept in memory.
 NUM_LISTINGS = 8
 # Which files a commit has, below the Hub's home folder; a commit never changes.
 LISTINGS = "millrace/listings"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SIZES = TypeAdapter(dict[str, int])
-# What a dataset of ours says of its clips, which decides whether one that is copied is decoded.
-PUBLISHED = (MANIFEST, f"{META}/episodes_stats.jsonl", CAMERA_LEVELS)
 
 
 @dataclass(frozen=True)
@@ -107,6 +104,10 @@ class HubRepo:
         """Text that changes if a file's content does; a commit never changes."""
         return f"{self.name.repo}@{self.commit}/{path.relative_to(self.root).as_posix()}"
 
+    def holding_files(self) -> AbstractContextManager[None]:
+        """Nothing is to be done: no file of the Hub's cache is deleted by us."""
+        return nullcontext()
+
 
 @dataclass(frozen=True)
 class HubFiles:
@@ -123,6 +124,10 @@ class HubFiles:
         """Bytes of a file; None where there is none."""
         return self.sizes.get(path.relative_to(self.repo.root).as_posix())
 
+    def state(self, path: Path) -> object:
+        """What changes if a file does: the commit, which never does."""
+        return self.repo.commit
+
     def fetch_all(self) -> None:
         """Fetch every file that is not in the cache, but for hidden ones.
 
@@ -134,9 +139,7 @@ class HubFiles:
 
     def count_rows(self, root: Path, pattern: str) -> dict[Path, int | DatasetError]:
         """Rows of each parquet file; of those that are not here, only the footer is downloaded."""
-        depth = len(PurePosixPath(pattern).parts)
-        names = [name for name in map(PurePosixPath, self.sizes) if not is_hidden(name)]
-        paths = sort_by_number(root / name for name in names if len(name.parts) == depth and name.match(pattern))
+        paths = row_files(root, self.sizes, pattern)
         if not paths:
             raise DatasetError(f"{self.repo.name.repo} on the Hub has no parquet file below data/")
         with silence_hub():
@@ -175,7 +178,7 @@ def open_repo(hub_id: HubId) -> HubFiles:
         LOGGER.warning("source: %s@%s on the Hub", hub_id.repo, commit)
         name = HubName("dataset", hub_id.repo, commit)
         sizes = _known_sizes(name)
-        wanted = [path for path in sizes if _is_metadata(PurePosixPath(path))]
+        wanted = [path for path in sizes if is_metadata(path)]
         if not wanted:
             raise describe_no_dataset(hub_id, sizes)
         cache = Path(constants.HF_HUB_CACHE).absolute()
@@ -236,13 +239,3 @@ def download_file(name: HubName, path: str, cache: Path) -> Path:
 
     settings = {"repo_type": name.kind, "revision": name.revision, "cache_dir": cache}
     return Path(call_hub(lambda: hf_hub_download(name.repo, path, **settings), name))
-
-
-def _is_metadata(path: PurePosixPath) -> bool:
-    """What layouts read when they are opened; v1 has no more metadata than its rows."""
-    if is_hidden(path):
-        return False
-    is_v1_rows = path.match("data/*.parquet") and len(path.parts) == 2
-    is_folder_rows = path.name in ROWS and (len(path.parts) == 1 or EPISODE.fullmatch(path.parts[0]) is not None)
-    is_own = is_v1_rows or is_folder_rows or str(path) == SETTINGS
-    return path.parts[0] in ("meta", "meta_data") or is_own or str(path) in (MANIFEST, MODALITY_CONFIG)

@@ -9,6 +9,8 @@ from millrace.engine.sources.hdf5.hdf5_folders import SUFFIXES
 from millrace.engine.sources.location import HubId
 from millrace.engine.sources.xr_folders import RECORDING
 
+EXPECTED = ["meta", "meta_data"]
+
 
 def describe_no_dataset(hub_id: HubId, paths: Iterable[str]) -> DatasetError:
     """The error of a repository without metadata; recordings are to be downloaded first.
@@ -22,12 +24,13 @@ def describe_no_dataset(hub_id: HubId, paths: Iterable[str]) -> DatasetError:
     listed = ", ".join(found) or "nothing"
     problem = f"{hub_id} on the Hub is no LeRobot dataset: found {listed}, no meta/ and no meta_data/"
     parts: tuple[str | Remedy, ...] = (problem,)
-    if any(map(_is_recording, map(PurePosixPath, paths))):
+    if any(map(is_recording, paths)):
         advice = Remedy(f"download the dataset {hub_id} with `hf download` into a folder and name that folder")
         parts = (f"{problem}; recordings are read from folders of this machine alone: ", advice)
-    return DatasetError(*parts, dataset=str(hub_id), got=found, expected=["meta", "meta_data"])
+    return DatasetError(*parts, dataset=str(hub_id), got=found, expected=EXPECTED)
 
 
-def _is_recording(path: PurePosixPath) -> bool:
-    """Whether it is an HDF5 file, or an episode of xr_teleoperate."""
+def is_recording(name: str) -> bool:
+    """Whether a file is an HDF5 file, or an episode of xr_teleoperate."""
+    path = PurePosixPath(name)
     return path.suffix.lower() in SUFFIXES or path.name == RECORDING

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from millrace.embodiments import Remedy
 from millrace.engine.errors import DatasetError
+from millrace.engine.stores.address import is_store_address, local_path, parse_store_address
 from millrace.engine.text import join_names
 
 HUB = "hf://"
@@ -35,10 +36,14 @@ def parse_hub_id(name: str | Path) -> HubId | None:
 
 
 def locate_source(name: str, folder: Path = Path()) -> Path:
-    """Resolve a name relative to `folder`: a folder, or else hf://org/name, which `open_source` opens.
+    """Resolve a name relative to `folder`: a folder, or else an address, which `open_source` opens.
 
     Without hf:// only a name whose first part is no folder is a Hub id: data/alhoa is a misspelt folder where data/ is.
     """
+    if (told := local_path(name)) is not None:
+        return told
+    if is_store_address(name) and not (folder / name).is_dir():
+        return Path(name)
     path, hub_id = folder / Path(name).expanduser(), parse_hub_id(name)
     if hub_id is None or path.is_dir():
         return path
@@ -77,12 +82,19 @@ def public_name(path: Path, revision: str | None) -> str:
     """A source's name without its place on this machine."""
     if revision is not None:
         return str(parse_hub_id(path) or path)
+    if is_store_address(path):
+        return str(parse_store_address(path))
     return (path if path.name not in ("", "..") else path.resolve()).name
 
 
 def is_hub_address(name: str | Path) -> bool:
     """Whether a name begins with hf://."""
     return str(name).startswith("hf:/")
+
+
+def is_remote_address(name: str | Path) -> bool:
+    """Whether a name is an address on the Hub or in a store."""
+    return is_hub_address(name) or is_store_address(name)
 
 
 def _nearest(path: Path) -> str:

@@ -112,7 +112,7 @@ def fetch_images(clips: Mapping[str, Camera], repository: Repository) -> None:
         repository: Of the dataset.
 
     Raises:
-        HubError: one cannot be had.
+        HubError, StoreError: one cannot be had.
     """
     if not repository.has_suffix(SUFFIXES):
         return

@@ -78,7 +78,7 @@ def log_side(
         write: Makes a message a line of text.
 
     Raises:
-        HubError: files of the episode cannot be had.
+        HubError, StoreError: files of the episode cannot be had.
     """
     side.episode.fetch(side.dataset.cameras)
     if side.episode.repository is not None:
@@ -175,7 +175,7 @@ def _log_tasks(recording: RerunRecording, side: Side, values: Values) -> Iterato
 def _describe(side: Side, joints: ShownJoints, notes: Sequence[str]) -> Iterator[str]:
     """What is known of the episode, as Markdown; texts of datasets are code in it."""
     dataset, episode = side.dataset, side.episode
-    yield f"# {code_span(dataset.hub_id or dataset.root.name)}, episode {episode.index}\n"
+    yield f"# {code_span(dataset.title)}, episode {episode.index}\n"
     yield "| | |\n|---|---|"
     yield f"| layout | {code_cell(dataset.layout)} |"
     yield f"| robot | {code_cell(joints.robot or dataset.robot_type or 'unknown')} |"

@@ -116,6 +116,10 @@ class S3Server(ThreadingHTTPServer):
         """Delete an object, past the proxy."""
         self._ask("DELETE", f"/{path}")
 
+    def buckets(self) -> list[str]:
+        """Names of the buckets."""
+        return re.findall(r"<Name>(.*?)</Name>", self._ask("GET", "/").decode())
+
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         """Names of the objects below a prefix, at most 1000, past the proxy."""
         listed = self._ask("GET", f"/{bucket}", query=f"list-type=2&prefix={quote(prefix)}").decode()

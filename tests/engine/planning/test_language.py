@@ -1,6 +1,7 @@
 """A column of the source's own may hold the instruction of each row, as text or as a number among the tasks."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,8 @@ class Refusing:
     def fetch_rows(self, folder: Path) -> None:
         raise AssertionError(folder)
 
-    def state_of(self, path: Path) -> str:
-        return str(path)
+    def holding_files(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def test_rows_that_the_hub_does_not_give_are_no_bad_data(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A folder with three objects, asked again without waiting."""
     monkeypatch.setattr(store_calls.time, "sleep", lambda seconds: None)
     for name in ("meta/info.json", "videos/a.mp4", "videos/deep/b.mp4"):
-        s3.put(f"robots/lab/aloha/{name}", CONTENT)
-    return Store(parse_store_address("s3://robots/lab/aloha"))
+        s3.put(f"shelf/lab/aloha/{name}", CONTENT)
+    return Store(parse_store_address("s3://shelf/lab/aloha"))
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def memory() -> Iterator[Store]:
 
     system = fsspec.filesystem("memory")
     for name in ("meta/info.json", "videos/a.mp4"):
-        system.pipe_file(f"/robots/lab/aloha/{name}", CONTENT)
-    yield Store(parse_store_address("memory://robots/lab/aloha"))
-    system.rm("/robots", recursive=True)
+        system.pipe_file(f"/shelf/lab/aloha/{name}", CONTENT)
+    yield Store(parse_store_address("memory://shelf/lab/aloha"))
+    system.rm("/shelf", recursive=True)
 
 
 def test_objects_are_listed_with_size_and_digest(store: Store) -> None:
@@ -81,7 +81,7 @@ def test_ranges_are_read_alone(s3: S3Server, store: Store) -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (503, "SlowDown"), (429, "TooManyRequests")])
 def test_what_passes_is_tried_again(s3: S3Server, store: Store, tmp_path: Path, status: int, code: str) -> None:
-    s3.fail("GET", "robots$", status=status, code=code, times=2)
+    s3.fail("GET", "shelf$", status=status, code=code, times=2)
     s3.fail("GET", "a.mp4", status=status, code=code, times=2)
     s3.fail("PUT", "new.txt", status=status, code=code, times=2)
     s3.fail("HEAD", "new.txt", status=status, code=code)
@@ -112,14 +112,14 @@ def test_bytes_that_are_wrong_each_time_are_refused(s3: S3Server, store: Store, 
     stored = store.head("videos/a.mp4")
     assert stored is not None
     s3.corrupt("GET", "a.mp4", times=100)
-    with pytest.raises(StoreError, match=r"s3://robots/lab/aloha/videos/a.mp4 arrives with other bytes"):
+    with pytest.raises(StoreError, match=r"s3://shelf/lab/aloha/videos/a.mp4 arrives with other bytes"):
         store.download(stored, tmp_path / "a.mp4")
 
 
 def test_an_object_that_was_replaced_is_not_taken(s3: S3Server, store: Store, tmp_path: Path) -> None:
     stored = store.head("videos/a.mp4")
     assert stored is not None
-    s3.put("robots/lab/aloha/videos/a.mp4", CONTENT[::-1])
+    s3.put("shelf/lab/aloha/videos/a.mp4", CONTENT[::-1])
     with pytest.raises(StoreError, match="was changed since it was listed") as caught:
         store.download(stored, tmp_path / "a.mp4")
     assert caught.value.kind == "changed"
@@ -130,13 +130,13 @@ def test_what_must_be_new_is_put_once_though_the_answer_is_lost(s3: S3Server, st
     file.write_bytes(CONTENT)
     s3.lose("PUT", "new.mp4")
     store.upload(file, "new.mp4", only_new=True)
-    assert s3.get("robots/lab/aloha/new.mp4") == CONTENT
+    assert s3.get("shelf/lab/aloha/new.mp4") == CONTENT
     file.write_bytes(b"other")
     with pytest.raises(StoreError) as caught:
         store.upload(file, "new.mp4", only_new=True)
     assert caught.value.kind == "exists"
     store.upload(file, "new.mp4")
-    assert s3.get("robots/lab/aloha/new.mp4") == b"other"
+    assert s3.get("shelf/lab/aloha/new.mp4") == b"other"
     store.delete(["new.mp4", "never.mp4"])
     assert store.head("new.mp4") is None
 
@@ -144,13 +144,13 @@ def test_what_must_be_new_is_put_once_though_the_answer_is_lost(s3: S3Server, st
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [
-        (403, "AccessDenied", "access to s3://robots/lab/aloha/x is denied (AccessDenied): give credentials"),
+        (403, "AccessDenied", "access to s3://shelf/lab/aloha/x is denied (AccessDenied): give credentials"),
         (403, "SignatureDoesNotMatch", "is denied (SignatureDoesNotMatch)"),
-        (404, "NoSuchBucket", "there is no bucket robots (NoSuchBucket): check the name"),
-        (404, "NoSuchKey", "there is no s3://robots/lab/aloha/x (NoSuchKey)"),
+        (404, "NoSuchBucket", "there is no bucket shelf (NoSuchBucket): check the name"),
+        (404, "NoSuchKey", "there is no s3://shelf/lab/aloha/x (NoSuchKey)"),
         (503, "SlowDown", "the store limits how much it is asked (SlowDown)"),
         (500, "InternalError", "could not be reached (InternalError); the same command goes on later"),
-        (400, "".join(SECRETS), "s3://robots/lab/aloha/x: "),
+        (400, "".join(SECRETS), "s3://shelf/lab/aloha/x: "),
     ],
 )
 def test_errors_are_explained_without_the_servers_words(
@@ -175,7 +175,7 @@ def test_without_credentials_public_objects_are_read_and_others_are_explained(
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    s3.put("robots/lab/aloha/public", CONTENT, is_public=True)
+    s3.put("shelf/lab/aloha/public", CONTENT, is_public=True)
     s3.fail("GET", "private", status=403, code="AccessDenied", times=10)
     with pytest.raises(
         StoreError, match=r"there are no credentials for .*: give credentials in the environment: AWS_ACC"
@@ -187,7 +187,7 @@ def test_without_credentials_public_objects_are_read_and_others_are_explained(
 def test_a_missing_package_and_an_unknown_scheme_have_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(filesystem.PACKAGES, "tosfs", "tosfs")
     with pytest.raises(StoreError, match="needs a package that is not installed"):
-        Store(parse_store_address("tosfs://robots/aloha")).head("x")
+        Store(parse_store_address("tosfs://shelf/aloha")).head("x")
     with pytest.raises(MillraceError, match=r"'s33' is not a scheme of stores\. Did you mean 's3'") as caught:
-        Store(parse_store_address("s33://robots/aloha")).head("x")
+        Store(parse_store_address("s33://shelf/aloha")).head("x")
     assert isinstance(caught.value, RecipeError)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Barrier
@@ -188,6 +189,9 @@ class Repository:
 
     def fetch(self, paths: Iterable[Path]) -> None:
         raise self.error
+
+    def holding_files(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def test_a_hub_that_fails_for_a_moment_decides_nothing(aloha: Path) -> None:

@@ -40,6 +40,12 @@ def print_filtered(episodes: Sequence[Quarantined], console: Console, *, verb: s
         print_line(f"and {format_count(len(episodes) - MAX_EPISODES, 'more episode')}; --json lists all", console)
 
 
+def print_emptied(sources: Sequence[str], console: Console) -> None:
+    """Print a line for each source of which the filter leaves no held-out episode."""
+    for source in sources:
+        print_line(f"warning: the filter leaves no held-out episode of {source}", console)
+
+
 def _describe(cuts: Sequence[Cut], fps: float) -> str:
     parts = []
     for cut in cuts:

@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from millrace.commands.cuts_text import print_cuts, print_filtered
+from millrace.commands.cuts_text import print_cuts, print_emptied, print_filtered
 from millrace.commands.tables import make_fact_table, make_table, print_line, safe
 from millrace.embodiments import Message
 from millrace.engine.dataset import EpisodeFailure, EpisodeResult
@@ -54,6 +54,7 @@ class ConversionProgress:
         """Show how many episodes there are, and how many an earlier run converted."""
         self.num_episodes, self.num_resumed = len(plan.episodes), num_done
         self.split = "" if plan.split is None else f" ({plan.split})"
+        is_first = not self.planned
         is_again = self.split in self.planned  # without what failed, or without tasks that no row has
         self.planned[self.split], self.kept[self.split] = self.num_episodes + len(plan.rejected), num_done
         self.num_frames = self.num_done = self.num_failed = 0
@@ -62,8 +63,7 @@ class ConversionProgress:
         self.bar.update(self.task, total=self.num_episodes, completed=num_done, description=f"{what}: starting workers")
         if is_again:
             return
-        # The split for training has told those of the one held out.
-        for note in () if plan.split == "held out" else (*plan.notes, *plan.machine_notes):
+        for note in (*plan.notes, *plan.machine_notes) if is_first else ():  # both splits have the same
             self._print(_format_note(note))
         if num_done:
             self._print(f"continuing: {num_done} of {self.num_episodes} episodes are done")
@@ -183,6 +183,7 @@ def print_summary(summary: Summary, out: str, console: Console) -> None:
         table.add_row("skipped", f"{format_count(len(summary.quarantined), 'episode')} that could not be converted")
     console.print(table)
     print_filtered(filtered, console, verb="left out")
+    print_emptied(summary.held_out.emptied if summary.held_out is not None else (), console)
     for warning in summary.warnings:
         print_line(f"warning: {warning}", console)
     for folder in _written_folders(summary, out):
@@ -242,6 +243,7 @@ def print_estimate(estimate: Estimate, num_workers: int, console: Console) -> No
     for note in estimate.notes:
         print_line(_format_note(note), console)
     print_filtered(estimate.filtered, console, verb="would leave out")
+    print_emptied(estimate.emptied, console)
     print_cuts(estimate.cuts, console)
     if (needed := estimate.num_bytes_here + estimate.num_scratch_bytes) > estimate.free_bytes:
         short = f"too little space: about {decimal(needed)} needed, {decimal(estimate.free_bytes)} free"

@@ -21,7 +21,7 @@ from millrace.engine.execution.workers import Workers, cluster_session, describe
 from millrace.engine.inspection.dataset_lag import measure_lags
 from millrace.engine.layout import PACKED, WORK
 from millrace.engine.output.commit import statistics_bytes
-from millrace.engine.output.filtered import leave_out
+from millrace.engine.output.filtered import emptied_sources, leave_out
 from millrace.engine.output.folder import check_output
 from millrace.engine.output.quarantine import describe_failures, failure_error
 from millrace.engine.output.state import OutputState
@@ -153,7 +153,7 @@ def _convert(
         for mark in (folder / PACKED for _, folder in todo if (folder / PACKED).is_file()):
             mark.unlink()
         run = partial(run_plan, workers=workers, started=started, rerun=rerun, watch=watch)
-        summaries = finished | _run_all(todo, run)
+        summaries = finished | _run_all(_held_out_first(todo), run)
         return _join(summaries.values()), {state.folder: plan for plan, state in planned}
 
 
@@ -177,10 +177,19 @@ def _source_paths(recipe: Recipe) -> list[Path]:
     return [spec.path for spec in recipe.sources]
 
 
+def _held_out_first(todo: list[tuple[ConversionPlan, Path]]) -> list[tuple[ConversionPlan, Path]]:
+    """Rows may leave nothing of the few held-out episodes: that is known before the many others are converted."""
+    by_rows = any(plan.job.has_cuts or plan.job.has_filter for plan, _ in todo)
+    return sorted(todo, key=lambda one: one[0].split != "held out") if by_rows else todo
+
+
 def _run_all(
     todo: list[tuple[ConversionPlan, Path]], run: Callable[[ConversionPlan, Path], Summary]
 ) -> dict[Path, Summary]:
-    """Convert the train and held-out datasets; failed episodes of either are raised after both."""
+    """Convert the train and held-out datasets; failed episodes of either are raised after both.
+
+    Where no episode of the first is left, the other is not begun: the recipe is to be changed.
+    """
     problems: list[MillraceError] = []
     advice: list[str] = []
     found: list[Quarantined] = []
@@ -192,6 +201,9 @@ def _run_all(
             problems += error.problems
             advice += error.advice
             found += error.quarantined
+            failed = {(one.source, one.episode) for one in error.quarantined}
+            if plan.split == "held out" and len(failed) >= len(plan.episodes):
+                break
     if problems:
         raise EpisodesFailed(problems, advice, quarantined=found)
     return summaries
@@ -270,6 +282,7 @@ def _estimate(
         carried=tuple(column.name for column in plans[0].job.carried),
         cuts=tuple(cuts for found in surveyed for one in found if (cuts := one.cuts) and (cuts.cuts or cuts.reason)),
         filtered=describe_failures(sorted(filtered, key=lambda one: one.key), plans[0]),
+        emptied=emptied_sources((*plans[-1].filtered, *by_rows[-1]), plans[-1]),
         held_out=held_out_episodes(plans[-1]),
     )
 

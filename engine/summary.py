@@ -6,6 +6,7 @@ from time import perf_counter
 
 from millrace.engine.episode.survey import EpisodeCuts
 from millrace.engine.errors import Quarantined
+from millrace.engine.output.filtered import emptied_sources
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.quarantine import describe_failures
 from millrace.engine.output.warning_sums import WarningSum, sum_warnings
@@ -22,8 +23,8 @@ class Summary:
     what the recipe's filter left out. quarantined: what skip_bad skipped. was_finished: there was nothing to do.
     redone: why clips that a GPU should have made were made on the CPU. carried: columns beside state and action that
     the output has. warnings: of all episodes, by source and kind. executor: what ran this run's episodes, if there were
-    any. num_cut_frames: of the sources, in still stretches that were cut. packed: LeRobot v3.0 of it, if that was asked
-    for. held_out: the same of the held-out episodes.
+    any. num_cut_frames: of the sources, in still stretches that were cut. emptied: sources of which the filter leaves
+    no held-out episode. packed: LeRobot v3.0 of it, if that was asked for. held_out: the same of held-out episodes.
     """
 
     num_episodes: int
@@ -46,6 +47,7 @@ class Summary:
     executor: str | None = None
     num_cut_frames: int = 0
     filtered: tuple[Quarantined, ...] = ()
+    emptied: tuple[str, ...] = ()
     packed: PackSummary | None = None
     held_out: "Summary | None" = None
 
@@ -67,7 +69,8 @@ class Estimate:
     num_copied_clips: judged by one episode of each source; None where that would have to be downloaded.
     num_bytes_here: of num_bytes on this machine's disk: all, or the rows where OUT is in an object store.
     num_scratch_bytes: in OUT/.millrace while statistics are computed, beside these. cuts: episodes of which
-    stretches would be cut, or that fail for it. filtered: what the recipe's filter would leave out.
+    stretches would be cut, or that fail for it. filtered: what the recipe's filter would leave out. emptied: sources of
+    which it would leave no held-out episode.
     held_out: see `held_out_episodes`.
     """
 
@@ -86,6 +89,7 @@ class Estimate:
     carried: tuple[str, ...] = ()
     cuts: tuple[EpisodeCuts, ...] = ()
     filtered: tuple[Quarantined, ...] = ()
+    emptied: tuple[str, ...] = ()
     held_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -126,5 +130,6 @@ def summarize(
         warnings=sum_warnings(entries, plan),
         quarantined=describe_failures(ledger.skipped, plan),
         filtered=describe_failures(ledger.filtered, plan),
+        emptied=emptied_sources(ledger.filtered, plan),
         was_finished=False,
     )

@@ -1,6 +1,6 @@
 """Episodes that the recipe's filter leaves out: they are no failures, and the output is made without them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from millrace.embodiments import Remedy
 from millrace.engine.dataset import EpisodeFailure
@@ -37,6 +37,12 @@ def leave_out(plan: ConversionPlan, filtered: Sequence[EpisodeFailure]) -> Conve
         raise RecipeError(problem, first.reason, "; ", Remedy("widen the filter, or leave the source out"))
     check_horizon(rest)
     return rest
+
+
+def emptied_sources(filtered: Iterable[EpisodeFailure], plan: ConversionPlan) -> tuple[str, ...]:
+    """The sources of which the filter leaves no episode in a dataset; plan: without those that it leaves out."""
+    gone = {one.binding for one in filtered} - {episode.binding for episode in plan.episodes}
+    return tuple(str(plan.recipe.sources[number].path) for number in sorted(gone))
 
 
 def leave_out_again(plan: ConversionPlan, ledger: Ledger) -> ConversionPlan:

@@ -50,6 +50,11 @@ class Job:
         """Whether rows decide how long episodes become."""
         return any(binding.cuts is not None for binding in self.bindings)
 
+    @property
+    def has_filter(self) -> bool:
+        """Whether rows decide which episodes are left out."""
+        return any(binding.filter is not None for binding in self.bindings)
+
     def for_camera(self, camera: str) -> "Job":
         """The job with the settings of one camera's videos."""
         return replace(self, video=replace(self.video, size=self.sizes[camera]))

@@ -8,9 +8,12 @@ import pytest
 
 from conftest import LOCAL, convert_here, data_path, files_of, read_meta, recipe_for
 from millrace.cli import main
-from millrace.engine.convert import Workers, convert, estimate, plan_conversion
+from millrace.commands.conversion import convert_with_progress
+from millrace.embodiments import MillraceError
+from millrace.engine.convert import Summary, Workers, convert, estimate, plan_conversion
 from millrace.engine.errors import EpisodesFailed, RecipeError
 from millrace.engine.layout import QUARANTINE
+from millrace.engine.planning.recipe import Recipe
 from millrace.engine.validate import validate
 from support.still_stretches import hold
 from support.synthetic import truncate_file, write_dataset
@@ -159,3 +162,51 @@ def test_held_out_episodes_are_filtered_too(source: Path, tmp_path: Path) -> Non
     assert summary.held_out is not None
     assert ([one.episode for one in summary.filtered], [one.episode for one in summary.held_out.filtered]) == ([3], [1])
     assert (summary.num_episodes, summary.held_out.num_episodes) == (2, 1)
+
+
+def plans_of(
+    recipe: Recipe, out: Path, **settings: Any
+) -> tuple[list[str | None], Summary | None, MillraceError | None]:
+    """The splits that were begun, in order, the summary and the error."""
+    begun: list[str | None] = []
+    try:
+        summary = convert(recipe, out, workers=LOCAL, on_plan=lambda plan, _: begun.append(plan.split), **settings)
+    except MillraceError as error:
+        return begun, None, error
+    return begun, summary, None
+
+
+def test_rows_that_leave_no_held_out_episode_are_told_before_the_others_are_converted(
+    source: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_for(source, **ALOHA, filter=FILTER, holdout="1:2")
+    begun, _, error = plans_of(recipe, tmp_path / "out")
+    assert begun == ["held out"]
+    assert "the filter leaves no held-out episode of" in str(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_cuts_that_leave_no_held_out_episode_are_told_before_the_others_are_converted(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "source", lengths=(20, 20))
+    hold(tmp_path / "source", [(0, 20)], episode=1)
+    recipe = recipe_for(tmp_path / "source", **ALOHA, trim_idle=True, holdout="1:2")
+    begun, _, error = plans_of(recipe, tmp_path / "out", skip_bad=True)
+    assert set(begun) == {"held out"}
+    assert "the robot stands still in all 20 frames" in str(error)
+
+
+def test_a_source_whose_held_out_episodes_are_all_left_out_is_named(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(tmp_path / "other", lengths=(20, 20))
+    both = [{"path": source, "holdout": "1"}, {"path": tmp_path / "other", "holdout": "1"}]
+    recipe = Recipe.model_validate({"sources": both, **ALOHA, "image_size": 64, "filter": {"max_idle": 0.5}})
+    assert estimate(recipe, tmp_path / "out", workers=LOCAL).emptied == (str(source),)
+    summary = convert_with_progress(recipe, tmp_path / "out", LOCAL, with_report=False)
+    assert summary.held_out is not None
+    assert (summary.emptied, summary.held_out.emptied) == ((), (str(source),))
+    told = f"warning: the filter leaves no held-out episode of {source}"
+    assert told in " ".join(capsys.readouterr().out.split())
+    again = convert(recipe, tmp_path / "out", workers=LOCAL)
+    assert again.held_out is not None
+    assert (again.was_finished, again.held_out.emptied) == (True, (str(source),))

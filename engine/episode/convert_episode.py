@@ -1,7 +1,7 @@
 """Convert one episode: from its plan to its files and a record, without Ray."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -118,11 +118,11 @@ class _Conversion:
         self._check_faults()
         with self._attribute_errors(None):
             self._check_states()
-            self._fetch()
+            self._fetch(() if (is_judged := self.binding.is_judged_by_rows) else self.binding.cameras.values())
             ranges, whole = self._read()
-            table = self._trim(ranges, whole)
+            rows = self._make_rows(ranges, self._trim(ranges, whole), whole)
+            self._fetch(self.binding.cameras.values() if is_judged else ())
             self._fetch_images(ranges)
-            rows = self._make_rows(ranges, table, whole)
             self._write_rows(rows)
         for camera in self.job.cameras:
             source_camera = self.binding.cameras.get(camera)
@@ -174,11 +174,11 @@ class _Conversion:
             failed = EpisodeError(self.plan.episode.index, camera, reason)
             raise failed.about(collect_facts(error)).about(file=rows) from error
 
-    def _fetch(self) -> None:
-        """Download what this episode needs of a source that is not here, while other workers convert other episodes."""
+    def _fetch(self, cameras: Iterable[str]) -> None:
+        """Download rows and these cameras of a source that is not here, while other workers convert other episodes."""
         if self.plan.episode.repository is not None:
             with self.clock.stage("download"):
-                self.plan.episode.fetch(self.binding.cameras.values())
+                self.plan.episode.fetch(cameras)
 
     def _fetch_images(self, ranges: tuple[RowRange, ...]) -> None:
         """Download image files, whose names are known only from the rows."""

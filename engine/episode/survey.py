@@ -55,7 +55,7 @@ class SurveyedEpisode:
 
 def count_surveyed(plan: ConversionPlan) -> int:
     """How many episodes there are of which rows may decide something."""
-    return sum(_is_surveyed(episode, plan.job) for episode in plan.episodes)
+    return sum(plan.job.bindings[episode.binding].is_judged_by_rows for episode in plan.episodes)
 
 
 def survey_rows(
@@ -71,7 +71,7 @@ def survey_rows(
     Raises:
         WorkersFailed: a process ended.
     """
-    episodes = [episode for episode in plan.episodes if _is_surveyed(episode, plan.job)]
+    episodes = [episode for episode in plan.episodes if plan.job.bindings[episode.binding].is_judged_by_rows]
     num_processes = max(1, min(num_processes, len(episodes) // EPISODES_PER_PROCESS))
     found: list[SurveyedEpisode] = []
     survey = partial(_survey_all, plan.job)
@@ -79,11 +79,6 @@ def survey_rows(
         found += surveyed
         on_progress(len(found))
     return found
-
-
-def _is_surveyed(episode: EpisodePlan, job: Job) -> bool:
-    binding = job.bindings[episode.binding]
-    return binding.filter is not None or binding.cuts is not None
 
 
 def _survey_all(job: Job, episodes: Sequence[EpisodePlan]) -> list[SurveyedEpisode]:

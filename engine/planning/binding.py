@@ -67,6 +67,11 @@ class Binding:
         return SourceRate(self.fps, is_sure=self.source.fps is not None)
 
     @property
+    def is_judged_by_rows(self) -> bool:
+        """Whether an episode's rows may leave it out, or all of its frames."""
+        return self.filter is not None or self.cuts is not None
+
+    @property
     def digest(self) -> str:
         """A digest of what decides an episode's content beside its files, its tasks and the recipe."""
         columns = [(vector.columns, vector.widths, vector.gather.tolist()) for vector in (self.state, self.action)]

@@ -19,6 +19,7 @@ from support.hub_client import SECRETS, HubUser, content_of, finish, wait_until
 from support.hub_protocol import READ_TOKEN
 from support.hub_repository import files_below
 from support.hub_server import HubServer
+from support.still_stretches import hold
 from support.synthetic import edit_json, write_dataset
 
 LENGTHS = (41, 33, 17)
@@ -75,6 +76,25 @@ def test_only_the_wanted_episodes_and_cameras_are_downloaded(
     manifest = json.loads((out / "millrace.json").read_text())
     assert manifest["recipe"]["sources"][0]["path"] == f"org/aloha@{commit}"
     assert all(commit in str(episode) for episode in manifest["episodes"])
+
+
+def test_videos_of_episodes_that_are_left_out_are_not_downloaded(hub: HubServer, user: HubUser, tmp_path: Path) -> None:
+    """Number 1 is left out for its rows, 2 by metadata; of the others the rows decide what is cut."""
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_dataset(source, lengths=(60, 80, 20, 60))
+    hold(source, [(5, 75)], episode=1)
+    hold(source, [(0, 20)], episode=3)
+    settings = {"filter": {"min_length": "0.5s", "max_idle": 0.8}, "trim_idle": True, "align_action": 2}
+    kept = [*FLAGS, "--min-length", "0.5s", "--max-idle", "0.8", "--trim-idle", "--align-action", "2"]
+    convert_here(source, tmp_path / "reference", episodes="0,3", **settings)
+    hub.add("org/aloha", files_below(source))
+    done = user.run("convert", "org/aloha", out, *kept)
+    assert done.exit_code == 0, done.err
+    assert content_of(out) == content_of(tmp_path / "reference")
+    numbers = {
+        kind: {Path(path).stem[-1] for path in cached(user) if path.endswith(kind)} for kind in ("parquet", "mp4")
+    }
+    assert numbers == {"parquet": {"0", "1", "3"}, "mp4": {"0", "3"}}
 
 
 def test_tokens_are_not_sent_to_the_storage_nor_written_down(

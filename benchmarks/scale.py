@@ -3,6 +3,7 @@
     python -m benchmarks.scale                                  # a table, and docs/scale.png
     python -m benchmarks.scale --episodes 1000,10000            # less
     python -m benchmarks.scale --episodes 10000 --pack          # and LeRobot v3.0 of it, with small videos
+    python -m benchmarks.scale --episodes 2000 --renumber       # and rows with other numbers, as after cuts
 
 The episodes are those of examples/, named over and over; the rows that the commit reads are hard links to theirs, and
 so are the clips that are packed.
@@ -33,6 +34,7 @@ from millrace.engine.execution.ray_data import batch_rows, ray_data_session
 from millrace.engine.layout import WORK, EpisodePaths
 from millrace.engine.output.commit import commit
 from millrace.engine.output.ledger import Ledger
+from millrace.engine.output.renumber import renumber_rows
 from millrace.engine.packing import pack_dataset
 from millrace.engine.planning.plan import ConversionPlan
 from millrace.engine.planning.recipe import Recipe
@@ -57,11 +59,13 @@ class Options:
     """Also write the figures here."""
     pack: bool = False
     """Also pack the dataset into LeRobot v3.0, in a process of its own: frames of 64 pixels, at 5 Hz."""
+    renumber: bool = False
+    """Also give all rows other numbers, as after a cut in the first episode, before the commit."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Seconds and peak memory of the driver for a number of episodes."""
+    """Seconds and peak memory of the driver for a number of episodes; renumber_cpu_seconds: its workers' included."""
 
     num_episodes: int
     plan_seconds: float
@@ -70,6 +74,8 @@ class Found:
     commit_seconds: float
     planned_mb: float
     peak_mb: float
+    renumber_seconds: float = 0.0
+    renumber_cpu_seconds: float = 0.0
     pack_seconds: float = 0.0
     pack_mb: float = 0.0
 
@@ -79,6 +85,7 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     table = Table(
         *("episodes", "plan, s", "hand over, s", "ledger, s", "commit, s", "commit, ms per episode", "peak memory, MB"),
+        *(("renumber, s", "renumber, ms of a core per episode") if options.renumber else ()),
         *(("pack, s", "peak memory, MB") if options.pack else ()),
     )
     for column in table.columns:
@@ -86,7 +93,7 @@ def main() -> None:
     found = []
     for num_episodes in (int(size) for size in options.episodes.split(",")):
         with tempfile.TemporaryDirectory() as folder:
-            one = _in_own_process(measure, num_episodes, Path(folder), options.pack)
+            one = _in_own_process(measure, num_episodes, Path(folder), options.pack, options.renumber)
             if options.pack:
                 seconds, peak_mb = _in_own_process(pack, Path(folder))
                 one = replace(one, pack_seconds=seconds, pack_mb=peak_mb)
@@ -96,9 +103,11 @@ def main() -> None:
         times = (f"{seconds:.1f}" for seconds in seconds_each)
         per_episode = f"{1000 * one.commit_seconds / num_episodes:.1f}"
         packed = (f"{one.pack_seconds:.1f}", f"{one.pack_mb:.0f}") if options.pack else ()
-        table.add_row(f"{num_episodes:,}", *times, per_episode, f"{one.peak_mb:.0f}", *packed)
+        cpu = f"{1000 * one.renumber_cpu_seconds / num_episodes:.1f}"
+        renumbered = (f"{one.renumber_seconds:.1f}", cpu) if options.renumber else ()
+        table.add_row(f"{num_episodes:,}", *times, per_episode, f"{one.peak_mb:.0f}", *renumbered, *packed)
     Console().print(table)
-    if not options.pack:
+    if not options.pack and not options.renumber:
         plot(found, options.plot)
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
@@ -110,13 +119,14 @@ def _in_own_process(work: Callable[..., Result], *arguments: object) -> Result:
         return pool.submit(work, *arguments).result()
 
 
-def measure(num_episodes: int, folder: Path, has_clips: bool) -> Found:
+def measure(num_episodes: int, folder: Path, has_clips: bool, is_renumbered: bool) -> Found:
     """Plan that many episodes, hand them to Ray, record them, commit them.
 
     Args:
         num_episodes: How many.
         folder: The dataset is made in it, as out/.
         has_clips: Make small ones, and link them.
+        is_renumbered: Change the numbers of all rows.
     """
     source, out, example = (folder / name for name in ("source", "out", "example"))
     settings = {"map": MAP, **({"image_size": 64, "fps": 5} if has_clips else {})}
@@ -136,9 +146,10 @@ def measure(num_episodes: int, folder: Path, has_clips: bool) -> Found:
             ledger.append(record)
         recorded = perf_counter()
         _link_files(plan, example, out, has_clips=has_clips)
-        linked = perf_counter()
         scratch = out / WORK / "run"
         scratch.mkdir()
+        seconds = _renumber(plan, ledger, out, scratch) if is_renumbered else (0.0, 0.0)
+        linked = perf_counter()
         commit(plan, ledger, out, scratch)
     return Found(
         num_episodes,
@@ -148,7 +159,24 @@ def measure(num_episodes: int, folder: Path, has_clips: bool) -> Found:
         commit_seconds=perf_counter() - linked,
         planned_mb=planned_mb,
         peak_mb=_peak_mb(),
+        renumber_seconds=seconds[0],
+        renumber_cpu_seconds=seconds[1],
     )
+
+
+def _renumber(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> tuple[float, float]:
+    """Seconds, and seconds of all cores, to give all rows other numbers: the mean of there and back."""
+    moved = tuple(replace(episode, first_index=episode.first_index + 1) for episode in plan.episodes)
+    started, cpu = perf_counter(), _cpu_seconds()
+    for numbers in (replace(plan, episodes=moved), plan):
+        ledger.follow(numbers)
+        renumber_rows(numbers, ledger, out, scratch, num_processes=NUM_WORKERS)
+    return (perf_counter() - started) / 2, (_cpu_seconds() - cpu) / 2
+
+
+def _cpu_seconds() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def pack(folder: Path) -> tuple[float, float]:

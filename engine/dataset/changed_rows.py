@@ -4,7 +4,6 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +31,7 @@ def change_rows(
         tasks: Numbers of its tasks, by those that the rows hold.
 
     Returns:
-        The columns that may have changed, (T,) each; None where the file is not the one with that digest.
+        The columns that changed, (T,) each; None where the file is not the one with that digest.
     """
     with name_file_in_errors(path):
         content = path.read_bytes()
@@ -41,12 +40,12 @@ def change_rows(
     file = pq.ParquetFile(pa.BufferReader(content))
     stored = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(file.metadata.metadata[SCHEMA])))
     table = file.read(use_threads=False).cast(stored)
-    frames = np.arange(len(table), dtype=np.int64)
-    changed = {
+    wanted = {
         "episode_index": np.full(len(table), episode_index, dtype=np.int64),
-        "index": frames + first_index,
+        "index": np.arange(first_index, first_index + len(table), dtype=np.int64),
         "task_index": _change(table["task_index"].to_numpy(), tasks),
     }
+    changed = {name: values for name, values in wanted.items() if not np.array_equal(table[name].to_numpy(), values)}
     for name, values in changed.items():
         place = table.column_names.index(name)
         table = table.set_column(place, stored.field(place), to_arrow(values))
@@ -55,6 +54,8 @@ def change_rows(
     return changed
 
 
-def _change(numbers: NDArray[Any], tasks: Mapping[int, int]) -> NDArray[np.int64]:
+def _change(numbers: NDArray[np.int64], tasks: Mapping[int, int]) -> NDArray[np.int64]:
+    if all(before == now for before, now in tasks.items()):
+        return numbers
     before, inverse = np.unique(numbers, return_inverse=True)
     return np.array([tasks[index] for index in before.tolist()], dtype=np.int64)[inverse]

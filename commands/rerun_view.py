@@ -49,18 +49,12 @@ class ViewEpisode(ReadFlags, PrintFlags):
 
     def run(self) -> int:
         """Show the episode, and print where it is."""
-        from millrace.engine.viewer import view_episode
+        from millrace.engine.viewer import ViewOptions, view_episode
 
-        viewed = view_episode(
-            self.dataset,
-            self.episode,
-            save=self.save,
-            source=self.source,
-            source_episode=self.source_episode,
-            images=self.images,
-            write=show,
-            **self.settings(),
+        options = ViewOptions(
+            source=self.source, source_episode=self.source_episode, images=self.images, write=show, **self.settings()
         )
+        viewed = view_episode(self.dataset, self.episode, save=self.save, options=options)
         if self.json:
             print(to_json_text({"file": None if self.save is None else str(self.save), **asdict(viewed)}))
             return 0

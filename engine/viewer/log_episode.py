@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from millrace.embodiments import Message, MillraceError
+from millrace.engine.errors import VideoError
 from millrace.engine.fps import format_fps
 from millrace.engine.inspection.clip_findings import locate_clip
 from millrace.engine.inspection.episode_rows import read_values
-from millrace.engine.sources import Camera, RowReader, SourceDataset, SourceEpisode, fetch_images
+from millrace.engine.sources import RowReader, SourceDataset, SourceEpisode, camera_name, fetch_images
 from millrace.engine.text import code_cell, code_span
 from millrace.engine.video.cut import cut_clip
+from millrace.engine.video.depth import make_depth_pngs
 from millrace.engine.video.whole_frames import make_whole_jpegs
 from millrace.engine.viewer.recording_file import FRAME, RerunRecording, Times
 from millrace.engine.viewer.shown_joints import ShownGroup, ShownJoints, choose_joints
@@ -87,13 +90,7 @@ def log_side(
     notes: list[str] = list(joints.notes)
     values = _read(side, joints, notes, write)
     groups = [group for group in joints.groups if _log_group(recording, side, group, values)]
-    cameras = []
-    for camera in side.dataset.cameras:
-        try:
-            notes += _log_camera(recording, side, camera, codecs=() if images else codecs)
-            cameras.append(camera)
-        except (MillraceError, OSError) as error:
-            notes.append(f"camera {camera}: {write(Message(error))}")
+    cameras = list(_log_cameras(recording, side, notes, codecs=() if images else codecs, write=write))
     texts = list(_log_tasks(recording, side, values))
     notes = [f"{side.name}: {note}" for note in notes]
     recording.log_markdown((side.name, ABOUT), "\n".join(_describe(side, joints, notes)))
@@ -131,6 +128,22 @@ def _log_group(recording: RerunRecording, side: Side, group: ShownGroup, values:
     return is_logged
 
 
+def _log_cameras(
+    recording: RerunRecording, side: Side, notes: list[str], *, codecs: Sequence[str], write: Callable[[str], str]
+) -> Iterator[str]:
+    """Log all cameras, those of depth last; yields which could be shown, and adds notes of the others."""
+    depth = (*side.dataset.depth_videos, *_unshown_depth(side.dataset))
+    for camera in (*side.dataset.cameras, *depth):
+        try:
+            if camera in depth:
+                _log_depth(recording, side, camera)
+            else:
+                notes += _log_camera(recording, side, camera, codecs=codecs)
+            yield camera
+        except (MillraceError, OSError) as error:
+            notes.append(f"{'depth ' if camera in depth else ''}camera {camera}: {write(Message(error))}")
+
+
 def _log_camera(recording: RerunRecording, side: Side, camera: str, *, codecs: Sequence[str]) -> list[str]:
     """Log a camera's video as it is stored, or else its images; returns what is to be said of it."""
     clip = side.episode.clips.get(camera)
@@ -143,16 +156,38 @@ def _log_camera(recording: RerunRecording, side: Side, camera: str, *, codecs: S
         cut = cut_clip(clip.video, tuple(codecs), max_bytes=MAX_VIDEO_BYTES)
         if cut is not None and recording.log_video(entity, cut, times):
             return []
-    _log_images(recording, entity, clip, times)
+    _log_in_batches(make_whole_jpegs(clip), partial(recording.log_images, entity), times)
     return []
 
 
-def _log_images(recording: RerunRecording, entity: Sequence[str], clip: Camera, times: Times) -> None:
-    images = make_whole_jpegs(clip)
+def _unshown_depth(dataset: SourceDataset) -> Iterator[str]:
+    """Images of depth or of masks that are no videos whose codes have a known meaning."""
+    for key, feature in dataset.features.items():
+        if feature.content is not None and feature.depth is None:
+            yield camera_name(key)
+
+
+def _log_depth(recording: RerunRecording, side: Side, camera: str) -> None:
+    """Log a depth camera's frames.
+
+    Raises:
+        VideoError: they cannot be read, or nothing says what they hold.
+    """
+    feature, clip = side.dataset.depth_videos.get(camera), side.episode.depth.get(camera)
+    if feature is None or feature.depth is None:
+        raise VideoError("depth and masks are shown where they are videos of 12 bits whose codes info.json explains")
+    if clip is None:
+        raise VideoError("this episode has no video of it")
+    if side.episode.repository is not None:
+        side.episode.repository.fetch(clip.paths)
+    log = partial(recording.log_depth, (side.name, CAMERAS, camera))
+    _log_in_batches(make_depth_pngs(clip, feature.depth), log, side.times(clip.num_frames))
+
+
+def _log_in_batches(images: Iterator[bytes], log: Callable[[Sequence[bytes], Times], None], times: Times) -> None:
     num_logged = 0
     while batch := list(islice(images, NUM_IMAGES)):
-        place = slice(num_logged, num_logged + len(batch))
-        recording.log_images(entity, batch, times.select(place))
+        log(batch, times.select(slice(num_logged, num_logged + len(batch))))
         num_logged += len(batch)
 
 

@@ -1,5 +1,6 @@
 """A rerun recording, written to a file or shown in the viewer: series, cameras and texts on two timelines."""
 
+import errno
 import os
 import shutil
 import sys
@@ -23,7 +24,9 @@ from millrace.engine.viewer.view_layout import SideViews, arrange_views
 APPLICATION = "millrace"
 SECONDS, FRAME = "seconds", "frame"
 NANOSECONDS = 1e9
-JPEG = "image/jpeg"
+JPEG, PNG = "image/jpeg", "image/png"
+# Ends a complete file; and less space than this is none.
+FOOTER, FOOTER_BYTES, FULL_BYTES = b"FOOT", 64, 1 << 20
 # On Linux the viewer needs a desktop.
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
@@ -95,6 +98,11 @@ class RerunRecording:
         columns = self.rerun.EncodedImage.columns(blob=list(images), media_type=kinds)
         self.stream.send_columns(self._path(entity), self._index(times), columns)
 
+    def log_depth(self, entity: Entity, images: Sequence[bytes], times: Times) -> None:
+        """Log depth as PNG files of millimetres, for which rerun takes whole numbers, one at each time."""
+        columns = self.rerun.EncodedDepthImage.columns(blob=list(images), media_type=[PNG] * len(images))
+        self.stream.send_columns(self._path(entity), self._index(times), columns)
+
     def log_texts(self, entity: Entity, texts: Sequence[str], times: Times) -> None:
         """Log texts, each from its time on."""
         columns = self.rerun.TextDocument.columns(text=list(texts))
@@ -108,6 +116,22 @@ class RerunRecording:
     def send_views(self, views: Sequence[SideViews]) -> None:
         """Lay out the viewer: the sides beside each other, cameras above curves."""
         self.stream.send_blueprint(arrange_views(self.rerun.blueprint, views, self._path))
+
+    def close(self, path: Path) -> None:
+        """End the recording in a file.
+
+        Raises:
+            OSError: it is not complete; rerun itself prints why.
+        """
+        try:
+            self.stream.flush()
+            self.stream.disconnect()
+        except RuntimeError as error:
+            raise _write_error(path) from error
+        with path.open("rb") as file:
+            file.seek(-min(FOOTER_BYTES, path.stat().st_size), os.SEEK_END)
+            if FOOTER not in file.read() and shutil.disk_usage(path.parent).free < FULL_BYTES:
+                raise _write_error(path)
 
     def _path(self, entity: Entity) -> str:
         return str(self.rerun.new_entity_path(list(entity)))
@@ -139,13 +163,18 @@ def create_recording(save: Path | None) -> Iterator[RerunRecording]:
         unfinished.touch(exist_ok=False)
         recording.stream.save(unfinished)
         yield recording
-        recording.stream.flush()
-        recording.stream.disconnect()
+        recording.close(unfinished)
         unfinished.replace(save)
     except OSError as error:
         raise RecipeError(f"{save} ", why_unwritable(save, error), file=save) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _write_error(path: Path) -> OSError:
+    """The most likely reason why rerun could not write a file, as it keeps its own to itself."""
+    code = errno.ENOSPC if shutil.disk_usage(path.parent).free < FULL_BYTES else errno.EIO
+    return OSError(code, os.strerror(code), str(path))
 
 
 def is_h264_player_missing(save: Path | None) -> bool:

@@ -13,7 +13,6 @@ from millrace.engine.dataset.manifest import Lineage
 from millrace.engine.dataset.record import Cut
 from millrace.engine.errors import DatasetError, RecipeError
 from millrace.engine.sources import SourceDataset, SourceEpisode, open_source
-from millrace.engine.sources.read_options import ReadOptions
 from millrace.engine.text import printable
 from millrace.engine.viewer.compared_episode import find_episode, find_recording, fit_cuts, read_lineage
 from millrace.engine.viewer.log_episode import CODECS, CODECS_WITHOUT_FFMPEG, LoggedSide, Side, log_side
@@ -40,18 +39,31 @@ class ViewedEpisode:
     hint: str | None = None
 
 
+@dataclass(frozen=True)
+class ViewOptions:
+    """What of an episode is shown, and how.
+
+    source: the dataset that it was made of, to be shown beside it. source_episode: its episode; by default the one that
+    the manifest names. images: log cameras as images, also where the viewer could play their videos. follow_links,
+    format, fps: see `open_source`; the last two are of the source, where there is one. write: makes a message a line.
+    """
+
+    source: str | Path | None = None
+    source_episode: int | None = None
+    images: bool = False
+    follow_links: bool = False
+    format: str | None = None
+    fps: Fraction | None = None
+    write: Callable[[str], str] = printable
+
+    def open(self, path: str | Path, *, is_recording: bool) -> SourceDataset:
+        """Open a dataset; is_recording: the options say how it is read."""
+        read = (self.format, self.fps) if is_recording else (None, None)
+        return open_source(path, follow_links=self.follow_links, format=read[0], fps=read[1])
+
+
 def view_episode(
-    path: str | Path,
-    number: int = 0,
-    *,
-    save: Path | None = None,
-    source: str | Path | None = None,
-    source_episode: int | None = None,
-    images: bool = False,
-    follow_links: bool = False,
-    format: str | None = None,
-    fps: Fraction | None = None,
-    write: Callable[[str], str] = printable,
+    path: str | Path, number: int = 0, *, save: Path | None = None, options: ViewOptions = ViewOptions()
 ) -> ViewedEpisode:
     """Show an episode in the rerun viewer, or write it into a file that the viewer opens.
 
@@ -62,50 +74,53 @@ def view_episode(
         path: Folder of a dataset in any layout, or org/name[@revision] on the Hub.
         number: Of the episode.
         save: The file; None: start the viewer.
-        source: The dataset that `path` was made of, to be shown beside it.
-        source_episode: Its episode; by default the one that the manifest names.
-        images: Log cameras as images, also where the viewer could play their videos.
-        follow_links, format, fps: See `open_source`; the last two are of the source, where there is one.
-        write: Makes a message a line of text.
+        options: What of it is shown.
 
     Raises:
         RecipeError: rerun is not installed, there is no such episode, or the file cannot be written.
         MillraceError: a dataset cannot be opened, or nothing of the episode can be shown.
     """
     _check_name(save)
-    options, none = ReadOptions(format, fps), ReadOptions()
-    dataset = _open(path, options if source is None else none, follow_links=follow_links)
-    episode = find_episode(dataset, number)
+    dataset = options.open(path, is_recording=options.source is None)
+    made = Side(DATASET, dataset, find_episode(dataset, number), _clock(dataset))
     lineage = read_lineage(dataset, number)
-    sides = [Side(DATASET, dataset, episode, _clock(dataset))]
-    notes: list[str] = []
-    hint = None
-    if source is not None:
-        other = _open(source, options, follow_links=follow_links)
-        found = find_recording(other, Path(source), lineage, number=source_episode)
-        cuts = _find_cuts(lineage, sides[0], other, found)
-        notes += [NO_CUTS] if cuts is None else []
-        sides.insert(0, Side(SOURCE, other, found, _clock(other, cuts or ()), SOURCE_FRAME))
-    elif lineage is not None and lineage.source is not None:
-        hint = f"made of episode {lineage.source_episode} of {printable(lineage.source)!r}"
+    beside, notes = (None, ()) if options.source is None else _find_source(options, options.source, made, lineage)
     codecs = CODECS_WITHOUT_FFMPEG if is_h264_player_missing(save) else CODECS
     with create_recording(save) as recording:
-        logged = [log_side(recording, side, images=images, codecs=codecs, write=write) for side in sides]
+        logged = [
+            log_side(recording, side, images=options.images, codecs=codecs, write=options.write)
+            for side in (beside, made)
+            if side is not None
+        ]
         _check_shown(logged, dataset, number)
         recording.send_views([one.views for one in logged])
     return ViewedEpisode(
         episode=number,
-        num_frames=episode.num_frames,
+        num_frames=made.episode.num_frames,
         cameras=logged[-1].views.cameras,
         num_series=logged[-1].num_series,
-        source_episode=sides[0].episode.index if source is not None else None,
+        source_episode=None if beside is None else beside.episode.index,
         notes=(*notes, *(note for one in logged for note in one.notes)),
-        hint=hint,
+        hint=_hint(lineage) if beside is None else None,
     )
 
 
-def _open(path: str | Path, options: ReadOptions, *, follow_links: bool) -> SourceDataset:
-    return open_source(path, follow_links=follow_links, format=options.format, fps=options.fps)
+def _find_source(
+    options: ViewOptions, path: str | Path, made: Side, lineage: Lineage | None
+) -> tuple[Side, tuple[str, ...]]:
+    """The recording that an episode was made of, and what is to be said of its time."""
+    source = options.open(path, is_recording=True)
+    recording = find_recording(source, Path(path), lineage, number=options.source_episode)
+    cuts = _find_cuts(lineage, made, source, recording)
+    side = Side(SOURCE, source, recording, _clock(source, cuts or ()), SOURCE_FRAME)
+    return side, (NO_CUTS,) if cuts is None else ()
+
+
+def _hint(lineage: Lineage | None) -> str | None:
+    """What could be shown beside an episode."""
+    if lineage is None or lineage.source is None:
+        return None
+    return f"made of episode {lineage.source_episode} of {printable(lineage.source)!r}"
 
 
 def _find_cuts(

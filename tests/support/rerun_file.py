@@ -53,9 +53,19 @@ def read_shown_stamps(recording: dict[tuple[str, str], LoggedColumn], entity: st
 
 
 def decode_jpeg(content: list[int]) -> NDArray[np.uint8]:
-    context = av.CodecContext.create("mjpeg", "r")
+    return _decode("mjpeg", content).to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+
+
+def decode_png(content: list[int]) -> NDArray[np.uint16]:
+    """Grey of 16 bits, (H, W)."""
+    return _decode("png", content).to_ndarray(format="gray16be").astype(np.uint16, copy=False)
+
+
+def _decode(codec: str, content: list[int]) -> av.VideoFrame:
+    context = av.CodecContext.create(codec, "r")
+    assert isinstance(context, av.VideoCodecContext)
     (frame,) = [*context.decode(av.Packet(bytes(content))), *context.decode(None)]
-    return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    return frame
 
 
 def _reader() -> Any:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import TextIO, get_type_hints
 
@@ -21,7 +22,7 @@ def asks_for_json(words: Sequence[str], command: type) -> bool:
     if "json" not in {field.name for field in fields(command)}:
         return False
     is_switch = get_type_hints(command)["json"] is bool
-    followed = zip(words, (*words[1:], None), strict=True)
+    followed = zip_longest(words, words[1:])
     bare = (is_switch or after is None or after.startswith("-") for word, after in followed if word == "--json")
     return any(bare) or f"--json={STDOUT}" in words
 

@@ -11,8 +11,11 @@ import pytest
 
 from conftest import LENGTHS, REPOSITORY
 from millrace import MillraceError, cli
+from millrace.commands.evaluate import Evaluate
 from millrace.commands.json_output import error_to_json, to_json_text
+from millrace.commands.json_stdout import asks_for_json
 from millrace.commands.parser_messages import BOX
+from millrace.commands.robots import Robots
 from millrace.train.serve import ServeSettings
 from support.synthetic import write_dataset
 from support.training_setups import write_base
@@ -254,3 +257,18 @@ def test_numbers_that_are_not_finite_are_null() -> None:
     error = MillraceError("a wrong number", got=float("nan"), expected=[float("inf")])
     found = json.loads(error_to_json(error), parse_constant=pytest.fail)["error"]
     assert (found["got"], found["expected"]) == ("nan", ["inf"])
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "asks"),
+    [
+        ([], Robots, False),
+        (["--json"], Robots, True),
+        (["--json", "list"], Robots, True),
+        (["--json"], Evaluate, True),
+        (["--json", "scores.json"], Evaluate, False),
+        (["--json=-"], Evaluate, True),
+    ],
+)
+def test_a_command_line_asks_for_json_or_not(words: list[str], command: type, asks: bool) -> None:
+    assert asks_for_json(words, command) is asks

@@ -10,10 +10,14 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from millrace.embodiments.errors import MillraceError, WrongField, check_name
 
 MAX_BYTES = 1_000_000  # a robot is a few kilobytes
+TOO_DEEP = "exceeded maximum nesting depth"  # libyaml's words, who stops before Python does
 
 Key = tuple[str | int, ...]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -109,6 +113,8 @@ def read_yaml(path: Path, *, error: type[MillraceError], text: str | None = None
             raise _marked_error(node, "the file must hold a mapping of fields")
         return YamlFile(path, _construct(loader, node, (), lines), lines, error)
     except yaml.MarkedYAMLError as problem:
+        if problem.problem == TOO_DEEP:
+            raise error(f"{path}: nested too deeply.", file=path) from None
         mark = problem.problem_mark or problem.context_mark
         line = mark.line + 1 if mark else 1
         raise error(f"{path}:{line}: {problem.problem or problem.context}.", file=path, line=line) from None
@@ -178,15 +184,31 @@ def _read_bytes(path: Path, error: type[MillraceError]) -> bytes:
     return _check_size(data, path, error)
 
 
-class _Loader(yaml.SafeLoader):
+def _make_reader() -> Any:
+    """PyYAML's composer, which the loader refines, above libyaml's scanner and parser where that is installed."""
+    if not yaml.__with_libyaml__:
+        return yaml.SafeLoader
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
+
+    class Reader(Composer, CParser, SafeConstructor, Resolver):  # type: ignore[misc, unused-ignore]
+        def __init__(self, data: bytes) -> None:
+            CParser.__init__(self, data)
+            for part in (Composer, SafeConstructor, Resolver):
+                part.__init__(self)
+
+    return Reader
+
+
+class _Loader(_make_reader()):  # type: ignore[misc]
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             # A few nested aliases can unfold to gigabytes.
             raise yaml.MarkedYAMLError(
                 problem="aliases (*name) are not allowed here; write it out",
-                problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
+                problem_mark=self.peek_event().start_mark,
             )
-        return super().compose_node(parent, index)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
 
 class _Dumper(yaml.SafeDumper):

@@ -17,6 +17,7 @@ from millrace.commands.json_stdout import keep_stdout
 from millrace.commands.last_words import HEAD_IS_GONE, last_words
 from millrace.commands.progress import show_stages
 from millrace.commands.tables import make_console
+from millrace.engine.stores.address import is_store_address
 from millrace.train.finetune_flags import FinetuneFlags
 from millrace.train.flag_types import Flag
 from millrace.train.settings import FinetuneSettings
@@ -36,7 +37,8 @@ class Finetune(FinetuneFlags):
     """
 
     datasets: Annotated[tuple[Path, ...], tyro.conf.Positional, arg(metavar="DATASET ...")] = ()
-    """Folders of GR00T datasets."""
+    """Folders of GR00T datasets; or addresses in an object store, such as s3://bucket/folder, that each node
+    fetches."""
     dataset_path: Annotated[tuple[Path, ...], arg(metavar="DATASET ...")] = ()
     """The same, as NVIDIA's launcher takes it."""
     dry_run: Flag = False
@@ -100,5 +102,13 @@ class Finetune(FinetuneFlags):
             SettingsError: a flag contradicts another, or its value means nothing.
         """
         flags = {field.name: getattr(self, field.name) for field in fields(FinetuneFlags)}
-        settings = FinetuneSettings(datasets=(*self.datasets, *self.dataset_path), **flags)
-        return settings.absolute()
+        paths: tuple[Path, ...] = (*self.datasets, *self.dataset_path)
+        stored: dict[str, str] = {}
+        held_out = () if self.eval_dataset is None else (self.eval_dataset,)
+        if any(map(is_store_address, (*paths, *held_out))):
+            from millrace.train.stored_datasets import fetch_datasets
+
+            fetched, stored = fetch_datasets((*paths, *held_out))
+            paths = fetched[: len(paths)]
+            flags["eval_dataset"] = fetched[-1] if held_out else None
+        return FinetuneSettings(datasets=paths, stored=stored, **flags).absolute()

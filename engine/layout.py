@@ -21,6 +21,7 @@ EPISODES_FOLDER = f"{META}/episodes"  # of LeRobot v3.0
 WORK = ".millrace"  # timings, the ledger and unfinished files; not part of the dataset
 LEDGER = f"{WORK}/ledger.jsonl"
 LOCK = f"{WORK}/lock"
+LEDGER_COPY = f"{WORK}/ledger-{{number:06d}}.jsonl"  # in an object store, each with some of its lines
 PACKED = f"{WORK}/packed"  # its episodes were packed into LeRobot v3.0, and their own files deleted
 MANIFEST = "millrace.json"
 QUARANTINE = "quarantine.jsonl"  # of a dataset that is not finished

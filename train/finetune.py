@@ -36,6 +36,7 @@ from millrace.train.run_identity import RunIdentity
 from millrace.train.run_summary import Loaders, summarize_run
 from millrace.train.settings import FinetuneSettings
 from millrace.train.stopping import is_stop_requested, stop_on_signals
+from millrace.train.stored_datasets import fetch_on_node
 from millrace.train.train_progress import (
     Failed,
     Waiting,
@@ -195,6 +196,7 @@ def _train_in_worker(config: dict[str, Any]) -> None:
     config["environment"].set_secrets()
     rank = ray.train.get_context().get_world_rank()
     with redirect_output(settings.run_folder / LOGS / f"rank-{rank}.log"), explain_failures():
+        fetch_on_node(settings.stored)
         config["training"](Worker.join(settings, settings.run_folder, _report))
 
 

@@ -20,6 +20,7 @@ class FinetuneSettings(FinetuneFlags):
 
     Args:
         datasets: Folders of GR00T datasets, at least one.
+        stored: By folder, the address of each dataset that was fetched from an object store.
         views: By dataset, the folder of its view, where the installed GR00T needs one; see millrace.train.dataset_view.
 
     Raises:
@@ -27,6 +28,7 @@ class FinetuneSettings(FinetuneFlags):
     """
 
     datasets: tuple[Path, ...]
+    stored: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

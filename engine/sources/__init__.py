@@ -21,7 +21,7 @@ from millrace.engine.sources.location import HubId, is_hub_address, locate_sourc
 from millrace.engine.sources.read_options import ReadOptions
 from millrace.engine.sources.row_images import ImageColumn, fetch_images
 from millrace.engine.sources.row_reader import RowReader
-from millrace.engine.sources.store_files import open_store
+from millrace.engine.sources.store_files import fetch_finished, open_store
 from millrace.engine.stores.address import StoreAddress, is_store_address, local_path, parse_store_address
 from millrace.engine.stores.cache import Cache
 
@@ -131,9 +131,7 @@ def fetch_dataset(path: str | Path) -> Path:
     """
     place = locate_source(str(path))
     if is_store_address(place) and not place.is_dir():
-        stored = open_store(parse_store_address(place), Cache.of_user())
-        stored.fetch_all()
-        return stored.repo.root
+        return fetch_finished(parse_store_address(place), Cache.of_user())
     if not is_hub_address(place):
         return local_path(path) or Path(path)
     hub_id = require_hub_id(place)

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 
 from millrace.embodiments import Remedy
 from millrace.engine.errors import DatasetError, StoreError
+from millrace.engine.layout import INFO, LEDGER_COPY
 from millrace.engine.sources.hub_contents import EXPECTED, is_recording
 from millrace.engine.stores.address import StoreAddress
 from millrace.engine.stores.store import Store
@@ -23,6 +24,17 @@ def describe_other_folder(address: StoreAddress, names: Iterable[str]) -> Datase
         advice = Remedy("download it into a folder and name that folder")
         parts = (f"{problem}; recordings are read from folders of this machine alone: ", advice)
     return DatasetError(*parts, dataset=str(address), got=found, expected=EXPECTED)
+
+
+def check_finished(address: StoreAddress) -> None:
+    """Check that a folder without meta/info.json is not one that Millrace writes to.
+
+    Raises:
+        DatasetError: it is.
+    """
+    if Store(address).head(LEDGER_COPY.format(number=1)) is not None:
+        advice = Remedy("run the command that writes it until it ends; what it has done is kept")
+        raise DatasetError(f"{address} is unfinished, as {INFO} is its last object: ", advice, dataset=str(address))
 
 
 def _describe_nothing(address: StoreAddress) -> DatasetError:

@@ -11,12 +11,12 @@ from uuid import uuid4
 from millrace.embodiments import Remedy
 from millrace.engine.errors import DatasetError, StoreError
 from millrace.engine.hub.calls import map_at_once
-from millrace.engine.layout import CARD, MANIFEST
+from millrace.engine.layout import CARD, INFO, MANIFEST
 from millrace.engine.sources.checked_parquet import DAMAGE
 from millrace.engine.sources.footer import read_num_rows
 from millrace.engine.sources.parquet import count_rows
 from millrace.engine.sources.remote_names import MAX_CARD_BYTES, PUBLISHED, is_metadata, is_visible, row_files
-from millrace.engine.sources.store_contents import describe_other_folder
+from millrace.engine.sources.store_contents import check_finished, describe_other_folder
 from millrace.engine.stores.address import StoreAddress
 from millrace.engine.stores.cache import Cache
 from millrace.engine.stores.file_locks import lock_file
@@ -222,10 +222,12 @@ def open_store(address: StoreAddress, cache: Cache) -> StoreFiles:
 
     Raises:
         StoreError: there is no such bucket, it may not be read, or it cannot be reached.
-        DatasetError: there is no metadata.
+        DatasetError: there is no metadata, or not yet.
     """
     listing = write_listing(Store(address).list_objects(), _home(address, cache))
     folder = StoreFolder(address, listing, cache)
+    if folder.find(folder.root / INFO) is None:
+        check_finished(address)
     wanted = [name for name in folder.names() if is_metadata(name)]
     if not wanted:
         raise describe_other_folder(address, folder.names())
@@ -238,6 +240,18 @@ def open_store(address: StoreAddress, cache: Cache) -> StoreFiles:
     is_ours = folder.find(folder.root / MANIFEST) is not None
     beside = tuple(path for path in published if is_ours and folder.find(path) is not None)
     return StoreFiles(replace(folder, beside=beside))
+
+
+def fetch_finished(address: StoreAddress, cache: Cache) -> Path:
+    """Fetch all of a dataset; its folder in the cache, where it stays while this process lives.
+
+    Raises:
+        StoreError: it cannot be had.
+        DatasetError: there is no metadata, or not yet.
+    """
+    files = open_store(address, cache)
+    files.fetch_all()
+    return files.repo.root
 
 
 def _home(address: StoreAddress, cache: Cache) -> Path:

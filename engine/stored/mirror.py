@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from millrace.embodiments import FrozenModel, MillraceError, Remedy
 from millrace.engine.errors import OutputBusy
-from millrace.engine.layout import WORK
+from millrace.engine.layout import LEDGER_COPY, WORK
 from millrace.engine.stored.finished_files import LedgerMirror
 from millrace.engine.stored.objects import Objects, explain_store_errors
 from millrace.engine.stores.store import StoredObject
 
-SEGMENT = f"{WORK}/ledger-"
+SEGMENT = LEDGER_COPY.partition("{")[0]
 MIRRORED = f"{WORK}/mirrored.json"
 MIRROR_SECONDS = 10.0
 
@@ -64,7 +64,7 @@ class Mirrored(FrozenModel):
     def next_name(self) -> str:
         """The name of the next segment."""
         last = int(self.segments[-1].name.removeprefix(SEGMENT).removesuffix(".jsonl")) if self.segments else 0
-        return f"{SEGMENT}{last + 1:06d}.jsonl"
+        return LEDGER_COPY.format(number=last + 1)
 
 
 class StoredMirror(LedgerMirror):

@@ -1,6 +1,7 @@
-"""What the driver needs for datasets of up to 100,000 episodes: planning, handing to Ray, ledger, commit; no videos.
+"""What the driver needs for datasets of up to a million episodes: planning, handing to Ray, ledger, commit; no videos.
 
     python -m benchmarks.scale                                  # a table, and docs/scale.png
+    python -m benchmarks.scale --episodes 1000000 --folder DIR  # a million: 20 GB of files
     python -m benchmarks.scale --episodes 1000,10000            # less
     python -m benchmarks.scale --episodes 10000 --pack          # and LeRobot v3.0 of it, with small videos
     python -m benchmarks.scale --episodes 2000 --renumber       # and rows with other numbers, as after cuts
@@ -43,6 +44,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples/aloha"
 MAP = "aloha_to_gr1"
 NUM_WORKERS = 2
+# Of one file: ext4 allows 65,000.
+MAX_LINKS = 60_000
 
 Result = TypeVar("Result")
 
@@ -55,6 +58,8 @@ class Options:
     """Sizes to try, a comma between."""
     plot: Path = ROOT / "docs/scale.png"
     """Where the picture goes."""
+    folder: Path | None = None
+    """Where datasets are made, each deleted afterwards; the system's temporary folder by default."""
     json: Path | None = None
     """Also write the figures here."""
     pack: bool = False
@@ -72,6 +77,8 @@ class Found:
     hand_over_seconds: float
     ledger_seconds: float
     commit_seconds: float
+    commit_cpu_seconds: float
+    plan_cpu_seconds: float
     planned_mb: float
     peak_mb: float
     renumber_seconds: float = 0.0
@@ -84,7 +91,8 @@ def main() -> None:
     """Measure each size in a process of its own, print, plot."""
     options = tyro.cli(Options, description=__doc__)
     table = Table(
-        *("episodes", "plan, s", "hand over, s", "ledger, s", "commit, s", "commit, ms per episode", "peak memory, MB"),
+        *("episodes", "plan, s", "hand over, s", "ledger, s", "commit, s"),
+        *("CPU ms an episode: plan", "commit", "peak memory, MB"),
         *(("renumber, s", "renumber, ms of a core per episode") if options.renumber else ()),
         *(("pack, s", "peak memory, MB") if options.pack else ()),
     )
@@ -92,7 +100,7 @@ def main() -> None:
         column.justify = "right"
     found = []
     for num_episodes in (int(size) for size in options.episodes.split(",")):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             one = _in_own_process(measure, num_episodes, Path(folder), options.pack, options.renumber)
             if options.pack:
                 seconds, peak_mb = _in_own_process(pack, Path(folder))
@@ -101,11 +109,11 @@ def main() -> None:
         found.append(one)
         seconds_each = (one.plan_seconds, one.hand_over_seconds, one.ledger_seconds, one.commit_seconds)
         times = (f"{seconds:.1f}" for seconds in seconds_each)
-        per_episode = f"{1000 * one.commit_seconds / num_episodes:.1f}"
+        per_episode = (f"{1000 * cpu / num_episodes:.2f}" for cpu in (one.plan_cpu_seconds, one.commit_cpu_seconds))
         packed = (f"{one.pack_seconds:.1f}", f"{one.pack_mb:.0f}") if options.pack else ()
         cpu = f"{1000 * one.renumber_cpu_seconds / num_episodes:.1f}"
         renumbered = (f"{one.renumber_seconds:.1f}", cpu) if options.renumber else ()
-        table.add_row(f"{num_episodes:,}", *times, per_episode, f"{one.peak_mb:.0f}", *renumbered, *packed)
+        table.add_row(f"{num_episodes:,}", *times, *per_episode, f"{one.peak_mb:.0f}", *renumbered, *packed)
     Console().print(table)
     if not options.pack and not options.renumber:
         plot(found, options.plot)
@@ -132,9 +140,9 @@ def measure(num_episodes: int, folder: Path, has_clips: bool, is_renumbered: boo
     settings = {"map": MAP, **({"image_size": 64, "fps": 5} if has_clips else {})}
     _simulate_source(source, num_episodes)
     convert(Recipe.single(EXAMPLE, **settings), example, workers=Workers(local=True))
-    started = perf_counter()
+    started, before = perf_counter(), _cpu_seconds()
     plan = plan_conversion(Recipe.single(source, **settings))
-    plan_seconds, planned_mb = perf_counter() - started, _peak_mb()
+    plan_seconds, plan_cpu_seconds, planned_mb = perf_counter() - started, _cpu_seconds() - before, _peak_mb()
     with ray_data_session(NUM_WORKERS, None) as data:
         started = perf_counter()
         batch_rows(data, plan.episodes, NUM_WORKERS)
@@ -149,14 +157,16 @@ def measure(num_episodes: int, folder: Path, has_clips: bool, is_renumbered: boo
         scratch = out / WORK / "run"
         scratch.mkdir()
         seconds = _renumber(plan, ledger, out, scratch) if is_renumbered else (0.0, 0.0)
-        linked = perf_counter()
-        commit(plan, ledger, out, scratch)
+        linked, before = perf_counter(), _cpu_seconds()
+        commit(plan, ledger, out, scratch, num_processes=NUM_WORKERS)
     return Found(
         num_episodes,
         plan_seconds=plan_seconds,
         hand_over_seconds=hand_over_seconds,
         ledger_seconds=recorded - started,
         commit_seconds=perf_counter() - linked,
+        commit_cpu_seconds=_cpu_seconds() - before,
+        plan_cpu_seconds=plan_cpu_seconds,
         planned_mb=planned_mb,
         peak_mb=_peak_mb(),
         renumber_seconds=seconds[0],
@@ -217,11 +227,18 @@ def _paths(plan: ConversionPlan, index: int) -> list[Path]:
 
 def _link_files(plan: ConversionPlan, example: Path, out: Path, *, has_clips: bool) -> None:
     num_templates = len(list(example.glob("data/*/*.parquet")))
+    files: dict[Path, tuple[Path, int]] = {}  # what each template's file is linked from, and how often
     for episode in plan.episodes:
         templates, paths = (_paths(plan, index) for index in (episode.index % num_templates, episode.index))
         for template, path in list(zip(templates, paths, strict=True))[: None if has_clips else 1]:
             (out / path).parent.mkdir(parents=True, exist_ok=True)
-            os.link(example / template, out / path)
+            linked, num_links = files.get(template, (example / template, 0))
+            if num_links < MAX_LINKS:
+                os.link(linked, out / path)
+                files[template] = linked, num_links + 1
+            else:
+                shutil.copyfile(linked, out / path)
+                files[template] = out / path, 1
 
 
 def _peak_mb() -> float:

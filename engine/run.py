@@ -123,6 +123,11 @@ class _Run:
                     ledger.skip(failures)
                     ledger.follow(plan)
 
+    @property
+    def _num_readers(self) -> int:
+        """Processes that read what was converted."""
+        return 1 if self.workers.is_inline else reader_processes()
+
     def _settle(self, plan: ConversionPlan, ledger: Ledger) -> ConversionPlan:
         """The plan as its episodes turned out to be, once all are converted; their rows get its numbers."""
         plan = remove_unused_tasks(plan, ledger.task_texts())
@@ -130,9 +135,8 @@ class _Run:
             plan = settle_lengths(plan, ledger.lengths)
             check_horizon(plan)
         ledger.follow(plan)
-        num_processes = 1 if self.workers.is_inline else reader_processes()
         on_progress = self.watch.on_renumber
-        renumber_rows(plan, ledger, self.out, self.scratch, num_processes=num_processes, on_progress=on_progress)
+        renumber_rows(plan, ledger, self.out, self.scratch, num_processes=self._num_readers, on_progress=on_progress)
         return plan
 
     def _convert(self, plan: ConversionPlan, ledger: Ledger) -> list[EpisodeFailure]:
@@ -205,6 +209,6 @@ class _Run:
 
     def _commit(self, plan: ConversionPlan, ledger: Ledger) -> Summary:
         remove_strays(self.out, plan)
-        commit(plan, ledger, self.out, self.scratch)
+        commit(plan, ledger, self.out, self.scratch, num_processes=self._num_readers)
         summary = summarize(plan, ledger, self.converted, self.seconds, started=self.started)
         return replace(summary, executor=str(self.executor) if self.executor else None)

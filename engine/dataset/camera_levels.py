@@ -70,7 +70,6 @@ class CameraLevelsWriter:
     def __init__(self, path: Path, cameras: Sequence[str]) -> None:
         """cameras: their features, each a column."""
         self.path, self.cameras = path, cameras
-        self.schema = pa.schema([(EPISODE, pa.int64()), *((camera, COUNTS) for camera in cameras)])
         self._waiting: list[Mapping[str, Levels]] = []
         self._num_written = 0
         self._writer: pq.ParquetWriter | None = None
@@ -82,26 +81,20 @@ class CameraLevelsWriter:
         if len(self._waiting) == EPISODES_AT_ONCE:
             self._flush()
 
-    def _flush(self) -> None:
-        numbers = np.arange(self._num_written, self._num_written + len(self._waiting))
-        columns = [to_arrow(numbers), *map(self._column, self.cameras)]
+    def add_block(self, block: pa.Table) -> None:
+        """Add what `levels_block` made: of EPISODES_AT_ONCE episodes, but for the last of all."""
         with name_file_in_errors(self.path):
-            self._writer = self._writer or self._open()
-            self._writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
-        self._num_written += len(self._waiting)
+            self._writer = self._writer or self._open(block.schema)
+            self._writer.write_table(block)
+        self._num_written += len(block)
+
+    def _flush(self) -> None:
+        self.add_block(levels_block(self._num_written, self._waiting, self.cameras))
         self._waiting.clear()
 
-    def _open(self) -> pq.ParquetWriter:
+    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         encodings = {f"{camera}.list.element": "BYTE_STREAM_SPLIT" for camera in self.cameras}
-        return pq.ParquetWriter(
-            self.path, self.schema, compression="zstd", use_dictionary=False, column_encoding=encodings
-        )
-
-    def _column(self, camera: str) -> pa.Array:
-        """A list for each episode, empty where nothing is known."""
-        found = [levels[camera].ravel() if camera in levels else NONE for levels in self._waiting]
-        ends = np.cumsum([0, *map(len, found)], dtype=np.int32)
-        return pa.ListArray.from_arrays(to_arrow(ends), to_arrow(np.concatenate(found)))
+        return pq.ParquetWriter(self.path, schema, compression="zstd", use_dictionary=False, column_encoding=encodings)
 
     def __enter__(self) -> "CameraLevelsWriter":
         return self
@@ -112,6 +105,23 @@ class CameraLevelsWriter:
         if self._writer is not None:
             with name_file_in_errors(self.path):
                 self._writer.close()
+
+
+def levels_block(first: int, episodes: Sequence[Mapping[str, Levels]], cameras: Sequence[str]) -> pa.Table:
+    """Rows of the file.
+
+    Args:
+        first: Number of the first of the episodes.
+        episodes: Counts by camera, of those that are known.
+        cameras: Their features, each a column: a list for each episode, empty where nothing is known.
+    """
+    columns = [to_arrow(np.arange(first, first + len(episodes)))]
+    for camera in cameras:
+        found = [levels[camera].ravel() if camera in levels else NONE for levels in episodes]
+        ends = np.cumsum([0, *map(len, found)], dtype=np.int32)
+        columns.append(pa.ListArray.from_arrays(to_arrow(ends), to_arrow(np.concatenate(found))))
+    schema = pa.schema([(EPISODE, pa.int64()), *((camera, COUNTS) for camera in cameras)])
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 class CameraLevels:

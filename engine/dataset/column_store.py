@@ -88,12 +88,6 @@ class ColumnStore:
             _fill(values, blocks, number, self._file)
         return values
 
-    def chunk_starts(self, horizon: int) -> NDArray[np.bool_]:
-        """Whether an action chunk of H steps beginning at each frame ends within its episode, (N - H + 1,)."""
-        lengths = np.array(self._lengths)
-        left = np.repeat(np.cumsum(lengths), lengths) - np.arange(lengths.sum())
-        return left[: max(len(left) - horizon + 1, 0)] >= horizon
-
 
 def _fill(values: NDArray[Any], blocks: list[_Block], number: int, file: IO[bytes]) -> None:
     start = 0
@@ -101,3 +95,8 @@ def _fill(values: NDArray[Any], blocks: list[_Block], number: int, file: IO[byte
         file.seek(block.offset + number * block.num_rows * values.itemsize)
         values[start : start + block.num_rows] = np.fromfile(file, values.dtype, block.num_rows)
         start += block.num_rows
+
+
+def column_store_bytes(num_rows: int, num_values: int) -> int:
+    """Bytes that the file takes: num_values of float32 a row."""
+    return num_rows * num_values * np.dtype(np.float32).itemsize

@@ -69,13 +69,18 @@ class ManifestHead(FrozenModel):
 
 def manifest_text(head: Mapping[str, object], episodes: Iterable[Lineage]) -> Iterator[str]:
     """The text of a manifest, piece by piece; head: all but the episodes."""
+    return manifest_of_lines(head, (json.dumps(episode.line) for episode in episodes))
+
+
+def manifest_of_lines(head: Mapping[str, object], lines: Iterable[str]) -> Iterator[str]:
+    """The same of lines that were made before."""
     yield "{\n"
     for name, value in head.items():
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).replace("\n", "\n  ")
         yield f'  "{name}": {text},\n'
     yield f"  {BEGIN}\n"
-    for number, episode in enumerate(episodes):
-        yield (",\n" if number else "") + "    " + json.dumps(episode.line)
+    for number, line in enumerate(lines):
+        yield (",\n" if number else "") + "    " + line
     yield f"\n  {END}\n}}\n"
 
 

@@ -1,6 +1,7 @@
 """The record of one episode, which a worker sends to the driver and the ledger keeps."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,7 +48,8 @@ class SourceFile(FrozenModel):
     mtime_ns: int
 
 
-class Origin(FrozenModel):
+@dataclass(frozen=True, slots=True)
+class Origin:
     """Where an episode was recorded first, also if it comes from a dataset that Millrace converted.
 
     source: a repository on the Hub, or a folder's name. digest: of that folder's metadata; None on the Hub.

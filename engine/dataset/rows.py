@@ -1,5 +1,6 @@
 """Columns of numbers as arrays, and an output episode's rows as GR00T reads them."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -12,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from millrace.embodiments import Remedy, Setting
 from millrace.engine.errors import FaultCode, RowsError
 from millrace.engine.layout import ACTION, STATE
-from millrace.engine.sources import RowRange, name_file_in_errors
+from millrace.engine.sources import RowRange, diagnose_file, name_file_in_errors
 from millrace.engine.sources.row_reader import read_rows
 from millrace.engine.text import join_names
 
@@ -26,6 +28,24 @@ def read_table(path: Path, columns: Iterable[str]) -> pa.Table:
         RowsError: no such file, no parquet, a column is missing.
     """
     return read_rows(RowRange(path), tuple(columns))
+
+
+def read_known_vectors(path: Path, columns: Iterable[str], digest: bytes) -> dict[str, NDArray[np.float32]]:
+    """Read columns of a file that we wrote ourselves, (T, D) each; its SHA-256 takes the place of checks of its footer.
+
+    Raises:
+        RowsError: it has another digest by now, or cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        code, what = diagnose_file(path, error)
+        raise RowsError(f"{path} ", what, code=code, file=path) from error
+    if hashlib.sha256(content).digest() != digest:
+        advice = Remedy("have it made again with ", Setting("verify", True))
+        raise RowsError(f"{path} has other content than was written to it; ", advice, code=FaultCode.CHANGED, file=path)
+    table = pq.ParquetFile(pa.BufferReader(content)).read(list(columns), use_threads=False)
+    return {name: read_vectors(table, name, where=path) for name in columns}
 
 
 def read_vectors(
@@ -47,8 +67,8 @@ def read_vectors(
     is_bad = ~np.isfinite(values)
     if used is not None:
         is_bad[:, np.setdiff1d(np.arange(values.shape[1]), used)] = False
-    bad = np.argwhere(is_bad)
-    if len(bad):
+    if is_bad.any():
+        bad = np.argwhere(is_bad)
         row, joint = bad[0].tolist()
         raise RowsError(
             f"column '{column}' has {len(bad)} values that are NaN or infinite in {where}, "
@@ -128,6 +148,8 @@ def to_numbers(column: pa.Array | pa.ChunkedArray, *, where: str = "", fill_nan:
 
 def _list_width(array: pa.Array, where: str) -> int:
     """Values in each list; 0 without lists."""
+    if pa.types.is_fixed_size_list(array.type) and not array.null_count:
+        return int(array.type.list_size) if len(array) else 0
     lengths = pc.unique(pc.list_value_length(array)).to_pylist()
     if None in lengths:
         raise RowsError(f"has null rows within its lists{where}", code=FaultCode.NOT_NUMBERS)

@@ -1,7 +1,7 @@
 """Exact statistics: of an episode for LeRobot, of all rows for GR00T, a column in memory at a time."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -72,22 +72,11 @@ class Statistics:
         """The tolerance within which values are equal, from their magnitude and range."""
         return ROUNDING * self.magnitude + TOLERANCE * np.abs(self.max - self.min)
 
-    @classmethod
-    def stack(cls, columns: Sequence["Statistics"]) -> "Statistics":
-        """Statistics of several columns, or rows of columns, as arrays with one more axis in front."""
-        names = cls.__dataclass_fields__
-        return cls(**{name: np.stack([getattr(column, name) for column in columns]) for name in names})
+    def take(self, start: int, shape: tuple[int, ...]) -> "Statistics":
+        """Those of as many columns from `start` on as such an array holds, as arrays of that shape."""
+        stop = start + prod(shape)
+        return Statistics(**{name: values[start:stop].reshape(shape) for name, values in vars(self).items()})
 
     def to_json(self) -> dict[str, list[Any]]:
         """Nested lists, rounded to float32 as GR00T reads them."""
         return {name: np.asarray(values, np.float32).tolist() for name, values in asdict(self).items()}
-
-
-def column_statistics(values: Floats) -> Statistics:
-    """Statistics of one column, (N,) finite values with N at least 1; `values` is reordered."""
-    blocks = [values[start : start + BLOCK_ROWS] for start in range(0, len(values), BLOCK_ROWS)]
-    mean = sum(float(block.sum(dtype=np.float64)) for block in blocks) / len(values)
-    squares = sum(float(((block.astype(np.float64) - mean) ** 2).sum()) for block in blocks)
-    low, high = values.min(), values.max()
-    q01, q99 = np.quantile(values, [0.01, 0.99], overwrite_input=True)
-    return Statistics(*map(np.asarray, (mean, np.sqrt(squares / len(values)), low, high, q01, q99)))

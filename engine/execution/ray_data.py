@@ -8,6 +8,7 @@ import importlib
 import logging
 import pickle
 import time
+import zlib
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -117,7 +118,7 @@ class BatchWorker:
         self.worker = EpisodeWorker(job, folders.out, folders.scratch, shared)
 
     def __call__(self, row: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
-        """{"plans": pickled EpisodePlans} -> {"result": EpisodeResult as JSON} of each, as soon as it is done.
+        """{"plans": packed EpisodePlans} -> {"result": EpisodeResult as JSON} of each, as soon as it is done.
 
         When a worker crashes, Ray runs the row again: episodes of it that are done are not converted again.
         """
@@ -126,7 +127,7 @@ class BatchWorker:
         except NodesDiffer as error:  # Ray Data would drop what it says
             yield {"result": DIFFERS + pickle.dumps(error)}
             return
-        plans: list[EpisodePlan] = pickle.loads(row["plans"])
+        plans: list[EpisodePlan] = pickle.loads(zlib.decompress(row["plans"]))
         kept = self.scratch / f"{plans[0].index}.results"
         done = _read_results(kept)
         for plan in plans:
@@ -163,8 +164,16 @@ def _read_results(path: Path) -> dict[tuple[int, str], bytes]:
 
 def batch_rows(data: ModuleType, plans: Sequence[EpisodePlan], num_workers: int) -> Any:
     """A ray.data dataset with the column "plans", the longest episodes first; each row is a block of its own."""
-    rows = [{"plans": pickle.dumps(batch)} for batch in batch_plans(sorted(plans, key=schedule_key), num_workers)]
+    rows = [
+        {"plans": zlib.compress(pickle.dumps(batch), level=1)}
+        for batch in batch_plans(sorted(plans, key=schedule_key), num_workers)
+    ]
     return data.from_items(rows, override_num_blocks=len(rows))
+
+
+def pack_plans(plans: Sequence[EpisodePlan]) -> bytes:
+    """Plans as bytes; they are much alike, and those of a million episodes lie in memory together."""
+    return zlib.compress(pickle.dumps(plans), level=1)
 
 
 def batch_plans(plans: Sequence[EpisodePlan], num_workers: int) -> list[list[EpisodePlan]]:

@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from millrace.embodiments import Remedy, modality_config, modality_config_source, modality_json
 from millrace.engine.dataset.fingerprints import FINGERPRINTS, feature_fingerprints
-from millrace.engine.dataset.groot_stats import RelativeGroup, column_store_bytes, compute_statistics
+from millrace.engine.dataset.groot_stats import RelativeGroup, compute_statistics, tails_bytes
 from millrace.engine.dataset.metadata import SUBTASKS
 from millrace.engine.dataset.writing import sync_folder
 from millrace.engine.errors import FaultCode, OutputFailed, RowsError
@@ -29,7 +30,7 @@ from millrace.engine.layout import (
 )
 from millrace.engine.output.card import dataset_card
 from millrace.engine.output.card_facts import CardFacts
-from millrace.engine.output.episode_lines import write_episode_lines
+from millrace.engine.output.episode_lines import read_lineage_lines, write_episode_lines
 from millrace.engine.output.ledger import Ledger
 from millrace.engine.output.make_manifest import make_manifest, manifest_head
 from millrace.engine.output.preview import make_preview, shown_episodes
@@ -38,9 +39,11 @@ from millrace.engine.planning import ConversionPlan
 from millrace.engine.sources import name_file_in_errors
 
 FLOAT_FEATURES = (STATE, ACTION, "timestamp")
+# Five seconds of work; a process takes one to start, twice.
+EPISODES_A_PROCESS = 5000
 
 
-def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> None:
+def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path, *, num_processes: int = 1) -> None:
     """Write everything but data/ and videos/; a dataset without meta/ is visibly unfinished.
 
     Args:
@@ -48,16 +51,18 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
         ledger: The records of the episodes.
         out: The dataset's folder.
         scratch: A folder on its file system, where meta/ is prepared.
+        num_processes: Processes of this machine that read episodes, at most; small datasets take fewer.
     """
+    num_processes = min(num_processes, 1 + len(plan.episodes) // EPISODES_A_PROCESS)
     missing = [episode.index for episode in plan.episodes if episode not in ledger]
     assert not missing, f"commit without episodes {missing}"
     meta = scratch / META
     meta.mkdir()
     with ledger.files.at_hand(record.files[0] for record in ledger.records()):
-        found = _meta_files(plan, out, scratch)
+        found = _meta_files(plan, ledger, out, scratch, num_processes)
     for name, lines in found.items():
         _write(meta / name, lines)
-    write_episode_lines(ledger.records(), plan.cameras, scratch)
+    write_episode_lines(ledger, plan, scratch, num_processes=num_processes)
     config = modality_config(plan.map, plan.cameras, plan.horizon)
     warnings = tuple(public_warnings(sum_warnings(ledger.entries(), plan), plan))
     head, preview = manifest_head(plan, ledger, warnings), _make_preview(plan, ledger)
@@ -68,7 +73,7 @@ def commit(plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path) -> No
         _write_bytes(scratch / name, [content])
     written = {name: scratch / name for name in beside}
     written |= {f"{META}/{path.name}": path for path in sorted(meta.iterdir())}
-    _write(scratch / MANIFEST, make_manifest(head, plan, ledger, written))
+    _write(scratch / MANIFEST, make_manifest(head, read_lineage_lines(scratch), written))
     for name in (*beside, MANIFEST):
         (scratch / name).replace(out / name)
     ledger.sync()
@@ -88,14 +93,17 @@ def _make_preview(plan: ConversionPlan, ledger: Ledger) -> bytes | None:
 
 def statistics_bytes(plan: ConversionPlan) -> int:
     """Bytes that `commit` needs in its scratch folder while it runs."""
-    num_values = plan.target.layout("state").width + plan.target.layout("action").width + 1
-    num_values += sum(column.num_values for column in plan.job.carried if column.is_float)
-    return column_store_bytes(plan.num_frames, num_values)
+    num_columns = plan.target.layout("state").width + plan.target.layout("action").width + 1
+    num_columns += sum(column.num_values for column in plan.job.carried if column.is_float)
+    num_columns += plan.horizon * sum(group.num_joints for group in _relative_groups(plan).values())
+    return tails_bytes(len(plan.episodes), plan.num_frames, num_columns)
 
 
-def _meta_files(plan: ConversionPlan, out: Path, scratch: Path) -> dict[str, Iterable[str]]:
+def _meta_files(
+    plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path, num_processes: int
+) -> dict[str, Iterable[str]]:
     info = _info(plan)
-    stats, relative_stats = _statistics(plan, out, scratch)
+    stats, relative_stats = _statistics(plan, ledger, out, scratch, num_processes)
     tasks = ({"task_index": index, "task": task} for index, task in enumerate(plan.tasks))
     return {
         "info.json": [_pretty(info)],
@@ -113,22 +121,51 @@ def _subtasks(plan: ConversionPlan) -> dict[str, Iterable[str]]:
     return {Path(SUBTASKS).name: _lines(lines)} if lines else {}
 
 
-def _statistics(plan: ConversionPlan, out: Path, scratch: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    config = modality_config(plan.map, plan.cameras, plan.horizon)
-    state, action = plan.target.layout("state").slices, plan.target.layout("action").slices
-    relative = {
-        key: RelativeGroup(state[key], action[key])
-        for key, rep in zip(config.action_keys, config.action_reps, strict=True)
-        if rep == "relative"
-    }
-    paths = [out / EpisodePaths(episode.index, plan.job.chunks_size).data for episode in plan.episodes]
+def _statistics(
+    plan: ConversionPlan, ledger: Ledger, out: Path, scratch: Path, num_processes: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
     with _translate_read_errors():
-        floats = (*FLOAT_FEATURES, *(column.name for column in plan.job.carried if column.is_float))
-        found, relative_found = compute_statistics(paths, floats, relative, horizon=plan.horizon, scratch=scratch)
+        found, relative_found = compute_statistics(
+            _RowFiles(out, plan.job.chunks_size, len(plan.episodes)),
+            (*FLOAT_FEATURES, *(column.name for column in plan.job.carried if column.is_float)),
+            _relative_groups(plan),
+            horizon=plan.horizon,
+            digests=[entry.row_digest for entry in ledger.entries()],
+            scratch=scratch,
+            num_processes=num_processes,
+        )
     return (
         {name: statistics.to_json() for name, statistics in found.items()},
         {name: statistics.to_json() for name, statistics in relative_found.items()},
     )
+
+
+def _relative_groups(plan: ConversionPlan) -> dict[str, RelativeGroup]:
+    config = modality_config(plan.map, plan.cameras, plan.horizon)
+    state, action = plan.target.layout("state").slices, plan.target.layout("action").slices
+    return {
+        key: RelativeGroup(state[key], action[key])
+        for key, rep in zip(config.action_keys, config.action_reps, strict=True)
+        if rep == "relative"
+    }
+
+
+@dataclass(frozen=True)
+class _RowFiles(Sequence[Path]):
+    """The paths of all episodes' rows, made as they are asked for."""
+
+    out: Path
+    chunks_size: int
+    num_episodes: int
+
+    def __len__(self) -> int:
+        return self.num_episodes
+
+    def __getitem__(self, index: Any) -> Any:
+        """One of them; only by number."""
+        if not 0 <= index < self.num_episodes:
+            raise IndexError(index)
+        return self.out / EpisodePaths(index, self.chunks_size).data
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Claim an output folder: check what it holds, lock it, and provide a folder for unfinished files."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -146,9 +147,9 @@ def _is_stray(path: Path, plan: ConversionPlan) -> bool:
 
 def _remove_empty_folders(out: Path) -> None:
     for folder in ("data", "videos", META):
-        for path in [*sorted((out / folder).rglob("*"), reverse=True), out / folder]:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
+        for path, _, _ in os.walk(out / folder, topdown=False):
+            if not os.listdir(path):
+                os.rmdir(path)
 
 
 @contextmanager

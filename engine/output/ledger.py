@@ -27,13 +27,17 @@ from millrace.engine.stored import LedgerMirror, finished_files
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is kept of a record: the position of its line, and what a summary needs without reading it again."""
+    """What is kept of a record: the position of its line, and what a summary needs without reading it again.
+
+    row_digest: the SHA-256 of its rows' file.
+    """
 
     place: int
     binding: int
     source_episode: int
     first_index: int
     tasks: tuple[tuple[int, str], ...]
+    row_digest: bytes
     num_row_bytes: int
     num_video_bytes: int
     num_copied: int
@@ -116,12 +120,12 @@ class Ledger:
         first_line = self._file.readline()
         if first_line.endswith(b"\n") or self.is_read_only:
             check_header(first_line, header, self.out, recipe=self._plan.recipe)
-            self._read_lines()
+            self._read_ledger_lines()
         else:
             self._file.truncate(0)
             self._write(json.dumps(header).encode())
 
-    def _read_lines(self) -> None:
+    def _read_ledger_lines(self) -> None:
         """Read the lines of earlier runs; an incomplete last line is dropped."""
         place = self._file.tell()
         for line in iter(self._file.readline, b""):
@@ -147,23 +151,27 @@ class Ledger:
     def _register(self, record: EpisodeRecord, place: int) -> None:
         """Register that the files under its number belong to this record."""
         self._forget(record.index)
-        self._written.add(record.index)
         if record.key in self._numbers:
             self._forget(self._numbers[record.key])
-        entry = self._make_entry(record, place)
-        self._entries[record.index] = entry
-        self._numbers[record.key] = record.index
+        planned = self._planned[record.key]
+        index = planned.index if planned.index == record.index else record.index  # one object in memory
+        entry = self._make_entry(record, place, planned)
+        self._entries[index] = entry
+        self._numbers[planned.key] = index
+        self._written.add(index)
         if not self._is_in_place(record.index, entry):
             self._misplaced.add(record.key)
 
-    def _make_entry(self, record: EpisodeRecord, place: int) -> Entry:
+    def _make_entry(self, record: EpisodeRecord, place: int, planned: EpisodePlan) -> Entry:
+        is_first = planned.first_index == record.first_index
         sizes = [file.num_bytes for file in record.files]  # of its rows, then of its clips
         return Entry(
             place=place,
             binding=record.binding,
-            source_episode=record.source_episode,
-            first_index=record.first_index,
+            source_episode=planned.episode.index,
+            first_index=planned.first_index if is_first else record.first_index,
             tasks=self._known_tasks.setdefault(record.tasks, record.tasks),  # of many episodes a few
+            row_digest=bytes.fromhex(record.files[0].sha256),
             num_row_bytes=sum(sizes[:1]),
             num_video_bytes=sum(sizes[1:]),
             num_copied=len(record.copied),
@@ -325,6 +333,14 @@ class Ledger:
                 raise
         finally:
             self._file.close()
+
+
+def read_ledger_lines(path: Path, places: Iterable[int]) -> Iterator[Any]:
+    """The JSON of a ledger's lines by their positions, for processes that do not hold it."""
+    with name_file_in_errors(path), path.open("rb") as file:
+        for place in places:
+            file.seek(place)
+            yield json.loads(file.readline())
 
 
 def _in_order(failures: Iterable[EpisodeFailure]) -> tuple[EpisodeFailure, ...]:

@@ -1,7 +1,7 @@
 """millrace.json of a finished dataset: what made it, from what, what was left out, and the digest of every file."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from millrace.embodiments import VECTORS, is_path
 from millrace.engine.about import VERSION, installed_version
 from millrace.engine.dataset import EpisodeFailure
-from millrace.engine.dataset.manifest import Lineage, manifest_text
+from millrace.engine.dataset.manifest import manifest_of_lines
 from millrace.engine.dataset.record import FileRecord
 from millrace.engine.layout import OUTPUT_VERSION
 from millrace.engine.output.ledger import Ledger
@@ -28,12 +28,10 @@ from millrace.engine.video.robot_control import earlier_framings
 MAX_FILTERED = 10_000
 
 
-def make_manifest(
-    head: Mapping[str, Any], plan: ConversionPlan, ledger: Ledger, written: Mapping[str, Path]
-) -> Iterator[str]:
-    """The text of millrace.json: its head, every file's digest, and each episode's lineage."""
+def make_manifest(head: Mapping[str, Any], lines: Iterable[str], written: Mapping[str, Path]) -> Iterator[str]:
+    """The text of millrace.json: its head, every file's digest, and each episode's line."""
     files = [_digest(name, path) for name, path in written.items()]
-    return manifest_text({**head, "files": files}, _lineages(plan, ledger))
+    return manifest_of_lines({**head, "files": files}, lines)
 
 
 def manifest_head(plan: ConversionPlan, ledger: Ledger, warnings: Sequence[WarningSum]) -> dict[str, Any]:
@@ -116,23 +114,6 @@ def _licences(plan: ConversionPlan) -> dict[str, Any]:
     """The licences that each source's card states, in the recipe's order, if any does."""
     found = [list(read_licences(binding.root)) for binding in plan.job.bindings]
     return {"licences": found} if any(found) else {}
-
-
-def _lineages(plan: ConversionPlan, ledger: Ledger) -> Iterator[Lineage]:
-    sources = [(public_name(binding.source.path, binding.revision), binding.revision) for binding in plan.job.bindings]
-    origins = {episode.key: episode.origin for episode in plan.episodes}
-    for record in ledger.records():
-        source, revision = sources[record.binding]
-        yield Lineage(
-            episode_index=record.index,
-            source=source,
-            revision=revision,
-            source_episode=record.source_episode,
-            origin=origins[record.key],
-            cuts=record.cuts,
-            copied=record.copied,
-            files=record.files,
-        )
 
 
 def _at_rest(plan: ConversionPlan) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from millrace.engine.planning.plan import ConversionPlan, EpisodePlan
 from millrace.engine.planning.prepare import PreparedSource
 from millrace.engine.planning.tasks import rewrite_task, row_tasks, tasks_by_list
 from millrace.engine.sources import Camera, FileState, RowRange, SourceDataset, SourceEpisode
+from millrace.engine.sources.file_state import FileStates
 from millrace.engine.sources.parquet_rows import ParquetRows
 from millrace.engine.sources.row_images import images_digest
 
@@ -60,13 +61,15 @@ def number_episodes(
             episode = _with_cameras(whole, cameras)
             told = tasks_of[episode.tasks]
             num_frames = source.num_frames[episode.index]
-            states = () if episode.repository is not None else tuple(map(state_of, episode.paths))
+            states = () if episode.repository is not None else tuple(map(state_of, episode.path_texts))
             facts: tuple[object, ...]
             facts = (num_frames, told, _facts_of(episode, source.dataset.root), _state_of_files(episode, states))
             facts += _state_of_pictures(episode, source.dataset.root)
             digest = hashlib.sha256(f"({known}, {repr(facts)[1:]}".encode()).hexdigest()[:16]
             told_of = digest, source.origins[episode.index]
-            yield EpisodePlan(index, number, episode, told, num_frames, first_index, tasks[told[0]], *told_of, states)
+            yield EpisodePlan(
+                index, number, episode, told, num_frames, first_index, tasks[told[0]], *told_of, FileStates(states)
+            )
             index, first_index = index + 1, first_index + num_frames
 
 
@@ -159,7 +162,7 @@ def _facts_of(episode: SourceEpisode, root: Path) -> Sequence[object]:
     prefix = f"{root}/"
 
     def place(path: Path | None) -> str:
-        return str(path).removeprefix(prefix)
+        return str(Path(path)).removeprefix(prefix) if path is not None else str(path)
 
     def rows(ranges: Iterable[RowRange]) -> list[object]:
         if episode.search is not None:  # rows say themselves whose they are, wherever these are expected in a file

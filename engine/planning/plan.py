@@ -1,6 +1,6 @@
 """The plan: what to make of each episode, and the settings that all of them share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -80,7 +80,7 @@ class EpisodePlan:
     task_index: int
     digest: str
     origin: Origin
-    states: tuple[FileState, ...] = ()
+    states: Sequence[FileState] = ()
 
     @property
     def key(self) -> tuple[int, int]:

@@ -199,6 +199,11 @@ class BadEpisode:
     fault: SourceFault
 
 
+# One of each for all episodes that have none.
+NO_LENGTHS: Mapping[str, int] = {}
+NO_DEPTH: Mapping[str, Clip] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class SourceEpisode:
     """Where one episode's rows and frames lie, and what is known of it before they are read.
@@ -221,8 +226,8 @@ class SourceEpisode:
     faults: tuple[SourceFault, ...] = ()
     max_spare: int = 0
     trimmed: str | None = None
-    lengths: Mapping[str, int] = field(default_factory=dict)
-    depth: Mapping[str, Clip] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=lambda: NO_LENGTHS)
+    depth: Mapping[str, Clip] = field(default_factory=lambda: NO_DEPTH)
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= MAX_FRAMES:
@@ -232,7 +237,12 @@ class SourceEpisode:
     @property
     def paths(self) -> tuple[Path, ...]:
         """The files that it is read from."""
-        return tuple(dict.fromkeys(self._paths(self.clips)))
+        return tuple(self.path_texts.values())
+
+    @property
+    def path_texts(self) -> dict[str, Path]:
+        """The same by their text, which the path itself would keep: of a million episodes it takes 250 MB."""
+        return {str(Path(path)): path for path in self._paths(self.clips)}
 
     def fetch(self, cameras: Iterable[str]) -> None:
         """Fetch the files of its rows and of these cameras that are not on this machine.

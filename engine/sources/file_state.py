@@ -1,13 +1,17 @@
 """Recognise changed files by size and time of change."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from struct import Struct
+from typing import overload
 
 # File systems round times, to two seconds at most.
 ROUNDING_NS = 2_000_000_000
+# Size and time of change.
+STATE = Struct("<qq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,7 @@ class FileState:
     mtime_ns: int
 
     @classmethod
-    def read(cls, path: Path) -> "FileState":
+    def read(cls, path: Path | str) -> "FileState":
         """Read the state of a file."""
         try:
             state = os.stat(path)
@@ -34,6 +38,34 @@ class FileState:
     def __str__(self) -> str:
         when = datetime.fromtimestamp(self.mtime_ns / 1e9)
         return f"{self.num_bytes} bytes of {when:%Y-%m-%d %H:%M:%S}"
+
+
+class FileStates(Sequence[FileState]):
+    """States of the files of an episode, in a third of the memory that a tuple of them takes."""
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, states: Iterable[FileState]) -> None:
+        self._packed = b"".join(STATE.pack(state.num_bytes, state.mtime_ns) for state in states)
+
+    def __eq__(self, other: object) -> bool:
+        return self._packed == other._packed if isinstance(other, FileStates) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed) // STATE.size
+
+    @overload
+    def __getitem__(self, index: int) -> FileState: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[FileState, ...]: ...
+    def __getitem__(self, index: int | slice) -> FileState | tuple[FileState, ...]:
+        return tuple(self)[index]
+
+    def __iter__(self) -> Iterator[FileState]:
+        return (FileState(*state) for state in STATE.iter_unpack(self._packed))
 
 
 def why_changed(files: Iterable[tuple[Path, FileState]]) -> str | None:

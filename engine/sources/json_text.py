@@ -15,8 +15,10 @@ from millrace.engine.errors import DatasetError
 from millrace.engine.sources.access import why_unreadable
 from millrace.engine.sources.lfs import POINTER, REASON
 
-# Far above what real files hold, so that a bad one does not fill the memory; a line of episodes.jsonl takes 150 bytes.
+# Far above what real files hold, so that a bad one does not fill the memory.
 MAX_BYTES = 256 << 20
+# Of files that are read line by line; one of episodes.jsonl takes 150 bytes.
+MAX_LINES_BYTES = 4 << 30
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,13 +30,32 @@ def read_text(path: Path, where: str, *, encoding: str = "utf-8", errors: str = 
         DatasetError: it is missing, not text, too large or an LFS pointer, or the system refuses it.
     """
     with explain_refusals(path, where):
-        if (num_bytes := path.stat().st_size) > MAX_BYTES:
-            message = f"{where} is {num_bytes} bytes, too large to be metadata".lstrip()
-            raise DatasetError(message, file=path, got=num_bytes, expected=MAX_BYTES)
+        _check_size(path.stat().st_size, path, where, limit=MAX_BYTES)
         text = path.read_text(encoding=encoding, errors=errors)
+    _check_pointer(text, path, where)
+    return text
+
+
+def read_text_lines(path: Path, where: str, *, encoding: str = "utf-8", errors: str = "strict") -> Iterator[str]:
+    """The lines of a metadata file without their ends, one in memory at a time; see `read_text`."""
+    with explain_refusals(path, where):
+        _check_size(path.stat().st_size, path, where, limit=MAX_LINES_BYTES)
+        with path.open(encoding=encoding, errors=errors) as file:
+            while line := file.readline(MAX_BYTES):
+                _check_size(len(line), path, where, limit=MAX_BYTES - 1)
+                _check_pointer(line, path, where)
+                yield line.removesuffix("\n")
+
+
+def _check_size(num_bytes: int, path: Path, where: str, *, limit: int) -> None:
+    if num_bytes > limit:
+        message = f"{where} is {num_bytes} bytes, too large to be metadata".lstrip()
+        raise DatasetError(message, file=path, got=num_bytes, expected=limit)
+
+
+def _check_pointer(text: str, path: Path, where: str) -> None:
     if text.startswith(POINTER.decode()):
         raise DatasetError(f"{where} ".lstrip(), REASON, file=path)
-    return text
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from millrace.engine.fps import parse_fps
 from millrace.engine.sources.dataset import PICTURES, Feature, camera_name
 from millrace.engine.sources.depth_scale import read_depth_scale
 from millrace.engine.sources.image_columns import image_content
-from millrace.engine.sources.json_text import Model, parse_json, read_text, validate_as
+from millrace.engine.sources.json_text import Model, parse_json, read_text, read_text_lines, validate_as
 from millrace.engine.sources.listing import MAX_INDEX
 from millrace.engine.sources.templates import template_problem
 
@@ -207,9 +207,8 @@ def read_source_json(path: Path, model: type[Model]) -> Model:
 
 def read_source_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Place and text of each line that is not blank; bytes that are no UTF-8 become halves of characters."""
-    text = read_text(path, str(path), encoding=ENCODING, errors="surrogateescape")
-    # Not splitlines: texts may hold other line separators than \n.
-    for number, line in enumerate(text.split("\n"), start=1):
+    lines = read_text_lines(path, str(path), encoding=ENCODING, errors="surrogateescape")
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             yield f"{path}:{number}", line
 

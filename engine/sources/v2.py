@@ -7,7 +7,7 @@ from millrace.engine.errors import DatasetError, RowsError
 from millrace.engine.layout import DATA_PATH, VIDEO_PATH
 from millrace.engine.sources.containment import check_own_path
 from millrace.engine.sources.dataset import SourceDataset, camera_name
-from millrace.engine.sources.episode import Camera, Clip, RowRange, SourceEpisode
+from millrace.engine.sources.episode import NO_DEPTH, Camera, Clip, RowRange, SourceEpisode
 from millrace.engine.sources.files import LOCAL, SourceFiles
 from millrace.engine.sources.json_text import parse_json, validate_as
 from millrace.engine.sources.lerobot_metadata import (
@@ -37,8 +37,10 @@ def open_v2(root: Path, files: SourceFiles = LOCAL) -> SourceDataset:
     info = read_source_json(check_own_path(root / "meta/info.json", bounds), Info)
     tasks = read_task_lines(check_own_path(root / "meta/tasks.jsonl", bounds))
     listed: EpisodeList[SourceEpisode] = EpisodeList()
+    lengths: dict[int, int] = {}  # each once in memory
     for place, line in _sound_lines(check_own_path(root / "meta/episodes.jsonl", bounds), listed):
-        listed.add(line.episode_index, _episode(root, info, line, files), place=place)
+        length = lengths.setdefault(line.length, line.length)
+        listed.add(line.episode_index, _episode(root, info, line, length, files), place=place)
     return SourceDataset(
         root=root,
         layout=f"LeRobot {info.codebase_version or 'v2'}",
@@ -70,21 +72,21 @@ def _sound_lines(path: Path, listed: EpisodeList[SourceEpisode]) -> Iterator[tup
             yield place, line
 
 
-def _episode(root: Path, info: Info, line: EpisodeLine, files: SourceFiles) -> SourceEpisode:
+def _episode(root: Path, info: Info, line: EpisodeLine, length: int, files: SourceFiles) -> SourceEpisode:
     bounds, place = files.bounds(root), _place(line.episode_index, info.chunks_size)
     rows = (RowRange(_path(root, info, info.data_path or DATA_PATH, place, files), root=bounds),)
     clips: dict[str, Camera] = {}
     for key, feature in info.cameras.items():
         if feature.dtype == "video":
             path = _path(root, info, info.video_path or VIDEO_PATH, {**place, "video_key": key}, files)
-            clips[camera_name(key)] = Clip(path, line.length, info.fps, root=bounds)
+            clips[camera_name(key)] = Clip(path, length, info.fps, root=bounds)
         else:
-            clips[camera_name(key)] = ImageColumn(rows, key, line.length)
+            clips[camera_name(key)] = ImageColumn(rows, key, length)
     depth = {}
     for key in info.depth_videos:
         path = _path(root, info, info.video_path or VIDEO_PATH, {**place, "video_key": key}, files)
-        depth[camera_name(key)] = Clip(path, line.length, info.fps, root=bounds)
-    return SourceEpisode(line.episode_index, line.length, rows, clips, line.tasks, depth=depth)
+        depth[camera_name(key)] = Clip(path, length, info.fps, root=bounds)
+    return SourceEpisode(line.episode_index, length, rows, clips, line.tasks, depth=depth or NO_DEPTH)
 
 
 def _place(index: int, chunks_size: int) -> dict[str, int | str]:

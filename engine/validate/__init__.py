@@ -78,7 +78,7 @@ def validate(
         video_backend: The decoder of GR00T's that must read the videos; None: a warning where one of them cannot.
         layout: What to judge it as: "v2.1", which GR00T reads, or LeRobot's "v3.0", to which config, gr00t and
             video_backend do not apply. None: by its files.
-        scratch: A folder for temporary files, 4 bytes for each float of the rows; None for the system's.
+        scratch: A folder for temporary files, at most 4 bytes for each float of the rows; None for the system's.
         num_processes: Processes that read the files, at most; small datasets take fewer. A script that asks for more
             than one needs `if __name__ == "__main__":`, as with multiprocessing.
         on_progress: Told the stage ("files", "episodes", "videos", "statistics"), how much of it is done, and of how

@@ -6,19 +6,17 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from millrace.embodiments import Remedy, Setting
-from millrace.engine.dataset.groot_stats import column_store_bytes
 from millrace.engine.errors import NoScratchSpace
 
 OTHER_FOLDER = Remedy("name another folder with ", Setting("scratch", "DIR"), ", or in the environment as TMPDIR")
 
 
-def check_scratch_space(scratch: Path, num_rows: int, num_values: int) -> None:
-    """Check the folder for temporary files; `num_values` of each row are kept.
+def check_scratch_space(scratch: Path, needed: int, num_rows: int) -> None:
+    """Check the folder for temporary files, of `needed` bytes to compare `num_rows` rows.
 
     Raises:
         NoScratchSpace: it cannot be used, or has too little room.
     """
-    needed = column_store_bytes(num_rows, num_values)
     try:
         free = shutil.disk_usage(scratch).free
     except OSError as error:
@@ -26,7 +24,7 @@ def check_scratch_space(scratch: Path, num_rows: int, num_values: int) -> None:
         raise NoScratchSpace(problem, OTHER_FOLDER, file=scratch) from error
     if needed > free:
         problem = f"the temporary folder {scratch} has {decimal(free)} free, but comparing statistics of "
-        rows = f"{num_rows:,} rows of {num_values} values needs {decimal(needed)}; "
+        rows = f"{num_rows:,} rows needs {decimal(needed)}; "
         raise NoScratchSpace(problem, rows, OTHER_FOLDER, file=scratch, got=free, expected=needed)
 
 

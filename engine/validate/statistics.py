@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from millrace.embodiments import VECTORS, MillraceError, load_robot, robot_names
-from millrace.engine.dataset.groot_stats import RelativeGroup, compute_statistics, float32_moments
+from millrace.engine.dataset.groot_stats import RelativeGroup, compute_statistics, float32_moments, tails_bytes
 from millrace.engine.dataset.limits import describe_beyond, find_beyond
 from millrace.engine.dataset.metadata import DEFAULT_COLUMNS, RELATIVE_STATS, STATS, JointSlice, Metadata
 from millrace.engine.dataset.problems import Problem
@@ -46,17 +46,21 @@ def value_problems(
     if not (stats or groups):
         return
     paths = [metadata.root / metadata.data_path(index) for index in metadata.indices.tolist()]
-    columns = {*stats, *(name for group in groups.values() for name in group.columns)}
-    check_scratch_space(scratch, metadata.num_frames, sum(metadata.info.features[name].width for name in columns))
     horizon = next((len(relative[name].mean) for name in groups), 1)
+    num_columns = sum(metadata.info.features[name].width for name in stats)
+    num_columns += horizon * sum(group.num_joints for group in groups.values())
+    check_scratch_space(
+        scratch, tails_bytes(metadata.num_episodes, metadata.num_frames, num_columns), metadata.num_frames
+    )
     try:
         found, relative_found = compute_statistics(
-            _report_progress(paths, on_episode),
+            paths,
             list(stats),
             groups,
             horizon=horizon,
             scratch=scratch,
             num_processes=num_processes,
+            on_episode=on_episode,
         )
         for name, entry in stats.items():
             yield from _difference(entry, found[name], STATS, name, paths)
@@ -67,12 +71,6 @@ def value_problems(
         raise cannot_keep(scratch, error) from error
     for name, right in relative_found.items():
         yield from _difference(relative[name], right, RELATIVE_STATS, name)
-
-
-def _report_progress(paths: Sequence[Path], on_episode: Callable[[int], None]) -> Iterator[Path]:
-    for number, path in enumerate(paths, start=1):
-        yield path
-        on_episode(number)
 
 
 def _recomputable(metadata: Metadata, relative: Mapping[str, Statistics]) -> dict[str, RelativeGroup]:

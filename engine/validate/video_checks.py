@@ -13,6 +13,7 @@ from millrace.engine.dataset.releases import RELEASES, VideoBackend
 from millrace.engine.errors import VideoError
 from millrace.engine.sources import Clip, why_foreign
 from millrace.engine.sources.parquet import is_hidden
+from millrace.engine.validate.listed_files import find_files
 from millrace.engine.validate.row_checks import RATE_TOLERANCE
 from millrace.engine.video.decode import decode_frames
 from millrace.engine.video.probe import VideoFacts, probe_video
@@ -32,10 +33,10 @@ def orphan_video_problems(metadata: Metadata) -> Iterator[Problem]:
     if metadata.info.video_path is None or why_foreign(metadata.root / "videos", metadata.root):
         return
     cameras = [name for name, feature in metadata.info.features.items() if feature.is_video]
-    known = {metadata.video_path(index, camera) for index in metadata.indices.tolist() for camera in cameras}
-    for path in sorted((metadata.root / "videos").rglob("*.mp4")):
+    known = {str(metadata.video_path(index, camera)) for index in metadata.indices.tolist() for camera in cameras}
+    for path in find_files(metadata.root / "videos", ".mp4"):
         relative = path.relative_to(metadata.root)
-        if relative not in known and not is_hidden(relative):
+        if str(relative) not in known and not is_hidden(relative):
             yield Problem.of("video-orphan", relative, "belongs to no episode and camera; nothing reads it")
 
 

@@ -356,7 +356,12 @@ def test_a_robot_file_nested_without_end_is_an_error(tmp_path: Path) -> None:
 # Pickle goes between our own processes only: to workers of Ray or of this machine, and to one that tries a GPU.
 PICKLING = {
     REPOSITORY / name
-    for name in ("engine/execution/local.py", "engine/execution/ray_data.py", "engine/video/gpu/isolation.py")
+    for name in (
+        "engine/dataset/processes.py",
+        "engine/execution/local.py",
+        "engine/execution/ray_data.py",
+        "engine/video/gpu/isolation.py",
+    )
 }
 UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "np.load"}

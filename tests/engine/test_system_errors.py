@@ -84,7 +84,8 @@ class Fault:
         def failing(*args: Any, **kwargs: Any) -> Any:
             nonlocal count
             where = f"/proc/self/fd/{args[0]}" if name == "fsync" else args[0 if name != "write_table" else 1]
-            count += Path(os.path.realpath(where)).is_relative_to(folder) if not isinstance(where, int) else 0
+            is_path = isinstance(where, (str, Path))
+            count += Path(os.path.realpath(where)).is_relative_to(folder) if is_path else 0
             if count == self.number + 1:
                 count += 1
                 filename = [str(where)] if name in ("open", "replace") else []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from millrace.engine.dataset.column_store import ColumnStore
+from millrace.engine.dataset.column_store import ColumnStore, column_store_bytes
 from millrace.engine.dataset.problems import Problem, Report
 from millrace.engine.dataset.processes import chunks, map_in_processes
 from millrace.engine.dataset.v3_checks import V3_CHECKS
@@ -122,7 +122,7 @@ class _Judging:
         features = [name for name in summarized_features(metadata.info) if name in entries]
         num_values = sum(metadata.info.features[name].width for name in features)
         num_rows = sum(file.num_rows for file in places.files)
-        check_scratch_space(self.job.scratch, num_rows, num_values)
+        check_scratch_space(self.job.scratch, column_store_bytes(num_rows, num_values), num_rows)
         judge = partial(judge_rows, RowRules(metadata.root, metadata.info, metadata.tasks, tuple(features)))
         is_sound, num_judged, num_done = places.has_all, 0, 0
         with tempfile.TemporaryFile(dir=self.job.scratch) as file:

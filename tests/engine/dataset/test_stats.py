@@ -1,6 +1,8 @@
 """Statistics are exact, over all rows of all episodes, and relative ones are what GR00T computes."""
 
+import hashlib
 import resource
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 
 from millrace.engine.dataset.groot_stats import RelativeGroup, compute_statistics
 from millrace.engine.dataset.stats import Statistics, summarize_columns
+from millrace.engine.dataset.tails import Cuts, Tails, TailStore
+from millrace.engine.errors import RowsError
 
 Values = NDArray[np.float32]
 NUMBERS = st.floats(-1e6, 1e6, width=32)
@@ -102,6 +106,103 @@ def test_several_processes_find_the_same(tmp_path: Path) -> None:
                 np.array_equal(values, vars(expected_part[name])[stat]) for stat, values in vars(statistics).items()
             )
     assert_equal(two[0]["action"], np.concatenate([episode["action"] for episode in episodes]))
+
+
+def write_walks(folder: Path, num_episodes: int) -> list[Path]:
+    """Episodes that differ from each other, with joints at rest, and a gripper that is closed for a few frames only."""
+    rng = np.random.default_rng(1)
+    states = [rng.normal(size=(20 + number % 7, 6)).cumsum(axis=0) + number % 11 for number in range(num_episodes)]
+    for state in states:
+        state[:, 4], state[:, 5] = 1.57, 0.0
+        state[:1, 5] = 1.0
+    actions = [np.roll(state, -1, axis=0) for state in states]
+    return write_episodes(
+        folder,
+        [
+            {"observation.state": state.astype(np.float32), "action": action.astype(np.float32)}
+            for state, action in zip(states, actions, strict=True)
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def walks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_walks(tmp_path_factory.mktemp("walks"), 150)
+
+
+ARM = {"arm": RelativeGroup(state=slice(0, 6), action=slice(0, 6))}
+
+
+def test_of_many_episodes_a_few_numbers_are_kept_and_statistics_are_exact(walks: list[Path]) -> None:
+    found, relative = compute_statistics(walks, ["observation.state"], ARM, horizon=4)
+    rows = [(read_column(path, "observation.state"), read_column(path, "action")) for path in walks]
+    assert_equal(found["observation.state"], np.concatenate([state for state, _ in rows]))
+    chunks = [action[at : at + 4] - state[at] for state, action in rows for at in range(len(state) - 3)]
+    assert_equal(relative["arm"], np.stack(chunks))
+
+
+def read_column(path: Path, name: str) -> Values:
+    return np.stack(pq.read_table(path).column(name).to_numpy())
+
+
+def test_little_of_many_rows_is_kept_on_disk(walks: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    append = TailStore.append
+    monkeypatch.setattr(TailStore, "append", lambda store, tails: (kept.append(len(tails.kept)), append(store, tails)))
+    compute_statistics(walks, ["observation.state"], {}, horizon=1)
+    num_numbers = sum(6 * pq.read_metadata(path).num_rows for path in walks)
+    assert sum(kept) < 0.15 * num_numbers
+
+
+def test_where_a_sample_misleads_all_is_read_again(walks: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, _ = compute_statistics(walks, ["observation.state"], {}, horizon=1)
+    low, high = np.full(6, -1e6, np.float32), np.full(6, 1e6, np.float32)
+    monkeypatch.setattr("millrace.engine.dataset.groot_stats._sample_cuts", lambda *_: Cuts(low, high))
+    found, _ = compute_statistics(walks, ["observation.state"], {}, horizon=1)
+    assert found["observation.state"].to_json() == wanted["observation.state"].to_json()
+
+
+def test_many_episodes_have_the_same_statistics_for_any_number_of_processes(walks: list[Path]) -> None:
+    one, two = (compute_statistics(walks, ["action"], ARM, horizon=4, num_processes=num) for num in (1, 2))
+    for expected_part, found in zip(one, two, strict=True):
+        assert content_of(found) == content_of(expected_part)
+
+
+def content_of(found: dict[str, Statistics]) -> dict[str, list[bytes]]:
+    return {name: [values.tobytes() for values in vars(statistics).values()] for name, statistics in found.items()}
+
+
+def test_blocks_of_rows_change_nothing_but_the_last_digits(walks: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = compute_statistics(walks, ["action"], {}, horizon=1)
+    monkeypatch.setattr("millrace.engine.dataset.groot_stats.BLOCK_ROWS", 100)
+    found, _ = compute_statistics(walks, ["action"], {}, horizon=1)
+    assert found["action"].to_json() == whole["action"].to_json()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    values=arrays(np.float32, st.integers(1, 60), elements=st.integers(-3, 3)),
+    cuts=st.tuples(st.integers(-4, 4), st.integers(-4, 4)),
+)
+def test_what_is_kept_tells_whether_it_suffices(values: Values, cuts: tuple[int, int]) -> None:
+    """Where it says so, the quantiles are numpy's; where nothing is cut off, it always does."""
+    for low, high in (cuts, (np.inf, -np.inf)):
+        with tempfile.TemporaryFile() as file:
+            store = TailStore(file, Cuts(np.array([low], np.float32), np.array([high], np.float32)))
+            for block in np.array_split(values, 3):
+                store.append(Tails.of([block], store.cuts))
+            is_enough = bool(store.is_enough(np.array([len(values)]))[0])
+            assert is_enough or np.isfinite(low)
+            if is_enough:
+                assert list(store.quantiles(0, len(values))) == list(np.quantile(values, [0.01, 0.99]))
+
+
+def test_rows_that_were_changed_since_they_were_written_are_refused(walks: list[Path]) -> None:
+    digests = [hashlib.sha256(path.read_bytes()).digest() for path in walks[:3]]
+    compute_statistics(walks[:3], ["action"], {}, horizon=1, digests=digests)
+    digests[2] = digests[1]
+    with pytest.raises(RowsError, match=r"2\.parquet has other content than was written to it; .*verify"):
+        compute_statistics(walks[:3], ["action"], {}, horizon=1, digests=digests)
 
 
 def test_numbers_count_as_vectors_of_one(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """What workers are given, and how it comes back: many episodes at once, and one by one."""
 
 import os
-import pickle
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +23,7 @@ from millrace.engine.execution import ray_data as stream
 from millrace.engine.execution.crashes import MAX_CRASHES
 from millrace.engine.execution.episode_worker import schedule_key
 from millrace.engine.execution.executor import Folders
-from millrace.engine.execution.ray_data import MAX_BATCH_EPISODES, BatchWorker, batch_plans
+from millrace.engine.execution.ray_data import MAX_BATCH_EPISODES, BatchWorker, batch_plans, pack_plans
 from millrace.engine.execution.ray_session import ray_session
 from millrace.engine.planning.plan import EpisodePlan, Job
 from support.processes import CONTEXT, serve_forks
@@ -88,7 +87,7 @@ def test_a_batch_with_several_killers_ends_after_three_deaths_of_each(
 ) -> None:
     """Each process dies of the next episode that kills, as in a codec; then the batch is run again."""
     job = plan_conversion(recipe_for(source, **SETTINGS)).job
-    row = {"plans": pickle.dumps(plans[:4])}
+    row = {"plans": pack_plans(plans[:4])}
     killers = {plans[1].index, plans[3].index}
     serve_forks()
     exits, told = [], CONTEXT.SimpleQueue()
@@ -123,7 +122,7 @@ def _work(job: Job, out: Path, row: dict[str, bytes], killers: set[int], told: "
 def test_what_is_no_result_is_not_taken_for_one(source: Path, plans: list[EpisodePlan], tmp_path: Path) -> None:
     job = plan_conversion(recipe_for(source, **SETTINGS)).job
     (tmp_path / f"{plans[0].index}.results").write_bytes(b'\n{"index": 1, "pl\n\nnull\n')
-    (row,) = BatchWorker(job, Folders(tmp_path, tmp_path))({"plans": pickle.dumps(plans[:1])})
+    (row,) = BatchWorker(job, Folders(tmp_path, tmp_path))({"plans": pack_plans(plans[:1])})
     assert isinstance(RESULT.validate_json(row["result"]), EpisodeRecord)
 
 
@@ -132,7 +131,7 @@ def test_a_result_that_cannot_be_kept_is_given_all_the_same(
 ) -> None:
     job = plan_conversion(recipe_for(source, **SETTINGS)).job
     (tmp_path / f"{plans[0].index}.results").symlink_to("/dev/full")
-    rows = list(BatchWorker(job, Folders(tmp_path, tmp_path))({"plans": pickle.dumps(plans[:2])}))
+    rows = list(BatchWorker(job, Folders(tmp_path, tmp_path))({"plans": pack_plans(plans[:2])}))
     assert [RESULT.validate_json(row["result"]).index for row in rows] == [plan.index for plan in plans[:2]]
     assert all(isinstance(RESULT.validate_json(row["result"]), EpisodeRecord) for row in rows)
 

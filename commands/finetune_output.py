@@ -41,7 +41,7 @@ def train_for_json(
     Raises:
         MillraceError: the run did not begin.
     """
-    from millrace.train.run_result import read_result
+    from millrace.train.run_result import read_run_result
 
     try:
         train(settings)
@@ -50,8 +50,8 @@ def train_for_json(
             raise
         if debug:
             print_exc()
-        run = read_result(settings, "stopped" if isinstance(error, TrainingStopped) else "failed")
+        run = read_run_result(settings, "stopped" if isinstance(error, TrainingStopped) else "failed")
         print(to_json_text({"error": describe_error(error), "quarantined": (), "run": run}), file=stdout)
         return error.exit_code
-    print(to_json_text({**checked, "run": read_result(settings, "finished")}), file=stdout)
+    print(to_json_text({**checked, "run": read_run_result(settings, "finished")}), file=stdout)
     return 0

@@ -43,7 +43,7 @@ class RunResult:
     heldout_mse: float | None
 
 
-def read_result(settings: FinetuneSettings, state: RunState) -> RunResult:
+def read_run_result(settings: FinetuneSettings, state: RunState) -> RunResult:
     """What the run of these settings has come to."""
     folder = settings.run_folder
     events, checkpoints = read_events(folder), complete_checkpoints(folder)

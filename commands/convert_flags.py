@@ -137,7 +137,7 @@ class OutputFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFlags:
-    """What does the work, and what becomes of an earlier run's."""
+    """What does the work."""
 
     workers: Annotated[int | None, option("CORES")] = None
     """Cores to use; by default all."""
@@ -163,6 +163,14 @@ class RunFlags:
     deleted."""
     local: Flag = False
     """In this process, for debugging; the same as --executor local --workers 1."""
+    dry_run: Flag = False
+    """Only say what would be done: frames, bytes, time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerunFlags:
+    """What becomes of an earlier run's files, and of episodes that cannot be converted."""
+
     overwrite: Flag = False
     """Delete what an earlier run made in OUT."""
     verify: Flag = False
@@ -172,8 +180,6 @@ class RunFlags:
     the dataset is finished; then only those fixed in the source since, or all with --retry-skipped."""
     retry_skipped: Flag = False
     """As --skip-bad, and try the skipped episodes of a finished OUT again."""
-    dry_run: Flag = False
-    """Only say what would be done: frames, bytes, time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,5 +188,5 @@ class RecipeFlags(SourceFlags, ReadFlags, CutFlags, FilterFlags, TargetFlags, Im
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertFlags(RecipeFlags, OutputFlags, RunFlags, PrintFlags):
+class ConvertFlags(RecipeFlags, OutputFlags, RunFlags, RerunFlags, PrintFlags):
     """All flags of `millrace convert`."""

@@ -9,7 +9,7 @@ from millrace.embodiments import FrozenModel
 from millrace.engine.stores.address import StoreAddress
 
 # Beside the dataset's folder, not in it: nobody is to be led to a store by a dataset that was copied.
-MARK = "store.json"
+MARK = ".millrace-store.json"
 
 
 class StoreMark(FrozenModel):

@@ -419,7 +419,7 @@ def test_help_has_no_words_of_python(capsys: Any) -> None:
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "None" not in told
     assert "False" not in told
-    assert "on the Hub. (required without --recipe)" in told
+    assert "(required without --recipe)" in told
 
 
 def test_version_and_help_are_commands_too(capsys: Any) -> None:

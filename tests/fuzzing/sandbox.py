@@ -15,6 +15,7 @@ from pathlib import Path
 
 from conftest import REPOSITORY
 from millrace.cli import main
+from millrace.engine.stored.store_mark import MARK
 
 CPU_SECONDS = 10
 # Without CPU time, so many waits of a second: of a machine that stands still, a wait ends late but counts once.
@@ -126,7 +127,7 @@ def _become_the_command(arguments: list[str], logs: list[Path], source: Path, ou
         _limit()
         tempfile.tempdir = str(logs[0].parent)
         sys.dont_write_bytecode = True  # of what it is the first to import
-        _confine([source, out, logs[0].parent], [out, Path(f"{out}_heldout"), logs[0].parent])
+        _confine([source, out, out.parent / MARK, logs[0].parent], [out, Path(f"{out}_heldout"), logs[0].parent])
         code = main(arguments)
         sys.stdout.flush()
     except SystemExit as stop:

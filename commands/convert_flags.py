@@ -169,7 +169,7 @@ class RunFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class RerunFlags:
-    """What becomes of an earlier run's files, and of episodes that cannot be converted."""
+    """How to treat the files of an earlier run, and episodes that cannot be converted."""
 
     overwrite: Flag = False
     """Delete what an earlier run made in OUT."""

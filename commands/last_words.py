@@ -1,4 +1,4 @@
-"""Say what to do where this process is ended without a chance to say it."""
+"""Print what to do when this process is killed: a child of it does that."""
 
 import os
 import subprocess

@@ -1,7 +1,6 @@
 """`millrace pipeline`."""
 
 import sys
-from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from tyro.conf import arg
 
 from millrace.commands.flags import show
 from millrace.commands.json_output import to_json_text
+from millrace.commands.json_stdout import keep_stdout
 from millrace.commands.pipeline_file import PipelineFile
 from millrace.commands.pipeline_steps import read_steps
 from millrace.commands.print_flags import PrintFlags
@@ -58,7 +58,7 @@ class Pipeline(PrintFlags):
             print(show(line), file=sys.stderr)
         code = 1 if wrong else 0
         if not wrong and not self.dry_run:
-            with redirect_stdout(sys.stderr) if self.json else nullcontext():
+            with keep_stdout(self.json):
                 code = run_steps(steps, record, tell=_tell)
         if self.json:
             listed = [{"name": step.name, "summary": step.summary, "was_done": is_done} for step, is_done in states]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from millrace.commands.evaluate import Evaluate
-from millrace.commands.pipeline_file import PipelineFile, StepKind, dump_settings, file_digest
+from millrace.commands.pipeline_file import PipelineFile, StepKind, digest_datasets, dump_settings, file_digest
 from millrace.commands.upload import Upload
 from millrace.embodiments import MillraceError
 from millrace.engine.dataset.releases import GrootChoice
@@ -77,7 +77,16 @@ def evaluate_step(
 
     summary = f"{', '.join(map(str, checkpoints))} on {dataset} into {report}"
     told = dump_settings(asdict(command), command.import_module)
-    return Step("evaluate", summary, told, command.run, lambda: file_digest(report), judge=judge), report
+    step = Step(
+        "evaluate",
+        summary,
+        told,
+        command.run,
+        lambda: file_digest(report),
+        judge=judge,
+        read_inputs=lambda: digest_datasets([dataset]),
+    )
+    return step, report
 
 
 def upload_step(file: PipelineFile, run: FinetuneSettings | None, report: Path | None) -> Step | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from millrace.commands.json_output import to_json_text
-from millrace.commands.pipeline_file import PipelineFile, StepKind, dump_settings, file_digest
+from millrace.commands.pipeline_file import PipelineFile, StepKind, digest_datasets, dump_settings, file_digest
 from millrace.commands.pipeline_results import choose_checkpoint
 from millrace.commands.rollout import RollOut, print_rollout
 from millrace.commands.rollout_policies import REPLAY, is_replay, is_server
@@ -47,6 +47,7 @@ def rollout_step(
     if outcome is None or (named is None and run is None):
         return None
     policy = None if named is None else _resolve_policy(named, file.folder)
+    replayed = Path(policy.removeprefix(REPLAY)) if policy is not None and is_replay(policy) else None
     driver = _Driver(policy, run, None if choice == "last" else report)
     command = RollOut(policy=driver.summary, **values)
     file.attempt("rollout", command.check_counts)
@@ -58,6 +59,7 @@ def rollout_step(
         lambda: file_digest(outcome),
         judge=lambda: _list_lacks(command, policy, gr00t),
         is_input=False,
+        read_inputs=lambda: None if replayed is None else digest_datasets([replayed]),
     )
 
 
@@ -94,6 +96,8 @@ def _list_lacks(command: RollOut, policy: str | None, gr00t: GrootChoice) -> Ite
 
     yield from environment_problems(command.env, command.adapter)
     if policy is None or not (is_replay(policy) or is_server(policy)):
+        if policy is not None and not Path(policy).is_dir():
+            yield f"there is no checkpoint at {policy}"
         yield from policy_problems(command.import_module, device=command.device, gr00t=gr00t)
 
 

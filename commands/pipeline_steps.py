@@ -219,4 +219,12 @@ def _finetune_step(command: Finetune, settings: FinetuneSettings) -> Step:
         yield from Judgement(preflight_without_data(settings).errors).lines()
 
     files = (*settings.import_module, settings.modality_config_path)
-    return Step("finetune", summary, dump_settings(asdict(settings), files), command.run, made, judge=judge)
+    return Step(
+        "finetune",
+        summary,
+        dump_settings(asdict(settings), files),
+        command.run,
+        made,
+        judge=judge,
+        read_inputs=lambda: digest_datasets(settings.all_datasets),
+    )

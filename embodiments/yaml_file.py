@@ -116,7 +116,8 @@ def read_yaml(path: Path, *, error: type[MillraceError], text: str | None = None
         if problem.problem == TOO_DEEP:
             raise error(f"{path}: nested too deeply.", file=path) from None
         mark = problem.problem_mark or problem.context_mark
-        line = mark.line + 1 if mark else 1
+        # libyaml finds what is missing at the end one line below the last.
+        line = min(mark.line + 1, max(1, len(data.splitlines()))) if mark else 1
         raise error(f"{path}:{line}: {problem.problem or problem.context}.", file=path, line=line) from None
     except (yaml.YAMLError, ValueError) as problem:
         raise error(f"{path}: not YAML: {' '.join(str(problem).split())}", file=path) from None

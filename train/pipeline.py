@@ -28,6 +28,7 @@ class Step:
         checks_itself: Run it even where it was done before: it sees changed inputs itself, and else does nothing.
         judge: A line for each thing that is wrong with it, as far as it is known before the steps before it are done.
         is_input: Whether later steps work on what it makes, and so run again where that changes.
+        read_inputs: Returns text that identifies inputs which no step makes; None where there are none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Step:
     checks_itself: bool = False
     judge: Callable[[], Iterable[str]] = lambda: ()
     is_input: bool = True
+    read_inputs: Callable[[], str | None] = lambda: None
 
 
 class Done(BaseModel):
@@ -115,7 +117,9 @@ def judge_steps(steps: Sequence[Step], record: Path) -> Iterator[str]:
 
 
 def _key(step: Step, inputs: str) -> str:
-    return hashlib.sha256(json.dumps([step.settings, inputs]).encode()).hexdigest()
+    read = step.read_inputs()
+    facts = [step.settings, inputs, *([] if read is None else [read])]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _read(record: Path) -> dict[str, Done]:

@@ -78,7 +78,7 @@ def read_executed(options: object) -> int | None:
     """
     found = options.get(EXECUTED) if isinstance(options, Mapping) else None
     if found is not None and (not isinstance(found, int) or isinstance(found, bool) or found < 0):
-        raise RequestError(f"{EXECUTED} must be a number of actions, got {str(found)[:40]}")
+        raise RequestError(f"{EXECUTED} must be a number of actions, got {str(found)[:60]}")
     return found
 
 

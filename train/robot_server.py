@@ -16,6 +16,7 @@ from millrace.train.zmtp import GREETING, Connection, encode_message
 
 MAX_MESSAGE_BYTES = 64 << 20  # ten uncompressed frames of 1080p
 MAX_MESSAGES = 4  # so many of the largest are kept in part, of all clients together
+MAX_CONNECTIONS = 256  # each is an open file; of more the one that was silent for longest is closed
 MAX_WAITING = 16  # chunks of a client, and answers to it
 UNAUTHORIZED = "Unauthorized: Invalid API token"  # as gr00t/policy/server_client.py says it
 
@@ -50,6 +51,7 @@ class RobotServer:
         self._socket = self._context.socket(zmq.STREAM)
         self._socket.setsockopt(zmq.IPV6, "[" in address)
         self._socket.setsockopt(zmq.LINGER, 1000)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         self._socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
         self._socket.setsockopt(zmq.SNDHWM, MAX_WAITING)
         self._socket.bind(address)
@@ -82,10 +84,13 @@ class RobotServer:
         client, chunk = self._socket.recv_multipart()
         connection = self._connections.get(client)
         if chunk and connection is not None:
+            self._connections[client] = self._connections.pop(client)  # the one that spoke last comes last
             self._read(client, connection, chunk)
         elif connection is not None:
             self._forget(client)
         elif not chunk:
+            if len(self._connections) >= MAX_CONNECTIONS:
+                self._close(next(iter(self._connections)), "too many connections")
             send = partial(self._send, client)
             self._connections[client] = Connection("ROUTER", max_message_bytes=self._max_message_bytes, send=send)
             send(GREETING)

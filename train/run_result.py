@@ -1,4 +1,4 @@
-"""What a finetune run has come to, as data: its checkpoints and the last of what it logged."""
+"""The outcome of a finetune run as data: its checkpoints, and the last that it logged."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ RunState = Literal["finished", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run, as its folder tells it.
+    """The outcome of a run, read from its folder.
 
     Args:
         state: finished: all steps are trained; stopped: on request, the same command resumes; failed: of an error.
@@ -44,7 +44,7 @@ class RunResult:
 
 
 def read_run_result(settings: FinetuneSettings, state: RunState) -> RunResult:
-    """What the run of these settings has come to."""
+    """The outcome so far of the run with these settings."""
     folder = settings.run_folder
     events, checkpoints = read_events(folder), complete_checkpoints(folder)
     losses = [reading.loss for reading in latest_by_step(events)]

@@ -28,11 +28,11 @@ Rows = Mapping[str, Column]
 # Episodes that a process reads at a time, and rows that it holds together at most, but for a longer episode.
 EPISODES_AT_ONCE = 256
 BLOCK_ROWS = 1 << 17
-# All numbers of so little are kept; of more a sample tells which to keep, of a part of the episodes.
+# All numbers of small datasets are kept; of others a sample of the episodes tells which.
 FEW_EPISODES, FEW_BYTES = 64, 32 << 20
 SAMPLED_PART, MIN_SAMPLED, MAX_SAMPLED = 32, 32, 4096
 # Fewer are read sooner than another process starts.
-SAMPLED_A_PROCESS = 1024
+SAMPLED_A_PROCESS = 1 << 10
 # Rows of the sample, and of each of its episodes at least.
 SAMPLED_ROWS, ROWS_OF_EACH = 4096, 32
 
@@ -260,8 +260,8 @@ def _summarize(
     """For each block of some episodes how many they are, their sums and their ends."""
     parts = []
     for block in _blocks(_read_episode(wanted.widths, file) for file in files):
-        columns = list(wanted.columns(block))
-        parts.append((len(block), Moments.of(columns), Tails.of(columns, cuts)))
+        # Twice, as all RELATIVE steps of a long horizon together would take hundreds of MB.
+        parts.append((len(block), Moments.of(wanted.columns(block)), Tails.of(wanted.columns(block), cuts)))
     return parts
 
 

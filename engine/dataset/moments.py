@@ -1,6 +1,6 @@
 """Sums, minima and maxima of many columns, of a block of rows at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ class Moments:
     high: Doubles
 
     @classmethod
-    def of(cls, columns: Sequence[Column]) -> "Moments":
+    def of(cls, columns: Iterable[Column]) -> "Moments":
         """Those of columns of finite numbers, (N,) each."""
         values = [_summarize(column) for column in columns]
         count, total, squares, low, high = np.array(values, np.float64).reshape(-1, 5).T

@@ -3,7 +3,7 @@
 A sample tells where to cut, and counts tell whether enough lies beyond: then the quantiles are those of all numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import IO
@@ -64,7 +64,7 @@ class Tails:
     num_equal: NDArray[np.int64]
 
     @classmethod
-    def of(cls, columns: Sequence[Column], cuts: Cuts) -> "Tails":
+    def of(cls, columns: Iterable[Column], cuts: Cuts) -> "Tails":
         """The ends of columns, (N,) each."""
         ends = [
             _beyond(values, cut)

@@ -1,4 +1,4 @@
-"""The files that tell of each episode, from the ledger's records: a block of episodes at a time, in processes."""
+"""Write the files of meta/ that have a line for each episode, from the ledger's records, in processes."""
 
 import json
 import os
@@ -56,9 +56,9 @@ def write_episode_lines(ledger: Ledger, plan: ConversionPlan, root: Path, *, num
         for block in map_in_processes(
             make, chunks(_places(ledger, plan), EPISODES_AT_ONCE), num_processes=num_processes
         ):
-            episodes.write(block.episodes)
-            stats.write(block.stats)
-            lineages.write(block.lineages)
+            for file, lines in ((episodes, block.episodes), (stats, block.stats), (lineages, block.lineages)):
+                with name_file_in_errors(Path(file.name)):
+                    file.write(lines)
             if block.levels is not None:
                 levels.add_block(block.levels)
     if plan.cameras:
@@ -144,7 +144,8 @@ def _to_bytes(values: Iterable[Record], *, ensure_ascii: bool) -> bytes:
 @contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which is flushed to disk."""
-    with name_file_in_errors(path), path.open("wb") as file:
+    with path.open("wb") as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
+        with name_file_in_errors(path):
+            file.flush()
+            os.fsync(file.fileno())

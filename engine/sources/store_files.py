@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from millrace.embodiments import Remedy
@@ -17,6 +19,7 @@ from millrace.engine.sources.footer import read_num_rows
 from millrace.engine.sources.parquet import count_rows
 from millrace.engine.sources.remote_names import MAX_CARD_BYTES, PUBLISHED, is_metadata, is_visible, row_files
 from millrace.engine.sources.store_contents import check_finished, describe_other_folder
+from millrace.engine.sources.thrift import Malformed
 from millrace.engine.stores.address import StoreAddress
 from millrace.engine.stores.cache import Cache
 from millrace.engine.stores.file_locks import lock_file
@@ -139,7 +142,7 @@ class StoreFolder:
         listings = sorted(home.glob(f"*{SUFFIX}"), key=lambda one: one.stat().st_mtime_ns, reverse=True)
         for listing in listings[: NUM_EARLIER + 1] if stored.tag else ():
             before = home / listing.stem / self.root.name / stored.name
-            with suppress(OSError):
+            with suppress(OSError, sqlite3.Error):
                 if before.stat().st_size == stored.num_bytes and open_listing(listing).find([stored.name]) == {
                     stored.name: stored
                 }:
@@ -212,9 +215,19 @@ class StoreFiles:
             return count_rows([path])[path]
         name = path.relative_to(self.repo.root).as_posix()
         try:
-            return Store(self.repo.address).read_through(name, read_num_rows)
+            found = Store(self.repo.address).read_through(name, _read_num_rows)
+            if isinstance(found, Malformed):  # raised there, it would count as the store's
+                raise found
+            return found
         except DAMAGE as error:
             return DatasetError(f"{self.repo.address.join(name)} is truncated or corrupt ({error})", file=path)
+
+
+def _read_num_rows(file: BinaryIO) -> int | Malformed:
+    try:
+        return read_num_rows(file)
+    except Malformed as error:
+        return error
 
 
 def open_store(address: StoreAddress, cache: Cache) -> StoreFiles:

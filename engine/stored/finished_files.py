@@ -82,7 +82,7 @@ class FinishedFiles:
         yield
 
     def refresh(self) -> None:
-        """The same, of a folder that is not locked, for a look at it."""
+        """Have what the folder says of the dataset's state be true, without a lock: for reading."""
 
     def mirror(self, ledger: Path) -> LedgerMirror:
         """What copies a ledger of this run."""

@@ -24,8 +24,8 @@ BOOT_ID, PROCESS_NUMBERS = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/
 class RunLease(FrozenModel):
     """Who writes below a prefix.
 
-    host: for messages. machine: what only processes have that see each other by their numbers; empty where that is not
-    known. token: what no other run has.
+    host: for messages. machine: identifies a start of a machine and a container; empty where that is not known.
+    token: identifies the run.
     """
 
     host: str
@@ -105,6 +105,8 @@ def _take(objects: Objects, mine: RunLease) -> list[str]:
     holder, written = RunLease.read(objects), objects.written_seconds(LEASE)
     if holder is None or written is None:  # it ended just now
         return _take(objects, mine)
+    if holder == mine:  # the answer to its creation was lost
+        return []
     age = _age(objects, written)
     if age < STALE_SECONDS and not holder.is_dead():
         who = f"process {holder.pid} on {holder.host}, seen {age:.0f} s ago"

@@ -1,12 +1,13 @@
 """The ledger's copy in an object store: objects that each hold some of its lines, as none can be appended to."""
 
+import os
 import threading
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from millrace.embodiments import FrozenModel, MillraceError, Remedy
-from millrace.engine.errors import OutputBusy
+from millrace.engine.errors import OutputBusy, OutputFailed
 from millrace.engine.layout import LEDGER_COPY, WORK
 from millrace.engine.stored.finished_files import LedgerMirror
 from millrace.engine.stored.objects import Objects, explain_store_errors
@@ -95,6 +96,7 @@ class StoredMirror(LedgerMirror):
         with self.lock:
             self.check()
             with self.ledger.open("rb") as file:
+                os.fsync(file.fileno())  # else less may be left here than there
                 file.seek(self.mirrored.num_bytes)
                 lines = file.read()
             lines = lines[: lines.rfind(b"\n") + 1]
@@ -122,6 +124,9 @@ class StoredMirror(LedgerMirror):
                 self.put()
             except MillraceError as error:
                 self.error = error
+                return
+            except Exception as error:  # such as a full disk here
+                self.error = OutputFailed(f"the ledger cannot be copied to {self.objects.address} ({error})")
                 return
 
     def close(self) -> None:

@@ -3,13 +3,13 @@
 import shutil
 from pathlib import Path
 
-from millrace.engine.layout import INFO, LEDGER, MANIFEST, META, QUARANTINE, REPORT, WORK
+from millrace.engine.layout import CARD, INFO, LEDGER, MANIFEST, META, MODALITY_CONFIG, PREVIEW, REPORT, WORK
 from millrace.engine.stored.mirror import MIRRORED, Mirrored
 from millrace.engine.stored.objects import Objects, names_of
 from millrace.engine.stored.parallel import fetch_all
 
-# Of a dataset: what lies beside data/ and videos/.
-OTHERS = ("data", "videos", META, WORK)
+# Of a dataset: its files beside data/, videos/ and meta/.
+BESIDE = (MANIFEST, CARD, MODALITY_CONFIG, PREVIEW)
 
 
 def bring_up_to_date(root: Path, objects: Objects) -> None:
@@ -20,7 +20,10 @@ def bring_up_to_date(root: Path, objects: Objects) -> None:
     """
     (root / WORK).mkdir(parents=True, exist_ok=True)
     found = Mirrored.find(objects)
-    if found != Mirrored.read(root) or not (root / LEDGER).is_file():
+    ledger = root / LEDGER
+    # After a loss of power the ledger may be shorter than what was noted of it.
+    is_short = not ledger.is_file() or ledger.stat().st_size < found.num_bytes
+    if is_short or not found.segments or found != Mirrored.read(root):
         _replace_ledger(root, objects, found)
     if objects.head(INFO) is None:
         _remove_metadata(root)
@@ -60,10 +63,10 @@ def _remove_metadata(root: Path) -> None:
 
 
 def _fetch_metadata(root: Path, objects: Objects) -> None:
-    """Fetch all that lies neither in data/ nor in videos/; meta/ appears last here too."""
+    """Fetch what belongs to the dataset beside data/ and videos/; meta/ appears last here too."""
     unfinished = root / WORK / "fetched"
     shutil.rmtree(unfinished, ignore_errors=True)
-    beside = [name for name in objects.list_names() if name not in (*OTHERS, QUARANTINE)]
+    beside = [name for name in objects.list_names() if name in BESIDE]
     meta = names_of(objects.list_below(META))
     fetch_all(objects, {name: unfinished / name for name in (*beside, *meta)})
     for name in beside:

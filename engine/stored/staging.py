@@ -33,6 +33,8 @@ class OutputPlace:
         Raises:
             RecipeError: it is no address of a folder in a bucket.
         """
+        if str(out).startswith("hf:/"):  # a Path keeps only one of the two slashes
+            raise RecipeError(f"{out} is on the Hub: ", Remedy("convert into a folder, then upload that"), got=str(out))
         if not is_store_address(out):
             return cls(local_path(out) or Path(out))
         address = parse_store_address(out)

@@ -10,11 +10,11 @@ from millrace.embodiments import Remedy
 from millrace.engine.dataset.folder_lock import lock_folder
 from millrace.engine.dataset.record import FileRecord, hash_file
 from millrace.engine.dataset.writing import finish_file
-from millrace.engine.errors import OutputFailed
+from millrace.engine.errors import OutputBusy, OutputFailed
 from millrace.engine.layout import INFO, LOCK, META, WORK
 from millrace.engine.stored.finished_files import FinishedFiles, LedgerMirror
 from millrace.engine.stored.lease import hold_lease
-from millrace.engine.stored.mirror import SEGMENT, StoredMirror
+from millrace.engine.stored.mirror import SEGMENT, Mirrored, StoredMirror
 from millrace.engine.stored.objects import Objects, explain_store_errors, names_of
 from millrace.engine.stored.parallel import do_at_once, fetch
 from millrace.engine.stored.refresh import bring_up_to_date, forget_run
@@ -213,7 +213,16 @@ class StoredFiles(FinishedFiles):
         *others, manifest = beside
         self.put([*others, *(name for name in meta if name != INFO)])
         self.put([manifest])
+        self._check_alone()
         self.put([INFO])
+
+    def _check_alone(self) -> None:
+        """Check that no other run has begun again below the prefix, while this one was paused for long."""
+        mine = Mirrored.read(self.root)
+        with explain_store_errors():
+            found = Mirrored.find(self.objects)
+        if not set(mine.segments) <= set(found.segments):
+            raise OutputBusy(f"{self.address} was taken over by another run")
 
     def _check_all(self, records: Iterable[FileRecord]) -> None:
         sizes = self._list_sizes()

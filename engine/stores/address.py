@@ -14,6 +14,9 @@ HUB, LOCAL = "hf", ("file", "local")
 SAME_SCHEME = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 # Schemes whose addresses have a container or the name of a user before the @, which is no secret.
 WITH_NAMES = ("abfs", "abfss", "hdfs", "sftp", "smb", "ssh", "wasb", "wasbs")
+# Before a port there may be one.
+COLON = re.compile(r":(?!\d+$)")
+WEB = ("http", "https")
 NO_SECRETS = Remedy("leave credentials to the environment, as docs/stores.md says")
 
 
@@ -65,7 +68,13 @@ def parse_store_address(name: str | Path) -> StoreAddress:
     assert found is not None, "the caller asks is_store_address"
     scheme, rest = found["scheme"].lower(), found["rest"].lstrip("/")
     scheme = SAME_SCHEME.get(scheme, scheme)
+    if scheme in WEB:
+        advice = Remedy("write hf://ORG/NAME for a dataset on the Hub, and s3://BUCKET/FOLDER for one in a store")
+        raise RecipeError("a web address is no place of a dataset: ", advice)
     root, _, prefix = rest.partition("/")
+    if COLON.search(root.rpartition("@")[2]) and not root.startswith("arn:"):
+        # A secret key may hold a slash, so that its @ is behind what looks like the bucket.
+        raise RecipeError(f"the {scheme} address holds credentials, or a bucket's name with a colon: ", NO_SECRETS)
     users, at, host = root.rpartition("@")
     if at and (scheme not in WITH_NAMES or ":" in users):
         raise RecipeError(f"the {scheme} address of {host} holds credentials: ", NO_SECRETS, got=f"{scheme}://{host}")

@@ -66,7 +66,8 @@ class Cache:
         if not 0 < size < MAX_GB:
             advice = Remedy(f"set it to a number such as {DEFAULT_CACHE_GB}")
             raise RecipeError(f"{SIZE} is the size of a cache in GB, not {told!r}: ", advice, got=str(told))
-        return cls(default_cache_folder(), int(size * GIGABYTE))
+        # Whatever lies in it is deleted where room is needed, and the variable may name a folder that others use.
+        return cls(default_cache_folder() / "millrace-stores", int(size * GIGABYTE))
 
     def make_room(self, num_bytes: int) -> None:
         """Delete files that were not used for longest until so many bytes fit in."""
@@ -143,7 +144,7 @@ def _delete(path: Path, folder: Path) -> bool:
 
 def _is_abandoned(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # NFS: to lock a file alone one must write
             return lock_file(file, is_patient=False)
     except FileNotFoundError:
         return True

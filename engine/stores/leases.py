@@ -71,7 +71,7 @@ def current_lease(folder: Path) -> Lease:
 def lock_cache(folder: Path, *, is_shared: bool) -> Iterator[None]:
     """Wait for a cache's lock: shared by those who take files into use, alone by whoever deletes some."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
+    with (folder / LOCK).open("a+") as file:  # NFS: to share a lock one must read
         lock_file(file, is_shared=is_shared)
         yield
 

@@ -25,7 +25,7 @@ APPLICATION = "millrace"
 SECONDS, FRAME = "seconds", "frame"
 NANOSECONDS = 1e9
 JPEG, PNG = "image/jpeg", "image/png"
-# Ends a complete file; and less space than this is none.
+# The end of a complete file; a disk with less free space than FULL_BYTES counts as full.
 FOOTER, FOOTER_BYTES, FULL_BYTES = b"FOOT", 64, 1 << 20
 # On Linux the viewer needs a desktop.
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")

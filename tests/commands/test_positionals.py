@@ -70,23 +70,25 @@ def test_flags_come_last_with_their_values(command: type, typed: str, expected: 
     assert move_positionals_first(typed.split(), command) == expected.split()
 
 
-SWITCHES = [
-    pytest.param(name, field.name, id=f"{name}-{field.name}")
-    for name, command in cli.COMMANDS.items()
-    for field in dataclasses.fields(command)
-    if get_type_hints(command)[field.name] in (bool, bool | None)
-]
+def switches_of(command: type) -> list[str]:
+    hints = get_type_hints(command)
+    return [field.name for field in dataclasses.fields(command) if hints[field.name] in (bool, bool | None)]
 
 
-@pytest.mark.parametrize(("name", "switch"), SWITCHES)
-def test_every_switch_takes_true_and_false_as_the_guides_write_them(name: str, switch: str) -> None:
-    flag = f"--{switch.replace('_', '-')}"
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_switch_takes_true_and_false_as_the_guides_write_them(name: str) -> None:
+    switches = switches_of(cli.COMMANDS[name])
+    assert switches
 
-    def read(*words: str) -> Any:
-        return getattr(cli._parse([name, *NEEDED.get(name, ()), *words]), switch)
+    def read(*written: str) -> set[bool]:
+        """What all switches of the command are read as, where each is written so."""
+        flags = [(switch, switch.replace("_", "-")) for switch in switches]
+        words = [word.format(plain=plain, flag=f"--{flag}") for plain, flag in flags for word in written]
+        command = cli._parse([name, *NEEDED.get(name, ()), *words])
+        return {getattr(command, switch) for switch in switches}
 
-    assert [read(flag), read(flag, "True"), read(f"{flag}=true"), read(f"--{switch}", "TRUE")] == [True] * 4
-    assert [read(flag, "False"), read(f"{flag}=false"), read(flag, flag, "False")] == [False] * 3
+    assert read("{flag}") == read("{flag}", "True") == read("{flag}=true") == read("--{plain}", "TRUE") == {True}
+    assert read("{flag}", "False") == read("{flag}=false") == read("{flag}", "{flag}", "False") == {False}
 
 
 def test_the_word_after_a_switch_is_no_dataset() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import millrace
-from conftest import IMAGE_SIZE, LENGTHS, REPOSITORY, data_path, read_meta, video_path
+from conftest import IMAGE_SIZE, LENGTHS, LOCAL, REPOSITORY, convert_here, data_path, read_meta, recipe_for, video_path
 from millrace import cli
 from millrace.commands.pipeline_file import PipelineFile
 from millrace.commands.pipeline_steps import read_steps
+from millrace.engine.convert import convert
 from millrace.engine.errors import RecipeProblems
 from millrace.train.errors import SettingsError, TrainError
 from millrace.train.pipeline import Step, review_steps, run_steps
@@ -381,3 +382,38 @@ def test_a_damaged_record_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text('{"a": 1}')
     with pytest.raises(SettingsError, match=r"record\.json is damaged; delete it"):
         run_steps(Files(tmp_path).steps("a"), tmp_path / "record.json", tell=print)
+
+
+def test_a_dataset_that_is_named_is_an_input(write: Any, tmp_path: Path) -> None:
+    """Made again by another command, it is trained on, evaluated on and played back again."""
+    convert_here(tmp_path / "data/aloha", tmp_path / "gr1", horizon=4)
+    sections = """
+finetune:
+  base-model-path: nvidia/GR00T-N1.6-3B
+  datasets: gr1
+  output_dir: checkpoints/aloha
+evaluate:
+  dataset: gr1
+rollout:
+  env: gym_aloha/AlohaTransferCube-v0
+  policy: replay:gr1
+"""
+    steps = read_steps(PipelineFile(write(sections)))
+    before = [step.read_inputs() for step in steps]
+    assert None not in before
+    assert [step.read_inputs() for step in steps] == before
+    convert(recipe_for(tmp_path / "data/aloha", fps=10, horizon=4), tmp_path / "gr1", workers=LOCAL, overwrite=True)
+    assert not set(before) & {step.read_inputs() for step in steps}
+
+
+def test_a_step_whose_inputs_changed_is_done_again(tmp_path: Path) -> None:
+    read, runs = ["one"], []
+
+    def run() -> int:
+        runs.append(read[0])
+        return 0
+
+    steps = [Step("train", "", "", run, lambda: "made", read_inputs=lambda: read[0])]
+    for read[0] in ("one", "one", "two", "two"):
+        run_steps(steps, tmp_path / "done.json", tell=lambda line: None)
+    assert runs == ["one", "two"]

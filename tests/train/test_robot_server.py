@@ -19,6 +19,7 @@ import zmq  # noqa: E402
 
 from conftest import convert_here  # noqa: E402
 from millrace.client import PolicyClient, ServerError  # noqa: E402
+from millrace.train import robot_server  # noqa: E402
 from millrace.train.errors import RequestError, SettingsError  # noqa: E402
 from millrace.train.robot_messages import ARRAY, ARRAY_BYTES, decode, encode  # noqa: E402
 from millrace.train.robot_policy import RobotPolicy  # noqa: E402
@@ -191,6 +192,23 @@ def test_unfinished_requests_of_many_clients_are_bounded(server: RobotServer) ->
         assert other.is_running()
         assert server._num_unfinished <= MAX_MESSAGES * MAX_BYTES
         for one in many:
+            one.close()
+
+
+def test_a_connection_too_many_closes_the_one_that_was_silent_for_longest(
+    server: RobotServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robot_server, "MAX_CONNECTIONS", 3)
+    with client_of(server) as client:
+        assert client.is_running()
+        silent = []
+        for _ in range(4):
+            silent.append(socket.create_connection(("127.0.0.1", port_of(server)), timeout=10))
+            assert silent[-1].recv(len(GREETING)) == GREETING
+            assert client.is_running()
+        assert silent[0].recv(1) == b""
+        assert len(server._connections) == 3
+        for one in silent:
             one.close()
 
 

@@ -66,7 +66,8 @@ def undisturbed(plan: ConversionPlan, tmp_path_factory: pytest.TempPathFactory) 
     return converted(InlineExecutor(), plan, tmp_path_factory.mktemp("undisturbed"))[1]
 
 
-@pytest.fixture(scope="module", params=list(EXECUTORS))
+# Actors, which need a GPU in a whole run, are tried with the clusters.
+@pytest.fixture(scope="module", params=["local", "ray", pytest.param("actors", marks=pytest.mark.cluster)])
 def kind(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of an executor; those of Ray share one Ray, which takes seconds to start."""
     with nullcontext() if request.param == "local" else ray_session(2, None):

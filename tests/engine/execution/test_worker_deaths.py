@@ -49,7 +49,7 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 @pytest.mark.parametrize(
     "deeds",
     [
-        pytest.param([partial(kill, number) for number in DEADLY], id="killed"),
+        pytest.param([partial(kill, number) for number in DEADLY], id="killed", marks=pytest.mark.cluster),
         pytest.param([refuse_memory] * MAX_CRASHES, id="memory"),
     ],
 )

@@ -164,6 +164,7 @@ def test_codes_are_words_that_stay() -> None:
             "internal",
             "gpu",
             "hub",
+            "store",
             "output",
         ),
     } == CODES

@@ -30,14 +30,26 @@ def test_an_address_is_read_as_it_is_written(written: str, meant: str) -> None:
         "s3://AKIA:hunter2@robots/aloha",
         "s3://hunter2@robots/aloha",
         "sftp://me:hunter2@host/aloha",
-        "https://host/aloha?X-Amz-Signature=hunter2",
+        "s3://AKIA:hunt/er2@robots/aloha",
         "s3://robots/aloha?secret=hunter2",
     ],
 )
 def test_credentials_in_an_address_are_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(RecipeError, match="environment") as caught:
         parse_store_address(address)
+    assert "hunt" not in str(caught.value) + repr(caught.value.facts)
+
+
+def test_a_web_address_is_refused_with_what_to_write() -> None:
+    with pytest.raises(RecipeError, match="hf://ORG/NAME") as caught:
+        parse_store_address("https://host/aloha?X-Amz-Signature=hunter2")
     assert "hunter2" not in str(caught.value) + repr(caught.value.facts)
+
+
+def test_a_port_and_a_name_with_colons_are_no_credentials() -> None:
+    assert str(parse_store_address("sftp://host:22/data")) == "sftp://host:22/data"
+    access_point = "s3://arn:aws:s3:us-west-2:123456789012:accesspoint/robots"
+    assert str(parse_store_address(access_point)) == access_point
 
 
 @pytest.mark.parametrize("address", ["s3://", "s3:///aloha/..", "s3://robots/../other"])

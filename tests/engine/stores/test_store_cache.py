@@ -114,7 +114,7 @@ def test_processes_that_want_the_same_file_fetch_it_once(cache: Cache, tmp_path:
 def test_its_size_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MILLRACE_CACHE", str(tmp_path))
     monkeypatch.setenv("MILLRACE_CACHE_GB", "2.5")
-    assert Cache.of_user() == Cache(tmp_path, 2_500_000_000)
+    assert Cache.of_user() == Cache(tmp_path / "millrace-stores", 2_500_000_000)
     assert Cache.of_user(1).max_bytes == cache_module.GIGABYTE
     monkeypatch.setenv("MILLRACE_CACHE_GB", "plenty")
     with pytest.raises(RecipeError, match="MILLRACE_CACHE_GB is the size of a cache in GB, not 'plenty'"):

@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := millrace commands embodiments engine train benchmarks examples tests
 # More than the two cores of a small machine: some tests wait for servers, clocks or other processes.
-JOBS ?= 4
+JOBS ?= 6
 # A file's tests share what it prepares, so one process runs them all; tests/conftest.py puts the longest files first.
 PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # What the tests of training need; one release, as any other may bring gigabytes of CUDA.

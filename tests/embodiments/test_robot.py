@@ -149,7 +149,7 @@ def test_a_robot_cannot_be_changed_and_can_be_pickled(path: Path) -> None:
         ("cameras: [top]", "horizon: true", 21, "valid integer"),
         ("cameras: [top]", "name: leg", 21, "'name' is named twice (first on line 1)"),
         ("cameras: [top]", "cameras: &c [top]\nx: *c", 22, "aliases (*name) are not allowed"),
-        ("cameras: [top]", "cameras: [top", 22, "expected ',' or ']'"),
+        ("cameras: [top]", "cameras: [top", 21, "expected ',' or ']'"),
         ("cameras: [top]", "on: 1", 21, "'on' is not a name; put it in quotes"),
         ("cameras: [top]", "cameras: !!python/name:os.system x", 21, "could not determine"),
         ("cameras: [top]", "cameras: !!set {top}", 21, "tag:yaml.org,2002:set is not allowed"),

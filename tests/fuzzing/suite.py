@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 from fuzzing.seeds import SEEDS
 
 # A recipe's mutant takes three times as long as any other; few mutants of pictures change anything.
-NUM_MUTANTS = dict.fromkeys(SEEDS, 8) | {"pictures": 20}
+NUM_MUTANTS = dict.fromkeys(SEEDS, 8) | {"pictures": 20, "v2.1": 16}
 # In a test file of their own, as one process runs all tests of a file.
 RECORDINGS = ("pictures", "frames", "HDF5", "recordings")
 SEED = 20260

@@ -54,11 +54,8 @@ def evaluate_step(
     dataset = named or heldout
     report = values.pop("json", None) or (None if folder is None else folder / EVALUATION)
     # What follows from a section that is wrong is not known.
-    can_tell = folder is not None or "finetune" not in file.content
-    if can_tell and not checkpoints:
-        file.add(("evaluate",), "checkpoints is missing: there is no section finetune that makes some")
-    if can_tell and report is None:
-        file.add(("evaluate",), "json is missing: the file by which it is known that this is done")
+    if folder is not None or "finetune" not in file.content:
+        _add_missing(file, has_checkpoints=bool(checkpoints), has_report=report is not None)
     if dataset is None and (is_converted or "convert" not in file.content):
         lacking = "convert holds no episodes out (holdout: 0.05), or makes no LeRobot v2.1"
         file.add(("evaluate",), f"dataset is missing: {lacking}")
@@ -87,6 +84,13 @@ def evaluate_step(
         read_inputs=lambda: digest_datasets([dataset]),
     )
     return step, report
+
+
+def _add_missing(file: PipelineFile, *, has_checkpoints: bool, has_report: bool) -> None:
+    if not has_checkpoints:
+        file.add(("evaluate",), "checkpoints is missing: there is no section finetune that makes some")
+    if not has_report:
+        file.add(("evaluate",), "json is missing: the file by which it is known that this is done")
 
 
 def upload_step(file: PipelineFile, run: FinetuneSettings | None, report: Path | None) -> Step | None:

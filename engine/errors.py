@@ -2,7 +2,7 @@
 
 import errno
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -308,3 +308,13 @@ def is_memory_left(num_bytes: int = SPARE_BYTES) -> bool:
     except OSError:
         return False
     return True
+
+
+def walk_causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and the errors from which or during which it was raised: libraries do not always name the cause."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__

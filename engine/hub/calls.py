@@ -3,13 +3,13 @@
 import errno
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from millrace.embodiments import Message, Remedy
-from millrace.engine.errors import HubError
+from millrace.engine.errors import HubError, walk_causes
 
 RepoKind = Literal["dataset", "model"]
 Result = TypeVar("Result")
@@ -61,10 +61,10 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed a little later, after this error."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if any(isinstance(cause, OfflineModeIsEnabled) or _is_full(cause) for cause in _chain(error)):
+    if any(isinstance(cause, OfflineModeIsEnabled) or _is_full(cause) for cause in walk_causes(error)):
         return False
     status = _status(error)
-    return status in TRANSIENT if status is not None else any(map(_is_network, _chain(error)))
+    return status in TRANSIENT if status is not None else any(map(_is_network, walk_causes(error)))
 
 
 def explain_hub_error(error: BaseException, about: HubName) -> str:
@@ -77,7 +77,7 @@ def explain_hub_error(error: BaseException, about: HubName) -> str:
         RevisionNotFoundError,
     )
 
-    causes = list(_chain(error))
+    causes = list(walk_causes(error))
     kinds = tuple(type(cause) for cause in causes)
 
     def has(kind: type[BaseException], but: tuple[type[BaseException], ...] = ()) -> bool:
@@ -118,7 +118,7 @@ def _explain_status(error: BaseException, about: HubName) -> str:
     if status is not None:
         later = "the same command goes on later" if status in TRANSIENT else f"see {about.url}"
         return Message(f"the Hub answered {status} for {about.repo} ({_first_line(error)}); ", Remedy(later))
-    if any(map(_is_network, _chain(error))):
+    if any(map(_is_network, walk_causes(error))):
         problem = f"the Hub could not be reached for {about.repo} ({_first_line(error)}); "
         return Message(problem, Remedy("with a connection the same command goes on"))
     return f"{about.repo} on the Hub: {type(error).__name__}: {_first_line(error)}"
@@ -140,19 +140,9 @@ def login_advice() -> Remedy:
     return Remedy("log in with a token that may: `hf auth login`, or set HF_TOKEN")
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that caused it."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
 def _response(error: BaseException) -> object | None:
     """The answer of the first error that holds one."""
-    found = (getattr(cause, "response", None) for cause in _chain(error))
+    found = (getattr(cause, "response", None) for cause in walk_causes(error))
     return next((response for response in found if response is not None), None)
 
 

@@ -100,11 +100,8 @@ class Objects(Store):
 
     def written_seconds(self, name: str) -> float | None:
         """When an object was written, by the store's clock; None where there is none."""
-        try:
-            entry = self._call(lambda system, path: system.info(path), name)
-        except StoreError as error:
-            if error.kind != "missing":
-                raise
+        entry = self._find_entry(name)
+        if entry is None:
             return None
         return _seconds(next((entry[key] for key in TIMES if entry.get(key)), None))
 

@@ -100,13 +100,18 @@ class Store:
 
     def head(self, name: str) -> StoredObject | None:
         """What is known of an object; None where there is none."""
+        entry = self._find_entry(name)
+        is_file = entry is not None and entry["type"] == "file"
+        return _describe(name, entry, self.address.scheme) if is_file else None
+
+    def _find_entry(self, name: str) -> Any:
+        """What the store's library says of an object; None where there is none."""
         try:
-            entry = self._call(lambda system, path: system.info(path), name)
+            return self._call(lambda system, path: system.info(path), name)
         except StoreError as error:
             if error.kind != "missing":
                 raise
             return None
-        return _describe(name, entry, self.address.scheme) if entry["type"] == "file" else None
 
     def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
         """Bytes [start, stop) of an object; by default all."""

@@ -2,11 +2,11 @@
 
 import errno
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from millrace.embodiments import Message, Remedy
+from millrace.engine.errors import walk_causes
 from millrace.engine.stores.address import StoreAddress
 
 Kind = Literal["passing", "throttled", "missing", "no-bucket", "denied", "anonymous", "exists", "full", "other"]
@@ -82,7 +82,7 @@ def _advise(address: StoreAddress, whose: str = "") -> Remedy:
 
 def classify(error: BaseException) -> Failure:
     """Understand an error of fsspec or of a library behind it."""
-    causes = list(_chain(error))
+    causes = list(walk_causes(error))
     status = next((found for cause in causes if (found := _status(cause)) is not None), None)
     code = next(filter(None, map(_code, causes)), "")
     return Failure(_kind(causes, status, code), status, code, type(causes[-1]).__name__)
@@ -135,13 +135,3 @@ def _code(error: BaseException) -> str:
     response = getattr(error, "response", None)
     told = response.get("Error", {}).get("Code") if isinstance(response, dict) else getattr(error, "error_code", None)
     return told if isinstance(told, str) and told in KNOWN else ""
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that caused it."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__ or cause.__context__
